@@ -1,0 +1,310 @@
+"""The device: records behaviour, closes steps, scores and detects, trains, and answers; raw behaviour stays inside.
+
+    device.record(event)   -> counters of the open step
+    the step closes        -> History -> extract -> Scorer -> p -> detector -> risk -> Alert -> the app's callback
+    a round asks           -> own rows -> LocalTrainer -> raw delta -> protect -> (gate) -> bytes
+
+Nothing here raises into the app that holds it: what goes wrong is counted in `problems`, by a name without any value.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.codec import pack_floats, unpack_floats
+from shared.errors import InputError, ModelError, Refusal, RefusalCode
+from shared.events import ENGAGEMENT, MAX_CATEGORIES, BehaviourEvent, Step
+from shared.features import History, established, extract, seen
+from shared.mechanisms import Entropy, protect
+from shared.messages import MAX_ALERTS
+from shared.plan import Plan
+
+from .consent import Consent
+from .detectors import detector_for
+from .gate import Gate
+from .risk import Direction, RiskLevel, risk_level
+from .rows import batches, labelled_rows
+from .runtime import open_model, pinned_model, verified
+from .scorer import Scorer
+from .store import Store, pack, unpack
+from .trainer import LocalTrainer
+
+Floats = NDArray[np.float32]
+
+#: A clock that jumps further ahead than this is a broken clock: the event is not recorded.
+MAX_JUMP_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One turn of interest, as the app on the device is told."""
+
+    direction: Direction
+    category: int
+    level: RiskLevel
+    step: int
+    model_round: int
+
+    def __repr__(self) -> str:
+        return "Alert(<raw>)"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a device is, from its first day on.
+
+    `number` is its own, random; it seeds the draw of rows. Step 0 begins at `origin_s`, seconds on the device's clock.
+    """
+
+    step: Step
+    n_categories: int
+    catalogue_sha256: bytes
+    consent: Consent = Consent.LOCAL
+    number: int = -1
+    origin_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_categories <= MAX_CATEGORIES:
+            raise InputError(f"expected 1 to {MAX_CATEGORIES} categories, got {self.n_categories}")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A model, its plan and its weights, as of one round."""
+
+    plan: Plan
+    model: bytes
+    theta: Floats
+    round_number: int
+
+
+#: Told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it raised.
+OnStep = Callable[[int, Floats, list[Alert]], None]
+
+
+class Device:
+    """One user's device. Open it with `Device.open`, keep it with `save`; it is not safe for two threads."""
+
+    def __init__(self, profile: Profile, store: Store, on_step: OnStep | None, entropy: Entropy) -> None:
+        self.profile = profile
+        self.gate = Gate(profile.consent)
+        self.problems: Counter[str] = Counter()
+        self._store, self._on_step, self._entropy = store, on_step, entropy
+        self._history = History.empty(profile.n_categories)
+        self._open_count = np.zeros(profile.n_categories, np.float32)
+        self._open_amount = np.zeros(profile.n_categories, np.float32)
+        self._installed: Installed | None = None
+        self._memory = np.empty(0, np.float32)
+        self._quiet_until = np.zeros((2, profile.n_categories), np.int64)
+        self._p = np.full(profile.n_categories, np.nan, np.float32)
+        self._alerts: list[tuple[Alert, int]] = []  # with the step of the query that took it, -1: none yet
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        profile: Profile | None = None,
+        *,
+        on_step: OnStep | None = None,
+        entropy: Entropy = os.urandom,
+    ) -> Device:
+        """The device that lives in `folder`; a new one with `profile` if there is none yet (then it is required)."""
+        store = Store(folder)
+        if store.exists():
+            return cls._restore(store, on_step, entropy)
+        if profile is None:
+            raise InputError("expected a profile for a new device")
+        if profile.number < 0:
+            profile = Profile(**{**vars(profile), "number": secrets.randbits(63)})
+        return cls(profile, store, on_step, entropy)
+
+    # ---- events in
+
+    @property
+    def n_closed_steps(self) -> int:
+        return self._history.n_steps
+
+    def record(self, event: BehaviourEvent) -> bool:
+        """Count one event; whether it was taken. A step that lies behind it closes first, in the same call.
+
+        A late event counts in its own, closed step (nothing is detected again). One that is out of range or further
+        ahead than `MAX_JUMP_STEPS` is not taken.
+        """
+        try:
+            event.check(self.profile.n_categories)
+        except InputError:
+            self.problems["event_out_of_range"] += 1
+            return False
+        step = self.profile.step.at(event.time_s)
+        if step > self.n_closed_steps + MAX_JUMP_STEPS:
+            self.problems["clock_jump"] += 1
+            return False
+        self.close_until(step)
+        weight = ENGAGEMENT[event.kind]
+        if step < self.n_closed_steps:
+            self._history.count[event.category, step] += weight
+            self._history.amount[event.category, step] += np.float32(event.amount)
+            self._history.active[event.category, step] = True
+        else:
+            self._open_count[event.category] += weight
+            self._open_amount[event.category] += np.float32(event.amount)
+        return True
+
+    def close_until(self, step: int) -> None:
+        """Close every step before `step`: count, score, detect."""
+        while self.n_closed_steps < step:
+            self._history = self._history.then(self._open_count, self._open_amount)
+            self._open_count = np.zeros_like(self._open_count)
+            self._open_amount = np.zeros_like(self._open_amount)
+            try:
+                self._score_closed_step()
+            except Exception:
+                self.problems["scoring"] += 1
+
+    def _score_closed_step(self) -> None:
+        if self._installed is None:
+            return
+        step = self.n_closed_steps - 1
+        p = self._scores(self._installed, np.array([step]))[0]
+        alerts = self._detect(self._installed, step, p)
+        self._p = p
+        if self._on_step is not None:
+            self._on_step(step, p, alerts)
+
+    def _scores(self, installed: Installed, steps: NDArray[np.int64]) -> Floats:
+        """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""
+        rows = extract(self._history, installed.plan.features, steps)
+        p = Scorer(open_model(installed.model), installed.theta).score(rows)
+        return np.where(seen(self._history, steps), p, np.float32(np.nan))
+
+    def _detect(self, installed: Installed, step: int, p: Floats) -> list[Alert]:
+        settings = installed.plan.detection
+        watched = established(
+            self._history,
+            [step],
+            window_steps=installed.plan.features.window_steps,
+            min_active=settings.min_active_steps,
+            lapse_steps=settings.lapse_steps,
+        )[0]
+        self._memory, alarms = detector_for(settings).update(self._memory, p, watched)
+        raised = []
+        for direction, fired in ((Direction.FALL, alarms.fall), (Direction.RISE, alarms.rise)):
+            levels = risk_level(p, direction)
+            for category in np.flatnonzero(fired & (self._quiet_until[direction] <= step)):
+                level = RiskLevel(int(levels[category]))
+                raised.append(Alert(direction, int(category), level, step, installed.round_number))
+                self._quiet_until[direction, category] = step + 1 + settings.quiet_steps
+        self._alerts = [*self._alerts, *((alert, -1) for alert in raised)][-MAX_ALERTS:]
+        return raised
+
+    # ---- what the server asks
+
+    def install(self, plan: Plan, model: bytes, theta: Floats, round_number: int) -> None:
+        """Take a model, its plan and weights. Detectors start again on the recent past, scored by the new weights:
+        a jump between two models is not a turn of interest. Refusal if the file is not the pinned one, or the plan is
+        for another catalogue or another network."""
+        if plan.catalogue_sha256 != self.profile.catalogue_sha256 or len(theta) != plan.network.n_parameters:
+            raise Refusal(RefusalCode.PLAN_REFUSED)
+        if not model:
+            model = self._installed.model if self._installed else pinned_model()
+        try:
+            model = verified(model)
+        except ModelError:
+            raise Refusal(RefusalCode.MODEL_REFUSED) from None
+        network = plan.network
+        if open_model(model).sizes != (network.n_features, network.n_parameters, network.n_hidden):
+            raise Refusal(RefusalCode.PLAN_REFUSED)
+        self._installed = Installed(plan, model, theta, round_number)
+        detector = detector_for(plan.detection)
+        self._memory = detector.start((self.profile.n_categories,))
+        past = np.arange(max(0, self.n_closed_steps - plan.features.window_steps), self.n_closed_steps)
+        nobody = np.zeros(self.profile.n_categories, bool)
+        for p in self._scores(self._installed, past) if past.size else ():
+            self._memory, _ = detector.update(self._memory, p, nobody)
+            self._p = p
+
+    def update(self, plan_sha256: bytes, theta: Floats, round_number: int) -> NDArray[np.uint32]:
+        """This device's share of a round, protected: uint32 (P,).
+
+        A device without rows, or whose training fails, gives zero plus noise: the form tells nothing. Refusal only for
+        what the server already knows: a plan that was never installed here.
+        """
+        installed = self._installed
+        if installed is None or installed.plan.sha256 != plan_sha256 or len(theta) != len(installed.theta):
+            raise Refusal(RefusalCode.PLAN_MISMATCH)
+        plan = installed.plan
+        try:
+            raw_delta = self._raw_delta(installed, theta, round_number)
+        except Exception:
+            self.problems["training"] += 1
+            raw_delta = np.zeros(plan.network.n_parameters)
+        return protect(
+            raw_delta,
+            clip_norm=plan.privacy.clip_norm,
+            steps_per_clip=plan.privacy.steps_per_clip,
+            share_sigma=plan.privacy.share_sigma,
+            entropy=self._entropy,
+        )
+
+    def _raw_delta(self, installed: Installed, theta: Floats, round_number: int) -> NDArray[np.float64]:
+        plan = installed.plan
+        x, y = labelled_rows(self._history, plan.features, plan.horizon_steps, plan.training.history_steps)
+        work = batches(x, y, plan, round_number, self.profile.number)
+        return LocalTrainer(open_model(installed.model), plan.training).raw_delta(theta, work)
+
+    def take_alerts(self, step: int) -> list[Alert]:
+        """Alerts that no earlier query took; asking again for the same step gives the same answer."""
+        self._alerts = [(alert, step if taken < 0 else taken) for alert, taken in self._alerts if taken < 0 or taken >= step]
+        return [alert for alert, taken in self._alerts if taken == step]
+
+    # ---- what the app sees
+
+    def interests(self) -> Floats:
+        """p (C,) as of the last closed step; NaN where there is no score."""
+        return self._p.copy()
+
+    # ---- kept between two calls
+
+    def save(self) -> None:
+        """Write the state to the device's folder."""
+        installed = self._installed
+        self._store.save(
+            {
+                "profile": {**vars(self.profile), "step": self.profile.step.value, "consent": str(self.profile.consent)},
+                "history": [pack(a) for a in (self._history.active, self._history.count, self._history.amount)],
+                "open": [pack(self._open_count), pack(self._open_amount)],
+                "installed": installed
+                and [installed.plan.canonical, installed.model, pack_floats(installed.theta), installed.round_number],
+                "detector": [pack(self._memory), pack(self._quiet_until), pack(self._p)],
+                "alerts": [[*vars(alert).values(), taken] for alert, taken in self._alerts],
+                "problems": dict(self.problems),
+            }
+        )
+
+    @classmethod
+    def _restore(cls, store: Store, on_step: OnStep | None, entropy: Entropy) -> Device:
+        state: dict[str, Any] = store.load()
+        fields = state["profile"]
+        profile = Profile(**{**fields, "step": Step(fields["step"]), "consent": Consent(fields["consent"])})
+        device = cls(profile, store, on_step, entropy)
+        device._history = History(*(unpack(a) for a in state["history"]))
+        device._open_count, device._open_amount = (unpack(a) for a in state["open"])
+        device._memory, device._quiet_until, device._p = (unpack(a) for a in state["detector"])
+        device.problems.update(state["problems"])
+        if state["installed"]:
+            plan, model, theta, round_number = state["installed"]
+            device._installed = Installed(Plan.from_bytes(plan), model, unpack_floats(theta), round_number)
+        device._alerts = [
+            (Alert(Direction(direction), category, RiskLevel(level), step, round_number), taken)
+            for direction, category, level, step, round_number, taken in state["alerts"]
+        ]
+        return device

@@ -1,0 +1,85 @@
+"""Which of its own rows a device trains on in one round, and which hidden units it drops.
+
+Both come from Philox keyed by (seed, round, device), so that a device and a simulated host draw the same. The draw needs
+no secrecy: it buys no privacy amplification, and the noise comes from elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.features import FeatureSpec, History, extract, labels, seen
+from shared.plan import LocalTraining, Plan
+
+
+@dataclass(frozen=True)
+class Batches:
+    """One device's local work: S steps of B rows. Raw behaviour: its repr shows only the shape.
+
+    x (S, B, F), y (S, B), weight (S, B): 1 / B for a real row, 0 for padding; masks (S, B, H): 0 or 1 / keep.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    masks: NDArray[np.float32]
+
+    def __repr__(self) -> str:
+        return f"Batches(<raw> shape={self.x.shape})"
+
+
+def generator(seed: int, round_number: int, device: int) -> np.random.Generator:
+    """Philox keyed by (seed, round, device), each below 2^64."""
+    key = np.array([seed, device], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, round_number], dtype=np.uint64)))
+
+
+def labelled_rows(
+    history: History, features: FeatureSpec, horizon_steps: int, history_steps: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """x (n, F) and y (n,) of every (step, category) of the last `history_steps` steps whose label is known.
+
+    A row is a category that the user had engaged with by then. No closed step with a known label: n = 0.
+    """
+    last = history.n_steps - 1 - horizon_steps
+    steps = np.arange(max(0, last - history_steps + 1), last + 1)
+    if last < 0:
+        return np.empty((0, features.n_features), np.float32), np.empty(0, np.float32)
+    chosen = seen(history, steps)
+    x = extract(history, features, steps)[chosen]
+    return x, labels(history, steps, horizon_steps)[chosen].astype(np.float32)
+
+
+def draw(n_available: int, training: LocalTraining, random: np.random.Generator) -> NDArray[np.int64]:
+    """Row numbers (S, B), -1 for padding: a fresh draw without replacement for every step."""
+    out = np.full((training.local_steps, training.rows), -1, dtype=np.int64)
+    for step in out:
+        picks = random.permutation(n_available)[: training.rows]
+        step[: picks.size] = picks
+    return out
+
+
+def draw_masks(training: LocalTraining, n_hidden: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Dropout masks (S, B, n_hidden): 1 / keep with probability keep = 1 - dropout, else 0."""
+    shape = (training.local_steps, training.rows, n_hidden)
+    if not training.dropout:
+        return np.ones(shape, np.float32)
+    keep = 1 - training.dropout
+    return (random.random(shape, dtype=np.float32) < keep).astype(np.float32) / np.float32(keep)
+
+
+def batches(
+    x: NDArray[np.float32], y: NDArray[np.float32], plan: Plan, round_number: int, device: int
+) -> Batches:
+    """The local work of one device in one round, from its labelled rows x (n, F) and y (n,)."""
+    random = generator(plan.training.seed, round_number, device)
+    picks = draw(len(x), plan.training, random)
+    masks = draw_masks(plan.training, plan.network.n_hidden, random)
+    real = picks >= 0
+    padded_x = np.concatenate([x, np.zeros((1, x.shape[1]), np.float32)])
+    padded_y = np.append(y, np.float32(0))
+    weight = real.astype(np.float32) / np.float32(plan.training.rows)
+    return Batches(padded_x[picks], padded_y[picks], weight, masks)

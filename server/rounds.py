@@ -1,0 +1,128 @@
+"""One round: sample a cohort, ask it, check what comes back, sum it. And the plain asking that queries need."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.serverapp import Grid
+from numpy.typing import NDArray
+
+from shared.codec import decode, encode, unpack_words
+from shared.errors import WireError
+from shared.mechanisms import Entropy, from_grid
+from shared.messages import REGISTER, REQUESTS
+from shared.plan import Plan
+
+REPLY_TIMEOUT_S = 600.0
+
+
+def poisson_cohort(nodes: list[int], sampling_rate: float, entropy: Entropy = os.urandom) -> list[int]:
+    """Each node on its own with probability `sampling_rate`, by OS entropy: the sampling that is accounted for.
+
+    The size is random; an empty cohort is a valid one. Membership is secret: amplification rests on it.
+    """
+    draws = np.frombuffer(entropy(8 * len(nodes)), dtype="<u8") >> np.uint64(11)
+    return [node for node, draw in zip(nodes, draws, strict=True) if draw < sampling_rate * 2**53]
+
+
+@dataclass
+class Traffic:
+    """Bytes of messages, by direction and name, and how many there were; replies that were dropped, by reason."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    sent_bytes: Counter[str] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
+    received_bytes: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def to_map(self) -> dict[str, dict[str, int]]:
+        return {name: dict(counter) for name, counter in vars(self).items()}
+
+
+class Line:
+    """The line to the devices: one request to many nodes, checked replies from those that answered."""
+
+    def __init__(self, grid: Grid, traffic: Traffic, timeout_s: float = REPLY_TIMEOUT_S) -> None:
+        self._grid, self.traffic, self._timeout_s = grid, traffic, timeout_s
+
+    def ask(
+        self, nodes: Iterable[int], message_type: str, name: str, fields: Mapping[str, Any], expected: str
+    ) -> dict[int, dict[str, Any]]:
+        """Fields of the reply `expected`, by node. A node that fails, refuses or sends anything else is dropped and
+        counted; its reply's content goes nowhere."""
+        data = encode(REQUESTS, name, fields)
+        wire = np.frombuffer(data, dtype=np.uint8)
+        content = RecordDict({"wire": ArrayRecord({"bytes": Array(wire)})})
+        messages = [Message(content, dst_node_id=node, message_type=message_type) for node in nodes]
+        self.traffic.sent[name] += len(messages)
+        self.traffic.sent_bytes[name] += len(messages) * len(data)
+        out: dict[int, dict[str, Any]] = {}
+        for reply in self._grid.send_and_receive(messages, timeout=self._timeout_s) if messages else ():
+            fields_or_reason = self._read(reply, expected)
+            if isinstance(fields_or_reason, str):
+                self.traffic.dropped[fields_or_reason] += 1
+            elif reply.metadata.src_node_id in out:
+                self.traffic.dropped["twice"] += 1
+            else:
+                out[reply.metadata.src_node_id] = fields_or_reason
+        return out
+
+    def _read(self, reply: Message, expected: str) -> dict[str, Any] | str:
+        if reply.has_error():
+            return "error"
+        try:
+            data = reply.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr,index]
+            name, fields = decode(REGISTER, data)
+        except WireError:
+            return "undecodable"
+        except Exception:
+            return "shape"
+        self.traffic.received[name] += 1
+        self.traffic.received_bytes[name] += len(data)
+        if name == "refusal":
+            return f"refusal_{fields['code']}"
+        return fields if name == expected else "other_message"
+
+
+def check_update(fields: Mapping[str, Any], plan: Plan, round_number: int) -> NDArray[np.uint32] | str:
+    """The update's vector (P,) if it belongs to this round and plan, else the reason to drop it."""
+    if fields["round"] != round_number:
+        return "round"
+    if fields["plan_sha256"] != plan.sha256:
+        return "plan"
+    if len(fields["values"]) != 4 * plan.network.n_parameters:
+        return "length"
+    return unpack_words(fields["values"])
+
+
+def mean_update(
+    line: Line, cohort: list[int], plan: Plan, request: Mapping[str, Any]
+) -> NDArray[np.float64] | None:
+    """Sum of the cohort's updates over the *expected* cohort: float64 (P,).
+
+    None if fewer than `min_survivors` answered: such a sum would carry less noise than the plan promises, so it is not
+    opened. The round stays charged.
+    """
+    if len(cohort) < plan.privacy.min_survivors:
+        line.traffic.dropped["round_small_cohort"] += 1
+        return None
+    total = np.zeros(plan.network.n_parameters, np.uint32)
+    survivors = 0
+    replies = line.ask(cohort, "train", "train_request", request, "update")
+    for fields in replies.values():
+        vector = check_update(fields, plan, request["round"])
+        if isinstance(vector, str):
+            line.traffic.dropped[vector] += 1
+            continue
+        total += vector
+        survivors += 1
+    if survivors < plan.privacy.min_survivors:
+        line.traffic.dropped["round_few_survivors"] += 1
+        return None
+    return from_grid(total, plan.privacy.grid_step) / plan.privacy.expected_cohort

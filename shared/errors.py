@@ -1,0 +1,72 @@
+"""Every exception of the project, in one tree.
+
+    EbbtideError
+    |-- InputError            somebody gave us something wrong; the message says what, and what was expected
+    |   |-- ConfigError       a scenario, a `--set`, a plan
+    |   |-- DataError         a data set: missing, damaged, wrong columns, wrong hash
+    |   `-- BudgetError       the plan costs more epsilon than its cap, or the budget is spent
+    |-- WireError             bytes that are not one of our messages, or a message that breaks the register
+    |-- Refusal               the device declines; carries one code of a closed set, and no text of its own
+    |-- ModelError            a model file that is missing, damaged or not the pinned one; no usable runtime
+    `-- RunError              a run of the system failed on its way
+
+The command line prints an `InputError` as one line and exits with 2; any other EbbtideError exits with 1.
+Messages carry the value and the expectation, and never anything a user did.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class EbbtideError(Exception):
+    """Base of everything that this project raises on purpose."""
+
+
+class InputError(EbbtideError):
+    """Somebody gave us something wrong, and can mend it."""
+
+
+class ConfigError(InputError):
+    """A scenario, an override or a plan is not valid."""
+
+
+class DataError(InputError):
+    """A data set is missing, damaged, or not what it claims to be."""
+
+
+class BudgetError(InputError):
+    """The epsilon that this would cost is above its cap."""
+
+
+class WireError(EbbtideError):
+    """Bytes that are not a message of the register, or a message that breaks its bounds."""
+
+
+class ModelError(EbbtideError):
+    """A model file or a TFLite runtime is missing, damaged, or not the pinned one."""
+
+
+class RunError(EbbtideError):
+    """A run of the whole system did not come to its end."""
+
+
+class RefusalCode(IntEnum):
+    """Why a device declines. Closed: a code is all that leaves, never a text."""
+
+    MALFORMED = 1  #: the request does not decode
+    PLAN_MISMATCH = 2  #: the plan's hash is not the hash of the plan that came along
+    PLAN_REFUSED = 3  #: the plan asks for more than this device's own caps allow
+    MODEL_MISSING = 4  #: no model of that hash is installed here
+    MODEL_REFUSED = 5  #: the model's bytes are not the pinned ones
+    UNDECLARED = 6  #: the register holds no such message
+    CONSENT = 7  #: this device did not agree to it
+    INTERNAL = 8  #: anything else; details stay on the device
+
+
+class Refusal(EbbtideError):
+    """The device declines. `code` is what leaves; the text is for this device's own counters."""
+
+    def __init__(self, code: RefusalCode) -> None:
+        super().__init__(code.name.lower())
+        self.code = code

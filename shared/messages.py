@@ -1,0 +1,156 @@
+"""The register: every message that may leave a device, field by field; and the requests it answers.
+
+What is not declared here cannot leave: `shared.codec` refuses to encode it and `client.gate` lets nothing else out.
+Bounds are checked on both ends. `sensitivity` says what one field can tell about a user, `purpose` why it exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from .errors import RefusalCode
+from .events import MAX_CATEGORIES
+
+MAX_PARAMETERS = 1 << 18
+MAX_MODEL_BYTES = 1 << 20
+MAX_ALERTS = 4096
+MAX_STEP = 1 << 20
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Int:
+    """An integer in low..high, both included."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """A byte string of low..high bytes, a multiple of `unit`."""
+
+    low: int
+    high: int
+    unit: int = 1
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """At most `most` maps with exactly these fields."""
+
+    fields: Mapping[str, Field]
+    most: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """One declared field."""
+
+    type: Int | Bytes | ListOf
+    sensitivity: str
+    purpose: str
+
+
+@dataclass(frozen=True)
+class MessageKind:
+    """One declared message: its name, its fields, and what it costs."""
+
+    name: str
+    fields: Mapping[str, Field]
+    cost: str
+    purpose: str
+
+
+def _kind(name: str, *, cost: str, purpose: str, **fields: Field) -> MessageKind:
+    return MessageKind(name, MappingProxyType(fields), cost, purpose)
+
+
+_ROUND = Field(Int(0, 1 << 31), "none: the server chose it", "ties the reply to its round")
+_STEP = Field(Int(0, MAX_STEP), "none: the server's public calendar", "the step that is answered for")
+_HASH = Field(Bytes(32, 32), "none: public", "plan that both sides mean")
+
+_ALERT = MappingProxyType(
+    {
+        "direction": Field(Int(0, 1), "raw: a fall (0) or a rise (1) of interest", "lapse or opportunity"),
+        "category": Field(Int(0, MAX_CATEGORIES - 1), "raw: which interest", "which offer to prepare"),
+        "level": Field(Int(0, 2), "raw: low, medium, high", "how urgent"),
+        "step": Field(Int(0, MAX_STEP), "raw: when, to the step", "order of alerts"),
+        "model_round": Field(Int(0, 1 << 31), "none: which model scored", "which model to blame"),
+    }
+)
+
+#: Everything that may leave a device.
+REGISTER: Mapping[str, MessageKind] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            _kind(
+                "update",
+                cost="one participation of the plan: clip_norm against the round's noise",
+                purpose="one device's share of a training round",
+                round=_ROUND,
+                plan_sha256=_HASH,
+                values=Field(
+                    Bytes(4, 4 * MAX_PARAMETERS, unit=4),
+                    "L2 norm <= steps_per_clip before noise; discrete Gaussian share added; little-endian uint32",
+                    "summed over the cohort",
+                ),
+            ),
+            _kind(
+                "alerts",
+                cost="outside epsilon: identified, by dated and revocable consent only; otherwise the list is empty",
+                purpose="turning interests, for a user who agreed to tell",
+                step=_STEP,
+                alerts=Field(ListOf(_ALERT, MAX_ALERTS), "raw: see its fields", "early warning"),
+            ),
+            _kind(
+                "receipt",
+                cost="nothing: says only that a public file arrived",
+                purpose="the device has the model and the plan",
+                plan_sha256=_HASH,
+            ),
+            _kind(
+                "refusal",
+                cost="nothing: depends on the request, never on behaviour",
+                purpose="the device declines",
+                code=Field(
+                    Int(min(RefusalCode), max(RefusalCode)), "none: follows from the request", "why, from a closed set"
+                ),
+            ),
+        )
+    }
+)
+
+_PUBLIC = "none: public"
+
+#: Everything that a device answers.
+REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            _kind(
+                "model_offer",
+                cost="nothing",
+                purpose="install a model, a plan and weights; the file may be left out when it is there already",
+                step=_STEP,
+                round=_ROUND,
+                plan=Field(Bytes(1, 1 << 16), _PUBLIC, "the plan's canonical bytes"),
+                model=Field(Bytes(0, MAX_MODEL_BYTES), _PUBLIC, "the .tflite file, or nothing"),
+                theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), _PUBLIC, "weights, little-endian float32"),
+            ),
+            _kind(
+                "train_request",
+                cost="nothing",
+                purpose="ask for one update",
+                step=_STEP,
+                round=_ROUND,
+                plan_sha256=_HASH,
+                theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), _PUBLIC, "weights, little-endian float32"),
+            ),
+            _kind("alerts_query", cost="nothing", purpose="ask for alerts since the last query", step=_STEP),
+        )
+    }
+)

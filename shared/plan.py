@@ -1,0 +1,230 @@
+"""One frozen, hashed object that drives training, clipping, noise, accounting and detection on every device.
+
+The server announces a plan before the first round; a device trains only under the plan it was given (the hash in a
+`TrainRequest` must match). All of it is public.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cbor2
+
+from .errors import ConfigError
+from .features import FeatureSpec
+from .network import NetworkSpec
+
+MODULUS_BITS = 32
+MIN_SHARE_SIGMA = 2.0
+DETECTORS = ("rate", "level", "own_level")
+MAX_SHARE_SIGMA = 2.0**14
+
+
+def _expect(condition: bool, expectation: str, value: object) -> None:
+    if not condition:
+        raise ConfigError(f"expected {expectation}, got {value}")
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """What one device does in one round: `local_steps` SGD steps of `rows` of its own rows each.
+
+    The loss is summed and divided by the constant `rows`, however few rows a device has: a light user weighs less,
+    and nobody drifts (BENCHMARK protocol). Rows come from the last `history_steps` steps whose labels are known.
+    """
+
+    learning_rate: float = 0.3
+    local_steps: int = 1
+    rows: int = 64
+    l2: float = 0.0
+    dropout: float = 0.0
+    history_steps: int = 19
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _expect(0 <= self.learning_rate <= 10, "learning_rate in 0..10", self.learning_rate)
+        _expect(1 <= self.local_steps <= 1000, "local_steps in 1..1000", self.local_steps)
+        _expect(1 <= self.rows <= 4096, "rows in 1..4096", self.rows)
+        _expect(0 <= self.l2 <= 1, "l2 in 0..1", self.l2)
+        _expect(0 <= self.dropout < 1, "dropout in [0, 1)", self.dropout)
+        _expect(self.history_steps >= 1, "history_steps >= 1", self.history_steps)
+        _expect(0 <= self.seed < 2**64, "a seed in 0..2^64-1", self.seed)
+
+
+@dataclass(frozen=True)
+class PrivacyPlan:
+    """What protects one round's sum, and how often it is spent.
+
+    Guarantees. A device's contribution to a round is an integer vector of L2 norm <= `steps_per_clip` (that is,
+    `clip_norm` in grid steps); the sum over a cohort of at least `min_survivors - max_colluders` honest devices carries
+    noise of variance >= (`noise_multiplier` * `steps_per_clip`)^2 per coordinate. Neighbours: one device's contribution
+    replaced by zero while it still takes part. `noise_multiplier` 0 means no privacy: epsilon is infinite, and
+    `max_epsilon` must say so.
+
+    `population` is the number of devices the server expects to be enrolled, `sampling_rate` the Poisson probability of
+    each in a round: their product is the expected cohort, the constant that sums are divided by.
+    """
+
+    clip_norm: float
+    noise_multiplier: float
+    sampling_rate: float
+    rounds: int
+    population: int
+    min_survivors: int
+    max_colluders: int = 0
+    steps_per_clip: int = 4096
+    delta: float = 1e-5
+    max_epsilon: float = math.inf
+
+    def __post_init__(self) -> None:
+        _expect(self.clip_norm > 0 and math.isfinite(self.clip_norm), "clip_norm > 0", self.clip_norm)
+        _expect(0 <= self.noise_multiplier < 1e4, "noise_multiplier in 0..10000", self.noise_multiplier)
+        _expect(0 < self.sampling_rate <= 1, "sampling_rate in (0, 1]", self.sampling_rate)
+        _expect(1 <= self.rounds <= 100_000, "rounds in 1..100000", self.rounds)
+        _expect(self.population >= 1, "population >= 1", self.population)
+        _expect(0 < self.delta < 1, "delta in (0, 1)", self.delta)
+        _expect(self.max_epsilon > 0, "max_epsilon > 0", self.max_epsilon)
+        _expect(self.max_colluders >= 0, "max_colluders >= 0", self.max_colluders)
+        _expect(
+            self.min_survivors > self.max_colluders,
+            f"min_survivors > max_colluders = {self.max_colluders}",
+            self.min_survivors,
+        )
+        _expect(16 <= self.steps_per_clip <= 2**24, "steps_per_clip in 16..2^24", self.steps_per_clip)
+        if self.noise_multiplier:
+            _expect(
+                self.share_sigma >= MIN_SHARE_SIGMA,
+                f"a device's noise share >= {MIN_SHARE_SIGMA} grid steps (raise steps_per_clip)",
+                round(self.share_sigma, 3),
+            )
+            _expect(
+                self.share_sigma <= MAX_SHARE_SIGMA,
+                f"a device's noise share <= {MAX_SHARE_SIGMA:.0f} grid steps (lower steps_per_clip)",
+                round(self.share_sigma, 3),
+            )
+        room = self.largest_sum
+        _expect(room < 2 ** (MODULUS_BITS - 1), f"a sum below 2^{MODULUS_BITS - 1} (lower steps_per_clip)", room)
+
+    @property
+    def expected_cohort(self) -> float:
+        return self.sampling_rate * self.population
+
+    @property
+    def grid_step(self) -> float:
+        """The model units of one integer."""
+        return self.clip_norm / self.steps_per_clip
+
+    @property
+    def share_sigma(self) -> float:
+        """Standard deviation, in grid steps, of the noise that every device adds on its own."""
+        honest = self.min_survivors - self.max_colluders
+        return self.noise_multiplier * self.steps_per_clip / math.sqrt(honest)
+
+    @property
+    def largest_sum(self) -> int:
+        """A bound on any coordinate of an honest round's sum, in grid steps: all devices at the clip, noise at 12 sigma."""
+        most = self.expected_cohort + 6 * math.sqrt(self.expected_cohort) + 6
+        return math.ceil(most * self.steps_per_clip + 12 * self.share_sigma * math.sqrt(most))
+
+
+@dataclass(frozen=True)
+class Detection:
+    """When a device calls a turn of interest. Rates are per step, levels are interest probabilities, margins logits."""
+
+    detector: str = "level"
+    rate_window_steps: int = 1
+    rate_threshold: float = 0.2
+    fall_level: float = 0.15
+    rise_level: float = 0.85
+    own_span_steps: int = 42
+    fall_margin: float = 1.5
+    rise_margin: float = 2.0
+    min_active_steps: int = 4
+    lapse_steps: int = 8
+    quiet_steps: int = 8
+
+    def __post_init__(self) -> None:
+        _expect(self.detector in DETECTORS, f"a detector of {', '.join(DETECTORS)}", repr(self.detector))
+        _expect(self.rate_window_steps >= 1, "rate_window_steps >= 1", self.rate_window_steps)
+        _expect(0 < self.rate_threshold <= 1, "rate_threshold in (0, 1]", self.rate_threshold)
+        _expect(
+            0 <= self.fall_level < self.rise_level <= 1,
+            "0 <= fall_level < rise_level <= 1",
+            (self.fall_level, self.rise_level),
+        )
+        _expect(self.own_span_steps >= 1, "own_span_steps >= 1", self.own_span_steps)
+        _expect(min(self.fall_margin, self.rise_margin) > 0, "margins > 0", (self.fall_margin, self.rise_margin))
+        _expect(self.min_active_steps >= 1, "min_active_steps >= 1", self.min_active_steps)
+        _expect(self.lapse_steps >= 1, "lapse_steps >= 1", self.lapse_steps)
+        _expect(self.quiet_steps >= 0, "quiet_steps >= 0", self.quiet_steps)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that devices and server must agree on for one training."""
+
+    network: NetworkSpec
+    features: FeatureSpec
+    horizon_steps: int
+    catalogue_sha256: bytes
+    model_sha256: bytes
+    training: LocalTraining
+    privacy: PrivacyPlan
+    detection: Detection
+
+    def __post_init__(self) -> None:
+        _expect(self.horizon_steps >= 1, "horizon_steps >= 1", self.horizon_steps)
+        _expect(
+            self.network.n_features == self.features.n_features,
+            f"a network of {self.features.n_features} features",
+            self.network.n_features,
+        )
+        for name in ("catalogue_sha256", "model_sha256"):
+            _expect(len(getattr(self, name)) == 32, f"{name} of 32 bytes", f"{len(getattr(self, name))} bytes")
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """Canonical bytes: equal plans, equal bytes."""
+        return cbor2.dumps(dataclasses.asdict(self), canonical=True)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Plan:
+        """The plan of `canonical`; ConfigError for anything else."""
+        try:
+            fields = cbor2.loads(data)
+            plan = cls(**{f.name: _revive(f.type, fields.pop(f.name)) for f in dataclasses.fields(cls)}, **fields)
+        except ConfigError:
+            raise
+        except Exception:
+            raise ConfigError("expected the canonical bytes of a plan") from None
+        if plan.canonical != data:
+            raise ConfigError("expected the canonical bytes of a plan, got another spelling of one")
+        return plan
+
+    @cached_property
+    def sha256(self) -> bytes:
+        """32 bytes that change with any number in the plan."""
+        return hashlib.sha256(self.canonical).digest()
+
+
+_PARTS: Mapping[str, Any] = {
+    "NetworkSpec": NetworkSpec,
+    "FeatureSpec": FeatureSpec,
+    "LocalTraining": LocalTraining,
+    "PrivacyPlan": PrivacyPlan,
+    "Detection": Detection,
+}
+
+
+def _revive(type_name: object, value: Any) -> Any:
+    """A nested part from its map; CBOR knows no tuples."""
+    part = _PARTS.get(str(type_name))
+    if part is None:
+        return value
+    return part(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})

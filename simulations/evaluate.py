@@ -1,0 +1,281 @@
+"""What a run was worth: quality of p against honest baselines, of the alerts, what it cost, all in one mapping.
+
+Everything here looks at all devices at once, as only a simulation can. p and alerts are the ones that the devices
+computed on their own and showed to their users.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score, roc_curve
+
+from client.detectors import detector_for
+from client.risk import Direction
+from shared.features import FeatureSpec, History, extract, labels, seen
+from shared.network import forward
+from shared.plan import Plan
+
+from .config import ProtocolSection
+from .devices import ALERTS_FILE, DEVICES, INTERESTS_FILE
+from .population import Population
+from .turns import Alerts, Turns, judge, lapse_mask, planted_turns, takeoff_mask, watched
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+CURVE_ROWS = 20_000
+DETECTOR_NAMES = {
+    "rate": "change rate (the article's)",
+    "level": "level of p, fixed line",
+    "own_level": "level of p against one's own",
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled rows (n,) of many users: features x (n, F), label y, and whose, when, which."""
+
+    x: Floats
+    y: NDArray[np.bool_]
+    user: Ints
+    step: Ints
+    category: Ints
+
+
+def history_of(population: Population) -> History:
+    """Everybody's counters (K, C, T)."""
+    user = np.repeat(np.arange(population.n_users), np.diff(population.offsets))
+    step = np.floor(population.time_s / population.step.seconds).astype(np.int64)
+    shape = (population.n_users, len(population.catalogue), population.n_steps)
+    return History.from_events(shape, (user, population.category, step), population.kind, population.amount)
+
+
+def rows_of(history: History, features: FeatureSpec, horizon_steps: int, steps: tuple[int, int]) -> Rows:
+    """Every (user, step, category) of steps first..last that the user had engaged with by then."""
+    at = np.arange(steps[0], steps[1] + 1)
+    chosen = seen(history, at)
+    user, step, category = np.nonzero(chosen)
+    x = extract(history, features, at)[chosen]
+    return Rows(x, labels(history, at, horizon_steps)[chosen], user, at[step], category)
+
+
+def calibration_error(y: NDArray[np.bool_], p: Floats, bins: int = 15) -> float:
+    """Expected calibration error: mean |share of positives - mean p| over equal-width bins, weighted by rows."""
+    bin_of = np.minimum((p * bins).astype(int), bins - 1)
+    count = np.bincount(bin_of, minlength=bins)
+    gap = np.abs(np.bincount(bin_of, weights=y, minlength=bins) - np.bincount(bin_of, weights=p, minlength=bins))
+    return float(gap.sum() / max(count.sum(), 1))
+
+
+def auc(y: NDArray[np.bool_], score: NDArray[Any]) -> float | None:
+    """Area under the ROC curve; None where only one class is there."""
+    return float(roc_auc_score(y, score)) if 0 < y.mean() < 1 else None
+
+
+def read_notes(folder: Path, n_users: int, n_categories: int, n_steps: int) -> tuple[Floats, Alerts]:
+    """What the devices showed to their users: p (K, T, C), NaN where none, and all alerts."""
+    p = np.full((n_users, n_steps, n_categories), np.nan, np.float32)
+    found = []
+    for user in range(n_users):
+        home = folder / DEVICES / str(user)
+        if (home / INTERESTS_FILE).exists():
+            notes = np.fromfile(home / INTERESTS_FILE, dtype="<f4").reshape(-1, n_categories + 1)
+            p[user, notes[:, 0].astype(int)] = notes[:, 1:]
+        if (home / ALERTS_FILE).exists():
+            alerts = np.fromfile(home / ALERTS_FILE, dtype="<i4").reshape(-1, 5)
+            found.append(np.column_stack([np.full(len(alerts), user), alerts[:, :4]]))
+    table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 5), np.int64)
+    return p, Alerts(*table.T)
+
+
+def interest_quality(rows: Rows, train: Rows, p: Floats, features: FeatureSpec) -> dict[str, Any]:
+    """AUC, log loss and calibration of the devices' p, with recency and frequency rules beside them."""
+    column = {name: i for i, name in enumerate(features.names)}
+    simple = [column["recency"], column[f"active_{features.window_steps}"]]
+    both = LogisticRegression().fit(train.x[:, simple], train.y) if 0 < train.y.mean() < 1 else None
+    fpr, tpr, _ = roc_curve(rows.y, p, drop_intermediate=True)
+    keep = np.unique(np.linspace(0, len(fpr) - 1, 200).astype(int))
+    edges = np.quantile(p, np.linspace(0, 1, 11))
+    decile = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, 9)
+    return {
+        "rows": len(rows.y),
+        "base_rate": float(rows.y.mean()),
+        "auc": auc(rows.y, p),
+        "log_loss": float(log_loss(rows.y, np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6), labels=[False, True])),
+        "calibration_error": calibration_error(rows.y, p),
+        "baselines": {
+            "recency": auc(rows.y, -rows.x[:, simple[0]]),
+            "frequency": auc(rows.y, rows.x[:, simple[1]]),
+            "recency + frequency (pooled LR)": both and auc(rows.y, both.predict_proba(rows.x[:, simple])[:, 1]),
+        },
+        "roc": {"false_positive_rate": fpr[keep].tolist(), "true_positive_rate": tpr[keep].tolist()},
+        "calibration": [
+            {"mean_p": float(p[decile == d].mean()), "share": float(rows.y[decile == d].mean())}
+            for d in range(10)
+            if (decile == d).any()
+        ],
+    }
+
+
+def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[dict[str, Any]]:
+    """AUC of every published model on (at most CURVE_ROWS of) the test rows, by the numpy network."""
+    pick = np.random.Generator(np.random.Philox(0)).permutation(len(rows.y))[:CURVE_ROWS]
+    x, y = rows.x[pick], rows.y[pick]
+    return [{"round": i, "auc": auc(y, forward(plan.network, theta, x))} for i, theta in enumerate(models)]
+
+
+def turns_of(
+    population: Population, history: History, protocol: ProtocolSection, min_active: int, direction: Direction
+) -> tuple[Turns, Turns]:
+    """(turns that count for recall, turns that make an alert true) in the protocol's alert steps."""
+    if population.truth is not None:
+        first, last = protocol.alert_steps
+        return (
+            planted_turns(population.truth, direction, (first, last)),
+            planted_turns(population.truth, direction, (0, population.n_steps + last)),
+        )
+    steps = np.arange(protocol.alert_steps[0], protocol.alert_steps[1] + 1)
+    if direction is Direction.FALL:
+        mask = lapse_mask(history, steps, protocol, min_active)
+    else:
+        mask = takeoff_mask(history, steps, protocol)
+    turns = Turns.of_runs(mask, steps)
+    return turns, turns
+
+
+def alert_quality(
+    population: Population, history: History, protocol: ProtocolSection, plan: Plan, p: Floats, alerts: Alerts
+) -> dict[str, Any]:
+    """The devices' alerts, and beside them the other detectors on the same p and a silence rule, per direction."""
+    steps = np.arange(protocol.alert_steps[0], protocol.alert_steps[1] + 1)
+    settings = plan.detection
+    out: dict[str, Any] = {"detector": DETECTOR_NAMES[settings.detector], "steps": len(steps), "by_step": {}}
+    rules = rule_alarms(history, protocol, plan, p, steps)
+    for direction in Direction:
+        turns, truths = turns_of(population, history, protocol, settings.min_active_steps, direction)
+        name = direction.name.lower()
+        ours = alerts.of(direction, protocol.alert_steps)
+        out[name] = judge(ours, turns, population.n_users, truths=truths)
+        out[name]["beside"] = {
+            rule: judge(
+                Alerts.of_mask(fired[direction], steps, direction, settings.quiet_steps),
+                turns,
+                population.n_users,
+                truths=truths,
+            )
+            for rule, fired in rules.items()
+        }
+        out["by_step"][name] = np.bincount(ours.step - steps[0], minlength=len(steps)).tolist()
+    out["first_step"] = int(steps[0])
+    return out
+
+
+def rule_alarms(
+    history: History, protocol: ProtocolSection, plan: Plan, p: Floats, steps: Ints
+) -> dict[str, dict[Direction, NDArray[np.bool_]]]:
+    """Where each rule fires, (K, S, C) per direction: run on the devices' own p, or on silence alone."""
+    settings = plan.detection
+    watching = watched(history, steps, protocol, settings.min_active_steps)
+    detectors = {
+        name: detector_for(replace(settings, detector=kind))
+        for kind, name in DETECTOR_NAMES.items()
+        if kind != settings.detector
+    }
+    out: dict[str, dict[Direction, NDArray[np.bool_]]] = {}
+    for name, detector in detectors.items():
+        memory = detector.start((p.shape[0], p.shape[2]))
+        fired: dict[Direction, list[NDArray[np.bool_]]] = {d: [] for d in Direction}
+        for i, step in enumerate(steps):
+            memory, alarms = detector.update(memory, p[:, step], watching[:, i])
+            fired[Direction.FALL].append(alarms.fall)
+            fired[Direction.RISE].append(alarms.rise)
+        out[name] = {d: np.stack(masks, axis=1) for d, masks in fired.items()}
+    features = plan.features
+    recency = extract(history, features, steps)[..., features.names.index("recency")]
+    silent_steps = max(1, protocol.lapse_steps // 2)
+    silent = (recency / 2 + 0.5) * protocol.window_steps >= silent_steps - 0.5
+    nothing = np.zeros_like(silent)
+    out[f"silence of {silent_steps} steps"] = {Direction.FALL: silent & watching, Direction.RISE: nothing}
+    return out
+
+
+def example_user(
+    population: Population, protocol: ProtocolSection, history: History, p: Floats, alerts: Alerts
+) -> dict[str, Any] | None:
+    """One planted (simulated) user to draw: a drop in the test steps that was called. None without planted truth."""
+    if population.truth is None:
+        return None
+    turns = planted_turns(population.truth, Direction.FALL, protocol.alert_steps)
+    falls = alerts.of(Direction.FALL, protocol.alert_steps)
+    called = set(zip(falls.user.tolist(), falls.category.tolist(), strict=True))
+    pairs = zip(turns.user.tolist(), turns.category.tolist(), strict=True)
+    ranked = sorted(
+        enumerate(pairs), key=lambda e: (e[1] in called, float(history.count[e[1][0], e[1][1]].sum())), reverse=True
+    )
+    if not ranked:
+        return None
+    index, (user, category) = ranked[0]
+    mine = (alerts.user == user) & (alerts.category == category)
+    return {
+        "category": population.catalogue.names[category],
+        "count": [round(float(v), 2) for v in history.count[user, category]],
+        "p": [None if np.isnan(v) else round(float(v), 4) for v in p[user, :, category]],
+        "change_step": int(turns.first[index]),
+        "alerts": [
+            {"step": int(s), "direction": Direction(int(d)).name.lower(), "level": int(w)}
+            for s, d, w in zip(alerts.step[mine], alerts.direction[mine], alerts.level[mine], strict=True)
+        ],
+    }
+
+
+def traffic_figures(account: dict[str, Any], n_devices: int) -> dict[str, Any]:
+    """Bytes of our messages per device, and of one training round for a device that takes part."""
+    traffic = account["traffic"]
+    sent, received = traffic["sent_bytes"], traffic["received_bytes"]
+
+    def each(bytes_by: dict[str, int], counts: dict[str, int], name: str) -> float:
+        return bytes_by.get(name, 0) / max(counts.get(name, 0), 1)
+
+    return {
+        "round_down_bytes": each(sent, traffic["sent"], "train_request"),
+        "round_up_bytes": each(received, traffic["received"], "update"),
+        "query_up_bytes": each(received, traffic["received"], "alerts"),
+        "down_bytes_per_device": sum(sent.values()) / n_devices,
+        "up_bytes_per_device": sum(received.values()) / n_devices,
+        "by_message": {
+            name: {"messages": traffic["sent"].get(name, traffic["received"].get(name, 0)), "bytes": total}
+            for name, total in {**sent, **received}.items()
+        },
+        "dropped": traffic["dropped"],
+    }
+
+
+def evaluate(run_folder: Path, population: Population, protocol: ProtocolSection, plan: Plan) -> dict[str, Any]:
+    """All figures of a run that has ended, from its folder."""
+    account = json.loads((run_folder / "server" / "account.json").read_text(encoding="utf-8"))
+    models = np.load(run_folder / "server" / "models.npy")
+    history = history_of(population)
+    train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
+    test = rows_of(history, plan.features, plan.horizon_steps, protocol.test_steps)
+    p, alerts = read_notes(run_folder, population.n_users, len(population.catalogue), population.n_steps)
+    scored = p[test.user, test.step, test.category]
+    known = ~np.isnan(scored)
+    shown = Rows(*(column[known] for column in vars(test).values()))
+    return {
+        "interest": {
+            **interest_quality(shown, train, scored[known], plan.features),
+            "rows_without_score": int((~known).sum()),
+        },
+        "learning_curve": learning_curve(models, plan, shown),
+        "alerts": alert_quality(population, history, protocol, plan, p, alerts),
+        "privacy": {k: v for k, v in account.items() if k != "traffic"},
+        "traffic": traffic_figures(account, population.n_users),
+        "example_user": example_user(population, protocol, history, p, alerts),
+    }

@@ -1,0 +1,208 @@
+"""One scenario from start to report: people, plan, federation, figures.
+
+    runs/<name>/scenario.json       what was asked for, with every default
+    runs/<name>/population/         everybody's events (exists in a simulation only)
+    runs/<name>/app/, flower/       the app folder that Flower runs, and Flower's own files
+    runs/<name>/devices/<n>/        each device's state, and what its app noted down
+    runs/<name>/server/             the server's models, account and inbox
+    runs/<name>/results.json, report.html
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Iterator
+
+import numpy as np
+
+from client.runtime import MODEL_FILE, PINNED_SHA256
+from server.accounting import RoundAccountant
+from shared.errors import BudgetError, ConfigError, RunError
+from shared.plan import Plan
+
+from .config import PLANTED_PROTOCOL, ProtocolSection, Scenario
+from .datasets import DATASETS, load
+from .devices import CONSENTS_FILE, POPULATION
+from .evaluate import evaluate
+from .planted import plant
+from .population import Population
+from .report import write_report
+from .runner import run_app, write_app_folder
+
+RESULTS_FILE = "results.json"
+REPORT_FILE = "report.html"
+
+#: Told as a run goes on: phase, how much is done, of how much.
+OnProgress = Callable[[str, int, int], None]
+
+
+def protocol_of(scenario: Scenario) -> ProtocolSection:
+    """The scenario's own protocol, or else its data set's."""
+    if scenario.protocol is not None:
+        return scenario.protocol
+    if scenario.data.name == "planted":
+        return PLANTED_PROTOCOL
+    info = DATASETS[scenario.data.name]
+    return ProtocolSection(
+        window_steps=info.window_steps,
+        horizon_steps=info.horizon_steps,
+        lapse_steps=info.lapse_steps,
+        train_steps=info.train_steps,
+        test_steps=info.test_steps,
+        alert_steps=info.lapse_test_steps,
+        n_steps=info.n_steps,
+    )
+
+
+def population_of(scenario: Scenario, protocol: ProtocolSection) -> Population:
+    """The scenario's people."""
+    data = scenario.data
+    if data.name == "planted":
+        if data.users < 1:
+            raise ConfigError(f"expected data.users >= 1 for planted data, got {data.users}")
+        return plant(data.users, protocol.n_steps, seed=data.seed)
+    return load(data.name, Path(data.path) if data.path else None, users=data.users or None, seed=data.seed)
+
+
+def check_budget(plan: Plan) -> None:
+    """BudgetError unless the plan's whole training fits its max_epsilon; says what would fit."""
+    accountant = RoundAccountant(plan.privacy)
+    accountant.charge(plan.privacy.rounds)
+    if accountant.epsilon > plan.privacy.max_epsilon:
+        raise BudgetError(
+            f"expected epsilon <= {plan.privacy.max_epsilon:g}, but {plan.privacy.rounds} rounds cost "
+            f"{accountant.epsilon:.3g}: raise privacy.noise_multiplier, or lower rounds or sampling_rate"
+        )
+
+
+def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress) -> dict[str, Any]:
+    """Run a scenario in `folder` (emptied first) and return its results; RunError if the federation fails."""
+    started = time.monotonic()
+    protocol = protocol_of(scenario)
+    on_progress("people", 0, 1)
+    population = population_of(scenario, protocol)
+    plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
+    check_budget(plan)
+    prepare_folder(folder, scenario, population)
+    on_progress("people", 1, 1)
+    config = run_config(scenario, protocol, plan, folder)
+    app = write_app_folder(folder / "app", serverapp="server.app:app", clientapp="simulations.devices:app", config=config)
+    federation_started = time.monotonic()
+    with watching(folder / "server" / "progress.jsonl", on_progress):
+        run_app(app, nodes=population.n_users, home=folder / "flower", timeout_s=scenario.simulation.timeout_s)
+    if not (folder / "server" / "account.json").exists():
+        raise RunError(f"the federation ended without an account: see {folder / 'flower' / 'flower.log'}")
+    on_progress("figures", 0, 1)
+    results = {
+        "name": scenario.name,
+        "about": scenario.about,
+        "simulated": population.simulated,
+        "data": scenario.data.name,
+        "devices": population.n_users,
+        "categories": len(population.catalogue),
+        "step": population.step.value,
+        "fidelity": scenario.simulation.fidelity,
+        "identified_share": scenario.simulation.identified_share,
+        "protocol": protocol.model_dump(),
+        "plan": plan_figures(plan),
+        **evaluate(folder, population, protocol, plan),
+        "seconds": {"federation": round(time.monotonic() - federation_started, 1)},
+        "made_with": {
+            **{name: version(name) for name in ("ebbtide", "flwr", "numpy", "dp-accounting")},
+            "python": platform.python_version(),
+        },
+    }
+    results["seconds"]["total"] = round(time.monotonic() - started, 1)
+    (folder / RESULTS_FILE).write_text(json.dumps(results, indent=1), encoding="utf-8")
+    write_report(results, folder / REPORT_FILE)
+    on_progress("figures", 1, 1)
+    return results
+
+
+def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> None:
+    """An empty run folder with the people and their consents in it. Refuses to empty a folder that is not a run's."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "scenario.json").exists():
+            raise ConfigError(f"expected an empty folder or an earlier run, got {folder}")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scenario.json").write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
+    population.save(folder / POPULATION)
+    random = np.random.Generator(np.random.Philox(scenario.data.seed))
+    consented = np.flatnonzero(random.random(population.n_users) < scenario.simulation.identified_share)
+    (folder / CONSENTS_FILE).write_text(json.dumps(consented.tolist()), encoding="utf-8")
+
+
+def run_config(
+    scenario: Scenario, protocol: ProtocolSection, plan: Plan, folder: Path
+) -> dict[str, str | int | float | bool]:
+    """Flower's run configuration: what server and simulated devices are told."""
+    every = scenario.simulation.query_every_steps
+    return {
+        "plan": plan.canonical.hex(),
+        "server.learning-rate": scenario.server.learning_rate,
+        "server.momentum": scenario.server.momentum,
+        "server.averaging": scenario.server.averaging,
+        "server.theta-seed": scenario.server.theta_seed,
+        "server.folder": str((folder / "server").resolve()),
+        "server.model-file": str(MODEL_FILE),
+        "server.node-wait-s": 300.0,
+        "schedule.train-step": protocol.train_at,
+        "schedule.first-query-step": protocol.test_steps[0] + every - 1,
+        "schedule.last-query-step": protocol.test_steps[1],
+        "schedule.query-every-steps": every,
+        "schedule.seconds-per-step": 0.0,
+        "schedule.origin-s": 0.0,
+        "simulation.folder": str(folder.resolve()),
+    }
+
+
+def plan_figures(plan: Plan) -> dict[str, Any]:
+    """The plan's numbers, for people."""
+    privacy = {k: v for k, v in vars(plan.privacy).items() if k != "max_epsilon"}
+    return {
+        "horizon_steps": plan.horizon_steps,
+        "parameters": plan.network.n_parameters,
+        "hidden": list(plan.network.hidden),
+        **privacy,
+        **vars(plan.training),
+        "detection": vars(plan.detection),
+        "sha256": plan.sha256.hex(),
+    }
+
+
+@contextmanager
+def watching(progress_file: Path, on_progress: OnProgress) -> Iterator[None]:
+    """Pass the server's progress lines on while the body runs."""
+    done = threading.Event()
+
+    def follow() -> None:
+        position = 0
+        while True:
+            last = done.is_set()
+            if progress_file.exists():
+                with progress_file.open(encoding="utf-8") as file:
+                    file.seek(position)
+                    while (line := file.readline()).endswith("\n"):
+                        position = file.tell()
+                        entry = json.loads(line)
+                        on_progress(entry["phase"], entry["done"], entry["total"])
+            if last:
+                return
+            done.wait(0.3)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

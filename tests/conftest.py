@@ -1,0 +1,164 @@
+"""What several tests share: a small plan, a network whose scores are known, histories, event streams, entropy that can
+be replayed. Imports only what a device has: these files also run under tflite-runtime, without Flower or pandas.
+
+`make test` runs reduced counts; EBBTIDE_SOAK=1 (`make soak`) runs full ones, with fresh random examples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from client.consent import Consent
+from client.device import Device, Profile
+from client.runtime import PINNED_SHA256, pinned_model
+from shared.events import BehaviourEvent, Catalogue, EventKind, Step
+from shared.features import FeatureSpec, History
+from shared.network import NetworkSpec
+from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan
+
+SOAK = os.environ.get("EBBTIDE_SOAK") == "1"
+SOAK_FACTOR = 20
+COMMON: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+settings.register_profile("test", max_examples=40, derandomize=True, database=None, **COMMON)
+settings.register_profile("soak", max_examples=40 * SOAK_FACTOR, print_blob=True, **COMMON)
+settings.load_profile("soak" if SOAK else "test")
+
+
+def full(count: int) -> int:
+    """`count` in `make test`, 20 times as many in `make soak`."""
+    return count * SOAK_FACTOR if SOAK else count
+
+
+def examples(count: int) -> Callable[[Any], Any]:
+    """Decorator: how many hypothesis examples a property gets."""
+    return settings(max_examples=full(count))
+
+
+CATALOGUE = Catalogue(("tea", "shoes", "books", "tools"))
+N_CATEGORIES = len(CATALOGUE)
+NETWORK = NetworkSpec(27)
+FEATURES = FeatureSpec(window_steps=12)
+
+
+def make_plan(
+    *,
+    training: dict[str, Any] | None = None,
+    privacy: dict[str, Any] | None = None,
+    detection: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Plan:
+    """A small valid plan of the pinned model; the arguments replace single numbers of it."""
+    base_privacy = {
+        "clip_norm": 0.5,
+        "noise_multiplier": 1.0,
+        "sampling_rate": 1.0,
+        "rounds": 3,
+        "population": 8,
+        "min_survivors": 2,
+    }
+    return Plan(
+        **{
+            "network": NETWORK,
+            "features": FEATURES,
+            "horizon_steps": 2,
+            "catalogue_sha256": CATALOGUE.sha256,
+            "model_sha256": bytes.fromhex(PINNED_SHA256),
+            "training": LocalTraining(**{"rows": 16, "history_steps": 10, **(training or {})}),
+            "privacy": PrivacyPlan(**{**base_privacy, **(privacy or {})}),
+            "detection": Detection(**{"min_active_steps": 3, "lapse_steps": 8, "quiet_steps": 4, **(detection or {})}),
+            **changes,
+        }
+    )
+
+
+def activity_theta() -> np.ndarray:
+    """Weights under which p = sigmoid(12 a - 3), a the share of active steps among the last four: .05 at rest, .95 when
+    two of four steps were active. Simple enough to know when an alert is due."""
+    theta = np.zeros(NETWORK.n_parameters, np.float32)
+    kernel_1, bias_1, kernel_2, _, kernel_3, bias_3 = NETWORK.split(theta)
+    kernel_1[FEATURES.names.index("active_4"), 0] = 1
+    bias_1[0] = 1
+    kernel_2[0, 0] = 1
+    kernel_3[0, 0] = 6
+    bias_3[0] = -3
+    return theta
+
+
+def expected_interest(history: History, step: int) -> np.ndarray:
+    """p (C,) of `activity_theta` as of a step, from its definition; NaN for a category never touched."""
+    share = history.active[:, max(0, step - 3) : step + 1].sum(axis=-1) / 4
+    p = 1 / (1 + np.exp(3 - 12 * share))
+    return np.where(history.active[:, : step + 1].any(axis=-1), p, np.nan)
+
+
+def random_history(random: np.random.Generator, shape: tuple[int, ...], rate: float = 0.3) -> History:
+    """Counters of shape (..., C, T) as events would leave them."""
+    active = random.random(shape) < rate
+    count = np.where(active, random.integers(1, 9, shape) * np.float32(0.2), 0).astype(np.float32)
+    amount = np.where(active & (random.random(shape) < 0.5), random.random(shape) * 80, 0).astype(np.float32)
+    return History(active, count, amount)
+
+
+def event_stream(random: np.random.Generator, n_steps: int, rate: float = 0.4) -> list[BehaviourEvent]:
+    """Events of a user over n daily steps, in order of time; categories differ in how often they are used."""
+    out = []
+    for step in range(n_steps):
+        for category in np.flatnonzero(random.random(N_CATEGORIES) < rate * (1 + np.arange(N_CATEGORIES)) / 2):
+            kind = EventKind(int(random.integers(5)))
+            time_s = (step + random.random()) * Step.DAY.seconds
+            amount = float(random.random() * 90) if kind is EventKind.PURCHASE else 0.0
+            out.append(BehaviourEvent(kind, int(category), time_s, amount))
+    return sorted(out, key=lambda event: event.time_s)
+
+
+def view(step: int, category: int = 0, kind: EventKind = EventKind.VIEW, amount: float = 0.0) -> BehaviourEvent:
+    """One event in the middle of a daily step."""
+    return BehaviourEvent(kind, category, (step + 0.5) * Step.DAY.seconds, amount)
+
+
+def replayed_entropy(seed: object) -> Callable[[int], bytes]:
+    """Bytes that look random and come again for the same seed; for tests only."""
+    counter = 0
+
+    def draw(n: int) -> bytes:
+        nonlocal counter
+        counter += 1
+        return hashlib.shake_128(f"{seed}/{counter}".encode()).digest(n)
+
+    return draw
+
+
+def make_profile(consent: Consent = Consent.LOCAL, number: int = 7) -> Profile:
+    return Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, consent, number)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return make_plan()
+
+
+@pytest.fixture
+def new_device(tmp_path) -> Callable[..., Device]:
+    """Opens a device in a folder of its own: `new_device(consent=..., on_step=..., entropy=...)`."""
+    n_opened = 0
+
+    def open_one(consent: Consent = Consent.LOCAL, number: int = 7, **arguments: Any) -> Device:
+        nonlocal n_opened
+        n_opened += 1
+        return Device.open(tmp_path / f"device-{n_opened}", make_profile(consent, number), **arguments)
+
+    return open_one
+
+
+def ready(device: Device, plan: Plan, theta: np.ndarray | None = None, round_number: int = 0) -> Device:
+    """The device with the plan's model installed."""
+    device.install(plan, pinned_model(), activity_theta() if theta is None else theta, round_number)
+    return device

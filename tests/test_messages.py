@@ -1,0 +1,45 @@
+"""The register itself: what may leave is a short, closed list, and every field of it is explained."""
+
+import pytest
+
+from shared.errors import RefusalCode
+from shared.messages import MAX_ALERTS, REGISTER, REQUESTS, Bytes, Int, ListOf
+
+
+def test_what_may_leave_a_device_is_this_and_nothing_else():
+    """Whoever adds a message or a field must change this test too, and answer for it."""
+    assert {name: set(kind.fields) for name, kind in REGISTER.items()} == {
+        "update": {"round", "plan_sha256", "values"},
+        "alerts": {"step", "alerts"},
+        "receipt": {"plan_sha256"},
+        "refusal": {"code"},
+    }
+    alert = REGISTER["alerts"].fields["alerts"].type
+    assert set(alert.fields) == {"direction", "category", "level", "step", "model_round"}
+    assert alert.most == MAX_ALERTS
+    refusal = REGISTER["refusal"].fields["code"].type
+    assert (refusal.low, refusal.high) == (min(RefusalCode), max(RefusalCode))
+
+
+@pytest.mark.parametrize("register", [REGISTER, REQUESTS], ids=["register", "requests"])
+def test_every_field_is_bounded_and_explained(register):
+    def check(fields):
+        for field in fields.values():
+            assert field.sensitivity and field.purpose
+            assert isinstance(field.type, Int | Bytes | ListOf), "no text, no floating-point number, nothing unbounded"
+            if isinstance(field.type, ListOf):
+                assert field.type.most > 0
+                check(field.type.fields)
+            else:
+                assert field.type.low <= field.type.high
+
+    for name, kind in register.items():
+        assert kind.name == name and kind.cost and kind.purpose
+        check(kind.fields)
+
+
+def test_the_register_cannot_be_changed_by_whoever_holds_it():
+    with pytest.raises(TypeError):
+        REGISTER["diagnostics"] = REGISTER["update"]
+    with pytest.raises(TypeError):
+        REGISTER["update"].fields["loss"] = REGISTER["update"].fields["round"]
