@@ -102,7 +102,7 @@ class BehaviourEvent:
 
 def _is_position(value: object, size: int) -> bool:
     """Whether it is a whole number in 0..size - 1; apps hand over what they have, whatever the type hints say."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= value < size
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(0 <= value < size)
 
 
 def _is_number(value: object) -> bool:

@@ -190,8 +190,8 @@ class Plan:
 
     @cached_property
     def canonical(self) -> bytes:
-        """Canonical bytes: equal plans, equal bytes."""
-        return cbor2.dumps(dataclasses.asdict(self), canonical=True)
+        """Canonical bytes: equal plans, equal bytes, whether a number was given as 1 or as 1.0."""
+        return cbor2.dumps(_plain(self), canonical=True)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Plan:
@@ -199,11 +199,12 @@ class Plan:
         try:
             fields = cbor2.loads(data)
             plan = cls(**{f.name: _revive(f.type, fields.pop(f.name)) for f in dataclasses.fields(cls)}, **fields)
+            canonical = plan.canonical
         except ConfigError:
             raise
         except Exception:
             raise ConfigError("expected the canonical bytes of a plan") from None
-        if plan.canonical != data:
+        if canonical != data:
             raise ConfigError("expected the canonical bytes of a plan, got another spelling of one")
         return plan
 
@@ -228,3 +229,17 @@ def _revive(type_name: object, value: Any) -> Any:
     if part is None:
         return value
     return part(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    """A part as a map in which every number has its declared type."""
+    out: dict[str, Any] = {}
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if dataclasses.is_dataclass(value):
+            out[field.name] = _plain(value)
+        elif isinstance(value, tuple):
+            out[field.name] = [int(v) for v in value]
+        else:
+            out[field.name] = {"int": int, "float": float}.get(str(field.type), lambda v: v)(value)
+    return out

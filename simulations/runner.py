@@ -1,11 +1,9 @@
 """Runs a Flower app in Flower's Simulation Runtime, private to one run, and leaves no process behind.
 
-A run is a SuperLink of its own on a free loopback port, which starts the simulation, which starts Ray. All of them carry
-an environment variable that names the run, or share a session with one that does. That is how they are found and ended:
-by this process when `run_app` returns or raises, and by a keeper process if this one is killed. State is in memory:
-nothing of Flower or Ray outlives the run but `flower.log` and `superlink.log`, and the unpacked app, in its home.
-
-`python -m simulations.runner HOME RAY_FOLDER` is the keeper.
+A run is a SuperLink of its own on a free loopback port, which starts the simulation, which starts Ray. Every process
+carries an environment variable that names the run, or is in a session with one that does: so they are found and ended,
+by this process when `run_app` returns or raises, and by a keeper (this module as a program) when this one is killed.
+State is in memory: only the logs and the unpacked app outlive a run, in its home.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -25,27 +22,29 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired
 from threading import Thread
 from typing import IO
+from uuid import uuid4
 
 import psutil
 import tomli_w
 
 from shared.errors import ConfigError, RunError
 
-#: Environment variable of every process of a run: the path of its home.
+#: Environment variable of every process of a run: its home, a colon, and a number of its own.
 MARKER = "EBBTIDE_RUN"
-LOG_FILE = "flower.log"
-SUPERLINK_LOG_FILE = "superlink.log"
+LOG_FILE, SUPERLINK_LOG_FILE = "flower.log", "superlink.log"
+OnLine = Callable[[str], None]
 
-_CONNECTION = "run"
 _POLL_S = 0.05
 _PORT_ATTEMPTS = 5
 _END_S = 15.0
 _TAIL_LINES = 15
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-#: Sockets of Ray lie 67 characters below its folder and may have 103 (macOS) in all.
-_LONGEST_TEMP_FOLDER = 22
+#: Colours, and the frames that Flower's command line draws.
+_ORNAMENT = re.compile("\x1b\\[[0-9;]*m|[\u2500-\u257f]")
+#: Ray's sockets lie up to 84 characters below, and 103 is the longest path of a socket.
+_LONGEST_TEMP_FOLDER = 19
 
 
 class RunFailed(RunError):
@@ -53,15 +52,12 @@ class RunFailed(RunError):
 
     def __init__(self, reason: str, log: Path) -> None:
         self.reason, self.log = reason, log
-        with suppress(OSError), log.open(encoding="utf-8", errors="replace") as lines:
-            tail = "".join(f"  | {line}" for line in deque(lines, _TAIL_LINES))
-            super().__init__(f"{reason}\n{tail}  log: {log}")
-            return
-        super().__init__(reason)
+        tail = deque(log.read_text("utf-8", "replace").splitlines() if log.exists() else (), _TAIL_LINES)
+        super().__init__("\n".join([reason, *(f"  | {line}" for line in tail), f"  log: {log}"]))
 
 
 class PortInUse(RunError):
-    """Every loopback port that was tried was taken by somebody else before the SuperLink had it."""
+    """Every loopback port that was tried went to somebody else before the SuperLink had it."""
 
 
 def write_app_folder(
@@ -70,18 +66,11 @@ def write_app_folder(
     """The folder, holding a Flower app that names two components and its run configuration, and no code at all.
 
     Components are `module:attribute`; whoever runs the app must be able to import the modules, wherever the folder is.
-    A dotted key of `config` arrives dotted in `Context.run_config`, at the server and at the clients. ConfigError if a
-    component has another form or a value another type.
+    A dotted key of `config` arrives dotted in `Context.run_config`, at the server and at the clients.
     """
-    for component in (serverapp, clientapp):
-        if not re.fullmatch(r"[\w.]+:[\w.]+", component):
-            raise ConfigError(f"expected a component module:attribute, got {component!r}")
-    for key, value in config.items():
-        if not isinstance(value, str | int | float):
-            raise ConfigError(f"expected str, int, float or bool for {key}, got {type(value).__name__}")
     app = {
         "publisher": "ebbtide",
-        "fab-include": ["pyproject.toml"],  # an app bundle without it carries every .py, .md and .json found here
+        "fab-include": ["pyproject.toml"],  # without it, Flower's bundle takes every .py, .md and .json found here
         "components": {"serverapp": serverapp, "clientapp": clientapp},
         "config": dict(config),
     }
@@ -97,19 +86,18 @@ def run_app(
     nodes: int,
     home: Path,
     worker_cpus: int = 1,
-    on_line: Callable[[str], None] | None = None,
+    on_line: OnLine | None = None,
     timeout_s: float = 3600.0,
 ) -> None:
-    """Returns when the app has completed on `nodes` simulated nodes, and all that was started for it has ended.
+    """Returns when the app has completed on `nodes` simulated nodes and every process started for it has ended.
 
-    `home` becomes FLWR_HOME and belongs to one run at a time. One Ray worker is started per `worker_cpus` cores of the
-    machine. What this process can import, the app can. `on_line` gets each line of the run's log, without colours, in
-    this thread; so does `flower.log` in `home`. `timeout_s` covers everything.
+    `home` becomes FLWR_HOME, for one run at a time. Ray gets one worker per `worker_cpus` cores of the machine. What
+    this process can import, the app can. `on_line` gets each line of the run's log, without colours, in this thread;
+    `flower.log` in `home` gets it too. `timeout_s` covers everything. A RAY_ADDRESS in the environment attaches the run
+    to that Ray cluster; otherwise its Ray is its own.
 
-    A RAY_ADDRESS in the environment attaches to that Ray cluster; otherwise Ray is this run's own.
-
-    RunFailed if the app did not complete, with the reason; PortInUse if no port could be had; ConfigError if `nodes` or
-    `worker_cpus` is below 1. Whatever is raised, KeyboardInterrupt included, nothing is left running.
+    RunFailed, with the reason, if the app did not complete; PortInUse if no port could be had; ConfigError if `nodes`
+    or `worker_cpus` is below 1. Whatever is raised, KeyboardInterrupt included, nothing is left running.
     """
     for name, count in (("nodes", nodes), ("worker_cpus", worker_cpus)):
         if count < 1:
@@ -118,45 +106,35 @@ def run_app(
     home.mkdir(parents=True, exist_ok=True)
     if processes_of(home):
         raise RunFailed("another run is using this home", home / LOG_FILE)
-    ray_folder = _make_ray_folder()
-    run = _Run(home, _environment(home, ray_folder), time.monotonic() + timeout_s)
-    with _keeper(home, ray_folder):
+    marker, parent = f"{home}:{uuid4().hex}", tempfile.gettempdir()
+    ray_folder = Path(tempfile.mkdtemp(prefix="ebb-", dir=parent if len(parent) <= _LONGEST_TEMP_FOLDER else "/tmp"))
+    environment = _environment(home, marker, ray_folder)
+    run = _Run(home, environment, timeout_s)
+    with _start_keeper(environment, marker, ray_folder) as keeper:
         try:
             superlink = run.start_superlink()
+            if keeper.poll() is not None:
+                raise RunFailed(f"the keeper ended with code {keeper.returncode}", home / LOG_FILE)
             resources = f"num-supernodes={nodes} client-resources-num-cpus={worker_cpus}"
-            run.follow(superlink, app_folder.resolve(), resources, on_line)
+            command = ["flwr", "run", str(app_folder.resolve()), "--stream", "--federation-config", resources]
+            run.follow(command, superlink, on_line)
             run.check_outcome()
         finally:
-            end_run(home, ray_folder)
-            run.reap()
+            end_run(marker, ray_folder)
+            for process in run.started:
+                process.wait(timeout=_END_S)
 
 
-def processes_of(home: Path, sessions: set[int] | None = None) -> list[psutil.Process]:
-    """The live processes of the run in `home`: those that carry its marker, and the sessions they are in.
-
-    Ray's agents lose their environment when they set their title, but never leave the session. `sessions` remembers the
-    sessions seen, for callers that end processes between two looks.
-    """
-    marker, own_session = str(home.resolve()), os.getsid(0)
-    sessions = set() if sessions is None else sessions
-    session_of: dict[psutil.Process, int] = {}
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                session_of[process] = os.getsid(process.pid)
-                if process.environ().get(MARKER) == marker:
-                    sessions.add(session_of[process])
-    return [process for process, session in session_of.items() if session in sessions - {own_session}]
+def processes_of(home: Path) -> list[psutil.Process]:
+    """The live processes of whatever run is using `home`."""
+    return _marked(f"{home.resolve()}:", set())
 
 
-def end_run(home: Path, ray_folder: Path) -> None:
-    """Afterwards no process of the run in `home` is alive, and Ray's folder is gone.
-
-    At once, and without asking: the SuperLink's state is in memory and the app has completed or is lost.
-    """
+def end_run(marker: str, ray_folder: Path) -> None:
+    """Afterwards no process of the run is alive, and Ray's folder is gone. None is asked: their state is in memory."""
     sessions: set[int] = set()
     end_s = time.monotonic() + _END_S
-    while (alive := processes_of(home, sessions)) and time.monotonic() < end_s:
+    while (alive := _marked(marker, sessions)) and time.monotonic() < end_s:
         for process in alive:
             with suppress(psutil.Error):
                 process.kill()
@@ -164,108 +142,100 @@ def end_run(home: Path, ray_folder: Path) -> None:
     shutil.rmtree(ray_folder, ignore_errors=True)
 
 
-class _Run:
-    """The processes of one run, and its logs. Every method raises RunFailed when its time is over."""
+def _marked(prefix: str, sessions: set[int]) -> list[psutil.Process]:
+    """The live processes whose marker begins with `prefix`, and all in their `sessions`, which are remembered there.
 
-    def __init__(self, home: Path, environment: dict[str, str], end_s: float) -> None:
-        self._home, self._environment, self._end_s = home, environment, end_s
+    Ray's agents lose their environment when they set their title, but never leave the session.
+    """
+    session_of: dict[psutil.Process, int] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                session_of[process] = os.getsid(process.pid)
+                if process.environ().get(MARKER, "").startswith(prefix):
+                    sessions.add(session_of[process])
+    sessions.discard(os.getsid(0))
+    return [process for process, session in session_of.items() if session in sessions]
+
+
+class _Run:
+    """The processes of one run and its logs. Every method raises RunFailed when the run's time is over."""
+
+    def __init__(self, home: Path, environment: dict[str, str], timeout_s: float) -> None:
+        self._home, self._environment, self._timeout_s = home, environment, timeout_s
+        self._end_s = time.monotonic() + timeout_s
         self._log, self._superlink_log = home / LOG_FILE, home / SUPERLINK_LOG_FILE
         self._log.write_text("", "utf-8")
-        self._started: list[subprocess.Popen[str]] = []
+        self.started: list[Popen[str]] = []
 
-    def start_superlink(self) -> subprocess.Popen[str]:
-        """A SuperLink in simulation mode that listens, on a port that nobody else had; Flower's config names it."""
+    def start_superlink(self) -> Popen[str]:
+        """A SuperLink listens, in simulation mode, on a port that nobody else had; Flower's config names it."""
         for _ in range(_PORT_ATTEMPTS):
             with self._superlink_log.open("w", encoding="utf-8") as log, reserved_port() as port:
-                command = f"flower-superlink --insecure --simulation --host 127.0.0.1 --port {port}"
-                superlink = self._start(command.split(), log)
-                while superlink.poll() is None:
-                    if _listens(superlink.pid, port):
-                        connection = {"address": f"127.0.0.1:{port}", "insecure": True}
-                        config = {"superlink": {"default": _CONNECTION, _CONNECTION: connection}}
-                        (self._home / "config.toml").write_text(tomli_w.dumps(config), "utf-8")
-                        return superlink
-                    self._check_time()
+                command = ["flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)]
+                superlink = self._start(command, log)
+                while not (listens := _listens(superlink.pid, port)) and superlink.poll() is None:
+                    self._check(superlink)
                     time.sleep(_POLL_S)
+            if listens:
+                config = {"default": "run", "run": {"address": f"127.0.0.1:{port}", "insecure": True}}
+                (self._home / "config.toml").write_text(tomli_w.dumps({"superlink": config}), "utf-8")
+                return superlink
             if "address already in use" not in self._superlink_log.read_text("utf-8"):
-                raise RunFailed(f"the SuperLink ended with code {superlink.returncode}", self._superlink_log)
+                self._check(superlink)
         raise PortInUse(f"expected a free loopback port, got {_PORT_ATTEMPTS} that were taken meanwhile")
 
-    def follow(
-        self,
-        superlink: subprocess.Popen[str],
-        app_folder: Path,
-        resources: str,
-        on_line: Callable[[str], None] | None,
-    ) -> None:
-        """Starts the app and passes on the lines of its log until it has finished, well or badly."""
-        command = ["flwr", "run", str(app_folder), _CONNECTION, "--stream", "--federation-config", resources]
-        cli = self._start(command, subprocess.PIPE)
-        assert cli.stdout is not None
+    def follow(self, command: list[str], superlink: Popen[str], on_line: OnLine | None) -> None:
+        """Starts the app by `command` and passes on the lines of its log until it has finished, well or badly."""
+        cli = self._start(command, PIPE)
         lines: SimpleQueue[str | None] = SimpleQueue()
         Thread(target=_read_lines, args=(cli.stdout, lines), daemon=True).start()
+        line: str | None = ""
         with self._log.open("w", encoding="utf-8", buffering=1) as log:
-            while (line := self._next(lines, superlink)) is not None:
-                log.write(f"{line}\n")
-                if on_line is not None:
-                    on_line(line)
+            while line is not None:
+                self._check(superlink)
+                with suppress(Empty):
+                    if (line := lines.get(timeout=_POLL_S)) is not None:
+                        log.write(f"{line}\n")
+                        if on_line is not None:
+                            on_line(line)
         if code := cli.wait():
-            said = " ".join(self._log.read_text("utf-8").partition("Error: ")[2].split()) or "no reason given"
+            said = " ".join(self._log.read_text("utf-8").rpartition(" Error ")[2].split())
             raise RunFailed(f"flwr run ended with code {code}: {said[:200]}", self._log)
 
     def check_outcome(self) -> None:
-        """Raises RunFailed, with the app's own last words, unless the run is marked completed.
-
-        `flwr run` ends with code 0 whatever became of the app.
-        """
-        asked = self._start(["flwr", "ls", _CONNECTION, "--format", "json"], subprocess.PIPE)
+        """Raises RunFailed, with the app's last words, if it failed: `flwr run` ends with code 0 even then."""
+        asked = self._start(["flwr", "ls", "--format", "json"], PIPE)
         try:
             run = json.loads(asked.communicate(timeout=max(1.0, self._end_s - time.monotonic()))[0])["runs"][0]
-            status, detail = str(run["status"]), str(run["status-details"])
-        except (subprocess.TimeoutExpired, ValueError, LookupError) as error:
+        except (TimeoutExpired, ValueError, LookupError) as error:
             raise RunFailed(f"the outcome is not known: {error!r}", self._log) from None
-        if status != "finished:completed":
+        if run["status"] != "finished:completed":
+            detail = str(run["status-details"])
             said = detail.removeprefix("Simulation failed with exception: ").partition("\n")[0]
             lines = self._log.read_text("utf-8").splitlines()
             raise RunFailed(next((line for line in reversed(lines) if said and line.endswith(said)), detail), self._log)
 
-    def reap(self) -> None:
-        """Collects the exit codes of what has been ended."""
-        for process in self._started:
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-
-    def _start(self, command: list[str], output: IO[str] | int) -> subprocess.Popen[str]:
+    def _start(self, command: list[str], output: IO[str] | int) -> Popen[str]:
         """A process of this run. In a session of its own, so that Ctrl-C reaches us and not the run."""
-        try:
-            process = subprocess.Popen(
-                command,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-        except FileNotFoundError:
-            raise RunFailed(f"{command[0]} not found (pip install 'ebbtide[simulations]')", self._log) from None
-        self._started.append(process)
+        process = Popen(
+            command,
+            env=self._environment,
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+        self.started.append(process)
         return process
 
-    def _next(self, lines: SimpleQueue[str | None], superlink: subprocess.Popen[str]) -> str | None:
-        while True:
-            self._check_time()
-            with suppress(Empty):
-                return lines.get(timeout=_POLL_S)
-            if superlink.poll() is not None:
-                raise RunFailed(f"the SuperLink ended with code {superlink.returncode}", self._superlink_log)
-
-    def _check_time(self) -> None:
+    def _check(self, superlink: Popen[str]) -> None:
+        if superlink.poll() is not None:
+            raise RunFailed(f"the SuperLink ended with code {superlink.returncode}", self._superlink_log)
         if time.monotonic() > self._end_s:
-            raise RunFailed("the run took longer than its timeout", self._log)
+            raise RunFailed(f"expected the run to end within {self._timeout_s:g} s", self._log)
 
 
 @contextmanager
@@ -275,44 +245,36 @@ def reserved_port() -> Iterator[int]:
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reservation.bind(("127.0.0.1", 0))
         port = int(reservation.getsockname()[1])
-        if not sys.platform.startswith("linux"):  # only Linux lets a second socket listen beside a reservation
+        if not sys.platform.startswith("linux"):  # only Linux lets another socket listen beside a reservation
             reservation.close()
         yield port
 
 
 def _listens(pid: int, port: int) -> bool:
     with suppress(psutil.Error):
-        connections = psutil.Process(pid).net_connections("tcp")
-        return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
+        return port in {c.laddr.port for c in psutil.Process(pid).net_connections("tcp") if c.status == "LISTEN"}
     return False
 
 
 def _read_lines(stream: IO[str], lines: SimpleQueue[str | None]) -> None:
-    with suppress(ValueError, OSError):
+    with stream:
         for line in stream:
-            lines.put(_COLOUR.sub("", line.rstrip()))
+            lines.put(_ORNAMENT.sub("", line).rstrip())
     lines.put(None)
 
 
-def _make_ray_folder() -> Path:
-    system = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="ebb-", dir=system if len(system) <= _LONGEST_TEMP_FOLDER else "/tmp"))
-
-
-def _environment(home: Path, ray_folder: Path) -> dict[str, str]:
-    """This process's environment, with everything that keeps a run private, quiet and single-threaded."""
-    inherited = os.environ
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {
-        **inherited,
-        **threads,
-        MARKER: str(home),
-        # Flower finds its own programs by name, and the apps' modules where we find them.
-        "PATH": os.pathsep.join(filter(None, (sysconfig.get_path("scripts"), inherited.get("PATH")))),
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path),
+def _environment(home: Path, marker: str, ray_folder: Path) -> dict[str, str]:
+    """This process's environment, and what keeps a run private, quiet and on one thread per process."""
+    return os.environ | {
+        MARKER: marker,
+        # Flower finds its own programs by name, and the modules of the app where this process does.
+        "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),
         "PYTHONUNBUFFERED": "1",
-        "NO_PROXY": ",".join(filter(None, (inherited.get("NO_PROXY"), "127.0.0.1"))),
-        "TYPER_USE_RICH": "0",
+        "PYTHONUTF8": "1",
+        "NO_PROXY": f"{os.environ.get('NO_PROXY', '')},127.0.0.1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -322,22 +284,16 @@ def _environment(home: Path, ray_folder: Path) -> dict[str, str]:
         "RAY_TMPDIR": str(ray_folder),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a warning
-        "RAY_prestart_worker_first_driver": "0",  # those workers have another environment and would never be used
+        "RAY_prestart_worker_first_driver": "0",  # such workers lack the run's PYTHONPATH, and would never be used
     }
 
 
-def _keeper(home: Path, ray_folder: Path) -> subprocess.Popen[bytes]:
-    """A process that ends the run as soon as this one is gone, however it went: its standard input closes."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "simulations.runner", str(home), str(ray_folder)],
-        env={**_environment(home, ray_folder), MARKER: ""},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def _start_keeper(environment: dict[str, str], marker: str, ray_folder: Path) -> Popen[bytes]:
+    """A process that ends the run as soon as this one is gone, however it went: its standard input closes then."""
+    command = [sys.executable, "-m", "simulations.runner", marker, str(ray_folder)]
+    return Popen(command, env=environment | {MARKER: ""}, stdin=PIPE, stdout=DEVNULL, start_new_session=True)
 
 
 if __name__ == "__main__":
     sys.stdin.read()
-    end_run(Path(sys.argv[1]), Path(sys.argv[2]))
+    end_run(sys.argv[1], Path(sys.argv[2]))

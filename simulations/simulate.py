@@ -15,11 +15,11 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from .population import Population
 from .report import write_report
 from .runner import run_app, write_app_folder
 
+SCENARIO_FILE = "scenario.json"
 RESULTS_FILE = "results.json"
 REPORT_FILE = "report.html"
 
@@ -85,7 +86,6 @@ def check_budget(plan: Plan) -> None:
 
 def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress) -> dict[str, Any]:
     """Run a scenario in `folder` (emptied first) and return its results; RunError if the federation fails."""
-    started = time.monotonic()
     protocol = protocol_of(scenario)
     on_progress("people", 0, 1)
     population = population_of(scenario, protocol)
@@ -101,6 +101,37 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress) -> dict[
     if not (folder / "server" / "account.json").exists():
         raise RunError(f"the federation ended without an account: see {folder / 'flower' / 'flower.log'}")
     on_progress("figures", 0, 1)
+    seconds = {"federation": round(time.monotonic() - federation_started, 1)}
+    results = write_results(scenario, protocol, population, plan, folder, seconds)
+    on_progress("figures", 1, 1)
+    return results
+
+
+def evaluate_run(folder: Path) -> dict[str, Any]:
+    """The results and report of a run that has ended, made again from its folder; InputError if it is none."""
+    try:
+        scenario = Scenario.model_validate_json((folder / SCENARIO_FILE).read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(f"expected the folder of a run, got {folder}: {SCENARIO_FILE} is missing") from None
+    except ValueError:
+        raise ConfigError(f"expected the folder of a run, got {folder}: {SCENARIO_FILE} is damaged") from None
+    if not (folder / "server" / "account.json").exists():
+        raise ConfigError(f"expected a run that has ended, got {folder}: simulate it again")
+    population = Population.load(folder / POPULATION)
+    protocol = protocol_of(scenario)
+    plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
+    return write_results(scenario, protocol, population, plan, folder, {})
+
+
+def write_results(
+    scenario: Scenario,
+    protocol: ProtocolSection,
+    population: Population,
+    plan: Plan,
+    folder: Path,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """Evaluate a run folder; writes results.json and report.html, returns the results."""
     results = {
         "name": scenario.name,
         "about": scenario.about,
@@ -114,27 +145,25 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress) -> dict[
         "protocol": protocol.model_dump(),
         "plan": plan_figures(plan),
         **evaluate(folder, population, protocol, plan),
-        "seconds": {"federation": round(time.monotonic() - federation_started, 1)},
+        "seconds": seconds,
         "made_with": {
             **{name: version(name) for name in ("ebbtide", "flwr", "numpy", "dp-accounting")},
             "python": platform.python_version(),
         },
     }
-    results["seconds"]["total"] = round(time.monotonic() - started, 1)
     (folder / RESULTS_FILE).write_text(json.dumps(results, indent=1), encoding="utf-8")
     write_report(results, folder / REPORT_FILE)
-    on_progress("figures", 1, 1)
     return results
 
 
 def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> None:
     """An empty run folder with the people and their consents in it. Refuses to empty a folder that is not a run's."""
     if folder.exists() and any(folder.iterdir()):
-        if not (folder / "scenario.json").exists():
+        if not (folder / SCENARIO_FILE).exists():
             raise ConfigError(f"expected an empty folder or an earlier run, got {folder}")
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "scenario.json").write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
+    (folder / SCENARIO_FILE).write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
     population.save(folder / POPULATION)
     random = np.random.Generator(np.random.Philox(scenario.data.seed))
     consented = np.flatnonzero(random.random(population.n_users) < scenario.simulation.identified_share)

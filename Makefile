@@ -1,0 +1,51 @@
+# Two commands matter: `make demo` and `make test`. Both set up what they need, from nothing but Python 3.11, pip, make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: demo test check soak bench figures clean setup
+
+demo: .venv/.ready  ## 300 simulated devices, end to end, and a report
+	@$(BIN)/ebbtide simulate demo
+
+test: setup  ## every test, reduced counts
+	EBBTIDE_REQUIRE_RUNTIMES=1 $(BIN)/python -m pytest
+
+check: setup  ## style, types, directions of imports, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	EBBTIDE_REQUIRE_RUNTIMES=1 $(BIN)/python -m pytest
+
+soak: setup  ## the full counts that acceptance lines quote
+	EBBTIDE_REQUIRE_RUNTIMES=1 EBBTIDE_SOAK=1 $(BIN)/python -m pytest --timeout 3600
+
+setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready
+
+# Flower and everything else; never TensorFlow, which Flower would import into every worker.
+.venv/.ready: pyproject.toml constraints.txt
+	@echo "setting up .venv (Flower, LiteRT; about two minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[simulations,complete-journey,test,check]'
+	@touch $@
+
+# TensorFlow, to build the .tflite file and to compare with Keras.
+.venv-export/.ready: pyproject.toml constraints.txt
+	@echo "setting up .venv-export (TensorFlow; about a minute)"
+	@$(PYTHON) -m venv .venv-export
+	@.venv-export/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[export]'
+	@touch $@
+
+# The other TFLite runtime, whose last release needs numpy < 2.
+.venv-tflite/.ready: pyproject.toml constraints-tflite.txt
+	@echo "setting up .venv-tflite (tflite-runtime 2.14)"
+	@$(PYTHON) -m venv .venv-tflite
+	@.venv-tflite/bin/python $(PIP_INSTALL) -c constraints-tflite.txt -e '.[tflite,test]'
+	@touch $@
+
+clean:  ## remove environments, runs and caches
+	rm -rf .venv .venv-export .venv-tflite runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,155 @@
+"""The report of a run: one HTML file that loads nothing, for somebody who has never seen the project.
+
+Everything in it comes from the results and from the register of messages; the words around it are in
+templates/report.html. Values are escaped; only the drawings of `figures` are put in as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from shared.messages import REGISTER, REQUESTS
+
+from . import figures, table
+from .datasets import DATASETS
+from .turns import PLANTED_TOLERANCE_STEPS
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+#: The plan's privacy numbers, and what each means.
+PRIVACY_NUMBERS = {
+    "clip_norm": "largest L2 norm of one device's update, in model units",
+    "noise_multiplier": "standard deviation of the noise in a round's sum, in clip norms",
+    "sampling_rate": "probability of each device to be in a round, drawn afresh for every round",
+    "rounds": "rounds that may be charged",
+    "population": "devices the server expects",
+    "min_survivors": "updates below which a round's sum is not opened; each device adds its share of the noise for so many",
+    "max_colluders": "devices among them whose noise is not counted on",
+    "steps_per_clip": "integer grid steps in one clip norm",
+    "delta": "probability with which the promise of epsilon may fail",
+}
+
+#: What a detector does, with the plan's numbers to be filled in.
+DETECTOR_RULES = {
+    "rate": "It calls a turn when p has changed by at least {rate_threshold:g} per step over {rate_window_steps} steps.",
+    "level": (
+        "It calls a fall when p of an established interest sinks to {fall_level:g}, and a rise when p of one that is "
+        "not established climbs to {rise_level:g}."
+    ),
+    "own_level": (
+        "It calls a turn when p leaves this interest's own slow average (span {own_span_steps} steps): a fall by "
+        "{fall_margin:g} logits on an established interest, a rise by {rise_margin:g}."
+    ),
+}
+
+
+def write_report(results: Mapping[str, Any], file: Path) -> None:
+    """Write the report of a run's `results` to `file`, whole or not at all; the same results give the same bytes."""
+    page = render(results)
+    fresh = file.with_suffix(".new")
+    fresh.write_text(page, encoding="utf-8", newline="\n")
+    os.replace(fresh, file)
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """The report as one HTML page."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    step = results["step"]
+    environment.filters.update(
+        decimal=table.decimal,
+        percent=table.percent,
+        grouped=table.grouped,
+        compact=table.compact,
+        epsilon=table.epsilon,
+        duration=lambda steps: table.duration(steps, step),
+        words=lambda name: str(name).replace("_", " "),
+    )
+    return environment.get_template("report.html").render(
+        **results,
+        rows=table.result_rows(results),
+        drawings=drawings(results),
+        messages=message_rows(results),
+        detector=detector_of(results),
+        source=DATASETS.get(results["data"]),
+        odds=odds_factor(results["privacy"]["epsilon_to_public"]),
+        base_log_loss=base_log_loss(results["interest"]["base_rate"]),
+        privacy_numbers=PRIVACY_NUMBERS,
+        other_numbers=other_numbers(results["plan"]),
+        tolerance_steps=PLANTED_TOLERANCE_STEPS,
+        risk_levels=figures.LEVELS,
+        colours=figures.COLOURS,
+    )
+
+
+def drawings(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Every figure that these results allow: one drawing, or a wide and a narrow one; None where there is nothing."""
+    interest = results["interest"]
+    alike = {
+        name: {"wide": draw(results, wide=True), "narrow": draw(results, wide=False)}
+        for name, draw in (("curve", figures.learning_curve), ("alerts", figures.alerts_over_time))
+    }
+    user = None
+    if results["example_user"]:
+        user = {"wide": figures.example_user(results, wide=True), "narrow": figures.example_user(results, wide=False)}
+    return {
+        **alike,
+        "roc": figures.roc(results) if interest["auc"] is not None else None,
+        "calibration": figures.calibration(results) if interest["calibration"] else None,
+        "user": user,
+    }
+
+
+def message_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every message of the run, with what the register says about it: what came down first, then what left."""
+    rows = []
+    for name, counted in results["traffic"]["by_message"].items():
+        up = name in REGISTER
+        kind = (REGISTER if up else REQUESTS).get(name)
+        messages = counted["messages"]
+        rows.append(
+            {
+                "name": name,
+                "up": up,
+                "purpose": kind.purpose if kind else table.NONE,
+                "cost": kind.cost if kind else table.NONE,
+                "messages": messages,
+                "each": counted["bytes"] / messages if messages else None,
+                "per_device": counted["bytes"] / results["devices"],
+            }
+        )
+    return sorted(rows, key=lambda row: row["up"])
+
+
+def detector_of(results: Mapping[str, Any]) -> dict[str, str]:
+    """The devices' detector: its name, and its rule in words."""
+    settings = results["plan"]["detection"]
+    return {"name": results["alerts"]["detector"], "rule": DETECTOR_RULES[settings["detector"]].format(**settings)}
+
+
+def odds_factor(epsilon: float | None) -> str | None:
+    """e^epsilon in words: by how much the odds of a guess about one device can change."""
+    if epsilon is None:
+        return None
+    if epsilon > math.log(1e6):
+        return "more than a million"
+    factor = math.exp(epsilon)
+    return table.grouped(float(f"{factor:.2g}")) if factor >= 100 else f"{factor:.2g}"
+
+
+def base_log_loss(base_rate: float) -> float:
+    """Log loss of always answering the base rate."""
+    return -sum(share * math.log(share) for share in (base_rate, 1 - base_rate) if share > 0)
+
+
+def other_numbers(plan: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The rest of the plan: of the training and of the detection."""
+    training = {k: v for k, v in plan.items() if k not in {*PRIVACY_NUMBERS, "detection", "sha256"}}
+    return {"training": training, "detection": plan["detection"]}

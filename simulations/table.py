@@ -1,0 +1,80 @@
+"""The rows that sum up a run, the same on the command line and in the report, and how numbers are written there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: A figure that could not be computed (no alert, no turn, one class only).
+NONE = "–"
+THIN_SPACE = "\u202f"
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """`value` with a fixed number of digits: 0.832."""
+    return NONE if value is None else f"{value:.{digits}f}"
+
+
+def percent(value: float | None) -> str:
+    """A share in per cent, with a digit more where it would round to nothing: 18 %, 0.4 %."""
+    if value is None:
+        return NONE
+    digits = 1 if 0 < abs(value) < 0.0095 else 0
+    return f"{100 * value:.{digits}f}{THIN_SPACE}%"
+
+
+def grouped(value: float | None) -> str:
+    """A whole number with thin spaces between thousands: 94 622."""
+    return NONE if value is None else f"{value:,.0f}".replace(",", THIN_SPACE)
+
+
+def compact(value: float | None) -> str:
+    """Three significant digits, without an exponent where a person would write none: 9.08, 1e-05."""
+    return NONE if value is None else f"{value:.3g}" if abs(value) < 1000 else grouped(value)
+
+
+def duration(steps: float | None, step: str) -> str:
+    """A number of steps with its unit: 1 day, 11.5 days."""
+    if steps is None:
+        return NONE
+    return f"{steps:g} {step}" if steps == 1 else f"{steps:g} {step}s"
+
+
+def epsilon(value: float | None) -> str:
+    """An epsilon; None stands for infinity, which JSON does not know."""
+    return "not private (no noise)" if value is None else compact(value)
+
+
+def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a run was worth, as (name, value) rows of text for people; a figure that is None reads "–"."""
+    interest, alerts = results["interest"], results["alerts"]
+    privacy, traffic = results["privacy"], results["traffic"]
+    kind = "simulated people" if results["simulated"] else "real purchase histories, replayed"
+    public = epsilon(privacy["epsilon_to_public"])
+    if privacy["epsilon_to_public"] is not None:
+        public += f" (delta {privacy['delta']:g})"
+    return [
+        ("devices and data", f"{grouped(results['devices'])} devices, {results['data']} ({kind})"),
+        ("interest AUC, on the devices", decimal(interest["auc"])),
+        *((f"beside it: {name}", decimal(value)) for name, value in interest["baselines"].items()),
+        ("calibration error", decimal(interest["calibration_error"])),
+        *((f"{way} alerts", _alert_line(alerts[way], alerts["steps"], results["step"])) for way in ("fall", "rise")),
+        ("epsilon to the public", public),
+        ("to the server", str(privacy["to_server"])),
+        (
+            "bytes per device and round",
+            f"{grouped(traffic['round_down_bytes'])} down, {grouped(traffic['round_up_bytes'])} up",
+        ),
+        (
+            "bytes per device, whole run",
+            f"{grouped(traffic['down_bytes_per_device'])} down, {grouped(traffic['up_bytes_per_device'])} up",
+        ),
+    ]
+
+
+def _alert_line(judged: Mapping[str, Any], steps: int, step: str) -> str:
+    return (
+        f"precision {percent(judged['precision'])}, recall {percent(judged['recall'])}, "
+        f"delay {duration(judged['median_delay_steps'], step)} (median), "
+        f"{decimal(judged['false_per_user'], 2)} false per user in {duration(steps, step)}"
+    )
