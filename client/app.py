@@ -101,7 +101,7 @@ def build_app(open_device: OpenDevice) -> ClientApp:
 
     def reply(message: Message, context: Context, expected: str) -> Message:
         try:
-            data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr,index]
+            data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
         except Exception:
             data = b""
         out = np.frombuffer(answer(data, expected, context, open_device), dtype=np.uint8)

@@ -124,7 +124,8 @@ class OwnLevelDetector:
 def _logit(p: Floats) -> Floats:
     """log(p / (1 - p)) with p held in .01...99; NaN stays NaN."""
     held = np.clip(p, np.float32(0.01), np.float32(0.99))
-    return np.log(held / (1 - held))
+    out: Floats = np.log(held / (1 - held))
+    return out
 
 
 def detector_for(settings: Detection) -> Detector:

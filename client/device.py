@@ -23,20 +23,20 @@ from numpy.typing import NDArray
 from shared.codec import pack_floats, unpack_floats
 from shared.errors import InputError, ModelError, Refusal, RefusalCode
 from shared.events import ENGAGEMENT, MAX_CATEGORIES, BehaviourEvent, Step
-from shared.features import History, established, extract, seen
+from shared.features import History, extract, seen
 from shared.mechanisms import Entropy, protect
 from shared.messages import MAX_ALERTS
 from shared.plan import Plan
 
 from .consent import Consent
-from .detectors import detector_for
 from .gate import Gate
-from .risk import Direction, RiskLevel, risk_level
+from .risk import Direction, RiskLevel
 from .rows import batches, labelled_rows
 from .runtime import open_model, pinned_model, verified
 from .scorer import Scorer
 from .store import Store, pack, unpack
 from .trainer import LocalTrainer
+from .watch import Watch
 
 Floats = NDArray[np.float32]
 
@@ -103,8 +103,7 @@ class Device:
         self._open_count = np.zeros(profile.n_categories, np.float32)
         self._open_amount = np.zeros(profile.n_categories, np.float32)
         self._installed: Installed | None = None
-        self._memory = np.empty(0, np.float32)
-        self._quiet_until = np.zeros((2, profile.n_categories), np.int64)
+        self._watch: Watch | None = None
         self._p = np.full(profile.n_categories, np.nan, np.float32)
         self._alerts: list[tuple[Alert, int]] = []  # with the step of the query that took it, -1: none yet
 
@@ -182,27 +181,19 @@ class Device:
 
     def _scores(self, installed: Installed, steps: NDArray[np.int64]) -> Floats:
         """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""
+        if not steps.size:
+            return np.empty((0, self.profile.n_categories), np.float32)
         rows = extract(self._history, installed.plan.features, steps)
         p = Scorer(open_model(installed.model), installed.theta).score(rows)
         return np.where(seen(self._history, steps), p, np.float32(np.nan))
 
     def _detect(self, installed: Installed, step: int, p: Floats) -> list[Alert]:
-        settings = installed.plan.detection
-        watched = established(
-            self._history,
-            [step],
-            window_steps=installed.plan.features.window_steps,
-            min_active=settings.min_active_steps,
-            lapse_steps=settings.lapse_steps,
-        )[0]
-        self._memory, alarms = detector_for(settings).update(self._memory, p, watched)
-        raised = []
-        for direction, fired in ((Direction.FALL, alarms.fall), (Direction.RISE, alarms.rise)):
-            levels = risk_level(p, direction)
-            for category in np.flatnonzero(fired & (self._quiet_until[direction] <= step)):
-                level = RiskLevel(int(levels[category]))
-                raised.append(Alert(direction, int(category), level, step, installed.round_number))
-                self._quiet_until[direction, category] = step + 1 + settings.quiet_steps
+        assert self._watch is not None
+        fired, levels = self._watch.see(installed.plan, self._history, step, p)
+        raised = [
+            Alert(Direction(d), int(c), RiskLevel(int(levels[d, c])), step, installed.round_number)
+            for d, c in zip(*np.nonzero(fired), strict=True)
+        ]
         self._alerts = [*self._alerts, *((alert, -1) for alert in raised)][-MAX_ALERTS:]
         return raised
 
@@ -224,13 +215,10 @@ class Device:
         if open_model(model).sizes != (network.n_features, network.n_parameters, network.n_hidden):
             raise Refusal(RefusalCode.PLAN_REFUSED)
         self._installed = Installed(plan, model, theta, round_number)
-        detector = detector_for(plan.detection)
-        self._memory = detector.start((self.profile.n_categories,))
         past = np.arange(max(0, self.n_closed_steps - plan.features.window_steps), self.n_closed_steps)
-        nobody = np.zeros(self.profile.n_categories, bool)
-        for p in self._scores(self._installed, past) if past.size else ():
-            self._memory, _ = detector.update(self._memory, p, nobody)
-            self._p = p
+        scores = self._scores(self._installed, past)
+        self._watch = Watch.start(plan, (self.profile.n_categories,), scores)
+        self._p = scores[-1] if past.size else np.full(self.profile.n_categories, np.nan, np.float32)
 
     def update(self, plan_sha256: bytes, theta: Floats, round_number: int) -> NDArray[np.uint32]:
         """This device's share of a round, protected: uint32 (P,).
@@ -284,7 +272,8 @@ class Device:
                 "open": [pack(self._open_count), pack(self._open_amount)],
                 "installed": installed
                 and [installed.plan.canonical, installed.model, pack_floats(installed.theta), installed.round_number],
-                "detector": [pack(self._memory), pack(self._quiet_until), pack(self._p)],
+                "watch": self._watch and [pack(self._watch.memory), pack(self._watch.quiet_until)],
+                "p": pack(self._p),
                 "alerts": [[*vars(alert).values(), taken] for alert, taken in self._alerts],
                 "problems": dict(self.problems),
             }
@@ -298,7 +287,8 @@ class Device:
         device = cls(profile, store, on_step, entropy)
         device._history = History(*(unpack(a) for a in state["history"]))
         device._open_count, device._open_amount = (unpack(a) for a in state["open"])
-        device._memory, device._quiet_until, device._p = (unpack(a) for a in state["detector"])
+        device._watch = Watch(*(unpack(a) for a in state["watch"])) if state["watch"] else None
+        device._p = unpack(state["p"])
         device.problems.update(state["problems"])
         if state["installed"]:
             plan, model, theta, round_number = state["installed"]

@@ -83,7 +83,7 @@ class Model:
         fit = self._shapes["fit"]
         return fit["x"][-1], fit["theta"][-1], fit["masks"][-1]
 
-    def run(self, signature: str, **inputs: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+    def run(self, signature: str, **inputs: NDArray[Any] | np.float32) -> dict[str, NDArray[np.float32]]:
         """Outputs of one signature, by name. ModelError for an input of another shape: the runtimes do not check, and
         read beyond a theta that is too short."""
         for name, shape in self._shapes[signature].items():

@@ -99,4 +99,4 @@ def likely_participations(privacy: PrivacyPlan, share: float = 0.999) -> int:
     k = np.arange(n + 1)
     log_choose = np.array([math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in k])
     cumulative = np.exp(log_choose + k * math.log(q) + (n - k) * math.log1p(-q)).cumsum()
-    return int(min(np.searchsorted(cumulative, share), n))
+    return min(int(np.searchsorted(cumulative, share)), n)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
@@ -73,12 +74,12 @@ class RunSettings:
                 Plan.from_bytes(bytes.fromhex(str(config["plan"]))),
                 ServerSettings(*(float(config[f"server.{k}"]) for k in ("learning-rate", "momentum", "averaging"))),
                 Schedule(
-                    *(
-                        int(config[f"schedule.{k}"])
-                        for k in ("train-step", "first-query-step", "last-query-step", "query-every-steps")
-                    ),
-                    float(config["schedule.seconds-per-step"]),
-                    float(config["schedule.origin-s"]),
+                    train_step=int(config["schedule.train-step"]),
+                    first_query_step=int(config["schedule.first-query-step"]),
+                    last_query_step=int(config["schedule.last-query-step"]),
+                    query_every_steps=int(config["schedule.query-every-steps"]),
+                    seconds_per_step=float(config["schedule.seconds-per-step"]),
+                    origin_s=float(config["schedule.origin-s"]),
                 ),
                 Path(str(config["server.folder"])),
                 Path(str(config["server.model-file"])).read_bytes(),
@@ -114,7 +115,7 @@ def train(line: Line, nodes: list[int], settings: RunSettings, folder: ServerFol
             "step": settings.schedule.train_step,
             "round": round_number,
             "plan_sha256": plan.sha256,
-            "theta": pack_floats(optimizer.theta),
+            "theta": pack_floats(optimizer.theta.astype(np.float32)),
         }
         mean_delta = mean_update(line, cohort, plan, request)
         if mean_delta is not None:

@@ -77,7 +77,7 @@ class Line:
         if reply.has_error():
             return "error"
         try:
-            data = reply.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr,index]
+            data = reply.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
             name, fields = decode(REGISTER, data)
         except WireError:
             return "undecodable"

@@ -23,7 +23,7 @@ class ServerFolder:
         self.models_file = folder / "models.npy"
         self.inbox_file = folder / "inbox.db"
 
-    def report(self, phase: str, done: int, total: int, **figures: float) -> None:
+    def report(self, phase: str, done: int, total: int, **figures: float | None) -> None:
         """One line of progress: `done` of `total` in a phase."""
         line = json.dumps({"phase": phase, "done": done, "total": total, **figures})
         with self.progress_file.open("a", encoding="utf-8") as file:

@@ -151,8 +151,9 @@ def last_active(active: Bools) -> Ints:
 
 def _first_active(active: Bools, steps: Ints) -> Ints:
     """Index of the first active step if it is <= step, else -1: (..., T) -> (..., S)."""
-    ever = active.any(axis=-1)
-    first = np.where(ever, active.argmax(axis=-1), active.shape[-1])[..., None]
+    if not active.shape[-1]:
+        return np.full((*active.shape[:-1], steps.size), -1)
+    first = np.where(active.any(axis=-1), active.argmax(axis=-1), active.shape[-1])[..., None]
     return np.where(first <= steps, first, -1)
 
 
@@ -195,7 +196,7 @@ def extract(history: History, spec: FeatureSpec, steps: Sequence[int] | Ints) ->
     active = _cumulative(history.active)
     count = _cumulative(history.count)
     amount = _cumulative(history.amount)
-    user_active = history.active.any(axis=-2)
+    user_active: Bools = np.asarray(history.active.any(axis=-2))
     user_sums = _cumulative(user_active)
     user_amount = amount.sum(axis=-2)
 
@@ -208,14 +209,14 @@ def extract(history: History, spec: FeatureSpec, steps: Sequence[int] | Ints) ->
     long = _window(active, at, w)
     fast, slow = (_ewma(history.active, at, span) for span in spec.ewma_steps)
 
-    own = [_window(active, at, k) / k for k in windows]
+    own: list[NDArray[np.floating]] = [_window(active, at, k) / k for k in windows]
     own += [np.log1p(_window(count, at, k)) / scale for k, scale in ((mid, 3), (w, 4))]
     own += [np.log1p(np.maximum(_window(amount, at, k), 0)) / scale for k, scale in ((mid, 4), (w, 5))]
     own += [recency / w, np.log1p(recency) / 3, tenure / (2 * w), interval / w]
     own += [np.minimum(recency / np.maximum(interval, 0.5), 20) / 5, total / w, fast, slow, fast - slow]
 
     user_last = last_active(user_active)[..., at]
-    user = [_window(user_sums, at, k) / k for k in windows]
+    user: list[NDArray[np.floating]] = [_window(user_sums, at, k) / k for k in windows]
     user += [np.where(user_last >= 0, at - user_last, 3 * w) / w]
     user += [np.log1p(np.maximum(_window(user_amount, at, mid), 0)) / 5]
     user += [(long > 0).sum(axis=-2) / 10]

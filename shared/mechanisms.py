@@ -47,7 +47,8 @@ def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_cl
     direction = unit / np.maximum(unit_norm, 1.0)
     with np.errstate(over="ignore"):
         length = np.minimum(largest * unit_norm / clip_norm, 1.0)
-    return np.trunc(direction * (length * (steps_per_clip * _SHRINK))).astype(np.int64)
+    grid: NDArray[np.int64] = np.trunc(direction * (length * (steps_per_clip * _SHRINK))).astype(np.int64)
+    return grid
 
 
 def from_grid(total: NDArray[np.uint32], grid_step: float) -> NDArray[np.float64]:
@@ -133,4 +134,5 @@ def protect(
     """
     grid = clip_to_grid(raw_delta, clip_norm, steps_per_clip)
     noisy = grid + DiscreteGaussian(share_sigma).sample(grid.shape, entropy)
-    return (noisy & (2**MODULUS_BITS - 1)).astype(np.uint32)
+    words: NDArray[np.uint32] = (noisy & (2**MODULUS_BITS - 1)).astype(np.uint32)
+    return words

@@ -17,10 +17,11 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from .table import decimal, duration
+from .table import decimal, duration, grouped
 
 #: Drawn in these colours, which stand for the page's variables of the same name.
 COLOURS = {
@@ -35,7 +36,10 @@ COLOURS = {
 INK, MUTED, RULE, OURS, FALL, RISE, BAND = COLOURS.values()
 SIGNS = {"fall": (FALL, "v"), "rise": (RISE, "^")}
 LEVELS = ("low", "medium", "high")
-POINTS_PER_INCH = 72
+#: Where the tallest falls and rises differ by more than this factor, each half of their figure has its own scale.
+SCALES_APART = 4
+#: Points between a panel and its title, so that a flag fits between them.
+ABOVE_FLAGS = 19
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -74,15 +78,15 @@ _STYLE: dict[str, Any] = {
 def learning_curve(results: Mapping[str, Any], *, wide: bool) -> Markup:
     """AUC of the published model by round, with every baseline as a dashed line."""
     with _style():
-        figure, axes = _figure(wide, 3.1 if wide else 2.9)
-        figure.subplots_adjust(left=0.06 if wide else 0.11, right=0.70 if wide else 0.96, top=0.93, bottom=0.16)
-        if not wide:
-            figure.subplots_adjust(bottom=0.40)
+        figure = _figure(wide, 3.1 if wide else 3.3)
+        axes = figure.add_subplot()
+        figure.subplots_adjust(left=0.06 if wide else 0.11, right=0.685 if wide else 0.96)
+        figure.subplots_adjust(top=0.92, bottom=0.15 if wide else 0.46)
         rounds = [point["round"] for point in results["learning_curve"]]
         curve = _numbers(point["auc"] for point in results["learning_curve"])
         rules = {n: v for n, v in results["interest"]["baselines"].items() if v is not None}
-        axes.axhline(0.5, color=RULE, linewidth=1.2)
-        lines = [("guessing", 0.5, MUTED, "-", 1.2)]
+        axes.axhline(0.5, color=MUTED, linewidth=0.9)
+        lines = [("guessing", 0.5, MUTED, "-", 0.9)]
         dashes = ("--", ":", "-.")
         for i, (name, value) in enumerate(rules.items()):
             lines.append((name, value, MUTED, dashes[i % 3], 1.3))
@@ -127,7 +131,7 @@ def calibration(results: Mapping[str, Any]) -> Markup:
         share = [group["share"] for group in interest["calibration"]]
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle="--")
         axes.plot(mean_p, share, color=OURS, linewidth=1.4, alpha=0.6)
-        axes.plot(mean_p, share, color=OURS, linestyle="", marker="o", markersize=5.5)
+        axes.plot(mean_p, share, color=OURS, linestyle="", marker="o", markersize=5.5, clip_on=False, zorder=3)
         axes.set_xlabel("p that the devices computed (mean of a tenth)")
         axes.set_title("share that really engaged")
         error = f"calibration error {decimal(interest['calibration_error'])}"
@@ -138,29 +142,33 @@ def calibration(results: Mapping[str, Any]) -> Markup:
 
 
 def alerts_over_time(results: Mapping[str, Any], *, wide: bool) -> Markup:
-    """Alerts of all devices per step: falls up, rises down."""
+    """Alerts of all devices per step: falls up, rises down; on one scale unless one of them would be too small to see."""
+    alerts = results["alerts"]
+    steps = alerts["first_step"] + np.arange(alerts["steps"])
+    counts = {way: np.asarray(alerts["by_step"][way]) for way in SIGNS}
+    tallest = {way: max(1, int(count.max(initial=0))) for way, count in counts.items()}
+    if max(tallest.values()) <= SCALES_APART * min(tallest.values()):
+        tallest = dict.fromkeys(SIGNS, max(tallest.values()))
     with _style():
-        figure, axes = _figure(wide, 2.9)
-        figure.subplots_adjust(left=0.06 if wide else 0.11, right=0.99, top=0.90, bottom=0.17)
-        alerts = results["alerts"]
-        steps = alerts["first_step"] + np.arange(alerts["steps"])
-        tallest = 1
-        for way, sign in (("fall", 1), ("rise", -1)):
-            count = np.asarray(alerts["by_step"][way])
-            tallest = max(tallest, int(count.max(initial=0)))
-            axes.bar(steps, sign * count, width=0.75, color=SIGNS[way][0], linewidth=0)
-        axes.axhline(0, color=MUTED, linewidth=0.9)
-        axes.set_ylim(-1.25 * tallest, 1.25 * tallest)
-        axes.set_xlim(steps[0] - 0.7, steps[-1] + 0.7)
-        axes.xaxis.set_major_locator(MaxNLocator(10 if wide else 6, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
-        axes.set_xlabel(results["step"])
-        axes.set_title(f"alerts of all devices per {results['step']}")
-        for way, height in (("fall", 0.95), ("rise", 0.03)):
-            label = f"{'▲' if way == 'rise' else '▼'} {alerts[way]['alerts']} {way}s"
-            axes.text(0.012, height, label, transform=axes.transAxes, color=SIGNS[way][0], weight="bold",
-                      va="top" if way == "fall" else "bottom")  # fmt: skip
+        figure = _figure(wide, 3.0)
+        halves = figure.subplots(2, 1, sharex=True)
+        figure.subplots_adjust(left=0.06 if wide else 0.12, right=0.99, top=0.90, bottom=0.15, hspace=0)
+        for axes, way in zip(halves, SIGNS, strict=True):
+            colour, marker = SIGNS[way]
+            axes.bar(steps, counts[way], width=0.75, color=colour, linewidth=0)
+            axes.set_ylim((0, 1.3 * tallest[way])[:: 1 if way == "fall" else -1])
+            axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.yaxis.get_major_ticks()[0].label1.set_visible(way == "fall")
+            axes.spines["bottom"].set_visible(False)
+            label, height = f"{grouped(alerts[way]['alerts'])} {way}s", 0.9 if way == "fall" else 0.1
+            axes.plot(0.02, height, marker=marker, markersize=6, color=colour, transform=axes.transAxes)
+            axes.text(0.035 if wide else 0.055, height, label, transform=axes.transAxes, color=colour, weight="bold", va="center")
+        halves[0].set_title(f"alerts of all devices per {results['step']}")
+        halves[0].tick_params(axis="x", length=0)
+        halves[1].axhline(0, color=MUTED, linewidth=1.2)
+        halves[1].set_xlim(steps[0] - 0.7, steps[-1] + 0.7)
+        halves[1].xaxis.set_major_locator(MaxNLocator(10 if wide else 6, integer=True))
+        halves[1].set_xlabel(results["step"])
         return _svg(figure, f"alerts-{_suffix(wide)}", "Alerts per step, falls upwards and rises downwards")
 
 
@@ -174,10 +182,9 @@ def example_user(results: Mapping[str, Any], *, wide: bool) -> Markup:
     first = max(0, first - results["protocol"]["window_steps"])
     steps = np.arange(len(p))
     with _style():
-        height = 5.2 if wide else 5.0
-        figure = Figure(figsize=(8.6 if wide else 4.3, height))
+        figure = _figure(wide, 5.6 if wide else 5.3)
         panels = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.15, 1))
-        figure.subplots_adjust(left=0.065 if wide else 0.13, right=0.985, top=0.89, bottom=0.09, hspace=0.42)
+        figure.subplots_adjust(left=0.065 if wide else 0.13, right=0.985, top=0.91, bottom=0.085, hspace=0.5)
         bars, level, change = panels
         for axes in panels:
             axes.axvspan(first - 0.5, scored[0] - 0.5 if scored.size else last, color=BAND, linewidth=0)
@@ -185,11 +192,11 @@ def example_user(results: Mapping[str, Any], *, wide: bool) -> Markup:
             for alert in user["alerts"]:
                 axes.axvline(alert["step"], color=SIGNS[alert["direction"]][0], linewidth=1.2)
         bars.bar(steps, count, width=0.75, color=MUTED, linewidth=0)
-        bars.set_title(f"engagement per {step}: events, weighted")
+        bars.set_title(f"engagement per {step}: events, weighted", pad=ABOVE_FLAGS)
         level.plot(steps, p, color=OURS, linewidth=2.2)
         level.set_ylim(-0.04, 1.09)
         level.set_yticks([0, 0.5, 1])
-        level.set_title(f"p: engages within the next {duration(results['plan']['horizon_steps'], step)}")
+        level.set_title(f"p: engages within the next {duration(results['plan']['horizon_steps'], step)}", pad=ABOVE_FLAGS)
         rate = change_rate(p, window)
         change.axhline(0, color=MUTED, linewidth=0.9)
         for sign in (-1, 1):
@@ -198,7 +205,11 @@ def example_user(results: Mapping[str, Any], *, wide: bool) -> Markup:
         known = rate[np.isfinite(rate)]
         most = 1.35 * max(threshold, float(np.abs(known).max(initial=0)))
         change.set_ylim(-most, most)
-        change.yaxis.set_major_locator(MaxNLocator(4, symmetric=True))
+        if most < 4 * threshold:
+            change.set_yticks([-threshold, 0, threshold])
+        else:
+            change.yaxis.set_major_locator(MaxNLocator(4, symmetric=True))
+        change.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
         change.set_title(f"r: change of p per {step}, over {duration(window, step)}")
         change.set_xlabel(step)
         for alert in user["alerts"]:
@@ -234,21 +245,21 @@ def _numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
-def _figure(wide: bool, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8.6 if wide else 4.3, height))
-    return figure, figure.add_subplot()
+def _figure(wide: bool, height: float) -> Figure:
+    """An empty figure, `height` inches high; text of 9 points comes out at about 13 pixels wide, 11 on a phone."""
+    return Figure(figsize=(8.6 if wide else 3.9, height))
 
 
 def _square() -> tuple[Figure, Axes]:
     """Axes from 0 to 1 both ways, for a place of half the page's width."""
-    figure = Figure(figsize=(4.3, 4.1))
+    figure = Figure(figsize=(4.1, 4.0))
     axes = figure.add_subplot()
     figure.subplots_adjust(left=0.09, right=0.97, top=0.92, bottom=0.12)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.set_yticks(np.linspace(0, 1, 6))
-    axes.grid(axis="both")
+    axes.grid(True, axis="both")
     return figure, axes
 
 
@@ -277,8 +288,6 @@ def _label_lines(axes: Axes, lines: list[tuple[str, float, str, str, float]]) ->
 
 def _legend(figure: Figure, lines: list[tuple[str, float, str, str, float]]) -> None:
     """The same names below the axes, best first."""
-    from matplotlib.lines import Line2D
-
     ranked = sorted(lines, key=lambda line: -line[1])
     handles = [Line2D([], [], color=c, linestyle=s, linewidth=w) for _, _, c, s, w in ranked]
     labels = [f"{value:.3f}  {name}" for name, value, *_ in ranked]

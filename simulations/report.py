@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from shared.messages import REGISTER, REQUESTS
+from shared.messages import REGISTER, REQUESTS, Field, ListOf
 
 from . import figures, table
 from .datasets import DATASETS
@@ -120,12 +120,19 @@ def message_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "up": up,
                 "purpose": kind.purpose if kind else table.NONE,
                 "cost": kind.cost if kind else table.NONE,
+                "fields": field_names(kind.fields) if kind else table.NONE,
                 "messages": messages,
                 "each": counted["bytes"] / messages if messages else None,
                 "per_device": counted["bytes"] / results["devices"],
             }
         )
     return sorted(rows, key=lambda row: row["up"])
+
+
+def field_names(fields: Mapping[str, Field]) -> str:
+    """Names of a message's fields, with those of a list in brackets."""
+    inner = {name: field.type.fields for name, field in fields.items() if isinstance(field.type, ListOf)}
+    return ", ".join(f"{name} ({field_names(inner[name])})" if name in inner else name for name in fields)
 
 
 def detector_of(results: Mapping[str, Any]) -> dict[str, str]:

@@ -283,6 +283,8 @@ def _environment(home: Path, marker: str, ray_folder: Path) -> dict[str, str]:
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
         "RAY_TMPDIR": str(ray_folder),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Without this, Ray's ports are open to the whole network on Linux.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1" if os.environ.get("RAY_ADDRESS") else "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a warning
         "RAY_prestart_worker_first_driver": "0",  # such workers lack the run's PYTHONPATH, and would never be used
     }

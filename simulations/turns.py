@@ -88,7 +88,8 @@ def watched(history: History, steps: Ints, protocol: ProtocolSection, min_active
 def lapse_mask(history: History, steps: Ints, protocol: ProtocolSection, min_active: int) -> Bools:
     """Watched, and nothing in the category for the next `lapse_steps`: (K, S, C)."""
     silent = active_within(history, steps, protocol.lapse_steps) == 0
-    return watched(history, steps, protocol, min_active) & silent
+    out: Bools = watched(history, steps, protocol, min_active) & silent
+    return out
 
 
 def takeoff_mask(history: History, steps: Ints, protocol: ProtocolSection) -> Bools:

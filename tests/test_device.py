@@ -414,7 +414,8 @@ def test_an_update_is_noise_around_the_same_contribution(new_device):
 def everything(device: Device) -> list:
     """All that a device knows, comparable bit for bit."""
     arrays = [device._history.active, device._history.count, device._history.amount, device._open_count]
-    arrays += [device._open_amount, device._memory, device._quiet_until, device._p]
+    arrays += [device._open_amount, device._p]
+    arrays += [device._watch.memory, device._watch.quiet_until] if device._watch else []
     installed = device._installed
     return [
         [(a.dtype.str, a.shape, a.tobytes()) for a in arrays],
