@@ -142,13 +142,11 @@ def calibration(results: Mapping[str, Any]) -> Markup:
 
 
 def alerts_over_time(results: Mapping[str, Any], *, wide: bool) -> Markup:
-    """Alerts of all devices per step: falls up, rises down; on one scale unless one of them would be too small to see."""
+    """Alerts of all devices per step: falls up, rises down."""
     alerts = results["alerts"]
     steps = alerts["first_step"] + np.arange(alerts["steps"])
     counts = {way: np.asarray(alerts["by_step"][way]) for way in SIGNS}
-    tallest = {way: max(1, int(count.max(initial=0))) for way, count in counts.items()}
-    if max(tallest.values()) <= SCALES_APART * min(tallest.values()):
-        tallest = dict.fromkeys(SIGNS, max(tallest.values()))
+    tallest = alert_scales(results)
     with _style():
         figure = _figure(wide, 3.0)
         halves = figure.subplots(2, 1, sharex=True)
@@ -162,7 +160,15 @@ def alerts_over_time(results: Mapping[str, Any], *, wide: bool) -> Markup:
             axes.spines["bottom"].set_visible(False)
             label, height = f"{grouped(alerts[way]['alerts'])} {way}s", 0.9 if way == "fall" else 0.1
             axes.plot(0.02, height, marker=marker, markersize=6, color=colour, transform=axes.transAxes)
-            axes.text(0.035 if wide else 0.055, height, label, transform=axes.transAxes, color=colour, weight="bold", va="center")
+            axes.text(
+                0.035 if wide else 0.055,
+                height,
+                label,
+                transform=axes.transAxes,
+                color=colour,
+                weight="bold",
+                va="center",
+            )
         halves[0].set_title(f"alerts of all devices per {results['step']}")
         halves[0].tick_params(axis="x", length=0)
         halves[1].axhline(0, color=MUTED, linewidth=1.2)
@@ -170,6 +176,14 @@ def alerts_over_time(results: Mapping[str, Any], *, wide: bool) -> Markup:
         halves[1].xaxis.set_major_locator(MaxNLocator(10 if wide else 6, integer=True))
         halves[1].set_xlabel(results["step"])
         return _svg(figure, f"alerts-{_suffix(wide)}", "Alerts per step, falls upwards and rises downwards")
+
+
+def alert_scales(results: Mapping[str, Any]) -> dict[str, int]:
+    """The height that each half of the alerts must hold: one for both, unless one half would be too small to see."""
+    tallest = {way: max(1, *results["alerts"]["by_step"][way]) for way in SIGNS}
+    if max(tallest.values()) > SCALES_APART * min(tallest.values()):
+        return tallest
+    return dict.fromkeys(SIGNS, max(tallest.values()))
 
 
 def example_user(results: Mapping[str, Any], *, wide: bool) -> Markup:
@@ -196,7 +210,9 @@ def example_user(results: Mapping[str, Any], *, wide: bool) -> Markup:
         level.plot(steps, p, color=OURS, linewidth=2.2)
         level.set_ylim(-0.04, 1.09)
         level.set_yticks([0, 0.5, 1])
-        level.set_title(f"p: engages within the next {duration(results['plan']['horizon_steps'], step)}", pad=ABOVE_FLAGS)
+        level.set_title(
+            f"p: engages within the next {duration(results['plan']['horizon_steps'], step)}", pad=ABOVE_FLAGS
+        )
         rate = change_rate(p, window)
         change.axhline(0, color=MUTED, linewidth=0.9)
         for sign in (-1, 1):
@@ -209,7 +225,7 @@ def example_user(results: Mapping[str, Any], *, wide: bool) -> Markup:
             change.set_yticks([-threshold, 0, threshold])
         else:
             change.yaxis.set_major_locator(MaxNLocator(4, symmetric=True))
-        change.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
+        change.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:+g}".replace("-", "−") if v else "0"))
         change.set_title(f"r: change of p per {step}, over {duration(window, step)}")
         change.set_xlabel(step)
         for alert in user["alerts"]:
@@ -222,7 +238,9 @@ def example_user(results: Mapping[str, Any], *, wide: bool) -> Markup:
             level.text((first + scored[0]) / 2, 0.5, "no model yet", color=MUTED, ha="center", va="center", size=8.5)
         change.set_xlim(first - 0.5, last + 0.5)
         change.xaxis.set_major_locator(MaxNLocator(10 if wide else 6, integer=True))
-        return _svg(figure, f"user-{_suffix(wide)}", "One planted user: engagement, p, change rate, planted change, alerts")
+        return _svg(
+            figure, f"user-{_suffix(wide)}", "One planted user: engagement, p, change rate, planted change, alerts"
+        )
 
 
 def change_rate(p: NDArray[np.float64], window_steps: int) -> NDArray[np.float64]:
@@ -291,7 +309,9 @@ def _legend(figure: Figure, lines: list[tuple[str, float, str, str, float]]) -> 
     ranked = sorted(lines, key=lambda line: -line[1])
     handles = [Line2D([], [], color=c, linestyle=s, linewidth=w) for _, _, c, s, w in ranked]
     labels = [f"{value:.3f}  {name}" for name, value, *_ in ranked]
-    figure.legend(handles, labels, loc="lower left", frameon=False, handlelength=2.4, borderaxespad=0.2, labelspacing=0.3)
+    figure.legend(
+        handles, labels, loc="lower left", frameon=False, handlelength=2.4, borderaxespad=0.2, labelspacing=0.3
+    )
 
 
 def _svg(figure: Figure, name: str, label: str) -> Markup:

@@ -60,7 +60,11 @@ def write_report(results: Mapping[str, Any], file: Path) -> None:
 def render(results: Mapping[str, Any]) -> str:
     """The report as one HTML page."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     step = results["step"]
     environment.filters.update(
@@ -76,6 +80,7 @@ def render(results: Mapping[str, Any]) -> str:
         **results,
         rows=table.result_rows(results),
         drawings=drawings(results),
+        one_scale=len(set(figures.alert_scales(results).values())) == 1,
         messages=message_rows(results),
         detector=detector_of(results),
         source=DATASETS.get(results["data"]),

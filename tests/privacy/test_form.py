@@ -34,12 +34,13 @@ TRAININGS = {
     "all on one weight": lambda *_: np.where(np.arange(P) == 7, 1e6, 0.0),
     "failing": overflowing,
 }
+#: How long a device lived, and what happened.
 LIVES = {
-    "no event ever": (0, 0.0),
-    "one step": (1, 0.9),
-    "no label yet": (2, 0.9),
-    "light": (20, 0.02),
-    "busy": (20, 0.9),
+    "no event ever": (0, []),
+    "one step": (1, [view(0)]),
+    "no label yet": (2, [view(0), view(1)]),
+    "light": (20, [view(8)]),
+    "busy": (20, event_stream(np.random.default_rng(2), 20, 0.9)),
 }
 
 
@@ -49,9 +50,9 @@ def population(tmp_path, monkeypatch) -> dict[int, Device]:
     train = LocalTrainer.raw_delta
     by_theta: dict[int, object] = {}
     devices = []
-    for n_steps, rate in LIVES.values():
+    for n_steps, events in LIVES.values():
         device = Device.open(tmp_path / str(len(devices)), make_profile(number=len(devices)))
-        for event in event_stream(np.random.default_rng(2), n_steps, rate):
+        for event in events:
             device.record(event)
         device.close_until(n_steps)
         devices.append(ready(device, PLAN))

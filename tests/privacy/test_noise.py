@@ -4,6 +4,7 @@ Draws come from a replayed stream, so that a right sampler never fails by bad lu
 """
 
 import math
+import os
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -36,14 +37,24 @@ def test_every_column_gives_its_own_integer_below_the_threshold_and_its_alias_fr
     """The edges of every column, by crafted entropy: so the sampler's distribution is the table's, exactly."""
     half, threshold, alias = _alias_table(sigma)
     capacity = TOTAL // len(threshold)
-    draws, expected = [], []
+    first, tied, expected = [], [], []
     for column, (own, other) in enumerate(zip(threshold.tolist(), alias.tolist(), strict=True)):
         for rest in (r for r in (0, own - 1, own, capacity - 1) if 0 <= r < capacity):
-            draws.append((column * capacity + rest) * 4 + 3)  # 62 of 64 bits are used: the last two do not matter
+            draw = column * capacity + rest  # 62 bits: 32 come first, the other 30 only where those tie
+            first.append(draw >> 30)
+            if rest >> 30 == own >> 30:
+                tied.append((draw & (2**30 - 1)) * 4 + 3)  # the last two bits do not matter
             expected.append((column if rest < own else other) - half)
-    raw = np.array(draws, dtype="<u8").tobytes()
-    found = DiscreteGaussian(sigma).sample((len(draws),), lambda n: raw)
+    words = iter([first, tied])
+
+    def crafted(n: int) -> bytes:
+        raw = np.array(next(words), dtype="<u4").tobytes()
+        assert len(raw) == n
+        return raw
+
+    found = DiscreteGaussian(sigma).sample((len(first),), crafted)
     np.testing.assert_array_equal(found, expected)
+    assert len(tied) >= len(threshold) // 2, "the second words were used"
 
 
 def exact_weights(sigma: float, most: int) -> list[Decimal]:
@@ -147,10 +158,11 @@ def test_draws_use_every_bit_and_differ():
 
     def counted(n: int) -> bytes:
         asked.append(n)
-        return bytes(n)
+        return os.urandom(n)
 
-    sampler.sample((3, 7), counted)
-    assert asked == [8 * 21], "eight fresh bytes for every draw"
+    sampler.sample((300, 700), counted)
+    assert asked[0] == 4 * 210_000, "four fresh bytes for every draw"
+    assert sum(asked[1:]) < 4 * 210, "and four more for the few that tie"
 
 
 def test_the_sum_of_the_survivors_shares_has_the_planned_noise():
