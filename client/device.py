@@ -251,7 +251,9 @@ class Device:
 
     def take_alerts(self, step: int) -> list[Alert]:
         """Alerts that no earlier query took; asking again for the same step gives the same answer."""
-        self._alerts = [(alert, step if taken < 0 else taken) for alert, taken in self._alerts if taken < 0 or taken >= step]
+        self._alerts = [
+            (alert, step if taken < 0 else taken) for alert, taken in self._alerts if taken < 0 or taken >= step
+        ]
         return [alert for alert, taken in self._alerts if taken == step]
 
     # ---- what the app sees
@@ -267,7 +269,11 @@ class Device:
         installed = self._installed
         self._store.save(
             {
-                "profile": {**vars(self.profile), "step": self.profile.step.value, "consent": str(self.profile.consent)},
+                "profile": {
+                    **vars(self.profile),
+                    "step": self.profile.step.value,
+                    "consent": str(self.profile.consent),
+                },
                 "history": [pack(a) for a in (self._history.active, self._history.count, self._history.amount)],
                 "open": [pack(self._open_count), pack(self._open_amount)],
                 "installed": installed

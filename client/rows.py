@@ -71,9 +71,7 @@ def draw_masks(training: LocalTraining, n_hidden: int, random: np.random.Generat
     return (random.random(shape, dtype=np.float32) < keep).astype(np.float32) / np.float32(keep)
 
 
-def batches(
-    x: NDArray[np.float32], y: NDArray[np.float32], plan: Plan, round_number: int, device: int
-) -> Batches:
+def batches(x: NDArray[np.float32], y: NDArray[np.float32], plan: Plan, round_number: int, device: int) -> Batches:
     """The local work of one device in one round, from its labelled rows x (n, F) and y (n,)."""
     random = generator(plan.training.seed, round_number, device)
     picks = draw(len(x), plan.training, random)

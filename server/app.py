@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from numpy.typing import NDArray
 
-from shared.clock import Clock, WallClock
+from shared.clock import Clock, ReplayClock, WallClock
 from shared.codec import pack_floats
 from shared.errors import BudgetError, ConfigError, RunError
 from shared.plan import Plan
@@ -25,8 +26,9 @@ from .accounting import (
     epsilon_unamplified,
     likely_participations,
 )
+from .federation import DeviceNodes, Federation
 from .inbox import Inbox
-from .rounds import Line, Traffic, mean_update, poisson_cohort
+from .rounds import Line, Traffic, open_sum
 from .state import ServerFolder
 from .strategy import ServerOptimizer, ServerSettings
 
@@ -50,8 +52,11 @@ class Schedule:
 
     def wait_for(self, step: int, clock: Clock) -> None:
         """Until the close of a step."""
-        if self.seconds_per_step:
-            clock.wait_until(self.origin_s + (step + 1) * self.seconds_per_step)
+        clock.wait_until(self.origin_s + (step + 1) * self.seconds_per_step)
+
+    def clock(self) -> Clock:
+        """The wall's, or for a replay one that does not make anybody wait."""
+        return WallClock() if self.seconds_per_step else ReplayClock()
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,20 @@ class RunSettings:
     schedule: Schedule
     folder: Path
     model: bytes
-    theta_seed: int
+    theta: NDArray[np.float32]
     node_wait_s: float
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> RunSettings:
         """From Flower's run configuration; ConfigError names a key that is missing."""
         try:
+            plan = Plan.from_bytes(bytes.fromhex(str(config["plan"])))
+            if file := str(config["server.theta-file"]):
+                theta = np.load(file).astype(np.float32)
+            else:
+                theta = plan.network.initial_theta(int(config["server.theta-seed"]))
             return cls(
-                Plan.from_bytes(bytes.fromhex(str(config["plan"]))),
+                plan,
                 ServerSettings(*(float(config[f"server.{k}"]) for k in ("learning-rate", "momentum", "averaging"))),
                 Schedule(
                     train_step=int(config["schedule.train-step"]),
@@ -83,7 +93,7 @@ class RunSettings:
                 ),
                 Path(str(config["server.folder"])),
                 Path(str(config["server.model-file"])).read_bytes(),
-                int(config["server.theta-seed"]),
+                theta,
                 float(config["server.node-wait-s"]),
             )
         except KeyError as missing:
@@ -100,79 +110,91 @@ def wait_for_nodes(grid: Grid, expected: int, timeout_s: float) -> list[int]:
     return nodes
 
 
-def train(line: Line, nodes: list[int], settings: RunSettings, folder: ServerFolder) -> RoundAccountant:
-    """Run the plan's rounds, or as many as its epsilon allows; keeps every published model."""
+def train(federation: Federation, settings: RunSettings, folder: ServerFolder) -> RoundAccountant:
+    """Run the plan's rounds, or as many as its epsilon allows; goes on where an earlier process stopped.
+
+    A round is charged durably before its cohort is sampled. One that was interrupted stays charged: it is never run
+    again, so no device ever makes noise twice for one sum, and epsilon is at least that of an uninterrupted run.
+    """
     plan = settings.plan
     accountant = RoundAccountant(plan.privacy)
-    optimizer = ServerOptimizer(plan.network.initial_theta(settings.theta_seed), settings.server)
-    models = [optimizer.published]
-    for round_number in range(1, plan.privacy.rounds + 1):
+    charges = folder.charges(plan.sha256)
+    accountant.charge(charges.count())
+    optimizer = ServerOptimizer(settings.theta, settings.server)
+    models = folder.load_checkpoint(optimizer) or [optimizer.published]
+    for round_number in range(accountant.rounds + 1, plan.privacy.rounds + 1):
         if not accountant.affords_another():
             break
+        charges.add(round_number)
         accountant.charge()
-        cohort = poisson_cohort(nodes, plan.privacy.sampling_rate)
-        request = {
-            "step": settings.schedule.train_step,
-            "round": round_number,
-            "plan_sha256": plan.sha256,
-            "theta": pack_floats(optimizer.theta.astype(np.float32)),
-        }
-        mean_delta = mean_update(line, cohort, plan, request)
+        mean_delta = run_round(federation, settings, optimizer, round_number)
         if mean_delta is not None:
             optimizer.step(mean_delta)
         models.append(optimizer.published)
+        folder.save_checkpoint(optimizer, models)
         folder.report("rounds", round_number, plan.privacy.rounds, epsilon=_finite(accountant.epsilon))
-    folder.keep_models(models)
     if not accountant.rounds:
         raise BudgetError(f"expected max_epsilon to allow one round, got {plan.privacy.max_epsilon}")
-    offer(line, nodes, settings, optimizer.published, accountant.rounds, with_file=False)
+    offer(federation, settings, optimizer.published, accountant.rounds, with_file=False)
     return accountant
 
 
-def offer(line: Line, nodes: list[int], settings: RunSettings, theta: Any, round_number: int, with_file: bool) -> None:
-    """Give every device the plan, weights and, the first time, the model file."""
-    fields = {
+def run_round(
+    federation: Federation, settings: RunSettings, optimizer: ServerOptimizer, round_number: int
+) -> NDArray[np.float64] | None:
+    """The mean update of one round that is charged already, float64 (P,); None if its sum may not be opened."""
+    privacy, traffic = settings.plan.privacy, federation.traffic
+    cohort = federation.sample(privacy.sampling_rate)
+    if len(cohort) < privacy.min_survivors:
+        traffic.dropped["round_small_cohort"] += 1
+        return None
+    request = {
         "step": settings.schedule.train_step,
         "round": round_number,
-        "plan": settings.plan.canonical,
-        "model": settings.model if with_file else b"",
-        "theta": pack_floats(theta),
+        "plan_sha256": settings.plan.sha256,
+        "theta": pack_floats(optimizer.theta.astype(np.float32)),
     }
-    line.ask(nodes, "query.model", "model_offer", fields, "receipt")
+    total, survivors = federation.collect(cohort, settings.plan, request)
+    return open_sum(total, survivors, settings.plan, traffic)
+
+
+def offer(
+    federation: Federation, settings: RunSettings, theta: NDArray[np.float32], round_number: int, with_file: bool
+) -> None:
+    """Give every device the plan, weights and, the first time, the model file."""
+    federation.offer(
+        {
+            "step": settings.schedule.train_step,
+            "round": round_number,
+            "plan": settings.plan.canonical,
+            "model": settings.model if with_file else b"",
+            "theta": pack_floats(theta),
+        }
+    )
 
 
 def ask_for_alerts(
-    line: Line, nodes: list[int], settings: RunSettings, folder: ServerFolder, inbox: Inbox, clock: Clock
+    federation: Federation, settings: RunSettings, folder: ServerFolder, inbox: Inbox, clock: Clock
 ) -> None:
     """Query every device at every scheduled step; what identified devices tell goes to the inbox."""
     steps = settings.schedule.query_steps
     for i, step in enumerate(steps, start=1):
         settings.schedule.wait_for(step, clock)
-        for node, fields in line.ask(nodes, "query.alerts", "alerts_query", {"step": step}, "alerts").items():
-            inbox.add(node, fields["alerts"])
+        for device, alerts in federation.alerts(step):
+            inbox.add(device, alerts)
         folder.report("queries", i, len(steps))
 
 
-def _finite(value: float) -> float | None:
-    """JSON knows no infinity."""
-    return value if math.isfinite(value) else None
-
-
-@app.main()
-def main(grid: Grid, context: Context) -> None:
-    """One run, from the first device to the last query."""
-    settings = RunSettings.read(context.run_config)
+def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
+    """One run with its devices connected: offer, train, query, and the account of it all."""
     folder = ServerFolder(settings.folder)
     privacy = settings.plan.privacy
-    nodes = wait_for_nodes(grid, privacy.population, settings.node_wait_s)
-    folder.report("devices", len(nodes), privacy.population)
-    line, clock, inbox = Line(grid, Traffic()), WallClock(), Inbox(folder.inbox_file)
-    theta = settings.plan.network.initial_theta(settings.theta_seed)
+    inbox = Inbox(folder.inbox_file)
     settings.schedule.wait_for(settings.schedule.train_step, clock)
-    offer(line, nodes, settings, theta, 0, with_file=True)
+    offer(federation, settings, settings.theta, 0, with_file=True)
     folder.report("offer", 1, 1)
-    accountant = train(line, nodes, settings, folder)
-    ask_for_alerts(line, nodes, settings, folder, inbox, clock)
+    accountant = train(federation, settings, folder)
+    ask_for_alerts(federation, settings, folder, inbox, clock)
     participations = likely_participations(privacy)
     folder.keep_account(
         {
@@ -185,8 +207,23 @@ def main(grid: Grid, context: Context) -> None:
             "likely_participations": participations,
             "to_server": TO_SERVER,
             "plan_sha256": settings.plan.sha256.hex(),
-            "traffic": line.traffic.to_map(),
+            "traffic": federation.traffic.to_map(),
             "identified_alerts": inbox.count(),
         }
     )
     folder.report("done", 1, 1)
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows no infinity."""
+    return value if math.isfinite(value) else None
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """One Flower run in which every node is one device."""
+    settings = RunSettings.read(context.run_config)
+    population = settings.plan.privacy.population
+    nodes = wait_for_nodes(grid, population, settings.node_wait_s)
+    ServerFolder(settings.folder).report("devices", len(nodes), population)
+    run(DeviceNodes(Line(grid, Traffic()), nodes), settings, settings.schedule.clock())

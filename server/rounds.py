@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from shared.plan import Plan
 REPLY_TIMEOUT_S = 600.0
 
 
-def poisson_cohort(nodes: list[int], sampling_rate: float, entropy: Entropy = os.urandom) -> list[int]:
+def poisson_cohort(nodes: Sequence[int], sampling_rate: float, entropy: Entropy = os.urandom) -> list[int]:
     """Each node on its own with probability `sampling_rate`, by OS entropy: the sampling that is accounted for.
 
     The size is random; an empty cohort is a valid one. Membership is secret: amplification rests on it.
@@ -101,28 +101,29 @@ def check_update(fields: Mapping[str, Any], plan: Plan, round_number: int) -> ND
     return unpack_words(fields["values"])
 
 
-def mean_update(
-    line: Line, cohort: list[int], plan: Plan, request: Mapping[str, Any]
-) -> NDArray[np.float64] | None:
-    """Sum of the cohort's updates over the *expected* cohort: float64 (P,).
-
-    None if fewer than `min_survivors` answered: such a sum would carry less noise than the plan promises, so it is not
-    opened. The round stays charged.
-    """
-    if len(cohort) < plan.privacy.min_survivors:
-        line.traffic.dropped["round_small_cohort"] += 1
-        return None
+def collect(
+    line: Line, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]
+) -> tuple[NDArray[np.uint32], int]:
+    """Sum modulo 2^32 of the updates of a cohort of nodes, uint32 (P,), and how many are in it."""
     total = np.zeros(plan.network.n_parameters, np.uint32)
     survivors = 0
-    replies = line.ask(cohort, "train", "train_request", request, "update")
-    for fields in replies.values():
+    for fields in line.ask(cohort, "train", "train_request", request, "update").values():
         vector = check_update(fields, plan, request["round"])
         if isinstance(vector, str):
             line.traffic.dropped[vector] += 1
             continue
         total += vector
         survivors += 1
+    return total, survivors
+
+
+def open_sum(total: NDArray[np.uint32], survivors: int, plan: Plan, traffic: Traffic) -> NDArray[np.float64] | None:
+    """A round's sum over the *expected* cohort: float64 (P,), in model units.
+
+    None if fewer than `min_survivors` are in it: such a sum would carry less noise than the plan promises, so it is not
+    opened. The round stays charged.
+    """
     if survivors < plan.privacy.min_survivors:
-        line.traffic.dropped["round_few_survivors"] += 1
+        traffic.dropped["round_few_survivors"] += 1
         return None
     return from_grid(total, plan.privacy.grid_step) / plan.privacy.expected_cohort

@@ -1,4 +1,8 @@
-"""What the server keeps on disk: the models, the progress that a person may watch, and the account of the run."""
+"""What the server keeps on disk: charges, checkpoints, the progress that a person may watch, the account of the run.
+
+Two durability classes. A charge survives power loss before anything else of its round happens. A checkpoint is replaced
+in one move: a process killed at any moment leaves the old one or the new one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,62 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import Engine, create_engine, event, func, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from shared.errors import ConfigError
+
+from .strategy import ServerOptimizer
+
+Floats = NDArray[np.float32]
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class ChargedRound(Base):
+    """A round whose epsilon is spent, whether it ended or not."""
+
+    __tablename__ = "charged_rounds"
+
+    round_number: Mapped[int] = mapped_column(primary_key=True)
+    plan_sha256: Mapped[bytes]
+
+
+class Charges:
+    """The write-ahead ledger of rounds. A round number can be charged once only."""
+
+    def __init__(self, file: Path, plan_sha256: bytes) -> None:
+        self._engine = _durable_engine(file)
+        self._plan = plan_sha256
+        Base.metadata.create_all(self._engine)
+        with Session(self._engine) as session:
+            plans = set(session.execute(select(ChargedRound.plan_sha256).distinct()).scalars())
+        if plans - {plan_sha256}:
+            raise ConfigError("expected to go on under the plan that this run began with, got another one")
+
+    def add(self, round_number: int) -> None:
+        """Charge one round; on disk, power loss included, when this returns."""
+        with Session(self._engine) as session:
+            session.add(ChargedRound(round_number=round_number, plan_sha256=self._plan))
+            session.commit()
+
+    def count(self) -> int:
+        """How many rounds are charged."""
+        with Session(self._engine) as session:
+            return int(session.execute(select(func.count()).select_from(ChargedRound)).scalar_one())
+
+
+def _durable_engine(file: Path) -> Engine:
+    """SQLite that waits for the disk at every commit."""
+    engine = create_engine(f"sqlite:///{file}")
+
+    @event.listens_for(engine, "connect")
+    def wait_for_disk(connection: Any, record: object) -> None:
+        connection.execute("PRAGMA synchronous=FULL")
+
+    return engine
 
 
 class ServerFolder:
@@ -20,8 +80,11 @@ class ServerFolder:
         self.folder = folder
         self.progress_file = folder / "progress.jsonl"
         self.account_file = folder / "account.json"
-        self.models_file = folder / "models.npy"
         self.inbox_file = folder / "inbox.db"
+
+    def charges(self, plan_sha256: bytes) -> Charges:
+        """The run's charged rounds; ConfigError if they belong to another plan."""
+        return Charges(self.folder / "charges.db", plan_sha256)
 
     def report(self, phase: str, done: int, total: int, **figures: float | None) -> None:
         """One line of progress: `done` of `total` in a phase."""
@@ -29,14 +92,32 @@ class ServerFolder:
         with self.progress_file.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def keep_models(self, models: list[NDArray[np.float32]]) -> None:
-        """The published model after every round, float32 (R + 1, P), row 0 before the first."""
-        fresh = self.models_file.with_suffix(".new")
+    def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats]) -> None:
+        """Keep the optimiser, and the published model of every round so far: float32 (R + 1, P), row 0 the first."""
+        fresh = self.folder / "checkpoint.new"
         with fresh.open("wb") as file:
-            np.save(file, np.stack(models))
-        os.replace(fresh, self.models_file)
+            np.savez(file, allow_pickle=False, models=np.stack(models), **optimizer.to_arrays())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self.folder / "checkpoint.npz")
+
+    def load_checkpoint(self, optimizer: ServerOptimizer) -> list[Floats]:
+        """Restore the optimiser and return the models so far; none, and nothing restored, without a checkpoint."""
+        file = self.folder / "checkpoint.npz"
+        if not file.exists():
+            return []
+        with np.load(file) as arrays:
+            optimizer.restore(arrays)
+            return list(arrays["models"])
+
+    def models(self) -> Floats:
+        """The published models: float32 (R + 1, P)."""
+        with np.load(self.folder / "checkpoint.npz") as arrays:
+            models: Floats = arrays["models"]
+            return models
 
     def keep_account(self, account: Mapping[str, Any]) -> None:
+        """Write what the run cost, for people: the last thing of a run."""
         fresh = self.account_file.with_suffix(".new")
         fresh.write_text(json.dumps(account, indent=1), encoding="utf-8")
         os.replace(fresh, self.account_file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,3 +55,13 @@ class ServerOptimizer:
     def published(self) -> Floats:
         """The averaged iterate, float32 (P,); theta 0 before the first round."""
         return (self.theta if self._average is None else self._average).astype(np.float32)
+
+    def to_arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Everything that the next round needs, for a checkpoint."""
+        average = np.empty(0) if self._average is None else self._average
+        return {"theta": self.theta, "velocity": self._velocity, "average": average}
+
+    def restore(self, arrays: Mapping[str, NDArray[np.float64]]) -> None:
+        """Go on from `to_arrays`."""
+        self.theta, self._velocity = arrays["theta"], arrays["velocity"]
+        self._average = arrays["average"] if arrays["average"].size else None

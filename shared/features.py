@@ -124,7 +124,7 @@ class History:
 def _steps(history: History, steps: Sequence[int] | Ints, last: int) -> Ints:
     """The steps as an int array, each in 0..last."""
     out = np.asarray(steps, dtype=np.int64)
-    if out.ndim != 1 or (out.size and not (0 <= out.min() and out.max() <= last)):
+    if out.ndim != 1 or (out.size and not (out.min() >= 0 and out.max() <= last)):
         raise InputError(f"expected steps in 0..{last} of {history.n_steps} closed ones, got {out.tolist()}")
     return out
 

@@ -18,6 +18,7 @@ from sklearn.metrics import log_loss, roc_auc_score, roc_curve
 
 from client.detectors import detector_for
 from client.risk import Direction
+from server.state import ServerFolder
 from shared.features import FeatureSpec, History, extract, labels, seen
 from shared.network import forward
 from shared.plan import Plan
@@ -260,7 +261,7 @@ def traffic_figures(account: dict[str, Any], n_devices: int) -> dict[str, Any]:
 def evaluate(run_folder: Path, population: Population, protocol: ProtocolSection, plan: Plan) -> dict[str, Any]:
     """All figures of a run that has ended, from its folder."""
     account = json.loads((run_folder / "server" / "account.json").read_text(encoding="utf-8"))
-    models = np.load(run_folder / "server" / "models.npy")
+    models = ServerFolder(run_folder / "server").models()
     history = history_of(population)
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
     test = rows_of(history, plan.features, plan.horizon_steps, protocol.test_steps)

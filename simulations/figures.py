@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.style
 import numpy as np
@@ -86,20 +86,20 @@ def learning_curve(results: Mapping[str, Any], *, wide: bool) -> Markup:
         curve = _numbers(point["auc"] for point in results["learning_curve"])
         rules = {n: v for n, v in results["interest"]["baselines"].items() if v is not None}
         axes.axhline(0.5, color=MUTED, linewidth=0.9)
-        lines = [("guessing", 0.5, MUTED, "-", 0.9)]
+        lines = [_Line(0.5, "guessing", width=0.9)]
         dashes = ("--", ":", "-.")
         for i, (name, value) in enumerate(rules.items()):
-            lines.append((name, value, MUTED, dashes[i % 3], 1.3))
+            lines.append(_Line(value, name, style=dashes[i % 3]))
             axes.axhline(value, color=MUTED, linestyle=dashes[i % 3], linewidth=1.3)
         axes.plot(rounds, curve, color=OURS, linewidth=2.4)
         last = results["interest"]["auc"]
         if last is not None:
-            lines.append(("federated model", last, OURS, "-", 2.4))
+            lines.append(_Line(last, "federated model", OURS, width=2.4))
         known = curve[np.isfinite(curve)]
         values = [0.5, *known, *rules.values()]
         axes.set_ylim(min(values) - 0.03, min(1.0, max(values) + 0.04))
         axes.set_xlim(0, max(rounds, default=1) or 1)
-        axes.xaxis.set_major_locator(MaxNLocator(8 if wide else 5, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(8 if wide else 5, integer=True, min_n_ticks=1))
         axes.set_xlabel("training round")
         axes.set_title("AUC on the test steps")
         _label_lines(axes, lines) if wide else _legend(figure, lines)
@@ -155,7 +155,7 @@ def alerts_over_time(results: Mapping[str, Any], *, wide: bool) -> Markup:
             colour, marker = SIGNS[way]
             axes.bar(steps, counts[way], width=0.75, color=colour, linewidth=0)
             axes.set_ylim((0, 1.3 * tallest[way])[:: 1 if way == "fall" else -1])
-            axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
             axes.yaxis.get_major_ticks()[0].label1.set_visible(way == "fall")
             axes.spines["bottom"].set_visible(False)
             label, height = f"{grouped(alerts[way]['alerts'])} {way}s", 0.9 if way == "fall" else 0.1
@@ -173,7 +173,7 @@ def alerts_over_time(results: Mapping[str, Any], *, wide: bool) -> Markup:
         halves[0].tick_params(axis="x", length=0)
         halves[1].axhline(0, color=MUTED, linewidth=1.2)
         halves[1].set_xlim(steps[0] - 0.7, steps[-1] + 0.7)
-        halves[1].xaxis.set_major_locator(MaxNLocator(10 if wide else 6, integer=True))
+        halves[1].xaxis.set_major_locator(MaxNLocator(10 if wide else 6, integer=True, min_n_ticks=1))
         halves[1].set_xlabel(results["step"])
         return _svg(figure, f"alerts-{_suffix(wide)}", "Alerts per step, falls upwards and rises downwards")
 
@@ -228,16 +228,19 @@ def example_user(results: Mapping[str, Any], *, wide: bool) -> Markup:
         change.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:+g}".replace("-", "−") if v else "0"))
         change.set_title(f"r: change of p per {step}, over {duration(window, step)}")
         change.set_xlabel(step)
-        for alert in user["alerts"]:
+        flagged = -len(p)
+        for alert in sorted(user["alerts"], key=lambda alert: alert["step"]):
             colour, marker = SIGNS[alert["direction"]]
             if np.isfinite(p[alert["step"]]):
                 level.plot(alert["step"], p[alert["step"]], color=colour, marker=marker, markersize=9)
-            _flag(level, alert["step"], f"{alert['direction']} alert", colour, (first, last))
+            if alert["step"] - flagged > (last - first) / 4:
+                _flag(level, alert["step"], f"{alert['direction']} alert", colour, (first, last))
+                flagged = alert["step"]
         _flag(bars, user["change_step"] - 0.5, "planted change", INK, (first, last))
         if scored.size and scored[0] - first > 12:
             level.text((first + scored[0]) / 2, 0.5, "no model yet", color=MUTED, ha="center", va="center", size=8.5)
         change.set_xlim(first - 0.5, last + 0.5)
-        change.xaxis.set_major_locator(MaxNLocator(10 if wide else 6, integer=True))
+        change.xaxis.set_major_locator(MaxNLocator(10 if wide else 6, integer=True, min_n_ticks=1))
         return _svg(
             figure, f"user-{_suffix(wide)}", "One planted user: engagement, p, change rate, planted change, alerts"
         )
@@ -284,34 +287,49 @@ def _square() -> tuple[Figure, Axes]:
 def _flag(axes: Axes, at: float, label: str, colour: str, span: tuple[float, float]) -> None:
     """A label above the axes at a step, turned inwards near the right end."""
     late = at > span[0] + 0.7 * (span[1] - span[0])
-    low, high = axes.get_ylim()
+    high = axes.get_ylim()[1]
     axes.annotate(label, (at, high), xytext=(-3 if late else 3, 3), textcoords="offset points", color=colour,
                   ha="right" if late else "left", va="bottom", weight="bold", size=8.5)  # fmt: skip
 
 
-def _label_lines(axes: Axes, lines: list[tuple[str, float, str, str, float]]) -> None:
-    """Name every horizontal line at its right end, pushed apart where they would overlap."""
+class _Line(NamedTuple):
+    """One line of the learning curve: where it ends, and how it is drawn."""
+
+    value: float
+    name: str
+    colour: str = MUTED
+    style: Any = "-"
+    width: float = 1.3
+
+    @property
+    def label(self) -> str:
+        return f"{self.value:.3f}  {self.name}"
+
+
+def _label_lines(axes: Axes, lines: list[_Line]) -> None:
+    """Name every line at its right end, pushed apart where names would overlap."""
     low, high = axes.get_ylim()
-    gap, place = (high - low) / 14, low
-    places = []
-    for line in sorted(lines, key=lambda line: line[1]):
-        place = max(line[1], place + gap) if places else line[1]
-        places.append((line, place))
-    overflow = max(0.0, places[-1][1] - high)
-    for (name, value, colour, _, _), height in places:
-        axes.annotate(f"{value:.3f}  {name}", (1, value), xytext=(1.02, height - overflow),
-                      xycoords=axes.get_yaxis_transform(), color=colour, va="center",
-                      weight="bold" if colour == OURS else "normal")  # fmt: skip
+    gap = (high - low) / 14
+    ranked = sorted(lines)
+    heights = [line.value for line in ranked]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    ceiling = high
+    for i in reversed(range(len(heights))):
+        heights[i] = min(heights[i], ceiling)
+        ceiling = heights[i] - gap
+    for line, height in zip(ranked, heights, strict=True):
+        weight = "bold" if line.colour == OURS else "normal"
+        where = axes.get_yaxis_transform()
+        axes.text(1.02, height, line.label, transform=where, color=line.colour, va="center", weight=weight)
 
 
-def _legend(figure: Figure, lines: list[tuple[str, float, str, str, float]]) -> None:
+def _legend(figure: Figure, lines: list[_Line]) -> None:
     """The same names below the axes, best first."""
-    ranked = sorted(lines, key=lambda line: -line[1])
-    handles = [Line2D([], [], color=c, linestyle=s, linewidth=w) for _, _, c, s, w in ranked]
-    labels = [f"{value:.3f}  {name}" for name, value, *_ in ranked]
-    figure.legend(
-        handles, labels, loc="lower left", frameon=False, handlelength=2.4, borderaxespad=0.2, labelspacing=0.3
-    )
+    ranked = sorted(lines, reverse=True)
+    handles = [Line2D([], [], color=line.colour, linestyle=line.style, linewidth=line.width) for line in ranked]
+    labels = [line.label for line in ranked]
+    figure.legend(handles, labels, loc="lower left", frameon=False, handlelength=2.4, labelspacing=0.3)
 
 
 def _svg(figure: Figure, name: str, label: str) -> Markup:

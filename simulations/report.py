@@ -7,8 +7,8 @@ templates/report.html. Values are escaped; only the drawings of `figures` are pu
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ PRIVACY_NUMBERS = {
     "sampling_rate": "probability of each device to be in a round, drawn afresh for every round",
     "rounds": "rounds that may be charged",
     "population": "devices the server expects",
-    "min_survivors": "updates below which a round's sum is not opened; each device adds its share of the noise for so many",
+    "min_survivors": "fewest updates for which a round's sum is opened; together they carry the whole noise",
     "max_colluders": "devices among them whose noise is not counted on",
     "steps_per_clip": "integer grid steps in one clip norm",
     "delta": "probability with which the promise of epsilon may fail",
@@ -37,7 +37,7 @@ PRIVACY_NUMBERS = {
 
 #: What a detector does, with the plan's numbers to be filled in.
 DETECTOR_RULES = {
-    "rate": "It calls a turn when p has changed by at least {rate_threshold:g} per step over {rate_window_steps} steps.",
+    "rate": "It calls a turn when p changed by at least {rate_threshold:g} per step over {rate_window_steps} steps.",
     "level": (
         "It calls a fall when p of an established interest sinks to {fall_level:g}, and a rise when p of one that is "
         "not established climbs to {rise_level:g}."
@@ -54,43 +54,30 @@ def write_report(results: Mapping[str, Any], file: Path) -> None:
     page = render(results)
     fresh = file.with_suffix(".new")
     fresh.write_text(page, encoding="utf-8", newline="\n")
-    os.replace(fresh, file)
+    fresh.replace(file)
 
 
 def render(results: Mapping[str, Any]) -> str:
     """The report as one HTML page."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    step = results["step"]
-    environment.filters.update(
-        decimal=table.decimal,
-        percent=table.percent,
-        grouped=table.grouped,
-        compact=table.compact,
-        epsilon=table.epsilon,
-        duration=lambda steps: table.duration(steps, step),
-        words=lambda name: str(name).replace("_", " "),
-    )
-    return environment.get_template("report.html").render(
-        **results,
-        rows=table.result_rows(results),
-        drawings=drawings(results),
-        one_scale=len(set(figures.alert_scales(results).values())) == 1,
-        messages=message_rows(results),
-        detector=detector_of(results),
-        source=DATASETS.get(results["data"]),
-        odds=odds_factor(results["privacy"]["epsilon_to_public"]),
-        base_log_loss=base_log_loss(results["interest"]["base_rate"]),
-        privacy_numbers=PRIVACY_NUMBERS,
-        other_numbers=other_numbers(results["plan"]),
-        tolerance_steps=PLANTED_TOLERANCE_STEPS,
-        risk_levels=figures.LEVELS,
-        colours=figures.COLOURS,
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            **results,
+            rows=table.result_rows(results),
+            drawings=drawings(results),
+            one_scale=len(set(figures.alert_scales(results).values())) == 1,
+            messages=message_rows(results),
+            detector=detector_of(results),
+            source=DATASETS.get(results["data"]),
+            odds=odds_factor(results["privacy"]["epsilon_to_public"]),
+            base_log_loss=base_log_loss(results["interest"]["base_rate"]),
+            privacy_numbers=PRIVACY_NUMBERS,
+            other_numbers=other_numbers(results["plan"]),
+            tolerance_steps=PLANTED_TOLERANCE_STEPS,
+            risk_levels=figures.LEVELS,
+            colours=figures.COLOURS,
+        )
     )
 
 
@@ -165,3 +152,14 @@ def other_numbers(plan: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The rest of the plan: of the training and of the detection."""
     training = {k: v for k, v in plan.items() if k not in {*PRIVACY_NUMBERS, "detection", "sha256"}}
     return {"training": training, "detection": plan["detection"]}
+
+
+@cache
+def _environment() -> Environment:
+    loader = FileSystemLoader(TEMPLATES)
+    out = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    out.filters.update(
+        {f.__name__: f for f in (table.decimal, table.percent, table.grouped, table.duration, table.epsilon)}
+    )
+    out.filters["words"] = lambda name: str(name).replace("_", " ")
+    return out

@@ -211,10 +211,9 @@ class _Run:
         except (TimeoutExpired, ValueError, LookupError) as error:
             raise RunFailed(f"the outcome is not known: {error!r}", self._log) from None
         if run["status"] != "finished:completed":
-            detail = str(run["status-details"])
-            said = detail.removeprefix("Simulation failed with exception: ").partition("\n")[0]
-            lines = self._log.read_text("utf-8").splitlines()
-            raise RunFailed(next((line for line in reversed(lines) if said and line.endswith(said)), detail), self._log)
+            said = str(run["status-details"]).removeprefix("Simulation failed with exception: ").partition("\n")[0]
+            ends = [line for line in self._log.read_text("utf-8").splitlines() if said and line.endswith(said)]
+            raise RunFailed(ends[-1] if ends else said or str(run["status"]), self._log)
 
     def _start(self, command: list[str], output: IO[str] | int) -> Popen[str]:
         """A process of this run. In a session of its own, so that Ctrl-C reaches us and not the run."""
@@ -283,8 +282,7 @@ def _environment(home: Path, marker: str, ray_folder: Path) -> dict[str, str]:
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
         "RAY_TMPDIR": str(ray_folder),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Without this, Ray's ports are open to the whole network on Linux.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1" if os.environ.get("RAY_ADDRESS") else "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1" if os.environ.get("RAY_ADDRESS") else "0",  # 0: loopback only
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a warning
         "RAY_prestart_worker_first_driver": "0",  # such workers lack the run's PYTHONPATH, and would never be used
     }

@@ -1,11 +1,11 @@
 """One scenario from start to report: people, plan, federation, figures.
 
-    runs/<name>/scenario.json       what was asked for, with every default
-    runs/<name>/population/         everybody's events (exists in a simulation only)
-    runs/<name>/app/, flower/       the app folder that Flower runs, and Flower's own files
-    runs/<name>/devices/<n>/        each device's state, and what its app noted down
-    runs/<name>/server/             the server's models, account and inbox
-    runs/<name>/results.json, report.html
+runs/<name>/scenario.json       what was asked for, with every default
+runs/<name>/population/         everybody's events (exists in a simulation only)
+runs/<name>/app/, flower/       the app folder that Flower runs, and Flower's own files
+runs/<name>/devices/<n>/        each device's state, and what its app noted down
+runs/<name>/server/             the server's models, account and inbox
+runs/<name>/results.json, report.html
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress) -> dict[
     prepare_folder(folder, scenario, population)
     on_progress("people", 1, 1)
     config = run_config(scenario, protocol, plan, folder)
-    app = write_app_folder(folder / "app", serverapp="server.app:app", clientapp="simulations.devices:app", config=config)
+    app = write_app_folder(
+        folder / "app", serverapp="server.app:app", clientapp="simulations.devices:app", config=config
+    )
     federation_started = time.monotonic()
     with watching(folder / "server" / "progress.jsonl", on_progress):
         run_app(app, nodes=population.n_users, home=folder / "flower", timeout_s=scenario.simulation.timeout_s)
@@ -181,6 +183,7 @@ def run_config(
         "server.momentum": scenario.server.momentum,
         "server.averaging": scenario.server.averaging,
         "server.theta-seed": scenario.server.theta_seed,
+        "server.theta-file": "",
         "server.folder": str((folder / "server").resolve()),
         "server.model-file": str(MODEL_FILE),
         "server.node-wait-s": 300.0,

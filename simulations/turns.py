@@ -154,7 +154,7 @@ def judge(alerts: Alerts, turns: Turns, n_users: int, *, truths: Turns | None = 
 
 def _hits(alerts: Alerts, turns: Turns) -> Bools:
     """Which alert is in time for which turn: (n_alerts, n_candidates), turns of the same stream in columns."""
-    stride = 1 + max((int(c.max(initial=0)) for c in (alerts.category, turns.category)))
+    stride = 1 + max(int(c.max(initial=0)) for c in (alerts.category, turns.category))
     key, of_turn = alerts.user * stride + alerts.category, turns.user * stride + turns.category
     order = np.argsort(of_turn, kind="stable")
     low, high = np.searchsorted(of_turn[order], key, "left"), np.searchsorted(of_turn[order], key, "right")
@@ -169,9 +169,9 @@ def _hits(alerts: Alerts, turns: Turns) -> Bools:
 
 def _delays(alerts: Alerts, turns: Turns) -> NDArray[np.float64]:
     """Steps from a turn's first step to its first alert, inf where there is none: (n_turns,)."""
-    stride = 1 + max((int(c.max(initial=0)) for c in (alerts.category, turns.category)))
+    stride = 1 + max(int(c.max(initial=0)) for c in (alerts.category, turns.category))
     order = np.lexsort((alerts.step, alerts.user * stride + alerts.category))
-    span = 1 + max((int(c.max(initial=0)) for c in (alerts.step, turns.last)))
+    span = 1 + max(int(c.max(initial=0)) for c in (alerts.step, turns.last))
     position = (alerts.user * stride + alerts.category)[order] * span + alerts.step[order]
     stream = (turns.user * stride + turns.category) * span
     at = np.searchsorted(position, stream + turns.first)

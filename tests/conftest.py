@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from client.consent import Consent
-from client.device import Device, Profile
+from client.device import Alert, Device, Profile
 from client.runtime import PINNED_SHA256, pinned_model
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.features import FeatureSpec, History
@@ -134,6 +134,20 @@ def replayed_entropy(seed: object) -> Callable[[int], bytes]:
         return hashlib.shake_128(f"{seed}/{counter}".encode()).digest(n)
 
     return draw
+
+
+class Diary:
+    """What the app on the device was told."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.p: list[np.ndarray] = []
+        self.alerts: list[Alert] = []
+
+    def write(self, step: int, p: np.ndarray, alerts: list[Alert]) -> None:
+        self.steps.append(step)
+        self.p.append(p)
+        self.alerts += alerts
 
 
 def make_profile(consent: Consent = Consent.LOCAL, number: int = 7) -> Profile:

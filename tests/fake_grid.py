@@ -90,4 +90,3 @@ class FakeGrid(Grid):
             reply = self.nodes[node](message)
             out += reply if isinstance(reply, list) else [reply] if reply is not None else []
         return out
-

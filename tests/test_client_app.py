@@ -132,7 +132,9 @@ right_requests = st.one_of(
         st.fixed_dictionaries({"step": steps, "round": rounds, "plan": plans, "model": models, "theta": any_theta}),
     ),
 )
-wrong_types = st.sampled_from([None, True, 1.5, -1, 2**40, "canary", b"", b"abc", [], {}, [[]], cbor2.CBORTag(35, "a+")])
+wrong_types = st.sampled_from(
+    [None, True, 1.5, -1, 2**40, "canary", b"", b"abc", [], {}, [[]], cbor2.CBORTag(35, "a+")]
+)
 
 
 @st.composite
@@ -186,7 +188,11 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
             return refusal(RefusalCode.MALFORMED)
         if installed is None or installed.sha256 != request["plan_sha256"] or theta.size != NETWORK.n_parameters:
             return refusal(RefusalCode.PLAN_MISMATCH)
-        return "update", {"round": request["round"], "plan_sha256": installed.sha256, "values": 4 * NETWORK.n_parameters}
+        return "update", {
+            "round": request["round"],
+            "plan_sha256": installed.sha256,
+            "values": 4 * NETWORK.n_parameters,
+        }
     if request["plan"] not in [p.canonical for p in (PLAN, OTHER_PLAN, *STRANGE_PLANS)]:
         return refusal(RefusalCode.PLAN_REFUSED)
     plan = Plan.from_bytes(request["plan"])
@@ -271,7 +277,13 @@ def test_nothing_recorded_is_in_any_answer_whatever_goes_wrong(homes, monkeypatc
 
         return fail
 
-    errors = [ValueError("canary 31337.17"), KeyError("canary"), MemoryError("canary"), RecursionError("canary"), OSError("canary")]
+    errors = [
+        ValueError("canary 31337.17"),
+        KeyError("canary"),
+        MemoryError("canary"),
+        RecursionError("canary"),
+        OSError("canary"),
+    ]
     for error in errors:
         assert decode(REGISTER, answer(request, "alerts_query", context_of(1), raising(error))) == internal
         with monkeypatch.context() as patch:

@@ -108,7 +108,18 @@ def wrong_values(field: Field) -> list:
     """Values that look like a field's and are not."""
     kind = field.type
     if isinstance(kind, Int):
-        return [kind.low - 1, kind.high + 1, True, False, float(kind.low), str(kind.low), None, b"\0", [kind.low], 2**70]
+        return [
+            kind.low - 1,
+            kind.high + 1,
+            True,
+            False,
+            float(kind.low),
+            str(kind.low),
+            None,
+            b"\0",
+            [kind.low],
+            2**70,
+        ]
     if isinstance(kind, Bytes):
         size = max(kind.low, kind.unit)
         wrong = [[0] * size, "x" * size, None, size, bytes(kind.high + kind.unit)]

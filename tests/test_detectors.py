@@ -70,8 +70,9 @@ def test_the_rate_is_per_step_over_a_window():
 
 def test_level_fires_on_the_crossing_only():
     stream = np.array([0.5, 0.15, 0.1, 0.1, 0.16, 0.12, 0.85, 0.9, 0.5, 0.85])[:, None]
-    established, new = run(LevelDetector(0.15, 0.85), stream), run(
-        LevelDetector(0.15, 0.85), stream, np.zeros(stream.shape, bool)
+    established, new = (
+        run(LevelDetector(0.15, 0.85), stream),
+        run(LevelDetector(0.15, 0.85), stream, np.zeros(stream.shape, bool)),
     )
     assert [t for t, a in enumerate(established) if a.fall[0]] == [1, 5]
     assert [t for t, a in enumerate(new) if a.rise[0]] == [6, 9]
@@ -164,7 +165,11 @@ def test_a_plan_names_its_detector():
     rate = detector_for(Detection(detector="rate", rate_window_steps=3, rate_threshold=0.4))
     assert isinstance(rate, RateDetector) and (rate.window_steps, rate.threshold) == (3, 0.4)
     level = detector_for(Detection(detector="level", fall_level=0.2, rise_level=0.7, rate_window_steps=2))
-    assert isinstance(level, LevelDetector) and (level.fall_level, level.rise_level, level.window_steps) == (0.2, 0.7, 2)
+    assert isinstance(level, LevelDetector) and (level.fall_level, level.rise_level, level.window_steps) == (
+        0.2,
+        0.7,
+        2,
+    )
     own = detector_for(Detection(detector="own_level", own_span_steps=9, fall_margin=0.5, rise_margin=0.6))
     assert isinstance(own, OwnLevelDetector) and (own.span_steps, own.fall_margin, own.rise_margin) == (9, 0.5, 0.6)
 

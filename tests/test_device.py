@@ -1,11 +1,6 @@
 """The device: counts, closes steps, scores, detects, trains; survives bad events, jumps, late events and being killed."""
 
 import math
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,21 +9,21 @@ from hypothesis import strategies as st
 
 from client import device as device_module
 from client.consent import Consent
-from client.device import MAX_JUMP_STEPS, Alert, Device, Profile
+from client.device import MAX_JUMP_STEPS, Alert, Device
 from client.risk import Direction, RiskLevel
 from client.runtime import pinned_model
 from client.scorer import Scorer
-from shared.errors import DataError, InputError, Refusal, RefusalCode
+from shared.errors import Refusal, RefusalCode
 from shared.events import ENGAGEMENT, MAX_AMOUNT, BehaviourEvent, EventKind, Step
 from shared.features import History
 from shared.messages import MAX_ALERTS
 from shared.network import NetworkSpec, forward
 
 from .conftest import (
-    CATALOGUE,
     FEATURES,
     N_CATEGORIES,
     NETWORK,
+    Diary,
     activity_theta,
     event_stream,
     examples,
@@ -37,25 +32,10 @@ from .conftest import (
     make_plan,
     make_profile,
     ready,
-    replayed_entropy,
     view,
 )
 
 DAY_S = Step.DAY.seconds
-
-
-class Diary:
-    """What the app on the device was told."""
-
-    def __init__(self) -> None:
-        self.steps: list[int] = []
-        self.p: list[np.ndarray] = []
-        self.alerts: list[Alert] = []
-
-    def write(self, step: int, p: np.ndarray, alerts: list[Alert]) -> None:
-        self.steps.append(step)
-        self.p.append(p)
-        self.alerts += alerts
 
 
 # ---- the article's worked example, through a whole device
@@ -168,7 +148,15 @@ def test_a_bad_event_is_counted_and_never_raises_into_the_host(new_device, plan)
         np.testing.assert_array_equal(was, now)
 
 
-values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just([]) | st.sampled_from(EventKind)
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3)
+    | st.just([])
+    | st.sampled_from(EventKind)
+)
 
 
 @examples(150)
@@ -331,7 +319,9 @@ def test_interests_given_to_the_app_are_a_copy(new_device, plan):
 # ---- install and update
 
 
-def test_a_model_for_another_shop_or_another_network_or_of_another_hash_is_refused_and_nothing_changes(new_device, plan):
+def test_a_model_for_another_shop_or_another_network_or_of_another_hash_is_refused_and_nothing_changes(
+    new_device, plan
+):
     device = ready(new_device(), plan)
     device.record(view(0))
     device.close_until(3)
@@ -406,125 +396,3 @@ def test_an_update_is_noise_around_the_same_contribution(new_device):
     sigma = noisy.privacy.share_sigma
     assert abs(noise.mean()) < 5 * sigma / math.sqrt(noise.size)
     assert abs(noise.var() / sigma**2 - 1) < 5 * math.sqrt(2 / noise.size)
-
-
-# ---- kept between two calls
-
-
-def everything(device: Device) -> list:
-    """All that a device knows, comparable bit for bit."""
-    arrays = [device._history.active, device._history.count, device._history.amount, device._open_count]
-    arrays += [device._open_amount, device._p]
-    arrays += [device._watch.memory, device._watch.quiet_until] if device._watch else []
-    installed = device._installed
-    return [
-        [(a.dtype.str, a.shape, a.tobytes()) for a in arrays],
-        installed and (installed.plan, installed.model, installed.theta.tobytes(), installed.round_number),
-        device._alerts,
-        device.profile,
-        dict(device.problems),
-    ]
-
-
-@pytest.mark.parametrize("detector", ["level", "rate", "own_level"])
-def test_a_device_reopened_after_every_event_equals_one_kept_open(tmp_path, detector):
-    plan = make_plan(detection={"detector": detector, "rate_threshold": 0.3, "fall_margin": 0.5, "rise_margin": 0.5})
-    kept_diary, reopened_diary = Diary(), Diary()
-    kept = Device.open(tmp_path / "kept", make_profile(), on_step=kept_diary.write)
-    Device.open(tmp_path / "reopened", make_profile()).save()
-    ready(kept, plan)
-    events = event_stream(np.random.default_rng(8), full(25))
-    for i, event in enumerate(events):
-        reopened = Device.open(tmp_path / "reopened", on_step=reopened_diary.write)
-        if i == 0:
-            ready(reopened, plan)
-        if i == len(events) // 2:
-            assert kept.take_alerts(3) == reopened.take_alerts(3)
-        if i % 10 == 0:
-            assert kept.record(BAD_EVENTS[0]) == reopened.record(BAD_EVENTS[0])
-        assert kept.record(event) == reopened.record(event)
-        reopened.save()
-    assert everything(Device.open(tmp_path / "reopened")) == everything(kept)
-    assert kept_diary.steps == reopened_diary.steps and kept_diary.alerts == reopened_diary.alerts
-    assert np.array(kept_diary.p).tobytes() == np.array(reopened_diary.p).tobytes()
-    assert kept_diary.alerts, "nothing was compared if nothing was detected"
-    theta = NETWORK.initial_theta(1)
-    words = [
-        Device.open(tmp_path / "reopened", entropy=replayed_entropy(1)).update(plan.sha256, theta, 4),
-        setattr(kept, "_entropy", replayed_entropy(1)) or kept.update(plan.sha256, theta, 4),
-    ]
-    np.testing.assert_array_equal(*words)
-
-
-def test_a_new_device_needs_a_profile_and_gets_a_number_of_its_own(tmp_path):
-    with pytest.raises(InputError, match="profile"):
-        Device.open(tmp_path / "none")
-    numbers = set()
-    for i in range(5):
-        device = Device.open(tmp_path / str(i), Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256))
-        assert device.profile.consent is Consent.LOCAL
-        device.save()
-        assert Device.open(tmp_path / str(i)).profile == device.profile, "the number is kept"
-        numbers.add(device.profile.number)
-    assert len(numbers) == 5 and min(numbers) >= 0
-
-
-@pytest.mark.parametrize("n_categories", [0, 513])
-def test_a_catalogue_beyond_the_bounds_is_refused(n_categories):
-    with pytest.raises(InputError, match="categories"):
-        Profile(Step.DAY, n_categories, bytes(32))
-
-
-def test_consent_and_calendar_survive_a_restart(tmp_path):
-    profile = Profile(Step.WEEK, 3, bytes(range(32)), Consent.IDENTIFIED, 2**63 - 1, 1.5e9)
-    Device.open(tmp_path, profile).save()
-    again = Device.open(tmp_path, make_profile())
-    assert again.profile == profile, "what is in the folder counts, not what is passed"
-    assert again.gate.consent is Consent.IDENTIFIED
-
-
-def test_a_damaged_state_is_a_clear_error_and_not_a_new_device(tmp_path, plan):
-    device = ready(Device.open(tmp_path, make_profile()), plan)
-    device.save()
-    file = next(tmp_path.iterdir())
-    data = file.read_bytes()
-    for cut in (0, 1, len(data) // 2, len(data) - 1):
-        file.write_bytes(data[:cut])
-        with pytest.raises(DataError, match="damaged|version"):
-            Device.open(tmp_path, make_profile())
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from client.device import Device
-from tests.conftest import make_profile, view
-device = Device.open(Path(sys.argv[1]), make_profile())
-step = 0
-while True:
-    device.record(view(step % 900))
-    device.save()
-    step += 1
-    if step == 3:
-        print("saving", flush=True)
-"""
-
-
-def test_kill_9_at_any_moment_leaves_a_device_that_opens(tmp_path):
-    """A process that saves without pause is killed; what it leaves is a whole state, whichever."""
-    for i in range(full(2)):
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(tmp_path / str(i))],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parent.parent,
-        )
-        try:
-            assert process.stdout.readline() == b"saving\n"
-            # the writer never pauses, so an arbitrary moment is within a save more often than not
-        finally:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            process.stdout.close()
-        device = Device.open(tmp_path / str(i))
-        assert device.record(view(950))
-        assert not device.problems

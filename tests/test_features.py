@@ -77,7 +77,9 @@ def test_features_of_one_small_history_by_hand():
     active = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 0, 1]], bool)
     history = History(active, active * np.float32(0.2), active * np.float32([10, 0, 20, 0, 30]))
     spec = FeatureSpec(10, (1, 2, 4, 8), (1, 3))
-    first, second = (dict(zip(spec.names, (row / 2 + 0.5).tolist(), strict=True)) for row in extract(history, spec, [4])[0])
+    first, second = (
+        dict(zip(spec.names, (row / 2 + 0.5).tolist(), strict=True)) for row in extract(history, spec, [4])[0]
+    )
     by_hand = {
         "active_1": 0,
         "active_4": 1 / 4,
@@ -150,9 +152,7 @@ def test_many_users_at_once_are_each_user_alone(history, spec):
         np.testing.assert_allclose(together[k], extract(alone, spec, steps), atol=ONE_BIT)
         np.testing.assert_array_equal(seen(history, steps)[k], seen(alone, steps))
         np.testing.assert_array_equal(labels(history, known, 2)[k], labels(alone, known, 2))
-        np.testing.assert_array_equal(
-            established(history, steps, **watch)[k], established(alone, steps, **watch)
-        )
+        np.testing.assert_array_equal(established(history, steps, **watch)[k], established(alone, steps, **watch))
 
 
 @given(histories())

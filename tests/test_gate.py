@@ -87,6 +87,10 @@ def test_the_gate_never_raises_and_whatever_it_returns_is_declared(name, fields,
 
 def test_the_gate_counts_what_it_released():
     gate = Gate(Consent.LOCAL)
-    sent = [gate.release("alerts", {"step": 9, "alerts": []}), gate.release("nothing", {}), gate.refuse(Refusal(RefusalCode.CONSENT))]
+    sent = [
+        gate.release("alerts", {"step": 9, "alerts": []}),
+        gate.release("nothing", {}),
+        gate.refuse(Refusal(RefusalCode.CONSENT)),
+    ]
     assert gate.released == {"alerts": 1, "refusal": 2}
     assert gate.released_bytes == sum(map(len, sent))

@@ -13,7 +13,10 @@ def inbox(tmp_path) -> Inbox:
 
 def rows(tmp_path) -> list[tuple]:
     with create_engine(f"sqlite:///{tmp_path / 'inbox.db'}").connect() as connection:
-        return [tuple(r) for r in connection.execute(text("select node, direction, category, level, step, model_round from alerts"))]
+        return [
+            tuple(r)
+            for r in connection.execute(text("select node, direction, category, level, step, model_round from alerts"))
+        ]
 
 
 def test_alerts_are_kept_as_they_were_told(inbox, tmp_path):

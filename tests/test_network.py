@@ -143,7 +143,10 @@ def test_fit_is_that_many_steps_of_sgd_down_the_gradient():
     np.testing.assert_array_equal(fit(SMALL, theta, x, y, weight, learning_rate=0.1, l2=L2, masks=masks), by_hand)
     still = fit(SMALL, theta, x, y, weight, learning_rate=0.0, l2=L2, masks=masks)
     assert still.tobytes() == theta.tobytes()
-    before, after = (loss(SMALL, t, x[0], y[0], weight[0]) for t in (theta, fit(SMALL, theta, x[:1], y[:1], weight[:1], learning_rate=0.01)))
+    before, after = (
+        loss(SMALL, t, x[0], y[0], weight[0])
+        for t in (theta, fit(SMALL, theta, x[:1], y[:1], weight[:1], learning_rate=0.01))
+    )
     assert after < before
 
 

@@ -86,7 +86,9 @@ def test_a_plan_goes_round(clip_norm, noise, rate, rounds, population, delta, se
 
 def test_equal_plans_have_equal_bytes():
     assert make_plan().canonical == make_plan().canonical
-    as_whole, as_float = (make_plan(privacy={"noise_multiplier": one, "rounds": three}) for one, three in ((1, 3), (1.0, 3.0)))
+    as_whole, as_float = (
+        make_plan(privacy={"noise_multiplier": one, "rounds": three}) for one, three in ((1, 3), (1.0, 3.0))
+    )
     assert as_whole == as_float and as_whole.sha256 == as_float.sha256
 
 
@@ -103,7 +105,9 @@ def test_bytes_that_are_not_a_plan_are_refused(plan):
     wrong.append(cbor2.dumps({**fields, "horizon_steps": 0}, canonical=True))
     for number in (16.0, 16.5, True, "16", math.inf, math.nan, None):
         wrong.append(cbor2.dumps({**fields, "training": {**fields["training"], "rows": number}}, canonical=True))
-        wrong.append(cbor2.dumps({**fields, "training": {**fields["training"], "history_steps": number}}, canonical=True))
+        wrong.append(
+            cbor2.dumps({**fields, "training": {**fields["training"], "history_steps": number}}, canonical=True)
+        )
     wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "noise_multiplier": 1}}, canonical=True))
     wrong.append(cbor2.dumps({**fields, "features": {**fields["features"], "window_steps": 12.5}}, canonical=True))
     wrong.append(cbor2.dumps({**fields, "network": {**fields["network"], "hidden": [32.0, 16]}}, canonical=True))

@@ -1,6 +1,7 @@
 """One round on the server: who is asked, what is dropped and counted, and what is added up."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,11 @@ from flwr.app import Message
 from scipy import stats
 
 from client.device import Device
-from server.rounds import Line, Traffic, check_update, mean_update, poisson_cohort
-from shared.codec import encode, pack_floats, pack_words
+from server.app import run_round
+from server.federation import DeviceNodes
+from server.rounds import Line, Traffic, check_update, poisson_cohort
+from server.strategy import ServerOptimizer, ServerSettings
+from shared.codec import encode, pack_words
 from shared.mechanisms import clip_to_grid
 from shared.messages import REGISTER
 from shared.network import NetworkSpec
@@ -21,10 +25,6 @@ THETA = NetworkSpec(27).initial_theta(1)
 P = THETA.size
 QUIET = make_plan(privacy={"noise_multiplier": 0.0, "population": 40, "sampling_rate": 0.25})
 ROUND = 6
-
-
-def request_for(plan):
-    return {"step": 20, "round": ROUND, "plan_sha256": plan.sha256, "theta": pack_floats(THETA)}
 
 
 def update_bytes(vector: np.ndarray, *, round_number: int = ROUND, sha256: bytes = QUIET.sha256) -> bytes:
@@ -51,9 +51,18 @@ BAD = {
 }
 
 
+class Everybody(DeviceNodes):
+    """A cohort without chance."""
+
+    def sample(self, sampling_rate):
+        return self._nodes
+
+
 def ask(nodes, plan=QUIET):
     traffic, grid = Traffic(), FakeGrid(nodes)
-    return mean_update(Line(grid, traffic), list(nodes), plan, request_for(plan)), traffic, grid
+    settings = SimpleNamespace(plan=plan, schedule=SimpleNamespace(train_step=20))
+    optimizer = ServerOptimizer(THETA, ServerSettings())
+    return run_round(Everybody(Line(grid, traffic), list(nodes)), settings, optimizer, ROUND), traffic, grid
 
 
 def expected_mean(nodes) -> np.ndarray:

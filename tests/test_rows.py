@@ -61,7 +61,11 @@ def test_seed_round_and_device_each_give_another_stream_and_the_same_ones_the_sa
         return generator(*key).bytes(32)
 
     assert first(seed, round_number, device) == first(seed, round_number, device)
-    others = {first(seed ^ 1, round_number, device), first(seed, round_number ^ 1, device), first(seed, round_number, device ^ 1)}
+    others = {
+        first(seed ^ 1, round_number, device),
+        first(seed, round_number ^ 1, device),
+        first(seed, round_number, device ^ 1),
+    }
     assert len(others | {first(seed, round_number, device)}) == 4
 
 

@@ -8,7 +8,9 @@ from shared.network import forward
 from .conftest import NETWORK
 
 
-@pytest.mark.parametrize("shape", [(1,), (5,), (2, 3), (0,), (0, 4), (CHUNK_ROWS,), (CHUNK_ROWS + 1,), (2, CHUNK_ROWS, 1)])
+@pytest.mark.parametrize(
+    "shape", [(1,), (5,), (2, 3), (0,), (0, 4), (CHUNK_ROWS,), (CHUNK_ROWS + 1,), (2, CHUNK_ROWS, 1)]
+)
 def test_scores_are_the_numpy_network_s_in_any_shape_and_number(shape):
     theta = NETWORK.initial_theta(2)
     x = np.random.default_rng(0).normal(size=(*shape, 27)).astype(np.float32)

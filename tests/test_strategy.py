@@ -6,7 +6,9 @@ from shared.errors import ConfigError
 
 
 def test_momentum_and_averaging_by_hand():
-    optimizer = ServerOptimizer(np.array([1.0], np.float32), ServerSettings(learning_rate=2, momentum=0.5, averaging=0.75))
+    optimizer = ServerOptimizer(
+        np.array([1.0], np.float32), ServerSettings(learning_rate=2, momentum=0.5, averaging=0.75)
+    )
     assert optimizer.published.tolist() == [1.0], "theta 0 before the first round"
     thetas, published = [], []
     for mean_delta in (0.1, 0.2, 0.0):

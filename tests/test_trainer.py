@@ -52,13 +52,17 @@ def test_raw_delta_equals_numpy_s(settings, n_rows):
 
 def test_without_rows_and_without_l2_nothing_moves():
     plan = make_plan(training={"dropout": 0.5})
-    delta = LocalTrainer(open_model(pinned_model()), plan.training).raw_delta(NETWORK.initial_theta(1), work_of(plan, 0, 0))
+    delta = LocalTrainer(open_model(pinned_model()), plan.training).raw_delta(
+        NETWORK.initial_theta(1), work_of(plan, 0, 0)
+    )
     assert not delta.any()
 
 
 def test_learning_rate_0_returns_theta_unchanged():
     plan = make_plan(training={"learning_rate": 0.0, "local_steps": 4, "l2": 0.1})
-    delta = LocalTrainer(open_model(pinned_model()), plan.training).raw_delta(NETWORK.initial_theta(1), work_of(plan, 40, 0))
+    delta = LocalTrainer(open_model(pinned_model()), plan.training).raw_delta(
+        NETWORK.initial_theta(1), work_of(plan, 40, 0)
+    )
     assert not delta.any()
 
 

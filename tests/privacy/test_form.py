@@ -98,7 +98,16 @@ def test_every_contribution_leaves_in_the_same_form(population):
 
 def test_the_null_contributions_are_noise_alone(population):
     """With the same entropy, no rows, zero, NaN, infinity and a failure give the very same words."""
-    null = ["no event ever", "one step", "no label yet", "not a number", "one not a number", "infinite", "all zero", "failing"]
+    null = [
+        "no event ever",
+        "one step",
+        "no label yet",
+        "not a number",
+        "one not a number",
+        "infinite",
+        "all zero",
+        "failing",
+    ]
     words = {}
     for name, device in zip([*LIVES, *TRAININGS], population.values(), strict=True):
         device._entropy = replayed_entropy("same")

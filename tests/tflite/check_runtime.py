@@ -1,4 +1,4 @@
-"""Runs where TensorFlow is not: `python -m tests.tflite.check_runtime FOLDER` prints a JSON of the largest differences.
+"""Runs where TensorFlow is not: `python -m tests.tflite.check_runtime FOLDER` prints the largest differences as JSON.
 
 The same script runs in ai-edge-litert's environment and in tflite-runtime's.
 """
@@ -32,7 +32,6 @@ def main(folder: Path) -> dict[str, object]:
     out["infer_keras"] = difference(model.run("infer", x=x, theta=theta)["p"], r["p"])
     out["infer_numpy"] = difference(forward(spec, theta, x), r["p"])
     out["infer_rebuilt"] = difference(rebuilt.run("infer", x=x, theta=theta)["p"], r["p"])
-    out["operators"], out["operators_rebuilt"] = sorted(model.operators), sorted(rebuilt.operators)
     for name, mask in masks.items():
         data = {"x": x, "y": y, "weight": weight, "rows": rows, "masks": mask[rows], "theta": theta}
         fitted = model.run("fit", **data, **rates)["fitted"][:-1]
@@ -41,7 +40,8 @@ def main(folder: Path) -> dict[str, object]:
         for pick in rows:
             one = {"x": x[pick], "y": y[pick], "weight": weight[pick], "mask": mask[pick], "theta": stepped}
             stepped = model.run("train", **one, **rates)["theta"]
-        ours = fit(spec, theta, x[rows], y[rows], weight[rows], masks=mask[rows], **{k: float(v) for k, v in rates.items()})
+        settings = {k: float(v) for k, v in rates.items()}
+        ours = fit(spec, theta, x[rows], y[rows], weight[rows], masks=mask[rows], **settings)
         still = model.run("fit", **data, learning_rate=np.float32(0), l2=rates["l2"])["fitted"][:-1]
         keras = r[f"theta_{name}"]
         out[name] = {

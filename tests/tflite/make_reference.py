@@ -1,15 +1,18 @@
-"""Runs where TensorFlow is: `python -m tests.tflite.make_reference FOLDER` writes what Keras computes, and a rebuilt model.
+"""Runs where TensorFlow is: `python -m tests.tflite.make_reference FOLDER` writes what Keras computes, the model file built
+anew, and the operators of the committed and of the new file.
 
 The other side is `check_runtime.py`, which runs where TensorFlow is not.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from client.runtime import MODEL_FILE
 from server.export import build, keras_model, tf
 from shared.network import NetworkSpec
 
@@ -18,6 +21,23 @@ EPOCHS, BATCH, N_ROWS, LEARNING_RATE, L2, KEEP = 5, 16, 256, 0.1, 1e-3, 0.8
 
 def flat(model) -> np.ndarray:
     return np.concatenate([w.ravel() for w in model.get_weights()]).astype(np.float32)
+
+
+def operators(data: bytes) -> list[list[dict[str, object]]]:
+    """Every operator of every subgraph in order, read with the schema that TensorFlow ships."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    model = schema.Model.GetRootAs(data, 0)
+
+    def describe(operator) -> dict[str, object]:
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        custom = code.CustomCode()
+        return {"name": names[builtin], "version": code.Version(), "custom": custom and custom.decode()}
+
+    graphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
+    return [[describe(graph.Operators(i)) for i in range(graph.OperatorsLength())] for graph in graphs]
 
 
 def main(folder: Path) -> None:
@@ -41,7 +61,10 @@ def main(folder: Path) -> None:
         history = model.fit(inputs, y, batch_size=BATCH, epochs=EPOCHS, shuffle=False, verbose=0)
         out |= {f"theta_{name}": flat(model), f"loss_{name}": history.history["loss"]}
     np.savez(folder / "reference.npz", **out)
-    (folder / "rebuilt.tflite").write_bytes(build(spec))
+    rebuilt = build(spec)
+    (folder / "rebuilt.tflite").write_bytes(rebuilt)
+    found = {"committed": operators(MODEL_FILE.read_bytes()), "rebuilt": operators(rebuilt)}
+    (folder / "operators.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

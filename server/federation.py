@@ -1,0 +1,58 @@
+"""Whom the server works with: the enrolled devices, wherever they run. A round does not know whether a node is one
+device or hosts many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.plan import Plan
+
+from .rounds import Line, Traffic, collect, poisson_cohort
+
+
+class Federation(Protocol):
+    """The enrolled devices."""
+
+    traffic: Traffic
+
+    def offer(self, fields: Mapping[str, Any]) -> None:
+        """Give every device a model_offer."""
+        ...
+
+    def sample(self, sampling_rate: float) -> Sequence[int]:
+        """A fresh secret Poisson cohort of devices."""
+        ...
+
+    def collect(self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]) -> tuple[NDArray[np.uint32], int]:
+        """Ask a cohort for updates: their sum modulo 2^32, uint32 (P,), and how many are in it."""
+        ...
+
+    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Ask every device for alerts: (device, what it tells), for those that answered."""
+        ...
+
+
+class DeviceNodes:
+    """A federation in which one Flower node is one device."""
+
+    def __init__(self, line: Line, nodes: Sequence[int]) -> None:
+        self._line, self._nodes = line, nodes
+        self.traffic = line.traffic
+
+    def offer(self, fields: Mapping[str, Any]) -> None:
+        self._line.ask(self._nodes, "query.model", "model_offer", fields, "receipt")
+
+    def sample(self, sampling_rate: float) -> Sequence[int]:
+        return poisson_cohort(self._nodes, sampling_rate)
+
+    def collect(self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]) -> tuple[NDArray[np.uint32], int]:
+        return collect(self._line, cohort, plan, request)
+
+    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        replies = self._line.ask(self._nodes, "query.alerts", "alerts_query", {"step": step}, "alerts")
+        for node, fields in replies.items():
+            yield node, fields["alerts"]
