@@ -50,7 +50,7 @@ class RoundAccountant:
 
     def charge(self, rounds: int = 1) -> None:
         """Count rounds; never taken back."""
-        if self._privacy.noise_multiplier:
+        if self._privacy.noise_multiplier and rounds:
             self._accountant.compose(round_event(self._privacy), rounds)
         self.rounds += rounds
 

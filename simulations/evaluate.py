@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score, roc_curve
 
-from client.detectors import detector_for
 from client.risk import Direction
+from client.watch import Watch
 from server.state import ServerFolder
 from shared.features import FeatureSpec, History, extract, labels, seen
 from shared.network import forward
@@ -26,12 +26,11 @@ from shared.plan import Plan
 from .config import ProtocolSection
 from .devices import ALERTS_FILE, DEVICES, INTERESTS_FILE
 from .population import Population
-from .turns import Alerts, Turns, judge, lapse_mask, planted_turns, takeoff_mask, watched
+from .turns import Alerts, Turns, delays, judge, lapse_mask, planted_turns, takeoff_mask, watched
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-CURVE_ROWS = 20_000
 DETECTOR_NAMES = {
     "rate": "change rate (the article's)",
     "level": "level of p, fixed line",
@@ -101,8 +100,8 @@ def interest_quality(rows: Rows, train: Rows, p: Floats, features: FeatureSpec) 
     column = {name: i for i, name in enumerate(features.names)}
     simple = [column["recency"], column[f"active_{features.window_steps}"]]
     both = LogisticRegression().fit(train.x[:, simple], train.y) if 0 < train.y.mean() < 1 else None
-    fpr, tpr, _ = roc_curve(rows.y, p, drop_intermediate=True)
-    keep = np.unique(np.linspace(0, len(fpr) - 1, 200).astype(int))
+    fpr, tpr, _ = roc_curve(rows.y, p, drop_intermediate=True) if 0 < rows.y.mean() < 1 else (np.empty(0),) * 3
+    keep = np.unique(np.linspace(0, len(fpr) - 1, 200).astype(int)) if len(fpr) else np.empty(0, int)
     edges = np.quantile(p, np.linspace(0, 1, 11))
     decile = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, 9)
     return {
@@ -126,10 +125,10 @@ def interest_quality(rows: Rows, train: Rows, p: Floats, features: FeatureSpec) 
 
 
 def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[dict[str, Any]]:
-    """AUC of every published model on (at most CURVE_ROWS of) the test rows, by the numpy network."""
-    pick = np.random.Generator(np.random.Philox(0)).permutation(len(rows.y))[:CURVE_ROWS]
-    x, y = rows.x[pick], rows.y[pick]
-    return [{"round": i, "auc": auc(y, forward(plan.network, theta, x))} for i, theta in enumerate(models)]
+    """AUC of every published model on the test rows, by the numpy network."""
+    return [
+        {"round": i, "auc": auc(rows.y, forward(plan.network, theta, rows.x))} for i, theta in enumerate(models)
+    ]
 
 
 def turns_of(
@@ -152,13 +151,19 @@ def turns_of(
 
 
 def alert_quality(
-    population: Population, history: History, protocol: ProtocolSection, plan: Plan, p: Floats, alerts: Alerts
+    population: Population,
+    history: History,
+    protocol: ProtocolSection,
+    plan: Plan,
+    theta: Floats,
+    p: Floats,
+    alerts: Alerts,
 ) -> dict[str, Any]:
     """The devices' alerts, and beside them the other detectors on the same p and a silence rule, per direction."""
     steps = np.arange(protocol.alert_steps[0], protocol.alert_steps[1] + 1)
     settings = plan.detection
     out: dict[str, Any] = {"detector": DETECTOR_NAMES[settings.detector], "steps": len(steps), "by_step": {}}
-    rules = rule_alarms(history, protocol, plan, p, steps)
+    rules = rule_alarms(history, protocol, plan, theta, p)
     for direction in Direction:
         turns, truths = turns_of(population, history, protocol, settings.min_active_steps, direction)
         name = direction.name.lower()
@@ -172,6 +177,7 @@ def alert_quality(
                 truths=truths,
             )
             for rule, fired in rules.items()
+            if direction in fired
         }
         out["by_step"][name] = np.bincount(ours.step - steps[0], minlength=len(steps)).tolist()
     out["first_step"] = int(steps[0])
@@ -179,56 +185,66 @@ def alert_quality(
 
 
 def rule_alarms(
-    history: History, protocol: ProtocolSection, plan: Plan, p: Floats, steps: Ints
+    history: History, protocol: ProtocolSection, plan: Plan, theta: Floats, p: Floats
 ) -> dict[str, dict[Direction, NDArray[np.bool_]]]:
-    """Where each rule fires, (K, S, C) per direction: run on the devices' own p, or on silence alone."""
-    settings = plan.detection
-    watching = watched(history, steps, protocol, settings.min_active_steps)
-    detectors = {
-        name: detector_for(replace(settings, detector=kind))
-        for kind, name in DETECTOR_NAMES.items()
-        if kind != settings.detector
-    }
+    """Where each rule fires in the alert steps, (K, S, C) per direction it can call: the other detectors, run as a
+    device runs them on the devices' own p, and rules that look at the counters alone."""
+    steps = np.arange(protocol.alert_steps[0], protocol.alert_steps[1] + 1)
     out: dict[str, dict[Direction, NDArray[np.bool_]]] = {}
-    for name, detector in detectors.items():
-        memory = detector.start((p.shape[0], p.shape[2]))
-        fired: dict[Direction, list[NDArray[np.bool_]]] = {d: [] for d in Direction}
-        for i, step in enumerate(steps):
-            memory, alarms = detector.update(memory, p[:, step], watching[:, i])
-            fired[Direction.FALL].append(alarms.fall)
-            fired[Direction.RISE].append(alarms.rise)
-        out[name] = {d: np.stack(masks, axis=1) for d, masks in fired.items()}
-    features = plan.features
-    recency = extract(history, features, steps)[..., features.names.index("recency")]
+    lived = np.arange(protocol.train_at + 1, steps[-1] + 1)
+    past = past_scores(history, plan, theta, protocol.train_at)
+    for kind, name in DETECTOR_NAMES.items():
+        if kind != plan.detection.detector:
+            other = replace(plan, detection=replace(plan.detection, detector=kind))
+            raised = watch_all(history, other, past, p, lived)[:, -len(steps) :]
+            out[name] = {d: raised[:, :, d] for d in Direction}
+    watching = watched(history, steps, protocol, plan.detection.min_active_steps)
+    recency = extract(history, plan.features, steps)[..., plan.features.names.index("recency")]
     silent_steps = max(1, protocol.lapse_steps // 2)
     silent = (recency / 2 + 0.5) * protocol.window_steps >= silent_steps - 0.5
-    nothing = np.zeros_like(silent)
-    out[f"silence of {silent_steps} steps"] = {Direction.FALL: silent & watching, Direction.RISE: nothing}
+    known = seen(history, steps)
+    out[f"silence of {silent_steps} steps"] = {Direction.FALL: silent & watching}
+    out["always"] = {Direction.FALL: watching, Direction.RISE: known & ~watching}
+    out["never"] = {d: np.zeros_like(known) for d in Direction}
     return out
+
+
+def past_scores(history: History, plan: Plan, theta: Floats, train_at: int) -> Floats:
+    """p (K, W, C) of the steps that a device warms its detector up on when the model arrives, by the numpy network."""
+    steps = np.arange(max(0, train_at + 1 - plan.features.window_steps), train_at + 1)
+    p = forward(plan.network, theta, extract(history, plan.features, steps))
+    return np.where(seen(history, steps), p, np.float32(np.nan))
+
+
+def watch_all(history: History, plan: Plan, past: Floats, p: Floats, steps: Ints) -> NDArray[np.bool_]:
+    """Alerts of the plan's detector over `steps` for everybody, (K, S, 2, C), by the code that devices run."""
+    watch = Watch.start(plan, (history.active.shape[0], history.n_categories), past)
+    return np.stack([watch.see(plan, history.until(step), step, p[:, step])[0] for step in steps.tolist()], axis=1)
 
 
 def example_user(
     population: Population, protocol: ProtocolSection, history: History, p: Floats, alerts: Alerts
 ) -> dict[str, Any] | None:
-    """One planted (simulated) user to draw: a drop in the test steps that was called. None without planted truth."""
+    """One planted (simulated) user to draw: of the falls in the test steps that were called, the one with the most
+    typical delay. None without planted truth."""
     if population.truth is None:
         return None
     turns = planted_turns(population.truth, Direction.FALL, protocol.alert_steps)
     falls = alerts.of(Direction.FALL, protocol.alert_steps)
-    called = set(zip(falls.user.tolist(), falls.category.tolist(), strict=True))
-    pairs = zip(turns.user.tolist(), turns.category.tolist(), strict=True)
-    ranked = sorted(
-        enumerate(pairs), key=lambda e: (e[1] in called, float(history.count[e[1][0], e[1][1]].sum())), reverse=True
-    )
-    if not ranked:
+    delay = delays(falls, turns)
+    if not len(turns):
         return None
-    index, (user, category) = ranked[0]
+    found = np.isfinite(delay)
+    typical = np.median(delay[found]) if found.any() else 0.0
+    index = int(np.argmin(np.where(found, np.abs(np.where(found, delay, 0) - typical), np.inf)))
+    user, category = int(turns.user[index]), int(turns.category[index])
     mine = (alerts.user == user) & (alerts.category == category)
     return {
         "category": population.catalogue.names[category],
         "count": [round(float(v), 2) for v in history.count[user, category]],
         "p": [None if np.isnan(v) else round(float(v), 4) for v in p[user, :, category]],
         "change_step": int(turns.first[index]),
+        "last_step_in_time": int(turns.last[index]),
         "alerts": [
             {"step": int(s), "direction": Direction(int(d)).name.lower(), "level": int(w)}
             for s, d, w in zip(alerts.step[mine], alerts.direction[mine], alerts.level[mine], strict=True)
@@ -275,7 +291,7 @@ def evaluate(run_folder: Path, population: Population, protocol: ProtocolSection
             "rows_without_score": int((~known).sum()),
         },
         "learning_curve": learning_curve(models, plan, shown),
-        "alerts": alert_quality(population, history, protocol, plan, p, alerts),
+        "alerts": alert_quality(population, history, protocol, plan, models[-1], p, alerts),
         "privacy": {k: v for k, v in account.items() if k != "traffic"},
         "traffic": traffic_figures(account, population.n_users),
         "example_user": example_user(population, protocol, history, p, alerts),

@@ -139,15 +139,15 @@ def judge(alerts: Alerts, turns: Turns, n_users: int, *, truths: Turns | None = 
     """
     wider = turns if truths is None else truths
     is_true = _hits(alerts, wider).any(axis=1) if len(alerts) else np.zeros(0, bool)
-    delays = _delays(alerts, turns)
-    found = np.isfinite(delays)
+    waits = delays(alerts, turns)
+    found = np.isfinite(waits)
     n_false = int((~is_true).sum())
     return {
         "alerts": len(alerts),
         "turns": len(turns),
         "precision": float(is_true.mean()) if len(alerts) else None,
         "recall": float(found.mean()) if len(turns) else None,
-        "median_delay_steps": float(np.median(delays[found])) if found.any() else None,
+        "median_delay_steps": float(np.median(waits[found])) if found.any() else None,
         "false_per_user": n_false / n_users,
     }
 
@@ -167,7 +167,7 @@ def _hits(alerts: Alerts, turns: Turns) -> Bools:
     return out
 
 
-def _delays(alerts: Alerts, turns: Turns) -> NDArray[np.float64]:
+def delays(alerts: Alerts, turns: Turns) -> NDArray[np.float64]:
     """Steps from a turn's first step to its first alert, inf where there is none: (n_turns,)."""
     stride = 1 + max(int(c.max(initial=0)) for c in (alerts.category, turns.category))
     order = np.lexsort((alerts.step, alerts.user * stride + alerts.category))

@@ -1,12 +1,17 @@
+"""What the server keeps: charges that outlive power loss, checkpoints that are whole, progress line by line."""
+
 import json
 
 import numpy as np
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from server import state as state_module
 from server.state import ServerFolder
 from server.strategy import ServerOptimizer, ServerSettings
 from shared.errors import ConfigError
+
+PLAN, OTHER = bytes(32), bytes(range(32))
 
 
 def test_progress_is_one_json_line_per_report(tmp_path):
@@ -20,41 +25,80 @@ def test_progress_is_one_json_line_per_report(tmp_path):
     ]
 
 
-def optimizer_after(steps: int) -> ServerOptimizer:
-    optimizer = ServerOptimizer(np.zeros(4, np.float32), ServerSettings())
-    for i in range(steps):
-        optimizer.step(np.full(4, 1.0 + i))
-    return optimizer
-
-
-@pytest.mark.parametrize("steps", [0, 1, 3])
-def test_a_checkpoint_goes_round_and_the_next_step_is_the_same(tmp_path, steps):
-    folder, before = ServerFolder(tmp_path), optimizer_after(steps)
-    models = [np.full(4, i, np.float32) for i in range(steps + 1)]
-    for _ in range(2):
-        folder.save_checkpoint(before, models)
-        folder.keep_account({"rounds_charged": 2, "epsilon_to_public": None})
-    after = optimizer_after(0)
-    np.testing.assert_array_equal(folder.load_checkpoint(after), models)
-    np.testing.assert_array_equal(folder.models(), models)
-    for optimizer in (before, after):
-        optimizer.step(np.full(4, 0.5))
-    np.testing.assert_array_equal(before.theta, after.theta)
-    np.testing.assert_array_equal(before.published, after.published)
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["account.json", "checkpoint.npz"]
-
-
-def test_without_a_checkpoint_nothing_is_restored(tmp_path):
-    assert ServerFolder(tmp_path).load_checkpoint(optimizer_after(0)) == []
-
-
-def test_charges_are_kept_counted_once_and_belong_to_one_plan(tmp_path):
-    charges = ServerFolder(tmp_path).charges(b"a" * 32)
+def test_a_charge_is_there_for_the_next_process_and_never_twice(tmp_path):
+    charges = ServerFolder(tmp_path).charges(PLAN)
     assert charges.count() == 0
     charges.add(1)
     charges.add(2)
+    again = ServerFolder(tmp_path).charges(PLAN)
+    assert again.count() == 2
     with pytest.raises(IntegrityError):
-        charges.add(2)
-    assert ServerFolder(tmp_path).charges(b"a" * 32).count() == 2
-    with pytest.raises(ConfigError, match="another one"):
-        ServerFolder(tmp_path).charges(b"b" * 32)
+        again.add(2)
+    assert again.count() == 2
+
+
+def test_a_charge_waits_for_the_disk(tmp_path):
+    charges = ServerFolder(tmp_path).charges(PLAN)
+    with charges._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2, "FULL: survives power loss (FACTS)"
+
+
+def test_a_run_goes_on_under_its_own_plan_only(tmp_path):
+    ServerFolder(tmp_path).charges(PLAN).add(1)
+    with pytest.raises(ConfigError, match="another"):
+        ServerFolder(tmp_path).charges(OTHER)
+
+
+def optimizer_after(rounds: int) -> ServerOptimizer:
+    optimizer = ServerOptimizer(np.zeros(5, np.float32), ServerSettings())
+    for i in range(rounds):
+        optimizer.step(np.arange(5) * 0.1 + i)
+    return optimizer
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 4])
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(tmp_path, rounds):
+    folder, optimizer = ServerFolder(tmp_path), optimizer_after(rounds)
+    models = [np.full(5, i, np.float32) for i in range(rounds + 1)]
+    folder.save_checkpoint(optimizer, models)
+    again = optimizer_after(0)
+    np.testing.assert_array_equal(ServerFolder(tmp_path).load_checkpoint(again), models)
+    np.testing.assert_array_equal(ServerFolder(tmp_path).models(), models)
+    for one in (optimizer, again):
+        one.step(np.ones(5))
+    assert again.theta.tobytes() == optimizer.theta.tobytes()
+    assert again.published.tobytes() == optimizer.published.tobytes()
+
+
+def test_without_a_checkpoint_nothing_is_restored(tmp_path):
+    optimizer = optimizer_after(2)
+    before = optimizer.theta.copy()
+    assert ServerFolder(tmp_path).load_checkpoint(optimizer) == []
+    np.testing.assert_array_equal(optimizer.theta, before)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_killed_while_saving_the_old_checkpoint_is_there(tmp_path, monkeypatch, call):
+    folder = ServerFolder(tmp_path)
+    folder.save_checkpoint(optimizer_after(1), [np.zeros(5, np.float32)])
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state_module.os, call, killed)
+        with pytest.raises(Killed):
+            folder.save_checkpoint(optimizer_after(2), [np.ones(5, np.float32)] * 2)
+    assert ServerFolder(tmp_path).models().shape == (1, 5)
+
+
+def test_the_account_is_replaced_whole(tmp_path):
+    folder = ServerFolder(tmp_path)
+    for rounds in (1, 2):
+        folder.keep_account({"rounds_charged": rounds, "epsilon_to_public": None})
+    assert json.loads(folder.account_file.read_text()) == {"rounds_charged": 2, "epsilon_to_public": None}
+    assert [f.name for f in tmp_path.iterdir()] == ["account.json"]
