@@ -17,7 +17,7 @@ from shared.messages import REQUESTS
 from shared.plan import Plan
 
 from .consent import Consent
-from .device import Device
+from .device import Alert, Device
 from .gate import Gate
 
 #: Opens the device that answers a request whose public calendar says `step`.
@@ -43,8 +43,8 @@ def train(device: Device, request: Fields) -> bytes:
     return device.gate.release("update", fields)
 
 
-def alerts(device: Device, request: Fields) -> bytes:
-    """Answer an alerts_query with what consent allows."""
+def alert_fields(step: int, alerts: list[Alert]) -> Fields:
+    """The fields of an alerts reply."""
     found = [
         {
             "direction": int(alert.direction),
@@ -53,9 +53,15 @@ def alerts(device: Device, request: Fields) -> bytes:
             "step": alert.step,
             "model_round": alert.model_round,
         }
-        for alert in device.take_alerts(request["step"])
+        for alert in alerts
     ]
-    return device.gate.release("alerts", {"step": request["step"], "alerts": found})
+    return {"step": step, "alerts": found}
+
+
+def alerts(device: Device, request: Fields) -> bytes:
+    """Answer an alerts_query with what consent allows."""
+    step = request["step"]
+    return device.gate.release("alerts", alert_fields(step, device.take_alerts(step)))
 
 
 HANDLERS: dict[str, Callable[[Device, Fields], bytes]] = {

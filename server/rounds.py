@@ -28,7 +28,7 @@ def poisson_cohort(nodes: Sequence[int], sampling_rate: float, entropy: Entropy 
     The size is random; an empty cohort is a valid one. Membership is secret: amplification rests on it.
     """
     draws = np.frombuffer(entropy(8 * len(nodes)), dtype="<u8") >> np.uint64(11)
-    return [node for node, draw in zip(nodes, draws, strict=True) if draw < sampling_rate * 2**53]
+    return [nodes[i] for i in np.flatnonzero(draws < sampling_rate * 2**53).tolist()]
 
 
 @dataclass

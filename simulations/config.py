@@ -111,7 +111,8 @@ class DetectionSection(Section):
 class SimulationSection(Section):
     """How the run is carried out."""
 
-    fidelity: Literal["devices"] = "devices"
+    fidelity: Literal["devices", "hosts"] = "devices"
+    hosts: Whole = 2
     identified_share: Share = 0.3
     query_every_steps: Whole = 1
     timeout_s: float = 3600.0

@@ -20,7 +20,8 @@ import numpy as np
 
 from shared.errors import DataError, InputError
 from shared.events import Catalogue, EventKind, Step
-from simulations.population import Population
+
+from .population import Population
 
 Steps = tuple[int, int]
 

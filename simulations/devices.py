@@ -13,49 +13,31 @@ from pathlib import Path
 
 import numpy as np
 from flwr.app import Context
-from numpy.typing import NDArray
 
 from client.app import build_app
 from client.consent import Consent
-from client.device import Alert, Device, Profile
+from client.device import Device, Profile
 from shared.events import BehaviourEvent, EventKind
 
+from .notes import DEVICES, DeviceNotes
 from .population import Population
 
 POPULATION = "population"
-DEVICES = "devices"
 CONSENTS_FILE = "consents.json"
-INTERESTS_FILE = "interests.f32"
-ALERTS_FILE = "alerts.i32"
 
 
 @lru_cache(maxsize=1)
-def _world(folder: Path) -> tuple[Population, frozenset[int]]:
+def world(folder: Path) -> tuple[Population, frozenset[int]]:
     """The population and the users who consented to identified alerts, mapped once per worker."""
     consented = json.loads((folder / CONSENTS_FILE).read_text(encoding="utf-8"))
     return Population.load(folder / POPULATION), frozenset(consented)
-
-
-class Notes:
-    """What the app on a device writes down: a row (step, p...) per closed step, and a row per alert."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def write(self, step: int, p: NDArray[np.float32], alerts: list[Alert]) -> None:
-        with (self._folder / INTERESTS_FILE).open("ab") as file:
-            file.write(np.concatenate([[np.float32(step)], p]).astype("<f4").tobytes())
-        if alerts:
-            rows = [[a.step, a.direction, a.category, a.level, a.model_round] for a in alerts]
-            with (self._folder / ALERTS_FILE).open("ab") as file:
-                file.write(np.array(rows, dtype="<i4").tobytes())
 
 
 def open_simulated(context: Context, step: int) -> Device:
     """The device of this node's user, who has lived up to the close of `step`."""
     folder = Path(str(context.run_config["simulation.folder"]))
     user = int(context.node_config["partition-id"])
-    population, consented = _world(folder)
+    population, consented = world(folder)
     home = folder / DEVICES / str(user)
     home.mkdir(parents=True, exist_ok=True)
     profile = Profile(
@@ -65,7 +47,7 @@ def open_simulated(context: Context, step: int) -> Device:
         consent=Consent.IDENTIFIED if user in consented else Consent.LOCAL,
         number=user,
     )
-    device = Device.open(home, profile, on_step=Notes(home).write)
+    device = Device.open(home, profile, on_step=DeviceNotes(home).write)
     events = population.user_events(user)
     begin_s, end_s = device.n_closed_steps * population.step.seconds, (step + 1) * population.step.seconds
     first, last = np.searchsorted(events.time_s, [begin_s, end_s])

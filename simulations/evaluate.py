@@ -24,7 +24,7 @@ from shared.network import forward
 from shared.plan import Plan
 
 from .config import ProtocolSection
-from .devices import ALERTS_FILE, DEVICES, INTERESTS_FILE
+from .notes import read_notes
 from .population import Population
 from .turns import Alerts, Turns, delays, judge, lapse_mask, planted_turns, takeoff_mask, watched
 
@@ -79,22 +79,6 @@ def auc(y: NDArray[np.bool_], score: NDArray[Any]) -> float | None:
     return float(roc_auc_score(y, score)) if 0 < y.mean() < 1 else None
 
 
-def read_notes(folder: Path, n_users: int, n_categories: int, n_steps: int) -> tuple[Floats, Alerts]:
-    """What the devices showed to their users: p (K, T, C), NaN where none, and all alerts."""
-    p = np.full((n_users, n_steps, n_categories), np.nan, np.float32)
-    found = []
-    for user in range(n_users):
-        home = folder / DEVICES / str(user)
-        if (home / INTERESTS_FILE).exists():
-            notes = np.fromfile(home / INTERESTS_FILE, dtype="<f4").reshape(-1, n_categories + 1)
-            p[user, notes[:, 0].astype(int)] = notes[:, 1:]
-        if (home / ALERTS_FILE).exists():
-            alerts = np.fromfile(home / ALERTS_FILE, dtype="<i4").reshape(-1, 5)
-            found.append(np.column_stack([np.full(len(alerts), user), alerts[:, :4]]))
-    table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 5), np.int64)
-    return p, Alerts(*table.T)
-
-
 def interest_quality(rows: Rows, train: Rows, p: Floats, features: FeatureSpec) -> dict[str, Any]:
     """AUC, log loss and calibration of the devices' p, with recency and frequency rules beside them."""
     column = {name: i for i, name in enumerate(features.names)}
@@ -126,9 +110,7 @@ def interest_quality(rows: Rows, train: Rows, p: Floats, features: FeatureSpec) 
 
 def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[dict[str, Any]]:
     """AUC of every published model on the test rows, by the numpy network."""
-    return [
-        {"round": i, "auc": auc(rows.y, forward(plan.network, theta, rows.x))} for i, theta in enumerate(models)
-    ]
+    return [{"round": i, "auc": auc(rows.y, forward(plan.network, theta, rows.x))} for i, theta in enumerate(models)]
 
 
 def turns_of(

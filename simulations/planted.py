@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from shared.errors import InputError
 from shared.events import MAX_CATEGORIES, Catalogue, EventKind, Step
-from simulations.population import TRUTH_FIELDS, ChangeKind, Population, Truth
+
+from .population import TRUTH_FIELDS, ChangeKind, Population, Truth
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

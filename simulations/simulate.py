@@ -41,6 +41,12 @@ SCENARIO_FILE = "scenario.json"
 RESULTS_FILE = "results.json"
 REPORT_FILE = "report.html"
 
+#: Server and client app of each fidelity.
+COMPONENTS = {
+    "devices": ("server.app:app", "simulations.devices:app"),
+    "hosts": ("simulations.host_server:app", "simulations.hosts:app"),
+}
+
 #: Told as a run goes on: phase, how much is done, of how much.
 OnProgress = Callable[[str, int, int], None]
 
@@ -94,12 +100,13 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress) -> dict[
     prepare_folder(folder, scenario, population)
     on_progress("people", 1, 1)
     config = run_config(scenario, protocol, plan, folder)
-    app = write_app_folder(
-        folder / "app", serverapp="server.app:app", clientapp="simulations.devices:app", config=config
-    )
+    serverapp, clientapp = COMPONENTS[scenario.simulation.fidelity]
+    app = write_app_folder(folder / "app", serverapp=serverapp, clientapp=clientapp, config=config)
+    by_host = scenario.simulation.fidelity == "hosts"
+    nodes = scenario.simulation.hosts if by_host else population.n_users
     federation_started = time.monotonic()
     with watching(folder / "server" / "progress.jsonl", on_progress):
-        run_app(app, nodes=population.n_users, home=folder / "flower", timeout_s=scenario.simulation.timeout_s)
+        run_app(app, nodes=nodes, home=folder / "flower", timeout_s=scenario.simulation.timeout_s)
     if not (folder / "server" / "account.json").exists():
         raise RunError(f"the federation ended without an account: see {folder / 'flower' / 'flower.log'}")
     on_progress("figures", 0, 1)
@@ -194,6 +201,7 @@ def run_config(
         "schedule.seconds-per-step": 0.0,
         "schedule.origin-s": 0.0,
         "simulation.folder": str(folder.resolve()),
+        "simulation.hosts": scenario.simulation.hosts,
     }
 
 

@@ -132,7 +132,7 @@ def test_epsilon_grows_with_rounds_and_rate_and_falls_with_noise_and_delta(accou
     assert rising([account(privacy(noise_multiplier=2.0, delta=d), 5) for d in (1e-3, 1e-5, 1e-7)])
 
 
-@pytest.mark.parametrize("budget", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("budget", [0.5, 1.0])
 def test_the_loop_stops_before_the_budget_and_not_before_it_must(budget):
     plan = privacy(noise_multiplier=3.0, sampling_rate=0.1, rounds=500, max_epsilon=budget)
     accountant = RoundAccountant(plan)

@@ -1,0 +1,40 @@
+"""A federation without a network: one host in this process. For tuning, sweeps and tests, where hundreds of trainings
+are run and Flower's start-up would cost more than all of them. Devices are clipped, noised and counted as in any host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.rounds import Traffic, poisson_cohort
+from shared.codec import decode, unpack_floats
+from shared.messages import REGISTER
+from shared.plan import Plan
+
+from .hosts import Host
+
+
+class LocalHost:
+    """All devices of a run folder, hosted here."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self.host = Host(run_folder, 0, 1)
+        self.traffic = Traffic()
+
+    def offer(self, fields: Mapping[str, Any]) -> None:
+        plan = Plan.from_bytes(fields["plan"])
+        self.host.install(plan, unpack_floats(fields["theta"]), fields["round"], fields["step"])
+
+    def sample(self, sampling_rate: float) -> Sequence[int]:
+        return poisson_cohort(range(self.host.n_users), sampling_rate)
+
+    def collect(self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]) -> tuple[NDArray[np.uint32], int]:
+        return self.host.collect(dict(request), np.asarray(cohort, np.int64)), len(cohort)
+
+    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        for device, message in self.host.alerts(step):
+            yield device, decode(REGISTER, message)[1]["alerts"]
