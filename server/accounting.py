@@ -12,6 +12,7 @@ sees each lone share: not protected.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from dp_accounting import (
@@ -65,11 +66,27 @@ class RoundAccountant:
 
     def affords_another(self) -> bool:
         """Whether one more round stays within the plan's max_epsilon."""
-        ahead = RoundAccountant(self._privacy)
-        ahead.charge(self.rounds + 1)
-        return ahead.epsilon <= self._privacy.max_epsilon
+        return self.rounds < affordable_rounds(self._privacy)
 
 
+@lru_cache(maxsize=16)
+def affordable_rounds(privacy: PrivacyPlan) -> int:
+    """How many of the plan's rounds stay within its max_epsilon: all, if RDP says so; else the most that PLD allows."""
+    ahead = RoundAccountant(privacy)
+    ahead.charge(privacy.rounds)
+    if math.isinf(privacy.max_epsilon) or ahead.epsilon <= privacy.max_epsilon:
+        return privacy.rounds
+    low, high = 0, privacy.rounds + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if epsilon_to_public(privacy, middle) <= privacy.max_epsilon:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@lru_cache(maxsize=64)
 def epsilon_of(event: DpEvent, count: int, delta: float) -> float:
     """Epsilon of `count` compositions, by PLD."""
     if count == 0:

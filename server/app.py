@@ -82,7 +82,7 @@ class RunSettings:
                 theta = plan.network.initial_theta(int(config["server.theta-seed"]))
             return cls(
                 plan,
-                ServerSettings(*(float(config[f"server.{k}"]) for k in ("learning-rate", "momentum", "averaging"))),
+                ServerSettings(*(float(config[f"server.{k}"]) for k in ("learning-rate", "momentum", "tail"))),
                 Schedule(
                     train_step=int(config["schedule.train-step"]),
                     first_query_step=int(config["schedule.first-query-step"]),

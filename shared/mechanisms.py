@@ -11,19 +11,22 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ConfigError, InputError
-from .plan import MAX_SHARE_SIGMA, MODULUS_BITS
+from .plan import MAX_SHARE_SIGMA
 
 Entropy = Callable[[int], bytes]  #: n -> n random bytes that nobody can predict
 
 _DRAW_BITS = 62
 _TAIL_SIGMAS = 10
 _SHRINK = 1 - 2.0**-40
+_LEAST_CELL_BITS, _MOST_CELL_BITS = 16, 20
+_OPEN = -(2**31)  # no draw: beyond every tail
 
 
 def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_clip: int) -> NDArray[np.int64]:
@@ -38,17 +41,24 @@ def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_cl
     """
     if not (clip_norm > 0 and math.isfinite(clip_norm)):
         raise ConfigError(f"expected clip_norm > 0, got {clip_norm}")
-    delta = np.asarray(raw_delta, dtype=np.float64)
-    finite = np.isfinite(delta).all(axis=-1, keepdims=True)
-    delta = np.where(finite, delta, 0.0)
-    largest = np.abs(delta).max(axis=-1, keepdims=True, initial=0.0)
-    unit = delta / np.where(largest > 0, largest, 1.0)
-    unit_norm = np.sqrt((unit * unit).sum(axis=-1, keepdims=True))
-    direction = unit / np.maximum(unit_norm, 1.0)
+    delta = np.asarray(raw_delta)
+    if not delta.size:
+        return np.zeros(delta.shape, np.int64)
+    largest = np.maximum(delta.max(axis=-1, keepdims=True), -delta.min(axis=-1, keepdims=True)).astype(np.float64)
+    finite = np.isfinite(largest)  # a NaN anywhere is also the largest
+    divisor = np.where(finite & (largest > 0), largest, 1.0)
+    with np.errstate(invalid="ignore"):
+        unit = np.divide(
+            delta, divisor, dtype=np.float64
+        )  # its largest entry is 1: squares neither overflow nor vanish
+    if not finite.all():
+        unit[~finite[..., 0]] = 0.0
+    square = unit * unit
+    unit_norm = np.maximum(np.sqrt(square.sum(axis=-1, keepdims=True)), 1.0)
     with np.errstate(over="ignore"):
-        length = np.minimum(largest * unit_norm / clip_norm, 1.0)
-    grid: NDArray[np.int64] = np.trunc(direction * (length * (steps_per_clip * _SHRINK))).astype(np.int64)
-    return grid
+        length = np.minimum(divisor * unit_norm / clip_norm, 1.0)
+    unit *= length * (steps_per_clip * _SHRINK) / unit_norm
+    return unit.astype(np.int64)  # the cast rounds towards zero
 
 
 def from_grid(total: NDArray[np.uint32], grid_step: float) -> NDArray[np.float64]:
@@ -72,33 +82,81 @@ class DiscreteGaussian:
             raise ConfigError(f"expected sigma in 0..{MAX_SHARE_SIGMA:.0f} grid steps, got {sigma}")
         self.sigma = sigma
         if sigma:
-            half, threshold, alias = _alias_table(sigma)
-            self._column_bits = int(threshold.size).bit_length() - 1
-            self._half = np.int32(half)
-            self._high = (threshold >> (_DRAW_BITS - 32)).astype(np.uint32)
-            self._low = (threshold & ((1 << (_DRAW_BITS - 32)) - 1)).astype(np.uint32)
-            self._alias = (alias - half).astype(np.int32)
+            self._table = _draw_table(sigma)
 
     def sample(self, shape: tuple[int, ...], entropy: Entropy = os.urandom) -> NDArray[np.int64]:
-        """Independent draws, int64 of `shape`.
+        """Independent draws, int64 of `shape`. A draw costs 4 bytes of entropy, and four more once in a million."""
+        return self.sample_words(shape, entropy).view(np.int32).astype(np.int64)
+
+    def sample_words(self, shape: tuple[int, ...], entropy: Entropy = os.urandom) -> NDArray[np.uint32]:
+        """Independent draws modulo 2^32, uint32 of `shape`: the same ones as `sample`, from the same bytes.
 
         A draw has 62 random bits, column first. The first 32 decide nearly always; only where they tie with the
-        column's threshold are the other 30 fetched, so a draw costs 4 bytes of entropy.
+        column's threshold are the other 30 fetched.
         """
-        size = math.prod(shape)
         if not self.sigma:
-            return np.zeros(shape, np.int64)
-        word = _words(entropy, size)
-        rest_bits = np.uint32(32 - self._column_bits)
-        column = (word >> rest_bits).astype(np.int32)
-        rest = word & np.uint32((1 << int(rest_bits)) - 1)
-        high = self._high[column]
+            return np.zeros(shape, np.uint32)
+        word = _words(entropy, math.prod(shape))
+        value = self._table.of_cells(word)
+        open_at = np.flatnonzero(value == _OPEN)
+        if open_at.size:
+            value[open_at] = self._table.of_words(word[open_at], entropy)
+        return value.view(np.uint32).reshape(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _DrawTable:
+    """The alias table of one sigma, split into 32 + 30 bits, and a shortcut through it.
+
+    `half`: column i stands for the integer i - half. `high` and `low` (columns,): the threshold's first and other bits,
+    `alias` (columns,): the integer from there on. `cells` (2^cell_bits,): the integer that every word with these first
+    bits gives, or `_OPEN` if that depends on the word's other bits.
+    """
+
+    half: int
+    high: NDArray[np.uint32]
+    low: NDArray[np.uint32]
+    alias: NDArray[np.int32]
+    cells: NDArray[np.int32]
+
+    def of_cells(self, word: NDArray[np.uint32]) -> NDArray[np.int32]:
+        """The integers of words (n,) where their first bits decide, `_OPEN` elsewhere: int32 (n,)."""
+        cell = (word >> np.uint32(33 - self.cells.size.bit_length())).astype(np.intp)
+        return self.cells.take(cell)
+
+    def of_words(self, word: NDArray[np.uint32], entropy: Entropy) -> NDArray[np.int32]:
+        """The integers of words (n,): int32 (n,). Words that tie with their threshold take a second word each."""
+        column, rest = self._split(word)
+        high = self.high[column]
         keeps = rest < high
         tied = np.flatnonzero(rest == high)
         if tied.size:
-            keeps[tied] = (_words(entropy, tied.size) >> np.uint32(2)) < self._low[column[tied]]
-        value = np.where(keeps, column - self._half, self._alias[column])
-        return value.astype(np.int64).reshape(shape)
+            keeps[tied] = (_words(entropy, tied.size) >> np.uint32(2)) < self.low[column[tied]]
+        return np.where(keeps, column - np.int32(self.half), self.alias[column])
+
+    def _split(self, word: NDArray[np.uint32]) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
+        """A word's column, and its other bits."""
+        rest_bits = 33 - self.high.size.bit_length()
+        return (word >> np.uint32(rest_bits)).astype(np.int32), word & np.uint32((1 << rest_bits) - 1)
+
+    def decided(self, cell_bits: int) -> NDArray[np.int32]:
+        """`cells` for this many bits, at least as many as the columns have."""
+        first = np.arange(1 << cell_bits, dtype=np.uint32) << np.uint32(32 - cell_bits)
+        column, lowest = self._split(first)
+        highest = lowest + np.uint32((1 << (32 - cell_bits)) - 1)
+        high = self.high[column]
+        beyond = np.where(lowest > high, self.alias[column], np.int32(_OPEN))
+        return np.where(highest < high, column - np.int32(self.half), beyond)
+
+
+@lru_cache(maxsize=8)
+def _draw_table(sigma: float) -> _DrawTable:
+    half, threshold, alias = _alias_table(sigma)
+    high = (threshold >> (_DRAW_BITS - 32)).astype(np.uint32)
+    low = (threshold & ((1 << (_DRAW_BITS - 32)) - 1)).astype(np.uint32)
+    table = _DrawTable(half, high, low, (alias - half).astype(np.int32), np.empty(0, np.int32))
+    cell_bits = min(max(_LEAST_CELL_BITS, threshold.size.bit_length() + 4), _MOST_CELL_BITS)
+    return replace(table, cells=table.decided(cell_bits))
 
 
 def _words(entropy: Entropy, size: int) -> NDArray[np.uint32]:
@@ -150,7 +208,6 @@ def protect(
     input: a zero, empty-handed or non-finite delta has the same form as any other. A lone share protects little; the
     plan's guarantee is that of the sum.
     """
-    grid = clip_to_grid(raw_delta, clip_norm, steps_per_clip)
-    noisy = grid + DiscreteGaussian(share_sigma).sample(grid.shape, entropy)
-    words: NDArray[np.uint32] = (noisy & (2**MODULUS_BITS - 1)).astype(np.uint32)
+    words = clip_to_grid(raw_delta, clip_norm, steps_per_clip).astype(np.uint32)  # the cast is modulo 2^32
+    words += DiscreteGaussian(share_sigma).sample_words(words.shape, entropy)
     return words

@@ -84,7 +84,9 @@ def _activations(spec: NetworkSpec, layers: list[Floats], x: Floats, mask: Float
     """The input, each hidden layer after ReLU and dropout, and the logit (..., n, 1)."""
     out, at = [x], 0
     for kernel, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
-        hidden = np.maximum(out[-1] @ kernel + bias[..., None, :], np.float32(0))
+        hidden = out[-1] @ kernel
+        hidden += bias[..., None, :]
+        np.maximum(hidden, 0, out=hidden)
         if mask is not None:
             hidden = hidden * mask[..., at : at + kernel.shape[-1]]
         at += kernel.shape[-1]
@@ -110,14 +112,18 @@ def gradient(
     layers = spec.split(theta)
     *hidden, logit = _activations(spec, layers, x, mask)
     delta = ((sigmoid(logit[..., 0]) - y) * weight)[..., None]
+    ones = np.ones(delta.shape[-2], delta.dtype)
     parts: list[Floats] = []
     at = spec.n_hidden
     for i in range(len(hidden) - 1, -1, -1):
         kernel = layers[2 * i]
-        from_kernel = np.swapaxes(hidden[i], -1, -2) @ delta + np.float32(2 * l2) * kernel
-        parts = [from_kernel.reshape(*from_kernel.shape[:-2], -1), delta.sum(axis=-2), *parts]
+        from_kernel = np.swapaxes(hidden[i], -1, -2) @ delta
+        if l2:
+            from_kernel += np.float32(2 * l2) * kernel
+        parts = [from_kernel.reshape(*from_kernel.shape[:-2], -1), ones @ delta, *parts]
         if i:
-            delta = (delta @ np.swapaxes(kernel, -1, -2)) * (hidden[i] > 0)
+            delta = delta @ np.swapaxes(kernel, -1, -2)
+            delta *= hidden[i] > 0
             if mask is not None:
                 at -= hidden[i].shape[-1]
                 delta = delta * mask[..., at : at + hidden[i].shape[-1]]
@@ -151,5 +157,6 @@ def fit(
     for s in range(x.shape[-3]):
         mask = None if masks is None else masks[..., s, :, :]
         step = gradient(spec, theta, x[..., s, :, :], y[..., s, :], weight[..., s, :], l2=l2, mask=mask)
-        theta = theta - np.float32(learning_rate) * step
+        step *= np.float32(learning_rate)
+        theta = np.subtract(theta, step, out=step)
     return theta

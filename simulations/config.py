@@ -61,7 +61,7 @@ class ProtocolSection(Section):
 
 
 class TrainingSection(Section):
-    """What a device does in a round; see shared.plan.LocalTraining."""
+    """What a device does in a round; see shared.plan.LocalTraining. `history_steps` 0: all of the protocol's train steps."""
 
     learning_rate: float = 0.3
     local_steps: Whole = 1
@@ -69,6 +69,18 @@ class TrainingSection(Section):
     l2: float = 0.0
     dropout: float = 0.0
     hidden: tuple[Whole, ...] = (32, 16)
+    history_steps: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class WarmStartSection(Section):
+    """A first model from planted (public) people, before any private round; `users` 0 starts from random weights."""
+
+    users: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = 100
+    epochs: Whole = 2
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    l2: Annotated[float, Field(ge=0)] = 1e-3
 
 
 class PrivacySection(Section):
@@ -89,7 +101,7 @@ class ServerSection(Section):
 
     learning_rate: float = 2.0
     momentum: float = 0.9
-    averaging: float = 0.9
+    tail: Share = 0.5
     theta_seed: int = 0
 
 
@@ -125,6 +137,7 @@ class Scenario(Section):
     about: str = ""
     data: DataSection = DataSection()
     protocol: ProtocolSection | None = None
+    warm_start: WarmStartSection = WarmStartSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
     server: ServerSection = ServerSection()
@@ -134,7 +147,7 @@ class Scenario(Section):
     def plan(self, protocol: ProtocolSection, catalogue: Catalogue, n_devices: int, model_sha256: bytes) -> Plan:
         """The plan that devices and server get; ConfigError, in the plan's words, if a number is out of range."""
         features = FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps)
-        training = self.training.model_dump(exclude={"hidden"})
+        training = self.training.model_dump(exclude={"hidden", "history_steps"})
         privacy = self.privacy.model_dump(exclude={"min_survivors_share"})
         expected = self.privacy.sampling_rate * n_devices
         first, last = protocol.train_steps
@@ -144,7 +157,7 @@ class Scenario(Section):
             horizon_steps=protocol.horizon_steps,
             catalogue_sha256=catalogue.sha256,
             model_sha256=model_sha256,
-            training=LocalTraining(**training, history_steps=last - first + 1),
+            training=LocalTraining(**training, history_steps=self.training.history_steps or last - first + 1),
             privacy=PrivacyPlan(
                 **privacy,
                 population=n_devices,

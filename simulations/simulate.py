@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from client.runtime import MODEL_FILE, PINNED_SHA256
-from server.accounting import RoundAccountant
+from server.accounting import affordable_rounds, epsilon_to_public
 from shared.errors import BudgetError, ConfigError, RunError
 from shared.plan import Plan
 
@@ -36,8 +36,10 @@ from .planted import plant
 from .population import Population
 from .report import write_report
 from .runner import run_app, write_app_folder
+from .warm_start import warm_theta
 
 SCENARIO_FILE = "scenario.json"
+THETA_FILE = "theta0.npy"
 RESULTS_FILE = "results.json"
 REPORT_FILE = "report.html"
 
@@ -81,12 +83,12 @@ def population_of(scenario: Scenario, protocol: ProtocolSection) -> Population:
 
 def check_budget(plan: Plan) -> None:
     """BudgetError unless the plan's whole training fits its max_epsilon; says what would fit."""
-    accountant = RoundAccountant(plan.privacy)
-    accountant.charge(plan.privacy.rounds)
-    if accountant.epsilon > plan.privacy.max_epsilon:
+    privacy = plan.privacy
+    if affordable_rounds(privacy) < privacy.rounds:
         raise BudgetError(
-            f"expected epsilon <= {plan.privacy.max_epsilon:g}, but {plan.privacy.rounds} rounds cost "
-            f"{accountant.epsilon:.3g}: raise privacy.noise_multiplier, or lower rounds or sampling_rate"
+            f"expected epsilon <= {privacy.max_epsilon:g}, but {privacy.rounds} rounds cost "
+            f"{epsilon_to_public(privacy, privacy.rounds):.3g}: raise privacy.noise_multiplier, or lower rounds or "
+            "sampling_rate"
         )
 
 
@@ -99,6 +101,10 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress) -> dict[
     check_budget(plan)
     prepare_folder(folder, scenario, population)
     on_progress("people", 1, 1)
+    if scenario.warm_start.users:
+        on_progress("warm_start", 0, 1)
+        write_warm_start(folder, scenario, protocol, plan, population)
+        on_progress("warm_start", 1, 1)
     config = run_config(scenario, protocol, plan, folder)
     serverapp, clientapp = COMPONENTS[scenario.simulation.fidelity]
     app = write_app_folder(folder / "app", serverapp=serverapp, clientapp=clientapp, config=config)
@@ -179,6 +185,15 @@ def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> 
     (folder / CONSENTS_FILE).write_text(json.dumps(consented.tolist()), encoding="utf-8")
 
 
+def write_warm_start(
+    folder: Path, scenario: Scenario, protocol: ProtocolSection, plan: Plan, population: Population
+) -> None:
+    """Pretrain on planted people and leave theta 0 where the server finds it."""
+    n_categories = len(population.catalogue)
+    theta = warm_theta(plan.network, plan.features, protocol, population.step, n_categories, scenario.warm_start)
+    np.save(folder / THETA_FILE, theta)
+
+
 def run_config(
     scenario: Scenario, protocol: ProtocolSection, plan: Plan, folder: Path
 ) -> dict[str, str | int | float | bool]:
@@ -188,9 +203,9 @@ def run_config(
         "plan": plan.canonical.hex(),
         "server.learning-rate": scenario.server.learning_rate,
         "server.momentum": scenario.server.momentum,
-        "server.averaging": scenario.server.averaging,
+        "server.tail": scenario.server.tail,
         "server.theta-seed": scenario.server.theta_seed,
-        "server.theta-file": "",
+        "server.theta-file": str((folder / THETA_FILE).resolve()) if scenario.warm_start.users else "",
         "server.folder": str((folder / "server").resolve()),
         "server.model-file": str(MODEL_FILE),
         "server.node-wait-s": 300.0,

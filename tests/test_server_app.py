@@ -11,7 +11,13 @@ from client.consent import Consent
 from client.device import Device
 from client.runtime import MODEL_FILE, pinned_model
 from server import app as server_app
-from server.accounting import RoundAccountant, epsilon_to_public, epsilon_unamplified, likely_participations
+from server.accounting import (
+    RoundAccountant,
+    epsilon_to_public,
+    epsilon_to_public,
+    epsilon_unamplified,
+    likely_participations,
+)
 from server.app import RunSettings, Schedule, train, wait_for_nodes
 from server.federation import DeviceNodes
 from server.inbox import Inbox
@@ -37,7 +43,8 @@ def run_config(folder, plan, **changes) -> dict:
         "plan": plan.canonical.hex(),
         "server.learning-rate": 1.0,
         "server.momentum": 0.5,
-        "server.averaging": 0.5,
+        "server.tail": 0.5,
+        "server.theta-file": "",
         "server.folder": str(folder / "server"),
         "server.model-file": str(model_file),
         "server.theta-file": "",
@@ -230,7 +237,8 @@ def test_training_stops_before_the_budget(tmp_path):
     plan = make_plan(privacy=privacy)
     federation = Sums()
     accountant = train(federation, settings_for(tmp_path, plan), ServerFolder(tmp_path))
-    assert 1 < accountant.rounds < 200 and accountant.epsilon <= 3
+    assert 1 < accountant.rounds < 200
+    assert epsilon_to_public(plan.privacy, accountant.rounds) <= 3
     assert federation.rounds == list(range(1, accountant.rounds + 1))
     one_more = RoundAccountant(plan.privacy)
     one_more.charge(accountant.rounds + 1)

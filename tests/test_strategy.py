@@ -6,9 +6,7 @@ from shared.errors import ConfigError
 
 
 def test_momentum_and_averaging_by_hand():
-    optimizer = ServerOptimizer(
-        np.array([1.0], np.float32), ServerSettings(learning_rate=2, momentum=0.5, averaging=0.75)
-    )
+    optimizer = ServerOptimizer(np.array([1.0], np.float32), ServerSettings(learning_rate=2, momentum=0.5, tail=0.5))
     assert optimizer.published.tolist() == [1.0], "theta 0 before the first round"
     thetas, published = [], []
     for mean_delta in (0.1, 0.2, 0.0):
@@ -17,7 +15,7 @@ def test_momentum_and_averaging_by_hand():
         published.append(optimizer.published[0])
     # velocity: .1, .25, .125
     np.testing.assert_allclose(thetas, [1.2, 1.7, 1.95])
-    np.testing.assert_allclose(published, [1.2, 0.75 * 1.2 + 0.25 * 1.7, 0.75 * 1.325 + 0.25 * 1.95], rtol=1e-6)
+    np.testing.assert_allclose(published, [1.2, 1.7, (1.7 + 1.95) / 2], rtol=1e-6)
 
 
 def test_without_momentum_and_averaging_it_adds_the_mean_update():
@@ -40,7 +38,16 @@ def test_what_it_was_given_and_what_it_published_stay_as_they_were():
 
 @pytest.mark.parametrize(
     "settings",
-    [(0, 0.9, 0.9), (-1, 0.9, 0.9), (np.nan, 0.9, 0.9), (1, 1, 0.9), (1, -0.1, 0.9), (1, 0.9, 1), (1, 0.9, np.nan)],
+    [
+        (0, 0.9, 0.9),
+        (-1, 0.9, 0.9),
+        (np.nan, 0.9, 0.9),
+        (1, 1, 0.9),
+        (1, -0.1, 0.9),
+        (1, 0.9, 1.1),
+        (1, 0.9, -0.1),
+        (1, 0.9, np.nan),
+    ],
 )
 def test_settings_that_cannot_train_are_refused(settings):
     with pytest.raises(ConfigError, match="learning_rate > 0"):

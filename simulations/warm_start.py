@@ -1,0 +1,69 @@
+"""Where private training starts: a model of planted people, which is public and costs no epsilon.
+
+A purchase history in weeks looks much alike everywhere: a network that has seen made-up shoppers' purchases, counted in
+the protocol's windows, already knows most of what there is to learn. What remains is little, so the clip cuts little.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.events import EventKind, Step
+from shared.features import FeatureSpec, History
+from shared.network import NetworkSpec, gradient
+
+from .config import ProtocolSection, WarmStartSection
+from .evaluate import Rows, rows_of
+from .planted import plant
+
+Floats = NDArray[np.float32]
+
+BATCH = 1024
+
+
+def warm_theta(
+    network: NetworkSpec,
+    features: FeatureSpec,
+    protocol: ProtocolSection,
+    step: Step,
+    n_categories: int,
+    settings: WarmStartSection,
+) -> Floats:
+    """Theta 0 from planted people only: float32 (P,). The same arguments give the same weights."""
+    rows = planted_rows(features, protocol, step, n_categories, settings)
+    return pretrain(network, rows, settings)
+
+
+def planted_rows(
+    features: FeatureSpec, protocol: ProtocolSection, step: Step, n_categories: int, settings: WarmStartSection
+) -> Rows:
+    """Labelled rows of planted people's purchases, in the protocol's steps and windows."""
+    days = protocol.n_steps * step.seconds // Step.DAY.seconds
+    people = plant(settings.users, days, seed=settings.seed, n_categories=n_categories)
+    user = np.repeat(np.arange(people.n_users), np.diff(people.offsets))
+    bought = people.kind == EventKind.PURCHASE
+    at = (people.time_s[bought] // step.seconds).astype(np.int64)
+    shape = (people.n_users, n_categories, protocol.n_steps)
+    index = (user[bought], people.category[bought], at)
+    history = History.from_events(shape, index, people.kind[bought], people.amount[bought])
+    return rows_of(history, features, protocol.horizon_steps, protocol.train_steps)
+
+
+def pretrain(network: NetworkSpec, rows: Rows, settings: WarmStartSection) -> Floats:
+    """Adam (Kingma and Ba 2015) on shuffled batches, with a learning rate that falls to zero and L2 on the kernels."""
+    random = np.random.Generator(np.random.Philox(settings.seed))
+    theta, y = network.initial_theta(settings.seed), rows.y.astype(np.float32)
+    mean, square = np.zeros(network.n_parameters), np.zeros(network.n_parameters)
+    weight = np.full(BATCH, 1 / BATCH, np.float32)
+    n_batches = len(y) // BATCH
+    for t in range(1, settings.epochs * n_batches + 1):
+        if (t - 1) % n_batches == 0:
+            order = random.permutation(len(y))
+        at = order[((t - 1) % n_batches) * BATCH :][:BATCH]
+        slope = gradient(network, theta, rows.x[at], y[at], weight, l2=settings.l2).astype(np.float64)
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        rate = settings.learning_rate * (1 - t / (settings.epochs * n_batches + 1))
+        step = rate * (mean / (1 - 0.9**t)) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
+        theta = (theta - step).astype(np.float32)
+    return theta

@@ -1,0 +1,153 @@
+"""Two fidelities, one federation: the same users as devices of their own and as guests of a host give the same rounds."""
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from client.runtime import PINNED_SHA256, pinned_model
+from server.app import RunSettings, Schedule, run
+from server.federation import DeviceNodes
+from server.inbox import Inbox
+from server.rounds import Line, Traffic
+from server.state import ServerFolder
+from server.strategy import ServerSettings
+from simulations import devices, hosts
+from simulations.config import PLANTED_PROTOCOL, load_scenario
+from simulations.local import LocalHost
+from simulations.notes import read_notes
+from simulations.planted import plant
+from simulations.simulate import prepare_folder
+
+from .fake_grid import FakeGrid, context_of
+
+N_USERS = 50
+
+
+@pytest.fixture(scope="module")
+def people():
+    return plant(N_USERS, PLANTED_PROTOCOL.n_steps, seed=3)
+
+
+def settings_for(folder, people, scenario) -> RunSettings:
+    protocol = PLANTED_PROTOCOL
+    plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
+    return RunSettings(
+        plan=plan,
+        server=ServerSettings(),
+        schedule=Schedule(protocol.train_at, protocol.train_at + 7, protocol.train_at + 21, 7),
+        folder=folder / "server",
+        model=pinned_model(),
+        theta=plan.network.initial_theta(0),
+        node_wait_s=1.0,
+    )
+
+
+class EverybodyDevices(DeviceNodes):
+    """A cohort without chance: fidelities can be compared."""
+
+    def sample(self, sampling_rate):
+        return self._nodes
+
+
+class EverybodyHosted(LocalHost):
+    def sample(self, sampling_rate):
+        return range(self.host.n_users)
+
+
+def scenario_without_noise(*overrides):
+    quiet = ["privacy.noise_multiplier=0.0", "privacy.sampling_rate=1.0", "privacy.rounds=3"]
+    fine = ["privacy.steps_per_clip=1048576", "training.dropout=0.2", "training.l2=0.001", "training.local_steps=2"]
+    return load_scenario("demo", [*quiet, *fine, "simulation.identified_share=1.0", *overrides])
+
+
+def run_devices(folder, people, scenario):
+    prepare_folder(folder, scenario, people)
+    settings = settings_for(folder, people, scenario)
+
+    def node(user):
+        context = context_of(user, **{"partition-id": user})
+        context.run_config = {"simulation.folder": str(folder)}
+        return lambda message: devices.app(message, context)
+
+    grid = FakeGrid({user: node(user) for user in range(people.n_users)})
+    run(EverybodyDevices(Line(grid, Traffic()), list(range(people.n_users))), settings, settings.schedule.clock())
+    return settings
+
+
+def run_hosted(folder, people, scenario, federation=EverybodyHosted):
+    prepare_folder(folder, scenario, people)
+    settings = settings_for(folder, people, scenario)
+    run(federation(folder), settings, settings.schedule.clock())
+    return settings
+
+
+def alerts_of(folder, people):
+    p, alerts = read_notes(folder, people.n_users, len(people.catalogue), people.n_steps)
+    return p, sorted(zip(*(column.tolist() for column in vars(alerts).values()), strict=True))
+
+
+@pytest.mark.parametrize("detector", ["own_level", "rate"])
+def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(tmp_path, people, detector):
+    easily = ["detection.fall_margin=0.02", "detection.rise_margin=0.02", "detection.rate_threshold=0.002"]
+    scenario = scenario_without_noise(f"detection.detector={detector}", *easily)
+    run_devices(tmp_path / "devices", people, scenario)
+    run_hosted(tmp_path / "hosts", people, scenario)
+    models = [ServerFolder(tmp_path / name / "server").models() for name in ("devices", "hosts")]
+    assert models[0].shape == (4, 1441)
+    assert np.abs(models[0][-1] - models[0][0]).max() > 0.01, "the rounds moved theta"
+    np.testing.assert_allclose(models[0], models[1], rtol=0, atol=1e-5)
+    (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (
+        alerts_of(tmp_path / name, people) for name in ("devices", "hosts")
+    )
+    np.testing.assert_allclose(p_devices, p_hosts, rtol=0, atol=1e-4)
+    assert alerts_devices == alerts_hosts
+    assert len(alerts_hosts) > 5
+
+
+def test_each_hosted_device_is_clipped_and_noised_on_its_own(tmp_path, people):
+    """The noise of a sum of n devices has n shares' variance, and no device's part exceeds the clip."""
+    scenario = scenario_without_noise("privacy.noise_multiplier=2.0", "privacy.steps_per_clip=4096")
+    settings = run_hosted(tmp_path, people, scenario)
+    plan, rows = hosts._opened(tmp_path / "hosts" / "0")
+    privacy = plan.privacy
+    everybody = np.arange(people.n_users)
+    quiet = dataclasses.replace(plan, privacy=dataclasses.replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
+    arguments = (rows, everybody, everybody)
+    entropy = hosts.fresh_entropy(tmp_path)
+    noisy = hosts.sum_of_updates(*arguments, plan, settings.theta, 9, entropy).view(np.int32).astype(float)
+    clean = hosts.sum_of_updates(*arguments, quiet, settings.theta, 9, entropy).view(np.int32).astype(float)
+    n_shares = people.n_users
+    assert (noisy - clean).std() == pytest.approx(privacy.share_sigma * math.sqrt(n_shares), rel=0.1)
+    assert np.linalg.norm(clean) <= n_shares * privacy.steps_per_clip
+    alone = [
+        hosts.sum_of_updates(rows, everybody[u : u + 1], everybody[u : u + 1], quiet, settings.theta, 9, entropy)
+        for u in range(people.n_users)
+    ]
+    parts = np.stack(alone).view(np.int32).astype(float)
+    assert (np.linalg.norm(parts, axis=1) <= privacy.steps_per_clip).all()
+    np.testing.assert_allclose(parts.sum(axis=0), clean, atol=N_USERS, err_msg="chunks change nothing but rounding")
+
+
+def test_noise_keys_are_written_down_before_use_and_never_repeat(tmp_path, people):
+    scenario = scenario_without_noise("privacy.noise_multiplier=1.0", "privacy.steps_per_clip=4096")
+    run_hosted(tmp_path, people, scenario)
+    commitments = (tmp_path / "hosts" / "0" / "commitments.txt").read_text().split()
+    assert len(commitments) == len(set(commitments)) == scenario.privacy.rounds
+
+
+def test_only_consenting_users_tell_anything(tmp_path, people):
+    scenario = scenario_without_noise("simulation.identified_share=0.0", "detection.fall_margin=0.02")
+    settings = run_hosted(tmp_path, people, scenario)
+    assert Inbox(settings.folder / "inbox.db").count() == 0
+    assert alerts_of(tmp_path, people)[1], "the devices saw alerts, and kept them"
+
+
+def test_a_host_refuses_a_plan_it_was_not_given(tmp_path, people):
+    run_hosted(tmp_path, people, scenario_without_noise())
+    host = LocalHost(tmp_path)
+    request = {"plan_sha256": bytes(32), "theta": bytes(4 * 1441), "round": 1, "step": 111}
+    with pytest.raises(Exception, match="installed plan"):
+        host.collect([0], SimpleNamespace(), request)
