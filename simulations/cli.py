@@ -79,6 +79,7 @@ def simulate(
     users: Annotated[int | None, typer.Option(help="How many of its users; 0 for all.")] = None,
     overrides: Overrides = None,
     folder: Annotated[Path | None, typer.Option("--out", help="The run's folder (default: runs/<name>).")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run; what it spent stays spent.")] = False,
 ) -> None:
     """Run a whole federation on this machine: people, devices, server, alerts, and a report.
 
@@ -99,7 +100,7 @@ def simulate(
     target = folder or Path("runs") / chosen.name
     _print_terms(chosen.data.name, target.parent)
     with _progress_bars() as on_progress:
-        results = run(chosen, target, on_progress)  # type: ignore[arg-type]
+        results = run(chosen, target, on_progress, resume=resume)  # type: ignore[arg-type]
     _print_results(results)
     out.print(f"report: {target / REPORT_FILE}", soft_wrap=True)
 

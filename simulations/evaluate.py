@@ -7,14 +7,14 @@ computed on their own and showed to their users.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from client.risk import Direction
 from client.watch import Watch
@@ -23,9 +23,14 @@ from shared.features import FeatureSpec, History, extract, labels, seen
 from shared.network import forward
 from shared.plan import Plan
 
+from . import baselines
 from .config import ProtocolSection
 from .notes import read_notes
 from .population import Population
+from .quality import Rows as Rows
+from .quality import UserBootstrap, figures_of, groups, interval
+from .quality import auc as auc
+from .quality import calibration_error as calibration_error
 from .turns import Alerts, Turns, delays, judge, lapse_mask, planted_turns, takeoff_mask, watched
 
 Floats = NDArray[np.float32]
@@ -37,17 +42,6 @@ DETECTOR_NAMES = {
     "level": "level of p, fixed line",
     "own_level": "level of p against one's own",
 }
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Labelled rows (n,) of many users: features x (n, F), label y, and whose, when, which."""
-
-    x: Floats
-    y: NDArray[np.bool_]
-    user: Ints
-    step: Ints
-    category: Ints
 
 
 def history_of(population: Population) -> History:
@@ -67,46 +61,94 @@ def rows_of(history: History, features: FeatureSpec, horizon_steps: int, steps: 
     return Rows(x, labels(history, at, horizon_steps)[chosen], user, at[step], category)
 
 
-def calibration_error(y: NDArray[np.bool_], p: Floats, bins: int = 15) -> float:
-    """Expected calibration error: mean |share of positives - mean p| over equal-width bins, weighted by rows."""
-    bin_of = np.minimum((p * bins).astype(int), bins - 1)
-    count = np.bincount(bin_of, minlength=bins)
-    gap = np.abs(np.bincount(bin_of, weights=y, minlength=bins) - np.bincount(bin_of, weights=p, minlength=bins))
-    return float(gap.sum() / max(count.sum(), 1))
-
-
-def auc(y: NDArray[np.bool_], score: NDArray[Any]) -> float | None:
-    """Area under the ROC curve; None where only one class is there."""
-    return float(roc_auc_score(y, score)) if 0 < y.mean() < 1 else None
-
-
-def interest_quality(rows: Rows, train: Rows, p: Floats, features: FeatureSpec) -> dict[str, Any]:
-    """AUC, log loss and calibration of the devices' p, with recency and frequency rules beside them."""
-    column = {name: i for i, name in enumerate(features.names)}
-    simple = [column["recency"], column[f"active_{features.window_steps}"]]
-    both = LogisticRegression().fit(train.x[:, simple], train.y) if 0 < train.y.mean() < 1 else None
-    fpr, tpr, _ = roc_curve(rows.y, p, drop_intermediate=True) if 0 < rows.y.mean() < 1 else (np.empty(0),) * 3
+def interest_quality(rows: Rows, p: Floats) -> dict[str, Any]:
+    """AUC, log loss, ROC curve and calibration of the devices' p."""
+    fpr, tpr, _ = roc_curve(rows.y, p, drop_intermediate=True) if auc(rows.y, p) is not None else (np.empty(0),) * 3
     keep = np.unique(np.linspace(0, len(fpr) - 1, 200).astype(int)) if len(fpr) else np.empty(0, int)
-    edges = np.quantile(p, np.linspace(0, 1, 11))
+    edges = np.quantile(p, np.linspace(0, 1, 11)) if len(p) else np.linspace(0, 1, 11)
     decile = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, 9)
     return {
-        "rows": len(rows.y),
-        "base_rate": float(rows.y.mean()),
-        "auc": auc(rows.y, p),
-        "log_loss": float(log_loss(rows.y, np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6), labels=[False, True])),
-        "calibration_error": calibration_error(rows.y, p),
-        "baselines": {
-            "recency": auc(rows.y, -rows.x[:, simple[0]]),
-            "frequency": auc(rows.y, rows.x[:, simple[1]]),
-            "recency + frequency (pooled LR)": both and auc(rows.y, both.predict_proba(rows.x[:, simple])[:, 1]),
-        },
+        **figures_of(rows.y, p),
         "roc": {"false_positive_rate": fpr[keep].tolist(), "true_positive_rate": tpr[keep].tolist()},
         "calibration": [
-            {"mean_p": float(p[decile == d].mean()), "share": float(rows.y[decile == d].mean())}
+            {
+                "rows": int((decile == d).sum()),
+                "mean_p": float(p[decile == d].mean()),
+                "share": float(rows.y[decile == d].mean()),
+            }
             for d in range(10)
             if (decile == d).any()
         ],
     }
+
+
+def baseline_table(rows: Rows, ours: Floats, others: Mapping[str, Floats], seed: int) -> list[dict[str, Any]]:
+    """One mapping per p on the same rows: ours first, then the others from the best AUC to the worst.
+
+    `low`, `high`: 95 % interval of the AUC over draws of users; `ahead`: its AUC minus ours, with `ahead_low` and
+    `ahead_high` over the same draws. It beats ours where `ahead_low` > 0, and ours beats it where `ahead_high` < 0.
+    """
+    draws = UserBootstrap(rows.y, rows.user, seed)
+    our_draws, our_auc = draws.aucs(ours), auc(rows.y, ours)
+    out = []
+    for name, p in {baselines.EBBTIDE: ours, **others}.items():
+        its_draws = our_draws if name == baselines.EBBTIDE else draws.aucs(p)
+        figures, between = figures_of(rows.y, p), interval(its_draws)
+        row = {
+            "name": name,
+            "kind": baselines.KINDS.get(name, baselines.POOLED),
+            **{key: figures[key] for key in ("auc", "log_loss", "calibration_error")},
+            **dict(zip(("low", "high"), between or (None, None), strict=True)),
+        }
+        if name != baselines.EBBTIDE:
+            row["ahead"] = None if figures["auc"] is None or our_auc is None else figures["auc"] - our_auc
+            ends = interval(its_draws - our_draws) or (None, None)
+            row.update(zip(("ahead_low", "ahead_high"), ends, strict=True))
+        out.append(row)
+    return [out[0], *sorted(out[1:], key=lambda row: -(row["auc"] or 0))]
+
+
+def gap_of(table: list[dict[str, Any]]) -> dict[str, Any]:
+    """`gap`: the better AUC of pooled network and pooled logistic regression minus ours, and `gap_to`, which it is."""
+    rivals = [row for row in table[1:] if row["name"] in baselines.RIVALS and row["ahead"] is not None]
+    best = max(rivals, key=lambda row: row["auc"], default=None)
+    return {"gap": best and best["ahead"], "gap_to": best and best["name"]}
+
+
+def compared(
+    train: Rows, test: Rows, scored: Floats, history: History, plan: Plan, setting: Comparison
+) -> dict[str, Any]:
+    """The devices' p beside every baseline: on users that trained, on those held out, by kind of user and category.
+
+    `scored` (n,): the devices' p on the test rows, NaN where they showed none; those rows are left out everywhere.
+    """
+    others = baselines.rules(train, test, plan)
+    if setting.models:
+        others.update(baselines.models(train, test, plan, setting.seed))
+    others.update(setting.extra)
+    wrong = [name for name, p in others.items() if len(p) != len(test.y)]
+    if wrong:
+        raise InputError(f"expected p of {len(test.y)} test rows from every baseline, got another number of {wrong[0]}")
+    held_out = setting.held_out[test.user] if setting.held_out is not None else np.zeros(len(test.y), bool)
+    known = ~np.isnan(scored)
+
+    def table(keep: NDArray[np.bool_]) -> tuple[Rows, dict[str, Floats], list[dict[str, Any]]]:
+        rows, theirs = test.where(keep), {name: p[keep] for name, p in others.items()}
+        return rows, theirs, baseline_table(rows, scored[keep], theirs, setting.seed)
+
+    rows, theirs, found = table(known & ~held_out)
+    beside = {name: theirs[name] for name in (baselines.POOLED_LR, baselines.RECENCY_FREQUENCY) if name in theirs}
+    out = {
+        "baselines": found,
+        **gap_of(found),
+        "groups": groups(rows, {baselines.EBBTIDE: scored[known & ~held_out], **beside}, history, setting.until),
+        "held_out_users": None,
+    }
+    if held_out.any():
+        rows, _, found = table(known & held_out)
+        users = int(np.unique(rows.user).size)
+        out["held_out_users"] = {"users": users, "rows": len(rows.y), "baselines": found, **gap_of(found)}
+    return out
 
 
 def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[dict[str, Any]]:
@@ -259,8 +301,24 @@ def traffic_figures(account: dict[str, Any], n_devices: int) -> dict[str, Any]:
     }
 
 
-def evaluate(run_folder: Path, population: Population, protocol: ProtocolSection, plan: Plan) -> dict[str, Any]:
-    """All figures of a run that has ended, from its folder."""
+def evaluate(
+    run_folder: Path,
+    population: Population,
+    protocol: ProtocolSection,
+    plan: Plan,
+    *,
+    with_baselines: bool = True,
+    held_out: NDArray[np.bool_] | None = None,
+    extra: Mapping[str, Floats] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """All figures of a run that has ended, from its folder; nothing in it is NaN.
+
+    `with_baselines`: fit the pooled models too (a minute), not only the rules. `held_out` (K,): users that never
+    trained; pooled models learn without them, and they get a table of their own. `extra`: p (n,) of further models by
+    name, on the rows of `rows_of(history_of(population), plan.features, plan.horizon_steps, protocol.test_steps)`.
+    `seed` draws the models' rows and the bootstrap's users.
+    """
     account = json.loads((run_folder / "server" / "account.json").read_text(encoding="utf-8"))
     models = ServerFolder(run_folder / "server").models()
     history = history_of(population)
@@ -269,12 +327,17 @@ def evaluate(run_folder: Path, population: Population, protocol: ProtocolSection
     p, alerts = read_notes(run_folder, population.n_users, len(population.catalogue), population.n_steps)
     scored = p[test.user, test.step, test.category]
     known = ~np.isnan(scored)
-    shown = Rows(*(column[known] for column in vars(test).values()))
+    trained = np.ones(len(test.y), bool)
+    if held_out is not None:
+        train, trained = train.where(~held_out[train.user]), ~held_out[test.user]
+    shown = test.where(known & trained)
+    setting = Comparison(protocol.train_at, with_baselines, held_out, extra or {}, seed)
     return {
         "interest": {
-            **interest_quality(shown, train, scored[known], plan.features),
-            "rows_without_score": int((~known).sum()),
+            **interest_quality(shown, scored[known & trained]),
+            "rows_without_score": int((~known & trained).sum()),
         },
+        **compared(train, test, scored, history, plan, setting),
         "learning_curve": learning_curve(models, plan, shown),
         "alerts": alert_quality(population, history, protocol, plan, models[-1], p, alerts),
         "privacy": {k: v for k, v in account.items() if k != "traffic"},

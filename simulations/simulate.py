@@ -92,16 +92,23 @@ def check_budget(plan: Plan) -> None:
         )
 
 
-def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress) -> dict[str, Any]:
-    """Run a scenario in `folder` (emptied first) and return its results; RunError if the federation fails."""
+def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> dict[str, Any]:
+    """Run a scenario in `folder` and return its results; RunError if the federation fails.
+
+    The folder is emptied first, or with `resume` gone on with: rounds that were charged stay charged, and none is run
+    twice.
+    """
     protocol = protocol_of(scenario)
     on_progress("people", 0, 1)
     population = population_of(scenario, protocol)
     plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
     check_budget(plan)
-    prepare_folder(folder, scenario, population)
+    if resume:
+        expect_same_run(folder, scenario)
+    else:
+        prepare_folder(folder, scenario, population)
     on_progress("people", 1, 1)
-    if scenario.warm_start.users:
+    if scenario.warm_start.users and not (folder / THETA_FILE).exists():
         on_progress("warm_start", 0, 1)
         write_warm_start(folder, scenario, protocol, plan, population)
         on_progress("warm_start", 1, 1)
@@ -185,13 +192,24 @@ def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> 
     (folder / CONSENTS_FILE).write_text(json.dumps(consented.tolist()), encoding="utf-8")
 
 
+def expect_same_run(folder: Path, scenario: Scenario) -> None:
+    """ConfigError unless `folder` holds a run of the very same scenario, with its people."""
+    file = folder / SCENARIO_FILE
+    if not file.exists() or not (folder / CONSENTS_FILE).exists():
+        raise ConfigError(f"expected an interrupted run to go on with, got {folder}: start it without --resume")
+    if Scenario.model_validate_json(file.read_text(encoding="utf-8")) != scenario:
+        raise ConfigError(f"expected the scenario that {folder} began with: give the same options, or another --out")
+
+
 def write_warm_start(
     folder: Path, scenario: Scenario, protocol: ProtocolSection, plan: Plan, population: Population
 ) -> None:
     """Pretrain on planted people and leave theta 0 where the server finds it."""
     n_categories = len(population.catalogue)
     theta = warm_theta(plan.network, plan.features, protocol, population.step, n_categories, scenario.warm_start)
-    np.save(folder / THETA_FILE, theta)
+    fresh = folder / "theta0.new.npy"
+    np.save(fresh, theta)
+    fresh.replace(folder / THETA_FILE)
 
 
 def run_config(

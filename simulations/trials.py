@@ -243,49 +243,49 @@ def score_of(y: NDArray[np.bool_], p: NDArray[Any]) -> Score:
 
 
 @lru_cache(maxsize=1024)
-def public_epsilon(privacy: PrivacyPlan, rounds: int) -> float:
-    """`epsilon_to_public`, computed once for each plan."""
-    return epsilon_to_public(privacy, rounds)
+def noise_multiplier_for(epsilon: float, rounds: int, sampling_rate: float, delta: float) -> float:
+    """The noise multiplier at which a whole training costs at most `epsilon` to who sees the models, and at least 98.5 %
+    of it. By bisection on RDP, aimed at what PLD then says. ConfigError if no multiplier in 0.1..1000 does."""
 
+    def plan(noise: float) -> PrivacyPlan:
+        """One device under that noise, on a grid that makes the plan valid: it costs as much as many devices do."""
+        grid = min(max(round(1024 / noise), 16), 2**24)
+        return PrivacyPlan(1.0, noise, sampling_rate, rounds, 1, 1, steps_per_clip=grid, delta=delta)
 
-@lru_cache(maxsize=1024)
-def noise_multiplier_for(privacy: PrivacyPlan, epsilon: float) -> float:
-    """The noise multiplier at which the plan's whole training costs at most `epsilon` to who sees the models, and at
-    least 98.5 % of it. By bisection on RDP, then by PLD. ConfigError if no multiplier in 0.1..1000 does."""
+    def by_rdp(noise: float) -> float:
+        accountant = RoundAccountant(plan(noise))
+        accountant.charge(rounds)
+        return accountant.epsilon
+
+    least, most = 0.1, 1000.0
     if not 0 < epsilon < math.inf:
         raise ConfigError(f"expected epsilon > 0, got {epsilon}")
-    low, high = 0.1, 1000.0
-    if _rdp(privacy, high) > epsilon or _rdp(privacy, low) <= epsilon:
+    if by_rdp(most) > epsilon or by_rdp(least) <= epsilon:
         raise ConfigError(
-            f"expected an epsilon that a noise multiplier of {low:g} to {high:g} gives in {privacy.rounds} rounds, "
-            f"got {epsilon:g}"
+            f"expected an epsilon that a noise multiplier of {least:g} to {most:g} gives in {rounds} rounds at sampling "
+            f"rate {sampling_rate:g}, got {epsilon:g}"
         )
-    while high > 1.02 * low:
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if _rdp(privacy, middle) <= epsilon else (middle, high)
-    low, tried = 0.1, _round_up(high)  # RDP is an upper bound: PLD may allow less noise
-    for _ in range(40):
-        reached = epsilon_to_public(_one_device(privacy, tried), privacy.rounds)
-        if NEAR_TARGET * epsilon <= reached <= epsilon:
-            break
-        low, high = (low, tried) if reached <= epsilon else (tried, high)
-        guess = tried * reached / (0.995 * epsilon)  # epsilon falls about as the noise rises
-        tried = _round_up(guess if low < guess < high else math.sqrt(low * high))
-    return tried
+    aim, enough = epsilon, most
+    for _ in range(20):
+        low, high = least, most
+        while high > 1.0005 * low:
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if by_rdp(middle) <= aim else (middle, high)
+        noise = _round_up(high)
+        reached = epsilon_to_public(plan(noise), rounds)
+        if reached <= epsilon:
+            enough = min(enough, noise)
+            if reached >= NEAR_TARGET * epsilon:
+                break
+        aim *= 0.995 * epsilon / reached  # PLD is below RDP by a factor that hardly changes from here to there
+    return enough
 
 
-def _one_device(privacy: PrivacyPlan, noise_multiplier: float) -> PrivacyPlan:
-    """A plan that costs the same each round, with one device: valid for any noise, whatever grid the real one has."""
-    grid = min(max(round(1024 / noise_multiplier), 16), 2**24)
-    return replace(
-        privacy, noise_multiplier=noise_multiplier, population=1, min_survivors=1, max_colluders=0, steps_per_clip=grid
-    )
-
-
-def _rdp(privacy: PrivacyPlan, noise_multiplier: float) -> float:
-    accountant = RoundAccountant(_one_device(privacy, noise_multiplier))
-    accountant.charge(privacy.rounds)
-    return accountant.epsilon
+def with_noise_for(scenario: Scenario, epsilon: float) -> Scenario:
+    """The scenario with the noise at which its whole training costs at most `epsilon`."""
+    privacy = scenario.privacy
+    noise = noise_multiplier_for(epsilon, privacy.rounds, privacy.sampling_rate, privacy.delta)
+    return scenario.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": noise})})
 
 
 def _round_up(value: float) -> float:

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from shared.errors import ConfigError
+from server.accounting import epsilon_to_public
+from shared.errors import BudgetError, ConfigError
 
 from .config import ProtocolSection, Scenario, load_scenario
 from .population import Population
 from .simulate import check_budget, population_of, protocol_of
-from .trials import OnTrial, Trials, combinations, noise_multiplier_for, public_epsilon
+from .trials import OnTrial, Trials, combinations, with_noise_for
 
 NOT_COUNTED = (
     "Tuning looks at private data of every user, again and again: that is NOT counted in any epsilon shown here."
@@ -183,19 +184,16 @@ def _epsilon_to_hold(base: Scenario, grid: Mapping[str, object], trials: Trials)
     """The scenario's own epsilon where the grid would change it by the way; None if there is nothing to hold."""
     if NOISE in grid or not base.privacy.noise_multiplier or not any(key in grid for key in COSTS):
         return None
-    return public_epsilon(trials.plan(base, protocol_of(base)).privacy, base.privacy.rounds)
+    return epsilon_to_public(trials.plan(base, protocol_of(base)).privacy, base.privacy.rounds)
 
 
 def _priced(point: Mapping[str, str], scenario: Scenario, trials: Trials, epsilon: float | None) -> Scenario:
     """The setting with the noise that holds epsilon; ConfigError names a setting that is not valid."""
     try:
         if epsilon is not None:
-            noise = noise_multiplier_for(scenario.privacy, epsilon)
-            scenario = scenario.model_copy(
-                update={"privacy": scenario.privacy.model_copy(update={"noise_multiplier": noise})}
-            )
+            scenario = with_noise_for(scenario, epsilon)
         check_budget(trials.plan(scenario, protocol_of(scenario)))
-    except ConfigError as error:
+    except (ConfigError, BudgetError) as error:
         raise ConfigError(f"{', '.join(_sets(point))}: {error}") from None
     return scenario
 
@@ -219,7 +217,7 @@ def _setting(
     return Setting(
         point,
         scenario,
-        epsilon=public_epsilon(privacy, privacy.rounds),
+        epsilon=epsilon_to_public(privacy, privacy.rounds),
         auc=statistics.fmean(aucs),
         auc_sd=statistics.stdev(aucs) if len(aucs) > 1 else 0.0,
         log_loss=statistics.fmean(losses),
@@ -237,14 +235,12 @@ def write_tuned(tuning: Tuning, file: Path, data_path: str = "") -> None:
     scenario = best.scenario.model_copy(update={"name": name, "data": data, "protocol": protocol_of(best.scenario)})
     header = "\n".join(f"# {line}" for line in _header(tuning))
     body = tomli_w.dumps(scenario.model_dump(exclude_none=True))
-    fresh = file.with_name(file.name + ".new")
+    if file.suffix != ".toml":
+        raise ConfigError(f"expected a .toml file to write, got {file.name!r}")
     file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(file.name + ".new")
     fresh.write_text(f"{header}\n\n{body}", encoding="utf-8")
-    load_scenario(str(fresh.rename(file)) if file.suffix == ".toml" else _not_toml(file))
-
-
-def _not_toml(file: Path) -> str:
-    raise ConfigError(f"expected a .toml file to write, got {file.name}")
+    fresh.replace(file)
 
 
 def _header(tuning: Tuning) -> list[str]:

@@ -14,7 +14,6 @@ from server import app as server_app
 from server.accounting import (
     RoundAccountant,
     epsilon_to_public,
-    epsilon_to_public,
     epsilon_unamplified,
     likely_participations,
 )
@@ -44,7 +43,6 @@ def run_config(folder, plan, **changes) -> dict:
         "server.learning-rate": 1.0,
         "server.momentum": 0.5,
         "server.tail": 0.5,
-        "server.theta-file": "",
         "server.folder": str(folder / "server"),
         "server.model-file": str(model_file),
         "server.theta-file": "",

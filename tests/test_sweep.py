@@ -1,0 +1,216 @@
+"""`ebbtide sweep`: cached, resumable, honest about epsilon and skipped rounds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from server.accounting import epsilon_to_public
+from server.rounds import Traffic
+from shared.errors import ConfigError
+from simulations.cli_search import register
+from simulations.planted import plant
+from simulations.sweep import CACHE, FIGURE_FILE, RESULTS_FILE, draw, population_sha256, sweep
+from simulations.trials import Dropouts, Trials, noise_multiplier_for
+
+from .conftest import make_plan
+
+SMALL = ("data.users=40", "privacy.rounds=3", "privacy.sampling_rate=1", "privacy.noise_multiplier=0")
+
+
+class Trainings:
+    """Counts trainings, and can break off before one."""
+
+    def __init__(self, monkeypatch, stop_after: int | None = None) -> None:
+        self.count, self.stop_after = 0, stop_after
+        train = Trials.train
+
+        def counted(trials, *arguments, **named):
+            if self.count == self.stop_after:
+                raise KeyboardInterrupt
+            self.count += 1
+            return train(trials, *arguments, **named)
+
+        monkeypatch.setattr(Trials, "train", counted)
+
+
+def test_what_was_run_is_not_run_again(tmp_path, monkeypatch):
+    over = {"training.rows": ("8", "64"), "data.users": ("30", "40")}
+    trainings = Trainings(monkeypatch)
+    first = sweep("demo", over, tmp_path, overrides=SMALL, repeat=2)
+    assert trainings.count == 8
+    assert [row["values"] for row in first["rows"]] == [
+        {"training.rows": rows, "data.users": users} for rows in ("8", "64") for users in ("30", "40")
+    ]
+    assert json.loads((tmp_path / RESULTS_FILE).read_text()) == first
+    assert (tmp_path / FIGURE_FILE).read_text().startswith("<?xml")
+    pooled = {row["values"]["data.users"]: row["pooled_auc"] for row in first["rows"]}
+    assert pooled["30"] != pooled["40"]
+    for row in first["rows"]:
+        assert row["gap_mean"] == row["pooled_auc"] - row["auc_mean"]
+        assert 0.5 < row["auc_mean"] < 1 and row["epsilon_to_public"] is None and row["skipped_mean"] == 0
+
+    monkeypatch.setattr("simulations.sweep.LogisticRegression", None)
+    assert sweep("demo", over, tmp_path, overrides=SMALL, repeat=2) == first
+    sweep("demo", over, tmp_path, overrides=[*SMALL, "detection.detector=rate", 'about="other words"'], repeat=2)
+    assert trainings.count == 8, "a run does not depend on these"
+    sweep("demo", {"training.rows": ("8",)}, tmp_path, overrides=SMALL, repeat=3)
+    assert trainings.count == 9, "one more repetition"
+    sweep("demo", {"training.rows": ("8",)}, tmp_path, overrides=[*SMALL, "training.l2=0.001"], repeat=1)
+    assert trainings.count == 10, "another scenario"
+
+
+def test_fresh_throws_results_away(tmp_path, monkeypatch):
+    trainings = Trainings(monkeypatch)
+    for fresh in (False, False, True):
+        sweep("demo", {"dropout": ("0",)}, tmp_path, overrides=SMALL, repeat=1, fresh=fresh)
+    assert trainings.count == 2
+
+
+def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
+    over = {"training.rows": ("8", "16", "64")}
+    with monkeypatch.context() as patch:
+        broken = Trainings(patch, stop_after=2)
+        with pytest.raises(KeyboardInterrupt):
+            sweep("demo", over, tmp_path, overrides=SMALL, repeat=1)
+        assert broken.count == 2
+    assert not (tmp_path / RESULTS_FILE).exists()
+    damaged = next(f for f in (tmp_path / CACHE).glob("*.json") if '"repetition"' in f.read_text())
+    damaged.write_text(damaged.read_text()[:50])
+    goes_on = Trainings(monkeypatch)
+    told = []
+    results = sweep(
+        "demo", over, tmp_path, overrides=SMALL, repeat=1, on_trial=lambda done, total: told.append((done, total))
+    )
+    assert goes_on.count == 2, "the third, and the damaged one"
+    assert len(results["rows"]) == 3 and told == [(i, 3) for i in range(4)]
+
+
+@pytest.mark.parametrize(("epsilon", "rounds", "rate"), [(1.0, 12, 1.0), (0.5, 60, 0.1), (4.0, 10, 0.5)])
+def test_noise_reaches_its_epsilon_to_two_percent(epsilon, rounds, rate):
+    noise = noise_multiplier_for(epsilon, rounds, rate, 1e-5)
+    privacy = make_plan(
+        privacy={
+            "noise_multiplier": noise,
+            "rounds": rounds,
+            "sampling_rate": rate,
+            "population": 1000,
+            "min_survivors": 50,
+        }
+    ).privacy
+    assert 0.98 * epsilon <= epsilon_to_public(privacy, rounds) <= epsilon
+
+
+def test_a_sweep_over_epsilon(tmp_path):
+    over = {"epsilon": ("1", "2")}
+    results = sweep("demo", over, tmp_path, overrides=[*SMALL, "privacy.sampling_rate=0.5"], repeat=1)
+    for row, target in zip(results["rows"], (1, 2), strict=True):
+        assert 0.98 * target <= row["epsilon_to_public"] <= target
+        assert row["rounds"] == 3
+    assert results["rows"][0]["noise_multiplier"] > results["rows"][1]["noise_multiplier"]
+
+
+def test_dropout_drops_members_of_the_cohort_at_random():
+    class Noted:
+        def __init__(self) -> None:
+            self.traffic, self.cohorts = Traffic(), []
+
+        def collect(self, cohort, plan, request):
+            self.cohorts.append(cohort)
+            return np.zeros(3, np.uint32), len(cohort)
+
+    below, members = Noted(), list(range(0, 20_000, 2))
+    federation = Dropouts(below, 0.3)
+    counts = [federation.collect(members, None, {})[1] for _ in range(2)]
+    for count in counts:
+        assert abs(count - 7000) < 6 * np.sqrt(10_000 * 0.3 * 0.7)
+    assert set(below.cohorts[0]) < set(members) and below.cohorts[0] != below.cohorts[1]
+    assert federation.traffic is below.traffic
+    assert Dropouts(below, 0.0).collect(members, None, {})[1] == len(members)
+    for rate in (-0.1, 1.0):
+        with pytest.raises(ConfigError, match="expected dropout in"):
+            Dropouts(below, rate)
+
+
+def test_rounds_with_too_few_survivors_are_skipped_and_told(tmp_path):
+    over = {"dropout": ("0", "0.9")}
+    results = sweep("demo", over, tmp_path, overrides=[*SMALL, "privacy.min_survivors_share=0.8"], repeat=1)
+    assert [row["skipped_mean"] for row in results["rows"]] == [0, 3]
+    assert results["rows"][1]["rounds"] == 3, "a skipped round is paid for"
+
+
+def test_a_change_of_any_event_changes_the_key():
+    people = plant(20, 60, seed=1)
+    assert population_sha256(people) == population_sha256(plant(20, 60, seed=1))
+    amount = people.amount.copy()
+    amount[7] += 1
+    changed = type(people)(**{**vars(people), "amount": amount})
+    assert population_sha256(changed) != population_sha256(people)
+
+
+def row(values, epsilon, auc, pooled=0.8):
+    return {"values": values, "epsilon_to_public": epsilon, "auc_mean": auc, "auc_sd": 0.01, "pooled_auc": pooled}
+
+
+def test_the_figure_has_the_pooled_line_and_every_key():
+    results = {
+        "scenario": "demo",
+        "simulated": True,
+        "over": {"epsilon": ["1", "2"], "dropout": ["0", "0.1"]},
+        "rows": [row({"epsilon": e, "dropout": d}, float(e), 0.7) for e in ("1", "2") for d in ("0", "0.1")],
+    }
+    drawing = draw(results)
+    for text in ("SIMULATED", "pooled logistic regression", "epsilon to who sees the models", "dropout 0.1"):
+        assert text in drawing
+    assert drawing == draw(results)
+
+
+def test_the_figure_of_words_and_of_people():
+    words = {"training.hidden": ["[32, 16]", "[8, 4]"]}
+    rows = [row({"training.hidden": v}, None, 0.7) for v in words["training.hidden"]]
+    assert "[8, 4]" in draw({"scenario": "demo", "simulated": False, "over": words, "rows": rows})
+    users = {"data.users": ["10", "20"]}
+    rows = [row({"data.users": v}, None, 0.7, pooled=0.8 + int(v) / 1000) for v in users["data.users"]]
+    assert "data.users" in draw({"scenario": "demo", "simulated": False, "over": users, "rows": rows})
+    noise = {"privacy.noise_multiplier": ["0"]}
+    rows = [row({"privacy.noise_multiplier": "0"}, None, 0.7)]
+    assert draw({"scenario": "demo", "simulated": False, "over": noise, "rows": rows})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "expected --over KEY=VALUE,VALUE at least once"),
+        (["--over", "epsilon"], "expected --over KEY=VALUE,VALUE, got 'epsilon'"),
+        (["--over", "epsilon=1,much"], "expected numbers for epsilon, got 'much'"),
+        (["--over", "epsilon=0"], "expected epsilon > 0, got 0"),
+        (["--over", "dropout=1"], "expected dropout in [0, 1), got 1"),
+        (["--over", "cohort=1"], "expected --over to name epsilon, dropout or a scenario key"),
+        (["--over", "privacy.noise=1"], "unknown key privacy.noise; expected one of"),
+        (["--over", "epsilon=1", "--over", "privacy.noise_multiplier=1"], "got both"),
+        (["--over", "epsilon=1", "--over", "epsilon=2"], "once, got it twice"),
+        (["--over", "privacy.clip_norm=0.1,-1"], "privacy.clip_norm=-1: expected clip_norm > 0"),
+        (["--over", "dropout=0", "--repeat", "0"], "expected --repeat >= 1, got 0"),
+    ],
+)
+def test_bad_input_is_a_clear_error(tmp_path, arguments, expected):
+    result = invoke(tmp_path, *arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert expected in str(result.exception)
+
+
+def test_the_command_prints_a_table(tmp_path):
+    result = invoke(tmp_path, "--over", "dropout=0,0.1", "--repeat", "2")
+    assert result.exception is None
+    assert "SIMULATED" in result.output and "sweep.svg" in result.output and "infinite" in result.output
+
+
+def invoke(folder, *arguments):
+    app = typer.Typer()
+    register(app)
+    sets = [part for each in SMALL for part in ("--set", each)]
+    return CliRunner().invoke(app, ["sweep", "demo", *sets, "--out", str(folder), *arguments])
