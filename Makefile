@@ -23,6 +23,9 @@ check: setup  ## style, types, directions of imports, tests
 soak: setup  ## the full counts that acceptance lines quote
 	EBBTIDE_REQUIRE_RUNTIMES=1 EBBTIDE_SOAK=1 $(BIN)/python -m pytest --timeout 3600
 
+figures: .venv/.ready  ## make every figure that the docs quote; ONLINE_RETAIL=folder for the second data set
+	$(BIN)/python -m simulations.published $(if $(ONLINE_RETAIL),--online-retail-path $(ONLINE_RETAIL))
+
 setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready
 
 # Flower and everything else; never TensorFlow, which Flower would import into every worker.

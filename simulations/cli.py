@@ -20,6 +20,8 @@ from rich.table import Table
 
 from shared.errors import ConfigError, EbbtideError, InputError
 
+from .cli_search import register as register_search
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -196,6 +198,9 @@ def data(
     for info in DATASETS.values():
         table.add_row(info.name, info.title, info.terms)
     out.print(table)
+
+
+register_search(app)
 
 
 def _print_terms(name: str, state_folder: Path) -> None:

@@ -23,14 +23,14 @@ from shared.features import FeatureSpec, History, extract, labels, seen
 from shared.network import forward
 from shared.plan import Plan
 
-from . import baselines
+from .comparison import compare
 from .config import ProtocolSection
 from .notes import read_notes
 from .population import Population
 from .quality import Rows as Rows
-from .quality import UserBootstrap, figures_of, groups, interval
 from .quality import auc as auc
 from .quality import calibration_error as calibration_error
+from .quality import figures_of
 from .turns import Alerts, Turns, delays, judge, lapse_mask, planted_turns, takeoff_mask, watched
 
 Floats = NDArray[np.float32]
@@ -80,75 +80,6 @@ def interest_quality(rows: Rows, p: Floats) -> dict[str, Any]:
             if (decile == d).any()
         ],
     }
-
-
-def baseline_table(rows: Rows, ours: Floats, others: Mapping[str, Floats], seed: int) -> list[dict[str, Any]]:
-    """One mapping per p on the same rows: ours first, then the others from the best AUC to the worst.
-
-    `low`, `high`: 95 % interval of the AUC over draws of users; `ahead`: its AUC minus ours, with `ahead_low` and
-    `ahead_high` over the same draws. It beats ours where `ahead_low` > 0, and ours beats it where `ahead_high` < 0.
-    """
-    draws = UserBootstrap(rows.y, rows.user, seed)
-    our_draws, our_auc = draws.aucs(ours), auc(rows.y, ours)
-    out = []
-    for name, p in {baselines.EBBTIDE: ours, **others}.items():
-        its_draws = our_draws if name == baselines.EBBTIDE else draws.aucs(p)
-        figures, between = figures_of(rows.y, p), interval(its_draws)
-        row = {
-            "name": name,
-            "kind": baselines.KINDS.get(name, baselines.POOLED),
-            **{key: figures[key] for key in ("auc", "log_loss", "calibration_error")},
-            **dict(zip(("low", "high"), between or (None, None), strict=True)),
-        }
-        if name != baselines.EBBTIDE:
-            row["ahead"] = None if figures["auc"] is None or our_auc is None else figures["auc"] - our_auc
-            ends = interval(its_draws - our_draws) or (None, None)
-            row.update(zip(("ahead_low", "ahead_high"), ends, strict=True))
-        out.append(row)
-    return [out[0], *sorted(out[1:], key=lambda row: -(row["auc"] or 0))]
-
-
-def gap_of(table: list[dict[str, Any]]) -> dict[str, Any]:
-    """`gap`: the better AUC of pooled network and pooled logistic regression minus ours, and `gap_to`, which it is."""
-    rivals = [row for row in table[1:] if row["name"] in baselines.RIVALS and row["ahead"] is not None]
-    best = max(rivals, key=lambda row: row["auc"], default=None)
-    return {"gap": best and best["ahead"], "gap_to": best and best["name"]}
-
-
-def compared(
-    train: Rows, test: Rows, scored: Floats, history: History, plan: Plan, setting: Comparison
-) -> dict[str, Any]:
-    """The devices' p beside every baseline: on users that trained, on those held out, by kind of user and category.
-
-    `scored` (n,): the devices' p on the test rows, NaN where they showed none; those rows are left out everywhere.
-    """
-    others = baselines.rules(train, test, plan)
-    if setting.models:
-        others.update(baselines.models(train, test, plan, setting.seed))
-    others.update(setting.extra)
-    wrong = [name for name, p in others.items() if len(p) != len(test.y)]
-    if wrong:
-        raise InputError(f"expected p of {len(test.y)} test rows from every baseline, got another number of {wrong[0]}")
-    held_out = setting.held_out[test.user] if setting.held_out is not None else np.zeros(len(test.y), bool)
-    known = ~np.isnan(scored)
-
-    def table(keep: NDArray[np.bool_]) -> tuple[Rows, dict[str, Floats], list[dict[str, Any]]]:
-        rows, theirs = test.where(keep), {name: p[keep] for name, p in others.items()}
-        return rows, theirs, baseline_table(rows, scored[keep], theirs, setting.seed)
-
-    rows, theirs, found = table(known & ~held_out)
-    beside = {name: theirs[name] for name in (baselines.POOLED_LR, baselines.RECENCY_FREQUENCY) if name in theirs}
-    out = {
-        "baselines": found,
-        **gap_of(found),
-        "groups": groups(rows, {baselines.EBBTIDE: scored[known & ~held_out], **beside}, history, setting.until),
-        "held_out_users": None,
-    }
-    if held_out.any():
-        rows, _, found = table(known & held_out)
-        users = int(np.unique(rows.user).size)
-        out["held_out_users"] = {"users": users, "rows": len(rows.y), "baselines": found, **gap_of(found)}
-    return out
 
 
 def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[dict[str, Any]]:
@@ -331,13 +262,23 @@ def evaluate(
     if held_out is not None:
         train, trained = train.where(~held_out[train.user]), ~held_out[test.user]
     shown = test.where(known & trained)
-    setting = Comparison(protocol.train_at, with_baselines, held_out, extra or {}, seed)
     return {
         "interest": {
             **interest_quality(shown, scored[known & trained]),
             "rows_without_score": int((~known & trained).sum()),
         },
-        **compared(train, test, scored, history, plan, setting),
+        **compare(
+            train,
+            test,
+            scored,
+            history,
+            plan,
+            until=protocol.train_at,
+            with_models=with_baselines,
+            held_out=held_out,
+            extra=extra or {},
+            seed=seed,
+        ),
         "learning_curve": learning_curve(models, plan, shown),
         "alerts": alert_quality(population, history, protocol, plan, models[-1], p, alerts),
         "privacy": {k: v for k, v in account.items() if k != "traffic"},

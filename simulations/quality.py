@@ -149,9 +149,8 @@ def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, ste
 
     Users fall into thirds by the steps up to `step` in which they did anything, categories by their number of rows.
     """
-    n_users, n_categories = history.active.shape[:2]
     active = history.active[..., : step + 1].any(axis=1).sum(axis=-1)
-    per_category = np.bincount(rows.category, minlength=n_categories)
+    per_category = np.bincount(rows.category, minlength=history.n_categories)
     out = []
     for names, size, whose, unit in (
         (("light users", "middle users", "heavy users"), active, rows.user, "active steps"),

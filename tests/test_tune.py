@@ -153,7 +153,7 @@ def test_the_best_setting_is_written_as_a_valid_scenario(tmp_path):
     write_tuned(tuning, file)
     text, loaded = file.read_text(), load_scenario(str(file))
     assert "NOT counted in any epsilon" in text
-    assert "trained on steps 42 to 60, validated on steps 68 to 86" in text
+    assert "trained on steps 42 to 61, validated on steps 69 to 86" in text
     assert loaded.name == "demo-tuned" and loaded.protocol == PLANTED_PROTOCOL
     assert loaded.training == small_scenario().training
     assert loaded.privacy == small_scenario().privacy
