@@ -26,6 +26,9 @@ soak: setup  ## the full counts that acceptance lines quote
 figures: .venv/.ready  ## make every figure that the docs quote; ONLINE_RETAIL=folder for the second data set
 	$(BIN)/python -m simulations.published $(if $(ONLINE_RETAIL),--online-retail-path $(ONLINE_RETAIL))
 
+bench: .venv/.ready .venv-pfl/.ready  ## figures of speed, beside pfl and bare loops; BENCH="--only throughput" for a part
+	@$(BIN)/python -m simulations.bench $(if $(ONLINE_RETAIL),--online-retail-path $(ONLINE_RETAIL)) $(BENCH)
+
 setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready
 
 # Flower and everything else; never TensorFlow, which Flower would import into every worker.
@@ -49,6 +52,13 @@ setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready
 	@.venv-tflite/bin/python $(PIP_INSTALL) -c constraints-tflite.txt -e '.[tflite,test]'
 	@touch $@
 
+# Apple's pfl, to compare with: it needs another dp-accounting than Flower's environment holds.
+.venv-pfl/.ready: constraints-pfl.txt
+	@echo "setting up .venv-pfl (pfl 0.6)"
+	@$(PYTHON) -m venv .venv-pfl
+	@.venv-pfl/bin/python $(PIP_INSTALL) -c constraints-pfl.txt pfl
+	@touch $@
+
 clean:  ## remove environments, runs and caches
-	rm -rf .venv .venv-export .venv-tflite runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-export .venv-tflite .venv-pfl runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,6 +11,7 @@ built in `server/export.py` as a .tflite file; tests hold the two equal to 1e-5.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,7 @@ class NetworkSpec:
     @property
     def n_parameters(self) -> int:
         """P, the length of theta."""
-        return sum(int(np.prod(s)) for s in self.shapes)
+        return sum(math.prod(s) for s in self.shapes)
 
     @property
     def n_hidden(self) -> int:
@@ -54,7 +55,7 @@ class NetworkSpec:
             raise InputError(f"expected theta of length {self.n_parameters}, got {theta.shape[-1]}")
         out, at = [], 0
         for shape in self.shapes:
-            size = int(np.prod(shape))
+            size = math.prod(shape)
             out.append(theta[..., at : at + size].reshape(*theta.shape[:-1], *shape))
             at += size
         return out

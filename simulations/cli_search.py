@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     from .trials import OnTrial
@@ -90,7 +90,7 @@ def tune(
     write_tuned(tuning, target, chosen.data.path)
     shown = tuning.settings[:TOP]
     title = f"{chosen.name}: best {len(shown)} of {len(tuning.settings)} settings, on validation steps"
-    table = Table(*tuning.grid, "AUC", "sd", "log loss", "epsilon", "skipped", title=title)
+    table = Table(*_keys(tuning.grid), "AUC", "sd", "log loss", "epsilon", "skipped", title=title)
     for setting in shown:
         table.add_row(
             *setting.values.values(),
@@ -149,15 +149,14 @@ def sweep(
             on_trial=on_trial,
         )
     title = f"{chosen.name}: {'SIMULATED data, ' if results['simulated'] else ''}test steps, {repeat} trainings each"
-    columns = ("AUC", "sd", "gap to pooled LR", "calibration error", "epsilon to public", "rounds skipped")
-    table = Table(*results["over"], *columns, title=title)
+    columns = ("AUC", "sd", "gap to pooled LR", "epsilon to public", "rounds skipped")
+    table = Table(*_keys(results["over"]), *columns, title=title)
     for row in results["rows"]:
         table.add_row(
             *row["values"].values(),
             f"{row['auc_mean']:.4f}",
-            f"{row['auc_sd']:.4f}",
+            f"{row['auc_sd']:.4f}" if repeat > 1 else "-",
             f"{row['gap_mean']:+.4f}",
-            f"{row['calibration_error_mean']:.3f}",
             _epsilon(row["epsilon_to_public"]),
             f"{row['skipped_mean']:.1f} of {row['rounds']}",
         )
@@ -167,6 +166,11 @@ def sweep(
 
 def _given(overrides: list[str] | None, path: str) -> list[str]:
     return [*(overrides or ()), *([f"data.path={json.dumps(path)}"] if path else ())]
+
+
+def _keys(keys: Iterable[str]) -> list[Column]:
+    """A column for each key, which wraps where it would be cut."""
+    return [Column(key, overflow="fold") for key in keys]
 
 
 def _epsilon(value: float | None) -> str:

@@ -238,17 +238,17 @@ def evaluate(
     protocol: ProtocolSection,
     plan: Plan,
     *,
-    with_baselines: bool = True,
+    with_baselines: bool | None = None,
     held_out: NDArray[np.bool_] | None = None,
     extra: Mapping[str, Floats] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """All figures of a run that has ended, from its folder; nothing in it is NaN.
 
-    `with_baselines`: fit the pooled models too (a minute), not only the rules. `held_out` (K,): users that never
-    trained; pooled models learn without them, and they get a table of their own. `extra`: p (n,) of further models by
-    name, on the rows of `rows_of(history_of(population), plan.features, plan.horizon_steps, protocol.test_steps)`.
-    `seed` draws the models' rows and the bootstrap's users.
+    `with_baselines`: fit the pooled models too (a minute), not only the rules; None: if the data are real. `held_out`
+    (K,): users that never trained; pooled models learn without them, and they get a table of their own. `extra`: p (n,)
+    of further models by name, on the rows of `rows_of` for the protocol's test steps. `seed` draws the models' rows and
+    the bootstrap's users.
     """
     account = json.loads((run_folder / "server" / "account.json").read_text(encoding="utf-8"))
     models = ServerFolder(run_folder / "server").models()
@@ -274,7 +274,7 @@ def evaluate(
             history,
             plan,
             until=protocol.train_at,
-            with_models=with_baselines,
+            with_models=not population.simulated if with_baselines is None else with_baselines,
             held_out=held_out,
             extra=extra or {},
             seed=seed,

@@ -43,6 +43,7 @@ from .turns import Alerts
 
 CHUNK_DEVICES = 64
 SCORE_USERS = 512
+COUNT_USERS = 4096
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -98,7 +99,7 @@ class TrainingRows:
 
 
 def _users(history: History, first: int) -> History:
-    """A chunk of the users of a history (K, C, T)."""
+    """A chunk of the users of a history (K, C, T): views."""
     rows = slice(first, first + SCORE_USERS)
     return History(history.active[rows], history.count[rows], history.amount[rows])
 
@@ -194,10 +195,30 @@ class Host:
 
     @property
     def history(self) -> History:
-        """Counters of the hosted users over all steps (K, C, T); callers cut it where their devices stand."""
+        """Counters of the hosted users over all steps (K, C, T); callers cut it where their devices stand. They lie in
+        memory-mapped files, which every worker that serves this host shares."""
         if self._history is None:
-            self._history = history_of(self.population.take(self._users))
+            files = [self.folder / f"{name}.npy" for name in History.__slots__]
+            if not files[-1].exists():
+                self._write_history(files)
+            mapped = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in files}
+            self._history = History(**mapped)
         return self._history
+
+    def _write_history(self, files: list[Path]) -> None:
+        """Count the users' events, a chunk of users at a time; the last file appears last."""
+        shape = (self.n_users, len(self.population.catalogue), self.population.n_steps)
+        types = {"active": np.bool_, "count": np.float32, "amount": np.float32}
+        fresh = [file.with_suffix(".new") for file in files]
+        columns = [np.lib.format.open_memmap(f, "w+", types[f.stem], shape) for f in fresh]
+        for first in range(0, self.n_users, COUNT_USERS):
+            users = self._users[first : first + COUNT_USERS]
+            part = history_of(self.population.take(users))
+            for file, column in zip(files, columns, strict=True):
+                column[first : first + len(users)] = getattr(part, file.stem)
+        for column, ready, file in zip(columns, fresh, files, strict=True):
+            column.flush()
+            ready.replace(file)
 
     def install(self, plan: Plan, theta: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival."""

@@ -126,7 +126,7 @@ def run_figures(name: str, run: Path) -> dict[str, Figure]:
     """Figures of a run that has ended (`make demo` and the like), from its results."""
     results = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))
     made = {"command": f"ebbtide simulate {name}", "commit": commit()}
-    rules = results["interest"]["baselines"]
+    rules = {row["name"]: row["auc"] for row in results["baselines"]}
     out = {
         f"{name}.auc": Figure(results["interest"]["auc"], None, "AUC", f"frequency {rules['frequency']:.3f}", **made)
     }

@@ -49,6 +49,17 @@ DETECTOR_RULES = {
 }
 
 
+#: Sections that a run may lack, and what stands for them then.
+OPTIONAL: Mapping[str, Any] = {
+    "baselines": [],
+    "gap": None,
+    "gap_to": None,
+    "groups": [],
+    "held_out_users": None,
+    "utility": [],
+}
+
+
 def write_report(results: Mapping[str, Any], file: Path) -> None:
     """Write the report of a run's `results` to `file`, whole or not at all; the same results give the same bytes."""
     page = render(results)
@@ -63,7 +74,7 @@ def render(results: Mapping[str, Any]) -> str:
         _environment()
         .get_template("report.html")
         .render(
-            **results,
+            **{**OPTIONAL, **results},
             rows=table.result_rows(results),
             drawings=drawings(results),
             one_scale=len(set(figures.alert_scales(results).values())) == 1,
@@ -83,7 +94,7 @@ def render(results: Mapping[str, Any]) -> str:
 
 def drawings(results: Mapping[str, Any]) -> dict[str, Any]:
     """Every figure that these results allow: one drawing, or a wide and a narrow one; None where there is nothing."""
-    interest = results["interest"]
+    interest, utility = results["interest"], results.get("utility")
     alike = {
         name: {"wide": draw(results, wide=True), "narrow": draw(results, wide=False)}
         for name, draw in (("curve", figures.learning_curve), ("alerts", figures.alerts_over_time))
@@ -96,6 +107,9 @@ def drawings(results: Mapping[str, Any]) -> dict[str, Any]:
         "roc": figures.roc(results) if interest["auc"] is not None else None,
         "calibration": figures.calibration(results) if interest["calibration"] else None,
         "user": user,
+        "utility": {way: figures.utility_figure(utility, wide=way == "wide") for way in ("wide", "narrow")}
+        if utility
+        else None,
     }
 
 
@@ -143,8 +157,10 @@ def odds_factor(epsilon: float | None) -> str | None:
     return table.grouped(float(f"{factor:.2g}")) if factor >= 100 else f"{factor:.2g}"
 
 
-def base_log_loss(base_rate: float) -> float:
-    """Log loss of always answering the base rate."""
+def base_log_loss(base_rate: float | None) -> float | None:
+    """Log loss of always answering the base rate; None without rows."""
+    if base_rate is None:
+        return None
     return -sum(share * math.log(share) for share in (base_rate, 1 - base_rate) if share > 0)
 
 
@@ -159,7 +175,12 @@ def _environment() -> Environment:
     loader = FileSystemLoader(TEMPLATES)
     out = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     out.filters.update(
-        {f.__name__: f for f in (table.decimal, table.percent, table.grouped, table.duration, table.epsilon)}
+        {
+            f.__name__: f
+            for f in (table.decimal, table.signed, table.percent, table.grouped, table.duration, table.epsilon)
+        }
     )
+    out.globals["between"] = table.between
+    out.globals["signed_between"] = table.signed_between
     out.filters["words"] = lambda name: str(name).replace("_", " ")
     return out

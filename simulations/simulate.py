@@ -166,7 +166,7 @@ def write_results(
         "identified_share": scenario.simulation.identified_share,
         "protocol": protocol.model_dump(),
         "plan": plan_figures(plan),
-        **evaluate(folder, population, protocol, plan),
+        **evaluate(folder, population, protocol, plan, seed=scenario.data.seed),
         "seconds": seconds,
         "made_with": {
             **{name: version(name) for name in ("ebbtide", "flwr", "numpy", "dp-accounting")},

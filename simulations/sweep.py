@@ -28,7 +28,8 @@ from server.accounting import epsilon_to_public
 from shared.errors import BudgetError, ConfigError
 
 from .config import ProtocolSection, Scenario, load_scenario
-from .figures import COLOURS
+from .drawing import COLOURS
+from .figures import save_utility_figure
 from .population import Population
 from .simulate import check_budget, population_of, protocol_of
 from .trials import OnTrial, Trials, combinations, score_of, with_noise_for
@@ -101,7 +102,7 @@ def sweep(
         "rows": rows,
     }
     _write(folder / RESULTS_FILE, json.dumps(out, indent=1))
-    _write(folder / FIGURE_FILE, draw(out))
+    draw(out, folder / FIGURE_FILE)
     return out
 
 
@@ -279,11 +280,16 @@ def _row(setting: Setting, results: Sequence[Mapping[str, Any]], pooled_auc: flo
     }
 
 
-def draw(results: Mapping[str, Any]) -> str:
+def draw(results: Mapping[str, Any], file: Path) -> None:
     """The figure as SVG: AUC on the test steps by epsilon, or by the first swept key, with the pooled line. One line
     for each combination of the other keys; bars are one standard deviation over repetitions."""
     first, *others = results["over"]
     by_epsilon = first in (EPSILON, NOISE)
+    if by_epsilon and not others:
+        kept = ("auc_mean", "auc_sd", "pooled_auc")
+        points = [{"epsilon": row["epsilon_to_public"], **{k: row[k] for k in kept}} for row in results["rows"]]
+        save_utility_figure(points, file)
+        return
     private = [row for row in results["rows"] if row["epsilon_to_public"] is not None or not by_epsilon]
     places = {value: i for i, value in enumerate(results["over"][first])}
     numeric = all(_is_number(value) for value in places)
@@ -312,8 +318,11 @@ def draw(results: Mapping[str, Any]) -> str:
         elif pooled:
             axes.plot(*zip(*pooled, strict=True), "--", color=COLOURS["ink"], label="pooled logistic regression")
         if by_epsilon:
+            at = sorted({across(row) for row in private})
             axes.set_xscale("log")
-        if not by_epsilon and not numeric:
+            axes.set_xticks(at, [f"{x:.3g}" for x in at])
+            axes.minorticks_off()
+        elif not numeric:
             axes.set_xticks(list(places.values()), list(places))
         axes.set_xlabel("epsilon to who sees the models" if by_epsilon else first)
         axes.set_ylabel("AUC on the test steps")
@@ -323,7 +332,7 @@ def draw(results: Mapping[str, Any]) -> str:
             axes.legend(frameon=False)
         drawing = io.StringIO()
         figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
-    return drawing.getvalue()
+    _write(file, drawing.getvalue())
 
 
 def _is_number(text: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .baselines import OURS
+
 #: A figure that could not be computed (no alert, no turn, one class only).
 NONE = "–"
 THIN_SPACE = "\u202f"
@@ -13,6 +15,24 @@ THIN_SPACE = "\u202f"
 def decimal(value: float | None, digits: int = 3) -> str:
     """`value` with a fixed number of digits: 0.832."""
     return NONE if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign: +0.012, −0.003, 0.000."""
+    if value is None:
+        return NONE
+    text = f"{abs(value):.{digits}f}"
+    return text if not float(text) else f"{'+' if value > 0 else '−'}{text}"
+
+
+def between(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval: 0.776 to 0.788."""
+    return NONE if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def signed_between(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval of differences: −0.004 to +0.001."""
+    return NONE if low is None or high is None else f"{signed(low, digits)} to {signed(high, digits)}"
 
 
 def percent(value: float | None) -> str:
@@ -56,7 +76,7 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("devices and data", f"{grouped(results['devices'])} devices, {results['data']} ({kind})"),
         ("interest AUC, on the devices", decimal(interest["auc"])),
-        *((f"beside it: {name}", decimal(value)) for name, value in interest["baselines"].items()),
+        *_beside(results),
         ("calibration error", decimal(interest["calibration_error"])),
         *((f"{way} alerts", _alert_line(alerts[way], alerts["steps"], results["step"])) for way in ("fall", "rise")),
         ("epsilon to the public", public),
@@ -70,6 +90,21 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{grouped(traffic['down_bytes_per_device'])} down, {grouped(traffic['up_bytes_per_device'])} up",
         ),
     ]
+
+
+def _beside(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The AUC of every baseline of the run, and how far ours is from pooled models."""
+    ours = [row["name"] for row in results.get("baselines", []) if row["kind"] == OURS]
+    rows = [
+        (f"beside it: {b['name']}", decimal(b["auc"])) for b in results.get("baselines", []) if b["name"] not in ours
+    ]
+    if results.get("gap") is not None:
+        rows.append(("gap to the better pooled model", f"{signed(results['gap'], 4)} AUC ({results['gap_to']})"))
+    apart = results.get("held_out_users")
+    if apart:
+        found = next(row["auc"] for row in apart["baselines"] if row["kind"] == OURS)
+        rows.append(("AUC on users that never trained", f"{decimal(found)} ({grouped(apart['users'])} users)"))
+    return rows
 
 
 def _alert_line(judged: Mapping[str, Any], steps: int, step: str) -> str:

@@ -233,7 +233,7 @@ def write_tuned(tuning: Tuning, file: Path, data_path: str = "") -> None:
     data = best.scenario.data.model_copy(update={"path": data_path})
     name = best.scenario.name.removesuffix("-tuned")[:54] + "-tuned"
     scenario = best.scenario.model_copy(update={"name": name, "data": data, "protocol": protocol_of(best.scenario)})
-    header = "\n".join(f"# {line}" for line in _header(tuning))
+    header = "\n".join(f"# {line}".rstrip() for line in _header(tuning))
     body = tomli_w.dumps(scenario.model_dump(exclude_none=True))
     if file.suffix != ".toml":
         raise ConfigError(f"expected a .toml file to write, got {file.name!r}")
@@ -247,7 +247,7 @@ def _header(tuning: Tuning) -> list[str]:
     best, users = tuning.best, tuning.best.scenario.data.users
     people = f"{users} users" if users else "all users"
     lines = [
-        f"Made by `ebbtide tune` from scenario {best.scenario.name}, {best.scenario.data.name}, {people}.",
+        f"Made by `ebbtide tune` from scenario {best.scenario.name}: data {best.scenario.data.name}, {people}.",
         NOT_COUNTED,
         "",
         f"Grid ({len(tuning.settings)} settings):",

@@ -38,7 +38,11 @@ def warm_theta(
 def planted_rows(
     features: FeatureSpec, protocol: ProtocolSection, step: Step, n_categories: int, settings: WarmStartSection
 ) -> Rows:
-    """Labelled rows of planted people's purchases, in the protocol's steps and windows."""
+    """Labelled rows of planted people's purchases, in the protocol's windows.
+
+    From the first train step to the last step whose label is known: planted people are public in all of time, so the
+    first model has seen users of any tenure that a device will meet, and does not extrapolate.
+    """
     days = protocol.n_steps * step.seconds // Step.DAY.seconds
     people = plant(settings.users, days, seed=settings.seed, n_categories=n_categories)
     user = np.repeat(np.arange(people.n_users), np.diff(people.offsets))
@@ -47,7 +51,8 @@ def planted_rows(
     shape = (people.n_users, n_categories, protocol.n_steps)
     index = (user[bought], people.category[bought], at)
     history = History.from_events(shape, index, people.kind[bought], people.amount[bought])
-    return rows_of(history, features, protocol.horizon_steps, protocol.train_steps)
+    steps = (protocol.train_steps[0], protocol.n_steps - 1 - protocol.horizon_steps)
+    return rows_of(history, features, protocol.horizon_steps, steps)
 
 
 def pretrain(network: NetworkSpec, rows: Rows, settings: WarmStartSection) -> Floats:

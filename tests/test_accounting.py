@@ -126,10 +126,10 @@ def test_epsilon_grows_with_rounds_and_rate_and_falls_with_noise_and_delta(accou
     def rising(values: list[float]) -> bool:
         return all(a < b for a, b in zip(values, values[1:], strict=False))
 
-    assert rising([account(privacy(noise_multiplier=2.0), rounds) for rounds in (1, 5, 20)])
-    assert rising([account(privacy(noise_multiplier=2.0, sampling_rate=q), 5) for q in (0.02, 0.2, 1.0)])
-    assert rising([account(privacy(noise_multiplier=s), 5) for s in (4.0, 2.0, 1.0)])
-    assert rising([account(privacy(noise_multiplier=2.0, delta=d), 5) for d in (1e-3, 1e-5, 1e-7)])
+    assert rising([account(privacy(noise_multiplier=3.0), rounds) for rounds in (1, 5, 20)])
+    assert rising([account(privacy(noise_multiplier=3.0, sampling_rate=q), 3) for q in (0.1, 1.0)])
+    assert rising([account(privacy(noise_multiplier=s), 3) for s in (6.0, 3.0, 1.5)])
+    assert rising([account(privacy(noise_multiplier=3.0, delta=d), 3) for d in (1e-3, 1e-6)])
 
 
 @pytest.mark.parametrize("budget", [0.5, 1.0])
@@ -146,14 +146,15 @@ def test_the_loop_stops_before_the_budget_and_not_before_it_must(budget):
 
 
 def test_asking_costs_nothing():
-    plan = privacy(max_epsilon=2.0)
+    plan = privacy(noise_multiplier=3.0, rounds=8, max_epsilon=0.3)
     accountant = RoundAccountant(plan)
     accountant.charge(3)
     epsilon = accountant.epsilon
     for _ in range(5):
         accountant.affords_another()
     assert (accountant.rounds, accountant.epsilon) == (3, epsilon)
-    assert not RoundAccountant(privacy(max_epsilon=1e-4)).affords_another(), "not even one round"
+    none = privacy(noise_multiplier=3.0, rounds=4, max_epsilon=1e-4)
+    assert not RoundAccountant(none).affords_another(), "not even one round"
 
 
 def test_rounds_charged_one_by_one_cost_what_they_cost_at_once():

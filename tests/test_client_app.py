@@ -21,7 +21,7 @@ from client.consent import Consent
 from client.device import Device, Profile
 from client.runtime import pinned_model
 from shared.codec import decode, encode, pack_floats
-from shared.errors import Refusal, RefusalCode, WireError
+from shared.errors import ConfigError, Refusal, RefusalCode, WireError
 from shared.events import BehaviourEvent, EventKind, Step
 from shared.messages import MAX_STEP, REGISTER, REQUESTS, VERSION
 from shared.network import NetworkSpec
@@ -137,9 +137,15 @@ wrong_types = st.sampled_from(
 )
 
 
+class Request(tuple):
+    """Request bytes, and the endpoint they are sent to; a failing example shows the beginning."""
+
+    def __repr__(self) -> str:
+        return f"Request({self[0][:60]!r}... {len(self[0])} bytes, to {self[1]})"
+
+
 @st.composite
-def requests(draw) -> tuple[bytes, str]:
-    """Request bytes, and the endpoint they are sent to."""
+def requests(draw) -> Request:
     name, fields = draw(right_requests)
     endpoint = draw(st.sampled_from([name] * 6 + ENDPOINTS))
     data = encode(REQUESTS, name, fields)
@@ -162,7 +168,7 @@ def requests(draw) -> tuple[bytes, str]:
         data = encode(REGISTER, "receipt", {"plan_sha256": PLAN.sha256})
     elif how == "random":
         data = draw(st.binary(max_size=40))
-    return data, endpoint
+    return Request((data, endpoint))
 
 
 def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
@@ -193,17 +199,18 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
             "plan_sha256": installed.sha256,
             "values": 4 * NETWORK.n_parameters,
         }
-    if request["plan"] not in [p.canonical for p in (PLAN, OTHER_PLAN, *STRANGE_PLANS)]:
+    try:
+        plan = Plan.from_bytes(request["plan"])
+    except ConfigError:
         return refusal(RefusalCode.PLAN_REFUSED)
-    plan = Plan.from_bytes(request["plan"])
     if not np.isfinite(theta).all():
         return refusal(RefusalCode.MALFORMED)
-    if plan not in (PLAN, OTHER_PLAN) or theta.size != NETWORK.n_parameters:
-        if plan.network.n_parameters == theta.size and plan.network != NETWORK and request["model"] == tampered:
-            return refusal(RefusalCode.MODEL_REFUSED)
+    if plan.catalogue_sha256 != CATALOGUE.sha256 or theta.size != plan.network.n_parameters:
         return refusal(RefusalCode.PLAN_REFUSED)
-    if request["model"] == tampered:
+    if request["model"] not in (b"", pinned_model()):
         return refusal(RefusalCode.MODEL_REFUSED)
+    if plan.network != NETWORK:
+        return refusal(RefusalCode.PLAN_REFUSED)
     return "receipt", {"plan_sha256": plan.sha256}
 
 

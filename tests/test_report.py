@@ -2,157 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from shared.messages import REGISTER, REQUESTS
 from simulations import figures, report
+from simulations.baselines import POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY
 from simulations.report import base_log_loss, odds_factor, render, write_report
 from simulations.table import THIN_SPACE, compact, duration, grouped, percent, result_rows
 
-NOT_PROTECTED = "not protected (no secure aggregation yet)"
-Results = dict[str, Any]
-
-
-def judged(alerts: int = 20, **changes: Any) -> Results:
-    figures = {"precision": 0.25, "recall": 0.5, "median_delay_steps": 11.5, "false_per_user": 0.375}
-    return {"alerts": alerts, "turns": 10, **figures, **changes}
-
-
-def make_results(*, simulated: bool = True, **changes: Any) -> Results:
-    """Results of a small run, of planted data or of purchases; the arguments replace whole sections."""
-    nothing = {"precision": None, "recall": 0.0, "median_delay_steps": None, "false_per_user": 0.0}
-    beside = {"change rate (the article's)": judged(33), "silence of 10 steps": judged(0, **nothing)}
-    p = [None] * 10 + [0.9] * 8 + [0.7, 0.5, 0.3, 0.2, 0.1, 0.1] + [None] * 2
-    return {
-        "name": "small",
-        "about": "eight people",
-        "simulated": simulated,
-        "data": "planted" if simulated else "online-retail-ii",
-        "devices": 8,
-        "categories": 4,
-        "step": "day" if simulated else "week",
-        "fidelity": "devices",
-        "identified_share": 0.3,
-        "protocol": {
-            "window_steps": 6,
-            "horizon_steps": 3,
-            "lapse_steps": 5,
-            "train_steps": [6, 9],
-            "test_steps": [10, 23],
-            "alert_steps": [10, 23],
-        },
-        "plan": {
-            "horizon_steps": 3,
-            "parameters": 1441,
-            "hidden": [32, 16],
-            "clip_norm": 0.1,
-            "noise_multiplier": 1.0,
-            "sampling_rate": 0.2,
-            "rounds": 2,
-            "population": 8,
-            "min_survivors": 2,
-            "max_colluders": 0,
-            "steps_per_clip": 4096,
-            "delta": 1e-5,
-            "learning_rate": 0.3,
-            "detection": {
-                "detector": "own_level",
-                "rate_window_steps": 2,
-                "rate_threshold": 0.05,
-                "fall_level": 0.15,
-                "rise_level": 0.85,
-                "own_span_steps": 42,
-                "fall_margin": 1.5,
-                "rise_margin": 2.0,
-                "min_active_steps": 4,
-                "lapse_steps": 5,
-                "quiet_steps": 5,
-            },
-            "sha256": "ab" * 32,
-        },
-        "interest": {
-            "rows": 1234,
-            "base_rate": 0.5,
-            "auc": 0.83186,
-            "log_loss": 0.52372,
-            "calibration_error": 0.07952,
-            "rows_without_score": 0,
-            "baselines": {"recency": 0.762, "frequency": 0.81, "recency + frequency (pooled LR)": 0.8142},
-            "roc": {"false_positive_rate": [0.0, 0.2, 1.0], "true_positive_rate": [0.0, 0.7, 1.0]},
-            "calibration": [{"mean_p": d / 10, "share": d / 11} for d in range(1, 10)],
-        },
-        "learning_curve": [{"round": i, "auc": 0.4 + 0.2 * i} for i in range(3)],
-        "alerts": {
-            "detector": "level of p against one's own",
-            "steps": 14,
-            "first_step": 10,
-            "by_step": {"fall": [1, 2] * 7, "rise": [0, 3] * 7},
-            "fall": {**judged(21), "beside": beside},
-            "rise": {**judged(), "beside": beside},
-        },
-        "privacy": {
-            "rounds_charged": 2,
-            "rounds_planned": 2,
-            "delta": 1e-5,
-            "epsilon_rdp": 10.3185,
-            "epsilon_to_public": 9.0814,
-            "epsilon_unamplified": 24.3816,
-            "likely_participations": 16,
-            "to_server": NOT_PROTECTED,
-            "plan_sha256": "ab" * 32,
-            "identified_alerts": 135,
-        },
-        "traffic": {
-            "round_down_bytes": 5850.4,
-            "round_up_bytes": 5837.4,
-            "query_up_bytes": 27.5,
-            "down_bytes_per_device": 94621.9,
-            "up_bytes_per_device": 46963.6,
-            "by_message": {
-                "model_offer": {"messages": 16, "bytes": 381_680},
-                "train_request": {"messages": 5, "bytes": 29_252},
-                "update": {"messages": 5, "bytes": 29_187},
-                "alerts": {"messages": 72, "bytes": 1_980},
-            },
-            "dropped": {},
-        },
-        "example_user": {
-            "category": "coats",
-            "count": [1.0, 0.4, 0.0, 2.2] * 6 + [0.0, 0.0],
-            "p": p,
-            "change_step": 15,
-            "alerts": [{"step": 20, "direction": "fall", "level": 1}, {"step": 11, "direction": "rise", "level": 0}],
-        }
-        if simulated
-        else None,
-        "seconds": {"federation": 71.3},
-        "made_with": {"ebbtide": "0.1.0", "python": "3.11"},
-        **changes,
-    }
-
-
-def with_nothing_known() -> Results:
-    """A run that cost no privacy budget to speak of and found nothing: every figure that may be None is."""
-    results = copy.deepcopy(make_results(example_user=None))
-    results["interest"].update(auc=None, baselines={"recency": None, "frequency": None}, calibration=[])
-    results["interest"]["roc"] = {"false_positive_rate": [float("nan")], "true_positive_rate": [0.0]}
-    results["learning_curve"] = [{"round": i, "auc": None} for i in range(3)]
-    empty = judged(0, turns=0, precision=None, recall=None, median_delay_steps=None, false_per_user=0.0)
-    results["alerts"].update(by_step={"fall": [0] * 14, "rise": [0] * 14})
-    results["alerts"].update({way: {**empty, "beside": {}} for way in ("fall", "rise")})
-    results["privacy"].update(epsilon_to_public=None, epsilon_unamplified=None, epsilon_rdp=None)
-    results["traffic"]["dropped"] = {"round_few_survivors": 2, "error": 1}
-    results["seconds"] = {}
-    return results
+from .run_results import NOT_PROTECTED, Results, baseline, make_results, with_everything, with_nothing_known
 
 
 class Outline(HTMLParser):
@@ -192,6 +57,7 @@ MADE: dict[str, Callable[[], Results]] = {
     "planted": make_results,
     "real": lambda: make_results(simulated=False),
     "nothing known": with_nothing_known,
+    "everything": with_everything,
 }
 
 
@@ -208,7 +74,7 @@ def page(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without their drawings, which take most of the time."""
-    names = ("curve", "roc", "calibration", "alerts", "user")
+    names = ("curve", "roc", "calibration", "alerts", "user", "utility")
     monkeypatch.setattr(report, "drawings", lambda _: dict.fromkeys(names, "(drawing)"))
 
 
@@ -286,11 +152,64 @@ def test_what_cannot_be_computed_reads_as_a_dash() -> None:
     assert "nan" not in re.findall(r"\w+", text.lower()) and "None" not in text
 
 
+def test_a_run_with_pooled_models_says_what_apart_and_private_cost() -> None:
+    results = with_everything()
+    rows = dict(result_rows(results))
+    assert rows["gap to the better pooled model"] == "+0.0050 AUC (pooled DNN)"
+    assert rows["AUC on users that never trained"] == "0.782 (3 users)"
+    text = Outline(made("everything")).text
+    assert "Gap: +0.0050 AUC" in text and "Users that never trained" in text and "For whom?" in text
+    page = made("everything")
+    assert '<td data-label="95 % interval">0.777 to 0.797</td><td data-label="AUC minus ours">+0.0050</td>' in page
+    assert '<td data-label="95 % interval">−0.0050 to +0.0150</td><td data-label="log loss">0.520</td>' in page
+    assert f'<td data-label="returning">20{THIN_SPACE}%</td><td data-label="AUC, ours">0.707</td>' in page
+
+
+def test_a_run_without_pooled_models_leaves_their_sections_out() -> None:
+    results = make_results()
+    del results["baselines"]
+    page = Outline(render(results)).text
+    for words in (
+        "What is it worth beside other ways?",
+        "Gap:",
+        "For whom?",
+        "Utility against epsilon",
+        "never trained",
+    ):
+        assert words not in page
+    assert figures.beside_the_curve(results) == {}
+    assert "What is it worth beside other ways?" in Outline(made("planted")).text
+
+
+def test_the_curve_is_beside_the_rules_and_the_rivals_only() -> None:
+    assert figures.beside_the_curve(with_everything()) == {
+        POOLED_DNN: 0.787,
+        POOLED_LR: 0.786,
+        RECENCY_FREQUENCY: 0.755,
+    }
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_utility_can_be_a_file(kind: str, tmp_path: Path) -> None:
+    one, two = tmp_path / f"one.{kind}", tmp_path / f"two.{kind}"
+    for file in (one, two):
+        figures.save_utility_figure(with_everything()["utility"], file)
+    assert one.read_bytes() == two.read_bytes()
+    if kind == "svg":
+        assert "var(--" not in one.read_text() and "pooled model, no privacy" in one.read_text()
+
+
+def test_utility_of_one_point_can_be_drawn() -> None:
+    point = {"epsilon": 0.75, "auc_mean": 0.78, "auc_sd": 0.001, "pooled_auc": None}
+    assert "federated model" in figures.utility_figure([point], wide=True)
+    assert "no noise" in figures.utility_figure([{**point, "epsilon": None}], wide=False)
+
+
 def test_values_are_escaped() -> None:
     evil = '<script>alert("x")</script> & $x$'
     results = make_results(name=evil, about=evil)
     results["example_user"]["category"] = evil
-    results["interest"]["baselines"][evil] = 0.7
+    results["baselines"].append({**baseline("recency", 0.7, ahead=-0.1), "name": evil})
     results["alerts"]["detector"] = evil
     results["made_with"][evil] = evil
     outline = Outline(render(results))
@@ -329,9 +248,9 @@ def test_the_result_table() -> None:
     assert result_rows(make_results()) == [
         ("devices and data", "8 devices, planted (simulated people)"),
         ("interest AUC, on the devices", "0.832"),
-        ("beside it: recency", "0.762"),
-        ("beside it: frequency", "0.810"),
         ("beside it: recency + frequency (pooled LR)", "0.814"),
+        ("beside it: frequency", "0.810"),
+        ("beside it: recency", "0.762"),
         ("calibration error", "0.080"),
         ("fall alerts", f"precision 25{s}%, recall 50{s}%, delay 11.5 days (median), 0.38 false per user in 14 days"),
         ("rise alerts", f"precision 25{s}%, recall 50{s}%, delay 11.5 days (median), 0.38 false per user in 14 days"),

@@ -14,7 +14,7 @@ from server.rounds import Traffic
 from shared.errors import ConfigError
 from simulations.cli_search import register
 from simulations.planted import plant
-from simulations.sweep import CACHE, FIGURE_FILE, RESULTS_FILE, draw, population_sha256, sweep
+from simulations.sweep import CACHE, FIGURE_FILE, NOISE, RESULTS_FILE, draw, population_sha256, sweep
 from simulations.trials import Dropouts, Trials, noise_multiplier_for
 
 from .conftest import make_plan
@@ -156,29 +156,39 @@ def row(values, epsilon, auc, pooled=0.8):
     return {"values": values, "epsilon_to_public": epsilon, "auc_mean": auc, "auc_sd": 0.01, "pooled_auc": pooled}
 
 
-def test_the_figure_has_the_pooled_line_and_every_key():
-    results = {
-        "scenario": "demo",
-        "simulated": True,
-        "over": {"epsilon": ["1", "2"], "dropout": ["0", "0.1"]},
-        "rows": [row({"epsilon": e, "dropout": d}, float(e), 0.7) for e in ("1", "2") for d in ("0", "0.1")],
-    }
-    drawing = draw(results)
-    for text in ("SIMULATED", "pooled logistic regression", "epsilon to who sees the models", "dropout 0.1"):
-        assert text in drawing
-    assert drawing == draw(results)
+def drawn(folder, over, rows, simulated=False):
+    """The figure's text, twice the same."""
+    results = {"scenario": "demo", "simulated": simulated, "over": over, "rows": rows}
+    texts = []
+    for name in ("a.svg", "b.svg"):
+        draw(results, folder / name)
+        texts.append((folder / name).read_text())
+    assert texts[0] == texts[1]
+    return texts[0]
 
 
-def test_the_figure_of_words_and_of_people():
+def test_the_figure_has_the_pooled_line_and_every_key(tmp_path):
+    over = {"epsilon": ["1", "2"], "dropout": ["0", "0.1"]}
+    rows = [row({"epsilon": e, "dropout": d}, float(e), 0.7) for e in ("1", "2") for d in ("0", "0.1")]
+    text = drawn(tmp_path, over, rows, simulated=True)
+    for part in ("SIMULATED", "pooled logistic regression", "epsilon to who sees the models", "dropout 0.1"):
+        assert part in text
+
+
+def test_the_figure_of_epsilon_alone(tmp_path):
+    rows = [row({NOISE: noise}, epsilon, 0.7) for noise, epsilon in (("0", None), ("2", 1.5), ("4", 0.5))]
+    text = drawn(tmp_path, {NOISE: ["0", "2", "4"]}, rows)
+    assert "no noise" in text and "1.5" in text and "pooled" in text
+
+
+def test_the_figure_of_words_and_of_people(tmp_path):
     words = {"training.hidden": ["[32, 16]", "[8, 4]"]}
-    rows = [row({"training.hidden": v}, None, 0.7) for v in words["training.hidden"]]
-    assert "[8, 4]" in draw({"scenario": "demo", "simulated": False, "over": words, "rows": rows})
+    assert "[8, 4]" in drawn(
+        tmp_path, words, [row({"training.hidden": v}, None, 0.7) for v in words["training.hidden"]]
+    )
     users = {"data.users": ["10", "20"]}
     rows = [row({"data.users": v}, None, 0.7, pooled=0.8 + int(v) / 1000) for v in users["data.users"]]
-    assert "data.users" in draw({"scenario": "demo", "simulated": False, "over": users, "rows": rows})
-    noise = {"privacy.noise_multiplier": ["0"]}
-    rows = [row({"privacy.noise_multiplier": "0"}, None, 0.7)]
-    assert draw({"scenario": "demo", "simulated": False, "over": noise, "rows": rows})
+    assert "data.users" in drawn(tmp_path, users, rows)
 
 
 @pytest.mark.parametrize(

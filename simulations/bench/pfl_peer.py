@@ -37,7 +37,7 @@ class NumpyNetwork(StatefulModel):
     def __init__(self, seed):
         random = np.random.default_rng(seed)
         self.weights = {}
-        for i, (n_in, n_out) in enumerate(zip(SIZES[:-1], SIZES[1:])):
+        for i, (n_in, n_out) in enumerate(zip(SIZES[:-1], SIZES[1:], strict=True)):
             self.weights[f"k{i}"] = random.normal(0, np.sqrt(2 / n_in), (n_in, n_out)).astype(np.float32)
             self.weights[f"b{i}"] = np.zeros(n_out, np.float32)
 
@@ -59,7 +59,11 @@ class NumpyNetwork(StatefulModel):
             w[name] -= rate * slope
 
     def get_parameters(self, placeholders=None):
-        return MappedVectorStatistics({name: value.copy() for name, value in self.weights.items()})
+        if placeholders is None:
+            return MappedVectorStatistics({name: value.copy() for name, value in self.weights.items()})
+        for name, value in self.weights.items():
+            placeholders[name][...] = value
+        return placeholders
 
     def set_parameters(self, parameters):
         for name in self.weights:

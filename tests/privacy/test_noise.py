@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from shared.mechanisms import DiscreteGaussian, _alias_table
+from shared.mechanisms import _OPEN, DiscreteGaussian, _alias_table, _draw_table
 from shared.plan import MAX_SHARE_SIGMA
 
 from ..conftest import SOAK, full, make_plan, replayed_entropy
@@ -55,6 +55,23 @@ def test_every_column_gives_its_own_integer_below_the_threshold_and_its_alias_fr
     found = DiscreteGaussian(sigma).sample((len(first),), crafted)
     np.testing.assert_array_equal(found, expected)
     assert len(tied) >= len(threshold) // 2, "the second words were used"
+
+
+@pytest.mark.parametrize("sigma", [*SIGMAS, 1047.3])
+def test_the_shortcut_by_first_bits_gives_what_the_whole_word_gives(sigma):
+    """At both ends of every cell, where it would be wrong first. Ties take the same second words."""
+    table = _draw_table(sigma)
+    cells = table.cells.size
+    width = 2**32 // cells
+    first = np.arange(cells, dtype=np.uint64) * np.uint64(width)
+    for word in (first, first + np.uint64(width - 1)):
+        word = word.astype(np.uint32)
+        by_cell = table.of_cells(word)
+        closed = by_cell != _OPEN
+        assert closed.mean() > 0.9
+        for second in (b"\0", b"\xff"):
+            whole = table.of_words(word, lambda n, second=second: second * n)
+            np.testing.assert_array_equal(by_cell[closed], whole[closed])
 
 
 def exact_weights(sigma: float, most: int) -> list[Decimal]:

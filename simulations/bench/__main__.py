@@ -1,0 +1,188 @@
+"""`python -m simulations.bench`, what `make bench` runs."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read once, when numpy is first imported
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from shared.errors import EbbtideError
+
+from .device import device_figures
+from .federation import peak_gib, per_client, throughput, training_seconds
+from .figures import Figure, machine, table_of, write_results
+from .peers import pfl, ratio
+
+OnProgress = Callable[[str, int, int], None]
+
+
+class Part(StrEnum):
+    """What can be measured alone."""
+
+    DEVICE = "device"
+    THROUGHPUT = "throughput"
+    PER_CLIENT = "per-client"
+    MEMORY = "memory"
+    TRAINING = "training"
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+screen = Console(stderr=True)
+
+
+@app.command()
+def bench(
+    only: Annotated[
+        list[Part] | None, typer.Option(help="Measure this part alone; give it again for more parts.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="Small counts: whether it runs at all. No figure to quote.")] = False,
+    online_retail_path: Annotated[
+        str, typer.Option(help="Folder or file of online-retail-ii (UCI 502); skipped without it.")
+    ] = "",
+    pfl_python: Annotated[
+        Path, typer.Option(help="Python of an environment that holds pfl; `make bench` makes it.")
+    ] = Path(".venv-pfl/bin/python"),
+    folder: Annotated[Path, typer.Option("--out", help="Where runs and results.json go.")] = Path("runs/bench"),
+) -> None:
+    """How fast Ebbtide is, beside a bare loop, Apple's pfl and Flower's per-client simulation on the same work.
+
+    [bold]device[/]: one device's work through TFLite beside numpy. [bold]throughput[/]: 10,000 planted devices, all
+    in each round, 64 rows each, clip and integer noise included, through Flower; each round beside the same round in
+    plain processes; pfl before and after. [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000
+    devices in one round. [bold]training[/]: 60 rounds on the real data sets.
+
+    Everything takes about ten minutes on two cores. A slow machine fails nothing: the table says which targets are met.
+    Close other programs first, and trust ratios before absolute figures. Start-up is never counted.
+
+    Example: [bold]python -m simulations.bench --only throughput --only device[/]
+    """
+    parts = list(only or Part)
+    before = machine()
+    figures: list[Figure] = []
+    with _progress_bars() as on_progress:
+        for part in parts:
+            try:
+                figures += _measure(part, quick, online_retail_path, pfl_python, folder, on_progress)
+            except EbbtideError as error:
+                figures.append(Figure(str(part), str(part), (), "", skipped=" ".join(str(error).split())[:300]))
+    write_results(figures, before, folder / "results.json")
+    console = Console()
+    console.print(table_of(figures))
+    loads = f"{before['load_average'][0]:g} before, {machine()['load_average'][0]:g} after"
+    console.print(f"{before['cores']} cores, load {loads}. {folder / 'results.json'}", soft_wrap=True)
+
+
+def _measure(
+    part: Part, quick: bool, retail_path: str, pfl_python: Path, folder: Path, on_progress: OnProgress
+) -> list[Figure]:
+    def phases(what: str) -> OnProgress:
+        return lambda phase, done, total: on_progress(f"{what}: {phase}", done, total)
+
+    match part:
+        case Part.DEVICE:
+            on_progress("one device", 0, 1)
+            figures = device_figures(2 if quick else 15)
+            on_progress("one device", 1, 1)
+            return figures
+        case Part.THROUGHPUT:
+            return _throughput(quick, pfl_python, folder / "throughput", phases)
+        case Part.PER_CLIENT:
+            n_devices = 8 if quick else 300
+            what = f"Flower's own simulation, a node per device, {n_devices} devices"
+            on_progress("per-client", 0, 1)
+            rates = per_client(n_devices, 1 if quick else 3, folder / "per-client")
+            on_progress("per-client", 1, 1)
+            return [Figure.of("per_client.devices_per_s", what, rates, "devices/s")]
+        case Part.MEMORY:
+            n_devices = 1_000 if quick else 100_000
+            what = f"peak memory of all processes, {n_devices:,} devices in one round"
+            peak = peak_gib(n_devices, folder / "memory", phases("memory"))
+            shutil.rmtree(folder / "memory", ignore_errors=True)
+            return [Figure.of("hosts.gib_100k", what, [peak], "GiB", at_most=4.0)]
+        case Part.TRAINING:
+            return _training(3 if quick else 60, retail_path, folder / "training", phases)
+
+
+def _throughput(quick: bool, pfl_python: Path, folder: Path, phases: Callable[[str], OnProgress]) -> list[Figure]:
+    n_devices, n_rounds = (500, 2) if quick else (10_000, 15)
+    users, pfl_rounds = (20, 1) if quick else (1_000, 4)
+    processes = os.cpu_count() or 1
+    with_pfl = pfl_python.exists()
+    alone: list[float] = []
+    together: list[float] = []
+
+    def ask_pfl(name: str) -> None:
+        if with_pfl:
+            phases("pfl")(name, 0, 2)
+            alone.extend(pfl(pfl_python, users, pfl_rounds, 1))
+            phases("pfl")(name, 1, 2)
+            together.extend(pfl(pfl_python, users, pfl_rounds, processes))
+            phases("pfl")(name, 2, 2)
+
+    ask_pfl("before")
+    through, bare, n_rows = throughput(n_devices, n_rounds, folder, phases("throughput"))
+    ask_pfl("after")
+    share = [ours / theirs for ours, theirs in zip(through, bare, strict=True)]
+    what = f"{n_devices:,} planted devices a round through Flower ({n_rows:.0f} rows each, 64 drawn)"
+    figures = [
+        Figure.of("hosts.devices_per_s", what, through, "devices/s", at_least=8_000.0),
+        Figure.of("bare_loop.devices_per_s", f"  the bare loop, {processes} plain processes", bare, "devices/s"),
+        Figure.of("hosts.fraction_of_bare_loop", "  share of the bare loop, round by round", share, "", at_least=0.6),
+    ]
+    if not with_pfl:
+        missing = f"no {pfl_python}: make .venv-pfl/.ready"
+        return [*figures, Figure("hosts.ratio_to_pfl", "ratio to pfl", (), "", skipped=missing)]
+    return [
+        *figures,
+        Figure.of("pfl.updates_per_s", "pfl 0.6, numpy, one process, as it runs", alone, "devices/s"),
+        Figure.of("hosts.ratio_to_pfl", "  ours through Flower / pfl", ratio(through, alone), "x", at_least=10.0),
+        Figure.of("pfl.updates_per_s_all_cores", f"  {processes} of pfl side by side", together, "devices/s"),
+        Figure.of("hosts.ratio_to_pfl_all_cores", "  ours / those", ratio(through, together), "x"),
+    ]
+
+
+def _training(rounds: int, retail_path: str, folder: Path, phases: Callable[[str], OnProgress]) -> list[Figure]:
+    figures = []
+    for name, path in (("complete-journey", ""), ("online-retail-ii", retail_path)):
+        key, what = f"training.{name}.seconds", f"{rounds} rounds, all users of {name}, q .1"
+        if name == "online-retail-ii" and not path:
+            figures.append(Figure(key, what, (), "", skipped="give --online-retail-path"))
+            continue
+        try:
+            seconds = training_seconds(name, path, rounds, folder / name, phases(name))
+            figures.append(Figure.of(key, what, [seconds], "s", at_most=60.0))
+        except EbbtideError as error:
+            figures.append(Figure(key, what, (), "", skipped=" ".join(str(error).split())[:300]))
+    return figures
+
+
+@contextmanager
+def _progress_bars() -> Iterator[OnProgress]:
+    """A callback that draws a bar for each thing that goes on."""
+    columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=screen) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                for earlier in bars.values():
+                    progress.stop_task(earlier)
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=done, total=total)
+
+        yield on_progress
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,159 @@
+"""Runs the bench's federations through Flower, with clocks and a scale around them."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from client.runtime import PINNED_SHA256
+from shared.plan import Plan
+
+from ..config import DataSection, PrivacySection, ProtocolSection, Scenario, SimulationSection, load_scenario
+from ..hosts import TrainingRows
+from ..notes import HOSTS
+from ..planted import plant
+from ..runner import processes_of, run_app, write_app_folder
+from ..simulate import COMPONENTS, OnProgress, population_of, prepare_folder, protocol_of, run_config, watching
+from .server import TIMES_FILE
+
+#: Planted days for a round of the bench: eight steps of labelled rows in twelve categories are 64 rows and a few more.
+BENCH_PROTOCOL = ProtocolSection(
+    window_steps=14,
+    short_steps=(1, 2, 4, 7),
+    ewma_steps=(2, 8),
+    horizon_steps=7,
+    lapse_steps=14,
+    train_steps=(36, 43),
+    test_steps=(52, 55),
+    alert_steps=(52, 55),
+    n_steps=56,
+)
+
+
+def bench_scenario(devices: int, rounds: int) -> Scenario:
+    """All of `devices` planted people in every round, 64 rows each, clip and integer noise included."""
+    return Scenario(
+        name="bench",
+        data=DataSection(users=devices),
+        protocol=BENCH_PROTOCOL,
+        privacy=PrivacySection(sampling_rate=1.0, noise_multiplier=1.0, rounds=rounds, max_epsilon=math.inf),
+        simulation=SimulationSection(fidelity="hosts", hosts=os.cpu_count() or 1, identified_share=0.0),
+    )
+
+
+def run_hosts(
+    scenario: Scenario,
+    folder: Path,
+    on_progress: OnProgress,
+    *,
+    serverapp: str = COMPONENTS["hosts"][0],
+    bare_loop: bool = False,
+) -> None:
+    """The scenario's training, and nothing after it, in a folder emptied first. Processes that it starts are ended."""
+    on_progress("people", 0, 1)
+    # In a process that ends: the memory that making people takes is given back before the run.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+        plan = Plan.from_bytes(other.submit(prepared, scenario, folder).result())
+    on_progress("people", 1, 1)
+    protocol = protocol_of(scenario)
+    config = run_config(scenario, protocol, plan, folder)
+    config["schedule.last-query-step"] = int(config["schedule.first-query-step"]) - 1  # rounds only: no alerts
+    config["bench.bare-loop"] = bare_loop
+    app = write_app_folder(folder / "app", serverapp=serverapp, clientapp=COMPONENTS["hosts"][1], config=config)
+    with watching(folder / "server" / "progress.jsonl", on_progress):
+        run_app(app, nodes=scenario.simulation.hosts, home=folder / "flower", timeout_s=1800.0)
+
+
+def prepared(scenario: Scenario, folder: Path) -> bytes:
+    """The canonical plan of a scenario whose people are in `folder` now."""
+    protocol, data = protocol_of(scenario), scenario.data
+    planted = data.name == "planted"
+    people = plant(data.users, protocol.n_steps, seed=data.seed) if planted else population_of(scenario, protocol)
+    prepare_folder(folder, scenario, people)
+    return scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256)).canonical
+
+
+def throughput(
+    devices: int, rounds: int, folder: Path, on_progress: OnProgress
+) -> tuple[list[float], list[float], float]:
+    """Devices per second of each round, through Flower and in the bare loop beside it; and the mean number of rows that
+    a device has. The first round warms up, and is left out."""
+    scenario = bench_scenario(devices, rounds + 1)
+    run_hosts(scenario, folder, on_progress, serverapp="simulations.bench.server:app", bare_loop=True)
+    times = json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))
+    rows = [np.diff(TrainingRows.load(host).offsets) for host in (folder / HOSTS).iterdir()]
+    through, bare = ([devices / s for s in times[name][1:]] for name in ("round_s", "bare_s"))
+    return through, bare, float(np.concatenate(rows).mean())
+
+
+def peak_gib(devices: int, folder: Path, on_progress: OnProgress) -> float:
+    """Highest sum of memory over all processes of a run with one round of all devices, from the first process started
+    to the last ended, this one included. Linux: a page that n processes share counts 1/n for each (PSS), mapped files
+    included. Elsewhere resident memory, which counts it n times."""
+    with peak_memory(folder / "flower") as peak:
+        run_hosts(bench_scenario(devices, 1), folder, on_progress)
+    return peak[0] / 2**30
+
+
+@contextmanager
+def peak_memory(home: Path) -> Iterator[list[float]]:
+    """A list whose only entry is the highest sum of bytes seen so far, while the body runs."""
+    peak, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.25):
+            total = 0
+            for process in [*processes_of(home), psutil.Process()]:
+                try:
+                    memory = process.memory_full_info() if sys.platform == "linux" else process.memory_info()
+                    total += getattr(memory, "pss", memory.rss)
+                except psutil.Error:
+                    continue
+            peak[0] = max(peak[0], total)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+def training_seconds(name: str, path: str, rounds: int, folder: Path, on_progress: OnProgress) -> float:
+    """How long all rounds of a training on a whole data set take, a tenth of its users in each."""
+    settings = [
+        "data.users=0",
+        f"data.path={json.dumps(path)}",
+        "privacy.sampling_rate=0.1",
+        "privacy.noise_multiplier=4.0",
+        f"privacy.rounds={rounds}",
+        'simulation.fidelity="hosts"',
+        f"simulation.hosts={os.cpu_count() or 1}",
+    ]
+    run_hosts(load_scenario(name, settings), folder, on_progress, serverapp="simulations.bench.server:app")
+    return float(sum(json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))["round_s"]))
+
+
+def per_client(devices: int, rounds: int, folder: Path) -> list[float]:
+    """Devices per second of each round of Flower's own per-client simulation; the first round is left out."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    peer = "simulations.bench.per_client"
+    counts: dict[str, str | int | float | bool] = {"bench.devices": devices, "bench.rounds": rounds + 1}
+    config = counts | {"simulation.folder": str(folder.resolve())}
+    app = write_app_folder(folder / "app", serverapp=f"{peer}:server", clientapp=f"{peer}:client", config=config)
+    run_app(app, nodes=devices, home=folder / "flower", timeout_s=900.0)
+    return [devices / s for s in json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))["round_s"][1:]]

@@ -1,0 +1,33 @@
+"""Starts the peers that need an environment of their own."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+from shared.errors import RunError
+
+PFL_PEER = Path(__file__).parent / "pfl_peer.py"
+
+
+def pfl(python: Path, users: int, rounds: int, processes: int) -> list[float]:
+    """Client updates per second of each round of pfl; with several processes, what they do side by side, added up."""
+    command = [str(python), str(PFL_PEER), str(users), str(rounds)]
+    running = [Popen(command, stdout=PIPE, text=True) for _ in range(processes)]
+    try:
+        answers = [process.communicate(timeout=900.0)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    if any(process.returncode for process in running):
+        raise RunError("pfl failed: make .venv-pfl/.ready, and see what it said above")
+    by_process = [[users / s for s in json.loads(answer)] for answer in answers]
+    return [sum(round_of) for round_of in zip(*by_process, strict=True)]
+
+
+def ratio(ours: list[float], theirs: list[float]) -> list[float]:
+    """Median over median; then at their worst and at their best for us, for the spread."""
+    mine, other = statistics.median(ours), statistics.median(theirs)
+    return [mine / other, min(ours) / max(theirs), max(ours) / min(theirs)]

@@ -1,0 +1,191 @@
+"""Results of made-up runs, for tests of what is made from results."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from simulations.baselines import BY_ITSELF, EBBTIDE, KINDS, POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY
+
+NOT_PROTECTED = "not protected (no secure aggregation yet)"
+Results = dict[str, Any]
+
+
+def judged(alerts: int = 20, **changes: Any) -> Results:
+    figures = {"precision": 0.25, "recall": 0.5, "median_delay_steps": 11.5, "false_per_user": 0.375}
+    return {"alerts": alerts, "turns": 10, **figures, **changes}
+
+
+def baseline(name: str, auc: float | None, ahead: float | None = None) -> Results:
+    """A row of the table of baselines, with intervals of .01 each way."""
+    row = {"name": name, "kind": KINDS[name], "auc": auc, "log_loss": 0.52, "calibration_error": 0.08}
+    row.update({"low": auc and auc - 0.01, "high": auc and auc + 0.01})
+    if name != EBBTIDE:
+        row.update({"ahead": ahead, "ahead_low": ahead and ahead - 0.01, "ahead_high": ahead and ahead + 0.01})
+    return row
+
+
+def make_results(*, simulated: bool = True, **changes: Any) -> Results:
+    """Results of a small run, of planted data or of purchases; the arguments replace whole sections."""
+    nothing = {"precision": None, "recall": 0.0, "median_delay_steps": None, "false_per_user": 0.0}
+    beside = {"change rate (the article's)": judged(33), "silence of 10 steps": judged(0, **nothing)}
+    p = [None] * 10 + [0.9] * 8 + [0.7, 0.5, 0.3, 0.2, 0.1, 0.1] + [None] * 2
+    return {
+        "name": "small",
+        "about": "eight people",
+        "simulated": simulated,
+        "data": "planted" if simulated else "online-retail-ii",
+        "devices": 8,
+        "categories": 4,
+        "step": "day" if simulated else "week",
+        "fidelity": "devices",
+        "identified_share": 0.3,
+        "protocol": {
+            "window_steps": 6,
+            "horizon_steps": 3,
+            "lapse_steps": 5,
+            "train_steps": [6, 9],
+            "test_steps": [10, 23],
+            "alert_steps": [10, 23],
+        },
+        "plan": {
+            "horizon_steps": 3,
+            "parameters": 1441,
+            "hidden": [32, 16],
+            "clip_norm": 0.1,
+            "noise_multiplier": 1.0,
+            "sampling_rate": 0.2,
+            "rounds": 2,
+            "population": 8,
+            "min_survivors": 2,
+            "max_colluders": 0,
+            "steps_per_clip": 4096,
+            "delta": 1e-5,
+            "learning_rate": 0.3,
+            "detection": {
+                "detector": "own_level",
+                "rate_window_steps": 2,
+                "rate_threshold": 0.05,
+                "fall_level": 0.15,
+                "rise_level": 0.85,
+                "own_span_steps": 42,
+                "fall_margin": 1.5,
+                "rise_margin": 2.0,
+                "min_active_steps": 4,
+                "lapse_steps": 5,
+                "quiet_steps": 5,
+            },
+            "sha256": "ab" * 32,
+        },
+        "interest": {
+            "rows": 1234,
+            "base_rate": 0.5,
+            "auc": 0.83186,
+            "log_loss": 0.52372,
+            "calibration_error": 0.07952,
+            "rows_without_score": 0,
+            "roc": {"false_positive_rate": [0.0, 0.2, 1.0], "true_positive_rate": [0.0, 0.7, 1.0]},
+            "calibration": [{"mean_p": d / 10, "share": d / 11} for d in range(1, 10)],
+        },
+        "baselines": [
+            baseline(EBBTIDE, 0.83186),
+            baseline(RECENCY_FREQUENCY, 0.8142, ahead=-0.0177),
+            baseline("frequency", 0.81, ahead=-0.0219),
+            baseline("recency", 0.762, ahead=-0.0699),
+        ],
+        "learning_curve": [{"round": i, "auc": 0.4 + 0.2 * i} for i in range(3)],
+        "alerts": {
+            "detector": "level of p against one's own",
+            "steps": 14,
+            "first_step": 10,
+            "by_step": {"fall": [1, 2] * 7, "rise": [0, 3] * 7},
+            "fall": {**judged(21), "beside": beside},
+            "rise": {**judged(), "beside": beside},
+        },
+        "privacy": {
+            "rounds_charged": 2,
+            "rounds_planned": 2,
+            "delta": 1e-5,
+            "epsilon_rdp": 10.3185,
+            "epsilon_to_public": 9.0814,
+            "epsilon_unamplified": 24.3816,
+            "likely_participations": 16,
+            "to_server": NOT_PROTECTED,
+            "plan_sha256": "ab" * 32,
+            "identified_alerts": 135,
+        },
+        "traffic": {
+            "round_down_bytes": 5850.4,
+            "round_up_bytes": 5837.4,
+            "query_up_bytes": 27.5,
+            "down_bytes_per_device": 94621.9,
+            "up_bytes_per_device": 46963.6,
+            "by_message": {
+                "model_offer": {"messages": 16, "bytes": 381_680},
+                "train_request": {"messages": 5, "bytes": 29_252},
+                "update": {"messages": 5, "bytes": 29_187},
+                "alerts": {"messages": 72, "bytes": 1_980},
+            },
+            "dropped": {},
+        },
+        "example_user": {
+            "category": "coats",
+            "count": [1.0, 0.4, 0.0, 2.2] * 6 + [0.0, 0.0],
+            "p": p,
+            "change_step": 15,
+            "alerts": [{"step": 20, "direction": "fall", "level": 1}, {"step": 11, "direction": "rise", "level": 0}],
+        }
+        if simulated
+        else None,
+        "seconds": {"federation": 71.3},
+        "made_with": {"ebbtide": "0.1.0", "python": "3.11"},
+        **changes,
+    }
+
+
+def with_nothing_known() -> Results:
+    """A run that cost no privacy budget to speak of and found nothing: every figure that may be None is."""
+    results = copy.deepcopy(make_results(example_user=None))
+    results["interest"].update(auc=None, base_rate=None, log_loss=None, calibration_error=None, calibration=[])
+    results["baselines"] = [baseline(name, None) for name in (EBBTIDE, "recency", "frequency")]
+    results["interest"]["roc"] = {"false_positive_rate": [float("nan")], "true_positive_rate": [0.0]}
+    results["learning_curve"] = [{"round": i, "auc": None} for i in range(3)]
+    empty = judged(0, turns=0, precision=None, recall=None, median_delay_steps=None, false_per_user=0.0)
+    results["alerts"].update(by_step={"fall": [0] * 14, "rise": [0] * 14})
+    results["alerts"].update({way: {**empty, "beside": {}} for way in ("fall", "rise")})
+    results["privacy"].update(epsilon_to_public=None, epsilon_unamplified=None, epsilon_rdp=None)
+    results["traffic"]["dropped"] = {"round_few_survivors": 2, "error": 1}
+    results["seconds"] = {}
+    return results
+
+
+QUALITY = {"rows": 77, "base_rate": 0.2, "auc": 0.707, "log_loss": 0.459, "calibration_error": 0.0245}
+
+
+def with_everything() -> Results:
+    """A run with pooled models, users held out, groups and several epsilons."""
+    table = [
+        baseline(EBBTIDE, 0.782),
+        baseline(POOLED_DNN, 0.787, ahead=0.005),
+        baseline(POOLED_LR, 0.786, ahead=0.004),
+        baseline(RECENCY_FREQUENCY, 0.755, ahead=-0.027),
+        baseline(BY_ITSELF, 0.738, ahead=-0.044),
+        baseline("recency", None),
+    ]
+    group = {"members": 3, "unit": "active steps", "smallest": 1, "largest": 9, **QUALITY, "beside": {POOLED_LR: 0.71}}
+    nobody = {**group, "group": "heavy users", **dict.fromkeys(QUALITY), "rows": 0, "beside": {POOLED_LR: None}}
+    points = (
+        (0.75, 0.781, 0.001, 0.787),
+        (7.0, 0.784, None, 0.787),
+        (None, 0.785, 0.0, None),
+        (1.8, None, None, 0.787),
+    )
+    return make_results(
+        simulated=False,
+        baselines=table,
+        gap=0.005,
+        gap_to=POOLED_DNN,
+        held_out_users={"users": 3, "rows": 99, "baselines": table, "gap": 0.005, "gap_to": POOLED_DNN},
+        groups=[{**group, "group": "light users"}, nobody],
+        utility=[dict(zip(("epsilon", "auc_mean", "auc_sd", "pooled_auc"), p, strict=True)) for p in points],
+    )

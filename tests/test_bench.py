@@ -1,0 +1,108 @@
+"""The bench runs, says what it measured, and its peers do the work they claim."""
+
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from simulations.bench.__main__ import app
+from simulations.bench.bare import BareLoop
+from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory
+from simulations.bench.figures import Figure, table_of, write_results
+from simulations.bench.peers import ratio
+from simulations.evaluate import history_of
+from simulations.hosts import TrainingRows, sum_of_updates
+from simulations.planted import plant
+
+from .conftest import SOAK
+
+runner = CliRunner()
+
+
+def host_folder(folder, n_devices):
+    """A host's rows and plan, as `Host.install` leaves them."""
+    people = plant(n_devices, BENCH_PROTOCOL.n_steps, seed=1)
+    plan = bench_scenario(n_devices, 1).plan(BENCH_PROTOCOL, people.catalogue, n_devices, bytes(32))
+    TrainingRows.write(folder, history_of(people).until(BENCH_PROTOCOL.train_at), plan)
+    (folder / "plan.cbor").write_bytes(plan.canonical)
+    return plan
+
+
+def test_the_bench_s_devices_have_about_64_rows_and_all_take_part(tmp_path):
+    plan = host_folder(tmp_path, 300)
+    rows = np.diff(TrainingRows.load(tmp_path).offsets)
+    assert 64 <= rows.mean() <= 96
+    assert plan.privacy.sampling_rate == 1 and plan.training.rows == 64 and plan.privacy.share_sigma >= 2
+
+
+def test_the_bare_loop_answers_each_round_and_leaves_nothing_running(tmp_path):
+    folders = [tmp_path / str(i) for i in range(2)]
+    for folder in folders:
+        folder.mkdir()
+        host_folder(folder, 20)
+    with BareLoop(folders) as loop:
+        assert all(loop.seconds(r) > 0 for r in (1, 2))
+        workers = list(loop._workers)
+    assert all(worker.poll() is not None for worker in workers)
+
+
+def test_many_hosted_devices_draw_what_each_alone_would(tmp_path):
+    """The host's one moving Philox gives every device its own stream: devices together are devices alone."""
+    plan = host_folder(tmp_path, 30)
+    rows, theta, everybody = TrainingRows.load(tmp_path), plan.network.initial_theta(0), np.arange(30)
+    # `bytes` as entropy gives every device the same noise, so it cancels.
+    together = sum_of_updates(rows, everybody, everybody + 7, plan, theta, 3, bytes)
+    alone = [
+        sum_of_updates(rows, everybody[i : i + 1], everybody[i : i + 1] + 7, plan, theta, 3, bytes) for i in everybody
+    ]
+    apart = (together - np.sum(alone, axis=0, dtype=np.uint32)).view(np.int32)
+    assert np.abs(apart).max() <= 30, "rounding of the grid, a step a device"
+
+
+def test_a_figure_says_its_median_spread_and_whether_the_target_is_met():
+    figure = Figure.of("k", "what", [3.0, 1.0, 2.0], "s", at_most=2.5)
+    assert (figure.value, figure.met, figure.to_map()["spread"]) == (2.0, True, [1.0, 3.0])
+    assert Figure.of("k", "what", [3.0], "x", at_least=10.0).met is False
+    assert Figure.of("k", "what", [3.0], "x").met is None
+    assert Figure("k", "what", (), "", skipped="absent", at_least=1.0).met is None
+
+
+def test_a_ratio_of_medians_with_the_worst_and_the_best():
+    assert ratio([20.0, 10.0, 40.0], [2.0, 1.0, 4.0]) == [10.0, 2.5, 40.0]
+
+
+def test_the_table_shows_what_was_skipped_and_results_hold_no_path(tmp_path):
+    figures = [Figure.of("a", "first", [1.0], "s"), Figure("b", "second", (), "", skipped="not here")]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table_of(figures))
+    assert "not here" in console.export_text()
+    write_results(figures, {"cores": 1}, tmp_path / "sub" / "results.json")
+    text = (tmp_path / "sub" / "results.json").read_text()
+    assert str(tmp_path) not in text and json.loads(text)["figures"]["b"]["skipped"] == "not here"
+
+
+def test_memory_is_seen_while_it_is_used(tmp_path):
+    with peak_memory(tmp_path) as peak:
+        held = np.ones(20_000_000)
+        while peak[0] < held.nbytes:
+            pass
+    assert math.isfinite(peak[0])
+
+
+@pytest.mark.parametrize("parts", [["device"], *([["throughput", "memory", "per-client"]] if SOAK else [])])
+def test_quick_bench_prints_a_table_and_writes_results(tmp_path, parts):
+    arguments = [word for part in parts for word in ("--only", part)]
+    done = runner.invoke(app, ["--quick", *arguments, "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    figures = json.loads((tmp_path / "results.json").read_text())["figures"]
+    assert len(figures) >= len(parts) and all("value" in f or "skipped" in f for f in figures.values())
+
+
+def test_help_teaches():
+    text = runner.invoke(app, ["--help"]).output
+    for word in ("throughput", "per-client", "memory", "training", "UCI 502", "Start-up is never counted"):
+        assert word in " ".join(text.replace("│", " ").split())
