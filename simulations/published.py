@@ -88,7 +88,7 @@ def learning_figures(name: str, path: str) -> dict[str, Figure]:
         train, test = (
             trials.rows(plan.features, plan.horizon_steps, s) for s in (protocol.train_steps, protocol.test_steps)
         )
-        runs: dict[str, list[tuple[float, float, float, float]]] = {key: [] for key in scenarios}
+        runs: dict[str, list[tuple[float, float, float, float]]] = {key: [] for key in (*scenarios, "planted_only")}
         pooled: list[float] = []
         for seed in track(range(SEEDS), description=name):
             scores = pooled_baselines(train, test, plan, seed)
@@ -96,10 +96,14 @@ def learning_figures(name: str, path: str) -> dict[str, Figure]:
             pooled.append(best)
             for key, scenario in scenarios.items():
                 warm = scenario.warm_start.model_copy(update={"seed": scenario.warm_start.seed + seed})
-                trained = trials.train(scenario.model_copy(update={"warm_start": warm}), protocol, repetition=seed)
-                score = trials.score(plan, trained.theta, protocol.test_steps)
-                assert score.auc is not None
-                runs[key].append((score.auc, best - score.auc, score.calibration_error, score.log_loss))
+                warmed = scenario.model_copy(update={"warm_start": warm})
+                thetas = {key: trials.train(warmed, protocol, repetition=seed).theta}
+                if key == "eps1":
+                    thetas["planted_only"] = trials.start(warmed, plan)
+                for label, theta in thetas.items():
+                    score = trials.score(plan, theta, protocol.test_steps)
+                    assert score.auc is not None
+                    runs[label].append((score.auc, best - score.auc, score.calibration_error, score.log_loss))
     beside = f"better of pooled DNN and pooled LR, AUC {np.mean(pooled):.4f}"
     for key, values in runs.items():
         mean, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1)

@@ -36,7 +36,7 @@ from .config import ProtocolSection, Scenario
 from .evaluate import Rows, auc, calibration_error, history_of, rows_of
 from .hosts import SCORE_USERS, TrainingRows, fresh_entropy, sum_of_updates
 from .population import Population
-from .simulate import protocol_of, run_config, write_warm_start
+from .simulate import THETA_FILE, protocol_of, run_config, write_warm_start
 
 Floats = NDArray[np.float32]
 
@@ -182,6 +182,13 @@ class Trials:
         dropped = federation.traffic.dropped
         skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"]
         return Trained(folder.models()[-1], accountant.rounds, skipped)
+
+    def start(self, scenario: Scenario, plan: Plan) -> Floats:
+        """Theta 0 of a scenario: float32 (P,). With a warm start, what planted people alone teach."""
+        if not scenario.warm_start.users:
+            return plan.network.initial_theta(scenario.server.theta_seed)
+        theta: Floats = np.load(self._begin_at(scenario, plan) / THETA_FILE)
+        return theta
 
     def score(self, plan: Plan, theta: Floats, steps: tuple[int, int]) -> Score:
         """How good theta is on every row of these steps."""
