@@ -148,6 +148,18 @@ def run_figures(name: str, run: Path) -> dict[str, Figure]:
     return out
 
 
+def bench_figures(file: Path) -> dict[str, Figure]:
+    """The figures of speed of the last `make bench`: medians, with the half-range of the runs as spread."""
+    made = {"command": "make bench", "commit": commit()}
+    out = {}
+    for key, figure in json.loads(file.read_text(encoding="utf-8"))["figures"].items():
+        if key.startswith("hosts.") and "value" in figure:
+            lowest, highest = figure["spread"]
+            spread = round((highest - lowest) / 2, 4)
+            out[key] = Figure(round(figure["value"], 4), spread, figure["unit"] or "ratio", figure["what"], **made)
+    return out
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Re-make figures. Runs of the demo scenarios are read from runs/, where `make demo` leaves them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -164,6 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("demo",):
         if (ROOT / "runs" / name / RESULTS_FILE).exists():
             groups[name] = lambda name=name: run_figures(name, ROOT / "runs" / name)  # type: ignore[misc]
+    if (bench := ROOT / "runs" / "bench" / "results.json").exists():
+        groups["bench"] = lambda: bench_figures(bench)
     for name, make in groups.items():
         if name.startswith(chosen.only):
             publish(make())
