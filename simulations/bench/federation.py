@@ -137,8 +137,10 @@ def training_seconds(name: str, path: str, rounds: int, folder: Path, on_progres
     settings = [
         "data.users=0",
         f"data.path={json.dumps(path)}",
+        "warm_start.users=0",
         "privacy.sampling_rate=0.1",
         "privacy.noise_multiplier=4.0",
+        "privacy.min_survivors_share=0.7",
         f"privacy.rounds={rounds}",
         'simulation.fidelity="hosts"',
         f"simulation.hosts={os.cpu_count() or 1}",
