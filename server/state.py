@@ -93,7 +93,7 @@ class ServerFolder:
             file.write(line + "\n")
 
     def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats]) -> None:
-        """Keep the optimiser, and the published model of every round so far: float32 (R + 1, P), row 0 the first."""
+        """Keep the optimiser, and the published model after every round that ended: float32 (R + 1, P), row 0 the first."""
         fresh = self.folder / "checkpoint.new"
         with fresh.open("wb") as file:
             np.savez(file, allow_pickle=False, models=np.stack(models), **optimizer.to_arrays())
@@ -111,7 +111,7 @@ class ServerFolder:
             return list(arrays["models"])
 
     def models(self) -> Floats:
-        """The published models: float32 (R + 1, P)."""
+        """The published models, of R rounds that ended: float32 (R + 1, P). An interrupted round has none."""
         with np.load(self.folder / "checkpoint.npz") as arrays:
             models: Floats = arrays["models"]
             return models
