@@ -54,12 +54,25 @@ def labelled_rows(
 
 
 def draw(n_available: int, training: LocalTraining, random: np.random.Generator) -> NDArray[np.int64]:
-    """Row numbers (S, B), -1 for padding: a fresh draw without replacement for every step."""
+    """Row numbers (S, B), -1 for padding: a fresh draw without replacement for every step, in ascending order."""
     out = np.full((training.local_steps, training.rows), -1, dtype=np.int64)
-    for step in out:
-        picks = random.permutation(n_available)[: training.rows]
-        step[: picks.size] = picks
+    if n_available <= training.rows:
+        out[:, :n_available] = np.arange(n_available)
+    else:
+        out[:] = smallest(draw_words(n_available, training, random), training.rows)
     return out
+
+
+def draw_words(n_available: int, training: LocalTraining, random: np.random.Generator) -> NDArray[np.uint64]:
+    """One random word for every row and step, uint64 (S, n): a step takes the rows with the smallest words."""
+    words: NDArray[np.uint64] = random.bit_generator.random_raw(training.local_steps * n_available)
+    return words.reshape(training.local_steps, n_available)
+
+
+def smallest(words: NDArray[np.uint64], rows: int) -> NDArray[np.int64]:
+    """Where the `rows` smallest of each n words lie, ascending: (..., n) -> (..., rows). Equal words (once in 2^64
+    pairs) leave the choice between them to numpy."""
+    return np.sort(np.argpartition(words, rows - 1, axis=-1)[..., :rows], axis=-1)
 
 
 def draw_masks(training: LocalTraining, n_hidden: int, random: np.random.Generator) -> NDArray[np.float32]:

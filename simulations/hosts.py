@@ -26,7 +26,7 @@ from client.consent import Consent
 from client.device import Alert
 from client.gate import Gate
 from client.risk import Direction, RiskLevel
-from client.rows import draw, draw_masks, generator
+from client.rows import draw_masks, draw_words, generator, smallest
 from client.watch import Watch
 from shared.codec import decode, unpack_floats
 from shared.errors import RunError
@@ -44,6 +44,7 @@ from .turns import Alerts
 CHUNK_DEVICES = 64
 SCORE_USERS = 512
 COUNT_USERS = 4096
+_MOST = np.iinfo(np.uint64).max
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -138,15 +139,8 @@ def _raw_deltas(
 ) -> Floats:
     """What each device's local training adds to theta: float32 (D, P)."""
     training = plan.training
-    picks = np.empty((len(devices), training.local_steps, training.rows), np.int64)
-    masks = []
-    streams = _Streams(training.seed, round_number)
     first, end = rows.offsets[devices], rows.offsets[devices + 1]
-    for i, (number, n_rows) in enumerate(zip(numbers.tolist(), (end - first).tolist(), strict=True)):
-        random = streams.of(number)
-        picks[i] = draw(n_rows, training, random)
-        if training.dropout:
-            masks.append(draw_masks(training, plan.network.n_hidden, random))
+    picks, masks = _draws(end - first, numbers, plan, round_number)
     real = picks >= 0
     # A padded row has weight 0: whatever row stands in for it adds nothing.
     at = np.where(real, picks + first[:, None, None], 0)
@@ -158,9 +152,32 @@ def _raw_deltas(
         real.astype(np.float32) / np.float32(training.rows),
         learning_rate=training.learning_rate,
         l2=training.l2,
-        masks=np.stack(masks) if masks else None,
+        masks=masks,
     )
     return np.subtract(fitted, theta, out=fitted)
+
+
+def _draws(n_rows: Ints, numbers: Ints, plan: Plan, round_number: int) -> tuple[Ints, Floats | None]:
+    """`client.rows.draw` for each device, (D, S, B), and its dropout masks (D, S, B, H), None without dropout."""
+    training = plan.training
+    picks = np.where(np.arange(training.rows) < n_rows[:, None, None], np.arange(training.rows), -1)
+    picks = np.repeat(picks, training.local_steps, axis=1)
+    chooses = n_rows > training.rows
+    words = np.full((int(chooses.sum()), training.local_steps, int(n_rows.max(initial=0))), _MOST, np.uint64)
+    masks = []
+    streams, at = _Streams(training.seed, round_number), 0
+    for number, n, choose in zip(numbers.tolist(), n_rows.tolist(), chooses.tolist(), strict=True):
+        if not (choose or training.dropout):
+            continue
+        random = streams.of(number)
+        if choose:
+            words[at, :, :n] = draw_words(n, training, random)
+            at += 1
+        if training.dropout:
+            masks.append(draw_masks(training, plan.network.n_hidden, random))
+    if at:
+        picks[chooses] = smallest(words, training.rows)
+    return picks, np.stack(masks) if masks else None
 
 
 class _Streams:
