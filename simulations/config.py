@@ -33,12 +33,13 @@ class Section(BaseModel):
 
 
 class DataSection(Section):
-    """Which people. `users` 0 means all of them."""
+    """Which people. `users` 0 means all of them; `held_out_share` of them never train (see simulations.held_out)."""
 
     name: Literal["planted", "complete-journey", "online-retail-ii"] = "planted"
     path: str = ""
     users: Annotated[int, Field(ge=0)] = 300
     seed: Annotated[int, Field(ge=0)] = 1
+    held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class ProtocolSection(Section):

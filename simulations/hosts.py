@@ -38,6 +38,7 @@ from shared.plan import Plan
 
 from .devices import world
 from .evaluate import history_of
+from .held_out import read_mask
 from .notes import HOSTS, HostNotes
 from .turns import Alerts
 
@@ -72,11 +73,17 @@ class TrainingRows:
         self.x, self.y, self.offsets = x, y, offsets
 
     @classmethod
-    def write(cls, folder: Path, history: History, plan: Plan) -> None:
-        """Compute them from the hosted users' history (K, C, T) as of now, a chunk of users at a time."""
+    def write(cls, folder: Path, history: History, plan: Plan, held_out: NDArray[np.bool_] | None = None) -> None:
+        """Compute them from the hosted users' history (K, C, T) as of now, a chunk of users at a time.
+
+        Users in `held_out` (K,) get none: as any device without rows, they contribute zero plus noise (with L2, the
+        decay of the weights they were sent).
+        """
         last = history.n_steps - 1 - plan.horizon_steps
         steps = np.arange(max(0, last - plan.training.history_steps + 1), last + 1)
         known = seen(history, steps)
+        if held_out is not None:
+            known[held_out] = False
         counts = known.sum(axis=(1, 2))
         np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(counts)]))
         shape = (int(counts.sum()) + 1, plan.features.n_features)
@@ -208,6 +215,8 @@ class Host:
         self.folder = run_folder / HOSTS / str(partition)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._users = users
+        held_out = read_mask(run_folder)
+        self._held_out = None if held_out is None else held_out[users]
         self._history: History | None = None
 
     @property
@@ -240,7 +249,7 @@ class Host:
     def install(self, plan: Plan, theta: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival."""
         if not (self.folder / "offsets.npy").exists() or self._plan_on_disk() != plan:
-            TrainingRows.write(self.folder, self.history.until(step), plan)
+            TrainingRows.write(self.folder, self.history.until(step), plan, self._held_out)
             (self.folder / "plan.cbor").write_bytes(plan.canonical)
         past = np.arange(max(0, step + 1 - plan.features.window_steps), step + 1)
         scores = self._scores(plan, theta, past)
