@@ -222,7 +222,7 @@ class Trials:
             self._rows[key] = Rows(x, y, users, step, category)
         return self._rows[key]
 
-    def _rows_to_train_on(self, plan: Plan, step: int, held_out: NDArray[np.bool_] | None) -> TrainingRows:
+    def _rows_to_train_on(self, plan: Plan, step: int, held_out: NDArray[np.bool_] | None = None) -> TrainingRows:
         without = None if held_out is None else held_out.tobytes()
         key = (plan.features, plan.horizon_steps, plan.training.history_steps, step, without)
         if key not in self._training_rows:
