@@ -69,6 +69,7 @@ def protocol_of(scenario: Scenario) -> ProtocolSection:
         train_steps=info.train_steps,
         test_steps=info.test_steps,
         alert_steps=info.lapse_test_steps,
+        lapse_train_steps=info.lapse_train_steps,
         n_steps=info.n_steps,
     )
 
