@@ -32,7 +32,8 @@ def install_model(device: Device, request: Fields) -> bytes:
         plan = Plan.from_bytes(request["plan"])
     except ConfigError:
         raise Refusal(RefusalCode.PLAN_REFUSED) from None
-    device.install(plan, request["model"], unpack_floats(request["theta"]), request["round"])
+    weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
+    device.install(plan, request["model"], *weights, request["round"])
     return device.gate.release("receipt", {"plan_sha256": plan.sha256})
 
 
@@ -41,6 +42,14 @@ def train(device: Device, request: Fields) -> bytes:
     words = device.update(request["plan_sha256"], unpack_floats(request["theta"]), request["round"])
     fields = {"round": request["round"], "plan_sha256": request["plan_sha256"], "values": pack_words(words)}
     return device.gate.release("update", fields)
+
+
+def train_risk(device: Device, request: Fields) -> bytes:
+    """Answer a risk_request with one protected update of phi."""
+    theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
+    words = device.risk_update(request["plan_sha256"], theta, basis, coefficients, request["round"])
+    fields = {"round": request["round"], "plan_sha256": request["plan_sha256"], "values": pack_words(words)}
+    return device.gate.release("risk_update", fields)
 
 
 def alert_fields(step: int, alerts: list[Alert]) -> Fields:
@@ -67,6 +76,7 @@ def alerts(device: Device, request: Fields) -> bytes:
 HANDLERS: dict[str, Callable[[Device, Fields], bytes]] = {
     "model_offer": install_model,
     "train_request": train,
+    "risk_request": train_risk,
     "alerts_query": alerts,
 }
 
@@ -116,6 +126,10 @@ def build_app(open_device: OpenDevice) -> ClientApp:
     @app.train()
     def on_train(message: Message, context: Context) -> Message:
         return reply(message, context, "train_request")
+
+    @app.train("risk")
+    def on_train_risk(message: Message, context: Context) -> Message:
+        return reply(message, context, "risk_request")
 
     @app.query("model")
     def on_model(message: Message, context: Context) -> Message:

@@ -26,17 +26,18 @@ from shared.events import ENGAGEMENT, MAX_CATEGORIES, BehaviourEvent, Step
 from shared.features import History, extract, seen
 from shared.mechanisms import Entropy, protect
 from shared.messages import MAX_ALERTS
-from shared.plan import Plan
+from shared.plan import Plan, RiskPlan
+from shared.risk import N_COEFFICIENTS, READINGS, gradient, readings
 
 from .consent import Consent
 from .gate import Gate
-from .risk import Direction, RiskLevel
-from .rows import batches, labelled_rows
+from .risk import Direction, RiskLevel, p_and_risk, recent_rows
+from .rows import batches, draw, generator, labelled_rows, lapse_rows
 from .runtime import open_model, pinned_model, verified
 from .scorer import Scorer
 from .store import Store, pack, unpack
 from .trainer import LocalTrainer
-from .watch import Watch
+from .watch import Watch, past_steps
 
 Floats = NDArray[np.float32]
 
@@ -79,11 +80,12 @@ class Profile:
 
 @dataclass(frozen=True)
 class Installed:
-    """A model, its plan and its weights, as of one round."""
+    """A model, its plan, its weights and phi's (R,; empty: none yet), as of one round."""
 
     plan: Plan
     model: bytes
     theta: Floats
+    risk: Floats
     round_number: int
 
 
@@ -173,8 +175,8 @@ class Device:
         if self._installed is None:
             return
         step = self.n_closed_steps - 1
-        p = self._scores(self._installed, np.array([step]))[0]
-        alerts = self._detect(self._installed, step, p)
+        p, risk = self._read(self._installed, step)
+        alerts = self._detect(self._installed, step, p, risk)
         self._p = p
         if self._on_step is not None:
             self._on_step(step, p, alerts)
@@ -187,9 +189,15 @@ class Device:
         p = Scorer(open_model(installed.model), installed.theta).score(rows)
         return np.where(seen(self._history, steps), p, np.float32(np.nan))
 
-    def _detect(self, installed: Installed, step: int, p: Floats) -> list[Alert]:
+    def _read(self, installed: Installed, step: int) -> tuple[Floats, Floats]:
+        """p and phi (C,) as of the close of a step."""
+        x, known = recent_rows(self._history, installed.plan, step)
+        p = Scorer(open_model(installed.model), installed.theta).score(x)
+        return p_and_risk(installed.plan, installed.risk, x, p, known)
+
+    def _detect(self, installed: Installed, step: int, p: Floats, risk: Floats) -> list[Alert]:
         assert self._watch is not None
-        fired, levels = self._watch.see(installed.plan, self._history, step, p)
+        fired, levels = self._watch.see(installed.plan, self._history, step, p, risk)
         raised = [
             Alert(Direction(d), int(c), RiskLevel(int(levels[d, c])), step, installed.round_number)
             for d, c in zip(*np.nonzero(fired), strict=True)
@@ -199,11 +207,12 @@ class Device:
 
     # ---- what the server asks
 
-    def install(self, plan: Plan, model: bytes, theta: Floats, round_number: int) -> None:
-        """Take a model, its plan and weights. Detectors start again on the recent past, scored by the new weights:
-        a jump between two models is not a turn of interest. Refusal if the file is not the pinned one, or the plan is
-        for another catalogue or another network."""
-        if plan.catalogue_sha256 != self.profile.catalogue_sha256 or len(theta) != plan.network.n_parameters:
+    def install(self, plan: Plan, model: bytes, theta: Floats, risk: Floats, round_number: int) -> None:
+        """Take a model, its plan and weights, and phi's (R,; empty: none yet). Detectors start again on the recent past,
+        scored by the new weights: a jump between two models is not a turn of interest; quiet time and budget go on.
+        Refusal if the file is not the pinned one, or the plan is for another catalogue or another network."""
+        fits = len(theta) == plan.network.n_parameters and len(risk) in (0, len(READINGS))
+        if plan.catalogue_sha256 != self.profile.catalogue_sha256 or not fits:
             raise Refusal(RefusalCode.PLAN_REFUSED)
         if not model:
             model = self._installed.model if self._installed else pinned_model()
@@ -214,10 +223,11 @@ class Device:
         network = plan.network
         if open_model(model).sizes != (network.n_features, network.n_parameters, network.n_hidden):
             raise Refusal(RefusalCode.PLAN_REFUSED)
-        self._installed = Installed(plan, model, theta, round_number)
-        past = np.arange(max(0, self.n_closed_steps - plan.features.window_steps), self.n_closed_steps)
+        self._installed = Installed(plan, model, theta, risk, round_number)
+        past = np.arange(max(0, self.n_closed_steps - past_steps(plan)), self.n_closed_steps)
         scores = self._scores(self._installed, past)
-        self._watch = Watch.start(plan, (self.profile.n_categories,), scores)
+        begin = self._watch.restart if self._watch else Watch.start
+        self._watch = begin(plan, scores, self.n_closed_steps - 1)
         self._p = scores[-1] if past.size else np.full(self.profile.n_categories, np.nan, np.float32)
 
     def update(self, plan_sha256: bytes, theta: Floats, round_number: int) -> NDArray[np.uint32]:
@@ -249,6 +259,52 @@ class Device:
         work = batches(x, y, plan, round_number, self.profile.number)
         return LocalTrainer(open_model(installed.model), plan.training).raw_delta(theta, work)
 
+    def risk_update(
+        self, plan_sha256: bytes, theta: Floats, basis: Floats, coefficients: Floats, round_number: int
+    ) -> NDArray[np.uint32]:
+        """This device's share of a round that learns phi, protected: uint32 (2,). basis (R * 2,) row by row.
+
+        As `update`: a device without rows, or whose work fails, gives zero plus noise. Refusal for a plan that is not
+        the installed one or learns no phi, and for weights of another form.
+        """
+        installed = self._installed
+        if installed is None or installed.plan.sha256 != plan_sha256 or len(theta) != len(installed.theta):
+            raise Refusal(RefusalCode.PLAN_MISMATCH)
+        risk = installed.plan.risk
+        if risk is None or len(coefficients) != N_COEFFICIENTS or len(basis) != len(READINGS) * N_COEFFICIENTS:
+            raise Refusal(RefusalCode.PLAN_MISMATCH)
+        try:
+            raw_delta = self._raw_risk_delta(installed, risk, theta, basis, coefficients, round_number)
+        except Exception:
+            self.problems["training"] += 1
+            raw_delta = np.zeros(N_COEFFICIENTS, np.float32)
+        return protect(
+            raw_delta,
+            clip_norm=risk.privacy.clip_norm,
+            steps_per_clip=risk.privacy.steps_per_clip,
+            share_sigma=risk.privacy.share_sigma,
+            entropy=self._entropy,
+        )
+
+    def _raw_risk_delta(
+        self,
+        installed: Installed,
+        risk: RiskPlan,
+        theta: Floats,
+        basis: Floats,
+        coefficients: Floats,
+        round_number: int,
+    ) -> Floats:
+        plan = installed.plan
+        rows = lapse_rows(self._history, plan, risk)
+        picks = draw(len(rows.y), 1, risk.rows, generator(plan.training.seed, round_number, self.profile.number))[0]
+        picks = picks[picks >= 0]
+        scorer = Scorer(open_model(installed.model), theta)
+        x, before = rows.x[picks], rows.x_before[picks]
+        read = readings(plan.features, x, scorer.score(x), scorer.score(before))
+        weight = np.full(len(picks), 1 / risk.rows, np.float32)
+        return -gradient(basis.reshape(-1, N_COEFFICIENTS), coefficients, read, rows.y[picks], weight)
+
     def take_alerts(self, step: int) -> list[Alert]:
         """Alerts that no earlier query took; asking again for the same step gives the same answer."""
         self._alerts = [
@@ -277,8 +333,14 @@ class Device:
                 "history": [pack(a) for a in (self._history.active, self._history.count, self._history.amount)],
                 "open": [pack(self._open_count), pack(self._open_amount)],
                 "installed": installed
-                and [installed.plan.canonical, installed.model, pack_floats(installed.theta), installed.round_number],
-                "watch": self._watch and [pack(self._watch.memory), pack(self._watch.quiet_until)],
+                and [
+                    installed.plan.canonical,
+                    installed.model,
+                    pack_floats(installed.theta),
+                    pack_floats(installed.risk),
+                    installed.round_number,
+                ],
+                "watch": self._watch and {name: pack(array) for name, array in self._watch.arrays().items()},
                 "p": pack(self._p),
                 "alerts": [[*vars(alert).values(), taken] for alert, taken in self._alerts],
                 "problems": dict(self.problems),
@@ -293,12 +355,15 @@ class Device:
         device = cls(profile, store, on_step, entropy)
         device._history = History(*(unpack(a) for a in state["history"]))
         device._open_count, device._open_amount = (unpack(a) for a in state["open"])
-        device._watch = Watch(*(unpack(a) for a in state["watch"])) if state["watch"] else None
+        device._watch = None
+        if state["watch"]:
+            device._watch = Watch.of({name: unpack(a) for name, a in state["watch"].items()})
         device._p = unpack(state["p"])
         device.problems.update(state["problems"])
         if state["installed"]:
-            plan, model, theta, round_number = state["installed"]
-            device._installed = Installed(Plan.from_bytes(plan), model, unpack_floats(theta), round_number)
+            plan, model, theta, risk, round_number = state["installed"]
+            weights = unpack_floats(theta), unpack_floats(risk)
+            device._installed = Installed(Plan.from_bytes(plan), model, *weights, round_number)
         device._alerts = [
             (Alert(Direction(direction), category, RiskLevel(level), step, round_number), taken)
             for direction, category, level, step, round_number, taken in state["alerts"]

@@ -77,6 +77,7 @@ class RunSettings:
     node_wait_s: float
     risk_server: ServerSettings
     public_rows: PublicRows | None
+    warm: bool = False
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> RunSettings:
@@ -104,6 +105,7 @@ class RunSettings:
                 float(config["server.node-wait-s"]),
                 ServerSettings(float(config["server.risk-learning-rate"]), 0.0, RISK_TAIL),
                 PublicRows.load(Path(public)) if (public := str(config["server.public-rows"])) else None,
+                warm=bool(config["server.theta-file"]),
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None
@@ -174,7 +176,8 @@ def train_risk(
     if settings.public_rows is None:
         raise ConfigError("expected server.public-rows, a file of public lapse rows, for a plan that learns phi")
     privacy = plan.risk.privacy
-    start = RiskStart.learn(settings.public_rows, plan, theta)
+    # Weights that public people taught read public people as the trained ones read the devices' users.
+    start = RiskStart.learn(settings.public_rows, plan, settings.theta if settings.warm else theta)
     optimizer = ServerOptimizer(start.coefficients, settings.risk_server)
     models = folder.load_checkpoint(optimizer, RISK_FILE) or [start.weights(optimizer.published)]
     for i in range(accountant.also[0][1] + 1, privacy.rounds + 1):

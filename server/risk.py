@@ -73,7 +73,7 @@ class RiskStart:
         basis[0, 1] -= centre / scale
         curvature = _curvature(read @ basis, np.array([centre, scale])) + DAMPING * np.eye(N_COEFFICIENTS)
         start = np.array([centre, scale], np.float32)
-        return cls(basis.astype(np.float32), start, np.linalg.inv(curvature))
+        return cls(basis.astype(np.float32), start, np.linalg.inv(curvature).astype(np.float64))
 
     def weights(self, coefficients: NDArray[np.floating]) -> Floats:
         """phi's weights (R,) under some coefficients (2,)."""

@@ -22,7 +22,7 @@ from .network import NetworkSpec
 
 MODULUS_BITS = 32
 MIN_SHARE_SIGMA = 2.0
-DETECTORS = ("rate", "level", "own_level")
+DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
 MAX_SHARE_SIGMA = 2.0**14
 
 
@@ -135,19 +135,29 @@ class PrivacyPlan:
 
 @dataclass(frozen=True)
 class Detection:
-    """When a device calls a turn of interest. Rates are per step, levels are interest probabilities, margins logits."""
+    """When a device calls a turn of interest. Rates are per step, levels are interest probabilities, margins logits.
+
+    The cusum raises at most `false_alerts` false alerts per user in `budget_steps` steps (client/budget.py), in a stream
+    of which `warm_steps` steps were seen. A season of `season_steps` steps is taken out first: 7 for daily steps, 1 for
+    none.
+    """
 
     detector: str = "level"
     rate_window_steps: int = 1
     rate_threshold: float = 0.2
     fall_level: float = 0.15
     rise_level: float = 0.85
+    risk_line: float = 0.25
     own_span_steps: int = 42
     fall_margin: float = 1.5
     rise_margin: float = 2.0
     min_active_steps: int = 4
     lapse_steps: int = 8
     quiet_steps: int = 8
+    false_alerts: int = 3
+    budget_steps: int = 182
+    warm_steps: int = 28
+    season_steps: int = 1
 
     def __post_init__(self) -> None:
         _expect(self.detector in DETECTORS, f"a detector of {', '.join(DETECTORS)}", repr(self.detector))
@@ -158,11 +168,16 @@ class Detection:
             "0 <= fall_level < rise_level <= 1",
             (self.fall_level, self.rise_level),
         )
+        _expect(0 < self.risk_line < 1, "risk_line in (0, 1)", self.risk_line)
         _expect(self.own_span_steps >= 1, "own_span_steps >= 1", self.own_span_steps)
         _expect(min(self.fall_margin, self.rise_margin) > 0, "margins > 0", (self.fall_margin, self.rise_margin))
         _expect(self.min_active_steps >= 1, "min_active_steps >= 1", self.min_active_steps)
         _expect(self.lapse_steps >= 1, "lapse_steps >= 1", self.lapse_steps)
         _expect(self.quiet_steps >= 0, "quiet_steps >= 0", self.quiet_steps)
+        _expect(1 <= self.false_alerts <= 100, "false_alerts in 1..100", self.false_alerts)
+        _expect(1 <= self.budget_steps <= 10_000, "budget_steps in 1..10000", self.budget_steps)
+        _expect(8 <= self.warm_steps <= 1000, "warm_steps in 8..1000", self.warm_steps)
+        _expect(1 <= self.season_steps <= 15, "season_steps in 1..15", self.season_steps)
 
 
 @dataclass(frozen=True)
@@ -232,7 +247,6 @@ class Plan:
     def sha256(self) -> bytes:
         """32 bytes that change with any number in the plan."""
         return hashlib.sha256(self.canonical).digest()
-
 
     @property
     def charged(self) -> tuple[PrivacyPlan, ...]:

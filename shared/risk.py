@@ -52,7 +52,8 @@ def logit(p: Floats) -> Floats:
 
 def phi(weights: Floats, read: Floats) -> Floats:
     """P(lapse), float32 (...,), of readings (..., R) under weights (R,); NaN where a reading is."""
-    return sigmoid(read @ weights.astype(np.float32))
+    score: Floats = read @ weights.astype(np.float32)
+    return sigmoid(score)
 
 
 def gradient(basis: Floats, coefficients: Floats, read: Floats, y: Floats, weight: Floats) -> Floats:

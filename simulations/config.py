@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,7 @@ from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec
 from shared.network import NetworkSpec
-from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan
+from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
@@ -107,6 +108,25 @@ class PrivacySection(Section):
     min_survivors_share: Annotated[float, Field(gt=0, le=1)] = 0.7
 
 
+class RiskSection(Section):
+    """How phi is learned after p; see shared.plan.RiskPlan. `rounds` 0: no phi. Sampling, delta and grid are those of
+    the section privacy.
+
+    `history_steps` 0: all lapse train steps that are known when training runs. `rate_steps` 0: the third of the
+    protocol's short windows. `public_users` planted people say where it starts.
+    """
+
+    rounds: Annotated[int, Field(ge=0)] = 0
+    rows: Whole = 16
+    history_steps: Annotated[int, Field(ge=0)] = 0
+    rate_steps: Annotated[int, Field(ge=0)] = 0
+    clip_norm: float = 0.25
+    noise_multiplier: float = 1.0
+    learning_rate: Annotated[float, Field(gt=0)] = 1.0
+    public_users: Whole = 1000
+    public_seed: Annotated[int, Field(ge=0)] = 200
+
+
 class ServerSection(Section):
     """How the server moves; see server.strategy.ServerSettings."""
 
@@ -119,16 +139,21 @@ class ServerSection(Section):
 class DetectionSection(Section):
     """When a device calls a turn; see shared.plan.Detection."""
 
-    detector: Literal["rate", "level", "own_level"] = "level"
+    detector: Literal["rate", "level", "own_level", "cusum", "risk"] = "level"
     rate_window_steps: Whole = 1
     rate_threshold: float = 0.2
     fall_level: float = 0.15
     rise_level: float = 0.85
+    risk_line: float = 0.25
     own_span_steps: Whole = 42
     fall_margin: float = 1.5
     rise_margin: float = 2.0
     min_active_steps: Whole = 4
     quiet_steps: Annotated[int, Field(ge=0)] = 8
+    false_alerts: Whole = 3
+    budget_steps: Whole = 182
+    warm_steps: Whole = 28
+    season_steps: Whole = 1
 
 
 class SimulationSection(Section):
@@ -151,6 +176,7 @@ class Scenario(Section):
     warm_start: WarmStartSection = WarmStartSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
+    risk: RiskSection = RiskSection()
     server: ServerSection = ServerSection()
     detection: DetectionSection = DetectionSection()
     simulation: SimulationSection = SimulationSection()
@@ -159,8 +185,7 @@ class Scenario(Section):
         """The plan that devices and server get; ConfigError, in the plan's words, if a number is out of range."""
         features = FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps)
         training = self.training.model_dump(exclude={"hidden", "history_steps"})
-        privacy = self.privacy.model_dump(exclude={"min_survivors_share"})
-        expected = self.privacy.sampling_rate * n_devices
+        privacy = self._privacy(n_devices)
         first, last = protocol.train_steps
         return Plan(
             network=NetworkSpec(features.n_features, self.training.hidden),
@@ -169,12 +194,27 @@ class Scenario(Section):
             catalogue_sha256=catalogue.sha256,
             model_sha256=model_sha256,
             training=LocalTraining(**training, history_steps=self.training.history_steps or last - first + 1),
-            privacy=PrivacyPlan(
-                **privacy,
-                population=n_devices,
-                min_survivors=max(1, math.floor(self.privacy.min_survivors_share * expected)),
-            ),
+            privacy=privacy,
             detection=Detection(**self.detection.model_dump(), lapse_steps=protocol.lapse_steps),
+            risk=self._risk(protocol, privacy) if self.risk.rounds else None,
+        )
+
+    def _privacy(self, n_devices: int) -> PrivacyPlan:
+        fields = self.privacy.model_dump(exclude={"min_survivors_share"})
+        expected = self.privacy.sampling_rate * n_devices
+        min_survivors = max(1, math.floor(self.privacy.min_survivors_share * expected))
+        return PrivacyPlan(**fields, population=n_devices, min_survivors=min_survivors)
+
+    def _risk(self, protocol: ProtocolSection, privacy: PrivacyPlan) -> RiskPlan:
+        risk = self.risk
+        known = protocol.train_at - protocol.lapse_steps - protocol.lapse_train_steps[0] + 1
+        return RiskPlan(
+            rows=risk.rows,
+            history_steps=risk.history_steps or max(1, known),
+            rate_steps=risk.rate_steps or protocol.short_steps[2],
+            privacy=replace(
+                privacy, clip_norm=risk.clip_norm, noise_multiplier=risk.noise_multiplier, rounds=risk.rounds
+            ),
         )
 
 

@@ -12,7 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from server.app import RunSettings, hasten, run, wait_for_nodes
-from server.rounds import REPLY_TIMEOUT_S, Traffic, poisson_cohort
+from server.rounds import REPLY_TIMEOUT_S, Part, Traffic, poisson_cohort
 from server.state import ServerFolder
 from shared.codec import decode, encode
 from shared.errors import RunError
@@ -41,20 +41,22 @@ class HostNodes:
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(range(self._n_devices), sampling_rate)
 
-    def collect(self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]) -> tuple[NDArray[np.uint32], int]:
-        data = self._encode("train_request", request, len(cohort))
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
+    ) -> tuple[NDArray[np.uint32], int]:
+        data = self._encode(part.request, request, len(cohort))
         nodes = sorted(self._first_user, key=self._first_user.__getitem__)
         devices = np.sort(np.asarray(cohort, np.int64))
         cuts = np.searchsorted(devices, [self._first_user[node] for node in nodes[1:]])
         parts = {
-            node: {"devices": part} for node, part in zip(nodes, np.split(devices, cuts), strict=True) if part.size
+            node: {"devices": mine} for node, mine in zip(nodes, np.split(devices, cuts), strict=True) if mine.size
         }
-        total, survivors = np.zeros(plan.network.n_parameters, np.uint32), 0
-        for reply in self._ask("train", data, parts).values():
+        total, survivors = np.zeros(part.length(plan), np.uint32), 0
+        for reply in self._ask(part.message_type, data, parts).values():
             total += reply["total"]
             survivors += int(reply["survivors"][0])
         fields = {k: request[k] for k in ("round", "plan_sha256")}
-        self._count_replies("update", {**fields, "values": bytes(4 * total.size)}, survivors)
+        self._count_replies(part.reply, {**fields, "values": bytes(4 * total.size)}, survivors)
         return total, survivors
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:

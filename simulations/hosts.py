@@ -8,15 +8,12 @@ them would show. Work goes in chunks, so memory does not grow with K; training r
 
 from __future__ import annotations
 
-import hashlib
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import cbor2
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
@@ -25,184 +22,35 @@ from client.app import alert_fields
 from client.consent import Consent
 from client.device import Alert
 from client.gate import Gate
-from client.risk import Direction, RiskLevel
-from client.rows import draw_masks, draw_words, generator, smallest
-from client.watch import Watch
+from client.risk import Direction, RiskLevel, p_and_risk, recent_rows
+from client.watch import Watch, past_steps
 from shared.codec import decode, unpack_floats
 from shared.errors import RunError
-from shared.features import History, extract, labels, seen
-from shared.mechanisms import Entropy, protect
+from shared.features import History, extract, seen
 from shared.messages import REQUESTS
-from shared.network import fit, forward
+from shared.network import forward
 from shared.plan import Plan
 
 from .devices import world
 from .evaluate import history_of
 from .held_out import read_mask
+from .host_training import (
+    SCORE_USERS,
+    TrainingRows,
+    fresh_entropy,
+    sum_of_risk_updates,
+    sum_of_updates,
+    users_of,
+)
 from .notes import HOSTS, HostNotes
 from .turns import Alerts
 
-CHUNK_DEVICES = 64
-SCORE_USERS = 512
 COUNT_USERS = 4096
-_MOST = np.iinfo(np.uint64).max
+#: Where the rows that phi is learned from lie, in a host's folder.
+LAPSES = "lapses"
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-
-
-def fresh_entropy(folder: Path) -> Entropy:
-    """A ChaCha20 stream under a new key from the operating system; the key's SHA-256 is written down first, on disk,
-    so that a test can see that no noise was ever used twice."""
-    key = os.urandom(32)
-    with (folder / "commitments.txt").open("a", encoding="ascii") as file:
-        file.write(hashlib.sha256(key).hexdigest() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    stream = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
-    return lambda n: stream.update(bytes(n))
-
-
-class TrainingRows:
-    """The labelled rows of K devices, device by device: x (n + 1, F), y (n + 1,) memory-mapped, offsets (K + 1,).
-
-    The last row is spare, so that a device without rows has one to point at (with weight 0).
-    """
-
-    def __init__(self, x: Floats, y: Floats, offsets: Ints) -> None:
-        self.x, self.y, self.offsets = x, y, offsets
-
-    @classmethod
-    def write(cls, folder: Path, history: History, plan: Plan, held_out: NDArray[np.bool_] | None = None) -> None:
-        """Compute them from the hosted users' history (K, C, T) as of now, a chunk of users at a time.
-
-        Users in `held_out` (K,) get none: as any device without rows, they contribute zero plus noise (with L2, the
-        decay of the weights they were sent).
-        """
-        last = history.n_steps - 1 - plan.horizon_steps
-        steps = np.arange(max(0, last - plan.training.history_steps + 1), last + 1)
-        known = seen(history, steps)
-        if held_out is not None:
-            known[held_out] = False
-        counts = known.sum(axis=(1, 2))
-        np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(counts)]))
-        shape = (int(counts.sum()) + 1, plan.features.n_features)
-        x = np.lib.format.open_memmap(folder / "x.npy", "w+", np.float32, shape)
-        y = np.lib.format.open_memmap(folder / "y.npy", "w+", np.float32, shape[:1])
-        at = 0
-        for first in range(0, len(counts), SCORE_USERS):
-            part = _users(history, first)
-            chosen = known[first : first + SCORE_USERS]
-            end = at + int(chosen.sum())
-            x[at:end] = extract(part, plan.features, steps)[chosen]
-            y[at:end] = labels(part, steps, plan.horizon_steps)[chosen]
-            at = end
-        x.flush()
-        y.flush()
-
-    @classmethod
-    def load(cls, folder: Path) -> TrainingRows:
-        x, y = (np.asarray(np.load(folder / name, mmap_mode="r")) for name in ("x.npy", "y.npy"))
-        return cls(x, y, np.load(folder / "offsets.npy"))
-
-
-def _users(history: History, first: int) -> History:
-    """A chunk of the users of a history (K, C, T): views."""
-    rows = slice(first, first + SCORE_USERS)
-    return History(history.active[rows], history.count[rows], history.amount[rows])
-
-
-def sum_of_updates(
-    rows: TrainingRows,
-    devices: Ints,
-    numbers: Ints,
-    plan: Plan,
-    theta: Floats,
-    round_number: int,
-    entropy: Entropy,
-) -> NDArray[np.uint32]:
-    """Sum modulo 2^32 of the protected updates of some hosted devices: uint32 (P,).
-
-    `devices` are positions in `rows`, `numbers` the devices' own numbers (the key of their draws).
-
-    Guarantees. Every device's update is clipped and noised on its own, as `Device.update` does, before it is added.
-    """
-    total = np.zeros(plan.network.n_parameters, np.uint32)
-    for at in range(0, len(devices), CHUNK_DEVICES):
-        chunk = slice(at, at + CHUNK_DEVICES)
-        raw_delta = _raw_deltas(rows, devices[chunk], numbers[chunk], plan, theta, round_number)
-        total += protect(
-            raw_delta,
-            clip_norm=plan.privacy.clip_norm,
-            steps_per_clip=plan.privacy.steps_per_clip,
-            share_sigma=plan.privacy.share_sigma,
-            entropy=entropy,
-        ).sum(axis=0, dtype=np.uint32)
-    return total
-
-
-def _raw_deltas(
-    rows: TrainingRows, devices: Ints, numbers: Ints, plan: Plan, theta: Floats, round_number: int
-) -> Floats:
-    """What each device's local training adds to theta: float32 (D, P)."""
-    training = plan.training
-    first, end = rows.offsets[devices], rows.offsets[devices + 1]
-    picks, masks = _draws(end - first, numbers, plan, round_number)
-    real = picks >= 0
-    # A padded row has weight 0: whatever row stands in for it adds nothing.
-    at = np.where(real, picks + first[:, None, None], 0)
-    fitted = fit(
-        plan.network,
-        theta,
-        rows.x.take(at, axis=0),
-        rows.y.take(at),
-        real.astype(np.float32) / np.float32(training.rows),
-        learning_rate=training.learning_rate,
-        l2=training.l2,
-        masks=masks,
-    )
-    return np.subtract(fitted, theta, out=fitted)
-
-
-def _draws(n_rows: Ints, numbers: Ints, plan: Plan, round_number: int) -> tuple[Ints, Floats | None]:
-    """`client.rows.draw` for each device, (D, S, B), and its dropout masks (D, S, B, H), None without dropout."""
-    training = plan.training
-    picks = np.where(np.arange(training.rows) < n_rows[:, None, None], np.arange(training.rows), -1)
-    picks = np.repeat(picks, training.local_steps, axis=1)
-    chooses = n_rows > training.rows
-    words = np.full((int(chooses.sum()), training.local_steps, int(n_rows.max(initial=0))), _MOST, np.uint64)
-    masks = []
-    streams, at = _Streams(training.seed, round_number), 0
-    for number, n, choose in zip(numbers.tolist(), n_rows.tolist(), chooses.tolist(), strict=True):
-        if not (choose or training.dropout):
-            continue
-        random = streams.of(number)
-        if choose:
-            words[at, :, :n] = draw_words(n, training, random)
-            at += 1
-        if training.dropout:
-            masks.append(draw_masks(training, plan.network.n_hidden, random))
-    if at:
-        picks[chooses] = smallest(words, training.rows)
-    return picks, np.stack(masks) if masks else None
-
-
-class _Streams:
-    """The generators of `client.rows.generator` for one round, one after the other: building one costs 50 times as much
-    as moving a Philox to another key."""
-
-    def __init__(self, seed: int, round_number: int) -> None:
-        self._random = generator(seed, round_number, 0)
-        start = self._random.bit_generator.state
-        self._key = [seed, 0]
-        counter = [int(word) for word in start["state"]["counter"]]
-        self._start = {**start, "state": {"counter": counter, "key": self._key}, "buffer": [0] * 4}
-
-    def of(self, device: int) -> np.random.Generator:
-        """The generator of one device, until the next is asked for."""
-        self._key[1] = device
-        self._random.bit_generator.state = self._start
-        return self._random
 
 
 class Host:
@@ -246,43 +94,73 @@ class Host:
             column.flush()
             ready.replace(file)
 
-    def install(self, plan: Plan, theta: Floats, round_number: int, step: int) -> None:
+    def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival."""
         if not (self.folder / "offsets.npy").exists() or self._plan_on_disk() != plan:
             TrainingRows.write(self.folder, self.history.until(step), plan, self._held_out)
+            if plan.risk:
+                (self.folder / LAPSES).mkdir(exist_ok=True)
+                TrainingRows.write_lapses(
+                    self.folder / LAPSES, self.history.until(step), plan, plan.risk, self._held_out
+                )
             (self.folder / "plan.cbor").write_bytes(plan.canonical)
-        past = np.arange(max(0, step + 1 - plan.features.window_steps), step + 1)
-        scores = self._scores(plan, theta, past)
-        watch = Watch.start(plan, (self.n_users, self.history.n_categories), scores)
-        self._save(theta, round_number, step, watch)
+        scores = self._scores(plan, theta, np.arange(max(0, step + 1 - past_steps(plan)), step + 1))
+        begin = Watch.start
+        if (file := self.folder / "state.npz").exists():
+            with np.load(file) as state:
+                begin = Watch.of(state).restart
+        watch = begin(plan, scores, step)
+        self._save(theta, risk, round_number, step, watch)
 
     def collect(self, request: dict[str, Any], devices: Ints) -> NDArray[np.uint32]:
         """The sum of updates of hosted users `devices` (numbers in the whole population)."""
-        plan, rows = _opened(self.folder)
-        if request["plan_sha256"] != plan.sha256:
-            raise RunError("expected a train_request under the installed plan")
+        plan, rows = self._asked(request, self.folder)
         theta = unpack_floats(request["theta"])
         positions = devices - self.first_user
         return sum_of_updates(rows, positions, devices, plan, theta, request["round"], fresh_entropy(self.folder))
 
+    def collect_risk(self, request: dict[str, Any], devices: Ints) -> NDArray[np.uint32]:
+        """The same for updates of phi."""
+        plan, rows = self._asked(request, self.folder / LAPSES)
+        assert plan.risk is not None
+        theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
+        return sum_of_risk_updates(
+            rows,
+            devices - self.first_user,
+            devices,
+            plan,
+            plan.risk,
+            (theta, basis.reshape(-1, len(coefficients)), coefficients),
+            request["round"],
+            fresh_entropy(self.folder),
+        )
+
+    def _asked(self, request: dict[str, Any], rows: Path) -> tuple[Plan, TrainingRows]:
+        """The installed plan, which the request must mean, and the rows in a folder."""
+        plan = _plan_in(self.folder)
+        if request["plan_sha256"] != plan.sha256:
+            raise RunError("expected a request under the installed plan")
+        return plan, _rows_in(rows, (self.folder / "plan.cbor").stat().st_mtime_ns)
+
     def alerts(self, step: int) -> list[tuple[int, bytes]]:
         """Close every step up to `step`, detect, and answer the query for each device that has something to tell:
         (user, bytes through that device's gate). The others' replies are all alike: an empty list."""
-        plan, _ = _opened(self.folder)
+        plan = _plan_in(self.folder)
         with np.load(self.folder / "state.npz") as state:
-            theta, round_number, closed = state["theta"], int(state["round"]), int(state["closed"])
-            watch = Watch(state["memory"], state["quiet_until"])
+            theta, weights = state["theta"], state["risk"]
+            round_number, closed = int(state["round"]), int(state["closed"])
+            watch = Watch.of(state)
         told: dict[int, list[Alert]] = {}
         for at in range(closed + 1, step + 1):
-            p = self._scores(plan, theta, np.array([at]))[:, 0]
-            fired, levels = watch.see(plan, self.history.until(at), at, p)
+            p, risk = self._read(plan, theta, weights, at)
+            fired, levels = watch.see(plan, self.history.until(at), at, p, risk)
             who, direction, category = np.nonzero(fired)
             level = levels[who, direction, category]
             raised = Alerts(who, np.full_like(who, at), direction, category, level)
             HostNotes(self.folder, self.first_user).write(at, p, raised)
             for u, d, c, w in zip(*(a.tolist() for a in (who, direction, category, level)), strict=True):
                 told.setdefault(u, []).append(Alert(Direction(d), c, RiskLevel(w), at, round_number))
-        self._save(theta, round_number, step, watch)
+        self._save(theta, weights, round_number, step, watch)
         replies = []
         for user, alerts in told.items():
             number = self.first_user + user
@@ -294,26 +172,31 @@ class Host:
         """p (K, S, C) as of the close of each step; NaN where a user never touched a category."""
         history = self.history.until(int(steps[-1]))
         parts = [
-            forward(plan.network, theta, extract(_users(history, first), plan.features, steps))
+            forward(plan.network, theta, extract(users_of(history, first), plan.features, steps))
             for first in range(0, self.n_users, SCORE_USERS)
         ]
         return np.where(seen(history, steps), np.concatenate(parts), np.float32(np.nan))
+
+    def _read(self, plan: Plan, theta: Floats, weights: Floats, at: int) -> tuple[Floats, Floats]:
+        """p and phi (K, C) as of the close of a step, as `Device` reads them."""
+        history = self.history.until(at)
+        parts = []
+        for first in range(0, self.n_users, SCORE_USERS):
+            part = users_of(history, first)
+            x, known = recent_rows(part, plan, at)
+            parts.append(p_and_risk(plan, weights, x, forward(plan.network, theta, x), known))
+        p, risk = zip(*parts, strict=True)
+        return np.concatenate(p), np.concatenate(risk)
 
     def _plan_on_disk(self) -> Plan | None:
         file = self.folder / "plan.cbor"
         return Plan.from_bytes(file.read_bytes()) if file.exists() else None
 
-    def _save(self, theta: Floats, round_number: int, closed: int, watch: Watch) -> None:
+    def _save(self, theta: Floats, risk: Floats, round_number: int, closed: int, watch: Watch) -> None:
         fresh = self.folder / "state.new"
         with fresh.open("wb") as file:
-            np.savez(
-                file,
-                theta=theta,
-                round=round_number,
-                closed=closed,
-                memory=watch.memory,
-                quiet_until=watch.quiet_until,
-            )
+            arrays: dict[str, Any] = watch.arrays()
+            np.savez(file, theta=theta, round=round_number, closed=closed, **arrays)
         fresh.replace(self.folder / "state.npz")
 
 
@@ -322,14 +205,20 @@ def _host(run_folder: Path, partition: int, n_partitions: int) -> Host:
     return Host(run_folder, partition, n_partitions)
 
 
-def _opened(folder: Path) -> tuple[Plan, TrainingRows]:
-    """The plan and rows that lie in a host's folder, read again when another worker has written them."""
-    return _opened_at(folder, (folder / "plan.cbor").stat().st_mtime_ns)
+def _plan_in(folder: Path) -> Plan:
+    """The plan that lies in a host's folder, read again when another worker has written it."""
+    file = folder / "plan.cbor"
+    return _plan_at(file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _opened_at(folder: Path, written_ns: int) -> tuple[Plan, TrainingRows]:
-    return Plan.from_bytes((folder / "plan.cbor").read_bytes()), TrainingRows.load(folder)
+def _plan_at(file: Path, written_ns: int) -> Plan:
+    return Plan.from_bytes(file.read_bytes())
+
+
+@lru_cache(maxsize=16)
+def _rows_in(folder: Path, written_ns: int) -> TrainingRows:
+    return TrainingRows.load(folder)
 
 
 app = ClientApp()
@@ -350,7 +239,8 @@ def _reply(message: Message, **arrays: NDArray[Any]) -> Message:
 @app.query("model")
 def on_model(message: Message, context: Context) -> Message:
     host, request = _begin(message, context)
-    host.install(Plan.from_bytes(request["plan"]), unpack_floats(request["theta"]), request["round"], request["step"])
+    weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
+    host.install(Plan.from_bytes(request["plan"]), *weights, request["round"], request["step"])
     return _reply(message, users=np.array([host.first_user, host.n_users]))
 
 
@@ -359,6 +249,13 @@ def on_train(message: Message, context: Context) -> Message:
     host, request = _begin(message, context)
     devices = message.content["host"]["devices"].numpy()  # type: ignore[union-attr]
     return _reply(message, total=host.collect(request, devices), survivors=np.array([len(devices)]))
+
+
+@app.train("risk")
+def on_train_risk(message: Message, context: Context) -> Message:
+    host, request = _begin(message, context)
+    devices = message.content["host"]["devices"].numpy()  # type: ignore[union-attr]
+    return _reply(message, total=host.collect_risk(request, devices), survivors=np.array([len(devices)]))
 
 
 @app.query("alerts")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.rounds import Traffic, poisson_cohort
+from server.rounds import INTEREST, Part, Traffic, poisson_cohort
 from shared.codec import decode, unpack_floats
 from shared.messages import REGISTER
 from shared.plan import Plan
@@ -27,13 +27,17 @@ class LocalHost:
 
     def offer(self, fields: Mapping[str, Any]) -> None:
         plan = Plan.from_bytes(fields["plan"])
-        self.host.install(plan, unpack_floats(fields["theta"]), fields["round"], fields["step"])
+        weights = unpack_floats(fields["theta"]), unpack_floats(fields["risk"])
+        self.host.install(plan, *weights, fields["round"], fields["step"])
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(range(self.host.n_users), sampling_rate)
 
-    def collect(self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]) -> tuple[NDArray[np.uint32], int]:
-        return self.host.collect(dict(request), np.asarray(cohort, np.int64)), len(cohort)
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
+    ) -> tuple[NDArray[np.uint32], int]:
+        collect = self.host.collect if part is INTEREST else self.host.collect_risk
+        return collect(dict(request), np.asarray(cohort, np.int64)), len(cohort)
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         for device, message in self.host.alerts(step):

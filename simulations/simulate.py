@@ -3,6 +3,7 @@
 runs/<name>/scenario.json       what was asked for, with every default
 runs/<name>/population/         everybody's events (exists in a simulation only)
 runs/<name>/held_out.npy        which users never train, if any
+runs/<name>/theta0.npy, public.npz  what planted people teach before any private round
 runs/<name>/app/, flower/       the app folder that Flower runs, and Flower's own files
 runs/<name>/devices/<n>/        each device's state, and what its app noted down
 runs/<name>/server/             the server's models, account and inbox
@@ -38,10 +39,11 @@ from .planted import plant
 from .population import Population
 from .report import write_report
 from .runner import run_app, write_app_folder
-from .warm_start import warm_theta
+from .warm_start import planted_history, public_lapse_rows, warm_theta
 
 SCENARIO_FILE = "scenario.json"
 THETA_FILE = "theta0.npy"
+PUBLIC_FILE = "public.npz"
 RESULTS_FILE = "results.json"
 REPORT_FILE = "report.html"
 
@@ -87,10 +89,11 @@ def population_of(scenario: Scenario, protocol: ProtocolSection) -> Population:
 def check_budget(plan: Plan) -> None:
     """BudgetError unless the plan's whole training fits its max_epsilon; says what would fit."""
     privacy = plan.privacy
-    if affordable_rounds(privacy) < privacy.rounds:
+    if affordable_rounds(*plan.charged) < privacy.rounds:
+        also = tuple((part, part.rounds) for part in plan.charged[1:])
         raise BudgetError(
-            f"expected epsilon <= {privacy.max_epsilon:g}, but {privacy.rounds} rounds cost "
-            f"{epsilon_to_public(privacy, privacy.rounds):.3g}: raise privacy.noise_multiplier, or lower rounds or "
+            f"expected epsilon <= {privacy.max_epsilon:g}, but {privacy.rounds} rounds{' and phi' if also else ''} cost "
+            f"{epsilon_to_public(privacy, privacy.rounds, also):.3g}: raise privacy.noise_multiplier, or lower rounds or "
             "sampling_rate"
         )
 
@@ -112,10 +115,9 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resum
     else:
         prepare_folder(folder, scenario, population)
     on_progress("people", 1, 1)
-    if scenario.warm_start.users and not (folder / THETA_FILE).exists():
-        on_progress("warm_start", 0, 1)
-        write_warm_start(folder, scenario, protocol, plan, population)
-        on_progress("warm_start", 1, 1)
+    on_progress("warm_start", 0, 1)
+    write_public(folder, scenario, protocol, plan, population)
+    on_progress("warm_start", 1, 1)
     config = run_config(scenario, protocol, plan, folder)
     serverapp, clientapp = COMPONENTS[scenario.simulation.fidelity]
     app = write_app_folder(folder / "app", serverapp=serverapp, clientapp=clientapp, config=config)
@@ -208,15 +210,23 @@ def expect_same_run(folder: Path, scenario: Scenario) -> None:
         raise ConfigError(f"expected the scenario that {folder} began with: give the same options, or another --out")
 
 
-def write_warm_start(
+def write_public(
     folder: Path, scenario: Scenario, protocol: ProtocolSection, plan: Plan, population: Population
 ) -> None:
-    """Pretrain on planted people and leave theta 0 where the server finds it."""
-    n_categories = len(population.catalogue)
-    theta = warm_theta(plan.network, plan.features, protocol, population.step, n_categories, scenario.warm_start)
-    fresh = folder / "theta0.new.npy"
-    np.save(fresh, theta)
-    fresh.replace(folder / THETA_FILE)
+    """Leave what planted (public) people teach where the server finds it: theta 0, and the rows that phi starts from.
+    What is there already stays."""
+    n_categories, step, risk = len(population.catalogue), population.step, scenario.risk
+    if scenario.warm_start.users and not (folder / THETA_FILE).exists():
+        theta = warm_theta(plan.network, plan.features, protocol, step, n_categories, scenario.warm_start)
+        fresh = folder / "theta0.new.npy"
+        np.save(fresh, theta)
+        fresh.replace(folder / THETA_FILE)
+    if plan.risk and not (folder / PUBLIC_FILE).exists():
+        only = scenario.data.name != "planted"
+        people = planted_history(protocol, step, n_categories, risk.public_users, risk.public_seed, purchases_only=only)
+        fresh = folder / "public.new.npz"
+        public_lapse_rows(people, protocol, plan, plan.risk, risk.public_seed).save(fresh)
+        fresh.replace(folder / PUBLIC_FILE)
 
 
 def run_config(
@@ -231,6 +241,8 @@ def run_config(
         "server.tail": scenario.server.tail,
         "server.theta-seed": scenario.server.theta_seed,
         "server.theta-file": str((folder / THETA_FILE).resolve()) if scenario.warm_start.users else "",
+        "server.risk-learning-rate": scenario.risk.learning_rate,
+        "server.public-rows": str((folder / PUBLIC_FILE).resolve()) if plan.risk else "",
         "server.folder": str((folder / "server").resolve()),
         "server.model-file": str(MODEL_FILE),
         "server.node-wait-s": 300.0,

@@ -23,21 +23,23 @@ from client.runtime import PINNED_SHA256
 from server.accounting import RoundAccountant, epsilon_to_public
 from server.app import RunSettings, train
 from server.federation import Federation
-from server.rounds import Traffic, poisson_cohort
+from server.rounds import INTEREST, Part, Traffic, poisson_cohort
+from server.state import INTEREST as INTEREST_FILE
+from server.state import RISK as RISK_FILE
 from server.state import Charges, ServerFolder
 from server.strategy import ServerOptimizer
 from shared.codec import unpack_floats
 from shared.errors import ConfigError
 from shared.features import FeatureSpec, History
 from shared.network import forward
-from shared.plan import Plan, PrivacyPlan
+from shared.plan import Plan, PrivacyPlan, RiskPlan
 
 from .config import ProtocolSection, Scenario
 from .evaluate import Rows, auc, calibration_error, history_of, rows_of
 from .held_out import held_out_users
-from .hosts import SCORE_USERS, TrainingRows, fresh_entropy, sum_of_updates
+from .host_training import SCORE_USERS, TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
 from .population import Population
-from .simulate import THETA_FILE, protocol_of, run_config, write_warm_start
+from .simulate import THETA_FILE, protocol_of, run_config, write_public
 
 Floats = NDArray[np.float32]
 
@@ -48,9 +50,11 @@ NEAR_TARGET = 0.985
 
 @dataclass(frozen=True)
 class Trained:
-    """What a trial ended with: the published theta (P,), how many rounds it paid for, how many of them were skipped."""
+    """What a trial ended with: the published theta (P,), phi's weights (R,; empty if the plan learns none), how many
+    rounds of p it paid for, how many of all were skipped."""
 
     theta: Floats
+    risk: Floats
     rounds: int
     skipped: int
 
@@ -67,8 +71,8 @@ class Score:
 class TrainingHost:
     """Hosts that train only: the devices of one population, every one of them clipped and noised on its own."""
 
-    def __init__(self, rows: TrainingRows, n_devices: int, folder: Path) -> None:
-        self._rows, self._n_devices, self._folder = rows, n_devices, folder
+    def __init__(self, rows: TrainingRows, lapses: TrainingRows | None, n_devices: int, folder: Path) -> None:
+        self._rows, self._lapses, self._n_devices, self._folder = rows, lapses, n_devices, folder
         self.traffic = Traffic()
 
     def offer(self, fields: Mapping[str, Any]) -> None:
@@ -77,11 +81,21 @@ class TrainingHost:
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(range(self._n_devices), sampling_rate)
 
-    def collect(self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]) -> tuple[NDArray[np.uint32], int]:
-        devices = np.asarray(cohort, np.int64)
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
+    ) -> tuple[NDArray[np.uint32], int]:
+        devices, entropy = np.asarray(cohort, np.int64), fresh_entropy(self._folder)
         theta = unpack_floats(request["theta"])
-        entropy = fresh_entropy(self._folder)
-        return sum_of_updates(self._rows, devices, devices, plan, theta, request["round"], entropy), len(cohort)
+        if part is INTEREST:
+            total = sum_of_updates(self._rows, devices, devices, plan, theta, request["round"], entropy)
+        else:
+            assert self._lapses is not None and plan.risk is not None
+            basis, coefficients = (unpack_floats(request[name]) for name in ("basis", "coefficients"))
+            asked = theta, basis.reshape(-1, len(coefficients)), coefficients
+            total = sum_of_risk_updates(
+                self._lapses, devices, devices, plan, plan.risk, asked, request["round"], entropy
+            )
+        return total, len(cohort)
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         yield from ()
@@ -105,8 +119,10 @@ class Dropouts:
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return self._federation.sample(sampling_rate)
 
-    def collect(self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]) -> tuple[NDArray[np.uint32], int]:
-        return self._federation.collect(poisson_cohort(cohort, 1 - self._rate), plan, request)
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
+    ) -> tuple[NDArray[np.uint32], int]:
+        return self._federation.collect(poisson_cohort(cohort, 1 - self._rate), plan, request, part)
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         return self._federation.alerts(step)
@@ -121,7 +137,7 @@ class _Uncharged(Charges):
     def add(self, round_number: int) -> None:
         pass
 
-    def count(self) -> int:
+    def count(self, after: int = 0, until: int = 2**31) -> int:
         return 0
 
 
@@ -129,7 +145,7 @@ class _Scratch(ServerFolder):
     """The server's folder of a trial: in memory, gone with it."""
 
     def __init__(self) -> None:
-        self._models: list[Floats] = []
+        self._models: dict[str, list[Floats]] = {}
 
     def charges(self, plan_sha256: bytes) -> Charges:
         return _Uncharged()
@@ -137,14 +153,14 @@ class _Scratch(ServerFolder):
     def report(self, phase: str, done: int, total: int, **figures: float | None) -> None:
         pass
 
-    def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats]) -> None:
-        self._models = models[-1:]
+    def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST_FILE) -> None:
+        self._models[name] = models[-1:]
 
-    def load_checkpoint(self, optimizer: ServerOptimizer) -> list[Floats]:
+    def load_checkpoint(self, optimizer: ServerOptimizer, name: str = INTEREST_FILE) -> list[Floats]:
         return []
 
-    def models(self) -> Floats:
-        return np.stack(self._models)
+    def models(self, name: str = INTEREST_FILE) -> Floats:
+        return np.stack(self._models[name])
 
 
 class Trials:
@@ -173,15 +189,18 @@ class Trials:
         server = scenario.server.model_copy(update={"theta_seed": scenario.server.theta_seed + repetition})
         scenario = scenario.model_copy(update={"server": server})
         settings = RunSettings.read(run_config(scenario, protocol, plan, self._begin_at(scenario, plan)))
-        rows = self._rows_to_train_on(plan, protocol.train_at, self.held_out(scenario))
-        federation: Federation = TrainingHost(rows, self.population.n_users, self._folder)
+        held_out = self.held_out(scenario)
+        rows = self._rows_to_train_on(plan, protocol.train_at, held_out)
+        lapses = self._lapses_to_train_on(plan, plan.risk, protocol.train_at, held_out) if plan.risk else None
+        federation: Federation = TrainingHost(rows, lapses, self.population.n_users, self._folder)
         if dropout:
             federation = Dropouts(federation, dropout)
         folder = _Scratch()
         accountant = train(federation, settings, folder)
         dropped = federation.traffic.dropped
         skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"]
-        return Trained(folder.models()[-1], accountant.rounds, skipped)
+        risk = folder.models(RISK_FILE)[-1] if plan.risk else np.empty(0, np.float32)
+        return Trained(folder.models()[-1], risk, accountant.rounds, skipped)
 
     def held_out(self, scenario: Scenario) -> NDArray[np.bool_] | None:
         """The scenario's held-out users (K,); None if it holds nobody out."""
@@ -232,16 +251,30 @@ class Trials:
             self._training_rows[key] = TrainingRows.load(folder)
         return self._training_rows[key]
 
+    def _lapses_to_train_on(
+        self, plan: Plan, risk: RiskPlan, step: int, held_out: NDArray[np.bool_] | None
+    ) -> TrainingRows:
+        without = None if held_out is None else held_out.tobytes()
+        watched = (plan.detection.min_active_steps, plan.detection.lapse_steps)
+        key = ("lapses", plan.features, watched, risk.history_steps, risk.rate_steps, step, without)
+        if key not in self._training_rows:
+            folder = self._folder / f"rows-{len(self._training_rows)}"
+            folder.mkdir()
+            TrainingRows.write_lapses(folder, self.history.until(step), plan, risk, held_out)
+            self._training_rows[key] = TrainingRows.load(folder)
+        return self._training_rows[key]
+
     def _begin_at(self, scenario: Scenario, plan: Plan) -> Path:
-        """The folder with the scenario's warm start, if it has one: made from planted people, once."""
-        if not scenario.warm_start.users:
+        """The folder with what planted people teach under this scenario, made once."""
+        if not scenario.warm_start.users and not plan.risk:
             return self._folder
         protocol = protocol_of(scenario)  # of the scenario, not of a fold: planted people are public
-        key = (scenario.warm_start, plan.network, plan.features, protocol)
+        risk = plan.risk and (scenario.risk.public_users, scenario.risk.public_seed, plan.risk.rate_steps)
+        key = (scenario.warm_start, plan.network, plan.features, protocol, risk)
         if key not in self._starts:
             folder = self._folder / f"start-{len(self._starts)}"
             folder.mkdir()
-            write_warm_start(folder, scenario, protocol, plan, self.population)
+            write_public(folder, scenario, protocol, plan, self.population)
             self._starts[key] = folder
         return self._starts[key]
 

@@ -6,12 +6,17 @@ the protocol's windows, already knows most of what there is to learn. What remai
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from client.rows import lapse_rows
+from server.risk import PublicRows
 from shared.events import EventKind, Step
 from shared.features import FeatureSpec, History
 from shared.network import NetworkSpec, gradient
+from shared.plan import Plan, RiskPlan
 
 from .config import ProtocolSection, WarmStartSection
 from .evaluate import Rows, rows_of
@@ -20,6 +25,8 @@ from .planted import plant
 Floats = NDArray[np.float32]
 
 BATCH = 1024
+PUBLIC_ROWS = 60_000
+USERS = 250
 
 
 def warm_theta(
@@ -43,16 +50,36 @@ def planted_rows(
     From the first train step to the last step whose label is known: planted people are public in all of time, so the
     first model has seen users of any tenure that a device will meet, and does not extrapolate.
     """
-    days = protocol.n_steps * step.seconds // Step.DAY.seconds
-    people = plant(settings.users, days, seed=settings.seed, n_categories=n_categories)
-    user = np.repeat(np.arange(people.n_users), np.diff(people.offsets))
-    bought = people.kind == EventKind.PURCHASE
-    at = (people.time_s[bought] // step.seconds).astype(np.int64)
-    shape = (people.n_users, n_categories, protocol.n_steps)
-    index = (user[bought], people.category[bought], at)
-    history = History.from_events(shape, index, people.kind[bought], people.amount[bought])
+    history = planted_history(protocol, step, n_categories, settings.users, settings.seed)
     steps = (protocol.train_steps[0], protocol.n_steps - 1 - protocol.horizon_steps)
     return rows_of(history, features, protocol.horizon_steps, steps)
+
+
+def planted_history(
+    protocol: ProtocolSection, step: Step, n_categories: int, users: int, seed: int, *, purchases_only: bool = True
+) -> History:
+    """Counters (K, C, T) of planted people in the protocol's steps; of purchases only, as the real data sets have."""
+    days = protocol.n_steps * step.seconds // Step.DAY.seconds
+    people = plant(users, days, seed=seed, n_categories=n_categories)
+    user = np.repeat(np.arange(people.n_users), np.diff(people.offsets))
+    kept = people.kind == EventKind.PURCHASE if purchases_only else np.ones(len(user), bool)
+    at = (people.time_s[kept] // step.seconds).astype(np.int64)
+    shape = (people.n_users, n_categories, protocol.n_steps)
+    return History.from_events(shape, (user[kept], people.category[kept], at), people.kind[kept], people.amount[kept])
+
+
+def public_lapse_rows(history: History, protocol: ProtocolSection, plan: Plan, risk: RiskPlan, seed: int) -> PublicRows:
+    """Where phi starts: at most PUBLIC_ROWS lapse rows of a planted history (K, C, T), from the first lapse train step
+    to the last that is known, drawn by the seed."""
+    last = history.n_steps - 1 - protocol.lapse_steps
+    every = replace(risk, history_steps=max(1, last - protocol.lapse_train_steps[0] + 1))
+    parts = [
+        lapse_rows(History(*(getattr(history, k)[at : at + USERS] for k in History.__slots__)), plan, every)
+        for at in range(0, len(history.active), USERS)
+    ]
+    x, x_before, y = (np.concatenate([getattr(part, k) for part in parts]) for k in ("x", "x_before", "y"))
+    chosen = np.random.Generator(np.random.Philox(seed)).permutation(len(y))[:PUBLIC_ROWS]
+    return PublicRows(x[chosen], x_before[chosen], y[chosen])
 
 
 def pretrain(network: NetworkSpec, rows: Rows, settings: WarmStartSection) -> Floats:

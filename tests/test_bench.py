@@ -15,7 +15,7 @@ from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_me
 from simulations.bench.figures import Figure, table_of, write_results
 from simulations.bench.peers import ratio
 from simulations.evaluate import history_of
-from simulations.hosts import TrainingRows, sum_of_updates
+from simulations.host_training import TrainingRows, sum_of_updates
 from simulations.planted import plant
 
 from .conftest import SOAK

@@ -17,7 +17,7 @@ from simulations.baselines import EBBTIDE
 from simulations.config import load_scenario
 from simulations.evaluate import history_of
 from simulations.held_out import HELD_OUT_FILE, expect_hosts, held_out_users, read_mask
-from simulations.hosts import TrainingRows
+from simulations.host_training import TrainingRows
 from simulations.local import LocalHost
 from simulations.planted import plant
 from simulations.simulate import (

@@ -19,7 +19,7 @@ import numpy as np
 
 from shared.plan import Plan
 
-from ..hosts import TrainingRows, fresh_entropy, sum_of_updates
+from ..host_training import TrainingRows, fresh_entropy, sum_of_updates
 
 
 class BareLoop:

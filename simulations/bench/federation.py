@@ -21,7 +21,7 @@ from client.runtime import PINNED_SHA256
 from shared.plan import Plan
 
 from ..config import DataSection, PrivacySection, ProtocolSection, Scenario, SimulationSection, load_scenario
-from ..hosts import TrainingRows
+from ..host_training import TrainingRows
 from ..notes import HOSTS
 from ..planted import plant
 from ..runner import processes_of, run_app, write_app_folder
