@@ -111,6 +111,7 @@ def save_utility_panels(panels: Mapping[str, Sequence[Mapping[str, Any]]], file:
         for axes in grid:
             middle = float(np.mean(axes.get_ylim()))
             axes.set_ylim(middle - height / 2, middle + height / 2)
+            axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3f}"))
         figure.subplots_adjust(left=0.06, right=0.99, top=0.92, bottom=0.24, wspace=0.16)
         handles = [Line2D([], [], color=line.colour, linestyle=line.style, linewidth=line.width) for line in lines]

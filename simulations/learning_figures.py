@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,32 +161,37 @@ def utility_figures(
     """AUC of scenario `eps1` with the noise that each epsilon asks for, and with none, on every data set of `data`
     (name: overrides); draws them into `picture`, data sets side by side."""
     out: dict[str, Measured] = {}
-    panels: dict[str, list[dict[str, Any]]] = {}
     for name, overrides in data.items():
+        pooled: list[float] = []
         with _learning(name, overrides) as learning:
             scenario = learning.scenario("eps1", NO_LIMIT)
-            noisy = {f"eps_{epsilon:g}": with_noise_for(scenario, epsilon) for epsilon in epsilons}
-            noiseless = learning.scenario("eps1", NO_LIMIT, "privacy.noise_multiplier=0.0")
-            pooled: list[float] = []
-            runs: dict[str, list[float]] = {key: [] for key in (*noisy, "no_noise", "planted_only")}
+            scenarios = {f"eps_{epsilon:g}": with_noise_for(scenario, epsilon) for epsilon in epsilons}
+            scenarios["no_noise"] = learning.scenario("eps1", NO_LIMIT, "privacy.noise_multiplier=0.0")
+            runs: dict[str, list[float]] = {key: [] for key in (*scenarios, "planted_only")}
             for seed in track(range(seeds), description=f"{name}, utility"):
                 pooled.append(learning.pooled_auc(seed))
-                for key, each in {**noisy, "no_noise": noiseless}.items():
+                for key, each in scenarios.items():
                     runs[key].append(learning.judge(learning.theta(each, seed), pooled[-1])[0])
                 runs["planted_only"].append(learning.judge(learning.start(scenario, seed), pooled[-1])[0])
         beside = f"{RIVALS_NAME}, AUC {np.mean(pooled):.4f}"
-        measured = {key: Measured.over(values, "AUC", beside) for key, values in runs.items()}
-        measured["pooled"] = Measured.over(pooled, "AUC")
-        out |= {f"utility.{name}.{key}": figure for key, figure in measured.items()}
-        out[f"auc.{name}.no_noise"] = measured["no_noise"]
-        lines = {"pooled_auc": measured["pooled"].value, "start_auc": measured["planted_only"].value}
-        at = [(epsilon, measured[f"eps_{epsilon:g}"]) for epsilon in epsilons]
-        panels[name] = [
-            {"epsilon": epsilon, "auc_mean": figure.value, "auc_sd": figure.spread, **lines}
-            for epsilon, figure in [*at, (None, measured["no_noise"])]
-        ]
-    save_utility_panels(panels, picture)
+        out |= {f"utility.{name}.{key}": Measured.over(values, "AUC", beside) for key, values in runs.items()}
+        out[f"utility.{name}.pooled"] = Measured.over(pooled, "AUC")
+        out[f"auc.{name}.no_noise"] = out[f"utility.{name}.no_noise"]
+    save_utility_panels({name: utility_points(out, name, epsilons) for name in data}, picture)
     return out
+
+
+def utility_points(
+    figures: Mapping[str, Measured], name: str, epsilons: Sequence[float] = UTILITY_EPSILONS
+) -> list[dict[str, float | None]]:
+    """What the picture shows of one data set, from its figures by key; the last point is without noise."""
+    keys = [*((epsilon, f"eps_{epsilon:g}") for epsilon in epsilons), (None, "no_noise")]
+    lines = {
+        line: figures[f"utility.{name}.{key}"].value
+        for line, key in (("pooled_auc", "pooled"), ("start_auc", "planted_only"))
+    }
+    found = [(epsilon, figures[f"utility.{name}.{key}"]) for epsilon, key in keys]
+    return [{"epsilon": epsilon, "auc_mean": f.value, "auc_sd": f.spread, **lines} for epsilon, f in found]
 
 
 def fidelity_figures() -> dict[str, Measured]:

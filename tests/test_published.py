@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from simulations.published import FIGURES_FILE, Figure, publish, quotes, read
+from simulations.figures import save_utility_panels
+from simulations.learning_figures import utility_points
+from simulations.published import FIGURES_FILE, UTILITY_FILE, Figure, publish, quotes, read
 
 ROOT = Path(__file__).parent.parent
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,6 +41,14 @@ def test_a_wrong_or_missing_digit_is_noticed():
     assert matches("0.785", 0.7849) and not matches("0.785", 0.7839)
     assert matches("32", 0.3151) and not matches("33", 0.3151)
     assert matches("94563", 94563.0)
+
+
+def test_the_picture_of_utility_shows_the_file_s_figures(tmp_path):
+    """Drawn again from docs/figures.json it is the same: `python -m simulations.published --only utility` makes both."""
+    again, figures = tmp_path / "again.svg", read()
+    names = ("complete-journey", "online-retail-ii")
+    save_utility_panels({name: utility_points(figures, name) for name in names}, again)
+    assert again.read_bytes() == UTILITY_FILE.read_bytes()
 
 
 def test_publishing_adds_and_replaces(tmp_path, monkeypatch):
