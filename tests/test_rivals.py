@@ -37,6 +37,7 @@ from .conftest import make_plan
 
 PLAN = make_plan(features=FeatureSpec(28, (1, 3, 7, 14), (3, 14)), horizon_steps=7)
 PROTOCOL = PLANTED_PROTOCOL.model_copy(update={"alert_steps": (112, 140), "lapse_train_steps": (70, 90)})
+CHANGED_AFTER = 118
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,15 +95,21 @@ def test_the_tables_hold_every_rule_and_pooled_model(history: History, levels: L
     assert rises["rows"] == len(takeoff_rows(history, PROTOCOL, PROTOCOL.lapse_test_steps)) != out["rows"]
 
 
+@pytest.fixture(scope="module")
+def otherwise(history: History) -> tuple[History, Levels]:
+    """The same people with another future after CHANGED_AFTER, and levels of models that were fitted to them."""
+    other = changed_after(history, CHANGED_AFTER)
+    return other, pooled_levels(other, PROTOCOL, PLAN)
+
+
 @pytest.mark.parametrize(("make", "scores"), [(lapse_rows, lapse_scores), (takeoff_rows, takeoff_scores)])
-def test_no_score_knows_what_comes_after_its_step(history: History, levels: Levels, make, scores) -> None:
-    step = 118
-    other = changed_after(history, step)
+def test_no_score_knows_what_comes_after_its_step(history: History, levels: Levels, otherwise, make, scores) -> None:
+    other, its_levels = otherwise
     before = make(history, PROTOCOL, PROTOCOL.lapse_test_steps)
     after = make(other, PROTOCOL, PROTOCOL.lapse_test_steps)
     a = scores(history, PROTOCOL, PLAN, before, levels)
-    b = scores(other, PROTOCOL, PLAN, after, pooled_levels(other, PROTOCOL, PLAN))
-    known, same = before.step <= step, after.step <= step
+    b = scores(other, PROTOCOL, PLAN, after, its_levels)
+    known, same = before.step <= CHANGED_AFTER, after.step <= CHANGED_AFTER
     assert known.any() and not np.array_equal(before.y[known], after.y[same])
     assert set(a) == set(b)
     for name in a:
