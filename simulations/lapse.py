@@ -121,13 +121,13 @@ def _rows(history: History, at: Ints, chosen: Bools, turn: Bools) -> TurnRows:
 def with_features(history: History, features: FeatureSpec, rows: TurnRows) -> Rows:
     """The rows with their features x (n, F), as of the close of each row's step."""
     x = np.empty((len(rows), features.n_features), np.float32)
-    steps = np.arange(int(rows.step.min(initial=0)), int(rows.step.max(initial=-1)) + 1)
+    steps = np.unique(rows.step)
     for first in range(0, history.active.shape[0], USERS_AT_ONCE):
         these = slice(first, first + USERS_AT_ONCE)
         mine = (rows.user >= first) & (rows.user < first + USERS_AT_ONCE)
         part = History(history.active[these], history.count[these], history.amount[these])
         some = extract(part, features, steps)
-        x[mine] = some[rows.user[mine] - first, rows.step[mine] - steps[0], rows.category[mine]]
+        x[mine] = some[rows.user[mine] - first, np.searchsorted(steps, rows.step[mine]), rows.category[mine]]
     return Rows(x, rows.y, rows.user, rows.step, rows.category)
 
 
@@ -225,7 +225,7 @@ def top_precision(y: Bools, score: Scores, share: float = TOP_ROWS) -> float | N
 
 def lead_of(rows: TurnRows, score: Scores, lapse_steps: int, one_true_in: int = ONE_TRUE_IN) -> dict[str, Any] | None:
     """How early a score warns of a lapse, at the lowest line at which one alert in `one_true_in` is true; None if there
-    is no such line.
+    is no such line, or no silence to be judged.
 
     A silence is the steps after one last active step; it gets one alert, at the first row that reaches the line. The
     alert is true if a lapse follows its row. Its lead is how long before the lapse is a fact: last active step +
@@ -233,9 +233,10 @@ def lead_of(rows: TurnRows, score: Scores, lapse_steps: int, one_true_in: int = 
     to their last: those that began with an active step in the rows' steps, `lapse_steps` or more before their end.
     Recall: share of these silences that became lapses and were warned of in time by a true alert.
     """
+    if not len(rows):
+        return None
     began = rows.step - rows.silent
-    first, last = int(rows.step.min(initial=0)), int(rows.step.max(initial=-1))
-    whole = (began >= first) & (began + lapse_steps - 1 <= last)
+    whole = (began >= rows.step.min()) & (began + lapse_steps - 1 <= rows.step.max())
     if not whole.any():
         return None
     order = np.lexsort((rows.step[whole], began[whole], rows.category[whole], rows.user[whole]))

@@ -101,9 +101,11 @@ def adwin(history: History, steps: Steps, pairs: Bools) -> Doubles:
     against the stream's whole mean, its detections) only this tells lapses apart: in 50 to 100 steps of 0 and 1 its
     window is hardly ever cut, so it is nearly the mean since the first active step.
     """
-    return _watched_by(
-        lambda: drift.ADWIN(clock=1), lambda detector: -float(detector.estimation), history, steps, pairs
-    )
+
+    def start() -> Any:
+        return drift.ADWIN(clock=1)  # type: ignore[no-untyped-call]
+
+    return _watched_by(start, lambda detector: -float(detector.estimation), history, steps, pairs)
 
 
 def _watched_by(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.integrate import dblquad
+from scipy.integrate import quad
 from scipy.stats import beta, gamma
 
 from shared.errors import InputError
@@ -41,15 +41,19 @@ def customers(model: BgNbd, n: int, age: float, future: float, seed: int) -> tup
 def test_closed_forms_equal_the_integrals_over_the_mixtures(x: int, t_x: float, age: float) -> None:
     ahead = 5.0
 
-    def integral(part) -> float:
-        def under(p: float, rate: float) -> float:
-            return part(rate, p) * gamma.pdf(rate, MODEL.r, scale=1 / MODEL.alpha) * beta.pdf(p, MODEL.a, MODEL.b)
+    def over_rates(power: float, until: float) -> float:
+        """E[rate ** power * exp(-rate * until)]"""
+        density = gamma(MODEL.r, scale=1 / MODEL.alpha).pdf
+        return quad(lambda rate: rate**power * np.exp(-rate * until) * density(rate), 0, np.inf, epsabs=1e-16)[0]
 
-        return dblquad(under, 1e-12, 6, 0, 1, epsabs=1e-13, epsrel=1e-9)[0]
+    def over_chances(leaves: int, stays: int) -> float:
+        """E[p ** leaves * (1 - p) ** stays]"""
+        density = beta(MODEL.a, MODEL.b).pdf
+        return quad(lambda p: p**leaves * (1 - p) ** stays * density(p), 0, 1, epsabs=1e-16)[0]
 
-    alive = integral(lambda rate, p: (1 - p) ** x * rate**x * np.exp(-rate * age))
-    later = integral(lambda rate, p: (1 - p) ** x * rate**x * np.exp(-rate * (age + ahead)))
-    left = integral(lambda rate, p: p * (1 - p) ** (x - 1) * rate**x * np.exp(-rate * t_x)) if x else 0.0
+    alive = over_chances(0, x) * over_rates(x, age)
+    later = over_chances(0, x) * over_rates(x, age + ahead)
+    left = over_chances(1, x - 1) * over_rates(x, t_x) if x else 0.0
     known = tuple(np.array([value], float) for value in (x, t_x, age))
     assert MODEL.log_likelihood(*known)[0] == pytest.approx(np.log(alive + left), abs=1e-5)
     assert MODEL.p_alive(*known)[0] == pytest.approx(alive / (alive + left), abs=1e-5)

@@ -27,6 +27,9 @@ def test_label_windows_of_train_and_test_never_overlap(name):
     assert protocol.train_at == protocol.train_steps[1] + protocol.horizon_steps < protocol.test_steps[0]
     assert protocol.test_steps[1] + protocol.horizon_steps < protocol.n_steps
     assert protocol.alert_steps[0] >= protocol.test_steps[0]
+    assert protocol.lapse_train_steps[0] <= protocol.lapse_train_steps[1]
+    assert protocol.lapse_train_steps[1] + protocol.lapse_steps < protocol.alert_steps[0]
+    assert protocol.alert_steps[0] <= protocol.lapse_test_steps[1] < protocol.n_steps - protocol.lapse_steps
 
 
 def test_overrides_replace_one_value_and_keep_the_rest():
