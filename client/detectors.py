@@ -1,11 +1,14 @@
 """When interest turns: detectors on the stream of p, for any number of leading axes. Falls and rises are two alarms.
 
 A detector is a rule without memory of its own; what it remembers is a small array that the caller keeps, so that a
-device with C streams and a host with (K, C) run the same code. `update` returns the new memory and the two alarms.
+device with C streams and a host with (K, C) run the same code. `update` changes that array in place and returns the
+alarms. Memory is (m, ..., C), so that each remembered number lies in one piece. `cusum.py` holds the detector for dense
+streams, and `BurstDetector` below calls spikes, which are neither falls nor rises.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ConfigError
-from shared.plan import Detection
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 #: A rate of .2 in decimal is not .2 in floating point; thresholds are reached within this.
 TOLERANCE = 1e-6
+#: Logits; a stream that hardly moves has no smaller spread than this.
+MIN_SPREAD = np.float32(0.05)
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,17 @@ class Detector(Protocol):
     """A rule on a stream of p."""
 
     def start(self, shape: tuple[int, ...]) -> Floats:
-        """Memory before the first p; float32 (..., C, m)."""
+        """Memory before the first p of streams of `shape` (..., C); float32 (m, ..., C)."""
         ...
 
-    def update(self, memory: Floats, p: Floats, established: Bools) -> tuple[Floats, Alarms]:
-        """The memory after p (..., C), and the alarms. A p that is NaN (no score) raises none."""
+    def update(
+        self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
+    ) -> Alarms:
+        """The alarms at p (..., C), which goes into the memory. A p that is NaN (no score) raises none.
+
+        `step` is p's step, for rules that know weekdays; `threshold` broadcasts against (..., C), for rules whose
+        threshold adapts.
+        """
         ...
 
 
@@ -55,13 +65,14 @@ class RateDetector:
         self.window_steps, self.threshold = window_steps, threshold
 
     def start(self, shape: tuple[int, ...]) -> Floats:
-        return np.full((*shape, self.window_steps), np.nan, np.float32)
+        return np.full((self.window_steps, *shape), np.nan, np.float32)
 
-    def update(self, memory: Floats, p: Floats, established: Bools) -> tuple[Floats, Alarms]:
-        rate = (p - memory[..., 0]) / np.float32(self.window_steps)
+    def update(
+        self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
+    ) -> Alarms:
+        rate = shift(memory, p)
         with np.errstate(invalid="ignore"):
-            alarms = Alarms(rate <= TOLERANCE - self.threshold, rate >= self.threshold - TOLERANCE, rate)
-        return np.concatenate([memory[..., 1:], p[..., None]], axis=-1), alarms
+            return Alarms(rate <= TOLERANCE - self.threshold, rate >= self.threshold - TOLERANCE, rate)
 
 
 class LevelDetector:
@@ -77,15 +88,16 @@ class LevelDetector:
         self.fall_level, self.rise_level, self.window_steps = fall_level, rise_level, window_steps
 
     def start(self, shape: tuple[int, ...]) -> Floats:
-        return np.full((*shape, self.window_steps), np.nan, np.float32)
+        return np.full((self.window_steps, *shape), np.nan, np.float32)
 
-    def update(self, memory: Floats, p: Floats, established: Bools) -> tuple[Floats, Alarms]:
-        before = memory[..., -1]
+    def update(
+        self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
+    ) -> Alarms:
+        before = memory[-1]
         with np.errstate(invalid="ignore"):
             fall = (p <= self.fall_level) & (before > self.fall_level) & established
             rise = (p >= self.rise_level) & (before < self.rise_level) & ~established
-        rate = (p - memory[..., 0]) / np.float32(self.window_steps)
-        return np.concatenate([memory[..., 1:], p[..., None]], axis=-1), Alarms(fall, rise, rate)
+        return Alarms(fall, rise, shift(memory, p))
 
 
 class OwnLevelDetector:
@@ -104,36 +116,82 @@ class OwnLevelDetector:
         self.window_steps = window_steps
 
     def start(self, shape: tuple[int, ...]) -> Floats:
-        memory = np.full((*shape, 3 + self.window_steps), np.nan, np.float32)
-        memory[..., 1:3] = 0
+        memory = np.full((3 + self.window_steps, *shape), np.nan, np.float32)
+        memory[1:3] = 0
         return memory
 
-    def update(self, memory: Floats, p: Floats, established: Bools) -> tuple[Floats, Alarms]:
-        logit = _logit(p)
-        own = np.where(np.isnan(memory[..., 0]), logit, memory[..., 0])
-        gap = logit - own
+    def update(
+        self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
+    ) -> Alarms:
+        own, was_low, was_high = memory[:3]
+        level = logit(p)
+        np.copyto(own, level, where=np.isnan(own))
+        gap = level - own
         with np.errstate(invalid="ignore"):
             low, high = gap <= TOLERANCE - self.fall_margin, gap >= self.rise_margin - TOLERANCE
-        fall, rise = low & (memory[..., 1] == 0) & established, high & (memory[..., 2] == 0)
-        after = np.concatenate([memory[..., :1], memory[..., 1:3], memory[..., 4:], p[..., None]], axis=-1)
-        after[..., 0] = own + np.float32(2 / (self.span_steps + 1)) * np.nan_to_num(gap)
-        after[..., 1], after[..., 2] = low, high
-        return after, Alarms(fall, rise, (p - memory[..., 3]) / np.float32(self.window_steps))
+        fall, rise = low & (was_low == 0) & established, high & (was_high == 0)
+        own += np.float32(2 / (self.span_steps + 1)) * np.nan_to_num(gap)
+        was_low[:], was_high[:] = low, high
+        return Alarms(fall, rise, shift(memory[3:], p))
 
 
-def _logit(p: Floats) -> Floats:
+@dataclass(frozen=True)
+class Bursts:
+    """Where a spike has just ended: up (+1) or down (-1), 0 where none has; int8 (..., C)."""
+
+    sign: NDArray[np.int8]
+
+
+class BurstDetector:
+    """A spike: p leaves this stream's own level by `scales` of its spread, and is back within `max_steps` steps.
+
+    It is called when p is back, for only then it was short. It is no turn of interest, so it is a third kind of alarm
+    and never a fall or a rise: bots, flash sales, somebody else's phone. A longer excursion is not a burst; then level
+    and spread are learned anew. Memory: level and spread (EWMAs of logit p and of its absolute deviation, which no spike
+    moves), steps seen, and the length of the excursion that goes on, negative if downwards.
+    """
+
+    def __init__(self, scales: float = 4.0, max_steps: int = 3, span_steps: int = 42, warm_steps: int = 14) -> None:
+        if not scales > 0 or min(max_steps, span_steps, warm_steps) < 1:
+            raise ConfigError(
+                f"expected scales > 0 and max_steps, span_steps and warm_steps >= 1, "
+                f"got {scales}, {max_steps}, {span_steps} and {warm_steps}"
+            )
+        self.scales, self.max_steps, self.span_steps, self.warm_steps = scales, max_steps, span_steps, warm_steps
+
+    def start(self, shape: tuple[int, ...]) -> Floats:
+        return np.zeros((4, *shape), np.float32)
+
+    def update(self, memory: Floats, p: Floats) -> Bursts:
+        """The spikes that end at p (..., C); a p that is NaN changes nothing."""
+        level, spread, seen, away = memory
+        known = ~np.isnan(p)
+        gap = np.where(known, logit(p) - np.where(seen > 0, level, logit(p)), np.float32(0))
+        beyond = known & (seen >= self.warm_steps) & (np.abs(gap) >= self.scales * np.maximum(spread, MIN_SPREAD))
+        ended = known & ~beyond & (away != 0)
+        bursts = np.where(ended, np.sign(away), 0).astype(np.int8)
+        side = np.sign(gap)
+        away[:] = np.where(beyond, np.where(np.sign(away) == side, away, 0) + side, np.where(known, 0, away))
+        lasting = np.abs(away) > self.max_steps
+        seen[lasting], away[lasting] = 0, 0
+        learns = known & ~beyond | lasting
+        weight = np.where(learns, 1 / np.minimum(seen + 1, np.float32((self.span_steps + 1) / 2)), np.float32(0))
+        level += weight * np.where(seen > 0, gap, logit(np.where(known, p, np.float32(0.5))) - level)
+        spread += weight * (np.abs(gap) * ~lasting - spread)
+        seen += learns
+        return Bursts(bursts)
+
+
+def shift(past: Floats, p: Floats) -> Floats:
+    """The change rate per step over a window `past` (dt, ..., C) of p's, which moves on by one: float32 (..., C)."""
+    rate: Floats = (p - past[0]) / np.float32(len(past))
+    past[:-1] = past[1:]
+    past[-1] = p
+    return rate
+
+
+def logit(p: Floats) -> Floats:
     """log(p / (1 - p)) with p held in .01...99; NaN stays NaN."""
-    held = np.clip(p, np.float32(0.01), np.float32(0.99))
-    out: Floats = np.log(held / (1 - held))
-    return out
-
-
-def detector_for(settings: Detection) -> Detector:
-    """The detector that a plan asks for."""
-    if settings.detector == "rate":
-        return RateDetector(settings.rate_window_steps, settings.rate_threshold)
-    if settings.detector == "own_level":
-        return OwnLevelDetector(
-            settings.own_span_steps, settings.fall_margin, settings.rise_margin, settings.rate_window_steps
-        )
-    return LevelDetector(settings.fall_level, settings.rise_level, settings.rate_window_steps)
+    held: Floats = np.clip(p, np.float32(0.01), np.float32(0.99))
+    held /= 1 - held
+    return np.log(held, out=held)

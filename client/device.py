@@ -36,7 +36,7 @@ from .runtime import open_model, pinned_model, verified
 from .scorer import Scorer
 from .store import Store, pack, unpack
 from .trainer import LocalTrainer
-from .watch import Watch
+from .watch import Watch, past_steps
 
 Floats = NDArray[np.float32]
 
@@ -200,9 +200,9 @@ class Device:
     # ---- what the server asks
 
     def install(self, plan: Plan, model: bytes, theta: Floats, round_number: int) -> None:
-        """Take a model, its plan and weights. Detectors start again on the recent past, scored by the new weights:
-        a jump between two models is not a turn of interest. Refusal if the file is not the pinned one, or the plan is
-        for another catalogue or another network."""
+        """Take a model, its plan and weights. Detectors start again on the recent past, scored by the new weights: a
+        jump between two models is not a turn of interest; quiet time and budget go on. Refusal if the file is
+        not the pinned one, or the plan is for another catalogue or another network."""
         if plan.catalogue_sha256 != self.profile.catalogue_sha256 or len(theta) != plan.network.n_parameters:
             raise Refusal(RefusalCode.PLAN_REFUSED)
         if not model:
@@ -215,9 +215,10 @@ class Device:
         if open_model(model).sizes != (network.n_features, network.n_parameters, network.n_hidden):
             raise Refusal(RefusalCode.PLAN_REFUSED)
         self._installed = Installed(plan, model, theta, round_number)
-        past = np.arange(max(0, self.n_closed_steps - plan.features.window_steps), self.n_closed_steps)
+        past = np.arange(max(0, self.n_closed_steps - past_steps(plan)), self.n_closed_steps)
         scores = self._scores(self._installed, past)
-        self._watch = Watch.start(plan, (self.profile.n_categories,), scores)
+        begin = self._watch.restart if self._watch else Watch.start
+        self._watch = begin(plan, scores, self.n_closed_steps - 1)
         self._p = scores[-1] if past.size else np.full(self.profile.n_categories, np.nan, np.float32)
 
     def update(self, plan_sha256: bytes, theta: Floats, round_number: int) -> NDArray[np.uint32]:
@@ -278,7 +279,7 @@ class Device:
                 "open": [pack(self._open_count), pack(self._open_amount)],
                 "installed": installed
                 and [installed.plan.canonical, installed.model, pack_floats(installed.theta), installed.round_number],
-                "watch": self._watch and [pack(self._watch.memory), pack(self._watch.quiet_until)],
+                "watch": self._watch and {name: pack(array) for name, array in self._watch.arrays().items()},
                 "p": pack(self._p),
                 "alerts": [[*vars(alert).values(), taken] for alert, taken in self._alerts],
                 "problems": dict(self.problems),
@@ -293,7 +294,9 @@ class Device:
         device = cls(profile, store, on_step, entropy)
         device._history = History(*(unpack(a) for a in state["history"]))
         device._open_count, device._open_amount = (unpack(a) for a in state["open"])
-        device._watch = Watch(*(unpack(a) for a in state["watch"])) if state["watch"] else None
+        device._watch = None
+        if state["watch"]:
+            device._watch = Watch.of({name: unpack(a) for name, a in state["watch"].items()})
         device._p = unpack(state["p"])
         device.problems.update(state["problems"])
         if state["installed"]:

@@ -1,46 +1,124 @@
-"""Watching streams of p: detector, quiet time after an alert, risk level. Arrays with any leading axes.
+"""Watching streams of p: detector, quiet time after an alert, false-alarm budget, risk level. Arrays with any leading axes.
 
-A device watches its C streams, a simulated host (K, C) of them, with this code.
+A device watches its C streams, a simulated host (K, C) of them, with this code. The CUSUM always runs along: its
+statistics say how far a stream has moved, whichever detector calls the alerts.
+
+Steps come in order. One that is not later than the last one seen (a duplicate, a clock set back) changes nothing and
+raises nothing. Steps that never come, or whose p is NaN, are not observed; a jump ahead is many such steps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.features import History, established
-from shared.plan import Plan
+from shared.plan import Detection, Plan
 
-from .detectors import detector_for
+from .budget import Budget, Spending
+from .cusum import CusumAlarms, CusumDetector
+from .detectors import Alarms, Detector, LevelDetector, OwnLevelDetector, RateDetector
 from .risk import Direction, risk_level
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+def detector_for(settings: Detection) -> Detector:
+    """The detector that a plan asks for."""
+    if settings.detector == "cusum":
+        return cusum_for(settings)
+    if settings.detector == "rate":
+        return RateDetector(settings.rate_window_steps, settings.rate_threshold)
+    if settings.detector == "own_level":
+        return OwnLevelDetector(
+            settings.own_span_steps, settings.fall_margin, settings.rise_margin, settings.rate_window_steps
+        )
+    return LevelDetector(settings.fall_level, settings.rise_level, settings.rate_window_steps)
+
+
+def cusum_for(settings: Detection) -> CusumDetector:
+    """The CUSUM of a plan, which runs beside any detector."""
+    return CusumDetector(settings.warm_steps, settings.season_steps)
+
+
+def budget_for(settings: Detection, shape: tuple[int, ...]) -> Budget:
+    """The budget of each user with streams of `shape` (..., C)."""
+    return _budget(settings.false_alerts, settings.budget_steps, shape[-1])
+
+
+@lru_cache(maxsize=64)
+def _budget(false_alerts: int, steps: int, n_streams: int) -> Budget:
+    return Budget(false_alerts, steps, n_streams)
+
+
+def past_steps(plan: Plan) -> int:
+    """How many closed steps, as the new weights score them, a watch starts on."""
+    return max(plan.features.window_steps, 2 * plan.detection.warm_steps)
 
 
 @dataclass
 class Watch:
-    """What has to be remembered of streams (..., C): the detector's memory (..., C, m), and the first step at which
-    each direction may speak again (..., 2, C)."""
+    """What has to be remembered of streams (..., C): the memory (m, ..., C) of the detector that calls alerts (empty if
+    that is the CUSUM) and of the CUSUM; the first step at which each direction may speak again (..., 2, C); what each
+    user has spent of the budget; the last step seen (1,).
+
+    `statistics` (..., 2, C) are the CUSUM's, falls first, as of the last step and before any alarm set them back:
+    0..MOST, 0 where a stream was not judged.
+    """
 
     memory: Floats
-    quiet_until: NDArray[np.int64]
+    cusum: Floats
+    quiet_until: Ints
+    spending: Spending
+    last_step: Ints
+    statistics: Floats
 
     @classmethod
-    def start(cls, plan: Plan, shape: tuple[int, ...], past: Floats) -> Watch:
-        """A watch on streams of `shape` (..., C), warmed up on their past p (..., S, C) without any alert."""
-        detector = detector_for(plan.detection)
-        memory, nobody = detector.start(shape), np.zeros(shape, bool)
-        for i in range(past.shape[-2]):
-            memory, _ = detector.update(memory, past[..., i, :], nobody)
-        return cls(memory, np.zeros((*shape[:-1], len(Direction), shape[-1]), np.int64))
+    def start(cls, plan: Plan, past: Floats, step: int) -> Watch:
+        """A watch on streams, warmed up without any alert on their past p (..., S, C), which ends with `step`."""
+        shape = (*past.shape[:-2], past.shape[-1])
+        return cls._fresh(plan, shape, budget_for(plan.detection, shape).start(shape[:-1]))._warm_up(plan, past, step)
 
-    def see(self, plan: Plan, history: History, step: int, p: Floats) -> tuple[Bools, NDArray[np.int64]]:
+    def restart(self, plan: Plan, past: Floats, step: int) -> Watch:
+        """The watch after a new model has come: detectors start again on the past as the new weights score it, for a
+        jump between two models is no turn. Quiet time, tokens and adapted thresholds stay."""
+        shape = (*past.shape[:-2], past.shape[-1])
+        watch = Watch._fresh(plan, shape, budget_for(plan.detection, shape).carried(self.spending))
+        watch.quiet_until[...] = self.quiet_until
+        return watch._warm_up(plan, past, step)
+
+    @classmethod
+    def _fresh(cls, plan: Plan, shape: tuple[int, ...], spending: Spending) -> Watch:
+        settings = plan.detection
+        sides = (*shape[:-1], len(Direction), shape[-1])
+        own = np.zeros((0, *shape), np.float32) if settings.detector == "cusum" else detector_for(settings).start(shape)
+        cusum = cusum_for(settings).start(shape)
+        quiet, statistics = np.zeros(sides, np.int64), np.zeros(sides, np.float32)
+        return cls(own, cusum, quiet, spending, np.zeros(1, np.int64), statistics)
+
+    def _warm_up(self, plan: Plan, past: Floats, step: int) -> Watch:
+        """A detector of one's own sees the features' window, as devices without a CUSUM did; the CUSUM sees all."""
+        n, nobody = past.shape[-2], np.zeros(self.cusum.shape[1:], bool)
+        for i in range(n):
+            at, p = step - n + 1 + i, past[..., i, :]
+            self._shifts(plan.detection, at, p, nobody)
+            if len(self.memory) and i >= n - plan.features.window_steps:
+                detector_for(plan.detection).update(self.memory, p, nobody, at)
+        self.last_step[:] = step
+        return self
+
+    def see(self, plan: Plan, history: History, step: int, p: Floats) -> tuple[Bools, Ints]:
         """Which streams raise an alert at the close of `step`, and their risk levels: both (..., 2, C), falls first.
 
-        `history` ends with `step`. After an alert a stream is quiet in that direction for `quiet_steps`.
+        `history` ends with `step`. After an alert a stream is quiet in that direction for `quiet_steps`; under the CUSUM
+        a user's alerts also keep the plan's budget.
         """
         settings = plan.detection
         watched = established(
@@ -50,7 +128,46 @@ class Watch:
             min_active=settings.min_active_steps,
             lapse_steps=settings.lapse_steps,
         )[..., 0, :]
-        self.memory, alarms = detector_for(settings).update(self.memory, p, watched)
-        raised = np.stack([alarms.fall, alarms.rise], axis=-2) & (self.quiet_until <= step)
-        self.quiet_until[raised] = step + 1 + settings.quiet_steps
+        raised = self.judge(settings, step, p, watched)
         return raised, np.stack([risk_level(p, direction) for direction in Direction], axis=-2)
+
+    def judge(self, settings: Detection, step: int, p: Floats, watched: Bools) -> Bools:
+        """Which streams raise an alert at p (..., C) of `step`: (..., 2, C). A fall counts on a `watched` stream only."""
+        if step <= self.last_step[0]:
+            return np.zeros(self.quiet_until.shape, bool)
+        self.last_step[:] = step
+        alarms: Alarms = (shifts := self._shifts(settings, step, p, watched))
+        if len(self.memory):
+            alarms = detector_for(settings).update(self.memory, p, watched, step)
+        raised = np.stack([alarms.fall, alarms.rise], axis=-2)
+        if settings.detector == "cusum":
+            budget = budget_for(settings, p.shape)
+            budget.adapt(self.spending, raised.sum(axis=(-2, -1)), shifts.judged.sum(axis=-1))
+            raised &= self.quiet_until <= step
+            raised = budget.allow(self.spending, raised, self.statistics, step)
+        else:
+            raised &= self.quiet_until <= step
+        self.quiet_until[raised] = step + 1 + settings.quiet_steps
+        return raised
+
+    def _shifts(self, settings: Detection, step: int, p: Floats, watched: Bools) -> CusumAlarms:
+        """What the CUSUM says to p; its statistics are noted. Where it does not call, nothing sets it back."""
+        calls = settings.detector == "cusum"
+        threshold = budget_for(settings, p.shape).thresholds(self.spending)[..., None] if calls else np.inf
+        shifts = cusum_for(settings).update(self.cusum, p, watched, step, threshold)
+        np.stack([shifts.fall_statistic, shifts.rise_statistic], axis=-2, out=self.statistics)
+        self.statistics *= shifts.judged[..., None, :]
+        return shifts
+
+    # ---- kept between two calls
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that has to be kept, by name."""
+        fields = {name: value for name, value in vars(self).items() if name != "spending"}
+        return {**fields, "moved": self.spending.moved, "spent": self.spending.spent}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Watch:
+        """The watch of `arrays`, bit for bit."""
+        names = ("memory", "cusum", "quiet_until", "last_step", "statistics")
+        return cls(spending=Spending(arrays["moved"], arrays["spent"]), **{name: arrays[name] for name in names})

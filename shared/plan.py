@@ -22,7 +22,7 @@ from .network import NetworkSpec
 
 MODULUS_BITS = 32
 MIN_SHARE_SIGMA = 2.0
-DETECTORS = ("rate", "level", "own_level")
+DETECTORS = ("rate", "level", "own_level", "cusum")
 MAX_SHARE_SIGMA = 2.0**14
 
 
@@ -135,7 +135,12 @@ class PrivacyPlan:
 
 @dataclass(frozen=True)
 class Detection:
-    """When a device calls a turn of interest. Rates are per step, levels are interest probabilities, margins logits."""
+    """When a device calls a turn of interest. Rates are per step, levels are interest probabilities, margins logits.
+
+    The cusum raises at most `false_alerts` false alerts per user in `budget_steps` steps (client/budget.py), in a stream
+    of which `warm_steps` steps were seen. A season of `season_steps` steps is taken out first: 7 for daily steps, 1 for
+    none.
+    """
 
     detector: str = "level"
     rate_window_steps: int = 1
@@ -148,6 +153,10 @@ class Detection:
     min_active_steps: int = 4
     lapse_steps: int = 8
     quiet_steps: int = 8
+    false_alerts: int = 3
+    budget_steps: int = 182
+    warm_steps: int = 28
+    season_steps: int = 1
 
     def __post_init__(self) -> None:
         _expect(self.detector in DETECTORS, f"a detector of {', '.join(DETECTORS)}", repr(self.detector))
@@ -163,6 +172,10 @@ class Detection:
         _expect(self.min_active_steps >= 1, "min_active_steps >= 1", self.min_active_steps)
         _expect(self.lapse_steps >= 1, "lapse_steps >= 1", self.lapse_steps)
         _expect(self.quiet_steps >= 0, "quiet_steps >= 0", self.quiet_steps)
+        _expect(1 <= self.false_alerts <= 100, "false_alerts in 1..100", self.false_alerts)
+        _expect(1 <= self.budget_steps <= 10_000, "budget_steps in 1..10000", self.budget_steps)
+        _expect(8 <= self.warm_steps <= 1000, "warm_steps in 8..1000", self.warm_steps)
+        _expect(1 <= self.season_steps <= 15, "season_steps in 1..15", self.season_steps)
 
 
 @dataclass(frozen=True)

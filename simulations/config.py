@@ -119,7 +119,7 @@ class ServerSection(Section):
 class DetectionSection(Section):
     """When a device calls a turn; see shared.plan.Detection."""
 
-    detector: Literal["rate", "level", "own_level"] = "level"
+    detector: Literal["rate", "level", "own_level", "cusum"] = "level"
     rate_window_steps: Whole = 1
     rate_threshold: float = 0.2
     fall_level: float = 0.15
@@ -129,6 +129,10 @@ class DetectionSection(Section):
     rise_margin: float = 2.0
     min_active_steps: Whole = 4
     quiet_steps: Annotated[int, Field(ge=0)] = 8
+    false_alerts: Whole = 3
+    budget_steps: Whole = 182
+    warm_steps: Whole = 28
+    season_steps: Whole = 1
 
 
 class SimulationSection(Section):

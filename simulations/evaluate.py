@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from client.risk import Direction
-from client.watch import Watch
+from client.watch import Watch, past_steps
 from server.state import ServerFolder
 from shared.features import FeatureSpec, History, extract, labels, seen
 from shared.network import forward
@@ -41,6 +41,7 @@ DETECTOR_NAMES = {
     "rate": "change rate (the article's)",
     "level": "level of p, fixed line",
     "own_level": "level of p against one's own",
+    "cusum": "lasting shift of p (CUSUM)",
 }
 
 
@@ -169,14 +170,14 @@ def rule_alarms(
 
 def past_scores(history: History, plan: Plan, theta: Floats, train_at: int) -> Floats:
     """p (K, W, C) of the steps that a device warms its detector up on when the model arrives, by the numpy network."""
-    steps = np.arange(max(0, train_at + 1 - plan.features.window_steps), train_at + 1)
+    steps = np.arange(max(0, train_at + 1 - past_steps(plan)), train_at + 1)
     p = forward(plan.network, theta, extract(history, plan.features, steps))
     return np.where(seen(history, steps), p, np.float32(np.nan))
 
 
 def watch_all(history: History, plan: Plan, past: Floats, p: Floats, steps: Ints) -> NDArray[np.bool_]:
     """Alerts of the plan's detector over `steps` for everybody, (K, S, 2, C), by the code that devices run."""
-    watch = Watch.start(plan, (history.active.shape[0], history.n_categories), past)
+    watch = Watch.start(plan, past, int(steps[0]) - 1)
     return np.stack([watch.see(plan, history.until(step), step, p[:, step])[0] for step in steps.tolist()], axis=1)
 
 

@@ -27,7 +27,7 @@ from client.device import Alert
 from client.gate import Gate
 from client.risk import Direction, RiskLevel
 from client.rows import draw_masks, draw_words, generator, smallest
-from client.watch import Watch
+from client.watch import Watch, past_steps
 from shared.codec import decode, unpack_floats
 from shared.errors import RunError
 from shared.features import History, extract, labels, seen
@@ -251,9 +251,12 @@ class Host:
         if not (self.folder / "offsets.npy").exists() or self._plan_on_disk() != plan:
             TrainingRows.write(self.folder, self.history.until(step), plan, self._held_out)
             (self.folder / "plan.cbor").write_bytes(plan.canonical)
-        past = np.arange(max(0, step + 1 - plan.features.window_steps), step + 1)
-        scores = self._scores(plan, theta, past)
-        watch = Watch.start(plan, (self.n_users, self.history.n_categories), scores)
+        scores = self._scores(plan, theta, np.arange(max(0, step + 1 - past_steps(plan)), step + 1))
+        begin = Watch.start
+        if (file := self.folder / "state.npz").exists():
+            with np.load(file) as state:
+                begin = Watch.of(state).restart
+        watch = begin(plan, scores, step)
         self._save(theta, round_number, step, watch)
 
     def collect(self, request: dict[str, Any], devices: Ints) -> NDArray[np.uint32]:
@@ -271,7 +274,7 @@ class Host:
         plan, _ = _opened(self.folder)
         with np.load(self.folder / "state.npz") as state:
             theta, round_number, closed = state["theta"], int(state["round"]), int(state["closed"])
-            watch = Watch(state["memory"], state["quiet_until"])
+            watch = Watch.of(state)
         told: dict[int, list[Alert]] = {}
         for at in range(closed + 1, step + 1):
             p = self._scores(plan, theta, np.array([at]))[:, 0]
@@ -306,14 +309,8 @@ class Host:
     def _save(self, theta: Floats, round_number: int, closed: int, watch: Watch) -> None:
         fresh = self.folder / "state.new"
         with fresh.open("wb") as file:
-            np.savez(
-                file,
-                theta=theta,
-                round=round_number,
-                closed=closed,
-                memory=watch.memory,
-                quiet_until=watch.quiet_until,
-            )
+            arrays: dict[str, Any] = watch.arrays()
+            np.savez(file, theta=theta, round=round_number, closed=closed, **arrays)
         fresh.replace(self.folder / "state.npz")
 
 

@@ -42,6 +42,10 @@ DETECTOR_RULES = {
         "It calls a fall when p of an established interest sinks to {fall_level:g}, and a rise when p of one that is "
         "not established climbs to {rise_level:g}."
     ),
+    "cusum": (
+        "It calls a turn when p shifts lastingly against this interest's own level and chance (a CUSUM on logit p), within "
+        "{false_alerts} false alerts per user in {budget_steps} steps."
+    ),
     "own_level": (
         "It calls a turn when p leaves this interest's own slow average (span {own_span_steps} steps): a fall by "
         "{fall_margin:g} logits on an established interest, a rise by {rise_margin:g}."

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from client.detectors import Alarms, LevelDetector, OwnLevelDetector, RateDetector, detector_for
+from client.detectors import Alarms, LevelDetector, OwnLevelDetector, RateDetector
+from client.watch import detector_for
 from shared.errors import ConfigError
 from shared.plan import Detection
 
@@ -26,7 +27,7 @@ def run(detector, stream: np.ndarray, established: np.ndarray | None = None) -> 
     memory, out = detector.start(stream.shape[1:]), []
     watched = np.ones(stream.shape, bool) if established is None else established
     for p, at in zip(stream.astype(np.float32), watched, strict=True):
-        memory, alarms = detector.update(memory, p, at)
+        alarms = detector.update(memory, p, at)
         assert memory.dtype == np.float32
         out.append(alarms)
     return out

@@ -31,8 +31,8 @@ def test_many_devices_at_once_are_each_device_alone(detection):
     history = random_history(random, (3, 4, 30), 0.4)
     stream = random.random((30, 3, 4)).astype(np.float32)
     past = np.moveaxis(stream[:6], 0, 1)
-    together = Watch.start(plan, (3, 4), past)
-    each = [Watch.start(plan, (4,), past[k]) for k in range(3)]
+    together = Watch.start(plan, past, 5)
+    each = [Watch.start(plan, past[k], 5) for k in range(3)]
     n_raised = 0
     for step in range(6, 30):
         raised, levels = together.see(plan, cut(history, step + 1), step, stream[step])
@@ -50,7 +50,7 @@ def test_after_an_alert_a_stream_is_quiet_in_that_direction_for_that_many_steps(
     detection = {"detector": "rate", "rate_threshold": 0.05, "quiet_steps": quiet_steps}
     plan = make_plan(detection=detection)
     history = random_history(np.random.default_rng(0), (1, 12), 0.5)
-    watch = Watch.start(plan, (1,), np.empty((0, 1), np.float32))
+    watch = Watch.start(plan, np.empty((0, 1), np.float32), -1)
     rises = []
     for step, p in enumerate(np.linspace(0, 0.99, 12, dtype=np.float32)):  # a rise at every step
         raised, _ = watch.see(plan, cut(history, step + 1), step, np.array([p]))
@@ -62,7 +62,7 @@ def test_after_an_alert_a_stream_is_quiet_in_that_direction_for_that_many_steps(
 def test_falls_come_first_and_have_their_own_level():
     plan = make_plan(detection={"detector": "rate", "rate_threshold": 0.3})
     history = random_history(np.random.default_rng(0), (2, 1), 1.0)
-    watch = Watch.start(plan, (2,), np.array([[0.9, 0.1]], np.float32))
+    watch = Watch.start(plan, np.array([[0.9, 0.1]], np.float32), -1)
     raised, levels = watch.see(plan, history, 0, np.array([0.05, 0.95], np.float32))
     assert raised.tolist() == [[True, False], [False, True]]
     assert levels[Direction.FALL, 0] == levels[Direction.RISE, 1] == RiskLevel.HIGH

@@ -1,0 +1,164 @@
+"""When a dense stream of p shifts: a two-sided CUSUM on logit p, after weekday offset and AR(1) whitening.
+
+    p -> logit -> minus this stream's mean and weekday offset -> minus phi times the last residual -> / scale
+      -> clipped to +-CLIP -> two CUSUMs (Page 1954): S = max(0, S +- d z - d^2 / 2)
+
+Mean, offsets, AR(1) coefficient and scale are learned online, each with a fixed prior, and residuals beyond three scales
+are held there, so that bursts do not teach. After an alarm the mean is learned anew; scale, weekday and phi are kept.
+
+Immunity. One step moves a statistic by at most `GAIN` = d (CLIP - d / 2), whatever p does: an alarm at threshold h needs
+at least `immune_steps(h) + 1` observed steps since its statistic was last 0. A shorter burst cannot alert.
+
+Time. The step number is used for the weekday only. A step that is NaN, or that is never given, is not observed: nothing
+is learned, no alarm; the last residual fades by phi for a NaN. p is held in .01...99, so 0 and 1 are as good as any.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.errors import ConfigError
+
+from .detectors import Alarms, Bools, Floats, logit, shift
+
+#: d: half of this many scales of a lasting shift is held against chance at every step.
+DRIFT = 0.9
+#: No single step counts for more than this many scales.
+CLIP = 1.5
+#: What one step can add to a statistic.
+GAIN = DRIFT * (CLIP - DRIFT / 2)
+#: Statistics stop here, so that a stream that nobody calls comes down again; thresholds lie below.
+MOST = 16.0
+
+#: Memory of mean and scale, in observed steps; of a weekday offset, in its own days.
+SPAN, WEEKDAY_SPAN = 120.0, 16.0
+#: Observed steps before scale and offsets are learned, and after an alarm before statistics count again.
+SETTLE_STEPS, RELEARN_STEPS = 7, 14
+#: Prior of the scale, in logits, and the observations that it, phi's 0 and an offset's 0 weigh.
+PRIOR_SCALE, PRIOR_WEIGHT, WEEKDAY_PRIOR = 0.3, 10.0, 4.0
+#: A smaller scale than this, in logits, is no measure of chance: p is a smooth function of counters.
+MIN_SCALE, MAX_PHI = 0.05, 0.8
+OUTLIER_SCALES, WEEKDAY_OUTLIER = 3.0, 1.5
+
+MEAN, SEEN, LEARNED, VARIANCE, COVARIANCE, INNOVATION, RESIDUAL, FALL, RISE, OFFSETS = range(10)
+
+_ZERO, _HALF_SQUARE = np.float32(0), np.float32(DRIFT**2 / 2)
+
+
+def immune_steps(threshold: float) -> int:
+    """How many observed steps of any p cannot raise a statistic from 0 to `threshold`."""
+    return math.ceil(threshold / GAIN) - 1
+
+
+@dataclass(frozen=True)
+class CusumAlarms(Alarms):
+    """Alarms, the statistics behind them before any alarm set them back (0..MOST, in halves of squared scales), and
+    which streams were judged at all: observed, warmed up, not learning anew."""
+
+    fall_statistic: Floats
+    rise_statistic: Floats
+    judged: Bools
+
+
+class CusumDetector:
+    """A lasting shift of a stream's own mean, down or up; thresholds come with every step, from the budget.
+
+    Memory, float32 (9 + season_steps + window_steps, ..., C): mean, observations, observations since the last alarm,
+    variance and lag-1 covariance of residuals, variance of innovations, last residual, the two statistics, the offsets
+    of a season of `season_steps` steps (7: weekdays of daily steps; 1: none), and the last dt values of p for the rate.
+    """
+
+    def __init__(self, warm_steps: int = 28, season_steps: int = 7, window_steps: int = 1) -> None:
+        if warm_steps < SETTLE_STEPS + 1 or season_steps < 1 or window_steps < 1:
+            raise ConfigError(
+                f"expected warm_steps > {SETTLE_STEPS}, season_steps and window_steps >= 1, "
+                f"got {warm_steps}, {season_steps} and {window_steps}"
+            )
+        self.warm_steps, self.season_steps, self.window_steps = warm_steps, season_steps, window_steps
+
+    def start(self, shape: tuple[int, ...]) -> Floats:
+        memory = np.zeros((OFFSETS + self.season_steps + self.window_steps, *shape), np.float32)
+        memory[VARIANCE] = memory[INNOVATION] = PRIOR_SCALE**2
+        memory[-self.window_steps :] = np.nan
+        return memory
+
+    def update(
+        self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
+    ) -> CusumAlarms:
+        """An alarm sets both statistics back to 0, whether or not it is shown: a fall of an interest that is not
+        established is none. The threshold broadcasts against (..., C); at infinity nothing is ever set back."""
+        fall, rise, judged = self._learn(memory, p, step)
+        fallen, risen = fall >= threshold, rise >= threshold
+        risen &= ~fallen
+        crossed = fallen | risen
+        statistics = fall.copy(), rise.copy()
+        if crossed.any():
+            memory[LEARNED : LEARNED + 1, crossed] = 0
+            memory[FALL : RISE + 1, crossed] = 0
+        rate = shift(memory[-self.window_steps :], p)
+        return CusumAlarms(fallen & established, risen, rate, *statistics, judged)
+
+    def _learn(self, memory: Floats, p: Floats, step: int) -> tuple[Floats, Floats, Bools]:
+        """Take p into the memory; views of the two statistics, and who was judged.
+
+        Masks are multiplied as 0 and 1, which costs a sixth of choosing by them.
+        """
+        mean, seen, learned, variance, covariance, innovation, residual, fall, rise = memory[:OFFSETS]
+        offset = memory[OFFSETS + step % self.season_steps]
+        known = ~np.isnan(p)
+        settled, warm, tracking = seen >= SETTLE_STEPS, seen >= self.warm_steps, learned >= RELEARN_STEPS
+        judged = known & warm & tracking
+        seasonal = self.season_steps > 1
+
+        gap = logit(p)
+        gap -= mean
+        if seasonal:
+            gap -= offset
+        if not known.all():
+            np.copyto(gap, _ZERO, where=~known)
+        scale = np.sqrt(variance)
+        scale *= np.float32(OUTLIER_SCALES)
+        held = np.maximum(np.minimum(gap, scale), -scale)
+        if not judged.all():
+            np.copyto(held, gap, where=~(warm & tracking))
+
+        phi = np.maximum(np.minimum(covariance / variance, np.float32(MAX_PHI)), _ZERO)
+        expected = phi * residual
+        fresh = gap - expected
+        scale = np.maximum(np.sqrt(innovation), np.float32(MIN_SCALE))
+        z = fresh / scale
+        z = np.maximum(np.minimum(z, np.float32(CLIP)), np.float32(-CLIP))
+        z *= np.float32(DRIFT)
+        counted = judged.astype(np.float32)
+        for statistic, gain in ((fall, -z - _HALF_SQUARE), (rise, z - _HALF_SQUARE)):
+            gain *= counted
+            statistic += gain
+            np.maximum(statistic, _ZERO, out=statistic)
+            np.minimum(statistic, np.float32(MOST), out=statistic)
+
+        weight = np.minimum(seen + np.float32(PRIOR_WEIGHT + 1 - SETTLE_STEPS), np.float32(SPAN))
+        teaches = known & settled
+        np.divide((teaches & (tracking | ~warm)).astype(np.float32), weight, out=weight)
+        variance += weight * (held * held - variance)
+        covariance += weight * (held * residual - covariance)
+        scale *= np.float32(OUTLIER_SCALES)
+        innovation += weight * (np.minimum(fresh * fresh, scale * scale) - innovation)
+        if seasonal:
+            days = np.minimum(
+                seen / np.float32(self.season_steps) + np.float32(WEEKDAY_PRIOR), np.float32(WEEKDAY_SPAN)
+            )
+            pull = np.maximum(np.minimum(gap, np.float32(WEEKDAY_OUTLIER)), np.float32(-WEEKDAY_OUTLIER))
+            pull *= teaches
+            pull /= days
+            offset += pull
+        held_now = known.astype(np.float32)
+        mean += held / np.minimum(learned + np.float32(1), np.float32(SPAN))
+        np.copyto(residual, expected)
+        np.copyto(residual, held, where=known)
+        for count in (seen, learned):
+            count += held_now
+            np.minimum(count, np.float32(2**20), out=count)
+        return fall, rise, judged
