@@ -46,6 +46,8 @@ OUTLIER_SCALES, WEEKDAY_OUTLIER = 3.0, 1.5
 MEAN, SEEN, LEARNED, VARIANCE, COVARIANCE, INNOVATION, RESIDUAL, FALL, RISE, OFFSETS = range(10)
 
 _ZERO, _HALF_SQUARE, _OUTLIER = np.float32(0), np.float32(DRIFT**2 / 2), np.float32(OUTLIER_SCALES)
+#: Further than any two logits lie apart.
+_FAR = np.float32(100)
 
 
 def immune_steps(threshold: float) -> int:
@@ -95,16 +97,17 @@ class CusumDetector:
         fall, rise = crossed
         either = fall | rise
         if either.any():
-            memory[LEARNED : LEARNED + 1, either] = 0
-            memory[FALL : RISE + 1, either] = 0
+            at = np.nonzero(either)
+            for row in (LEARNED, FALL, RISE):
+                memory[row][at] = 0
         rate = shift(memory[-self.window_steps :], p)
         return CusumAlarms(fall & established, rise & ~fall, rate, statistics, judged)
 
     def _learn(self, memory: Floats, p: Floats, step: int) -> Bools:
         """Take p into the memory; who was judged.
 
-        Rows that are treated alike are treated together, and masks are multiplied as 0 and 1: both save more than half
-        of the time.
+        Rows that are treated alike are treated together, and masks are multiplied as 0 and 1 where choosing by them would
+        do: both together take a third of the plain way's time.
         """
         mean, seen, learned, variance, covariance, innovation, residual = memory[: RESIDUAL + 1]
         offset = memory[OFFSETS + step % self.season_steps]
@@ -114,20 +117,20 @@ class CusumDetector:
         held_back = judged.all()
         relearning = warm & ~judged if not held_back else None
         settled = seen >= SETTLE_STEPS
-        gap = logit(p)
+        gap = logit(np.fmax(p, _ZERO))
         gap -= mean
         if self.season_steps > 1:
             gap -= offset
         all_known = known.all()
         if not all_known:
-            np.copyto(gap, _ZERO, where=~known)
+            gap *= known
             settled &= known
         limit = np.sqrt(variance)
         limit *= _OUTLIER
+        if not held_back:
+            limit += np.multiply(~judged, _FAR)
         held = np.minimum(gap, limit)
         np.maximum(held, np.negative(limit, out=limit), out=held)
-        if not held_back:
-            np.copyto(held, gap, where=~judged)
         if not all_known:
             judged &= known
 
@@ -175,7 +178,7 @@ class CusumDetector:
             residual[...] = held
             memory[SEEN : LEARNED + 1] += np.float32(1)
         else:
-            np.copyto(expected, held, where=known)
-            residual[...] = expected
+            expected *= ~known
+            np.add(expected, held, out=residual)
             memory[SEEN : LEARNED + 1] += known
         return judged

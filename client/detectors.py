@@ -193,6 +193,6 @@ def shift(past: Floats, p: Floats) -> Floats:
 
 def logit(p: Floats) -> Floats:
     """log(p / (1 - p)) with p held in .01...99; NaN stays NaN."""
-    held: Floats = np.clip(p, np.float32(0.01), np.float32(0.99))
+    held: Floats = p.clip(np.float32(0.01), np.float32(0.99))
     held /= 1 - held
     return np.log(held, out=held)

@@ -256,17 +256,6 @@ def test_an_interest_is_quiet_for_a_while_after_an_alert_in_one_direction_only(n
     assert sorted(s for d, s in alert_steps(6) if d is Direction.RISE) == [6, 18]
 
 
-def test_a_new_model_does_not_end_the_quiet_time(new_device):
-    diary = Diary()
-    plan = make_plan(detection={"detector": "rate", "rate_threshold": 0.3, "quiet_steps": 12})
-    device = ready(new_device(on_step=diary.write), plan)
-    for step in range(0, 24, 6):
-        device.record(view(step))
-        device.install(plan, b"", activity_theta(), step + 1)
-    device.close_until(24)
-    assert [a.step for a in diary.alerts if a.direction is Direction.FALL] == [4, 22]
-
-
 def test_new_weights_are_not_a_turn_of_interest(new_device, plan):
     """Two models a world apart: detectors start again on the past as the new one scores it."""
     opposite = activity_theta()
