@@ -116,7 +116,10 @@ def bench_figures(file: Path) -> dict[str, Figure]:
 def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Figure | Measured]]]:
     """What makes each group of figures; those of online-retail-ii only if it is there."""
     data = {"complete-journey": [], **({ONLINE_RETAIL: with_path(online_retail_path)} if online_retail_path else {})}
-    out: dict[str, Callable[[], Mapping[str, Figure | Measured]]] = {"fidelity": fidelity_figures, "streams": stream_figures}
+    out: dict[str, Callable[[], Mapping[str, Figure | Measured]]] = {
+        "fidelity": fidelity_figures,
+        "streams": stream_figures,
+    }
     for name, overrides in data.items():
         out[name] = partial(epsilon_figures, name, overrides)
         out[f"held_out.{name}"] = partial(held_out_figures, name, overrides)
