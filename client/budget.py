@@ -16,6 +16,7 @@ a host (K,).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -125,11 +126,13 @@ class Budget:
         return allowed
 
 
-def false_alarm_rate(threshold: float) -> float:
+def false_alarm_rate(
+    threshold: float, thresholds: Sequence[float] = RATE_THRESHOLDS, rates: Sequence[float] = RATES
+) -> float:
     """False alarms per observed step and stream at a threshold: its logarithm is linear between the table's, and beyond."""
-    at, rates = np.array(RATE_THRESHOLDS), np.log(RATES)
+    at, logs = np.array(thresholds), np.log(rates)
     i = int(np.clip(np.searchsorted(at, threshold) - 1, 0, len(at) - 2))
-    return float(np.exp(rates[i] + (threshold - at[i]) / (at[i + 1] - at[i]) * (rates[i + 1] - rates[i])))
+    return float(np.exp(logs[i] + (threshold - at[i]) / (at[i + 1] - at[i]) * (logs[i + 1] - logs[i])))
 
 
 def from_table(false_alerts: float, steps: float, n_streams: float) -> float:

@@ -187,7 +187,7 @@ class BurstDetector:
     moves), steps seen, and the length of the excursion that goes on, negative if downwards.
     """
 
-    def __init__(self, scales: float = 4.0, max_steps: int = 3, span_steps: int = 42, warm_steps: int = 14) -> None:
+    def __init__(self, scales: float = 5.0, max_steps: int = 3, span_steps: int = 42, warm_steps: int = 14) -> None:
         if not scales > 0 or min(max_steps, span_steps, warm_steps) < 1:
             raise ConfigError(
                 f"expected scales > 0 and max_steps, span_steps and warm_steps >= 1, "
@@ -201,21 +201,22 @@ class BurstDetector:
     def update(self, memory: Floats, p: Floats) -> Bursts:
         """The spikes that end at p (..., C); a p that is NaN changes nothing."""
         level, spread, seen, away = memory
-        known = ~np.isnan(p)
-        gap = np.where(known, logit(p) - np.where(seen > 0, level, logit(p)), np.float32(0))
-        beyond = known & (seen >= self.warm_steps) & (np.abs(gap) >= self.scales * np.maximum(spread, MIN_SPREAD))
-        ended = known & ~beyond & (away != 0)
-        bursts = np.where(ended, np.sign(away), 0).astype(np.int8)
-        side = np.sign(gap)
-        away[:] = np.where(beyond, np.where(np.sign(away) == side, away, 0) + side, np.where(known, 0, away))
+        known, now = ~np.isnan(p), logit(p)
+        np.copyto(level, now, where=known & (seen == 0))
+        gap = np.where(known, now - level, np.float32(0))
+        margin = np.float32(self.scales) * np.maximum(spread, MIN_SPREAD)
+        beyond = known & (seen >= self.warm_steps) & (np.abs(gap) >= margin)
+        goes_on = beyond & (np.sign(away) == np.sign(gap))
+        ended = np.where(known & ~goes_on, np.sign(away), 0).astype(np.int8)
+        np.copyto(away, np.where(goes_on, away, 0) + np.where(beyond, np.sign(gap), 0), where=known)
+        learns = known & ~beyond
+        weight = learns / np.minimum(seen + 1, np.float32((self.span_steps + 1) / 2))
+        level += weight * gap
+        spread += weight * (np.abs(gap) - spread)
+        seen += learns
         lasting = np.abs(away) > self.max_steps
         seen[lasting], away[lasting] = 0, 0
-        learns = known & ~beyond | lasting
-        weight = np.where(learns, 1 / np.minimum(seen + 1, np.float32((self.span_steps + 1) / 2)), np.float32(0))
-        level += weight * np.where(seen > 0, gap, logit(np.where(known, p, np.float32(0.5))) - level)
-        spread += weight * (np.abs(gap) * ~lasting - spread)
-        seen += learns
-        return Bursts(bursts)
+        return Bursts(ended)
 
 
 def shift(past: Floats, p: Floats) -> Floats:
@@ -228,6 +229,6 @@ def shift(past: Floats, p: Floats) -> Floats:
 
 def logit(p: Floats) -> Floats:
     """log(p / (1 - p)) with p held in .01...99; NaN stays NaN."""
-    held: Floats = np.clip(p, np.float32(0.01), np.float32(0.99))
+    held: Floats = p.clip(np.float32(0.01), np.float32(0.99))
     held /= 1 - held
     return np.log(held, out=held)

@@ -161,8 +161,7 @@ class Watch:
         calls = settings.detector == "cusum"
         threshold = budget_for(settings, p.shape).thresholds(self.spending)[..., None] if calls else np.inf
         shifts = cusum_for(settings).update(self.cusum, p, watched, step, threshold)
-        np.stack([shifts.fall_statistic, shifts.rise_statistic], axis=-2, out=self.statistics)
-        self.statistics *= shifts.judged[..., None, :]
+        np.multiply(np.moveaxis(shifts.statistics, 0, -2), shifts.judged[..., None, :], out=self.statistics)
         return shifts
 
     # ---- kept between two calls

@@ -21,6 +21,7 @@ from rich.table import Table
 from shared.errors import ConfigError, EbbtideError, InputError
 
 from .cli_search import register as register_search
+from .cli_streams import register as register_streams
 
 app = typer.Typer(
     add_completion=False,
@@ -201,6 +202,7 @@ def data(
 
 
 register_search(app)
+register_streams(app)
 
 
 def _print_terms(name: str, state_folder: Path) -> None:

@@ -25,6 +25,7 @@ from .learning_figures import (
     with_path,
 )
 from .simulate import RESULTS_FILE
+from .stream_figures import stream_figures
 
 ROOT = Path(__file__).parent.parent
 FIGURES_FILE = ROOT / "docs" / "figures.json"
@@ -105,7 +106,7 @@ def bench_figures(file: Path) -> dict[str, Figure]:
     made = {"command": "make bench", "commit": commit()}
     out = {}
     for key, figure in json.loads(file.read_text(encoding="utf-8"))["figures"].items():
-        if key.startswith("hosts.") and "value" in figure:
+        if key.startswith(("hosts.", "detector.")) and "value" in figure:
             lowest, highest = figure["spread"]
             spread = round((highest - lowest) / 2, 4)
             out[key] = Figure(round(figure["value"], 4), spread, figure["unit"] or "ratio", figure["what"], **made)
@@ -115,7 +116,10 @@ def bench_figures(file: Path) -> dict[str, Figure]:
 def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Figure | Measured]]]:
     """What makes each group of figures; those of online-retail-ii only if it is there."""
     data = {"complete-journey": [], **({ONLINE_RETAIL: with_path(online_retail_path)} if online_retail_path else {})}
-    out: dict[str, Callable[[], Mapping[str, Figure | Measured]]] = {"fidelity": fidelity_figures}
+    out: dict[str, Callable[[], Mapping[str, Figure | Measured]]] = {
+        "fidelity": fidelity_figures,
+        "streams": stream_figures,
+    }
     for name, overrides in data.items():
         out[name] = partial(epsilon_figures, name, overrides)
         out[f"held_out.{name}"] = partial(held_out_figures, name, overrides)

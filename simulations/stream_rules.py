@@ -2,7 +2,8 @@
 that sets how often it fires. All run on streams p (T, N), NaN where not observed, and give alarms (T, N).
 
 River's detectors run in Python, a stream at a time, on observed values only, and check at every step (ADWIN's own
-default is every 32nd). The rates see the last observed value. Every rule is quiet for `QUIET_STEPS` after an alarm.
+default is every 32nd; to fire as often as the others its delta has to go beyond 1, where it is no bound any more). The
+rates see the last observed value. Every rule is quiet for `QUIET_STEPS` after an alarm.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 
 from client.consent import Consent
 from client.device import Device, Profile
+from client.risk import Direction
 from shared.errors import DataError, InputError
 from shared.events import Step
 
@@ -19,6 +20,7 @@ from .conftest import (
     N_CATEGORIES,
     NETWORK,
     Diary,
+    activity_theta,
     event_stream,
     full,
     make_plan,
@@ -150,3 +152,14 @@ def test_kill_9_at_any_moment_leaves_a_device_that_opens(tmp_path):
         device = Device.open(tmp_path / str(i))
         assert device.record(view(950))
         assert not device.problems
+
+
+def test_a_new_model_does_not_end_the_quiet_time(new_device):
+    diary = Diary()
+    plan = make_plan(detection={"detector": "rate", "rate_threshold": 0.3, "quiet_steps": 12})
+    device = ready(new_device(on_step=diary.write), plan)
+    for step in range(0, 24, 6):
+        device.record(view(step))
+        device.install(plan, b"", activity_theta(), step + 1)
+    device.close_until(24)
+    assert [a.step for a in diary.alerts if a.direction is Direction.FALL] == [4, 22]

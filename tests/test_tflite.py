@@ -21,6 +21,8 @@ TOLERANCE = 1e-5
 
 #: What a device consists of, tested where only a device's dependencies are.
 DEVICE_TESTS = [
+    "tests/test_budget.py",
+    "tests/test_cusum.py",
     "tests/test_detectors.py",
     "tests/test_device.py",
     "tests/test_device_state.py",

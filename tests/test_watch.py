@@ -6,6 +6,7 @@ import pytest
 from client.risk import Direction, RiskLevel
 from client.watch import Watch
 from shared.features import History
+from shared.plan import Plan
 
 from .conftest import make_plan, random_history
 
@@ -13,6 +14,7 @@ DETECTIONS = [
     {"detector": "level", "fall_level": 0.3, "rise_level": 0.7},
     {"detector": "rate", "rate_window_steps": 2, "rate_threshold": 0.2},
     {"detector": "own_level", "own_span_steps": 4, "fall_margin": 0.6, "rise_margin": 0.6},
+    {"detector": "cusum", "warm_steps": 8, "false_alerts": 5, "budget_steps": 10},
 ]
 
 
@@ -28,13 +30,14 @@ def alone(history: History, k: int) -> History:
 def test_many_devices_at_once_are_each_device_alone(detection):
     plan = make_plan(detection={**detection, "quiet_steps": 2, "min_active_steps": 2})
     random = np.random.default_rng(2)
-    history = random_history(random, (3, 4, 30), 0.4)
-    stream = random.random((30, 3, 4)).astype(np.float32)
+    history = random_history(random, (3, 4, 120), 0.4)
+    logits = np.repeat(random.normal(size=(20, 3, 4)) * 2, 6, axis=0) + 0.3 * random.normal(size=(120, 3, 4))
+    stream = (1 / (1 + np.exp(-logits))).astype(np.float32)
     past = np.moveaxis(stream[:6], 0, 1)
     together = Watch.start(plan, past, 5)
     each = [Watch.start(plan, past[k], 5) for k in range(3)]
     n_raised = 0
-    for step in range(6, 30):
+    for step in range(6, 120):
         raised, levels = together.see(plan, cut(history, step + 1), step, stream[step])
         assert raised.shape == levels.shape == (3, 2, 4)
         n_raised += int(raised.sum())
@@ -66,3 +69,104 @@ def test_falls_come_first_and_have_their_own_level():
     raised, levels = watch.see(plan, history, 0, np.array([0.05, 0.95], np.float32))
     assert raised.tolist() == [[True, False], [False, True]]
     assert levels[Direction.FALL, 0] == levels[Direction.RISE, 1] == RiskLevel.HIGH
+
+
+CUSUM = {"detector": "cusum", "false_alerts": 2, "budget_steps": 60, "warm_steps": 20, "quiet_steps": 5}
+EVERYBODY = np.ones((3, 4), bool)
+
+
+def daily(n_steps: int, shape: tuple[int, ...], drop_at: int, seed: int = 0) -> np.ndarray:
+    """p (T, ..., C) around own levels; every stream falls for good at `drop_at`."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0.3, 0.3, shape) + 0.3 * random.normal(size=(n_steps, *shape))
+    logits[drop_at:] -= 1.6
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+
+
+def played(watch: Watch, plan: Plan, p: np.ndarray, first: int) -> np.ndarray:
+    """Alerts (T, ..., 2, C) of steps from `first` on; everything is established."""
+    watched = np.ones(p.shape[1:], bool)
+    return np.array([watch.judge(plan.detection, first + t, now, watched) for t, now in enumerate(p)])
+
+
+def begun(plan: Plan, p: np.ndarray) -> Watch:
+    """A watch on the past p (T, ..., C), whose first step is 0."""
+    return Watch.start(plan, np.moveaxis(p, 0, -2), len(p) - 1)
+
+
+def test_under_the_cusum_no_user_sees_more_than_the_budget_and_the_strongest_streams_speak():
+    plan, p = make_plan(detection=CUSUM), daily(120, (3, 4), 80)
+    alerts = played(begun(plan, p[:60]), plan, p[60:], 60)
+    assert alerts.sum(axis=(0, 2, 3)).tolist() == [2, 2, 2] and not alerts[:, :, Direction.RISE].any()
+    generous = make_plan(detection={**CUSUM, "false_alerts": 50})
+    assert played(begun(generous, p[:60]), generous, p[60:], 60)[:, :, Direction.FALL].any(axis=0).all()
+
+
+@pytest.mark.parametrize("detector", ["cusum", "own_level", "level", "rate"])
+def test_every_detector_leaves_the_cusum_s_statistics(detector):
+    """phi reads them: falls first, 0 while nothing is known, large after a shift."""
+    plan, p = make_plan(detection={**CUSUM, "detector": detector}), daily(120, (3, 4), 80)
+    watch = begun(plan, p[:60])
+    assert watch.statistics.shape == (3, 2, 4)
+    highest = np.zeros((3, 2, 4))
+    for t in range(60, 90):
+        watch.judge(plan.detection, t, p[t], EVERYBODY)
+        np.maximum(highest, watch.statistics, out=highest)
+    assert (highest[:, Direction.FALL] > 3.5).all()
+    assert (highest[:, Direction.FALL] > highest[:, Direction.RISE]).all()
+    watch.judge(plan.detection, 90, np.full((3, 4), np.nan, np.float32), EVERYBODY)
+    assert not watch.statistics.any()
+    assert not begun(plan, p[:10]).statistics.any()
+
+
+@pytest.mark.parametrize("detector", ["cusum", "own_level"])
+def test_a_step_that_is_not_later_changes_nothing_and_raises_nothing(detector):
+    plan, p = make_plan(detection={**CUSUM, "detector": detector}), daily(120, (3, 4), 80)
+    straight, disturbed = begun(plan, p[:60]), begun(plan, p[:60])
+    for t in range(60, 120):
+        expected = straight.judge(plan.detection, t, p[t], EVERYBODY)
+        np.testing.assert_array_equal(disturbed.judge(plan.detection, t, p[t], EVERYBODY), expected)
+        for again in (t, t - 1, t - 40, -5):
+            assert not disturbed.judge(plan.detection, again, 1 - p[t], EVERYBODY).any()
+    for name, array in straight.arrays().items():
+        assert disturbed.arrays()[name].tobytes() == array.tobytes(), name
+
+
+def test_missing_steps_and_a_jump_of_the_clock_raise_nothing_by_themselves():
+    plan, p = make_plan(detection={**CUSUM, "season_steps": 7}), daily(300, (3, 4), 10_000)
+    watch = begun(plan, p[:60])
+    kept = np.random.default_rng(0).random(240) < 0.6
+    steps = 60 + np.arange(240)[kept]
+    n_raised = sum(int(watch.judge(plan.detection, t, p[t], EVERYBODY).sum()) for t in steps.tolist())
+    assert n_raised / (12 * len(steps)) < 1 / 200
+    jumped = [watch.judge(plan.detection, 5000 + t, p[t], EVERYBODY) for t in range(20)]
+    assert not np.any(jumped)
+
+
+def test_a_new_model_forgets_neither_quiet_time_nor_tokens_nor_thresholds():
+    plan, p = make_plan(detection=CUSUM), daily(120, (3, 4), 80)
+    watch = begun(plan, p[:60])
+    played(watch, plan, p[60:100], 60)
+    past = np.moveaxis(p[50:100], 0, -2)
+    after = watch.restart(plan, past, 99)
+    np.testing.assert_array_equal(after.quiet_until, watch.quiet_until)
+    np.testing.assert_array_equal(after.spending.spent, watch.spending.spent)
+    np.testing.assert_array_equal(after.spending.moved, watch.spending.moved)
+    assert watch.spending.moved.any() and watch.quiet_until.any()
+    again = daily(30, (3, 4), 5, seed=1)
+    assert not played(after, plan, again, 100).any(), "the bucket is empty"
+    assert played(Watch.start(plan, past, 99), plan, again, 100).any(), "a watch that begins anew has a full one"
+
+
+@pytest.mark.parametrize("detector", ["cusum", "own_level"])
+@pytest.mark.parametrize("at", [60, 83, 101])
+def test_a_watch_restored_at_any_step_goes_on_bit_for_bit(detector, at):
+    plan, p = make_plan(detection={**CUSUM, "detector": detector}), daily(120, (3, 4), 80)
+    straight, stopped = begun(plan, p[:60]), begun(plan, p[:60])
+    expected = played(straight, plan, p[60:], 60)
+    played(stopped, plan, p[60:at], 60)
+    restored = Watch.of({name: array.copy() for name, array in stopped.arrays().items()})
+    np.testing.assert_array_equal(played(restored, plan, p[at:], at), expected[at - 60 :])
+    assert expected.any()
+    for name, array in straight.arrays().items():
+        assert restored.arrays()[name].tobytes() == array.tobytes(), name

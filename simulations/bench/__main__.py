@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from shared.errors import EbbtideError
 
+from .detectors import detector_figures
 from .device import device_figures
 from .federation import peak_gib, per_client, throughput, training_seconds
 from .figures import Figure, machine, table_of, write_results
@@ -31,6 +32,7 @@ class Part(StrEnum):
     """What can be measured alone."""
 
     DEVICE = "device"
+    DETECTORS = "detectors"
     THROUGHPUT = "throughput"
     PER_CLIENT = "per-client"
     MEMORY = "memory"
@@ -57,7 +59,8 @@ def bench(
 ) -> None:
     """How fast Ebbtide is, beside a bare loop, Apple's pfl and Flower's per-client simulation on the same work.
 
-    [bold]device[/]: one device's work through TFLite beside numpy. [bold]throughput[/]: 10,000 planted devices, all
+    [bold]device[/]: one device's work through TFLite beside numpy. [bold]detectors[/]: updates of 10,000 streams beside
+    river's detectors. [bold]throughput[/]: 10,000 planted devices, all
     in each round, 64 rows each, clip and integer noise included, through Flower; each round beside the same round in
     plain processes; pfl before and after. [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000
     devices in one round. [bold]training[/]: 60 rounds on the real data sets.
@@ -94,6 +97,11 @@ def _measure(
             on_progress("one device", 0, 1)
             figures = device_figures(2 if quick else 15)
             on_progress("one device", 1, 1)
+            return figures
+        case Part.DETECTORS:
+            on_progress("detectors", 0, 1)
+            figures = detector_figures(2 if quick else 15)
+            on_progress("detectors", 1, 1)
             return figures
         case Part.THROUGHPUT:
             return _throughput(quick, pfl_python, folder / "throughput", phases)
