@@ -62,6 +62,7 @@ def gradient(basis: Floats, coefficients: Floats, read: Floats, y: Floats, weigh
     basis (R, 2): weights = basis @ coefficients (2,). read (..., n, R), y and weight (..., n).
     """
     seen = read @ basis
-    left = (sigmoid(seen @ coefficients) - y) * weight
+    score: Floats = seen @ coefficients
+    left = (sigmoid(score) - y) * weight
     out: Floats = (seen * left[..., None]).sum(axis=-2)
     return out

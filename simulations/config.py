@@ -113,7 +113,8 @@ class RiskSection(Section):
     the section privacy.
 
     `history_steps` 0: all lapse train steps that are known when training runs. `rate_steps` 0: the third of the
-    protocol's short windows. `public_users` planted people say where it starts.
+    protocol's short windows. The warm start's planted people say where it starts; without a warm start,
+    `public_users` of its seed.
     """
 
     rounds: Annotated[int, Field(ge=0)] = 0
@@ -124,7 +125,6 @@ class RiskSection(Section):
     noise_multiplier: float = 1.0
     learning_rate: Annotated[float, Field(gt=0)] = 1.0
     public_users: Whole = 1000
-    public_seed: Annotated[int, Field(ge=0)] = 200
 
 
 class ServerSection(Section):

@@ -15,6 +15,7 @@ import numpy as np
 from client.runtime import PINNED_SHA256, pinned_model
 from server.app import RunSettings, Schedule, run
 from server.federation import DeviceNodes
+from server.risk import PublicRows
 from server.rounds import Line, Traffic
 from server.state import ServerFolder
 from server.strategy import ServerSettings
@@ -25,7 +26,7 @@ from .local import LocalHost
 from .local_grid import LocalGrid, Node, context_of
 from .planted import plant
 from .population import Population
-from .simulate import prepare_folder
+from .simulate import PUBLIC_FILE, prepare_folder, write_public
 
 N_USERS = 50
 SEED = 3
@@ -56,6 +57,8 @@ def settings_for(folder: Path, people: Population, scenario: Scenario) -> RunSet
     """What the server is told: the planted protocol, and queries in three weeks of its test steps."""
     protocol = PLANTED_PROTOCOL
     plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
+    write_public(folder, scenario, protocol, plan, people)
+    public = PublicRows.load(folder / PUBLIC_FILE) if plan.risk else None
     return RunSettings(
         plan=plan,
         server=ServerSettings(),
@@ -64,6 +67,8 @@ def settings_for(folder: Path, people: Population, scenario: Scenario) -> RunSet
         model=pinned_model(),
         theta=plan.network.initial_theta(0),
         node_wait_s=1.0,
+        risk_server=ServerSettings(scenario.risk.learning_rate, 0.0, 0.5),
+        public_rows=public,
     )
 
 

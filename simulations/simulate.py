@@ -215,17 +215,18 @@ def write_public(
 ) -> None:
     """Leave what planted (public) people teach where the server finds it: theta 0, and the rows that phi starts from.
     What is there already stays."""
-    n_categories, step, risk = len(population.catalogue), population.step, scenario.risk
+    n_categories, step = len(population.catalogue), population.step
     if scenario.warm_start.users and not (folder / THETA_FILE).exists():
         theta = warm_theta(plan.network, plan.features, protocol, step, n_categories, scenario.warm_start)
         fresh = folder / "theta0.new.npy"
         np.save(fresh, theta)
         fresh.replace(folder / THETA_FILE)
     if plan.risk and not (folder / PUBLIC_FILE).exists():
+        users, seed = scenario.warm_start.users or scenario.risk.public_users, scenario.warm_start.seed
         only = scenario.data.name != "planted"
-        people = planted_history(protocol, step, n_categories, risk.public_users, risk.public_seed, purchases_only=only)
+        people = planted_history(protocol, step, n_categories, users, seed, purchases_only=only)
         fresh = folder / "public.new.npz"
-        public_lapse_rows(people, protocol, plan, plan.risk, risk.public_seed).save(fresh)
+        public_lapse_rows(people, protocol, plan, plan.risk, seed).save(fresh)
         fresh.replace(folder / PUBLIC_FILE)
 
 
