@@ -52,7 +52,7 @@ def logit(p: Floats) -> Floats:
 
 def phi(weights: Floats, read: Floats) -> Floats:
     """P(lapse), float32 (...,), of readings (..., R) under weights (R,); NaN where a reading is."""
-    score: Floats = read @ weights.astype(np.float32)
+    score: Floats = np.asarray(read @ weights.astype(np.float32), np.float32)
     return sigmoid(score)
 
 
@@ -62,7 +62,7 @@ def gradient(basis: Floats, coefficients: Floats, read: Floats, y: Floats, weigh
     basis (R, 2): weights = basis @ coefficients (2,). read (..., n, R), y and weight (..., n).
     """
     seen = read @ basis
-    score: Floats = seen @ coefficients
+    score: Floats = np.asarray(seen @ coefficients, np.float32)
     left = (sigmoid(score) - y) * weight
     out: Floats = (seen * left[..., None]).sum(axis=-2)
     return out

@@ -74,7 +74,11 @@ def public_lapse_rows(history: History, protocol: ProtocolSection, plan: Plan, r
     last = history.n_steps - 1 - protocol.lapse_steps
     every = replace(risk, history_steps=max(1, last - protocol.lapse_train_steps[0] + 1))
     parts = [
-        lapse_rows(History(*(getattr(history, k)[at : at + USERS] for k in History.__slots__)), plan, every)
+        lapse_rows(
+            History(history.active[at : at + USERS], history.count[at : at + USERS], history.amount[at : at + USERS]),
+            plan,
+            every,
+        )
         for at in range(0, len(history.active), USERS)
     ]
     x, x_before, y = (np.concatenate([getattr(part, k) for part in parts]) for k in ("x", "x_before", "y"))
