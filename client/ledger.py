@@ -1,0 +1,152 @@
+"""What this device has spent: every release in one ledger, under caps that no server can raise.
+
+`charge_all` and `advance_all` hold the rules, over arrays with leading axes: one device, or the K of a host. `Ledger` is
+one device's state around them, without I/O: a value with bytes of its own. Who keeps it (`client.store`) writes the new
+bytes durably, then moves its anchor to the new `version`, and only then hands anything out.
+
+A period ends only when the local clock and a signed time agree that it is over: a clock that jumps, either way, frees
+nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import cbor2
+import numpy as np
+from numpy.typing import NDArray
+
+from shared import rdp
+from shared.errors import DataError, Refusal, RefusalCode
+from shared.rdp import ORDERS, Curve
+
+from .caps import DAY_S, OF_A_PLAN, Caps, Line
+
+PERIOD, LIFETIME = 0, 1  #: scopes, first axis of `Spent.curves` behind the leading ones
+TOTAL = 0  #: row of everything together; line i is row 1 + i
+ROWS = {line: 1 + i for i, line in enumerate(Line)}
+ALLOWED = 0  #: what `charge_all` says instead of a refusal's code
+UNSET = -1
+
+#: Two clocks further apart than this do not agree.
+AGREEMENT_S = DAY_S
+#: Plans that one device remembers; then it serves no new one.
+MAX_PLANS = 256
+FORMAT = 1
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Any number of devices' spendings: `curves` (..., 2 scopes, 1 + lines, O), `period_start_s` (...): seconds since
+    the Unix epoch, `UNSET` before two clocks ever agreed."""
+
+    curves: Curve
+    period_start_s: Ints
+
+    @classmethod
+    def nothing(cls, *leading: int) -> Spent:
+        return cls(rdp.zero(*leading, 2, 1 + len(Line)), np.full(leading, UNSET, np.int64))
+
+
+def charge_all(
+    spent: Spent, participations: Ints, line: Line, cost: Curve, caps: Caps, asked: NDArray[np.bool_] | bool = True
+) -> tuple[Spent, NDArray[np.uint8]]:
+    """Spendings after one release on `line` of every device that was `asked` (...), and what each says: `ALLOWED` or a
+    RefusalCode, uint8 (...).
+
+    `participations` (...): how often each took part on this line under this plan so far; 0 for lines without a plan.
+    `cost` (O,). Guarantees. Where the code is `ALLOWED` and the device was asked, the cost is in all of its four sums;
+    elsewhere nothing changed. No sum ever exceeds its cap. A cost with NaN or a negative value is refused to everybody.
+    """
+    rows = [TOTAL, ROWS[line]]
+    before = spent.curves[..., rows, :]
+    after, fits = rdp.charge(before, cost, caps.epsilons(line), caps.delta)
+    code = np.zeros(spent.period_start_s.shape, np.uint8)
+    code[~fits[..., PERIOD, :].all(axis=-1)] = RefusalCode.PERIOD_BUDGET
+    code[~fits[..., LIFETIME, :].all(axis=-1)] = RefusalCode.LIFETIME_BUDGET
+    if line in OF_A_PLAN:
+        code[participations >= caps.participations_per_plan] = RefusalCode.PARTICIPATIONS
+    if not (cost >= 0).all():
+        code[...] = RefusalCode.COST
+    taken = (code == ALLOWED) & asked
+    curves = spent.curves.copy()
+    curves[..., rows, :] = np.where(taken[..., None, None, None], after, before)
+    return replace(spent, curves=curves), code
+
+
+def advance_all(spent: Spent, now_s: NDArray[np.float64], signed_time_s: float, caps: Caps) -> Spent:
+    """Spendings once each local clock `now_s` (...) was compared with a signed time; a new period begins empty.
+
+    Nothing moves unless both clocks agree to `AGREEMENT_S`. Then the earlier of the two must lie a whole period after
+    the last start; the first start is the later of the two. So a period never lasts less than `period_s` on either
+    clock, and never begins twice.
+    """
+    now = np.asarray(now_s, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        agree = (np.abs(now - signed_time_s) <= AGREEMENT_S) & (now >= 0) & (signed_time_s >= 0)
+    agree &= np.isfinite(now) & math.isfinite(signed_time_s)
+    earlier = np.where(agree, np.minimum(now, signed_time_s), 0).astype(np.int64)
+    later = np.where(agree, np.ceil(np.maximum(now, signed_time_s)), 0).astype(np.int64)
+    start = spent.period_start_s
+    periods = np.where(start >= 0, (earlier - start) // caps.period_s, 0)
+    over = agree & (periods > 0)
+    started = np.where(over, start + periods * caps.period_s, start)
+    curves = spent.curves
+    if over.any():
+        curves = curves.copy()
+        curves[..., PERIOD, :, :] = np.where(over[..., None, None], 0.0, curves[..., PERIOD, :, :])
+    return Spent(curves, np.where(agree & (start < 0), later, started))
+
+
+@dataclass(frozen=True, repr=False)
+class Ledger:
+    """One device's account. A value: `charge` and `advance` return the next one, and leave this one as it was.
+
+    `version` rises by one with every change: the anchor against a rolled-back database compares it. `plans`: how often
+    this device took part, by (line, plan hash). `releases`: how many were charged, by line, for the app to show.
+    """
+
+    caps: Caps
+    spent: Spent
+    plans: Mapping[tuple[Line, bytes], int]
+    releases: Mapping[Line, int]
+    version: int = 0
+
+    @classmethod
+    def from_bytes(cls, data: bytes | None, caps: Caps | None = None) -> Ledger:
+        """The ledger of `to_bytes`, an empty one for None; DataError for anything else. `caps` are the app's own, by
+        default the default table: lower ones than before refuse at once, whatever was allowed."""
+        caps = caps or Caps()
+        if data is None:
+            return cls(caps, Spent.nothing(), MappingProxyType({}), MappingProxyType(dict.fromkeys(Line, 0)))
+        raise NotImplementedError
+
+    def to_bytes(self) -> bytes:
+        """Canonical CBOR: equal ledgers, equal bytes."""
+        raise NotImplementedError
+
+    def charge(self, kind: str, cost: Curve, plan_sha256: bytes | None = None) -> Ledger:
+        """The ledger after one release of message `kind`; Refusal, and nothing changed, if it may not be.
+
+        `cost` (O,): `rdp.update_cost(plan.privacy, n)`, `rdp.coin(epsilon)`, .... `plan_sha256`: 32 bytes for kinds that
+        belong to a plan, None for the others.
+        """
+        raise NotImplementedError
+
+    def advance(self, now_s: float, signed_time_s: float) -> Ledger:
+        """The ledger once the local clock met a time that the server signed; this same object if nothing changed."""
+        raise NotImplementedError
+
+    def epsilon(self, scope: int, line: Line | None = None) -> float:
+        """Epsilon spent so far on a line, or in total, at the caps' delta: what the caps are compared with."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return "Ledger(<private>)"
