@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import rdp
-from shared.errors import DataError, Refusal, RefusalCode
+from shared.errors import DataError, InputError, Refusal, RefusalCode
 from shared.rdp import ORDERS, Curve
 
 from .caps import DAY_S, OF_A_PLAN, Caps, Line
@@ -38,6 +38,7 @@ AGREEMENT_S = DAY_S
 #: Plans that one device remembers; then it serves no new one.
 MAX_PLANS = 256
 FORMAT = 1
+ORDERS_SHA256 = hashlib.sha256(ORDERS.astype("<f8").tobytes()).digest()
 
 Ints = NDArray[np.int64]
 
@@ -126,27 +127,119 @@ class Ledger:
         caps = caps or Caps()
         if data is None:
             return cls(caps, Spent.nothing(), MappingProxyType({}), MappingProxyType(dict.fromkeys(Line, 0)))
-        raise NotImplementedError
+        try:
+            fields = cbor2.loads(data)
+            ledger = _revive(fields, caps)
+            canonical = ledger.to_bytes()
+        except DataError:
+            raise
+        except Exception:
+            raise DataError("expected a ledger's bytes") from None
+        if canonical != data:
+            raise DataError("expected a ledger's bytes, got another spelling of them")
+        return ledger
 
     def to_bytes(self) -> bytes:
         """Canonical CBOR: equal ledgers, equal bytes."""
-        raise NotImplementedError
+        return cbor2.dumps(
+            {
+                "format": FORMAT,
+                "orders": ORDERS_SHA256,
+                "version": self.version,
+                "curves": self.spent.curves.astype("<f8").tobytes(),
+                "period_start_s": int(self.spent.period_start_s),
+                "plans": sorted([str(line), plan, count] for (line, plan), count in self.plans.items()),
+                "releases": {str(line): count for line, count in self.releases.items()},
+            },
+            canonical=True,
+        )
 
     def charge(self, kind: str, cost: Curve, plan_sha256: bytes | None = None) -> Ledger:
         """The ledger after one release of message `kind`; Refusal, and nothing changed, if it may not be.
 
-        `cost` (O,): `rdp.update_cost(plan.privacy, n)`, `rdp.coin(epsilon)`, .... `plan_sha256`: 32 bytes for kinds that
-        belong to a plan, None for the others.
+        `cost` (O,): `rdp.update_cost(plan.privacy, n)`, `rdp.coin(epsilon)`, ... . `plan_sha256`: 32 bytes for kinds that
+        belong to a plan, None for the others. Codes: COST for a kind that has no line here, for what is not a cost and
+        for a plan that is missing or has none to be; PARTICIPATIONS, LIFETIME_BUDGET, PERIOD_BUDGET.
         """
-        raise NotImplementedError
+        line = _line(kind)
+        if np.shape(cost) != ORDERS.shape or not _is_plan_of(line, plan_sha256):
+            raise Refusal(RefusalCode.COST)
+        part = (line, plan_sha256 or b"")
+        count = self.plans.get(part, 0)
+        if line in OF_A_PLAN and part not in self.plans and len(self.plans) >= MAX_PLANS:
+            raise Refusal(RefusalCode.PARTICIPATIONS)
+        spent, code = charge_all(self.spent, np.array(count, np.int64), line, np.asarray(cost, np.float64), self.caps)
+        if code != ALLOWED:
+            raise Refusal(RefusalCode(int(code)))
+        plans = {**self.plans, part: count + 1} if line in OF_A_PLAN else self.plans
+        return replace(
+            self,
+            spent=spent,
+            plans=MappingProxyType(dict(plans)),
+            releases=MappingProxyType({**self.releases, line: self.releases[line] + 1}),
+            version=self.version + 1,
+        )
 
     def advance(self, now_s: float, signed_time_s: float) -> Ledger:
         """The ledger once the local clock met a time that the server signed; this same object if nothing changed."""
-        raise NotImplementedError
+        spent = advance_all(self.spent, np.array(now_s, np.float64), signed_time_s, self.caps)
+        if spent.period_start_s == self.spent.period_start_s:
+            return self
+        return replace(self, spent=spent, version=self.version + 1)
 
     def epsilon(self, scope: int, line: Line | None = None) -> float:
-        """Epsilon spent so far on a line, or in total, at the caps' delta: what the caps are compared with."""
-        raise NotImplementedError
+        """Epsilon spent so far in a scope, on one line or in total, at the caps' delta: what caps are compared with."""
+        return float(rdp.epsilon(self._curve(scope, line), self.caps.delta))
+
+    def gaussian_epsilon(self, scope: int, line: Line) -> float:
+        """Epsilon of one Gaussian line alone, exactly: below `epsilon`, which is a bound, and comparable with the
+        server's unamplified account. Like that one it reads the lattice's Gaussian as the continuous one."""
+        if line not in OF_A_PLAN:
+            raise InputError(f"expected a line of Gaussian releases, got {line}")
+        slope = float((self._curve(scope, line) / ORDERS).max())
+        return rdp.gaussian_epsilon(math.sqrt(2 * slope), self.caps.delta)
+
+    def _curve(self, scope: int, line: Line | None) -> Curve:
+        curve: Curve = self.spent.curves[scope, TOTAL if line is None else ROWS[line]]
+        return curve
 
     def __repr__(self) -> str:
         return "Ledger(<private>)"
+
+
+def _line(kind: str) -> Line:
+    try:
+        return Line(kind)
+    except ValueError:
+        raise Refusal(RefusalCode.COST) from None
+
+
+def _is_plan_of(line: Line, plan_sha256: bytes | None) -> bool:
+    if line in OF_A_PLAN:
+        return type(plan_sha256) is bytes and len(plan_sha256) == 32
+    return plan_sha256 is None
+
+
+def _expect(condition: bool) -> None:
+    if not condition:
+        raise DataError("expected a ledger's bytes: they contradict themselves")
+
+
+def _revive(fields: Any, caps: Caps) -> Ledger:
+    """A ledger from its map. Whatever no sequence of charges can have made is refused."""
+    _expect(type(fields) is dict and fields.get("format") == FORMAT and fields.get("orders") == ORDERS_SHA256)
+    shape = (2, 1 + len(Line), ORDERS.size)
+    curves = np.frombuffer(fields["curves"], dtype="<f8").astype(np.float64).reshape(shape)
+    _expect(bool((curves >= 0).all() and (curves[PERIOD] <= curves[LIFETIME]).all()))
+    lines = curves[:, 1 + TOTAL :]
+    total = curves[:, TOTAL]
+    _expect(bool((lines <= total[:, None]).all() and (total <= lines.sum(axis=1) * (1 + 1e-9)).all()))
+    start_s = np.array(fields["period_start_s"], np.int64)
+    plans = {(Line(line), plan): count for line, plan, count in fields["plans"]}
+    releases = {Line(line): count for line, count in fields["releases"].items()}
+    _expect(all(_is_plan_of(line, plan) and line in OF_A_PLAN for line, plan in plans) and len(plans) <= MAX_PLANS)
+    _expect(all(type(n) is int and n > 0 for n in plans.values()))
+    _expect(set(releases) == set(Line) and all(type(n) is int and n >= 0 for n in releases.values()))
+    _expect(all(releases[line] == sum(n for (of, _), n in plans.items() if of == line) for line in OF_A_PLAN))
+    _expect(bool(start_s >= UNSET) and type(fields["version"]) is int and fields["version"] >= sum(releases.values()))
+    return Ledger(caps, Spent(curves, start_s), MappingProxyType(plans), MappingProxyType(releases), fields["version"])
