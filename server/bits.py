@@ -24,7 +24,8 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of devices: an unbiased estimate, which may lie a little outside 0..1, and a 95 % interval inside it."""
+    """A share of devices: an unbiased estimate and its 95 % interval. Both may reach outside 0..1, unclipped: a mean of
+    estimates stays unbiased, and an interval shows by its width how much of it is noise."""
 
     estimate: float
     low: float
@@ -63,7 +64,7 @@ def _checked(ones: int, answers: int, epsilon_micro: int) -> float:
 def _debiased(share: float, low: float, high: float, truth: float, answers: int) -> Rate:
     """Shares of ones as shares of alerted devices: (s - q) / (p - q) with q = 1 - p."""
     estimate, least, most = ((s - (1 - truth)) / (2 * truth - 1) for s in (share, low, high))
-    return Rate(estimate, min(max(least, 0.0), 1.0), min(max(most, 0.0), 1.0), answers)
+    return Rate(estimate, least, most, answers)
 
 
 class ReceivedBit(Base):

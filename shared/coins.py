@@ -114,12 +114,14 @@ def bit_schedule(cap_epsilon: float, delta: float, period_steps: int, least_epsi
             f"expected cap_epsilon, least_epsilon > 0 and period_steps >= 1, got {cap_epsilon}, {least_epsilon}, "
             f"{period_steps}"
         )
-    bits, loudest = 1, _loudest(cap_epsilon, delta, 1)
-    while bits < period_steps and (next_loudest := _loudest(cap_epsilon, delta, bits + 1)) >= least_epsilon * MICRO:
-        bits, loudest = bits + 1, next_loudest
+    bits = 1
+    while bits < period_steps and _loudest(cap_epsilon, delta, bits + 1) >= least_epsilon * MICRO:
+        bits += 1
+    every_steps = -(-period_steps // bits)
+    loudest = _loudest(cap_epsilon, delta, -(-period_steps // every_steps))
     if not loudest:
         raise ConfigError(f"expected a cap that pays for one coin, got {cap_epsilon}")
-    return BitSchedule(loudest, -(-period_steps // bits))
+    return BitSchedule(loudest, every_steps)
 
 
 def _loudest(cap_epsilon: float, delta: float, bits: int) -> int:
