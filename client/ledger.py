@@ -2,7 +2,8 @@
 
 `charge_all` and `advance_all` hold the rules, over arrays with leading axes: one device, or the K of a host. `Ledger` is
 one device's state around them, without I/O: a value with bytes of its own. Who keeps it (`client.store`) writes the new
-bytes durably, then moves its anchor to the new `version`, and only then hands anything out.
+bytes durably, then moves its anchor to them, and only then hands anything out. An anchor that holds the `version` alone
+is not enough: after a crash between the two writes there are two histories of the same version.
 
 A period ends only when the local clock and a signed time agree that it is over: a clock that jumps, either way, frees
 nothing.
@@ -35,6 +36,8 @@ UNSET = -1
 
 #: Two clocks further apart than this do not agree.
 AGREEMENT_S = DAY_S
+#: No clock shows more.
+LATEST_S = 2**53
 #: Plans that one device remembers; then it serves no new one.
 MAX_PLANS = 256
 FORMAT = 1
@@ -86,32 +89,32 @@ def advance_all(spent: Spent, now_s: NDArray[np.float64], signed_time_s: float, 
     """Spendings once each local clock `now_s` (...) was compared with a signed time; a new period begins empty.
 
     Nothing moves unless both clocks agree to `AGREEMENT_S`. Then the earlier of the two must lie a whole period after
-    the last start; the first start is the later of the two. So a period never lasts less than `period_s` on either
-    clock, and never begins twice.
+    the last start; a start is the later of the two. So two starts are never less than `period_s` apart as long as one
+    of the clocks is right, whatever the other shows; and a clock that is far off can only make a period last longer.
     """
     now = np.asarray(now_s, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        agree = (np.abs(now - signed_time_s) <= AGREEMENT_S) & (now >= 0) & (signed_time_s >= 0)
-    agree &= np.isfinite(now) & math.isfinite(signed_time_s)
-    earlier = np.where(agree, np.minimum(now, signed_time_s), 0).astype(np.int64)
-    later = np.where(agree, np.ceil(np.maximum(now, signed_time_s)), 0).astype(np.int64)
+    if not 0 <= signed_time_s < LATEST_S:
+        return spent
+    known = (now >= 0) & (now < LATEST_S)
+    now = np.where(known, now, 0.0)
+    agree = known & (np.abs(now - signed_time_s) <= AGREEMENT_S)
     start = spent.period_start_s
-    periods = np.where(start >= 0, (earlier - start) // caps.period_s, 0)
-    over = agree & (periods > 0)
-    started = np.where(over, start + periods * caps.period_s, start)
+    first = agree & (start < 0)
+    over = agree & (start >= 0) & (np.minimum(now, signed_time_s) >= start + caps.period_s)
+    later = np.ceil(np.where(agree, np.maximum(now, signed_time_s), 0.0)).astype(np.int64)
     curves = spent.curves
     if over.any():
         curves = curves.copy()
         curves[..., PERIOD, :, :] = np.where(over[..., None, None], 0.0, curves[..., PERIOD, :, :])
-    return Spent(curves, np.where(agree & (start < 0), later, started))
+    return Spent(curves, np.where(first | over, later, start))
 
 
 @dataclass(frozen=True, repr=False)
 class Ledger:
     """One device's account. A value: `charge` and `advance` return the next one, and leave this one as it was.
 
-    `version` rises by one with every change: the anchor against a rolled-back database compares it. `plans`: how often
-    this device took part, by (line, plan hash). `releases`: how many were charged, by line, for the app to show.
+    `version` rises by one with every change, for the anchor against a rolled-back database. `plans`: how often this
+    device took part, by (line, plan hash). `releases`: how many were charged, by line, for the app to show.
     """
 
     caps: Caps
@@ -119,6 +122,9 @@ class Ledger:
     plans: Mapping[tuple[Line, bytes], int]
     releases: Mapping[Line, int]
     version: int = 0
+
+    def __post_init__(self) -> None:
+        self.spent.curves.flags.writeable = False
 
     @classmethod
     def from_bytes(cls, data: bytes | None, caps: Caps | None = None) -> Ledger:
