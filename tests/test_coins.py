@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.caps import Cap, Caps, Line
+from client.caps import Caps, Line
 from client.ledger import Ledger
 from shared import rdp
 from shared.coins import BitSchedule, bit_schedule, randomised_response, truth_probability, truth_weight
@@ -53,44 +53,6 @@ def test_exactly_the_draws_below_the_weight_tell_the_truth(epsilon_micro, bit, o
     weight = truth_weight(epsilon_micro)
     for draw in (0, weight - 1, weight, DRAWS - 1, other):
         assert randomised_response(bit, epsilon_micro, draw_of(draw)) == (bit if draw < weight else not bit)
-
-
-@pytest.mark.parametrize("epsilon_micro", [50_000, 500_000, 1_000_007, 2_000_000])
-def test_what_leaves_a_device_stays_within_e_to_the_epsilon_silence_included(epsilon_micro):
-    """A whole device's answer over a calendar: 0, 1 or silence. Silence comes at the same steps for any two inputs, and
-    every bit that goes out has the coin's two probabilities, swapped."""
-    cap = 2.0
-    schedule = BitSchedule(epsilon_micro, 4)
-    lines = {**Caps().lines, Line.ALERT_BIT: Cap(cap, cap)}
-    weight = truth_weight(epsilon_micro)
-
-    def answers(alerted: bool, draw: int) -> list[int | None]:
-        ledger, said = Ledger.from_bytes(None, Caps(lines)), []
-        for step in range(200):
-            if not schedule.grants(schedule, step):
-                said.append(None)
-                continue
-            try:
-                ledger = ledger.charge("alert_bit", rdp.coin(schedule.epsilon))
-                said.append(int(randomised_response(alerted, epsilon_micro, draw_of(draw))))
-            except Refusal:
-                said.append(None)
-        return said
-
-    lots = {(a, d): answers(a, d) for a in (False, True) for d in (0, weight - 1, weight, DRAWS - 1)}
-    silent = {tuple(i for i, s in enumerate(said) if s is None) for said in lots.values()}
-    assert len(silent) == 1
-    spoken = [i for i, s in enumerate(lots[False, 0]) if s is not None]
-    assert spoken == [3 + 4 * i for i in range(len(spoken))] and spoken
-    assert len(spoken) * epsilon_micro / 1e6 <= cap * 1.5
-    for step in spoken:
-        said_one = {
-            alerted: Fraction(weight if lots[alerted, 0][step] == 1 else DRAWS - weight, DRAWS)
-            for alerted in (False, True)
-        }
-        bound = exp_bounds(Fraction(epsilon_micro, 10**6))[0]
-        for p, q in ((said_one[True], said_one[False]), (1 - said_one[True], 1 - said_one[False])):
-            assert p <= bound * q and q <= bound * p
 
 
 def test_the_ledger_charges_at_least_what_the_coin_costs():
