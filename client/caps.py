@@ -20,7 +20,7 @@ class Line(StrEnum):
     """The lines of the ledger: the message kinds whose content depends on behaviour, and that epsilon covers."""
 
     UPDATE = "update"
-    PHI = "phi"
+    PHI = "risk_update"
     METRICS = "metrics"
     ALERT_BIT = "alert_bit"
 

@@ -56,7 +56,7 @@ def test_the_default_table():
     assert (caps.participations_per_plan, caps.delta) == (14, 1e-5)
     assert {line: (cap.period, cap.lifetime) for line, cap in DEFAULT_LINES.items()} == {
         "update": (4.5, 10.0),
-        "phi": (1.0, 2.0),
+        "risk_update": (1.0, 2.0),
         "metrics": (1.0, 2.0),
         "alert_bit": (2.0, 8.0),
     }
@@ -74,7 +74,7 @@ def test_the_default_table():
 def test_every_release_is_in_its_line_and_in_the_total_of_both_scopes():
     ledger = new(roomy())
     expected = {line: rdp.zero() for line in Line}
-    for kind, cost in [("update", COST), ("phi", rdp.gaussian(8.0)), ("metrics", rdp.gaussian(9.0))]:
+    for kind, cost in [("update", COST), ("risk_update", rdp.gaussian(8.0)), ("metrics", rdp.gaussian(9.0))]:
         for _ in range(3):
             ledger = ledger.charge(kind, cost, PLAN)
             expected[Line(kind)] = expected[Line(kind)] + cost
@@ -86,7 +86,7 @@ def test_every_release_is_in_its_line_and_in_the_total_of_both_scopes():
             assert ledger.epsilon(scope, line) == float(rdp.epsilon(expected[line], 1e-5))
         total = sum(expected.values())
         assert ledger.epsilon(scope) == pytest.approx(float(rdp.epsilon(total, 1e-5)), rel=1e-12)
-    assert ledger.releases == {"update": 3, "phi": 3, "metrics": 3, "alert_bit": 2}
+    assert ledger.releases == {"update": 3, "risk_update": 3, "metrics": 3, "alert_bit": 2}
     assert ledger.version == 11
 
 
@@ -100,7 +100,7 @@ def test_each_cap_stands_alone():
         (roomy(participations_per_plan=0), RefusalCode.PARTICIPATIONS),
     ]:
         assert refused(new(caps), "update", COST, PLAN) is code
-    assert refused(new(capped(Line.PHI, Cap(0.0, 0.0))), "phi", COST, PLAN) is RefusalCode.LIFETIME_BUDGET
+    assert refused(new(capped(Line.PHI, Cap(0.0, 0.0))), "risk_update", COST, PLAN) is RefusalCode.LIFETIME_BUDGET
     assert new(capped(Line.PHI, Cap(0.0, 0.0))).charge("update", COST, PLAN).version == 1
     new(capped(Line.UPDATE, Cap(one, one))).charge("update", COST, PLAN)
 
@@ -109,8 +109,8 @@ def test_participations_count_by_plan_and_by_line():
     caps = roomy(participations_per_plan=2)
     ledger = new(caps).charge("update", COST, PLAN).charge("update", COST, PLAN)
     assert refused(ledger, "update", COST, PLAN) is RefusalCode.PARTICIPATIONS
-    ledger = ledger.charge("phi", COST, PLAN).charge("update", COST, plan_of(1))
-    assert ledger.plans == {("update", PLAN): 2, ("phi", PLAN): 1, ("update", plan_of(1)): 1}
+    ledger = ledger.charge("risk_update", COST, PLAN).charge("update", COST, plan_of(1))
+    assert ledger.plans == {("update", PLAN): 2, ("risk_update", PLAN): 1, ("update", plan_of(1)): 1}
 
 
 def test_a_device_remembers_so_many_plans_and_then_serves_no_new_one():
@@ -328,7 +328,7 @@ def test_the_bytes_that_are_damaged_below_are_a_ledger_before():
         damaged(releases=lambda r: {**r, "update": 2}),
         damaged(releases=lambda r: {**r, "alert_bit": -1}),
         damaged(releases=lambda r: {**r, "more": 0}),
-        damaged(releases=lambda r: {k: v for k, v in r.items() if k != "phi"}),
+        damaged(releases=lambda r: {k: v for k, v in r.items() if k != "risk_update"}),
     ],
 )
 def test_bytes_that_no_account_has_are_refused(data):
