@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.features import FeatureSpec, History, extract, labels, seen
-from shared.plan import LocalTraining, Plan
+from shared.features import FeatureSpec, History, established, extract, labels, seen
+from shared.plan import LocalTraining, Plan, RiskPlan
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,63 @@ def labelled_rows(
     return x, labels(history, steps, horizon_steps)[chosen].astype(np.float32)
 
 
-def draw(n_available: int, training: LocalTraining, random: np.random.Generator) -> NDArray[np.int64]:
-    """Row numbers (S, B), -1 for padding: a fresh draw without replacement for every step."""
-    out = np.full((training.local_steps, training.rows), -1, dtype=np.int64)
-    for step in out:
-        picks = random.permutation(n_available)[: training.rows]
-        step[: picks.size] = picks
+@dataclass(frozen=True)
+class LapseRows:
+    """Watched interests of which it is known whether a lapse followed. Raw behaviour: the repr shows only how many.
+
+    x and x_before (n, F): features at the row's step and `rate_steps` earlier; y (n,): a lapse followed. `chosen`
+    (..., S, C): where the rows come from; they are in its order.
+    """
+
+    x: NDArray[np.float32]
+    x_before: NDArray[np.float32]
+    y: NDArray[np.float32]
+    chosen: NDArray[np.bool_]
+
+    def __repr__(self) -> str:
+        return f"LapseRows(<raw> n={len(self.y)})"
+
+
+def lapse_rows(history: History, plan: Plan, risk: RiskPlan) -> LapseRows:
+    """The rows that phi is learned from, of a history (..., C, T) as of now."""
+    last = history.n_steps - 1 - plan.detection.lapse_steps
+    steps = np.arange(max(risk.rate_steps, last - risk.history_steps + 1), last + 1)
+    if not steps.size:
+        nothing = np.empty((0, plan.features.n_features), np.float32)
+        mask = np.zeros((*history.active.shape[:-2], 0, history.n_categories), bool)
+        return LapseRows(nothing, nothing, np.empty(0, np.float32), mask)
+    chosen = established(
+        history,
+        steps,
+        window_steps=plan.features.window_steps,
+        min_active=plan.detection.min_active_steps,
+        lapse_steps=plan.detection.lapse_steps,
+    )
+    x, x_before = (extract(history, plan.features, at)[chosen] for at in (steps, steps - risk.rate_steps))
+    came_back = labels(history, steps, plan.detection.lapse_steps)[chosen]
+    return LapseRows(x, x_before, (~came_back).astype(np.float32), chosen)
+
+
+def draw(n_available: int, steps: int, rows: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Row numbers (S, B), -1 for padding: a fresh draw without replacement for every step, in ascending order."""
+    out = np.full((steps, rows), -1, dtype=np.int64)
+    if n_available <= rows:
+        out[:, :n_available] = np.arange(n_available)
+    else:
+        out[:] = smallest(draw_words(n_available, steps, random), rows)
     return out
+
+
+def draw_words(n_available: int, steps: int, random: np.random.Generator) -> NDArray[np.uint64]:
+    """One random word for every row and step, uint64 (S, n): a step takes the rows with the smallest words."""
+    words: NDArray[np.uint64] = random.bit_generator.random_raw(steps * n_available)
+    return words.reshape(steps, n_available)
+
+
+def smallest(words: NDArray[np.uint64], rows: int) -> NDArray[np.int64]:
+    """Where the `rows` smallest of each n words lie, ascending: (..., n) -> (..., rows). Equal words (once in 2^64
+    pairs) leave the choice between them to numpy."""
+    return np.sort(np.argpartition(words, rows - 1, axis=-1)[..., :rows], axis=-1)
 
 
 def draw_masks(training: LocalTraining, n_hidden: int, random: np.random.Generator) -> NDArray[np.float32]:
@@ -74,7 +124,7 @@ def draw_masks(training: LocalTraining, n_hidden: int, random: np.random.Generat
 def batches(x: NDArray[np.float32], y: NDArray[np.float32], plan: Plan, round_number: int, device: int) -> Batches:
     """The local work of one device in one round, from its labelled rows x (n, F) and y (n,)."""
     random = generator(plan.training.seed, round_number, device)
-    picks = draw(len(x), plan.training, random)
+    picks = draw(len(x), plan.training.local_steps, plan.training.rows, random)
     masks = draw_masks(plan.training, plan.network.n_hidden, random)
     real = picks >= 0
     padded_x = np.concatenate([x, np.zeros((1, x.shape[1]), np.float32)])

@@ -12,6 +12,7 @@ sees each lone share: not protected.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -19,7 +20,6 @@ from dp_accounting import (
     DpEvent,
     GaussianDpEvent,
     NeighboringRelation,
-    NoOpDpEvent,
     PoissonSampledDpEvent,
     SelfComposedDpEvent,
     privacy_accountant,
@@ -41,45 +41,65 @@ def round_event(privacy: PrivacyPlan) -> DpEvent:
     return event if privacy.sampling_rate == 1 else PoissonSampledDpEvent(privacy.sampling_rate, event)
 
 
+#: Further parts of a training, each with how many of its rounds are counted.
+Also = tuple[tuple[PrivacyPlan, int], ...]
+
+
 class RoundAccountant:
-    """Epsilon of the rounds so far, by RDP: an upper bound, cheap enough to ask before every round."""
+    """Epsilon of a training's rounds so far, by RDP: an upper bound, cheap enough to ask before every round.
 
-    def __init__(self, privacy: PrivacyPlan) -> None:
-        self._privacy = privacy
+    `parts`: what is charged, the first of them with the delta and the max_epsilon that hold for all together.
+    """
+
+    def __init__(self, *parts: PrivacyPlan) -> None:
+        self._parts = parts
         self._accountant = RdpAccountant(ORDERS, NEIGHBOURS)
-        self.rounds = 0
+        self._counts = [0] * len(parts)
 
-    def charge(self, rounds: int = 1) -> None:
-        """Count rounds; never taken back."""
-        if self._privacy.noise_multiplier and rounds:
-            self._accountant.compose(round_event(self._privacy), rounds)
-        self.rounds += rounds
+    def charge(self, rounds: int = 1, part: int = 0) -> None:
+        """Count rounds of one part; never taken back."""
+        privacy = self._parts[part]
+        if rounds and privacy.noise_multiplier:
+            self._accountant.compose(round_event(privacy), rounds)
+        self._counts[part] += rounds
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the first part."""
+        return self._counts[0]
+
+    @property
+    def also(self) -> Also:
+        """The other parts, with their rounds."""
+        return tuple(zip(self._parts[1:], self._counts[1:], strict=True))
 
     @property
     def epsilon(self) -> float:
         """Epsilon at the plan's delta; infinite without noise, 0 before the first round."""
-        if not self.rounds:
-            return 0.0
-        if not self._privacy.noise_multiplier:
+        charged = [privacy for privacy, count in zip(self._parts, self._counts, strict=True) if count]
+        if not all(privacy.noise_multiplier for privacy in charged):
             return math.inf
-        return float(self._accountant.get_epsilon(self._privacy.delta))
+        return float(self._accountant.get_epsilon(self._parts[0].delta)) if charged else 0.0
 
     def affords_another(self) -> bool:
-        """Whether one more round stays within the plan's max_epsilon."""
-        return self.rounds < affordable_rounds(self._privacy)
+        """Whether one more round of the first part, and all of the others', stay within max_epsilon."""
+        return self.rounds < affordable_rounds(*self._parts)
 
 
 @lru_cache(maxsize=16)
-def affordable_rounds(privacy: PrivacyPlan) -> int:
-    """How many of the plan's rounds stay within its max_epsilon: all, if RDP says so; else the most that PLD allows."""
-    ahead = RoundAccountant(privacy)
-    ahead.charge(privacy.rounds)
-    if math.isinf(privacy.max_epsilon) or ahead.epsilon <= privacy.max_epsilon:
-        return privacy.rounds
-    low, high = 0, privacy.rounds + 1
+def affordable_rounds(*parts: PrivacyPlan) -> int:
+    """How many rounds of the first part, with all of the others', stay within its max_epsilon: all, if RDP says so; else
+    the most that PLD allows."""
+    first, ahead = parts[0], RoundAccountant(*parts)
+    for part, privacy in enumerate(parts):
+        ahead.charge(privacy.rounds, part)
+    if math.isinf(first.max_epsilon) or ahead.epsilon <= first.max_epsilon:
+        return first.rounds
+    others = tuple((privacy, privacy.rounds) for privacy in parts[1:])
+    low, high = 0, first.rounds + 1
     while high - low > 1:
         middle = (low + high) // 2
-        if epsilon_to_public(privacy, middle) <= privacy.max_epsilon:
+        if epsilon_to_public(first, middle, others) <= first.max_epsilon:
             low = middle
         else:
             high = middle
@@ -87,25 +107,29 @@ def affordable_rounds(privacy: PrivacyPlan) -> int:
 
 
 @lru_cache(maxsize=64)
-def epsilon_of(event: DpEvent, count: int, delta: float) -> float:
-    """Epsilon of `count` compositions, by PLD."""
-    if count == 0:
-        return 0.0
+def epsilon_of(events: tuple[tuple[DpEvent, int], ...], delta: float) -> float:
+    """Epsilon of (event, count) compositions, by PLD."""
     accountant: privacy_accountant.PrivacyAccountant = PLDAccountant(NEIGHBOURS)
-    accountant.compose(SelfComposedDpEvent(event, count) if count else NoOpDpEvent())
-    return float(accountant.get_epsilon(delta))
+    for event, count in events:
+        accountant.compose(SelfComposedDpEvent(event, count))
+    return float(accountant.get_epsilon(delta)) if events else 0.0
 
 
-def epsilon_to_public(privacy: PrivacyPlan, rounds: int) -> float:
-    """To anybody who sees the models of `rounds` rounds, while cohort membership stays secret."""
-    return epsilon_of(round_event(privacy), rounds, privacy.delta) if privacy.noise_multiplier else math.inf
+def epsilon_to_public(privacy: PrivacyPlan, rounds: int, also: Also = ()) -> float:
+    """To anybody who sees the models of these rounds, while cohort membership stays secret."""
+    return _epsilon(privacy, ((privacy, rounds), *also), round_event)
 
 
-def epsilon_unamplified(privacy: PrivacyPlan, participations: int) -> float:
-    """To somebody who knows that a device took part `participations` times, and sees only sums."""
-    if not privacy.noise_multiplier:
+def epsilon_unamplified(privacy: PrivacyPlan, participations: int, also: Also = ()) -> float:
+    """To somebody who knows that a device took part this often, and sees only sums."""
+    return _epsilon(privacy, ((privacy, participations), *also), lambda p: GaussianDpEvent(p.noise_multiplier))
+
+
+def _epsilon(privacy: PrivacyPlan, counted: Also, event: Callable[[PrivacyPlan], DpEvent]) -> float:
+    """Infinite where a part has no noise."""
+    if not privacy.noise_multiplier or any(count and not part.noise_multiplier for part, count in counted):
         return math.inf
-    return epsilon_of(GaussianDpEvent(privacy.noise_multiplier), participations, privacy.delta)
+    return epsilon_of(tuple((event(part), count) for part, count in counted if count), privacy.delta)
 
 
 def likely_participations(privacy: PrivacyPlan, share: float = 0.999) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from shared.clock import Clock, ReplayClock, WallClock
 from shared.codec import pack_floats
 from shared.errors import BudgetError, ConfigError, RunError
-from shared.plan import Plan
+from shared.plan import Plan, PrivacyPlan
 
 from .accounting import (
     TO_SERVER,
@@ -28,11 +28,16 @@ from .accounting import (
 )
 from .federation import DeviceNodes, Federation
 from .inbox import Inbox
-from .rounds import Line, Traffic, open_sum
-from .state import ServerFolder
+from .risk import PublicRows, RiskStart
+from .rounds import INTEREST, RISK, Line, Part, Traffic, open_sum
+from .state import RISK as RISK_FILE
+from .state import Charges, ServerFolder
 from .strategy import ServerOptimizer, ServerSettings
 
 app = ServerApp()
+
+#: phi's coefficients are averaged over this share of its rounds.
+RISK_TAIL = 0.75
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ class RunSettings:
     model: bytes
     theta: NDArray[np.float32]
     node_wait_s: float
+    risk_server: ServerSettings
+    public_rows: PublicRows | None
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> RunSettings:
@@ -95,6 +102,8 @@ class RunSettings:
                 Path(str(config["server.model-file"])).read_bytes(),
                 theta,
                 float(config["server.node-wait-s"]),
+                ServerSettings(float(config["server.risk-learning-rate"]), 0.0, RISK_TAIL),
+                PublicRows.load(Path(public)) if (public := str(config["server.public-rows"])) else None,
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None
@@ -117,55 +126,105 @@ def wait_for_nodes(grid: Grid, expected: int, timeout_s: float) -> list[int]:
 
 
 def train(federation: Federation, settings: RunSettings, folder: ServerFolder) -> RoundAccountant:
-    """Run the plan's rounds, or as many as its epsilon allows; goes on where an earlier process stopped.
+    """Run the plan's rounds, p's and then phi's, or as many of p's as its epsilon allows; goes on where an earlier
+    process stopped. Then every device gets the weights.
 
     A round is charged durably before its cohort is sampled. One that was interrupted stays charged: it is never run
     again, so no device ever makes noise twice for one sum, and epsilon is at least that of an uninterrupted run.
     """
-    plan = settings.plan
-    accountant = RoundAccountant(plan.privacy)
+    plan, n_rounds = settings.plan, settings.plan.privacy.rounds
     charges = folder.charges(plan.sha256)
-    accountant.charge(charges.count())
+    accountant = RoundAccountant(*plan.charged)
+    accountant.charge(charges.count(until=n_rounds))
+    if plan.risk:
+        accountant.charge(charges.count(after=n_rounds), 1)
     optimizer = ServerOptimizer(settings.theta, settings.server)
     models = folder.load_checkpoint(optimizer) or [optimizer.published]
-    for round_number in range(accountant.rounds + 1, plan.privacy.rounds + 1):
+    for round_number in range(accountant.rounds + 1, n_rounds + 1):
         if not accountant.affords_another():
             break
         charges.add(round_number)
         accountant.charge()
-        mean_delta = run_round(federation, settings, optimizer, round_number)
+        request = _request(settings, round_number, optimizer.theta)
+        mean_delta = run_round(federation, plan, plan.privacy, request, INTEREST)
         if mean_delta is not None:
             optimizer.step(mean_delta)
         models.append(optimizer.published)
         folder.save_checkpoint(optimizer, models)
-        folder.report("rounds", round_number, plan.privacy.rounds, epsilon=_finite(accountant.epsilon))
+        folder.report("rounds", round_number, n_rounds, epsilon=_finite(accountant.epsilon))
     if not accountant.rounds:
         raise BudgetError(f"expected max_epsilon to allow one round, got {plan.privacy.max_epsilon}")
-    offer(federation, settings, optimizer.published, accountant.rounds, with_file=False)
+    theta = optimizer.published
+    risk = train_risk(federation, settings, folder, charges, accountant, theta) if plan.risk else None
+    offer(federation, settings, theta, accountant.rounds, risk=risk)
     return accountant
 
 
-def run_round(
-    federation: Federation, settings: RunSettings, optimizer: ServerOptimizer, round_number: int
-) -> NDArray[np.float64] | None:
-    """The mean update of one round that is charged already, float64 (P,); None if its sum may not be opened."""
-    privacy, traffic = settings.plan.privacy, federation.traffic
-    cohort = federation.sample(privacy.sampling_rate)
-    if len(cohort) < privacy.min_survivors:
-        traffic.dropped["round_small_cohort"] += 1
-        return None
-    request = {
+def train_risk(
+    federation: Federation,
+    settings: RunSettings,
+    folder: ServerFolder,
+    charges: Charges,
+    accountant: RoundAccountant,
+    theta: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """phi's weights (R,), learned on top of p in rounds that are numbered after p's."""
+    plan = settings.plan
+    assert plan.risk is not None
+    if settings.public_rows is None:
+        raise ConfigError("expected server.public-rows, a file of public lapse rows, for a plan that learns phi")
+    privacy = plan.risk.privacy
+    start = RiskStart.learn(settings.public_rows, plan, theta)
+    optimizer = ServerOptimizer(start.coefficients, settings.risk_server)
+    models = folder.load_checkpoint(optimizer, RISK_FILE) or [start.weights(optimizer.published)]
+    for i in range(accountant.also[0][1] + 1, privacy.rounds + 1):
+        charges.add(plan.privacy.rounds + i)
+        accountant.charge(part=1)
+        request = {
+            **_request(settings, plan.privacy.rounds + i, theta),
+            "basis": pack_floats(start.basis),
+            "coefficients": pack_floats(optimizer.theta.astype(np.float32)),
+        }
+        mean_delta = run_round(federation, plan, privacy, request, RISK)
+        if mean_delta is not None:
+            optimizer.step(start.newton @ mean_delta)
+        models.append(start.weights(optimizer.published))
+        folder.save_checkpoint(optimizer, models, RISK_FILE)
+        folder.report("risk_rounds", i, privacy.rounds, epsilon=_finite(accountant.epsilon))
+    return models[-1]
+
+
+def _request(settings: RunSettings, round_number: int, theta: NDArray[np.floating]) -> dict[str, Any]:
+    """What every request for an update says."""
+    return {
         "step": settings.schedule.train_step,
         "round": round_number,
         "plan_sha256": settings.plan.sha256,
-        "theta": pack_floats(optimizer.theta.astype(np.float32)),
+        "theta": pack_floats(theta.astype(np.float32)),
     }
-    total, survivors = federation.collect(cohort, settings.plan, request)
-    return open_sum(total, survivors, settings.plan, traffic)
+
+
+def run_round(
+    federation: Federation, plan: Plan, privacy: PrivacyPlan, request: dict[str, Any], part: Part
+) -> NDArray[np.float64] | None:
+    """The mean update of one round that is charged already, float64 (part's length,); None if its sum may not be
+    opened."""
+    cohort = federation.sample(privacy.sampling_rate)
+    if len(cohort) < privacy.min_survivors:
+        federation.traffic.dropped["round_small_cohort"] += 1
+        return None
+    total, survivors = federation.collect(cohort, plan, request, part)
+    return open_sum(total, survivors, privacy, federation.traffic)
 
 
 def offer(
-    federation: Federation, settings: RunSettings, theta: NDArray[np.float32], round_number: int, with_file: bool
+    federation: Federation,
+    settings: RunSettings,
+    theta: NDArray[np.float32],
+    round_number: int,
+    *,
+    with_file: bool = False,
+    risk: NDArray[np.float32] | None = None,
 ) -> None:
     """Give every device the plan, weights and, the first time, the model file."""
     federation.offer(
@@ -175,6 +234,7 @@ def offer(
             "plan": settings.plan.canonical,
             "model": settings.model if with_file else b"",
             "theta": pack_floats(theta),
+            "risk": b"" if risk is None else pack_floats(risk),
         }
     )
 
@@ -202,14 +262,16 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
     accountant = train(federation, settings, folder)
     ask_for_alerts(federation, settings, folder, inbox, clock)
     participations = likely_participations(privacy)
+    likely = tuple((part, likely_participations(part)) for part in settings.plan.charged[1:])
     folder.keep_account(
         {
             "rounds_charged": accountant.rounds,
             "rounds_planned": privacy.rounds,
             "delta": privacy.delta,
             "epsilon_rdp": _finite(accountant.epsilon),
-            "epsilon_to_public": _finite(epsilon_to_public(privacy, accountant.rounds)),
-            "epsilon_unamplified": _finite(epsilon_unamplified(privacy, participations)),
+            "risk_rounds_charged": sum(count for _, count in accountant.also),
+            "epsilon_to_public": _finite(epsilon_to_public(privacy, accountant.rounds, accountant.also)),
+            "epsilon_unamplified": _finite(epsilon_unamplified(privacy, participations, likely)),
             "likely_participations": participations,
             "to_server": TO_SERVER,
             "plan_sha256": settings.plan.sha256.hex(),

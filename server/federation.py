@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shared.plan import Plan
 
-from .rounds import Line, Traffic, collect, poisson_cohort
+from .rounds import Line, Part, Traffic, collect, poisson_cohort
 
 
 class Federation(Protocol):
@@ -27,8 +27,11 @@ class Federation(Protocol):
         """A fresh secret Poisson cohort of devices."""
         ...
 
-    def collect(self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]) -> tuple[NDArray[np.uint32], int]:
-        """Ask a cohort for updates: their sum modulo 2^32, uint32 (P,), and how many are in it."""
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
+    ) -> tuple[NDArray[np.uint32], int]:
+        """Ask a cohort for updates of one part of the training: their sum modulo 2^32, uint32 (part's length,), and how
+        many are in it."""
         ...
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
@@ -49,8 +52,10 @@ class DeviceNodes:
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(self._nodes, sampling_rate)
 
-    def collect(self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]) -> tuple[NDArray[np.uint32], int]:
-        return collect(self._line, cohort, plan, request)
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
+    ) -> tuple[NDArray[np.uint32], int]:
+        return collect(self._line, cohort, plan, request, part)
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         replies = self._line.ask(self._nodes, "query.alerts", "alerts_query", {"step": step}, "alerts")

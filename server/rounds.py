@@ -17,7 +17,8 @@ from shared.codec import decode, encode, unpack_words
 from shared.errors import WireError
 from shared.mechanisms import Entropy, from_grid
 from shared.messages import REGISTER, REQUESTS
-from shared.plan import Plan
+from shared.plan import Plan, PrivacyPlan
+from shared.risk import N_COEFFICIENTS
 
 REPLY_TIMEOUT_S = 600.0
 
@@ -90,25 +91,43 @@ class Line:
         return fields if name == expected else "other_message"
 
 
-def check_update(fields: Mapping[str, Any], plan: Plan, round_number: int) -> NDArray[np.uint32] | str:
-    """The update's vector (P,) if it belongs to this round and plan, else the reason to drop it."""
+@dataclass(frozen=True)
+class Part:
+    """One part of a training: how devices are asked for an update, and how they answer."""
+
+    message_type: str
+    request: str
+    reply: str
+
+    def length(self, plan: Plan) -> int:
+        """Values in one update."""
+        return plan.network.n_parameters if self is INTEREST else N_COEFFICIENTS
+
+
+INTEREST = Part("train", "train_request", "update")
+RISK = Part("train.risk", "risk_request", "risk_update")
+
+
+def check_update(fields: Mapping[str, Any], length: int, plan: Plan, round_number: int) -> NDArray[np.uint32] | str:
+    """The update's vector (length,) if it belongs to this round and plan, else the reason to drop it."""
     if fields["round"] != round_number:
         return "round"
     if fields["plan_sha256"] != plan.sha256:
         return "plan"
-    if len(fields["values"]) != 4 * plan.network.n_parameters:
+    if len(fields["values"]) != 4 * length:
         return "length"
     return unpack_words(fields["values"])
 
 
 def collect(
-    line: Line, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any]
+    line: Line, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part = INTEREST
 ) -> tuple[NDArray[np.uint32], int]:
-    """Sum modulo 2^32 of the updates of a cohort of nodes, uint32 (P,), and how many are in it."""
-    total = np.zeros(plan.network.n_parameters, np.uint32)
+    """Sum modulo 2^32 of the updates of a cohort of nodes, uint32 (length,), and how many are in it."""
+    length = part.length(plan)
+    total = np.zeros(length, np.uint32)
     survivors = 0
-    for fields in line.ask(cohort, "train", "train_request", request, "update").values():
-        vector = check_update(fields, plan, request["round"])
+    for fields in line.ask(cohort, part.message_type, part.request, request, part.reply).values():
+        vector = check_update(fields, length, plan, request["round"])
         if isinstance(vector, str):
             line.traffic.dropped[vector] += 1
             continue
@@ -117,13 +136,15 @@ def collect(
     return total, survivors
 
 
-def open_sum(total: NDArray[np.uint32], survivors: int, plan: Plan, traffic: Traffic) -> NDArray[np.float64] | None:
-    """A round's sum over the *expected* cohort: float64 (P,), in model units.
+def open_sum(
+    total: NDArray[np.uint32], survivors: int, privacy: PrivacyPlan, traffic: Traffic
+) -> NDArray[np.float64] | None:
+    """A round's sum over the *expected* cohort: float64, shaped as the sum, in model units.
 
     None if fewer than `min_survivors` are in it: such a sum would carry less noise than the plan promises, so it is not
     opened. The round stays charged.
     """
-    if survivors < plan.privacy.min_survivors:
+    if survivors < privacy.min_survivors:
         traffic.dropped["round_few_survivors"] += 1
         return None
-    return from_grid(total, plan.privacy.grid_step) / plan.privacy.expected_cohort
+    return from_grid(total, privacy.grid_step) / privacy.expected_cohort

@@ -23,6 +23,9 @@ from .strategy import ServerOptimizer
 
 Floats = NDArray[np.float32]
 
+#: Checkpoints of the two parts of a training.
+INTEREST, RISK = "checkpoint", "risk"
+
 
 class Base(DeclarativeBase):
     pass
@@ -55,10 +58,12 @@ class Charges:
             session.add(ChargedRound(round_number=round_number, plan_sha256=self._plan))
             session.commit()
 
-    def count(self) -> int:
-        """How many rounds are charged."""
+    def count(self, after: int = 0, until: int = 2**31) -> int:
+        """How many rounds of numbers after + 1 to `until` are charged."""
+        number = ChargedRound.round_number
+        query = select(func.count()).select_from(ChargedRound).where(number > after, number <= until)
         with Session(self._engine) as session:
-            return int(session.execute(select(func.count()).select_from(ChargedRound)).scalar_one())
+            return int(session.execute(query).scalar_one())
 
 
 def _durable_engine(file: Path) -> Engine:
@@ -92,27 +97,28 @@ class ServerFolder:
         with self.progress_file.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats]) -> None:
-        """Keep the optimiser, and the published model after every round that ended: float32 (R + 1, P), row 0 the first."""
-        fresh = self.folder / "checkpoint.new"
+    def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST) -> None:
+        """Keep the optimiser of one part of the training, and what it published after every round that ended:
+        float32 (R + 1, P), row 0 the first."""
+        fresh = self.folder / f"{name}.new"
         with fresh.open("wb") as file:
             np.savez(file, allow_pickle=False, models=np.stack(models), **optimizer.to_arrays())
             file.flush()
             os.fsync(file.fileno())
-        os.replace(fresh, self.folder / "checkpoint.npz")
+        os.replace(fresh, self.folder / f"{name}.npz")
 
-    def load_checkpoint(self, optimizer: ServerOptimizer) -> list[Floats]:
+    def load_checkpoint(self, optimizer: ServerOptimizer, name: str = INTEREST) -> list[Floats]:
         """Restore the optimiser and return the models so far; none, and nothing restored, without a checkpoint."""
-        file = self.folder / "checkpoint.npz"
+        file = self.folder / f"{name}.npz"
         if not file.exists():
             return []
         with np.load(file) as arrays:
             optimizer.restore(arrays)
             return list(arrays["models"])
 
-    def models(self) -> Floats:
-        """The published models, of R rounds that ended: float32 (R + 1, P). An interrupted round has none."""
-        with np.load(self.folder / "checkpoint.npz") as arrays:
+    def models(self, name: str = INTEREST) -> Floats:
+        """The published models of one part, of R rounds that ended: float32 (R + 1, P). An interrupted round has none."""
+        with np.load(self.folder / f"{name}.npz") as arrays:
             models: Floats = arrays["models"]
             return models
 

@@ -29,8 +29,8 @@ _LEAST_CELL_BITS, _MOST_CELL_BITS = 16, 20
 _OPEN = -(2**31)  # no draw: beyond every tail
 
 
-def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_clip: int) -> NDArray[np.int64]:
-    """Each vector scaled to L2 norm <= clip_norm, in whole grid steps of clip_norm / steps_per_clip: int64 (..., P).
+def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_clip: int) -> NDArray[np.int32]:
+    """Each vector scaled to L2 norm <= clip_norm, in whole grid steps of clip_norm / steps_per_clip: int32 (..., P).
 
     Guarantees. The integer vector's L2 norm is <= `steps_per_clip`, worst case included: rounding is towards zero, which
     never lengthens a vector, and the scale is shrunk by 2^-40, above any float64 rounding of norm and product
@@ -41,9 +41,11 @@ def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_cl
     """
     if not (clip_norm > 0 and math.isfinite(clip_norm)):
         raise ConfigError(f"expected clip_norm > 0, got {clip_norm}")
+    if not 1 <= steps_per_clip < 2**31:
+        raise ConfigError(f"expected steps_per_clip in 1..2^31 - 1, got {steps_per_clip}")
     delta = np.asarray(raw_delta)
     if not delta.size:
-        return np.zeros(delta.shape, np.int64)
+        return np.zeros(delta.shape, np.int32)
     largest = np.maximum(delta.max(axis=-1, keepdims=True), -delta.min(axis=-1, keepdims=True)).astype(np.float64)
     finite = np.isfinite(largest)  # a NaN anywhere is also the largest
     divisor = np.where(finite & (largest > 0), largest, 1.0)
@@ -53,12 +55,11 @@ def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_cl
         )  # its largest entry is 1: squares neither overflow nor vanish
     if not finite.all():
         unit[~finite[..., 0]] = 0.0
-    square = unit * unit
-    unit_norm = np.maximum(np.sqrt(square.sum(axis=-1, keepdims=True)), 1.0)
+    unit_norm = np.maximum(np.sqrt((unit * unit).sum(axis=-1, keepdims=True)), 1.0)
     with np.errstate(over="ignore"):
         length = np.minimum(divisor * unit_norm / clip_norm, 1.0)
     unit *= length * (steps_per_clip * _SHRINK) / unit_norm
-    return unit.astype(np.int64)  # the cast rounds towards zero
+    return unit.astype(np.int32)  # the cast rounds towards zero
 
 
 def from_grid(total: NDArray[np.uint32], grid_step: float) -> NDArray[np.float64]:
@@ -208,6 +209,6 @@ def protect(
     input: a zero, empty-handed or non-finite delta has the same form as any other. A lone share protects little; the
     plan's guarantee is that of the sum.
     """
-    words = clip_to_grid(raw_delta, clip_norm, steps_per_clip).astype(np.uint32)  # the cast is modulo 2^32
+    words = clip_to_grid(raw_delta, clip_norm, steps_per_clip).view(np.uint32)  # modulo 2^32
     words += DiscreteGaussian(share_sigma).sample_words(words.shape, entropy)
     return words

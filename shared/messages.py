@@ -16,6 +16,8 @@ from .events import MAX_CATEGORIES
 MAX_PARAMETERS = 1 << 18
 MAX_MODEL_BYTES = 1 << 20
 MAX_ALERTS = 4096
+MAX_READINGS = 64
+MAX_COEFFICIENTS = 16
 MAX_STEP = 1 << 20
 MAX_BIT_EPSILON_MICRO = 20_000_000
 VERSION = 1
@@ -102,6 +104,18 @@ REGISTER: Mapping[str, MessageKind] = MappingProxyType(
                 ),
             ),
             _kind(
+                "risk_update",
+                cost="one participation of the plan's phi: its clip_norm against its round's noise",
+                purpose="one device's share of a round that learns phi",
+                round=_ROUND,
+                plan_sha256=_HASH,
+                values=Field(
+                    Bytes(4, 4 * MAX_COEFFICIENTS, unit=4),
+                    "L2 norm <= steps_per_clip before noise; discrete Gaussian share added; little-endian uint32",
+                    "summed over the cohort",
+                ),
+            ),
+            _kind(
                 "alerts",
                 cost="outside epsilon: identified, by dated and revocable consent only; otherwise the list is empty",
                 purpose="turning interests, for a user who agreed to tell",
@@ -154,6 +168,7 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 plan=Field(Bytes(1, 1 << 16), _PUBLIC, "the plan's canonical bytes"),
                 model=Field(Bytes(0, MAX_MODEL_BYTES), _PUBLIC, "the .tflite file, or nothing"),
                 theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), _PUBLIC, "weights, little-endian float32"),
+                risk=Field(Bytes(0, 4 * MAX_READINGS, unit=4), _PUBLIC, "phi's weights, or nothing yet"),
             ),
             _kind(
                 "train_request",
@@ -171,6 +186,21 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 step=_STEP,
                 epsilon_micro=Field(Int(1, MAX_BIT_EPSILON_MICRO), _PUBLIC, "the coin's epsilon, in millionths"),
                 every_steps=Field(Int(1, MAX_STEP), _PUBLIC, "steps from one bit to the next"),
+            ),
+            _kind(
+                "risk_request",
+                cost="nothing",
+                purpose="ask for one update of phi",
+                step=_STEP,
+                round=_ROUND,
+                plan_sha256=_HASH,
+                theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), _PUBLIC, "weights that make p"),
+                basis=Field(
+                    Bytes(4, 4 * MAX_READINGS * MAX_COEFFICIENTS, unit=4),
+                    _PUBLIC,
+                    "phi's weights are basis @ coefficients",
+                ),
+                coefficients=Field(Bytes(4, 4 * MAX_COEFFICIENTS, unit=4), _PUBLIC, "what the rounds learn"),
             ),
             _kind("alerts_query", cost="nothing", purpose="ask for alerts since the last query", step=_STEP),
         )

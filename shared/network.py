@@ -85,14 +85,21 @@ def _activations(spec: NetworkSpec, layers: list[Floats], x: Floats, mask: Float
     """The input, each hidden layer after ReLU and dropout, and the logit (..., n, 1)."""
     out, at = [x], 0
     for kernel, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
-        hidden = out[-1] @ kernel
+        hidden = _times(out[-1], kernel)
         hidden += bias[..., None, :]
         np.maximum(hidden, 0, out=hidden)
         if mask is not None:
             hidden = hidden * mask[..., at : at + kernel.shape[-1]]
         at += kernel.shape[-1]
         out.append(hidden)
-    return [*out, out[-1] @ layers[-2] + layers[-1][..., None, :]]
+    return [*out, _times(out[-1], layers[-2]) + layers[-1][..., None, :]]
+
+
+def _times(rows: Floats, kernel: Floats) -> Floats:
+    """rows (..., n, a) @ kernel (..., a, b). A kernel that all rows share is one product over all of them."""
+    if kernel.ndim > 2 or rows.ndim == 2:
+        return rows @ kernel
+    return (rows.reshape(-1, kernel.shape[0]) @ kernel).reshape(*rows.shape[:-1], kernel.shape[1])
 
 
 def gradient(
@@ -123,7 +130,8 @@ def gradient(
             from_kernel += np.float32(2 * l2) * kernel
         parts = [from_kernel.reshape(*from_kernel.shape[:-2], -1), ones @ delta, *parts]
         if i:
-            delta = delta @ np.swapaxes(kernel, -1, -2)
+            back = np.swapaxes(kernel, -1, -2)
+            delta = delta * back if back.shape[-2] == 1 else _times(delta, back)
             delta *= hidden[i] > 0
             if mask is not None:
                 at -= hidden[i].shape[-1]

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import cbor2
 
@@ -166,8 +166,28 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class RiskPlan:
+    """How phi is learned, after p: `shared.risk`'s two coefficients, in private rounds of their own.
+
+    A device learns from at most `rows` of its watched interests in a round, of the last `history_steps` steps of which
+    it is known whether a lapse followed; its summed loss is divided by the constant `rows`. `rate_steps` is what the
+    reading "rate" spans.
+    """
+
+    rows: int
+    history_steps: int
+    rate_steps: int
+    privacy: PrivacyPlan
+
+    def __post_init__(self) -> None:
+        _expect(1 <= self.rows <= 4096, "rows in 1..4096", self.rows)
+        _expect(self.history_steps >= 1, "history_steps >= 1", self.history_steps)
+        _expect(self.rate_steps >= 1, "rate_steps >= 1", self.rate_steps)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Everything that devices and server must agree on for one training."""
+    """Everything that devices and server must agree on for one training. Without `risk`, no phi is learned."""
 
     network: NetworkSpec
     features: FeatureSpec
@@ -177,6 +197,7 @@ class Plan:
     training: LocalTraining
     privacy: PrivacyPlan
     detection: Detection
+    risk: RiskPlan | None = None
 
     def __post_init__(self) -> None:
         _expect(self.horizon_steps >= 1, "horizon_steps >= 1", self.horizon_steps)
@@ -197,8 +218,7 @@ class Plan:
     def from_bytes(cls, data: bytes) -> Plan:
         """The plan of `canonical`; ConfigError for anything else."""
         try:
-            fields = cbor2.loads(data)
-            plan = cls(**{f.name: _revive(f.type, fields.pop(f.name)) for f in dataclasses.fields(cls)}, **fields)
+            plan = _revive(cls, cbor2.loads(data))
             canonical = plan.canonical
         except ConfigError:
             raise
@@ -206,7 +226,7 @@ class Plan:
             raise ConfigError("expected the canonical bytes of a plan") from None
         if canonical != data:
             raise ConfigError("expected the canonical bytes of a plan, got another spelling of one")
-        return plan
+        return cast(Plan, plan)
 
     @cached_property
     def sha256(self) -> bytes:
@@ -214,21 +234,32 @@ class Plan:
         return hashlib.sha256(self.canonical).digest()
 
 
-_PARTS: Mapping[str, Any] = {
+    @property
+    def charged(self) -> tuple[PrivacyPlan, ...]:
+        """Every part that costs epsilon, with the rounds it plans: p's, then phi's."""
+        return (self.privacy, self.risk.privacy) if self.risk else (self.privacy,)
+
+
+_PARTS: Mapping[str, type] = {
     "NetworkSpec": NetworkSpec,
     "FeatureSpec": FeatureSpec,
     "LocalTraining": LocalTraining,
     "PrivacyPlan": PrivacyPlan,
     "Detection": Detection,
+    "RiskPlan": RiskPlan,
+    "RiskPlan | None": RiskPlan,
 }
 
 
-def _revive(type_name: object, value: Any) -> Any:
-    """A nested part from its map; CBOR knows no tuples."""
-    part = _PARTS.get(str(type_name))
-    if part is None:
-        return value
-    return part(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+def _revive(part: Any, fields: dict[str, Any]) -> Any:
+    """A part from its map; CBOR knows no tuples. A field that is missing or too much raises."""
+    values = {}
+    for field in dataclasses.fields(part):
+        value, inner = fields.pop(field.name), _PARTS.get(str(field.type))
+        if inner is not None and value is not None:
+            value = _revive(inner, value)
+        values[field.name] = tuple(value) if isinstance(value, list) else value
+    return part(**values, **fields)
 
 
 def _plain(part: Any) -> dict[str, Any]:

@@ -84,20 +84,34 @@ def rules(train: Rows, test: Rows, plan: Plan) -> dict[str, Floats]:
     return out
 
 
-def models(train: Rows, test: Rows, plan: Plan, seed: int) -> dict[str, Floats]:
-    """p of the models that see all data, and of every device on its own."""
-    order = np.random.Generator(np.random.Philox(seed)).permutation(len(train.y))
-    x, y = train.x[order[:SAMPLE]], train.y[order[:SAMPLE]]
-    some, few = slice(BOOSTED_SAMPLE), slice(FOREST_SAMPLE)
-    forest = RandomForestClassifier(60, min_samples_leaf=30, random_state=seed, n_jobs=1)
-    boosted = HistGradientBoostingClassifier(
-        learning_rate=0.06, max_iter=100, max_leaf_nodes=15, min_samples_leaf=100, early_stopping=False
-    )
+def rivals(train: Rows, test: Rows, plan: Plan, seed: int) -> dict[str, Floats]:
+    """p of RIVALS, the pooled models that a gap is measured to."""
+    x, y = _sample(train, seed)
     networks = [_network(plan, seed + i, len(y)) for i in range(DNN_SEEDS)]
     with threadpool_limits(1):  # on a busy machine, threads that wait for each other cost ten times the work
         return {
             POOLED_LR: _fitted(LogisticRegression(max_iter=200), x, y, test.x),
             POOLED_DNN: np.mean([_fitted(network, x, y, test.x) for network in networks], axis=0, dtype=np.float32),
+        }
+
+
+def _sample(train: Rows, seed: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """The rows that pooled models learn from, in the order in which they take them."""
+    order = np.random.Generator(np.random.Philox(seed)).permutation(len(train.y))
+    return train.x[order[:SAMPLE]], train.y[order[:SAMPLE]]
+
+
+def models(train: Rows, test: Rows, plan: Plan, seed: int) -> dict[str, Floats]:
+    """p of the models that see all data, and of every device on its own."""
+    x, y = _sample(train, seed)
+    some, few = slice(BOOSTED_SAMPLE), slice(FOREST_SAMPLE)
+    forest = RandomForestClassifier(60, min_samples_leaf=30, random_state=seed, n_jobs=1)
+    boosted = HistGradientBoostingClassifier(
+        learning_rate=0.06, max_iter=100, max_leaf_nodes=15, min_samples_leaf=100, early_stopping=False
+    )
+    with threadpool_limits(1):
+        return {
+            **rivals(train, test, plan, seed),
             BOOSTED: _fitted(boosted, x[some], y[some], test.x),
             FOREST: _fitted(forest, x[few], y[few], test.x),
             BY_ITSELF: each_on_its_own(train, test),

@@ -33,16 +33,21 @@ class Section(BaseModel):
 
 
 class DataSection(Section):
-    """Which people. `users` 0 means all of them."""
+    """Which people. `users` 0 means all of them; `held_out_share` of them never train (see simulations.held_out)."""
 
     name: Literal["planted", "complete-journey", "online-retail-ii"] = "planted"
     path: str = ""
     users: Annotated[int, Field(ge=0)] = 300
     seed: Annotated[int, Field(ge=0)] = 1
+    held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class ProtocolSection(Section):
-    """When, in steps: windows, horizon, and which steps train and test (first and last, both included)."""
+    """When, in steps: windows, horizon, and which steps train and test (first and last, both included).
+
+    `lapse_train_steps` are those that what is said about lapses may be learned from: every one of them is known before
+    the first alert step.
+    """
 
     window_steps: Whole
     short_steps: tuple[Whole, Whole, Whole, Whole] = (1, 2, 4, 8)
@@ -52,12 +57,18 @@ class ProtocolSection(Section):
     train_steps: tuple[int, int]
     test_steps: tuple[int, int]
     alert_steps: tuple[int, int]
+    lapse_train_steps: tuple[int, int]
     n_steps: Whole = 1
 
     @property
     def train_at(self) -> int:
         """The step at whose close training runs: the labels of the last train step are just known."""
         return self.train_steps[1] + self.horizon_steps
+
+    @property
+    def lapse_test_steps(self) -> tuple[int, int]:
+        """The alert steps of which it is known in the end whether they were followed by a lapse."""
+        return self.alert_steps[0], min(self.alert_steps[1], self.n_steps - 1 - self.lapse_steps)
 
 
 class TrainingSection(Section):
@@ -177,6 +188,7 @@ PLANTED_PROTOCOL = ProtocolSection(
     train_steps=(42, 104),
     test_steps=(112, 174),
     alert_steps=(112, 174),
+    lapse_train_steps=(42, 90),
     n_steps=182,
 )
 

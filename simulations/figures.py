@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
@@ -94,22 +96,61 @@ def save_utility_figure(points: Sequence[Mapping[str, Any]], file: Path) -> None
         _utility(points, wide=True).savefig(file, format=kind, dpi=200, metadata=nothing, facecolor="white")
 
 
+def save_utility_panels(panels: Mapping[str, Sequence[Mapping[str, Any]]], file: Path) -> None:
+    """AUC against epsilon of several data sets side by side, in a file of its own; axes span the same height, each
+    around its own data. Points may hold `start_auc` besides: that of the model before training. The same points give
+    the same bytes."""
+    with style({"svg.hashsalt": "utility"}):
+        figure = empty_figure(True, 3.6)
+        grid = figure.subplots(1, len(panels), squeeze=False)[0]
+        lines: list[Line] = []
+        for axes, (name, points) in zip(grid, panels.items(), strict=True):
+            lines = _utility_axes(axes, points)
+            axes.set_title(f"{name}: AUC on the test weeks")
+        height = max(float(np.ptp(axes.get_ylim())) for axes in grid)
+        for axes in grid:
+            middle = float(np.mean(axes.get_ylim()))
+            axes.set_ylim(middle - height / 2, middle + height / 2)
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3f}"))
+        figure.subplots_adjust(left=0.06, right=0.99, top=0.92, bottom=0.24, wspace=0.16)
+        handles = [Line2D([], [], color=line.colour, linestyle=line.style, linewidth=line.width) for line in lines]
+        names = [line.name for line in lines]
+        figure.legend(handles, names, loc="lower center", ncols=len(lines), frameon=False, handlelength=2.4)
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        fresh = file.with_name(f"{file.name}.new")
+        figure.savefig(fresh, format="svg", metadata=nothing, facecolor="white")
+        fresh.replace(file)
+
+
 def _utility(points: Sequence[Mapping[str, Any]], wide: bool) -> Figure:
-    """Epsilon on a logarithmic axis, no noise at its right end."""
+    """One data set, lines named at their ends or below."""
+    figure, axes = with_names(wide, 2, left=0.07 if wide else 0.13)
+    lines = _utility_axes(axes, points)
+    axes.set_title("AUC on the test steps")
+    if wide:
+        label_lines(axes, lines)
+    else:
+        legend(figure, lines)
+    return figure
+
+
+def _utility_axes(axes: Axes, points: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """Epsilon on a logarithmic axis, no noise at its right end; the lines that were drawn."""
     finite = sorted((point for point in points if point["epsilon"] is not None), key=lambda point: point["epsilon"])
     ranked = [*finite, *(point for point in points if point["epsilon"] is None)]
     at = np.log(numbers(point["epsilon"] for point in finite))
     at = np.append(
         at, np.full(len(ranked) - len(finite), at.max(initial=0) + max(0.7, 0.2 * np.ptp(at) if at.size else 0))
     )
-    mean, spread, pooled = (numbers(point[key] for point in ranked) for key in ("auc_mean", "auc_sd", "pooled_auc"))
+    keys = ("auc_mean", "auc_sd", "pooled_auc", "start_auc")
+    mean, spread, pooled, start = (numbers(point.get(key) for point in ranked) for key in keys)
     spread = np.nan_to_num(spread)
-    figure, axes = with_names(wide, 2, left=0.07 if wide else 0.13)
     n = len(finite)
     axes.plot(at, pooled, color=MUTED, linestyle="--", linewidth=1.3)
+    axes.plot(at, start, color=MUTED, linestyle=":", linewidth=1.3)
     axes.plot(at[:n], mean[:n], color=OURS, linewidth=2.2)
     axes.errorbar(at, mean, yerr=spread, color=OURS, linestyle="", marker="o", markersize=5, capsize=3, linewidth=1.4)
-    every = [*(mean - spread), *(mean + spread), *pooled]
+    every = [*(mean - spread), *(mean + spread), *pooled, *start]
     known = np.array(every)[np.isfinite(every)]
     if known.size:
         room = max(0.004, 0.15 * np.ptp(known))
@@ -119,18 +160,16 @@ def _utility(points: Sequence[Mapping[str, Any]], wide: bool) -> Figure:
     axes.set_xticks(at, [compact(p["epsilon"]) if p["epsilon"] is not None else "no noise" for p in ranked])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("epsilon (further left: more private)")
-    axes.set_title("AUC on the test steps")
-    ends = (("pooled model, no privacy", pooled, MUTED, "--", 1.3), ("federated model (± 1 sd)", mean, OURS, "-", 2.2))
-    lines = [
+    ends = (
+        ("pooled model, no privacy", pooled, MUTED, "--", 1.3),
+        ("federated model (± 1 sd)", mean, OURS, "-", 2.2),
+        ("planted people only, epsilon 0", start, MUTED, ":", 1.3),
+    )
+    return [
         Line(float(values[np.isfinite(values)][-1]), name, colour, dashes, width)
         for name, values, colour, dashes, width in ends
         if np.isfinite(values).any()
     ]
-    if wide:
-        label_lines(axes, lines)
-    else:
-        legend(figure, lines)
-    return figure
 
 
 def roc(results: Mapping[str, Any]) -> Markup:

@@ -26,7 +26,7 @@ from client.consent import Consent
 from client.device import Alert
 from client.gate import Gate
 from client.risk import Direction, RiskLevel
-from client.rows import draw, draw_masks, generator
+from client.rows import draw_masks, draw_words, generator, smallest
 from client.watch import Watch
 from shared.codec import decode, unpack_floats
 from shared.errors import RunError
@@ -38,12 +38,14 @@ from shared.plan import Plan
 
 from .devices import world
 from .evaluate import history_of
+from .held_out import read_mask
 from .notes import HOSTS, HostNotes
 from .turns import Alerts
 
 CHUNK_DEVICES = 64
 SCORE_USERS = 512
 COUNT_USERS = 4096
+_MOST = np.iinfo(np.uint64).max
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -71,11 +73,17 @@ class TrainingRows:
         self.x, self.y, self.offsets = x, y, offsets
 
     @classmethod
-    def write(cls, folder: Path, history: History, plan: Plan) -> None:
-        """Compute them from the hosted users' history (K, C, T) as of now, a chunk of users at a time."""
+    def write(cls, folder: Path, history: History, plan: Plan, held_out: NDArray[np.bool_] | None = None) -> None:
+        """Compute them from the hosted users' history (K, C, T) as of now, a chunk of users at a time.
+
+        Users in `held_out` (K,) get none: as any device without rows, they contribute zero plus noise (with L2, the
+        decay of the weights they were sent).
+        """
         last = history.n_steps - 1 - plan.horizon_steps
         steps = np.arange(max(0, last - plan.training.history_steps + 1), last + 1)
         known = seen(history, steps)
+        if held_out is not None:
+            known[held_out] = False
         counts = known.sum(axis=(1, 2))
         np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(counts)]))
         shape = (int(counts.sum()) + 1, plan.features.n_features)
@@ -138,15 +146,8 @@ def _raw_deltas(
 ) -> Floats:
     """What each device's local training adds to theta: float32 (D, P)."""
     training = plan.training
-    picks = np.empty((len(devices), training.local_steps, training.rows), np.int64)
-    masks = []
-    streams = _Streams(training.seed, round_number)
     first, end = rows.offsets[devices], rows.offsets[devices + 1]
-    for i, (number, n_rows) in enumerate(zip(numbers.tolist(), (end - first).tolist(), strict=True)):
-        random = streams.of(number)
-        picks[i] = draw(n_rows, training, random)
-        if training.dropout:
-            masks.append(draw_masks(training, plan.network.n_hidden, random))
+    picks, masks = _draws(end - first, numbers, plan, round_number)
     real = picks >= 0
     # A padded row has weight 0: whatever row stands in for it adds nothing.
     at = np.where(real, picks + first[:, None, None], 0)
@@ -158,9 +159,32 @@ def _raw_deltas(
         real.astype(np.float32) / np.float32(training.rows),
         learning_rate=training.learning_rate,
         l2=training.l2,
-        masks=np.stack(masks) if masks else None,
+        masks=masks,
     )
     return np.subtract(fitted, theta, out=fitted)
+
+
+def _draws(n_rows: Ints, numbers: Ints, plan: Plan, round_number: int) -> tuple[Ints, Floats | None]:
+    """`client.rows.draw` for each device, (D, S, B), and its dropout masks (D, S, B, H), None without dropout."""
+    training = plan.training
+    picks = np.where(np.arange(training.rows) < n_rows[:, None, None], np.arange(training.rows), -1)
+    picks = np.repeat(picks, training.local_steps, axis=1)
+    chooses = n_rows > training.rows
+    words = np.full((int(chooses.sum()), training.local_steps, int(n_rows.max(initial=0))), _MOST, np.uint64)
+    masks = []
+    streams, at = _Streams(training.seed, round_number), 0
+    for number, n, choose in zip(numbers.tolist(), n_rows.tolist(), chooses.tolist(), strict=True):
+        if not (choose or training.dropout):
+            continue
+        random = streams.of(number)
+        if choose:
+            words[at, :, :n] = draw_words(n, training, random)
+            at += 1
+        if training.dropout:
+            masks.append(draw_masks(training, plan.network.n_hidden, random))
+    if at:
+        picks[chooses] = smallest(words, training.rows)
+    return picks, np.stack(masks) if masks else None
 
 
 class _Streams:
@@ -191,6 +215,8 @@ class Host:
         self.folder = run_folder / HOSTS / str(partition)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._users = users
+        held_out = read_mask(run_folder)
+        self._held_out = None if held_out is None else held_out[users]
         self._history: History | None = None
 
     @property
@@ -223,7 +249,7 @@ class Host:
     def install(self, plan: Plan, theta: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival."""
         if not (self.folder / "offsets.npy").exists() or self._plan_on_disk() != plan:
-            TrainingRows.write(self.folder, self.history.until(step), plan)
+            TrainingRows.write(self.folder, self.history.until(step), plan, self._held_out)
             (self.folder / "plan.cbor").write_bytes(plan.canonical)
         past = np.arange(max(0, step + 1 - plan.features.window_steps), step + 1)
         scores = self._scores(plan, theta, past)

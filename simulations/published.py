@@ -1,6 +1,6 @@
 """The figures that README and docs quote: made by one command, kept in docs/figures.json, held to the texts by a test.
 
-    python -m simulations.published [--only PREFIX] [--online-retail-path PATH]
+    python -m simulations.published [--only PREFIX ...] [--online-retail-path PATH]
 
 A text quotes a figure as `<number> <!-- key -->`, and the test compares the number with the file, to the digits shown.
 """
@@ -11,23 +11,26 @@ import argparse
 import json
 import re
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-from rich.progress import track
-
-from .baselines import POOLED_DNN, POOLED_LR, pooled_baselines
-from .config import load_scenario
-from .simulate import RESULTS_FILE, population_of, protocol_of
-from .trials import Trials
+from .learning_figures import (
+    Measured,
+    epsilon_figures,
+    fidelity_figures,
+    held_out_figures,
+    utility_figures,
+    with_path,
+)
+from .simulate import RESULTS_FILE
 
 ROOT = Path(__file__).parent.parent
 FIGURES_FILE = ROOT / "docs" / "figures.json"
 QUOTE = re.compile(r"(-?\d[\d ]*(?:\.\d+)?)\s*(?:\*\*)?\s*<!-- ([a-z0-9_.-]+) -->")
-SEEDS = 5
+UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
+ONLINE_RETAIL = "online-retail-ii"
 COMMAND = "python -m simulations.published"
 
 
@@ -44,15 +47,15 @@ class Figure:
 
 
 def commit() -> str:
-    """The commit that the figures are made on, marked if the working tree differs from it."""
-    said = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return said.stdout.strip() or "unknown"
+    """The commit that the figures are made on, marked if the code in the working tree differs from it; docs/, which
+    figures are written to, does not count."""
+
+    def git(*arguments: str) -> str:
+        said = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        return said.stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
 def read() -> dict[str, Figure]:
@@ -73,57 +76,6 @@ def quotes(text: str) -> Iterator[tuple[str, str]]:
     """(number as written, key) of every figure that a text quotes."""
     for number, key in QUOTE.findall(text):
         yield number.replace(" ", ""), key
-
-
-def learning_figures(name: str, path: str) -> dict[str, Figure]:
-    """Five trainings of each epsilon scenario of a data set on all users, against pooled models in the same run."""
-    out: dict[str, Figure] = {}
-    made = {"command": f"{COMMAND} --only {name}", "commit": commit()}
-    overrides = [f"data.path={json.dumps(path)}"] if path else []
-    scenarios = {key: load_scenario(f"{name}-{key}", overrides) for key in ("eps1", "eps7")}
-    protocol = protocol_of(scenarios["eps1"])
-    with tempfile.TemporaryDirectory() as folder:
-        trials = Trials(population_of(scenarios["eps1"], protocol), Path(folder))
-        plan = trials.plan(scenarios["eps1"], protocol)
-        train, test = (
-            trials.rows(plan.features, plan.horizon_steps, s) for s in (protocol.train_steps, protocol.test_steps)
-        )
-        runs: dict[str, list[tuple[float, float, float, float]]] = {key: [] for key in (*scenarios, "planted_only")}
-        pooled: list[float] = []
-        for seed in track(range(SEEDS), description=name):
-            scores = pooled_baselines(train, test, plan, seed)
-            best = max(_auc(test.y, scores[model]) for model in (POOLED_LR, POOLED_DNN))
-            pooled.append(best)
-            for key, scenario in scenarios.items():
-                warm = scenario.warm_start.model_copy(update={"seed": scenario.warm_start.seed + seed})
-                warmed = scenario.model_copy(update={"warm_start": warm})
-                thetas = {key: trials.train(warmed, protocol, repetition=seed).theta}
-                if key == "eps1":
-                    thetas["planted_only"] = trials.start(warmed, plan)
-                for label, theta in thetas.items():
-                    score = trials.score(plan, theta, protocol.test_steps)
-                    assert score.auc is not None
-                    runs[label].append((score.auc, best - score.auc, score.calibration_error, score.log_loss))
-    beside = f"better of pooled DNN and pooled LR, AUC {np.mean(pooled):.4f}"
-    for key, values in runs.items():
-        mean, spread = np.mean(values, axis=0), np.std(values, axis=0, ddof=1)
-        for i, (label, unit) in enumerate(
-            (("auc", "AUC"), ("auc_gap", "AUC"), ("calibration_error", "share"), ("log_loss", "nats"))
-        ):
-            figure = Figure(round(float(mean[i]), 5), round(float(spread[i]), 5), unit, beside, **made)
-            out[f"{label}.{name}.{key}"] = figure
-            if label == "calibration_error" and key == "eps1":
-                out[f"{label}.{name}"] = figure
-    pooled_figure = Figure(round(float(np.mean(pooled)), 5), round(float(np.std(pooled, ddof=1)), 5), "AUC", "", **made)
-    return {**out, f"auc.{name}.pooled": pooled_figure}
-
-
-def _auc(y: np.ndarray, p: np.ndarray) -> float:
-    from .evaluate import auc
-
-    value = auc(y, p)
-    assert value is not None
-    return value
 
 
 def run_figures(name: str, run: Path) -> dict[str, Figure]:
@@ -160,28 +112,40 @@ def bench_figures(file: Path) -> dict[str, Figure]:
     return out
 
 
+def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Figure | Measured]]]:
+    """What makes each group of figures; those of online-retail-ii only if it is there."""
+    data = {"complete-journey": [], **({ONLINE_RETAIL: with_path(online_retail_path)} if online_retail_path else {})}
+    out: dict[str, Callable[[], Mapping[str, Figure | Measured]]] = {"fidelity": fidelity_figures}
+    for name, overrides in data.items():
+        out[name] = partial(epsilon_figures, name, overrides)
+        out[f"held_out.{name}"] = partial(held_out_figures, name, overrides)
+    if ONLINE_RETAIL in data:
+        out["utility"] = partial(utility_figures, data, UTILITY_FILE)
+    for name in ("demo",):
+        if (ROOT / "runs" / name / RESULTS_FILE).exists():
+            out[name] = partial(run_figures, name, ROOT / "runs" / name)
+    if (bench := ROOT / "runs" / "bench" / "results.json").exists():
+        out["bench"] = partial(bench_figures, bench)
+    return out
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Re-make figures. Runs of the demo scenarios are read from runs/, where `make demo` leaves them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="make only the groups whose name begins with this")
+    parser.add_argument("--only", action="append", help="make only groups whose name begins with this; may be repeated")
     parser.add_argument(
         "--online-retail-path", default="", help="where online-retail-ii lies; without it, it is skipped"
     )
     chosen = parser.parse_args(arguments)
-    groups: dict[str, Callable[[], dict[str, Figure]]] = {
-        "complete-journey": lambda: learning_figures("complete-journey", ""),
-    }
-    if chosen.online_retail_path:
-        groups["online-retail-ii"] = lambda: learning_figures("online-retail-ii", chosen.online_retail_path)
-    for name in ("demo",):
-        if (ROOT / "runs" / name / RESULTS_FILE).exists():
-            groups[name] = lambda name=name: run_figures(name, ROOT / "runs" / name)  # type: ignore[misc]
-    if (bench := ROOT / "runs" / "bench" / "results.json").exists():
-        groups["bench"] = lambda: bench_figures(bench)
-    for name, make in groups.items():
-        if name.startswith(chosen.only):
-            publish(make())
-            print(f"{name}: figures in {FIGURES_FILE.relative_to(ROOT)}")
+    for name, make in groups(chosen.online_retail_path).items():
+        if name.startswith(tuple(chosen.only or [""])):
+            command, made_on = f"{COMMAND} --only {name}", commit()
+            figures = {
+                key: figure if isinstance(figure, Figure) else Figure(**vars(figure), command=command, commit=made_on)
+                for key, figure in make().items()
+            }
+            publish(figures)
+            print(f"{name}: {len(figures)} figures in {FIGURES_FILE.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

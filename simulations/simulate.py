@@ -2,6 +2,7 @@
 
 runs/<name>/scenario.json       what was asked for, with every default
 runs/<name>/population/         everybody's events (exists in a simulation only)
+runs/<name>/held_out.npy        which users never train, if any
 runs/<name>/app/, flower/       the app folder that Flower runs, and Flower's own files
 runs/<name>/devices/<n>/        each device's state, and what its app noted down
 runs/<name>/server/             the server's models, account and inbox
@@ -32,6 +33,7 @@ from .config import PLANTED_PROTOCOL, ProtocolSection, Scenario
 from .datasets import DATASETS, load
 from .devices import CONSENTS_FILE, POPULATION
 from .evaluate import evaluate
+from .held_out import expect_hosts, held_out_users, read_mask, write_mask
 from .planted import plant
 from .population import Population
 from .report import write_report
@@ -67,6 +69,7 @@ def protocol_of(scenario: Scenario) -> ProtocolSection:
         train_steps=info.train_steps,
         test_steps=info.test_steps,
         alert_steps=info.lapse_test_steps,
+        lapse_train_steps=info.lapse_train_steps,
         n_steps=info.n_steps,
     )
 
@@ -98,6 +101,7 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resum
     The folder is emptied first, or with `resume` gone on with: rounds that were charged stay charged, and none is run
     twice.
     """
+    expect_hosts(scenario)
     protocol = protocol_of(scenario)
     on_progress("people", 0, 1)
     population = population_of(scenario, protocol)
@@ -166,7 +170,7 @@ def write_results(
         "identified_share": scenario.simulation.identified_share,
         "protocol": protocol.model_dump(),
         "plan": plan_figures(plan),
-        **evaluate(folder, population, protocol, plan, seed=scenario.data.seed),
+        **evaluate(folder, population, protocol, plan, held_out=read_mask(folder), seed=scenario.data.seed),
         "seconds": seconds,
         "made_with": {
             **{name: version(name) for name in ("ebbtide", "flwr", "numpy", "dp-accounting")},
@@ -179,7 +183,9 @@ def write_results(
 
 
 def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> None:
-    """An empty run folder with the people and their consents in it. Refuses to empty a folder that is not a run's."""
+    """An empty run folder with the people, their consents and the mask of held-out users in it. Refuses to empty a
+    folder that is not a run's."""
+    held_out = held_out_users(scenario, population.n_users)
     if folder.exists() and any(folder.iterdir()):
         if not (folder / SCENARIO_FILE).exists():
             raise ConfigError(f"expected an empty folder or an earlier run, got {folder}")
@@ -187,6 +193,7 @@ def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SCENARIO_FILE).write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
     population.save(folder / POPULATION)
+    write_mask(folder, held_out)
     random = np.random.Generator(np.random.Philox(scenario.data.seed))
     consented = np.flatnonzero(random.random(population.n_users) < scenario.simulation.identified_share)
     (folder / CONSENTS_FILE).write_text(json.dumps(consented.tolist()), encoding="utf-8")

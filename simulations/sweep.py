@@ -173,12 +173,14 @@ class Runs:
             "protocol": setting.protocol.model_dump(mode="json"),
             "dropout": setting.dropout,
             "repetition": repetition,
+            **_held_out_key(setting),
         }
         if (kept := self._cache.get(key)) is not None:
             return kept
         plan = self._trials.plan(setting.scenario, setting.protocol)
         trained = self._trials.train(setting.scenario, setting.protocol, repetition=repetition, dropout=setting.dropout)
-        score = self._trials.score(plan, trained.theta, setting.protocol.test_steps)
+        held_out = self._trials.held_out(setting.scenario)
+        score = self._trials.score(plan, trained.theta, setting.protocol.test_steps, held_out)
         if score.auc is None:
             raise ConfigError("expected labels of both kinds in the test steps, got one kind")
         epsilon = epsilon_to_public(plan.privacy, trained.rounds)
@@ -192,15 +194,18 @@ class Runs:
         return result
 
     def pooled_auc(self, setting: Setting) -> float:
-        """Test AUC of a logistic regression on everybody's pooled train rows: no privacy at all."""
+        """Test AUC of a logistic regression on the pooled train rows of all who train: no privacy at all."""
         protocol, plan = setting.protocol, self._trials.plan(setting.scenario, setting.protocol)
-        key = {"format": CACHE_FORMAT, "data": self._data, "pooled_lr": protocol.model_dump(mode="json")}
+        pooled = {"pooled_lr": protocol.model_dump(mode="json"), **_held_out_key(setting)}
+        key = {"format": CACHE_FORMAT, "data": self._data, **pooled}
         kept = self._cache.get(key)
         if kept is None:
             train, test = (
                 self._trials.rows(plan.features, plan.horizon_steps, steps)
                 for steps in (protocol.train_steps, protocol.test_steps)
             )
+            if (held_out := self._trials.held_out(setting.scenario)) is not None:
+                train, test = (rows.where(~held_out[rows.user]) for rows in (train, test))
             model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(train.x, train.y)
             kept = {"auc": score_of(test.y, model.predict_proba(test.x)[:, 1]).auc}
             self._cache.put(key, kept)
@@ -243,6 +248,12 @@ def _number(key: str, text: str) -> float:
     if key == EPSILON and not 0 < value < math.inf:
         raise ConfigError(f"expected {EPSILON} > 0, got {text}")
     return value
+
+
+def _held_out_key(setting: Setting) -> dict[str, Any]:
+    """What a result depends on besides the people, if some of them are held out."""
+    data = setting.scenario.data
+    return {"held_out": [data.held_out_share, data.seed]} if data.held_out_share else {}
 
 
 def _by_people(settings: Sequence[Setting]) -> Iterator[list[int]]:

@@ -34,6 +34,7 @@ from shared.plan import Plan, PrivacyPlan
 
 from .config import ProtocolSection, Scenario
 from .evaluate import Rows, auc, calibration_error, history_of, rows_of
+from .held_out import held_out_users
 from .hosts import SCORE_USERS, TrainingRows, fresh_entropy, sum_of_updates
 from .population import Population
 from .simulate import THETA_FILE, protocol_of, run_config, write_warm_start
@@ -166,15 +167,14 @@ class Trials:
     def train(
         self, scenario: Scenario, protocol: ProtocolSection, *, repetition: int = 0, dropout: float = 0.0
     ) -> Trained:
-        """One training, on the protocol's train steps. `repetition` varies theta 0 and the devices' draws; noise and
-        cohorts come from OS entropy and differ anyway."""
+        """One training, on the protocol's train steps and the users who are not held out. `repetition` varies theta 0
+        and the devices' draws; noise and cohorts come from OS entropy and differ anyway."""
         plan = self.plan(scenario, protocol, repetition)
         server = scenario.server.model_copy(update={"theta_seed": scenario.server.theta_seed + repetition})
         scenario = scenario.model_copy(update={"server": server})
         settings = RunSettings.read(run_config(scenario, protocol, plan, self._begin_at(scenario, plan)))
-        federation: Federation = TrainingHost(
-            self._rows_to_train_on(plan, protocol.train_at), self.population.n_users, self._folder
-        )
+        rows = self._rows_to_train_on(plan, protocol.train_at, self.held_out(scenario))
+        federation: Federation = TrainingHost(rows, self.population.n_users, self._folder)
         if dropout:
             federation = Dropouts(federation, dropout)
         folder = _Scratch()
@@ -183,6 +183,10 @@ class Trials:
         skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"]
         return Trained(folder.models()[-1], accountant.rounds, skipped)
 
+    def held_out(self, scenario: Scenario) -> NDArray[np.bool_] | None:
+        """The scenario's held-out users (K,); None if it holds nobody out."""
+        return held_out_users(scenario, self.population.n_users)
+
     def start(self, scenario: Scenario, plan: Plan) -> Floats:
         """Theta 0 of a scenario: float32 (P,). With a warm start, what planted people alone teach."""
         if not scenario.warm_start.users:
@@ -190,9 +194,13 @@ class Trials:
         theta: Floats = np.load(self._begin_at(scenario, plan) / THETA_FILE)
         return theta
 
-    def score(self, plan: Plan, theta: Floats, steps: tuple[int, int]) -> Score:
-        """How good theta is on every row of these steps."""
+    def score(
+        self, plan: Plan, theta: Floats, steps: tuple[int, int], held_out: NDArray[np.bool_] | None = None
+    ) -> Score:
+        """How good theta is on the rows of these steps of every user who is not held out, as in the report."""
         rows = self.rows(plan.features, plan.horizon_steps, steps)
+        if held_out is not None:
+            rows = rows.where(~held_out[rows.user])
         starts = range(0, len(rows.y), FORWARD_ROWS)
         p = np.concatenate([forward(plan.network, theta, rows.x[i : i + FORWARD_ROWS]) for i in starts])
         return score_of(rows.y, p)
@@ -214,12 +222,13 @@ class Trials:
             self._rows[key] = Rows(x, y, users, step, category)
         return self._rows[key]
 
-    def _rows_to_train_on(self, plan: Plan, step: int) -> TrainingRows:
-        key = (plan.features, plan.horizon_steps, plan.training.history_steps, step)
+    def _rows_to_train_on(self, plan: Plan, step: int, held_out: NDArray[np.bool_] | None = None) -> TrainingRows:
+        without = None if held_out is None else held_out.tobytes()
+        key = (plan.features, plan.horizon_steps, plan.training.history_steps, step, without)
         if key not in self._training_rows:
             folder = self._folder / f"rows-{len(self._training_rows)}"
             folder.mkdir()
-            TrainingRows.write(folder, self.history.until(step), plan)
+            TrainingRows.write(folder, self.history.until(step), plan, held_out)
             self._training_rows[key] = TrainingRows.load(folder)
         return self._training_rows[key]
 

@@ -202,7 +202,8 @@ def _validate(trials: Trials, scenario: Scenario, fold: Fold, repetition: int) -
     """AUC and log loss on the fold's validation steps, and how many rounds were skipped."""
     protocol = protocol_of(scenario).model_copy(update={"train_steps": fold.train_steps})
     trained = trials.train(scenario, protocol, repetition=repetition)
-    score = trials.score(trials.plan(scenario, protocol), trained.theta, fold.validation_steps)
+    plan, held_out = trials.plan(scenario, protocol), trials.held_out(scenario)
+    score = trials.score(plan, trained.theta, fold.validation_steps, held_out)
     if score.auc is None:
         first, last = fold.validation_steps
         raise ConfigError(f"expected labels of both kinds in validation steps {first} to {last}: take fewer folds")

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
-from flwr.serverapp import Grid
-from flwr.supercore.task_identity import TaskIdentity
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 
 from client.app import build_app
 from client.device import Device
+from simulations.local_grid import LocalGrid as FakeGrid
+from simulations.local_grid import Node, context_of, wire
 
-#: What a node does with a request: one reply, several, or none.
-Node = Callable[[Message], Message | list[Message] | None]
-
-
-def context_of(node: int, **config: Any) -> Context:
-    return Context(run_id=1, node_id=node, node_config=config, state=RecordDict(), run_config={})
+__all__ = ["FakeGrid", "context_of", "device_node", "fails", "says", "silent", "talks_otherwise", "wire", "with_wire"]
 
 
 def device_node(node: int, device: Device) -> Node:
     """A node that runs the client as shipped on one device."""
     app = build_app(lambda context, step: device)
     return lambda message: app(message, context_of(node))
-
-
-def wire(message: Message) -> bytes:
-    """The bytes that a message carries."""
-    return message.content["wire"]["bytes"].numpy().tobytes()
 
 
 def with_wire(data: bytes) -> RecordDict:
@@ -53,40 +40,3 @@ def talks_otherwise(message: Message) -> Message:
 
 def silent(message: Message) -> None:
     return None
-
-
-class FakeGrid(Grid):
-    """Delivers each message to the node it is for; keeps what passed."""
-
-    def __init__(self, nodes: dict[int, Node]) -> None:
-        TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1  # set by Flower in a real ServerApp
-        self.nodes = nodes
-        self.asked: list[tuple[int, str, bytes]] = []
-
-    def set_run(self, run: Any) -> None:
-        raise NotImplementedError
-
-    @property
-    def run(self) -> Any:
-        raise NotImplementedError
-
-    def create_message(self, *_: Any, **__: Any) -> Message:
-        raise NotImplementedError
-
-    def get_node_ids(self) -> Iterable[int]:
-        return list(self.nodes)
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        raise NotImplementedError
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        raise NotImplementedError
-
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        out: list[Message] = []
-        for message in messages:
-            node = message.metadata.dst_node_id
-            self.asked.append((node, message.metadata.message_type, wire(message)))
-            reply = self.nodes[node](message)
-            out += reply if isinstance(reply, list) else [reply] if reply is not None else []
-        return out

@@ -7,81 +7,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from client.runtime import PINNED_SHA256, pinned_model
-from server.app import RunSettings, Schedule, run
-from server.federation import DeviceNodes
 from server.inbox import Inbox
-from server.rounds import Line, Traffic
 from server.state import ServerFolder
-from server.strategy import ServerSettings
-from simulations import devices, hosts
-from simulations.config import PLANTED_PROTOCOL, load_scenario
+from simulations import hosts
+from simulations.fidelity import (
+    N_USERS,
+    run_devices,
+    run_hosted,
+    scenario_without_noise,
+    some_people,
+    theta_difference,
+)
 from simulations.local import LocalHost
 from simulations.notes import read_notes
-from simulations.planted import plant
-from simulations.simulate import prepare_folder
-
-from .fake_grid import FakeGrid, context_of
-
-N_USERS = 50
 
 
 @pytest.fixture(scope="module")
 def people():
-    return plant(N_USERS, PLANTED_PROTOCOL.n_steps, seed=3)
-
-
-def settings_for(folder, people, scenario) -> RunSettings:
-    protocol = PLANTED_PROTOCOL
-    plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
-    return RunSettings(
-        plan=plan,
-        server=ServerSettings(),
-        schedule=Schedule(protocol.train_at, protocol.train_at + 7, protocol.train_at + 21, 7),
-        folder=folder / "server",
-        model=pinned_model(),
-        theta=plan.network.initial_theta(0),
-        node_wait_s=1.0,
-    )
-
-
-class EverybodyDevices(DeviceNodes):
-    """A cohort without chance: fidelities can be compared."""
-
-    def sample(self, sampling_rate):
-        return self._nodes
-
-
-class EverybodyHosted(LocalHost):
-    def sample(self, sampling_rate):
-        return range(self.host.n_users)
-
-
-def scenario_without_noise(*overrides):
-    quiet = ["privacy.noise_multiplier=0.0", "privacy.sampling_rate=1.0", "privacy.rounds=3"]
-    fine = ["privacy.steps_per_clip=1048576", "training.dropout=0.2", "training.l2=0.001", "training.local_steps=2"]
-    return load_scenario("demo", [*quiet, *fine, "simulation.identified_share=1.0", *overrides])
-
-
-def run_devices(folder, people, scenario):
-    prepare_folder(folder, scenario, people)
-    settings = settings_for(folder, people, scenario)
-
-    def node(user):
-        context = context_of(user, **{"partition-id": user})
-        context.run_config = {"simulation.folder": str(folder)}
-        return lambda message: devices.app(message, context)
-
-    grid = FakeGrid({user: node(user) for user in range(people.n_users)})
-    run(EverybodyDevices(Line(grid, Traffic()), list(range(people.n_users))), settings, settings.schedule.clock())
-    return settings
-
-
-def run_hosted(folder, people, scenario, federation=EverybodyHosted):
-    prepare_folder(folder, scenario, people)
-    settings = settings_for(folder, people, scenario)
-    run(federation(folder), settings, settings.schedule.clock())
-    return settings
+    return some_people()
 
 
 def alerts_of(folder, people):
@@ -99,6 +42,8 @@ def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(tmp
     assert models[0].shape == (4, 1441)
     assert np.abs(models[0][-1] - models[0][0]).max() > 0.01, "the rounds moved theta"
     np.testing.assert_allclose(models[0], models[1], rtol=0, atol=1e-5)
+    difference = np.abs(models[0] - models[1]).max()
+    assert theta_difference(tmp_path / "devices", tmp_path / "hosts") == difference > 0
     (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (
         alerts_of(tmp_path / name, people) for name in ("devices", "hosts")
     )

@@ -37,7 +37,7 @@ def test_a_new_device_has_no_rows():
 
 @given(st.integers(0, 200), st.integers(1, 4), st.integers(1, 40), st.integers(0, 99))
 def test_each_step_draws_without_replacement_and_pads_what_is_missing(n_available, steps, rows, seed):
-    picks = draw(n_available, LocalTraining(local_steps=steps, rows=rows), np.random.default_rng(seed))
+    picks = draw(n_available, steps, rows, np.random.default_rng(seed))
     assert picks.shape == (steps, rows)
     for step in picks:
         real = step[step >= 0]
@@ -46,11 +46,10 @@ def test_each_step_draws_without_replacement_and_pads_what_is_missing(n_availabl
 
 
 def test_a_draw_is_uniform_over_the_rows():
-    training = LocalTraining(rows=4)
     n = full(4000)
     counts = np.zeros(10)
     for round_number in range(n):
-        counts[draw(10, training, generator(3, round_number, 11))] += 1
+        counts[draw(10, 1, 4, generator(3, round_number, 11))] += 1
     expected = n * 0.4
     assert (np.abs(counts - expected) < 5 * np.sqrt(expected * 0.6)).all()
 

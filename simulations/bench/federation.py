@@ -38,6 +38,7 @@ BENCH_PROTOCOL = ProtocolSection(
     train_steps=(36, 43),
     test_steps=(52, 55),
     alert_steps=(52, 55),
+    lapse_train_steps=(28, 36),
     n_steps=56,
 )
 

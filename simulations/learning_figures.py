@@ -1,0 +1,208 @@
+"""What private learning is worth on all users of the two real data sets: the measurements behind published figures.
+
+Every training is measured beside pooled models that are fitted in the same run, on the same rows, under the same seed.
+A seed stands for one repetition: planted people, theta 0, devices' draws of rows, pooled models and, where users are
+held out, who they are. Noise has no seed.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from .baselines import rivals
+from .config import Scenario, load_scenario
+from .fidelity import N_USERS, run_devices, run_hosted, scenario_without_noise, some_people, theta_difference
+from .figures import save_utility_panels
+from .quality import auc
+from .simulate import population_of, protocol_of
+from .trials import Trials, with_noise_for
+
+Bools = NDArray[np.bool_]
+
+SEEDS = 5
+UTILITY_SEEDS = 3
+UTILITY_EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+HELD_OUT_SHARE = 0.2
+NO_LIMIT = "privacy.max_epsilon=inf"
+MEASURES = (("auc", "AUC"), ("auc_gap", "AUC"), ("calibration_error", "share"), ("log_loss", "nats"))
+RIVALS_NAME = "better of pooled DNN and pooled LR"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One figure: its mean, its spread (standard deviation over seeds, or None), the baseline beside it."""
+
+    value: float
+    spread: float | None
+    unit: str
+    baseline: str = ""
+
+    @classmethod
+    def over(cls, values: Sequence[float], unit: str, baseline: str = "") -> Measured:
+        """Mean and spread of one value for each seed."""
+        spread = round(float(np.std(values, ddof=1)), 5) if len(values) > 1 else None
+        return cls(round(float(np.mean(values)), 5), spread, unit, baseline)
+
+
+class Learning:
+    """Trainings on all users of one data set, and pooled models beside them. `overrides` are of its scenarios."""
+
+    def __init__(self, name: str, overrides: Sequence[str], folder: Path) -> None:
+        self.name, self._overrides = name, overrides
+        first = self.scenario("eps1")
+        self.protocol = protocol_of(first)
+        self.trials = Trials(population_of(first, self.protocol), folder)
+        self.plan = self.trials.plan(first, self.protocol)
+
+    def scenario(self, key: str, *overrides: str) -> Scenario:
+        """The data set's scenario `eps1` or `eps7`."""
+        return load_scenario(f"{self.name}-{key}", [*self._overrides, *overrides])
+
+    def pooled_auc(self, seed: int, held_out: Bools | None = None) -> float:
+        """Test AUC of the better pooled model. With `held_out` (K,): fitted without those users, judged on them."""
+        plan, protocol = self.plan, self.protocol
+        train, test = (
+            self.trials.rows(plan.features, plan.horizon_steps, steps)
+            for steps in (protocol.train_steps, protocol.test_steps)
+        )
+        if held_out is not None:
+            train, test = train.where(~held_out[train.user]), test.where(held_out[test.user])
+        return max(_known(auc(test.y, p)) for p in rivals(train, test, plan, seed).values())
+
+    def theta(self, scenario: Scenario, seed: int) -> NDArray[np.float32]:
+        """The model that one training ends with."""
+        return self.trials.train(_warmed(scenario, seed), self.protocol, repetition=seed).theta
+
+    def start(self, scenario: Scenario, seed: int) -> NDArray[np.float32]:
+        """The model that it begins with: planted people's."""
+        return self.trials.start(_warmed(scenario, seed), self.plan)
+
+    def judge(self, theta: NDArray[np.float32], pooled: float, left_out: Bools | None = None) -> tuple[float, ...]:
+        """The MEASURES of a model on the test steps; users in `left_out` (K,) are not looked at."""
+        score = self.trials.score(self.plan, theta, self.protocol.test_steps, left_out)
+        ours = _known(score.auc)
+        return ours, pooled - ours, score.calibration_error, score.log_loss
+
+
+def _warmed(scenario: Scenario, seed: int) -> Scenario:
+    """The scenario with other planted people to start from."""
+    warm = scenario.warm_start.model_copy(update={"seed": scenario.warm_start.seed + seed})
+    return scenario.model_copy(update={"warm_start": warm})
+
+
+def _known(value: float | None) -> float:
+    assert value is not None, "both classes are there"
+    return value
+
+
+@contextmanager
+def _learning(name: str, overrides: Sequence[str]) -> Iterator[Learning]:
+    with tempfile.TemporaryDirectory(prefix="ebbtide-figures-") as folder:
+        yield Learning(name, overrides, Path(folder))
+
+
+def _by_measure(name: str, runs: Mapping[str, Sequence[tuple[float, ...]]], beside: str) -> dict[str, Measured]:
+    """`<measure>.<name>.<key>` for every key of `runs`, which holds the MEASURES of each seed."""
+    return {
+        f"{measure}.{name}.{key}": Measured.over([run[i] for run in values], unit, beside)
+        for key, values in runs.items()
+        for i, (measure, unit) in enumerate(MEASURES)
+    }
+
+
+def epsilon_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+    """Each epsilon scenario of a data set on all users, and the planted start alone."""
+    pooled: list[float] = []
+    runs: dict[str, list[tuple[float, ...]]] = {key: [] for key in ("eps1", "eps7", "planted_only")}
+    with _learning(name, overrides) as learning:
+        scenarios = {key: learning.scenario(key) for key in ("eps1", "eps7")}
+        for seed in track(range(seeds), description=name):
+            pooled.append(learning.pooled_auc(seed))
+            for key, scenario in scenarios.items():
+                runs[key].append(learning.judge(learning.theta(scenario, seed), pooled[-1]))
+            runs["planted_only"].append(learning.judge(learning.start(scenarios["eps1"], seed), pooled[-1]))
+    out = _by_measure(name, runs, f"{RIVALS_NAME}, AUC {np.mean(pooled):.4f}")
+    headline = {f"calibration_error.{name}": out[f"calibration_error.{name}.eps1"]}
+    return {**out, **headline, f"auc.{name}.pooled": Measured.over(pooled, "AUC")}
+
+
+def held_out_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+    """Scenario `eps1` with one in five users held out, other users for each seed: ours and the better pooled model,
+    neither of which has seen a row of theirs, on those users alone."""
+    pooled: list[float] = []
+    runs: list[tuple[float, ...]] = []
+    with _learning(name, overrides) as learning:
+        for seed in track(range(seeds), description=f"{name}, users held out"):
+            scenario = learning.scenario("eps1", f"data.held_out_share={HELD_OUT_SHARE}", f"data.seed={seed + 1}")
+            mask = learning.trials.held_out(scenario)
+            assert mask is not None
+            pooled.append(learning.pooled_auc(seed, mask))
+            runs.append(learning.judge(learning.theta(scenario, seed), pooled[-1], ~mask))
+    beside = f"{RIVALS_NAME}, without those users, AUC {np.mean(pooled):.4f}"
+    out = _by_measure(name, {"eps1.held_out": runs}, beside)
+    return {**out, f"auc.{name}.pooled.held_out": Measured.over(pooled, "AUC")}
+
+
+def utility_figures(
+    data: Mapping[str, Sequence[str]],
+    picture: Path,
+    seeds: int = UTILITY_SEEDS,
+    epsilons: Sequence[float] = UTILITY_EPSILONS,
+) -> dict[str, Measured]:
+    """AUC of scenario `eps1` with the noise that each epsilon asks for, and with none, on every data set of `data`
+    (name: overrides); draws them into `picture`, data sets side by side."""
+    out: dict[str, Measured] = {}
+    panels: dict[str, list[dict[str, Any]]] = {}
+    for name, overrides in data.items():
+        with _learning(name, overrides) as learning:
+            scenario = learning.scenario("eps1", NO_LIMIT)
+            noisy = {f"eps_{epsilon:g}": with_noise_for(scenario, epsilon) for epsilon in epsilons}
+            noiseless = learning.scenario("eps1", NO_LIMIT, "privacy.noise_multiplier=0.0")
+            pooled: list[float] = []
+            runs: dict[str, list[float]] = {key: [] for key in (*noisy, "no_noise", "planted_only")}
+            for seed in track(range(seeds), description=f"{name}, utility"):
+                pooled.append(learning.pooled_auc(seed))
+                for key, each in {**noisy, "no_noise": noiseless}.items():
+                    runs[key].append(learning.judge(learning.theta(each, seed), pooled[-1])[0])
+                runs["planted_only"].append(learning.judge(learning.start(scenario, seed), pooled[-1])[0])
+        beside = f"{RIVALS_NAME}, AUC {np.mean(pooled):.4f}"
+        measured = {key: Measured.over(values, "AUC", beside) for key, values in runs.items()}
+        measured["pooled"] = Measured.over(pooled, "AUC")
+        out |= {f"utility.{name}.{key}": figure for key, figure in measured.items()}
+        out[f"auc.{name}.no_noise"] = measured["no_noise"]
+        lines = {"pooled_auc": measured["pooled"].value, "start_auc": measured["planted_only"].value}
+        at = [(epsilon, measured[f"eps_{epsilon:g}"]) for epsilon in epsilons]
+        panels[name] = [
+            {"epsilon": epsilon, "auc_mean": figure.value, "auc_sd": figure.spread, **lines}
+            for epsilon, figure in [*at, (None, measured["no_noise"])]
+        ]
+    save_utility_panels(panels, picture)
+    return out
+
+
+def fidelity_figures() -> dict[str, Measured]:
+    """The largest difference of any weight after three rounds of the same users in both fidelities, without noise."""
+    people, scenario = some_people(), scenario_without_noise()
+    with tempfile.TemporaryDirectory(prefix="ebbtide-figures-") as folder:
+        ways = Path(folder) / "devices", Path(folder) / "hosts"
+        run_devices(ways[0], people, scenario)
+        run_hosted(ways[1], people, scenario)
+        # To three digits: how rounding errors add up differs from processor to processor.
+        difference = float(f"{theta_difference(*ways):.3g}")
+    beside = f"{N_USERS} simulated users, {scenario.privacy.rounds} rounds; expected: at most 1e-5"
+    return {"fidelity.max_theta_difference": Measured(difference, None, "weight", beside)}
+
+
+def with_path(path: str) -> list[str]:
+    """Overrides that say where a data set lies."""
+    return [f"data.path={json.dumps(path)}"] if path else []

@@ -1,0 +1,150 @@
+"""Rules that look at counters only: how likely is a lapse, by rule of thumb or by a detector on raw activity.
+
+Each takes a history (..., C, T) and steps (S,), looks at steps <= t only, and gives scores (..., S, C): the higher, the
+more a lapse is to be expected; for a rise the same scores are read the other way round, or a rule is told `rising`. A
+stream begins with its first active step. Streams that were never active by t get some value: nobody watches them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from river import drift
+
+from shared.features import History, last_active
+
+from .bgnbd import BgNbd, Purchases
+
+Doubles = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Steps = Sequence[int] | Ints
+
+#: A CUSUM looks for a stream's rate to fall to this share of its own, or to rise by it; rates are kept within limits.
+CUSUM_SHARE: Final = 0.25
+CUSUM_RATES: Final = (0.02, 0.98)
+
+
+def silence(history: History, steps: Steps) -> Doubles:
+    """Recency: steps since the last active one."""
+    at = np.asarray(steps, np.int64)
+    return _steps_before_streams(at - last_active(history.active)[..., at])
+
+
+def silence_per_interval(history: History, steps: Steps) -> Doubles:
+    """Recency against the stream's own rhythm: silence over the mean interval between its active steps so far."""
+    known = Purchases.of(history, steps)
+    return (known.age - known.t_x) / np.maximum(known.t_x / np.maximum(known.x, 1), 0.5)
+
+
+def ewma(history: History, steps: Steps, span: int) -> Doubles:
+    """Minus the exponentially weighted share of active steps, weight 2 / (span + 1), from 0."""
+    at = np.asarray(steps, np.int64)
+    weight, level = 2 / (span + 1), np.zeros(history.active.shape[:-1])
+    out = np.empty((*level.shape, history.n_steps))
+    for t in range(history.n_steps):
+        level = level + weight * (history.active[..., t] - level)
+        out[..., t] = -level
+    return _steps_before_streams(out[..., at])
+
+
+def ewma_rise(history: History, steps: Steps, spans: tuple[int, int]) -> Doubles:
+    """How far a fast EWMA of activity stands above a slow one: the sign of a rise, not of a lapse."""
+    fast, slow = (ewma(history, steps, span) for span in spans)
+    return slow - fast
+
+
+def cusum(history: History, steps: Steps, *, rising: bool = False) -> Doubles:
+    """Bernoulli CUSUM of activity (Reynolds and Stoumbos 1999): log likelihood ratio of a rate that fell to CUSUM_SHARE
+    of the stream's own mean before the step, or if `rising` rose as much, summed and kept >= 0."""
+    at = np.asarray(steps, np.int64)
+    shape = history.active.shape[:-1]
+    n, total, level = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    out = np.zeros((*shape, history.n_steps))
+    for t in range(history.n_steps):
+        x = history.active[..., t]
+        own = np.clip(total / np.maximum(n, 1), *CUSUM_RATES)
+        other = np.minimum(own / CUSUM_SHARE, CUSUM_RATES[1]) if rising else own * CUSUM_SHARE
+        ratio = np.where(x, np.log(other / own), np.log((1 - other) / (1 - own)))
+        level = np.where(n > 0, np.maximum(level + ratio, 0), 0)
+        n, total = n + ((n > 0) | x), total + x
+        out[..., t] = level
+    return _steps_before_streams(out[..., at])
+
+
+def page_hinkley(history: History, steps: Steps, pairs: Bools, *, rising: bool = False) -> Doubles:
+    """Page-Hinkley's statistic of a fall in activity, or if `rising` of a rise, by river with its default settings.
+
+    Only `pairs` (K, C) of a history (K, C, T) are watched, the others get NaN. Its threshold is infinite: the statistic
+    itself is the score, and it never starts anew.
+    """
+
+    def start() -> Any:
+        return drift.PageHinkley(threshold=np.inf, mode="up" if rising else "down")
+
+    def rise(detector: Any) -> float:
+        return float(detector._sum_increase - detector._min_increase)
+
+    def fall(detector: Any) -> float:
+        return float(detector._max_decrease - detector._sum_decrease)
+
+    return _watched_by(start, rise if rising else fall, history, steps, pairs)
+
+
+def adwin(history: History, steps: Steps, pairs: Bools) -> Doubles:
+    """Minus the mean of activity in ADWIN's window, by river, checked at every step with its default delta.
+
+    Only `pairs` (K, C) of a history (K, C, T) are watched, the others get NaN. Of its possible scores (this one, the drop
+    against the stream's whole mean, its detections) only this tells lapses apart: in 50 to 100 steps of 0 and 1 its
+    window is hardly ever cut, so it is nearly the mean since the first active step.
+    """
+    return _watched_by(
+        lambda: drift.ADWIN(clock=1), lambda detector: -float(detector.estimation), history, steps, pairs
+    )
+
+
+def _watched_by(
+    start: Callable[[], Any], score: Callable[[Any], float], history: History, steps: Steps, pairs: Bools
+) -> Doubles:
+    """The score of one detector per pair, fed with the stream's activity from its first active step: (K, S, C)."""
+    at = np.asarray(steps, np.int64)
+    out = np.full((history.active.shape[0], history.n_steps, history.n_categories), np.nan)
+    first, asked, last = history.active.argmax(axis=-1), int(at.min(initial=history.n_steps)), int(at.max(initial=-1))
+    for user, category in np.argwhere(pairs & history.active.any(axis=-1)):
+        detector = start()
+        stream = history.active[user, category].astype(float).tolist()
+        for t in range(int(first[user, category]), last + 1):
+            detector.update(stream[t])
+            if t >= asked:
+                out[user, t, category] = score(detector)
+    return out[:, at]
+
+
+def gone(history: History, steps: Steps, model: BgNbd) -> Doubles:
+    """1 - p_alive of BG/NBD."""
+    known = Purchases.of(history, steps)
+    return 1 - model.p_alive(np.maximum(known.x, 0), known.t_x, known.age)
+
+
+def silent_ahead(history: History, steps: Steps, model: BgNbd, lapse_steps: int) -> Doubles:
+    """P(nothing in the next `lapse_steps`) of BG/NBD."""
+    known = Purchases.of(history, steps)
+    return model.p_silent(np.maximum(known.x, 0), known.t_x, known.age, lapse_steps)
+
+
+def change_rate(p: NDArray[Any], width: int) -> Doubles:
+    """The article's rule: minus (p_t - p_{t - width}) / width along the step axis of p (..., S, C).
+
+    0 where either p is not known (NaN, or before the first step): no rate, no alarm.
+    """
+    out = np.zeros(p.shape)
+    out[..., width:, :] = -(p[..., width:, :] - p[..., : p.shape[-2] - width, :]) / width
+    return np.nan_to_num(out, nan=0.0)
+
+
+def _steps_before_streams(values: NDArray[Any]) -> Doubles:
+    """(..., C, S) as (..., S, C), in double precision."""
+    return np.moveaxis(values, -1, -2).astype(np.float64)
