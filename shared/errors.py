@@ -62,6 +62,11 @@ class RefusalCode(IntEnum):
     UNDECLARED = 6  #: the register holds no such message
     CONSENT = 7  #: this device did not agree to it
     INTERNAL = 8  #: anything else; details stay on the device
+    PARTICIPATIONS = 11  #: this device took part as often as it will under this plan
+    PERIOD_BUDGET = 12  #: this period's epsilon is spent, here
+    LIFETIME_BUDGET = 13  #: this device's epsilon is spent, for good
+    COST = 14  #: nobody can say what it would cost: no such line in the ledger, or a cost that is no cost
+    SCHEDULE = 15  #: a bit is asked for more often, more loudly or at another step than this device's schedule allows
 
 
 class Refusal(EbbtideError):

@@ -19,6 +19,7 @@ MAX_ALERTS = 4096
 MAX_READINGS = 64
 MAX_COEFFICIENTS = 16
 MAX_STEP = 1 << 20
+MAX_BIT_EPSILON_MICRO = 20_000_000
 VERSION = 1
 
 
@@ -73,6 +74,7 @@ def _kind(name: str, *, cost: str, purpose: str, **fields: Field) -> MessageKind
 _ROUND = Field(Int(0, 1 << 31), "none: the server chose it", "ties the reply to its round")
 _STEP = Field(Int(0, MAX_STEP), "none: the server's public calendar", "the step that is answered for")
 _HASH = Field(Bytes(32, 32), "none: public", "plan that both sides mean")
+_COIN = Field(Int(1, MAX_BIT_EPSILON_MICRO), "none: the server asked for it", "the coin's epsilon, in millionths")
 
 _ALERT = MappingProxyType(
     {
@@ -121,6 +123,18 @@ REGISTER: Mapping[str, MessageKind] = MappingProxyType(
                 alerts=Field(ListOf(_ALERT, MAX_ALERTS), "raw: see its fields", "early warning"),
             ),
             _kind(
+                "alert_bit",
+                cost="one coin of that epsilon: pure local differential privacy, spent whatever the bit",
+                purpose="rates of turning interests over many devices, for a user who agreed to a randomised bit",
+                step=_STEP,
+                epsilon_micro=_COIN,
+                bit=Field(
+                    Int(0, 1),
+                    "any alert in the schedule's last steps, or the opposite: odds e^epsilon to 1; sent either way",
+                    "debiased into rates",
+                ),
+            ),
+            _kind(
                 "receipt",
                 cost="nothing: says only that a public file arrived",
                 purpose="the device has the model and the plan",
@@ -164,6 +178,14 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 round=_ROUND,
                 plan_sha256=_HASH,
                 theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), _PUBLIC, "weights, little-endian float32"),
+            ),
+            _kind(
+                "bits_query",
+                cost="nothing",
+                purpose="ask for the randomised bit of a scheduled step",
+                step=_STEP,
+                epsilon_micro=Field(Int(1, MAX_BIT_EPSILON_MICRO), _PUBLIC, "the coin's epsilon, in millionths"),
+                every_steps=Field(Int(1, MAX_STEP), _PUBLIC, "steps from one bit to the next"),
             ),
             _kind(
                 "risk_request",

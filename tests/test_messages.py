@@ -11,6 +11,7 @@ def test_what_may_leave_a_device_is_this_and_nothing_else():
     assert {name: set(kind.fields) for name, kind in REGISTER.items()} == {
         "update": {"round", "plan_sha256", "values"},
         "alerts": {"step", "alerts"},
+        "alert_bit": {"step", "epsilon_micro", "bit"},
         "receipt": {"plan_sha256"},
         "refusal": {"code"},
     }

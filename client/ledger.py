@@ -1,0 +1,251 @@
+"""What this device has spent: every release in one ledger, under caps that no server can raise.
+
+`charge_all` and `advance_all` hold the rules, over arrays with leading axes: one device, or the K of a host. `Ledger` is
+one device's state around them, without I/O: a value with bytes of its own. Who keeps it (`client.store`) writes the new
+bytes durably, then moves its anchor to them, and only then hands anything out. An anchor that holds the `version` alone
+is not enough: after a crash between the two writes there are two histories of the same version.
+
+A period ends only when the local clock and a signed time agree that it is over: a clock that jumps, either way, frees
+nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import cbor2
+import numpy as np
+from numpy.typing import NDArray
+
+from shared import rdp
+from shared.errors import DataError, InputError, Refusal, RefusalCode
+from shared.rdp import ORDERS, Curve
+
+from .caps import DAY_S, OF_A_PLAN, Caps, Line
+
+PERIOD, LIFETIME = 0, 1  #: scopes, first axis of `Spent.curves` behind the leading ones
+TOTAL = 0  #: row of everything together; line i is row 1 + i
+ROWS = {line: 1 + i for i, line in enumerate(Line)}
+ALLOWED = 0  #: what `charge_all` says instead of a refusal's code
+UNSET = -1
+
+#: Two clocks further apart than this do not agree.
+AGREEMENT_S = DAY_S
+#: No clock shows more.
+LATEST_S = 2**53
+#: Plans that one device remembers; then it serves no new one.
+MAX_PLANS = 256
+FORMAT = 1
+ORDERS_SHA256 = hashlib.sha256(ORDERS.astype("<f8").tobytes()).digest()
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Any number of devices' spendings: `curves` (..., 2 scopes, 1 + lines, O), `period_start_s` (...): seconds since
+    the Unix epoch, `UNSET` before two clocks ever agreed."""
+
+    curves: Curve
+    period_start_s: Ints
+
+    @classmethod
+    def nothing(cls, *leading: int) -> Spent:
+        return cls(rdp.zero(*leading, 2, 1 + len(Line)), np.full(leading, UNSET, np.int64))
+
+
+def charge_all(
+    spent: Spent, participations: Ints, line: Line, cost: Curve, caps: Caps, asked: NDArray[np.bool_] | bool = True
+) -> tuple[Spent, NDArray[np.uint8]]:
+    """Spendings after one release on `line` of every device that was `asked` (...), and what each says: `ALLOWED` or a
+    RefusalCode, uint8 (...).
+
+    `participations` (...): how often each took part on this line under this plan so far; 0 for lines without a plan.
+    `cost` (O,). Guarantees. Where the code is `ALLOWED` and the device was asked, the cost is in all of its four sums;
+    elsewhere nothing changed. No sum ever exceeds its cap. A cost with NaN or a negative value is refused to everybody.
+    """
+    rows = [TOTAL, ROWS[line]]
+    before = spent.curves[..., rows, :]
+    after, fits = rdp.charge(before, cost, caps.epsilons(line), caps.delta)
+    code = np.zeros(spent.period_start_s.shape, np.uint8)
+    code[~fits[..., PERIOD, :].all(axis=-1)] = RefusalCode.PERIOD_BUDGET
+    code[~fits[..., LIFETIME, :].all(axis=-1)] = RefusalCode.LIFETIME_BUDGET
+    if line in OF_A_PLAN:
+        code[participations >= caps.participations_per_plan] = RefusalCode.PARTICIPATIONS
+    if not (cost >= 0).all():
+        code[...] = RefusalCode.COST
+    taken = (code == ALLOWED) & asked
+    curves = spent.curves.copy()
+    curves[..., rows, :] = np.where(taken[..., None, None, None], after, before)
+    return replace(spent, curves=curves), code
+
+
+def advance_all(spent: Spent, now_s: NDArray[np.float64], signed_time_s: float, caps: Caps) -> Spent:
+    """Spendings once each local clock `now_s` (...) was compared with a signed time; a new period begins empty.
+
+    Nothing moves unless both clocks agree to `AGREEMENT_S`. Then the earlier of the two must lie a whole period after
+    the last start; a start is the later of the two. So two starts are never less than `period_s` apart as long as one
+    of the clocks is right, whatever the other shows; and a clock that is far off can only make a period last longer.
+    """
+    now = np.asarray(now_s, dtype=np.float64)
+    if not 0 <= signed_time_s < LATEST_S:
+        return spent
+    known = (now >= 0) & (now < LATEST_S)
+    now = np.where(known, now, 0.0)
+    agree = known & (np.abs(now - signed_time_s) <= AGREEMENT_S)
+    start = spent.period_start_s
+    first = agree & (start < 0)
+    over = agree & (start >= 0) & (np.minimum(now, signed_time_s) >= start + caps.period_s)
+    later = np.ceil(np.where(agree, np.maximum(now, signed_time_s), 0.0)).astype(np.int64)
+    curves = spent.curves
+    if over.any():
+        curves = curves.copy()
+        curves[..., PERIOD, :, :] = np.where(over[..., None, None], 0.0, curves[..., PERIOD, :, :])
+    return Spent(curves, np.where(first | over, later, start))
+
+
+@dataclass(frozen=True, repr=False)
+class Ledger:
+    """One device's account. A value: `charge` and `advance` return the next one, and leave this one as it was.
+
+    `version` rises by one with every change, for the anchor against a rolled-back database. `plans`: how often this
+    device took part, by (line, plan hash). `releases`: how many were charged, by line, for the app to show.
+    """
+
+    caps: Caps
+    spent: Spent
+    plans: Mapping[tuple[Line, bytes], int]
+    releases: Mapping[Line, int]
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        self.spent.curves.flags.writeable = False
+
+    @classmethod
+    def from_bytes(cls, data: bytes | None, caps: Caps | None = None) -> Ledger:
+        """The ledger of `to_bytes`, an empty one for None; DataError for anything else. `caps` are the app's own, by
+        default the default table: lower ones than before refuse at once, whatever was allowed."""
+        caps = caps or Caps()
+        if data is None:
+            return cls(caps, Spent.nothing(), MappingProxyType({}), MappingProxyType(dict.fromkeys(Line, 0)))
+        try:
+            fields = cbor2.loads(data)
+            ledger = _revive(fields, caps)
+            canonical = ledger.to_bytes()
+        except DataError:
+            raise
+        except Exception:
+            raise DataError("expected a ledger's bytes") from None
+        if canonical != data:
+            raise DataError("expected a ledger's bytes, got another spelling of them")
+        return ledger
+
+    def to_bytes(self) -> bytes:
+        """Canonical CBOR: equal ledgers, equal bytes."""
+        return cbor2.dumps(
+            {
+                "format": FORMAT,
+                "orders": ORDERS_SHA256,
+                "version": self.version,
+                "curves": self.spent.curves.astype("<f8").tobytes(),
+                "period_start_s": int(self.spent.period_start_s),
+                "plans": sorted([str(line), plan, count] for (line, plan), count in self.plans.items()),
+                "releases": {str(line): count for line, count in self.releases.items()},
+            },
+            canonical=True,
+        )
+
+    def charge(self, kind: str, cost: Curve, plan_sha256: bytes | None = None) -> Ledger:
+        """The ledger after one release of message `kind`; Refusal, and nothing changed, if it may not be.
+
+        `cost` (O,): `rdp.update_cost(plan.privacy, n)`, `rdp.coin(epsilon)`, ... . `plan_sha256`: 32 bytes for kinds that
+        belong to a plan, None for the others. Codes: COST for a kind that has no line here, for what is not a cost and
+        for a plan that is missing or has none to be; PARTICIPATIONS, LIFETIME_BUDGET, PERIOD_BUDGET.
+        """
+        line = _line(kind)
+        if np.shape(cost) != ORDERS.shape or not _is_plan_of(line, plan_sha256):
+            raise Refusal(RefusalCode.COST)
+        part = (line, plan_sha256 or b"")
+        count = self.plans.get(part, 0)
+        if line in OF_A_PLAN and part not in self.plans and len(self.plans) >= MAX_PLANS:
+            raise Refusal(RefusalCode.PARTICIPATIONS)
+        spent, code = charge_all(self.spent, np.array(count, np.int64), line, np.asarray(cost, np.float64), self.caps)
+        if code != ALLOWED:
+            raise Refusal(RefusalCode(int(code)))
+        plans = {**self.plans, part: count + 1} if line in OF_A_PLAN else self.plans
+        return replace(
+            self,
+            spent=spent,
+            plans=MappingProxyType(dict(plans)),
+            releases=MappingProxyType({**self.releases, line: self.releases[line] + 1}),
+            version=self.version + 1,
+        )
+
+    def advance(self, now_s: float, signed_time_s: float) -> Ledger:
+        """The ledger once the local clock met a time that the server signed; this same object if nothing changed."""
+        spent = advance_all(self.spent, np.array(now_s, np.float64), signed_time_s, self.caps)
+        if spent.period_start_s == self.spent.period_start_s:
+            return self
+        return replace(self, spent=spent, version=self.version + 1)
+
+    def epsilon(self, scope: int, line: Line | None = None) -> float:
+        """Epsilon spent so far in a scope, on one line or in total, at the caps' delta: what caps are compared with."""
+        return float(rdp.epsilon(self._curve(scope, line), self.caps.delta))
+
+    def gaussian_epsilon(self, scope: int, line: Line) -> float:
+        """Epsilon of one Gaussian line alone, exactly: below `epsilon`, which is a bound, and comparable with the
+        server's unamplified account. Like that one it reads the lattice's Gaussian as the continuous one."""
+        if line not in OF_A_PLAN:
+            raise InputError(f"expected a line of Gaussian releases, got {line}")
+        slope = float((self._curve(scope, line) / ORDERS).max())
+        return rdp.gaussian_epsilon(math.sqrt(2 * slope), self.caps.delta)
+
+    def _curve(self, scope: int, line: Line | None) -> Curve:
+        curve: Curve = self.spent.curves[scope, TOTAL if line is None else ROWS[line]]
+        return curve
+
+    def __repr__(self) -> str:
+        return "Ledger(<private>)"
+
+
+def _line(kind: str) -> Line:
+    try:
+        return Line(kind)
+    except ValueError:
+        raise Refusal(RefusalCode.COST) from None
+
+
+def _is_plan_of(line: Line, plan_sha256: bytes | None) -> bool:
+    if line in OF_A_PLAN:
+        return type(plan_sha256) is bytes and len(plan_sha256) == 32
+    return plan_sha256 is None
+
+
+def _expect(condition: bool) -> None:
+    if not condition:
+        raise DataError("expected a ledger's bytes: they contradict themselves")
+
+
+def _revive(fields: Any, caps: Caps) -> Ledger:
+    """A ledger from its map. Whatever no sequence of charges can have made is refused."""
+    _expect(type(fields) is dict and fields.get("format") == FORMAT and fields.get("orders") == ORDERS_SHA256)
+    shape = (2, 1 + len(Line), ORDERS.size)
+    curves = np.frombuffer(fields["curves"], dtype="<f8").astype(np.float64).reshape(shape)
+    _expect(bool((curves >= 0).all() and (curves[PERIOD] <= curves[LIFETIME]).all()))
+    lines = curves[:, 1 + TOTAL :]
+    total = curves[:, TOTAL]
+    _expect(bool((lines <= total[:, None]).all() and (total <= lines.sum(axis=1) * (1 + 1e-9)).all()))
+    start_s = np.array(fields["period_start_s"], np.int64)
+    plans = {(Line(line), plan): count for line, plan, count in fields["plans"]}
+    releases = {Line(line): count for line, count in fields["releases"].items()}
+    _expect(all(_is_plan_of(line, plan) and line in OF_A_PLAN for line, plan in plans) and len(plans) <= MAX_PLANS)
+    _expect(all(type(n) is int and n > 0 for n in plans.values()))
+    _expect(set(releases) == set(Line) and all(type(n) is int and n >= 0 for n in releases.values()))
+    _expect(all(releases[line] == sum(n for (of, _), n in plans.items() if of == line) for line in OF_A_PLAN))
+    _expect(bool(start_s >= UNSET) and type(fields["version"]) is int and fields["version"] >= sum(releases.values()))
+    return Ledger(caps, Spent(curves, start_s), MappingProxyType(plans), MappingProxyType(releases), fields["version"])

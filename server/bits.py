@@ -1,0 +1,106 @@
+"""Rates of alerts from randomised bits: debiased, with an interval; and the table that the bits arrive in.
+
+One bit is mostly noise; only rates over many devices mean something. Small groups give wide intervals, and that is all
+they give.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import BigInteger, create_engine, func, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from shared.coins import truth_probability
+from shared.errors import InputError
+
+from .inbox import Base
+
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of devices: an unbiased estimate and its 95 % interval. Both may reach outside 0..1, unclipped: a mean of
+    estimates stays unbiased, and an interval shows by its width how much of it is noise."""
+
+    estimate: float
+    low: float
+    high: float
+    answers: int
+
+
+def rate_of_answering(ones: int, answers: int, epsilon_micro: int) -> Rate:
+    """The share of alerted devices among those that answered.
+
+    Which of them are alerted is fixed; only the coins are random, and each has variance p (1 - p), whatever its bit. So
+    the interval inverts a test with a known variance.
+    """
+    truth = _checked(ones, answers, epsilon_micro)
+    half = Z_95 * math.sqrt(truth * (1 - truth) / answers)
+    share = ones / answers
+    return _debiased(share, share - half, share + half, truth, answers)
+
+
+def rate_of_population(ones: int, answers: int, epsilon_micro: int) -> Rate:
+    """The share of alerted devices in a population of which the answering ones are a random sample: Wilson's interval
+    (Wilson 1927) of the share of ones, debiased."""
+    truth = _checked(ones, answers, epsilon_micro)
+    share, weight = ones / answers, Z_95**2 / answers
+    centre = (share + weight / 2) / (1 + weight)
+    half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / answers + weight / (4 * answers))
+    return _debiased(share, centre - half, centre + half, truth, answers)
+
+
+def _checked(ones: int, answers: int, epsilon_micro: int) -> float:
+    if not 0 <= ones <= answers or not answers:
+        raise InputError(f"expected 0 <= ones <= answers and an answer at least, got {ones} of {answers}")
+    return float(truth_probability(epsilon_micro))
+
+
+def _debiased(share: float, low: float, high: float, truth: float, answers: int) -> Rate:
+    """Shares of ones as shares of alerted devices: (s - q) / (p - q) with q = 1 - p."""
+    estimate, least, most = ((s - (1 - truth)) / (2 * truth - 1) for s in (share, low, high))
+    return Rate(estimate, least, most, answers)
+
+
+class ReceivedBit(Base):
+    """One randomised bit. `node` is Flower's id of the device that sent it."""
+
+    __tablename__ = "bits"
+
+    node: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    epsilon_micro: Mapped[int]
+    bit: Mapped[int]
+
+
+class BitInbox:
+    """Randomised bits in SQLite, beside the identified alerts; the first bit of a device for a step stands."""
+
+    def __init__(self, file: Path) -> None:
+        self._engine = create_engine(f"sqlite:///{file}")
+        Base.metadata.create_all(self._engine)
+
+    def add(self, node: int, step: int, epsilon_micro: int, bit: int) -> None:
+        """Keep what one device sent. Node ids are unsigned 64 bits; SQLite's integers are signed."""
+        signed = node - (1 << 64) if node >= 1 << 63 else node
+        values = {"node": signed, "step": step, "epsilon_micro": epsilon_micro, "bit": bit}
+        with Session(self._engine) as session:
+            session.execute(insert(ReceivedBit).on_conflict_do_nothing(), [values])
+            session.commit()
+
+    def rates(self, epsilon_micro: int) -> dict[int, Rate]:
+        """The share of alerted devices among those that answered, by step, from the bits of one coin."""
+        query = (
+            select(ReceivedBit.step, func.sum(ReceivedBit.bit), func.count())
+            .where(ReceivedBit.epsilon_micro == epsilon_micro)
+            .group_by(ReceivedBit.step)
+            .order_by(ReceivedBit.step)
+        )
+        with Session(self._engine) as session:
+            rows = session.execute(query).all()
+        return {int(step): rate_of_answering(int(ones), int(answers), epsilon_micro) for step, ones, answers in rows}
