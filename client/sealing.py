@@ -56,4 +56,11 @@ class Seal:
         place = b"%s/%d/%d/" % (table.encode(), row, version)
         # The tag depends on nonce, ciphertext and place; with the nonce it stands for the whole row.
         stands_for = sealed[:NONCE_BYTES] + sealed[-16:]
-        return int.from_bytes(hashlib.blake2b(place + stands_for, key=self._mark_key, digest_size=32).digest(), "little")
+        return int.from_bytes(
+            hashlib.blake2b(place + stands_for, key=self._mark_key, digest_size=32).digest(), "little"
+        )
+
+    def place(self, table: str, name: bytes) -> int:
+        """63 bits that stand for a name in a table, and tell nothing without the key."""
+        digest = hashlib.blake2b(table.encode() + b"/" + name, key=self._mark_key, person=b"place", digest_size=8)
+        return int.from_bytes(digest.digest(), "little") >> 1

@@ -48,7 +48,6 @@ from shared.errors import (
     VaultReadOnly,
     VaultRolledBack,
     VaultUnwritable,
-    WrongKey,
 )
 
 from .keys import KEY_BYTES, KeyProvider, sync_folder
@@ -99,6 +98,7 @@ class Store:
         self._sums = dict.fromkeys(self.tables, 0)
         self._writes = self._anchor = 0
         self._undo: list[Callable[[], None]] | None = None
+        self._settled = True
         self._durability: Durability | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -121,6 +121,8 @@ class Store:
         return "Store(<sealed>)"
 
     def close(self) -> None:
+        """Let go of the file and of the key. Can be repeated."""
+        vars(self).pop("_seal", None)
         with suppress(sqlite3.Error):
             self._db.close()
 
@@ -148,6 +150,14 @@ class Store:
             payload = self.row(table, row)
             assert payload is not None
             yield row, payload
+
+    def ids_by_age(self, table: str) -> list[int]:
+        """The ids of a table's rows, the one written longest ago first."""
+        return sorted(self._marks[table], key=self._marks[table].__getitem__)
+
+    def place(self, table: str, name: bytes) -> int:
+        """The row id that stands for a name in a table: 63 bits that tell nothing without the key."""
+        return self._seal.place(table, name)
 
     @property
     def used_bytes(self) -> int:
@@ -189,7 +199,14 @@ class Store:
         finally:
             self._undo = None
         if durability is Durability.POWER:
+            self._settled = False
+            self.settle()
+
+    def settle(self) -> None:
+        """Raise the anchor to where the database is, if an earlier attempt failed; an error again if this one does."""
+        if not self._settled:
             self._keys.advance(self._anchor)
+            self._settled = True
 
     def put(self, table: str, row: int, payload: bytes) -> None:
         """Write one row, in place of what it held."""
@@ -274,7 +291,9 @@ class Store:
         wrapped = self._keys.wrap(data_key)
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute(f"CREATE TABLE {HEADER} (format INTEGER NOT NULL, wrapped BLOB NOT NULL, sha256 BLOB NOT NULL)")
+        self._db.execute(
+            f"CREATE TABLE {HEADER} (format INTEGER NOT NULL, wrapped BLOB NOT NULL, sha256 BLOB NOT NULL)"
+        )
         self._db.execute(f"INSERT INTO {HEADER} VALUES (?, ?, ?)", (FORMAT, wrapped, _digest(FORMAT, wrapped)))
         for table in (HEADS, *self.tables):
             columns = "id INTEGER PRIMARY KEY, version INTEGER NOT NULL, sealed BLOB NOT NULL"
@@ -317,11 +336,8 @@ def _digest(number: int, wrapped: bytes) -> bytes:
 
 
 def remove(folder: Path) -> None:
-    """Delete the database's files, their first bytes overwritten. The key goes first, elsewhere."""
+    """Delete the database's files. Its key goes first, elsewhere."""
     for file in (folder / Store.FILE, *folder.glob(f"{Store.FILE}-*")):
         with suppress(FileNotFoundError):
             file.unlink()
     sync_folder(folder)
-
-
-__all__ = ["Durability", "Store", "WrongKey", "remove"]

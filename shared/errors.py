@@ -30,6 +30,7 @@ Messages carry the value and the expectation, and never anything a user did.
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class EbbtideError(Exception):
@@ -109,7 +110,11 @@ class KeyWorn(VaultError):
 
 
 class Forgotten(VaultError):
-    """The user had this device forgotten; it answers no round any more."""
+    """The user had the device of this folder forgotten; it answers no round any more."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("expected a device: its user had it forgotten")
+        self.folder = folder
 
 
 class RunError(EbbtideError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def context_of(node: int, **config: Any) -> Context:
 
 def device_node(node: int, device: Device) -> Node:
     """A node that runs the client as shipped on one device."""
-    app = build_app(lambda context, step: device)
+    app = build_app(lambda context, step: nullcontext(device))
     return lambda message: app(message, context_of(node))
 
 
