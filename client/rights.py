@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Self
 
@@ -13,6 +11,24 @@ from .farewell import forget
 from .gate import Gate
 from .journal import DECISION, Entry
 from .vault import Vault
+
+
+class Quietly:
+    """The `with` block of a method that does not raise into the host app."""
+
+    __slots__ = ("_problems",)
+
+    def __init__(self, problems: Counter[str]) -> None:
+        self._problems = problems
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
+        if isinstance(error, Exception):
+            self._problems[type(error).__name__] += 1
+            return True
+        return False
 
 
 class Rights:
@@ -81,10 +97,6 @@ class Rights:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def _quietly(self) -> Iterator[None]:
-        """Count what goes wrong in the body, by the name of the error, instead of raising it."""
-        try:
-            yield
-        except Exception as error:
-            self.problems[type(error).__name__] += 1
+    def _quietly(self) -> Quietly:
+        """Count what goes wrong in a `with` body, by the name of the error, instead of raising it."""
+        return Quietly(self.problems)

@@ -32,7 +32,7 @@ import os
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import NoReturn
@@ -96,7 +96,10 @@ class Store:
         self._file = folder / self.FILE
         self._marks: dict[str, dict[int, tuple[int, int]]] = {table: {} for table in self.tables}
         self._sums = dict.fromkeys(self.tables, 0)
+        self._last: dict[str, int] = {}  # the highest id of a table, where it is known
+        self._heads: dict[str, bytes] = {}  # the tables' heads, where nothing changed since
         self._writes = self._anchor = 0
+        self._was = 0, self._sums  # the anchor and the sums before this transaction
         self._undo: list[Callable[[], None]] | None = None
         self._settled = True
         self._durability: Durability | None = None
@@ -127,6 +130,14 @@ class Store:
             self._db.close()
 
     # ---- reading
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return len(self._marks[table])
+
+    def version(self, table: str, row: int) -> int:
+        """The number of the write that a row came from, 0 if there is no such row."""
+        return self._marks[table].get(row, (0, 0))[0]
 
     def ids(self, table: str) -> list[int]:
         """The ids of a table's rows, rising."""
@@ -167,40 +178,46 @@ class Store:
 
     # ---- writing, inside `transaction` only
 
-    @contextmanager
-    def transaction(self, durability: Durability) -> Iterator[None]:
-        """All writes of the body, or none. Inside another transaction the body is a part of that one."""
-        if self._undo is not None:
-            if durability is Durability.POWER and self._durability is not Durability.POWER:
-                raise VaultError("expected a transaction that survives power loss, got one inside a lesser one")
-            yield
-            return
-        was = self._writes, self._anchor, dict(self._sums)
-        self._undo = []
+    def transaction(self, durability: Durability) -> Transaction:
+        """All writes of the `with` body, or none. Inside another transaction the body is a part of that one."""
+        return Transaction(self, durability)
+
+    def _begin(self, durability: Durability) -> None:
         try:
             if durability is not self._durability:
                 self._db.execute(f"PRAGMA synchronous={durability.value}")
                 self._durability = durability
             self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._anchor += durability is Durability.POWER
+        except sqlite3.Error as error:
+            _raise_named(error)
+        self._was = self._anchor, dict(self._sums)
+        self._undo = []
+
+    def _commit(self) -> None:
+        try:
+            self._anchor += self._durability is Durability.POWER
             self._write_heads()
             self._db.execute("COMMIT")
         except BaseException as error:
-            with suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            for step in reversed(self._undo):
-                step()
-            # The number of writes does not go back: no version is used twice.
-            _, self._anchor, self._sums = was
+            self._roll_back()
             if isinstance(error, sqlite3.Error):
                 _raise_named(error)
             raise
-        finally:
-            self._undo = None
-        if durability is Durability.POWER:
+        self._undo = None
+        if self._durability is Durability.POWER:
             self._settled = False
             self.settle()
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            self._db.execute("ROLLBACK")
+        undo, self._undo = self._undo or [], None
+        for step in reversed(undo):
+            step()
+        # The number of writes does not go back: no version is used twice.
+        self._anchor, self._sums = self._was
+        self._last.clear()
+        self._heads.clear()
 
     def settle(self) -> None:
         """Raise the anchor to where the database is, if an earlier attempt failed; an error again if this one does."""
@@ -213,12 +230,15 @@ class Store:
         self._writes += 1
         version = self._writes
         sealed = self._seal.close(table, row, version, payload)
-        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (row, version, sealed))
+        verb = "REPLACE" if row in self._marks[table] else "INSERT"
+        self._db.execute(f"{verb} INTO {table} VALUES (?, ?, ?)", (row, version, sealed))
         self._account(table, row, (version, self._seal.mark(table, row, version, sealed)))
 
     def append(self, table: str, payload: bytes) -> int:
         """Write a row behind the last one; its id. An empty table begins at 1."""
-        row = max(self._marks[table], default=0) + 1
+        if table not in self._last:
+            self._last[table] = max(self._marks[table], default=0)
+        row = self._last[table] + 1
         self.put(table, row, payload)
         return row
 
@@ -242,10 +262,15 @@ class Store:
         marks = self._marks[table]
         before = marks.get(row)
         self._sums[table] = (self._sums[table] + (now[1] if now else 0) - (before[1] if before else 0)) % MODULUS
+        self._heads.pop(table, None)
         if now:
             marks[row] = now
+            last = self._last.get(table)
+            if last is not None and row > last:
+                self._last[table] = row
         else:
             del marks[row]
+            self._last.pop(table, None)
 
         def restore() -> None:
             if before:
@@ -259,10 +284,12 @@ class Store:
         self._writes += 1
         if self._writes > MAX_SEALS:
             raise KeyWorn(f"expected at most {MAX_SEALS} writes under one key")
-        parts = [_HEAD.pack(len(self._marks[t]), self._sums[t].to_bytes(32, "little")) for t in self.tables]
-        payload = _ANCHOR.pack(self._anchor) + b"".join(parts)
+        for table in self.tables:
+            if table not in self._heads:
+                self._heads[table] = _HEAD.pack(len(self._marks[table]), self._sums[table].to_bytes(32, "little"))
+        payload = _ANCHOR.pack(self._anchor) + b"".join(map(self._heads.__getitem__, self.tables))
         sealed = self._seal.close(HEADS, 0, self._writes, payload)
-        self._db.execute(f"INSERT OR REPLACE INTO {HEADS} VALUES (0, ?, ?)", (self._writes, sealed))
+        self._db.execute(f"UPDATE {HEADS} SET version = ?, sealed = ? WHERE id = 0", (self._writes, sealed))
 
     def _open(self) -> None:
         for pragma in (
@@ -298,6 +325,7 @@ class Store:
         for table in (HEADS, *self.tables):
             columns = "id INTEGER PRIMARY KEY, version INTEGER NOT NULL, sealed BLOB NOT NULL"
             self._db.execute(f"CREATE TABLE {table} ({columns})")
+        self._db.execute(f"INSERT INTO {HEADS} VALUES (0, 0, x'')")
         self._write_heads()
         self._db.execute("COMMIT")
         sync_folder(self.folder)
@@ -329,6 +357,33 @@ class Store:
             if (len(self._marks[table]), self._sums[table]) != (count, int.from_bytes(total, "little")):
                 raise RowsPutBack(f"expected the rows of {table} that were written last")
         self._keys.advance(self._anchor)
+
+
+class Transaction:
+    """The `with` block of `Store.transaction`."""
+
+    __slots__ = ("_durability", "_inner", "_store")
+
+    def __init__(self, store: Store, durability: Durability) -> None:
+        self._store, self._durability = store, durability
+
+    def __enter__(self) -> None:
+        store = self._store
+        self._inner = store._undo is not None
+        if not self._inner:
+            store._begin(self._durability)
+        elif self._durability is Durability.POWER and store._durability is not Durability.POWER:
+            raise VaultError("expected a transaction that survives power loss, got one inside a lesser one")
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if self._inner:
+            return
+        if error is None:
+            self._store._commit()
+            return
+        self._store._roll_back()
+        if isinstance(error, sqlite3.Error):
+            _raise_named(error)
 
 
 def _digest(number: int, wrapped: bytes) -> bytes:

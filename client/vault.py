@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +24,7 @@ from .farewell import expect_not_forgotten
 from .journal import Journal
 from .keys import KeyProvider
 from .outbox import Outbox
-from .store import Durability, Store
+from .store import Durability, Store, Transaction
 
 Floats = NDArray[np.float32]
 
@@ -104,6 +103,9 @@ TABLES: Mapping[str, Table] = MappingProxyType(
 )
 
 
+_POWER = frozenset(name for name, table in TABLES.items() if table.durability is Durability.POWER)
+
+
 @dataclass(frozen=True)
 class Limits:
     """How much a vault keeps. Raw events fold into counters when their step closes, when one is `raw_seconds` older
@@ -124,6 +126,7 @@ class Vault:
     def __init__(self, folder: Path, keys: KeyProvider, limits: Limits) -> None:
         expect_not_forgotten(folder, keys)
         self.folder, self.keys, self.limits = folder, keys, limits
+        self._oldest = 0, 0.0  # version and time of the first event of the open step
         self.store = Store(folder, tuple(TABLES), keys, max_bytes=limits.max_bytes)
         try:
             self.decisions = Decisions(self.store)
@@ -144,18 +147,16 @@ class Vault:
         """Write the one row of a table, inside a transaction."""
         self.store.put(table, ONLY, cbor2.dumps(value))
 
-    @contextmanager
-    def writing(self, *tables: str) -> Iterator[None]:
+    def writing(self, *tables: str) -> Transaction:
         """A transaction with the strongest durability that one of the tables asks for."""
-        classes = {TABLES[table].durability for table in tables}
-        with self.store.transaction(Durability.POWER if Durability.POWER in classes else Durability.PROCESS):
-            yield
+        power = not _POWER.isdisjoint(tables)
+        return self.store.transaction(Durability.POWER if power else Durability.PROCESS)
 
     # ---- behaviour
 
     def add_event(self, event: BehaviourEvent) -> None:
         """Keep one event of the open step; it survives a killed process when this returns. VaultFull beyond the cap."""
-        if len(self.store.ids("events")) % 64 == 0:
+        if self.store.count("events") % 64 == 0:
             self.expect_room()
         payload = _EVENT.pack(event.kind, event.category, event.time_s, event.amount)
         with self.writing("events"):
@@ -168,17 +169,22 @@ class Vault:
 
     def fold_is_due(self, event: BehaviourEvent) -> bool:
         """Whether the raw events so far fold before this one is added."""
-        rows = self.store.ids("events")
-        if not rows:
+        version = self.store.version("events", 1)
+        if not version:
             return False
-        oldest = self.store.row("events", rows[0])
-        assert oldest is not None
-        return len(rows) >= self.limits.raw_events or _EVENT.unpack(oldest)[2] < event.time_s - self.limits.raw_seconds
+        if self._oldest[0] != version:
+            payload = self.store.row("events", 1)
+            assert payload is not None
+            self._oldest = version, _EVENT.unpack(payload)[2]
+        return (
+            self.store.count("events") >= self.limits.raw_events
+            or self._oldest[1] < event.time_s - self.limits.raw_seconds
+        )
 
     def fold(self, step: int, count: Floats, amount: Floats) -> None:
         """Put the open step's counters (C,), (C,) in place of its raw events, inside a transaction."""
         self.put_counters(step, count, amount)
-        if self.store.ids("events"):
+        if self.store.count("events"):
             self.store.clear("events")
 
     def put_counters(self, step: int, count: Floats, amount: Floats) -> None:
