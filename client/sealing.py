@@ -45,10 +45,10 @@ class Seal:
 
     def open(self, table: str, row: int, version: int, sealed: bytes) -> bytes:
         """The payload; VaultDamaged if these bytes were not written to this row as this version."""
-        place = b"%s/%d/%d" % (table.encode(), row, version)
         try:
+            place = b"%s/%d/%d" % (table.encode(), row, version)
             return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place)
-        except (InvalidTag, ValueError):
+        except (InvalidTag, ValueError, TypeError):  # a damaged row may hold anything
             raise VaultDamaged(f"expected a row of {table} as it was written: it is changed or out of place") from None
 
     def mark(self, table: str, row: int, version: int, sealed: bytes) -> int:

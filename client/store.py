@@ -107,6 +107,8 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
             raise VaultReadOnly("expected a folder that can be made") from None
+        if not os.access(folder, os.W_OK | os.X_OK) or (self._file.exists() and not os.access(self._file, os.W_OK)):
+            raise VaultReadOnly("expected a folder that can be written")
         try:
             self._db = sqlite3.connect(self._file, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -116,6 +118,9 @@ class Store:
         except sqlite3.Error as error:
             self._db.close()
             _raise_named(error)
+        except (TypeError, ValueError, OverflowError, struct.error):  # columns and heads that hold something else
+            self._db.close()
+            raise VaultDamaged("expected the vault's database: it is changed") from None
         except BaseException:
             self._db.close()
             raise
