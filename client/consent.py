@@ -3,14 +3,14 @@ and their own switch (`Device.pause`)."""
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from enum import StrEnum
-
-import cbor2
 
 from .store import Store
 
 TABLE = "consent"
+_ROW = struct.Struct("<dB?")  #: of one length, whatever was decided
 
 
 class Consent(StrEnum):
@@ -20,6 +20,10 @@ class Consent(StrEnum):
     LOCAL = "local"
     RANDOMISED = "randomised"
     IDENTIFIED = "identified"
+
+
+#: In the order of their numbers in a row: only ever append.
+CHOICES = (Consent.LOCAL, Consent.RANDOMISED, Consent.IDENTIFIED)
 
 
 @dataclass(frozen=True)
@@ -39,19 +43,20 @@ class Decisions:
 
     def all(self) -> list[Decision]:
         """The decisions, the oldest first."""
-        found = (cbor2.loads(payload) for _, payload in self._store.rows(TABLE))
-        return [Decision(time_s, Consent(consent), paused) for time_s, consent, paused in found]
+        return [_decision(payload) for _, payload in self._store.rows(TABLE)]
 
     @property
     def now(self) -> Decision:
         """What holds; `local` before anybody decided."""
         rows = self._store.ids(TABLE)
         payload = self._store.row(TABLE, rows[-1]) if rows else None
-        if payload is None:
-            return Decision(0.0, Consent.LOCAL)
-        time_s, consent, paused = cbor2.loads(payload)
-        return Decision(time_s, Consent(consent), paused)
+        return Decision(0.0, Consent.LOCAL) if payload is None else _decision(payload)
 
     def add(self, decision: Decision) -> None:
         """Write a decision down, to hold from now on."""
-        self._store.append(TABLE, cbor2.dumps([decision.time_s, str(decision.consent), decision.paused]))
+        self._store.append(TABLE, _ROW.pack(decision.time_s, CHOICES.index(decision.consent), decision.paused))
+
+
+def _decision(payload: bytes) -> Decision:
+    time_s, choice, paused = _ROW.unpack(payload)
+    return Decision(time_s, CHOICES[choice], paused)

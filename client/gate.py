@@ -19,7 +19,7 @@ from .caps import Caps
 from .consent import Consent
 from .farewell import last_words
 from .ledger import Ledger
-from .vault import ONLY, Vault
+from .vault import Vault
 
 Fields = Mapping[str, Any]
 
@@ -69,7 +69,7 @@ class Gate:
     def ledger(self) -> Ledger:
         """What this device has spent."""
         if self._ledger is None:
-            self._ledger = Ledger.from_bytes(self._vault.store.row("ledger", ONLY), self._caps)
+            self._ledger = Ledger.from_bytes(self._vault.get("ledger"), self._caps)
         return self._ledger
 
     def answer(self, asked: bytes, handler: Callable[[], bytes] | RefusalCode) -> bytes:
@@ -110,7 +110,7 @@ class Gate:
         try:
             with self._vault.writing("ledger", "journal", "outbox"):
                 if name not in FREE:
-                    self._vault.store.put("ledger", ONLY, ledger.to_bytes())
+                    self._vault.put("ledger", ledger.to_bytes())
                 self._write_down(name, data, None if outside else spent, content)
                 if name not in SAYS_NOTHING:
                     self._vault.outbox.keep(asked, name, data)

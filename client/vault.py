@@ -29,6 +29,8 @@ from .store import Durability, Store, Transaction
 Floats = NDArray[np.float32]
 
 _EVENT = struct.Struct("<BHdd")
+_SIZE = struct.Struct("<I")
+PADDED_BYTES = 1024  #: rows of tables that have one grow in steps of this
 ONLY = 1  #: the id of the row in tables that have one
 
 
@@ -141,11 +143,16 @@ class Vault:
     def get(self, table: str) -> Any:
         """What the one row of a table holds, None if there is none."""
         payload = self.store.row(table, ONLY)
-        return None if payload is None else cbor2.loads(payload)
+        if payload is None:
+            return None
+        (size,) = _SIZE.unpack_from(payload)
+        return cbor2.loads(payload[_SIZE.size : _SIZE.size + size])
 
     def put(self, table: str, value: Any) -> None:
-        """Write the one row of a table, inside a transaction."""
-        self.store.put(table, ONLY, cbor2.dumps(value))
+        """Write the one row of a table, inside a transaction; padded, so that its length tells little."""
+        data = cbor2.dumps(value)
+        payload = _SIZE.pack(len(data)) + data
+        self.store.put(table, ONLY, payload.ljust(-(-len(payload) // PADDED_BYTES) * PADDED_BYTES, b"\0"))
 
     def writing(self, *tables: str) -> Transaction:
         """A transaction with the strongest durability that one of the tables asks for."""
