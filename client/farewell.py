@@ -13,8 +13,8 @@ from shared.codec import encode
 from shared.errors import Forgotten, RefusalCode
 from shared.messages import REGISTER
 
-from .keys import KeyProvider, write_durably
-from .store import remove
+from .keys import KeyProvider, sync_folder, write_durably
+from .store import Store
 
 MARKER = "forgotten"
 DUE, TOLD = b"due\n", b"told\n"
@@ -46,3 +46,11 @@ def last_words(folder: Path) -> bytes:
             write_durably(folder / MARKER, TOLD)
             return encode(REGISTER, "deletion", {})
     return refusal
+
+
+def remove(folder: Path) -> None:
+    """Delete the database's files. Its key goes first, elsewhere."""
+    for file in (folder / Store.FILE, *folder.glob(f"{Store.FILE}-*")):
+        with suppress(FileNotFoundError):
+            file.unlink()
+    sync_folder(folder)

@@ -35,22 +35,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import NoReturn
 
 from shared.errors import (
     KeyMissing,
     KeyWorn,
     RowsPutBack,
-    VaultBusy,
     VaultDamaged,
     VaultError,
-    VaultFull,
     VaultReadOnly,
     VaultRolledBack,
-    VaultUnwritable,
 )
 
 from .keys import KEY_BYTES, KeyProvider, sync_folder
+from .named_errors import raise_named
 from .sealing import MAX_SEALS, MODULUS, Seal
 
 FORMAT = 1
@@ -71,20 +68,6 @@ class Durability(Enum):
     POWER = "FULL"
 
 
-def _raise_named(error: sqlite3.Error) -> NoReturn:
-    """The vault's own error for one of SQLite's. No text of it is passed on."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        raise VaultBusy("expected to be the only one who opens this vault: another process holds it") from None
-    if name.startswith("SQLITE_FULL"):
-        raise VaultFull("expected room for a write: the disk or the vault is full") from None
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        raise VaultReadOnly("expected a folder that can be written") from None
-    if name.startswith("SQLITE_IOERR"):
-        raise VaultUnwritable("expected the disk to take a write: it gave an error") from None
-    raise VaultDamaged("expected the vault's database: it is cut or changed") from None
-
-
 class Store:
     """The sealed tables of one folder, held by this process alone."""
 
@@ -102,6 +85,7 @@ class Store:
         self._was = 0, self._sums  # the anchor and the sums before this transaction
         self._undo: list[Callable[[], None]] | None = None
         self._settled = True
+        self._opened: dict[tuple[str, int], bytes] = {}  # payloads as the store opened them, until the first write
         self._durability: Durability | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -112,12 +96,12 @@ class Store:
         try:
             self._db = sqlite3.connect(self._file, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
-            _raise_named(error)
+            raise_named(error)
         try:
             self._open()
         except sqlite3.Error as error:
             self._db.close()
-            _raise_named(error)
+            raise_named(error)
         except (TypeError, ValueError, OverflowError, struct.error):  # columns and heads that hold something else
             self._db.close()
             raise VaultDamaged("expected the vault's database: it is changed") from None
@@ -131,6 +115,7 @@ class Store:
     def close(self) -> None:
         """Let go of the file and of the key. Can be repeated."""
         vars(self).pop("_seal", None)
+        self._opened.clear()
         with suppress(sqlite3.Error):
             self._db.close()
 
@@ -152,10 +137,12 @@ class Store:
         """One payload, None if there is no such row."""
         if row not in self._marks[table]:
             return None
+        if (opened := self._opened.get((table, row))) is not None:
+            return opened
         try:
             found = self._db.execute(f"SELECT version, sealed FROM {table} WHERE id = ?", (row,)).fetchone()
         except sqlite3.Error as error:
-            _raise_named(error)
+            raise_named(error)
         if found is None or self._marks[table][row] != (found[0], self._seal.mark(table, row, *found)):
             raise RowsPutBack(f"expected the rows of {table} that were written last")
         return self._seal.open(table, row, *found)
@@ -194,7 +181,8 @@ class Store:
                 self._durability = durability
             self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            _raise_named(error)
+            raise_named(error)
+        self._opened.clear()
         self._was = self._anchor, dict(self._sums)
         self._undo = []
 
@@ -206,7 +194,7 @@ class Store:
         except BaseException as error:
             self._roll_back()
             if isinstance(error, sqlite3.Error):
-                _raise_named(error)
+                raise_named(error)
             raise
         self._undo = None
         if self._durability is Durability.POWER:
@@ -355,7 +343,7 @@ class Store:
         for at, table in enumerate(self.tables):
             count, total = _HEAD.unpack_from(payload, _ANCHOR.size + at * _HEAD.size)
             for row, version, sealed in self._db.execute(f"SELECT id, version, sealed FROM {table}"):
-                self._seal.open(table, row, version, sealed)
+                self._opened[table, row] = self._seal.open(table, row, version, sealed)
                 mark = self._seal.mark(table, row, version, sealed)
                 self._marks[table][row] = version, mark
                 self._sums[table] = (self._sums[table] + mark) % MODULUS
@@ -388,16 +376,8 @@ class Transaction:
             return
         self._store._roll_back()
         if isinstance(error, sqlite3.Error):
-            _raise_named(error)
+            raise_named(error)
 
 
 def _digest(number: int, wrapped: bytes) -> bytes:
     return hashlib.sha256(b"%d/" % number + bytes(wrapped)).digest()
-
-
-def remove(folder: Path) -> None:
-    """Delete the database's files. Its key goes first, elsewhere."""
-    for file in (folder / Store.FILE, *folder.glob(f"{Store.FILE}-*")):
-        with suppress(FileNotFoundError):
-            file.unlink()
-    sync_folder(folder)

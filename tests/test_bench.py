@@ -93,7 +93,7 @@ def test_memory_is_seen_while_it_is_used(tmp_path):
     assert math.isfinite(peak[0])
 
 
-@pytest.mark.parametrize("parts", [["device"], *([["throughput", "memory", "per-client"]] if SOAK else [])])
+@pytest.mark.parametrize("parts", [["device"], ["vault"], *([["throughput", "memory", "per-client"]] if SOAK else [])])
 def test_quick_bench_prints_a_table_and_writes_results(tmp_path, parts):
     arguments = [word for part in parts for word in ("--only", part)]
     done = runner.invoke(app, ["--quick", *arguments, "--out", str(tmp_path)])
@@ -104,5 +104,5 @@ def test_quick_bench_prints_a_table_and_writes_results(tmp_path, parts):
 
 def test_help_teaches():
     text = runner.invoke(app, ["--help"]).output
-    for word in ("throughput", "per-client", "memory", "training", "UCI 502", "Start-up is never counted"):
+    for word in ("vault", "throughput", "per-client", "memory", "training", "UCI 502", "Start-up is never counted"):
         assert word in " ".join(text.replace("│", " ").split())
