@@ -31,7 +31,7 @@ import hashlib
 import os
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -51,7 +51,7 @@ from .named_errors import raise_named
 from .sealing import MAX_SEALS, MODULUS, Seal
 
 FORMAT = 1
-PAGE_BYTES = 4096
+PAGE_BYTES = 1024
 HEADS = "heads"
 HEADER = "header"
 #: Room beyond `max_bytes` that only what must not be refused may use: ledger, consent, journal.
@@ -83,7 +83,7 @@ class Store:
         self._heads: dict[str, bytes] = {}  # the tables' heads, where nothing changed since
         self._writes = self._anchor = 0
         self._was = 0, self._sums  # the anchor and the sums before this transaction
-        self._undo: list[Callable[[], None]] | None = None
+        self._undo: list[tuple[dict[int, tuple[int, int]], int, tuple[int, int] | None]] | None = None
         self._settled = True
         self._opened: dict[tuple[str, int], bytes] = {}  # payloads as the store opened them, until the first write
         self._durability: Durability | None = None
@@ -205,8 +205,11 @@ class Store:
         with suppress(sqlite3.Error):
             self._db.execute("ROLLBACK")
         undo, self._undo = self._undo or [], None
-        for step in reversed(undo):
-            step()
+        for marks, row, before in reversed(undo):
+            if before:
+                marks[row] = before
+            else:
+                marks.pop(row, None)
         # The number of writes does not go back: no version is used twice.
         self._anchor, self._sums = self._was
         self._last.clear()
@@ -264,14 +267,7 @@ class Store:
         else:
             del marks[row]
             self._last.pop(table, None)
-
-        def restore() -> None:
-            if before:
-                marks[row] = before
-            else:
-                marks.pop(row, None)
-
-        self._undo.append(restore)
+        self._undo.append((marks, row, before))
 
     def _write_heads(self) -> None:
         self._writes += 1

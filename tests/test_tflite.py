@@ -35,6 +35,7 @@ DEVICE_TESTS = [
     "tests/test_runtime.py",
     "tests/test_scorer.py",
     "tests/test_store.py",
+    "tests/test_store_faults.py",
     "tests/test_trainer.py",
     "tests/test_vault.py",
     "tests/test_watch.py",

@@ -1,0 +1,63 @@
+"""What is asked of the disk, as the kernel sees it: an event costs no sync, a release syncs the database, then its anchor,
+and only then is handed out."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STRACE = shutil.which("strace")
+
+LIVE = """
+import os, sys
+from pathlib import Path
+from tests.conftest import make_profile, open_device, view
+from tests.test_gate import paid
+device = open_device(Path(sys.argv[1]), make_profile())
+device.record(view(0))
+paid(device, bytes(32))
+for i in range(5):
+    os.write(1, b"record\\n"); assert device.record(view(0)); os.write(1, b"recorded\\n")
+    os.write(1, b"release\\n"); paid(device, bytes([i + 1]) * 32); os.write(1, b"released\\n")
+os._exit(0)
+"""
+
+
+def calls_between(trace: str, first: str, last: str) -> list[list[str]]:
+    """For each stretch between two words that the process wrote: the files it wrote (w) or synced (s), in order."""
+    out: list[list[str]] = []
+    for line in trace.splitlines():
+        if f'"{first}\\n"' in line:
+            out.append([])
+        elif f'"{last}\\n"' in line and out:
+            out[-1].append("end")
+        elif out and out[-1][-1:] != ["end"] and (call := re.search(r"(\w+)\(\d+<[^>]*/([\w.-]+)>", line)):
+            out[-1].append(("s " if "sync" in call[1] else "w ") + call[2])
+    return out
+
+
+@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
+def test_an_event_is_written_and_a_release_is_synced_before_it_is_handed_out(tmp_path):
+    trace = tmp_path / "trace"
+    watched = "trace=fsync,fdatasync,write,pwrite64"
+    command = [STRACE, "-f", "-y", "-e", watched, "-o", str(trace), sys.executable, "-c", LIVE, str(tmp_path / "vault")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    if done.returncode and ("ptrace" in done.stderr or "PTRACE" in done.stderr):
+        pytest.skip("this machine allows no tracing")
+    assert done.returncode == 0, done.stderr[-2000:]
+    text = trace.read_text(errors="replace")
+    records, releases = calls_between(text, "record", "recorded"), calls_between(text, "release", "released")
+    assert len(records) == len(releases) == 5
+    for calls in records:
+        assert "w vault.db-wal" in calls, "in the kernel's hands: survives a killed process"
+        assert not [call for call in calls if call.startswith("s ")]
+    for calls in releases:
+        assert calls[-1] == "end"
+        synced = [call for call in calls if call.startswith("s ")]
+        assert synced == ["s vault.db-wal", "s device.anchor"]
+        last_write = len(calls) - 1 - calls[::-1].index("w vault.db-wal")
+        assert last_write < calls.index("s vault.db-wal") < calls.index("w device.anchor")
