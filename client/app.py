@@ -14,11 +14,13 @@ from flwr.clientapp import ClientApp
 
 from shared.clock import WallClock
 from shared.codec import decode, pack_words, unpack_floats
+from shared.coins import BitSchedule
 from shared.errors import ConfigError, EbbtideError, Forgotten, Refusal, RefusalCode, WireError
 from shared.messages import REQUESTS
 from shared.plan import Plan
-from shared.rdp import update_cost
+from shared.rdp import coin, update_cost
 
+from .bits import alert_bit, own_schedule
 from .device import Alert, Device
 from .farewell import last_words
 from .gate import bare_refusal
@@ -74,10 +76,20 @@ def alerts(device: Device, asked: bytes, request: Fields) -> bytes:
     return device.gate.release(asked, "alerts", alert_fields(step, device.take_alerts(step)))
 
 
+def bits(device: Device, asked: bytes, request: Fields) -> bytes:
+    """Answer a bits_query with the randomised bit of a due step, charged to the ledger."""
+    caps = device.gate.ledger.caps
+    wanted = BitSchedule(request["epsilon_micro"], request["every_steps"])
+    own = own_schedule(caps, device.profile.step.seconds)
+    fields = alert_bit([alert.step for alert in device.alerts()], own, wanted, request["step"])
+    return device.gate.release(asked, "alert_bit", fields, coin(wanted.epsilon))
+
+
 HANDLERS: dict[str, Callable[[Device, bytes, Fields], bytes]] = {
     "model_offer": install_model,
     "train_request": train,
     "alerts_query": alerts,
+    "bits_query": bits,
 }
 
 
@@ -143,6 +155,10 @@ def build_app(open_device: OpenDevice) -> ClientApp:
     @app.query("alerts")
     def on_alerts(message: Message, context: Context) -> Message:
         return reply(message, context, "alerts_query")
+
+    @app.query("bits")
+    def on_bits(message: Message, context: Context) -> Message:
+        return reply(message, context, "bits_query")
 
     return app
 

@@ -52,6 +52,10 @@ Floats = NDArray[np.float32]
 
 #: A clock that jumps further ahead than this is a broken clock: the event is not recorded.
 MAX_JUMP_STEPS = 1000
+#: An alert stays on the device for this long, for its user to see.
+KEEP_ALERTS_STEPS = 366
+#: In place of the step of the query that took an alert: none did; an earlier one did, and nobody is told again.
+NOT_TAKEN, TOLD = -1, -2
 
 
 #: Told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it raised.
@@ -71,7 +75,7 @@ class Device(Rights):
         self._installed: Installed | None = None
         self._watch: Watch | None = None
         self._p = np.full(profile.n_categories, np.nan, np.float32)
-        self._alerts: list[tuple[Alert, int]] = []  # with the step of the query that took it, -1: none yet
+        self._alerts: list[tuple[Alert, int]] = []  # with the step of the query that took it
 
     @classmethod
     def open(
@@ -91,6 +95,8 @@ class Device(Rights):
         `keys` open its vault. `caps` are the app's own on what may be spent (`client/caps.py`), `clock` dates the
         journal. A VaultError by name if the vault does not open: see `client/store.py`; Forgotten if it was forgotten.
         """
+        if profile is None and not Vault.exists(folder, keys):
+            raise InputError("expected a profile for a new device")
         vault = Vault(folder, keys, limits or Limits())
         try:
             clock = clock or WallClock()
@@ -228,7 +234,8 @@ class Device(Rights):
             for d, c in zip(*np.nonzero(fired), strict=True)
         ]
         if raised:
-            self._alerts = [*self._alerts, *((alert, -1) for alert in raised)][-MAX_ALERTS:]
+            here = [(alert, taken) for alert, taken in self._alerts if alert.step > step - KEEP_ALERTS_STEPS]
+            self._alerts = [*here, *((alert, NOT_TAKEN) for alert in raised)][-MAX_ALERTS:]
         return raised
 
     # ---- what the server asks
@@ -294,7 +301,9 @@ class Device(Rights):
 
     def take_alerts(self, step: int) -> list[Alert]:
         """Alerts that no earlier query took; asking again for the same step gives the same answer."""
-        alerts = [(alert, step if taken < 0 else taken) for alert, taken in self._alerts if taken < 0 or taken >= step]
+        alerts = [
+            (alert, {NOT_TAKEN: step}.get(taken, taken if taken >= step else TOLD)) for alert, taken in self._alerts
+        ]
         if alerts != self._alerts:
             self._alerts = alerts
             with self._vault.writing("alerts"):

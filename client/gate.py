@@ -120,6 +120,20 @@ class Gate:
         self._ledger = ledger
         return data
 
+    def meet(self, signed_time_s: float) -> None:
+        """Let a period of the ledger end, if this device's clock and a time that the server signed agree that it is over.
+        The caller has checked the signature."""
+        ledger = self.ledger.advance(self.clock.now_s(), signed_time_s)
+        if ledger is self.ledger:
+            return
+        try:
+            with self._vault.writing("ledger"):
+                self._vault.put("ledger", ledger.to_bytes())
+        except BaseException:
+            self._ledger = None  # what is on disk counts
+            raise
+        self._ledger = ledger
+
     def refuse(self, code: RefusalCode) -> bytes:
         """Bytes of a refusal, in the journal if that can be written. It tells nothing, so it may leave either way."""
         data = bare_refusal(code)

@@ -106,7 +106,7 @@ def plain_alerts(alerts: list[tuple[Alert, int]]) -> list[Any]:
 
 
 def alerts(rows: list[Any]) -> list[tuple[Alert, int]]:
-    """Alerts, each with the step of the query that took it, -1: none yet."""
+    """Alerts, each with the step of the query that took it."""
     return [
         (Alert(Direction(direction), category, RiskLevel(level), step, round_number), taken)
         for direction, category, level, step, round_number, taken in rows

@@ -106,6 +106,7 @@ class FileKeys:
         self._folder, self._passphrase, self._cost = folder, passphrase, (n, r, p)
         self._key_file, self._anchor_file = folder / self.KEY_FILE, folder / self.ANCHOR_FILE
         self._key: bytes | None = None
+        self._destroyed = False
 
     def __repr__(self) -> str:
         return "FileKeys(<secret>)"
@@ -114,7 +115,7 @@ class FileKeys:
         return self._key_file.exists()
 
     def wrap(self, data_key: bytes) -> bytes:
-        if not self.exists():
+        if not self.exists() and not self._destroyed:
             self._create()
         nonce = os.urandom(NONCE_BYTES)
         return nonce + AESGCM(self._unlocked()).encrypt(nonce, data_key, b"data key")
@@ -141,14 +142,14 @@ class FileKeys:
             raise VaultReadOnly("expected to write the anchor") from None
         try:
             os.pwrite(number, self._slot(anchor), older * _SLOT_STEP)
-            os.fdatasync(number)
+            getattr(os, "fdatasync", os.fsync)(number)
         except OSError:
             raise VaultReadOnly("expected to write the anchor") from None
         finally:
             os.close(number)
 
     def destroy(self) -> None:
-        self._key, self._passphrase = None, b"\0"
+        self._key, self._passphrase, self._destroyed = None, b"", True
         for file in (self._key_file, self._anchor_file, *self._folder.glob("device.*.new")):
             with suppress(FileNotFoundError):
                 number = os.open(file, os.O_WRONLY)

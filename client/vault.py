@@ -20,7 +20,7 @@ from shared.errors import VaultFull
 from shared.events import BehaviourEvent, EventKind
 
 from .consent import Decisions
-from .farewell import expect_not_forgotten
+from .farewell import MARKER, expect_not_forgotten
 from .journal import Journal
 from .keys import KeyProvider
 from .outbox import Outbox
@@ -97,8 +97,8 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         "alerts": Table(
             Durability.PROCESS,
             "alerts raised, and the query that took each",
-            "shown to the user; told under identified consent",
-            "two queries later, or when 4,096 newer ones are there",
+            "shown to the user; told under identified consent, or within a randomised bit",
+            "366 steps later, or when 4,096 newer ones are there",
         ),
         "problems": Table(Durability.PROCESS, "what went wrong, counted by name", "the app can report it", "forget"),
     }
@@ -137,6 +137,11 @@ class Vault:
         except BaseException:
             self.store.close()
             raise
+
+    @staticmethod
+    def exists(folder: Path, keys: KeyProvider) -> bool:
+        """Whether there is a vault, or was one: a key, a database, or the marker of a forgotten one."""
+        return keys.exists() or (folder / Store.FILE).exists() or (folder / MARKER).exists()
 
     # ---- tables of one row
 

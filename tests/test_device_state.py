@@ -73,6 +73,7 @@ def test_a_device_reopened_after_every_event_equals_one_kept_open(tmp_path, dete
 def test_a_new_device_needs_a_profile_and_gets_a_number_of_its_own(tmp_path):
     with pytest.raises(InputError, match="profile"):
         open_device(tmp_path / "none")
+    assert not (tmp_path / "none").exists(), "nothing is made for nobody"
     numbers = set()
     for i in range(5):
         with open_device(tmp_path / str(i), Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256)) as device:

@@ -12,9 +12,10 @@ from client.consent import Consent
 from client.device import Device
 from client.gate import FREE, bare_refusal, declared
 from client.journal import Journal
-from client.ledger import LIFETIME, Ledger
+from client.ledger import LIFETIME, PERIOD, Ledger
 from client.outbox import Outbox
 from client.store import Store
+from shared.clock import ReplayClock
 from shared.codec import decode
 from shared.errors import Refusal, RefusalCode, VaultFull, WireError
 from shared.messages import MAX_ALERTS, REGISTER
@@ -184,6 +185,22 @@ def test_a_receipt_is_answered_anew_each_time(device):
             ASKED, lambda: answers.append(1) or device.gate.release(ASKED, "receipt", {"plan_sha256": ASKED})
         )
     assert len(answers) == 2
+
+
+def test_a_period_ends_when_two_clocks_agree_and_that_is_on_disk(tmp_path):
+    period_s = Caps().period_s
+    clock = ReplayClock(1e9)
+    with open_device(tmp_path, make_profile(), caps=Caps(), clock=clock) as device:
+        device.gate.meet(1e9)
+        paid(device)
+        before = device.gate.ledger
+        device.gate.meet(1e9 + 2 * period_s)
+        assert device.gate.ledger is before, "the device's own clock does not agree"
+        clock.wait_until(1e9 + period_s + 5)
+        device.gate.meet(1e9 + period_s + 10)
+        assert device.gate.ledger.epsilon(PERIOD) == 0 < device.gate.ledger.epsilon(LIFETIME)
+    with open_device(tmp_path, caps=Caps()) as again:
+        assert again.gate.ledger.epsilon(PERIOD) == 0 < again.gate.ledger.epsilon(LIFETIME)
 
 
 class Killed(BaseException):

@@ -146,6 +146,8 @@ def test_destroyed_is_overwritten_removed_and_stays_so(tmp_path, monkeypatch):
         with pytest.raises(KeyMissing):
             gone.unwrap(wrapped)
     keys.destroy()
+    with pytest.raises(KeyMissing):
+        keys.wrap(DATA_KEY)
 
 
 class Killed(BaseException):
