@@ -33,7 +33,7 @@ from shared.plan import Plan
 
 from . import kept
 from .caps import Caps
-from .consent import Decision
+from .consent import Consent, Decision
 from .gate import Gate
 from .kept import Alert, Installed, Profile
 from .keys import KeyProvider
@@ -309,6 +309,16 @@ class Device(Rights):
             with self._vault.writing("alerts"):
                 self._keep_alerts()
         return [alert for alert, taken in self._alerts if taken == step]
+
+    def consent(self, choice: Consent | None = None) -> Consent:
+        """See `Rights.consent`. Consent to identified alerts tells alerts from now on, not those of the past."""
+        with self._quietly():
+            if choice is Consent.IDENTIFIED and super().consent() is not choice and self._alerts:
+                self._alerts = [(alert, TOLD) for alert, _ in self._alerts]
+                with self._vault.writing("alerts"):
+                    self._keep_alerts()
+            return super().consent(choice)
+        return Consent.LOCAL
 
     # ---- what the app sees
 

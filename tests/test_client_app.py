@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 
 from client import app as client_app
 from client.app import HANDLERS, answer, build_app, open_in_data_dir
+from client.bits import own_schedule
 from client.consent import Consent
 from client.device import Device, Profile
 from client.journal import Journal
 from client.runtime import pinned_model
 from shared.codec import decode, encode, pack_floats
+from shared.coins import BitSchedule
 from shared.errors import ConfigError, Refusal, RefusalCode, WireError
 from shared.events import BehaviourEvent, EventKind, Step
-from shared.messages import MAX_STEP, REGISTER, REQUESTS, VERSION
+from shared.messages import MAX_BIT_EPSILON_MICRO, MAX_STEP, REGISTER, REQUESTS, VERSION
 from shared.network import NetworkSpec
 from shared.plan import Plan
 
@@ -123,8 +125,12 @@ plans = st.sampled_from([p.canonical for p in (PLAN, OTHER_PLAN, *STRANGE_PLANS)
 tampered = bytes([pinned_model()[0] ^ 1]) + pinned_model()[1:]
 models = st.sampled_from([b"", b"", pinned_model(), tampered])
 any_theta = thetas | thetas | wrong_thetas
+bit_requests = st.fixed_dictionaries(
+    {"step": steps, "epsilon_micro": st.integers(1, MAX_BIT_EPSILON_MICRO), "every_steps": st.integers(1, 400)}
+)
 right_requests = st.one_of(
     st.tuples(st.just("alerts_query"), st.fixed_dictionaries({"step": steps})),
+    st.tuples(st.just("bits_query"), bit_requests),
     st.tuples(
         st.just("train_request"),
         st.fixed_dictionaries({"step": steps, "round": rounds, "plan_sha256": hashes, "theta": any_theta}),
@@ -190,6 +196,10 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
     if name == "alerts_query":
         told = device.alerts() if device.profile.consent is Consent.IDENTIFIED else []
         return "alerts", {"step": request["step"], "alerts": [vars(alert) for alert in told]}
+    if name == "bits_query":
+        own = own_schedule(device.gate.ledger.caps, device.profile.step.seconds)
+        granted = own.grants(BitSchedule(request["epsilon_micro"], request["every_steps"]), request["step"])
+        return refusal(RefusalCode.CONSENT if granted else RefusalCode.SCHEDULE)
     theta = np.frombuffer(request["theta"], "<f4")
     if name == "train_request":
         if not np.isfinite(theta).all():

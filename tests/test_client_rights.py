@@ -135,14 +135,16 @@ def test_a_bit_goes_out_at_its_step_once_paid_for_and_only_from_who_agreed(homes
             assert [e.kind for e in device.what_left()] == ["refusal", "alert_bit", "refusal", "refusal"]
 
 
-def test_a_query_for_alerts_takes_none_of_them_from_the_bit(homes):
-    """Alerts that were in reach of a query are still this device's alerts."""
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_alerts_stay_with_their_device_and_consent_tells_from_now_on(homes, asked_before):
+    """A query that told none of them takes none of them away, from the user or from the bit."""
     phone = Phone(homes, "busy")
     with phone.open() as device:
         seen = device.alerts()
     assert seen
-    for query in (QUERY, OTHER_QUERY):
-        phone.answer(query, "alerts_query")
+    if asked_before:
+        for query in (QUERY, OTHER_QUERY):
+            phone.answer(query, "alerts_query")
     with phone.open() as device:
         assert device.alerts() == seen
         assert device.consent(Consent.IDENTIFIED) is Consent.IDENTIFIED
