@@ -21,6 +21,7 @@ from shared.plan import Plan
 from shared.rdp import coin, update_cost
 
 from .bits import alert_bit, own_schedule
+from .consent import Consent
 from .device import Alert, Device
 from .farewell import last_words
 from .gate import bare_refusal
@@ -78,6 +79,8 @@ def alerts(device: Device, asked: bytes, request: Fields) -> bytes:
 
 def bits(device: Device, asked: bytes, request: Fields) -> bytes:
     """Answer a bits_query with the randomised bit of a due step, charged to the ledger."""
+    if device.consent() is not Consent.RANDOMISED:
+        raise Refusal(RefusalCode.CONSENT)
     caps = device.gate.ledger.caps
     wanted = BitSchedule(request["epsilon_micro"], request["every_steps"])
     own = own_schedule(caps, device.profile.step.seconds)

@@ -17,13 +17,11 @@ from hypothesis import strategies as st
 
 from client import app as client_app
 from client.app import HANDLERS, answer, build_app, open_in_data_dir
-from client.bits import own_schedule
 from client.consent import Consent
 from client.device import Device, Profile
 from client.journal import Journal
 from client.runtime import pinned_model
 from shared.codec import decode, encode, pack_floats
-from shared.coins import BitSchedule
 from shared.errors import ConfigError, Refusal, RefusalCode, WireError
 from shared.events import BehaviourEvent, EventKind, Step
 from shared.messages import MAX_BIT_EPSILON_MICRO, MAX_STEP, REGISTER, REQUESTS, VERSION
@@ -197,9 +195,7 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
         told = device.alerts() if device.profile.consent is Consent.IDENTIFIED else []
         return "alerts", {"step": request["step"], "alerts": [vars(alert) for alert in told]}
     if name == "bits_query":
-        own = own_schedule(device.gate.ledger.caps, device.profile.step.seconds)
-        granted = own.grants(BitSchedule(request["epsilon_micro"], request["every_steps"]), request["step"])
-        return refusal(RefusalCode.CONSENT if granted else RefusalCode.SCHEDULE)
+        return refusal(RefusalCode.CONSENT)
     theta = np.frombuffer(request["theta"], "<f4")
     if name == "train_request":
         if not np.isfinite(theta).all():
