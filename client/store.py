@@ -19,7 +19,8 @@ Guarantees.
 
 Edge cases. An older copy of the file from after the last `POWER` transaction cannot be told from a power loss: events
 are missing, never a charge. When the anchor cannot be raised, the transaction is kept and the error is raised: its
-caller hands nothing out. Not for two threads at once.
+caller hands nothing out. Not for two threads at once. The lock is POSIX's: a process that opens and closes the file of
+its own open vault by other means lets go of it.
 
 What a thief without the key still sees: the tables' names, how many rows each has and how long their payloads are, in
 which order rows were written and about how often (versions), file sizes and times; that a file was deleted.
@@ -84,7 +85,7 @@ class Store:
         self._writes = self._anchor = 0
         self._was = 0, self._sums  # the anchor and the sums before this transaction
         self._undo: list[tuple[dict[int, tuple[int, int]], int, tuple[int, int] | None]] | None = None
-        self._settled = True
+        self._settled, self._closed = True, False
         self._opened: dict[tuple[str, int], bytes] = {}  # payloads as the store opened them, until the first write
         self._durability: Durability | None = None
         try:
@@ -93,6 +94,13 @@ class Store:
             raise VaultReadOnly("expected a folder that can be made") from None
         if not os.access(folder, os.W_OK | os.X_OK) or (self._file.exists() and not os.access(self._file, os.W_OK)):
             raise VaultReadOnly("expected a folder that can be written")
+        try:
+            # For its owner only, and so its journal. Never opened when it is there: closing it would drop our own locks.
+            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            pass
+        except OSError:
+            raise VaultReadOnly("expected a file that can be written") from None
         try:
             self._db = sqlite3.connect(self._file, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -114,6 +122,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of the file and of the key. Can be repeated."""
+        self._closed = True
         vars(self).pop("_seal", None)
         self._opened.clear()
         with suppress(sqlite3.Error):
@@ -135,6 +144,7 @@ class Store:
 
     def row(self, table: str, row: int) -> bytes | None:
         """One payload, None if there is no such row."""
+        self._expect_open()
         if row not in self._marks[table]:
             return None
         if (opened := self._opened.get((table, row))) is not None:
@@ -174,7 +184,12 @@ class Store:
         """All writes of the `with` body, or none. Inside another transaction the body is a part of that one."""
         return Transaction(self, durability)
 
+    def _expect_open(self) -> None:
+        if self._closed:
+            raise VaultError("expected an open vault, got one that was closed")
+
     def _begin(self, durability: Durability) -> None:
+        self._expect_open()
         try:
             if durability is not self._durability:
                 self._db.execute(f"PRAGMA synchronous={durability.value}")

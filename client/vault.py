@@ -215,9 +215,10 @@ class Vault:
         """VaultFull if the vault is at its cap and nothing is left that may go."""
         if self.store.used_bytes <= self.limits.max_bytes:
             return
-        with self.writing("outbox", "journal"):
-            self.outbox.shrink(4)
-            self.journal.fold(100)
+        if self.store.count("outbox") > 4 or self.store.count("journal") > 101:
+            with self.writing("outbox", "journal"):
+                self.outbox.shrink(4)
+                self.journal.fold(100)
         steps = self.store.ids("counters")
         if self.store.used_bytes > self.limits.max_bytes and len(steps) > 1:
             with self.writing("counters"):

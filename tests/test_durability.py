@@ -1,5 +1,5 @@
-"""What is asked of the disk, as the kernel sees it: an event costs no sync, a release syncs the database, then its anchor,
-and only then is handed out."""
+"""Power loss, and what is asked of the disk, as the kernel sees it: an event costs no sync, a release syncs the database,
+then its anchor, and only then is handed out."""
 
 import re
 import shutil
@@ -8,9 +8,58 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.store import Store
+from shared.errors import VaultRolledBack
+
+from .conftest import examples
+from .test_store import POWER, PROCESS, contents, opened
 
 ROOT = Path(__file__).parent.parent
 STRACE = shutil.which("strace")
+WAL = f"{Store.FILE}-wal"
+
+
+@examples(30)
+@given(st.data())
+def test_after_power_loss_everything_of_the_power_class_is_there_and_the_rest_is_a_beginning(tmp_path_factory, data):
+    """Power loss cuts SQLite's journal anywhere behind what was synced: by the last POWER transaction, that is."""
+    folder = tmp_path_factory.mktemp("store")
+    store, n = opened(folder), data.draw(st.integers(0, 6))
+    for i in range(4):
+        with store.transaction(PROCESS):
+            store.append("events", b"before %d" % i)
+    with store.transaction(POWER):
+        store.put("ledger", 1, b"spent")
+    synced = (folder / WAL).stat().st_size
+    for i in range(n):
+        with store.transaction(PROCESS):
+            store.append("events", b"after %d" % i)
+    shutil.copytree(folder, folder / "copy")
+    store.close()
+    journal = folder / "copy" / WAL
+    content = journal.read_bytes()
+    cut = data.draw(st.integers(synced, len(content)))
+    tail = bytes(len(content) - cut) if data.draw(st.booleans()) else b""
+    journal.write_bytes(content[:cut] + tail)
+    found = contents(opened(folder / "copy"))
+    assert found["ledger"] == {1: b"spent"}
+    events = list(found["events"].values())
+    assert events[:4] == [b"before %d" % i for i in range(4)]
+    assert events[4:] == [b"after %d" % i for i in range(len(events) - 4)]
+
+
+def test_a_journal_of_sqlite_that_is_taken_away_is_a_rolled_back_database(tmp_path):
+    store = opened(tmp_path)
+    with store.transaction(POWER):
+        store.put("ledger", 1, b"spent")
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    (tmp_path / "copy" / WAL).unlink()
+    with pytest.raises(VaultRolledBack):
+        opened(tmp_path / "copy")
+
 
 LIVE = """
 import os, sys

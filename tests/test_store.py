@@ -102,6 +102,16 @@ def test_rows_by_age_and_places_that_need_the_key(tmp_path):
     assert opened(tmp_path / "other").place("events", b"name") != place
 
 
+def test_a_closed_store_says_so(tmp_path):
+    store = opened(tmp_path)
+    store.close()
+    store.close()
+    with pytest.raises(VaultError, match="closed"), store.transaction(PROCESS):
+        pass
+    with pytest.raises(VaultError, match="closed"):
+        store.row("events", 1)
+
+
 # ---- durability
 
 SYNCHRONOUS = {PROCESS: 1, POWER: 2}  # SQLite's numbers for NORMAL and FULL

@@ -28,6 +28,7 @@ from .conftest import cheap_keys, examples
 from .test_store import POWER, PROCESS, TABLES, contents, opened
 
 ROOT = Path(__file__).parent.parent
+WAL = f"{Store.FILE}-wal"
 
 
 def filled(folder: Path, n: int = 6) -> dict[str, dict[int, bytes]]:
@@ -229,6 +230,15 @@ def test_database_and_key_files_put_back_together_are_not_noticed(tmp_path):
         store.put("ledger", 1, b"spent more")
     store.close()
     assert contents(opened(tmp_path / "old")) == was
+
+
+def test_every_file_is_its_owner_s_alone(tmp_path):
+    store = opened(tmp_path)
+    with store.transaction(PROCESS):
+        store.append("events", b"x")
+    assert {file.name: file.stat().st_mode & 0o077 for file in tmp_path.iterdir()} == dict.fromkeys(
+        [Store.FILE, WAL, FileKeys.KEY_FILE, FileKeys.ANCHOR_FILE], 0
+    )
 
 
 def test_a_missing_and_a_wrong_key_have_their_names(tmp_path):
