@@ -12,7 +12,7 @@ from shared.codec import decode, encode, pack_floats
 from shared.messages import REGISTER, REQUESTS
 from shared.network import NetworkSpec
 
-from ..conftest import event_stream, make_plan, make_profile, ready, replayed_entropy, view
+from ..conftest import event_stream, make_plan, make_profile, open_device, ready, replayed_entropy, view
 from ..fake_grid import FakeGrid, context_of, device_node
 
 PLAN = make_plan(privacy={"noise_multiplier": 0.5})
@@ -51,13 +51,13 @@ def population(tmp_path, monkeypatch) -> dict[int, Device]:
     by_theta: dict[int, object] = {}
     devices = []
     for n_steps, events in LIVES.values():
-        device = Device.open(tmp_path / str(len(devices)), make_profile(number=len(devices)))
+        device = open_device(tmp_path / str(len(devices)), make_profile(number=len(devices)))
         for event in events:
             device.record(event)
         device.close_until(n_steps)
         devices.append(ready(device, PLAN))
     for instead in TRAININGS.values():
-        device = Device.open(tmp_path / str(len(devices)), make_profile(number=len(devices)))
+        device = open_device(tmp_path / str(len(devices)), make_profile(number=len(devices)))
         by_theta[device.profile.number] = instead
         device.record(view(0))
         device.close_until(10)
