@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 from shared.clock import WallClock
 from shared.codec import decode, pack_words, unpack_floats
 from shared.coins import BitSchedule
-from shared.errors import ConfigError, EbbtideError, Forgotten, Refusal, RefusalCode, WireError
+from shared.errors import ConfigError, EbbtideError, Forgotten, Refusal, RefusalCode, UndeclaredError, WireError
 from shared.messages import REQUESTS
 from shared.plan import Plan
 from shared.rdp import coin, update_cost
@@ -107,6 +107,8 @@ def answer(data: bytes, expected: str, context: Context, open_device: OpenDevice
     try:
         name, request = decode(REQUESTS, data)
         wrong = None if name == expected else RefusalCode.UNDECLARED
+    except UndeclaredError:
+        wrong = RefusalCode.UNDECLARED
     except WireError:
         wrong = RefusalCode.MALFORMED
     try:

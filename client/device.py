@@ -233,8 +233,8 @@ class Device(Rights):
             Alert(Direction(d), int(c), RiskLevel(int(levels[d, c])), step, installed.round_number)
             for d, c in zip(*np.nonzero(fired), strict=True)
         ]
-        if raised:
-            here = [(alert, taken) for alert, taken in self._alerts if alert.step > step - KEEP_ALERTS_STEPS]
+        here = [(alert, taken) for alert, taken in self._alerts if alert.step > step - KEEP_ALERTS_STEPS]
+        if raised or len(here) < len(self._alerts):
             self._alerts = [*here, *((alert, NOT_TAKEN) for alert in raised)][-MAX_ALERTS:]
         return raised
 

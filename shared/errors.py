@@ -6,6 +6,7 @@
     |   |-- DataError         a data set: missing, damaged, wrong columns, wrong hash
     |   `-- BudgetError       the plan costs more epsilon than its cap, or the budget is spent
     |-- WireError             bytes that are not one of our messages, or a message that breaks the register
+    |   `-- UndeclaredError   a message of a kind that the register does not hold
     |-- Refusal               the device declines; carries one code of a closed set, and no text of its own
     |-- ModelError            a model file that is missing, damaged or not the pinned one; no usable runtime
     |-- VaultError            the device's vault does not open, or does not take a write: nothing leaves
@@ -55,6 +56,10 @@ class BudgetError(InputError):
 
 class WireError(EbbtideError):
     """Bytes that are not a message of the register, or a message that breaks its bounds."""
+
+
+class UndeclaredError(WireError):
+    """A message of a kind that the register does not hold."""
 
 
 class ModelError(EbbtideError):

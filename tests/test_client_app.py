@@ -22,7 +22,7 @@ from client.device import Device, Profile
 from client.journal import Journal
 from client.runtime import pinned_model
 from shared.codec import decode, encode, pack_floats
-from shared.errors import ConfigError, Refusal, RefusalCode, WireError
+from shared.errors import ConfigError, Refusal, RefusalCode, UndeclaredError, WireError
 from shared.events import BehaviourEvent, EventKind, Step
 from shared.messages import MAX_BIT_EPSILON_MICRO, MAX_STEP, REGISTER, REQUESTS, VERSION
 from shared.network import NetworkSpec
@@ -186,6 +186,8 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
 
     try:
         name, request = decode(REQUESTS, data)
+    except UndeclaredError:
+        return refusal(RefusalCode.UNDECLARED)
     except WireError:
         return refusal(RefusalCode.MALFORMED)
     if name != endpoint:

@@ -32,6 +32,12 @@ def test_every_refusal_is_in_the_journal_with_its_own_code(homes):
     sent = [
         (b"canary", "alerts_query", RefusalCode.MALFORMED),
         (QUERY, "train_request", RefusalCode.UNDECLARED),
+        (cbor2.dumps(["diagnostics_request", 1, {}], canonical=True), "alerts_query", RefusalCode.UNDECLARED),
+        (
+            cbor2.dumps(["alerts_query", 1, {"step": 3, "why": "canary"}], canonical=True),
+            "alerts_query",
+            RefusalCode.MALFORMED,
+        ),
         (
             encode(
                 REQUESTS,

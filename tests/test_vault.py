@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.caps import Caps
-from client.device import Device
+from client.device import KEEP_ALERTS_STEPS, Device
 from client.store import Durability, Store
 from client.vault import TABLES, Limits, Vault
 from shared.errors import RefusalCode, VaultFull
@@ -25,6 +25,8 @@ from .conftest import (
     ready,
     view,
 )
+from .test_device import raise_alerts
+from .test_gate import COST, PLAN, update
 
 DAY_S = Step.DAY.seconds
 
@@ -106,6 +108,16 @@ def test_a_closed_step_its_scores_and_its_alerts_are_there_together_or_not_at_al
         assert again.alerts() == alerts and again.n_closed_steps == 9
 
 
+def test_an_alert_stays_for_its_user_for_a_year_of_steps(new_device):
+    device = new_device()
+    first = raise_alerts(device, make_plan())
+    raised_at = max(alert.step for alert in first)
+    device.close_until(raised_at + KEEP_ALERTS_STEPS)
+    assert set(first) & set(device.alerts())
+    device.close_until(raised_at + KEEP_ALERTS_STEPS + 1)
+    assert not set(first) & set(device.alerts())
+
+
 def test_problems_are_kept_by_name_over_a_restart(tmp_path):
     with open_device(tmp_path, make_profile()) as device:
         device.record(view(0, category=N_CATEGORIES))
@@ -178,8 +190,6 @@ def test_each_table_is_written_in_its_own_durability_class(tmp_path, monkeypatch
             device.record(view(step))
         device.record(view(4, category=N_CATEGORIES))
         device.gate.release(bytes(32), "alerts", {"step": 1, "alerts": []})
-        from .test_gate import COST, PLAN, update
-
         device.gate.release(bytes(32), "update", update(), COST, PLAN.sha256)
     for table, about in TABLES.items():
         assert seen[table] == {2 if about.durability is Durability.POWER else 1}, table
