@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +69,7 @@ class Device(Rights):
         super().__init__(vault, gate)
         self.profile = profile
         self._on_step, self._entropy = on_step, entropy
+        self._told_later: list[tuple[int, Floats, list[Alert]]] | None = None  # while catching up
         self._history = History.empty(profile.n_categories)
         self._open_count = np.zeros(profile.n_categories, np.float32)
         self._open_amount = np.zeros(profile.n_categories, np.float32)
@@ -130,6 +131,32 @@ class Device(Rights):
         (nothing is detected again). One that is out of range, further ahead than `MAX_JUMP_STEPS`, or that the vault
         could not take is not counted.
         """
+        with self._quietly():
+            return self._take(event)
+        return False
+
+    def catch_up(self, events: Iterable[BehaviourEvent], step: int) -> bool:
+        """Take many past events, and close every step before `step`, in one write: much cheaper than one by one. True
+        means that all of it is in the vault, False that none of it is. The app is told of the closed steps afterwards."""
+        self._told_later = []
+        with self._quietly():
+            try:
+                with self._vault.writing("events", "counters", "watch", "alerts"):
+                    for event in events:
+                        self._take(event)
+                    self._close_steps(step)
+            except BaseException:
+                self._told_later = None
+                self._restore()
+                raise
+            told, self._told_later = self._told_later, None
+            for one in told:
+                self._tell(*one)
+            return True
+        return False
+
+    def _take(self, event: BehaviourEvent) -> bool:
+        """`record`, with an error where the vault did not take it."""
         try:
             event.check(self.profile.n_categories)
         except InputError:
@@ -142,18 +169,16 @@ class Device(Rights):
         if step > self.n_closed_steps + MAX_JUMP_STEPS:
             self.problems["clock_jump"] += 1
             return False
-        with self._quietly():
-            self._close_steps(step)
-            if step < self.n_closed_steps:
-                self._amend(step, event)
-            else:
-                if self._vault.fold_is_due(event):
-                    with self._vault.writing("counters", "events"):
-                        self._vault.fold(self.n_closed_steps, self._open_count, self._open_amount)
-                self._vault.add_event(event)
-                self._count(event)
+        self._close_steps(step)
+        if step < self.n_closed_steps:
+            self._amend(step, event)
             return True
-        return False
+        if self._vault.fold_is_due(event):
+            with self._vault.writing("counters", "events"):
+                self._vault.fold(self.n_closed_steps, self._open_count, self._open_amount)
+        self._vault.add_event(event)
+        self._count(event)
+        return True
 
     def _count(self, event: BehaviourEvent) -> None:
         self._open_count[event.category] += ENGAGEMENT[event.kind]
@@ -202,11 +227,19 @@ class Device(Rights):
             self._history, self._open_count, self._open_amount, self._p, self._alerts = before
             self._watch = watch
             raise
-        if told is not None and self._on_step is not None:
-            try:
-                self._on_step(*told)
-            except Exception:
-                self.problems["scoring"] += 1
+        if told is not None and self._told_later is not None:
+            self._told_later.append(told)
+        elif told is not None:
+            self._tell(*told)
+
+    def _tell(self, step: int, p: Floats, alerts: list[Alert]) -> None:
+        """Tell the app of a closed step; its errors are its own."""
+        if self._on_step is None:
+            return
+        try:
+            self._on_step(step, p, alerts)
+        except Exception:
+            self.problems["scoring"] += 1
 
     def _score_closed_step(self) -> tuple[int, Floats, list[Alert]] | None:
         """What the app is told of the step that closed last; None without a model."""
@@ -349,11 +382,10 @@ class Device(Rights):
     def _restore(self) -> None:
         """Take up what the vault holds."""
         vault, n_categories = self._vault, self.profile.n_categories
-        if (model := vault.get("model")) is not None:
-            self._installed = kept.model(model)
-        closed = 0
-        if (watch := vault.get("watch")) is not None:
-            closed, self._watch, self._p = kept.watch(watch)
+        model, watch = vault.get("model"), vault.get("watch")
+        self._installed = kept.model(model) if model else None
+        nothing = 0, None, np.full(n_categories, np.nan, np.float32)
+        closed, self._watch, self._p = kept.watch(watch) if watch else nothing
         count, amount = vault.counters(n_categories, closed + 1)
         self._history = History(count[:, :closed] > 0, count[:, :closed].copy(), amount[:, :closed].copy())
         self._open_count, self._open_amount = count[:, closed].copy(), amount[:, closed].copy()

@@ -25,6 +25,7 @@ from client.consent import Consent
 from client.device import Device, Profile
 from client.keys import FileKeys, write_durably
 from shared.clock import ReplayClock
+from shared.errors import RunError
 from shared.events import BehaviourEvent, EventKind
 
 from .notes import DEVICES, DeviceNotes
@@ -80,9 +81,11 @@ def open_simulated(context: Context, step: int | None) -> Device:
     begin_s, end_s = device.n_closed_steps * population.step.seconds, (step + 1) * population.step.seconds
     first, last = np.searchsorted(events.time_s, [begin_s, end_s])
     columns = (events.kind, events.category, events.time_s, events.amount)
-    for kind, category, time_s, amount in zip(*(column[first:last].tolist() for column in columns), strict=True):
-        device.record(BehaviourEvent(EventKind(kind), category, time_s, amount))
-    device.close_until(step + 1)
+    rows = zip(*(column[first:last].tolist() for column in columns), strict=True)
+    lived = (BehaviourEvent(EventKind(kind), category, time_s, amount) for kind, category, time_s, amount in rows)
+    if not device.catch_up(lived, step + 1):
+        device.close()
+        raise RunError("expected a simulated device to take its user's events")
     return device
 
 

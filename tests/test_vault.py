@@ -16,6 +16,7 @@ from shared.events import ENGAGEMENT, BehaviourEvent, EventKind, Step
 
 from .conftest import (
     N_CATEGORIES,
+    Diary,
     cheap_keys,
     event_stream,
     examples,
@@ -116,6 +117,52 @@ def test_an_alert_stays_for_its_user_for_a_year_of_steps(new_device):
     assert set(first) & set(device.alerts())
     device.close_until(raised_at + KEEP_ALERTS_STEPS + 1)
     assert not set(first) & set(device.alerts())
+
+
+@examples(15)
+@given(st.integers(0, 2**32), st.integers(0, 30))
+def test_catching_up_in_one_write_is_the_same_as_event_by_event(tmp_path_factory, seed, cut):
+    folder, diaries = tmp_path_factory.mktemp("device"), [Diary(), Diary()]
+    plan = make_plan(detection={"detector": "rate", "rate_threshold": 0.3, "quiet_steps": 1})
+    one, other = (
+        ready(open_device(folder / name, make_profile(), on_step=diary.write, limits=Limits(raw_events=5)), plan)
+        for name, diary in zip("ab", diaries, strict=True)
+    )
+    events = [*event_stream(np.random.default_rng(seed), 8), view(0, category=N_CATEGORIES), view(9)]
+    for event in events:
+        one.record(event)
+    assert one.close_until(11)
+    assert other.catch_up(events[:cut], 0) and other.catch_up(iter(events[cut:]), 11)
+    for device in (one, other):
+        killed(device)
+    again = [open_device(folder / name) for name in "ab"]
+    for a, b in zip(*(counters(device) for device in again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert again[0].alerts() == again[1].alerts() and one.problems == other.problems
+    assert diaries[0].steps == diaries[1].steps and diaries[0].alerts == diaries[1].alerts
+    np.testing.assert_array_equal(diaries[0].p, diaries[1].p)
+
+
+def test_catching_up_that_fails_leaves_the_device_as_it_was(tmp_path, monkeypatch):
+    diary = Diary()
+    device = ready(open_device(tmp_path, make_profile(), on_step=diary.write), make_plan())
+    device.catch_up([view(0), view(2, category=1)], 3)
+    before, told = [a.copy() for a in counters(device)], list(diary.steps)
+    calls = iter(range(100))
+    put = Store.put
+
+    def full_in_the_end(*arguments):
+        if next(calls) > 12:
+            raise VaultFull("expected room")
+        put(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put", full_in_the_end)
+        assert device.catch_up([view(step) for step in range(3, 20)], 30) is False
+    for a, b in zip(counters(device), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert diary.steps == told and device.n_closed_steps == 3 and device.problems == {"VaultFull": 1}
+    assert device.catch_up([view(step) for step in range(3, 20)], 30) and diary.steps == list(range(30))
 
 
 def test_problems_are_kept_by_name_over_a_restart(tmp_path):
