@@ -26,7 +26,7 @@ soak: setup  ## the full counts that acceptance lines quote
 figures: .venv/.ready  ## make every figure that the docs quote; ONLINE_RETAIL=folder for the second data set
 	$(BIN)/python -m simulations.published $(if $(ONLINE_RETAIL),--online-retail-path $(ONLINE_RETAIL))
 
-bench: .venv/.ready .venv-pfl/.ready  ## figures of speed, beside pfl and bare loops; BENCH="--only throughput" for a part
+bench: .venv/.ready .venv-pfl/.ready .venv-glean/.ready  ## figures of speed, beside pfl and bare loops; BENCH="--only throughput" for a part
 	@$(BIN)/python -m simulations.bench $(if $(ONLINE_RETAIL),--online-retail-path $(ONLINE_RETAIL)) $(BENCH)
 
 setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready
@@ -59,6 +59,13 @@ setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready
 	@.venv-pfl/bin/python $(PIP_INSTALL) -c constraints-pfl.txt pfl
 	@touch $@
 
+# Mozilla's Glean, whose `record` the vault's is measured beside.
+.venv-glean/.ready: constraints-glean.txt
+	@echo "setting up .venv-glean (glean-sdk 71)"
+	@$(PYTHON) -m venv .venv-glean
+	@.venv-glean/bin/python $(PIP_INSTALL) -c constraints-glean.txt glean-sdk
+	@touch $@
+
 clean:  ## remove environments, runs and caches
-	rm -rf .venv .venv-export .venv-tflite .venv-pfl runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-export .venv-tflite .venv-pfl .venv-glean runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +14,28 @@ from flwr.clientapp import ClientApp
 
 from shared.clock import WallClock
 from shared.codec import decode, pack_words, unpack_floats
-from shared.errors import ConfigError, EbbtideError, Refusal, RefusalCode, WireError
+from shared.coins import BitSchedule
+from shared.errors import ConfigError, EbbtideError, Forgotten, Refusal, RefusalCode, UndeclaredError, WireError
 from shared.messages import REQUESTS
 from shared.plan import Plan
+from shared.rdp import coin, update_cost
+from shared.risk import N_COEFFICIENTS
 
+from .bits import alert_bit, own_schedule
 from .consent import Consent
 from .device import Alert, Device
-from .gate import Gate
+from .farewell import last_words
+from .gate import bare_refusal
+from .keys import FileKeys
 
-#: Opens the device that answers a request whose public calendar says `step`.
-OpenDevice = Callable[[Context, int], Device]
+#: Opens the device that answers a request whose public calendar says `step`; None if the request does not say. The
+#: device is closed at the end of the `with` block.
+OpenDevice = Callable[[Context, int | None], AbstractContextManager[Device]]
 
 Fields = dict[str, Any]
 
 
-def install_model(device: Device, request: Fields) -> bytes:
+def install_model(device: Device, asked: bytes, request: Fields) -> bytes:
     """Answer a model_offer: verified, installed, receipt."""
     try:
         plan = Plan.from_bytes(request["plan"])
@@ -34,22 +43,31 @@ def install_model(device: Device, request: Fields) -> bytes:
         raise Refusal(RefusalCode.PLAN_REFUSED) from None
     weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
     device.install(plan, request["model"], *weights, request["round"])
-    return device.gate.release("receipt", {"plan_sha256": plan.sha256})
+    return device.gate.release(asked, "receipt", {"plan_sha256": plan.sha256})
 
 
-def train(device: Device, request: Fields) -> bytes:
-    """Answer a train_request with one protected update."""
-    words = device.update(request["plan_sha256"], unpack_floats(request["theta"]), request["round"])
-    fields = {"round": request["round"], "plan_sha256": request["plan_sha256"], "values": pack_words(words)}
-    return device.gate.release("update", fields)
+def train(device: Device, asked: bytes, request: Fields) -> bytes:
+    """Answer a train_request with one protected update, charged to the ledger. What the ledger would refuse is not
+    computed either."""
+    theta, sha256 = unpack_floats(request["theta"]), request["plan_sha256"]
+    plan = device.plan_of(sha256, theta)
+    cost = update_cost(plan.privacy, plan.network.n_parameters)
+    device.gate.ledger.charge("update", cost, sha256)
+    words = device.update(sha256, theta, request["round"])
+    fields = {"round": request["round"], "plan_sha256": sha256, "values": pack_words(words)}
+    return device.gate.release(asked, "update", fields, cost, sha256)
 
 
-def train_risk(device: Device, request: Fields) -> bytes:
-    """Answer a risk_request with one protected update of phi."""
+def train_risk(device: Device, asked: bytes, request: Fields) -> bytes:
+    """Answer a risk_request with one protected update of phi, charged to the ledger, as `train` does."""
     theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
-    words = device.risk_update(request["plan_sha256"], theta, basis, coefficients, request["round"])
-    fields = {"round": request["round"], "plan_sha256": request["plan_sha256"], "values": pack_words(words)}
-    return device.gate.release("risk_update", fields)
+    sha256 = request["plan_sha256"]
+    risk = device.risk_plan_of(sha256, theta, basis, coefficients)
+    cost = update_cost(risk.privacy, N_COEFFICIENTS)
+    device.gate.ledger.charge("risk_update", cost, sha256)
+    words = device.risk_update(sha256, theta, basis, coefficients, request["round"])
+    fields = {"round": request["round"], "plan_sha256": sha256, "values": pack_words(words)}
+    return device.gate.release(asked, "risk_update", fields, cost, sha256)
 
 
 def alert_fields(step: int, alerts: list[Alert]) -> Fields:
@@ -67,46 +85,69 @@ def alert_fields(step: int, alerts: list[Alert]) -> Fields:
     return {"step": step, "alerts": found}
 
 
-def alerts(device: Device, request: Fields) -> bytes:
+def alerts(device: Device, asked: bytes, request: Fields) -> bytes:
     """Answer an alerts_query with what consent allows."""
     step = request["step"]
-    return device.gate.release("alerts", alert_fields(step, device.take_alerts(step)))
+    return device.gate.release(asked, "alerts", alert_fields(step, device.take_alerts(step)))
 
 
-HANDLERS: dict[str, Callable[[Device, Fields], bytes]] = {
+def bits(device: Device, asked: bytes, request: Fields) -> bytes:
+    """Answer a bits_query with the randomised bit of a due step, charged to the ledger."""
+    if device.consent() is not Consent.RANDOMISED:
+        raise Refusal(RefusalCode.CONSENT)
+    caps = device.gate.ledger.caps
+    wanted = BitSchedule(request["epsilon_micro"], request["every_steps"])
+    own = own_schedule(caps, device.profile.step.seconds)
+    fields = alert_bit([alert.step for alert in device.alerts()], own, wanted, request["step"])
+    return device.gate.release(asked, "alert_bit", fields, coin(wanted.epsilon))
+
+
+HANDLERS: dict[str, Callable[[Device, bytes, Fields], bytes]] = {
     "model_offer": install_model,
     "train_request": train,
     "risk_request": train_risk,
     "alerts_query": alerts,
+    "bits_query": bits,
 }
 
 
 def answer(data: bytes, expected: str, context: Context, open_device: OpenDevice) -> bytes:
-    """Reply bytes to request bytes. Never raises: an exception's text would travel to the server."""
-    gate = Gate(Consent.LOCAL)
+    """Reply bytes to request bytes. Never raises: an exception's text would travel to the server.
+
+    A request that is not the right one is refused by the device, too, so that its journal knows of it. A device that
+    does not open answers with a bare refusal.
+    """
+    wrong: RefusalCode | None = None
+    request: Fields = {}
     try:
         name, request = decode(REQUESTS, data)
-        if name != expected:
-            raise Refusal(RefusalCode.UNDECLARED)
-        device = open_device(context, request["step"])
-        gate = device.gate
-        reply = HANDLERS[name](device, request)
-        device.save()
-        return reply
-    except Refusal as refusal:
-        return gate.refuse(refusal)
+        wrong = None if name == expected else RefusalCode.UNDECLARED
+    except UndeclaredError:
+        wrong = RefusalCode.UNDECLARED
     except WireError:
-        return gate.refuse(Refusal(RefusalCode.MALFORMED))
+        wrong = RefusalCode.MALFORMED
+    try:
+        with open_device(context, request.get("step")) as device:
+            if wrong is not None:
+                return device.gate.answer(b"", wrong)
+            asked = hashlib.sha256(data).digest()
+            return device.gate.answer(asked, lambda: HANDLERS[name](device, asked, request))
+    except Forgotten as gone:
+        return last_words(gone.folder)
     except Exception:
-        return gate.refuse(Refusal(RefusalCode.INTERNAL))
+        return bare_refusal(wrong or RefusalCode.INTERNAL)
 
 
-def open_in_data_dir(context: Context, step: int) -> Device:
-    """The device under the node's own `data-dir`, with every step closed that the wall clock has passed."""
-    folder = context.node_config.get("data-dir")
-    if not folder:
-        raise EbbtideError("expected node-config data-dir")
-    device = Device.open(Path(str(folder)))
+def open_in_data_dir(context: Context, step: int | None) -> Device:
+    """The device under the node's own `data-dir`, with every step closed that the wall clock has passed.
+
+    `passphrase-file` names the file that holds the passphrase of its key: somewhere else, or it locks nothing.
+    """
+    folder, passphrase = (context.node_config.get(name) for name in ("data-dir", "passphrase-file"))
+    if not folder or not passphrase:
+        raise EbbtideError("expected node-config data-dir and passphrase-file")
+    keys = FileKeys(Path(str(folder)), Path(str(passphrase)).read_bytes().strip())
+    device = Device.open(Path(str(folder)), keys=keys)
     device.close_until(device.profile.step.at(WallClock().now_s() - device.profile.origin_s))
     return device
 
@@ -138,6 +179,10 @@ def build_app(open_device: OpenDevice) -> ClientApp:
     @app.query("alerts")
     def on_alerts(message: Message, context: Context) -> Message:
         return reply(message, context, "alerts_query")
+
+    @app.query("bits")
+    def on_bits(message: Message, context: Context) -> Message:
+        return reply(message, context, "bits_query")
 
     return app
 

@@ -1,12 +1,62 @@
-"""What a user agreed to tell about alerts. Updates of training have their own protection and their own switch."""
+"""What a user agreed to tell about alerts: dated, revocable, journalled. Updates of training have their own protection
+and their own switch (`Device.pause`)."""
 
 from __future__ import annotations
 
+import struct
+from dataclasses import dataclass
 from enum import StrEnum
+
+from .store import Store
+
+TABLE = "consent"
+_ROW = struct.Struct("<dB?")  #: of one length, whatever was decided
 
 
 class Consent(StrEnum):
-    """`local`: alerts never leave the device (the default). `identified`: the alerts themselves may leave, outside epsilon."""
+    """`local`: alerts never leave the device (the default). `randomised`: one bit a period, through a coin, inside
+    epsilon. `identified`: the alerts themselves may leave, outside epsilon."""
 
     LOCAL = "local"
+    RANDOMISED = "randomised"
     IDENTIFIED = "identified"
+
+
+#: In the order of their numbers in a row: only ever append.
+CHOICES = (Consent.LOCAL, Consent.RANDOMISED, Consent.IDENTIFIED)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision of the user: from when on, what they agreed to, and whether the device is paused."""
+
+    time_s: float
+    consent: Consent
+    paused: bool = False
+
+
+class Decisions:
+    """Every decision, the last of which holds. `add` belongs inside a transaction that survives power loss."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> list[Decision]:
+        """The decisions, the oldest first."""
+        return [_decision(payload) for _, payload in self._store.rows(TABLE)]
+
+    @property
+    def now(self) -> Decision:
+        """What holds; `local` before anybody decided."""
+        rows = self._store.ids(TABLE)
+        payload = self._store.row(TABLE, rows[-1]) if rows else None
+        return Decision(0.0, Consent.LOCAL) if payload is None else _decision(payload)
+
+    def add(self, decision: Decision) -> None:
+        """Write a decision down, to hold from now on."""
+        self._store.append(TABLE, _ROW.pack(decision.time_s, CHOICES.index(decision.consent), decision.paused))
+
+
+def _decision(payload: bytes) -> Decision:
+    time_s, choice, paused = _ROW.unpack(payload)
+    return Decision(time_s, CHOICES[choice], paused)

@@ -4,7 +4,11 @@
     the step closes        -> History -> extract -> Scorer -> p -> detector -> risk -> Alert -> the app's callback
     a round asks           -> own rows -> LocalTrainer -> raw delta -> protect -> (gate) -> bytes
 
-Nothing here raises into the app that holds it: what goes wrong is counted in `problems`, by a name without any value.
+Everything it knows lies in its vault (`client/vault.py`), sealed. An event is there before `record` returns True; a
+closed step, its scores and its alerts are there as one, or not at all.
+
+Once open, nothing here raises into the app that holds it: what goes wrong is counted in `problems`, by a name without
+any value. The methods that answer the server (`install`, `update`, `take_alerts`) raise, into `client.gate`.
 """
 
 from __future__ import annotations
@@ -12,102 +16,67 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec import pack_floats, unpack_floats
+from shared.clock import Clock, WallClock
 from shared.errors import InputError, ModelError, Refusal, RefusalCode
-from shared.events import ENGAGEMENT, MAX_CATEGORIES, BehaviourEvent, Step
+from shared.events import ENGAGEMENT, BehaviourEvent
 from shared.features import History, extract, seen
-from shared.mechanisms import Entropy, protect
+from shared.mechanisms import Entropy
 from shared.messages import MAX_ALERTS
 from shared.plan import Plan, RiskPlan
-from shared.risk import N_COEFFICIENTS, READINGS, gradient, readings
+from shared.risk import READINGS
 
-from .consent import Consent
+from . import kept
+from .caps import Caps
+from .consent import Consent, Decision
 from .gate import Gate
+from .kept import Alert, Installed, Profile
+from .keys import KeyProvider
+from .rights import Rights
 from .risk import Direction, RiskLevel, p_and_risk, recent_rows
-from .rows import batches, draw, generator, labelled_rows, lapse_rows
 from .runtime import open_model, pinned_model, verified
 from .scorer import Scorer
-from .store import Store, pack, unpack
-from .trainer import LocalTrainer
+from .updates import Work
+from .vault import Limits, Vault
 from .watch import Watch, past_steps
+
+__all__ = ["Alert", "Device", "Installed", "Profile"]
 
 Floats = NDArray[np.float32]
 
 #: A clock that jumps further ahead than this is a broken clock: the event is not recorded.
 MAX_JUMP_STEPS = 1000
-
-
-@dataclass(frozen=True)
-class Alert:
-    """One turn of interest, as the app on the device is told."""
-
-    direction: Direction
-    category: int
-    level: RiskLevel
-    step: int
-    model_round: int
-
-    def __repr__(self) -> str:
-        return "Alert(<raw>)"
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a device is, from its first day on.
-
-    `number` is its own, random; it seeds the draw of rows. Step 0 begins at `origin_s`, seconds on the device's clock.
-    """
-
-    step: Step
-    n_categories: int
-    catalogue_sha256: bytes
-    consent: Consent = Consent.LOCAL
-    number: int = -1
-    origin_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.n_categories <= MAX_CATEGORIES:
-            raise InputError(f"expected 1 to {MAX_CATEGORIES} categories, got {self.n_categories}")
-
-
-@dataclass(frozen=True)
-class Installed:
-    """A model, its plan, its weights and phi's (R,; empty: none yet), as of one round."""
-
-    plan: Plan
-    model: bytes
-    theta: Floats
-    risk: Floats
-    round_number: int
+#: An alert stays on the device for this long, for its user to see.
+KEEP_ALERTS_STEPS = 366
+#: In place of the step of the query that took an alert: none did; an earlier one did, and nobody is told again.
+NOT_TAKEN, TOLD = -1, -2
 
 
 #: Told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it raised.
 OnStep = Callable[[int, Floats, list[Alert]], None]
 
 
-class Device:
-    """One user's device. Open it with `Device.open`, keep it with `save`; it is not safe for two threads."""
+class Device(Rights):
+    """One user's device. Open it with `Device.open`, close it with `close` or `with`; it is not safe for two threads."""
 
-    def __init__(self, profile: Profile, store: Store, on_step: OnStep | None, entropy: Entropy) -> None:
+    def __init__(self, vault: Vault, profile: Profile, on_step: OnStep | None, entropy: Entropy, gate: Gate) -> None:
+        super().__init__(vault, gate)
         self.profile = profile
-        self.gate = Gate(profile.consent)
-        self.problems: Counter[str] = Counter()
-        self._store, self._on_step, self._entropy = store, on_step, entropy
+        self._on_step, self._entropy = on_step, entropy
+        self._told_later: list[tuple[int, Floats, list[Alert]]] | None = None  # while catching up
         self._history = History.empty(profile.n_categories)
         self._open_count = np.zeros(profile.n_categories, np.float32)
         self._open_amount = np.zeros(profile.n_categories, np.float32)
         self._installed: Installed | None = None
         self._watch: Watch | None = None
         self._p = np.full(profile.n_categories, np.nan, np.float32)
-        self._alerts: list[tuple[Alert, int]] = []  # with the step of the query that took it, -1: none yet
+        self._alerts: list[tuple[Alert, int]] = []  # with the step of the query that took it
 
     @classmethod
     def open(
@@ -115,18 +84,39 @@ class Device:
         folder: Path,
         profile: Profile | None = None,
         *,
+        keys: KeyProvider,
         on_step: OnStep | None = None,
         entropy: Entropy = os.urandom,
+        clock: Clock | None = None,
+        caps: Caps | None = None,
+        limits: Limits | None = None,
     ) -> Device:
-        """The device that lives in `folder`; a new one with `profile` if there is none yet (then it is required)."""
-        store = Store(folder)
-        if store.exists():
-            return cls._restore(store, on_step, entropy)
-        if profile is None:
+        """The device that lives in `folder`; a new one with `profile` if there is none yet (then it is required).
+
+        `keys` open its vault. `caps` are the app's own on what may be spent (`client/caps.py`), `clock` dates the
+        journal. A VaultError by name if the vault does not open: see `client/store.py`; Forgotten if it was forgotten.
+        """
+        if profile is None and not Vault.exists(folder, keys):
             raise InputError("expected a profile for a new device")
-        if profile.number < 0:
-            profile = Profile(**{**vars(profile), "number": secrets.randbits(63)})
-        return cls(profile, store, on_step, entropy)
+        vault = Vault(folder, keys, limits or Limits())
+        try:
+            clock = clock or WallClock()
+            if (found := vault.get("profile")) is not None:
+                profile = kept.profile(found)
+            elif profile is None:
+                raise InputError("expected a profile for a new device")
+            else:
+                profile = replace(profile, number=secrets.randbits(63)) if profile.number < 0 else profile
+                with vault.writing("profile", "consent"):
+                    vault.put("profile", kept.plain_profile(profile))
+                    vault.decisions.add(Decision(clock.now_s(), profile.consent))
+            gate = Gate(vault, caps, clock, Counter(vault.get("problems") or {}))
+            device = cls(vault, profile, on_step, entropy, gate)
+            device._restore()
+        except BaseException:
+            vault.close()
+            raise
+        return device
 
     # ---- events in
 
@@ -137,49 +127,129 @@ class Device:
     def record(self, event: BehaviourEvent) -> bool:
         """Count one event; whether it was taken. A step that lies behind it closes first, in the same call.
 
-        A late event counts in its own, closed step (nothing is detected again). One that is out of range or further
-        ahead than `MAX_JUMP_STEPS` is not taken.
+        True means that it is in the vault, and survives a killed process. A late event counts in its own, closed step
+        (nothing is detected again). One that is out of range, further ahead than `MAX_JUMP_STEPS`, or that the vault
+        could not take is not counted.
         """
+        with self._quietly():
+            return self._take(event)
+        return False
+
+    def catch_up(self, events: Iterable[BehaviourEvent], step: int) -> bool:
+        """Take many past events, and close every step before `step`, in one write: much cheaper than one by one. True
+        means that all of it is in the vault, False that none of it is. The app is told of the closed steps afterwards."""
+        self._told_later = []
+        with self._quietly():
+            try:
+                with self._vault.writing("events", "counters", "watch", "alerts"):
+                    for event in events:
+                        self._take(event)
+                    self._close_steps(step)
+            except BaseException:
+                self._told_later = None
+                self._restore()
+                raise
+            told, self._told_later = self._told_later, None
+            for one in told:
+                self._tell(*one)
+            return True
+        return False
+
+    def _take(self, event: BehaviourEvent) -> bool:
+        """`record`, with an error where the vault did not take it."""
         try:
             event.check(self.profile.n_categories)
         except InputError:
             self.problems["event_out_of_range"] += 1
             return False
+        if self.gate.closed:
+            self.problems["Forgotten"] += 1
+            return False
         step = self.profile.step.at(event.time_s)
         if step > self.n_closed_steps + MAX_JUMP_STEPS:
             self.problems["clock_jump"] += 1
             return False
-        self.close_until(step)
-        weight = ENGAGEMENT[event.kind]
+        self._close_steps(step)
         if step < self.n_closed_steps:
-            self._history.count[event.category, step] += weight
-            self._history.amount[event.category, step] += np.float32(event.amount)
-            self._history.active[event.category, step] = True
-        else:
-            self._open_count[event.category] += weight
-            self._open_amount[event.category] += np.float32(event.amount)
+            self._amend(step, event)
+            return True
+        if self._vault.fold_is_due(event):
+            with self._vault.writing("counters", "events"):
+                self._vault.fold(self.n_closed_steps, self._open_count, self._open_amount)
+        self._vault.add_event(event)
+        self._count(event)
         return True
 
-    def close_until(self, step: int) -> None:
-        """Close every step before `step`: count, score, detect."""
-        while self.n_closed_steps < step:
-            self._history = self._history.then(self._open_count, self._open_amount)
-            self._open_count = np.zeros_like(self._open_count)
-            self._open_amount = np.zeros_like(self._open_amount)
-            try:
-                self._score_closed_step()
-            except Exception:
-                self.problems["scoring"] += 1
+    def _count(self, event: BehaviourEvent) -> None:
+        self._open_count[event.category] += ENGAGEMENT[event.kind]
+        self._open_amount[event.category] += np.float32(event.amount)
 
-    def _score_closed_step(self) -> None:
-        if self._installed is None:
+    def _amend(self, step: int, event: BehaviourEvent) -> None:
+        """Count an event in a step that has closed."""
+        count, amount = self._history.count[:, step].copy(), self._history.amount[:, step].copy()
+        count[event.category] += ENGAGEMENT[event.kind]
+        amount[event.category] += np.float32(event.amount)
+        with self._vault.writing("counters"):
+            self._vault.put_counters(step, count, amount)
+        self._history.count[:, step], self._history.amount[:, step] = count, amount
+        self._history.active[event.category, step] = True
+
+    def close_until(self, step: int) -> bool:
+        """Close every step before `step`: count, score, detect. False if the vault did not take it."""
+        with self._quietly():
+            self._close_steps(step)
+            return True
+        return False
+
+    def _close_steps(self, step: int) -> None:
+        while self.n_closed_steps < step:
+            self._close_step()
+
+    def _close_step(self) -> None:
+        """Close the open step; the vault has all of it, or this device is as it was and the error is raised."""
+        before = self._history, self._open_count, self._open_amount, self._p, self._alerts
+        watch = self._watch and self._watch.copy()
+        closed, told = self.n_closed_steps, None
+        self._history = self._history.then(self._open_count, self._open_amount)
+        self._open_count = np.zeros_like(self._open_count)
+        self._open_amount = np.zeros_like(self._open_amount)
+        try:
+            told = self._score_closed_step()
+        except Exception:
+            self.problems["scoring"] += 1
+        try:
+            with self._vault.writing("counters", "events", "watch", "alerts"):
+                self._vault.fold(closed, before[1], before[2])
+                self._keep_watch()
+                if self._alerts is not before[4]:
+                    self._keep_alerts()
+        except BaseException:
+            self._history, self._open_count, self._open_amount, self._p, self._alerts = before
+            self._watch = watch
+            raise
+        if told is not None and self._told_later is not None:
+            self._told_later.append(told)
+        elif told is not None:
+            self._tell(*told)
+
+    def _tell(self, step: int, p: Floats, alerts: list[Alert]) -> None:
+        """Tell the app of a closed step; its errors are its own."""
+        if self._on_step is None:
             return
+        try:
+            self._on_step(step, p, alerts)
+        except Exception:
+            self.problems["scoring"] += 1
+
+    def _score_closed_step(self) -> tuple[int, Floats, list[Alert]] | None:
+        """What the app is told of the step that closed last; None without a model."""
+        if self._installed is None:
+            return None
         step = self.n_closed_steps - 1
         p, risk = self._read(self._installed, step)
         alerts = self._detect(self._installed, step, p, risk)
         self._p = p
-        if self._on_step is not None:
-            self._on_step(step, p, alerts)
+        return step, p, alerts
 
     def _scores(self, installed: Installed, steps: NDArray[np.int64]) -> Floats:
         """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""
@@ -202,7 +272,9 @@ class Device:
             Alert(Direction(d), int(c), RiskLevel(int(levels[d, c])), step, installed.round_number)
             for d, c in zip(*np.nonzero(fired), strict=True)
         ]
-        self._alerts = [*self._alerts, *((alert, -1) for alert in raised)][-MAX_ALERTS:]
+        here = [(alert, taken) for alert, taken in self._alerts if alert.step > step - KEEP_ALERTS_STEPS]
+        if raised or len(here) < len(self._alerts):
+            self._alerts = [*here, *((alert, NOT_TAKEN) for alert in raised)][-MAX_ALERTS:]
         return raised
 
     # ---- what the server asks
@@ -229,88 +301,56 @@ class Device:
         begin = self._watch.restart if self._watch else Watch.start
         self._watch = begin(plan, scores, self.n_closed_steps - 1)
         self._p = scores[-1] if past.size else np.full(self.profile.n_categories, np.nan, np.float32)
+        with self._vault.writing("model", "watch"):
+            self._vault.put("model", kept.plain_model(self._installed))
+            self._keep_watch()
+
+    def plan_of(self, plan_sha256: bytes, theta: Floats) -> Plan:
+        """The installed plan, if it is the one that is asked for and the weights fit; Refusal otherwise."""
+        return self._work(plan_sha256, theta).installed.plan
+
+    def risk_plan_of(self, plan_sha256: bytes, theta: Floats, basis: Floats, coefficients: Floats) -> RiskPlan:
+        """What that plan says of phi; Refusal if it learns none, or if the weights have another form."""
+        return self._work(plan_sha256, theta).risk_plan(basis, coefficients)
 
     def update(self, plan_sha256: bytes, theta: Floats, round_number: int) -> NDArray[np.uint32]:
-        """This device's share of a round, protected: uint32 (P,).
-
-        A device without rows, or whose training fails, gives zero plus noise: the form tells nothing. Refusal only for
-        what the server already knows: a plan that was never installed here.
-        """
-        installed = self._installed
-        if installed is None or installed.plan.sha256 != plan_sha256 or len(theta) != len(installed.theta):
-            raise Refusal(RefusalCode.PLAN_MISMATCH)
-        plan = installed.plan
-        try:
-            raw_delta = self._raw_delta(installed, theta, round_number)
-        except Exception:
-            self.problems["training"] += 1
-            raw_delta = np.zeros(plan.network.n_parameters)
-        return protect(
-            raw_delta,
-            clip_norm=plan.privacy.clip_norm,
-            steps_per_clip=plan.privacy.steps_per_clip,
-            share_sigma=plan.privacy.share_sigma,
-            entropy=self._entropy,
-        )
-
-    def _raw_delta(self, installed: Installed, theta: Floats, round_number: int) -> NDArray[np.float64]:
-        plan = installed.plan
-        x, y = labelled_rows(self._history, plan.features, plan.horizon_steps, plan.training.history_steps)
-        work = batches(x, y, plan, round_number, self.profile.number)
-        return LocalTrainer(open_model(installed.model), plan.training).raw_delta(theta, work)
+        """This device's share of a round, protected: uint32 (P,). Refusal only for what the server already knows: a plan
+        that was never installed here."""
+        return self._work(plan_sha256, theta).update(theta, round_number)
 
     def risk_update(
         self, plan_sha256: bytes, theta: Floats, basis: Floats, coefficients: Floats, round_number: int
     ) -> NDArray[np.uint32]:
-        """This device's share of a round that learns phi, protected: uint32 (2,). basis (R * 2,) row by row.
+        """This device's share of a round that learns phi, protected: uint32 (2,). basis (R * 2,) row by row. Refusal as
+        `risk_plan_of`."""
+        return self._work(plan_sha256, theta).risk_update(theta, basis, coefficients, round_number)
 
-        As `update`: a device without rows, or whose work fails, gives zero plus noise. Refusal for a plan that is not
-        the installed one or learns no phi, and for weights of another form.
-        """
+    def _work(self, plan_sha256: bytes, theta: Floats) -> Work:
         installed = self._installed
         if installed is None or installed.plan.sha256 != plan_sha256 or len(theta) != len(installed.theta):
             raise Refusal(RefusalCode.PLAN_MISMATCH)
-        risk = installed.plan.risk
-        if risk is None or len(coefficients) != N_COEFFICIENTS or len(basis) != len(READINGS) * N_COEFFICIENTS:
-            raise Refusal(RefusalCode.PLAN_MISMATCH)
-        try:
-            raw_delta = self._raw_risk_delta(installed, risk, theta, basis, coefficients, round_number)
-        except Exception:
-            self.problems["training"] += 1
-            raw_delta = np.zeros(N_COEFFICIENTS, np.float32)
-        return protect(
-            raw_delta,
-            clip_norm=risk.privacy.clip_norm,
-            steps_per_clip=risk.privacy.steps_per_clip,
-            share_sigma=risk.privacy.share_sigma,
-            entropy=self._entropy,
-        )
-
-    def _raw_risk_delta(
-        self,
-        installed: Installed,
-        risk: RiskPlan,
-        theta: Floats,
-        basis: Floats,
-        coefficients: Floats,
-        round_number: int,
-    ) -> Floats:
-        plan = installed.plan
-        rows = lapse_rows(self._history, plan, risk)
-        picks = draw(len(rows.y), 1, risk.rows, generator(plan.training.seed, round_number, self.profile.number))[0]
-        picks = picks[picks >= 0]
-        scorer = Scorer(open_model(installed.model), theta)
-        x, before = rows.x[picks], rows.x_before[picks]
-        read = readings(plan.features, x, scorer.score(x), scorer.score(before))
-        weight = np.full(len(picks), 1 / risk.rows, np.float32)
-        return -gradient(basis.reshape(-1, N_COEFFICIENTS), coefficients, read, rows.y[picks], weight)
+        return Work(installed, self._history, self.profile.number, self._entropy, self.problems)
 
     def take_alerts(self, step: int) -> list[Alert]:
         """Alerts that no earlier query took; asking again for the same step gives the same answer."""
-        self._alerts = [
-            (alert, step if taken < 0 else taken) for alert, taken in self._alerts if taken < 0 or taken >= step
+        alerts = [
+            (alert, {NOT_TAKEN: step}.get(taken, taken if taken >= step else TOLD)) for alert, taken in self._alerts
         ]
+        if alerts != self._alerts:
+            self._alerts = alerts
+            with self._vault.writing("alerts"):
+                self._keep_alerts()
         return [alert for alert, taken in self._alerts if taken == step]
+
+    def consent(self, choice: Consent | None = None) -> Consent:
+        """See `Rights.consent`. Consent to identified alerts tells alerts from now on, not those of the past."""
+        with self._quietly():
+            if choice is Consent.IDENTIFIED and super().consent() is not choice and self._alerts:
+                self._alerts = [(alert, TOLD) for alert, _ in self._alerts]
+                with self._vault.writing("alerts"):
+                    self._keep_alerts()
+            return super().consent(choice)
+        return Consent.LOCAL
 
     # ---- what the app sees
 
@@ -318,54 +358,36 @@ class Device:
         """p (C,) as of the last closed step; NaN where there is no score."""
         return self._p.copy()
 
+    def alerts(self) -> list[Alert]:
+        """Alerts that are still here, the oldest first."""
+        return [alert for alert, _ in self._alerts]
+
+    def forget(self) -> bool:
+        """Destroy the key, then everything in the folder, and what is in memory; whether it is done. See `Rights`."""
+        self._installed = self._watch = None
+        self._history = History.empty(self.profile.n_categories)
+        self._alerts, self._p = [], np.full_like(self._p, np.nan)
+        self._open_count, self._open_amount = np.zeros_like(self._open_count), np.zeros_like(self._open_amount)
+        return super().forget()
+
     # ---- kept between two calls
 
-    def save(self) -> None:
-        """Write the state to the device's folder."""
-        installed = self._installed
-        self._store.save(
-            {
-                "profile": {
-                    **vars(self.profile),
-                    "step": self.profile.step.value,
-                    "consent": str(self.profile.consent),
-                },
-                "history": [pack(a) for a in (self._history.active, self._history.count, self._history.amount)],
-                "open": [pack(self._open_count), pack(self._open_amount)],
-                "installed": installed
-                and [
-                    installed.plan.canonical,
-                    installed.model,
-                    pack_floats(installed.theta),
-                    pack_floats(installed.risk),
-                    installed.round_number,
-                ],
-                "watch": self._watch and {name: pack(array) for name, array in self._watch.arrays().items()},
-                "p": pack(self._p),
-                "alerts": [[*vars(alert).values(), taken] for alert, taken in self._alerts],
-                "problems": dict(self.problems),
-            }
-        )
+    def _keep_watch(self) -> None:
+        self._vault.put("watch", kept.plain_watch(self.n_closed_steps, self._watch, self._p))
 
-    @classmethod
-    def _restore(cls, store: Store, on_step: OnStep | None, entropy: Entropy) -> Device:
-        state: dict[str, Any] = store.load()
-        fields = state["profile"]
-        profile = Profile(**{**fields, "step": Step(fields["step"]), "consent": Consent(fields["consent"])})
-        device = cls(profile, store, on_step, entropy)
-        device._history = History(*(unpack(a) for a in state["history"]))
-        device._open_count, device._open_amount = (unpack(a) for a in state["open"])
-        device._watch = None
-        if state["watch"]:
-            device._watch = Watch.of({name: unpack(a) for name, a in state["watch"].items()})
-        device._p = unpack(state["p"])
-        device.problems.update(state["problems"])
-        if state["installed"]:
-            plan, model, theta, risk, round_number = state["installed"]
-            weights = unpack_floats(theta), unpack_floats(risk)
-            device._installed = Installed(Plan.from_bytes(plan), model, *weights, round_number)
-        device._alerts = [
-            (Alert(Direction(direction), category, RiskLevel(level), step, round_number), taken)
-            for direction, category, level, step, round_number, taken in state["alerts"]
-        ]
-        return device
+    def _keep_alerts(self) -> None:
+        self._vault.put("alerts", kept.plain_alerts(self._alerts))
+
+    def _restore(self) -> None:
+        """Take up what the vault holds."""
+        vault, n_categories = self._vault, self.profile.n_categories
+        model, watch = vault.get("model"), vault.get("watch")
+        self._installed = kept.model(model) if model else None
+        nothing = 0, None, np.full(n_categories, np.nan, np.float32)
+        closed, self._watch, self._p = kept.watch(watch) if watch else nothing
+        count, amount = vault.counters(n_categories, closed + 1)
+        self._history = History(count[:, :closed] > 0, count[:, :closed].copy(), amount[:, :closed].copy())
+        self._open_count, self._open_amount = count[:, closed].copy(), amount[:, closed].copy()
+        for event in vault.events():
+            self._count(event)
+        self._alerts = kept.alerts(vault.get("alerts") or [])

@@ -1,45 +1,148 @@
-"""THE ONLY DOOR OUT: whatever leaves a device is declared, allowed by consent, and encoded here."""
+"""THE ONLY DOOR OUT: whatever leaves a device is declared, consented to, paid for, written down, and only then bytes.
+
+release:  register -> consent -> ledger -> one transaction (ledger, journal, outbox) -> anchor -> bytes
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from shared.codec import encode
+from shared.clock import Clock
+from shared.codec import decode, encode
 from shared.errors import Refusal, RefusalCode, WireError
 from shared.messages import REGISTER
+from shared.rdp import Curve, epsilon
 
+from .caps import Caps
 from .consent import Consent
+from .farewell import last_words
+from .ledger import Ledger
+from .vault import Vault
+
+Fields = Mapping[str, Any]
+
+#: Kinds that cost no epsilon. Any other must have a line in the ledger: a kind that nobody thought of cannot leave.
+FREE = frozenset({"alerts", "receipt", "refusal", "deletion"})
+#: Kinds that say nothing about behaviour: asked again, they are answered anew.
+SAYS_NOTHING = frozenset({"receipt", "refusal", "deletion"})
+
+
+def declared(name: str, fields: Fields, consent: Consent) -> bytes:
+    """Bytes of one reply as the register and consent allow them; Refusal otherwise.
+
+    Alerts leave only under `identified` consent: without it the list is emptied, so the reply has the form of a device
+    that saw nothing. A randomised bit leaves only under `randomised` consent.
+    """
+    if name == "alerts" and consent is not Consent.IDENTIFIED:
+        fields = {**fields, "alerts": []}
+    if name == "alert_bit" and consent is not Consent.RANDOMISED:
+        raise Refusal(RefusalCode.CONSENT)
+    try:
+        return encode(REGISTER, name, fields)
+    except WireError:
+        raise Refusal(RefusalCode.INTERNAL) from None
+
+
+def bare_refusal(code: RefusalCode) -> bytes:
+    """Bytes of a refusal: its code, nothing else."""
+    return encode(REGISTER, "refusal", {"code": int(code)})
 
 
 class Gate:
-    """Turns a reply into bytes, or into the bytes of a refusal; counts both, and never raises.
+    """The door of one vault.
 
-    Guarantees. Every byte string it returns decodes under the register. Alerts leave only under `identified` consent:
-    without it the list is emptied, so the reply has the form of a device that saw nothing. A reply that breaks the
-    register (an undeclared field, a value out of bounds) becomes a refusal with code INTERNAL and no text.
+    Guarantees. Every byte string it returns decodes under the register. What depends on behaviour is charged, journalled
+    and in the outbox, all durable against power loss, before `release` returns its bytes; killed before that, the
+    charge may stand without a release, never the other way round. The same request gets the same bytes, whatever
+    happened in between, unless consent was revoked. `answer` never raises: a breach of the register or an exception
+    becomes a refusal with a code of a closed set and no text.
     """
 
-    def __init__(self, consent: Consent) -> None:
-        self.consent = consent
-        self.released: dict[str, int] = {}
-        self.released_bytes = 0
+    def __init__(self, vault: Vault, caps: Caps | None, clock: Clock, problems: Counter[str]) -> None:
+        self._vault, self._caps, self.clock, self.problems = vault, caps, clock, problems
+        self._ledger: Ledger | None = None
+        self.closed = False  #: the device was forgotten
 
-    def release(self, name: str, fields: Mapping[str, Any]) -> bytes:
-        """Bytes of one reply that may leave now."""
-        if name == "alerts" and self.consent is not Consent.IDENTIFIED:
-            fields = {**fields, "alerts": []}
+    @property
+    def ledger(self) -> Ledger:
+        """What this device has spent."""
+        if self._ledger is None:
+            self._ledger = Ledger.from_bytes(self._vault.get("ledger"), self._caps)
+        return self._ledger
+
+    def answer(self, asked: bytes, handler: Callable[[], bytes] | RefusalCode) -> bytes:
+        """The reply to request `asked` (its SHA-256): from the outbox, or from the handler, or the refusal that was
+        decided already. Never raises."""
         try:
-            data = encode(REGISTER, name, fields)
+            if self.closed:
+                return last_words(self._vault.folder)
+            if isinstance(handler, RefusalCode):
+                raise Refusal(handler)
+            if self._vault.decisions.now.paused:
+                raise Refusal(RefusalCode.PAUSED)
+            sent = self._vault.outbox.find(asked)
+            if sent is None:
+                return handler()
+            self._vault.store.settle()
+            return sent
+        except Refusal as refusal:
+            return self.refuse(refusal.code)
         except WireError:
-            return self.refuse(Refusal(RefusalCode.INTERNAL))
-        return self._count(name, data)
+            return self.refuse(RefusalCode.MALFORMED)
+        except Exception as error:
+            self.problems[type(error).__name__] += 1
+            return self.refuse(RefusalCode.INTERNAL)
 
-    def refuse(self, refusal: Refusal) -> bytes:
-        """Bytes of a refusal: its code, nothing else."""
-        return self._count("refusal", encode(REGISTER, "refusal", {"code": int(refusal.code)}))
-
-    def _count(self, name: str, data: bytes) -> bytes:
-        self.released[name] = self.released.get(name, 0) + 1
-        self.released_bytes += len(data)
+    def release(
+        self, asked: bytes, name: str, fields: Fields, cost: Curve | None = None, plan_sha256: bytes | None = None
+    ) -> bytes:
+        """Bytes of one reply that may leave now. Refusal, and nothing spent, if it may not; an error of the vault if it
+        could not be written down."""
+        data = declared(name, fields, self._vault.decisions.now.consent)
+        content = decode(REGISTER, data)[1]
+        ledger, spent = self.ledger, 0.0
+        if name not in FREE:
+            ledger = ledger.charge(name, cost, plan_sha256)  # type: ignore[arg-type]  # no cost is refused there
+            spent = float(epsilon(cost, ledger.caps.delta)) if cost is not None else 0.0
+        outside = name == "alerts" and bool(content["alerts"])
+        try:
+            with self._vault.writing("ledger", "journal", "outbox"):
+                if name not in FREE:
+                    self._vault.put("ledger", ledger.to_bytes())
+                self._write_down(name, data, None if outside else spent, content)
+                if name not in SAYS_NOTHING:
+                    self._vault.outbox.keep(asked, name, data)
+        except BaseException:
+            self._ledger = None  # what is on disk counts
+            raise
+        self._ledger = ledger
         return data
+
+    def meet(self, signed_time_s: float) -> None:
+        """Let a period of the ledger end, if this device's clock and a time that the server signed agree that it is over.
+        The caller has checked the signature."""
+        ledger = self.ledger.advance(self.clock.now_s(), signed_time_s)
+        if ledger is self.ledger:
+            return
+        try:
+            with self._vault.writing("ledger"):
+                self._vault.put("ledger", ledger.to_bytes())
+        except BaseException:
+            self._ledger = None  # what is on disk counts
+            raise
+        self._ledger = ledger
+
+    def refuse(self, code: RefusalCode) -> bytes:
+        """Bytes of a refusal, in the journal if that can be written. It tells nothing, so it may leave either way."""
+        data = bare_refusal(code)
+        try:
+            with self._vault.writing("journal"):
+                self._write_down("refusal", data, 0.0, {"code": int(code)})
+        except Exception as error:
+            self.problems[type(error).__name__] += 1
+        return data
+
+    def _write_down(self, name: str, data: bytes, spent: float | None, content: Fields) -> None:
+        self._vault.journal.add(self.clock.now_s(), name, data, spent, REGISTER[name].purpose, content)

@@ -176,3 +176,7 @@ class Watch:
         """The watch of `arrays`, bit for bit."""
         names = ("memory", "cusum", "quiet_until", "last_step", "statistics")
         return cls(spending=Spending(arrays["moved"], arrays["spent"]), **{name: arrays[name] for name in names})
+
+    def copy(self) -> Watch:
+        """A watch that shares no array with this one."""
+        return Watch.of({name: array.copy() for name, array in self.arrays().items()})

@@ -13,7 +13,7 @@ import cbor2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import WireError
+from .errors import UndeclaredError, WireError
 from .messages import MAX_MODEL_BYTES, MAX_PARAMETERS, VERSION, Bytes, Field, Int, ListOf, MessageKind
 
 MAX_MESSAGE_BYTES = MAX_MODEL_BYTES + 4 * MAX_PARAMETERS + (1 << 17)
@@ -48,7 +48,7 @@ def _check_fields(where: str, fields: Mapping[str, Field], values: Any) -> None:
 def encode(register: Mapping[str, MessageKind], name: str, fields: Mapping[str, Any]) -> bytes:
     """Canonical bytes of one declared message; WireError if anything is undeclared or out of bounds."""
     if name not in register:
-        raise WireError(f"expected one of {', '.join(register)}, got an undeclared message")
+        raise UndeclaredError(f"expected one of {', '.join(register)}, got an undeclared message")
     values = dict(fields)
     _check_fields(name, register[name].fields, values)
     return cbor2.dumps([name, VERSION, values], canonical=True)

@@ -6,8 +6,22 @@
     |   |-- DataError         a data set: missing, damaged, wrong columns, wrong hash
     |   `-- BudgetError       the plan costs more epsilon than its cap, or the budget is spent
     |-- WireError             bytes that are not one of our messages, or a message that breaks the register
+    |   `-- UndeclaredError   a message of a kind that the register does not hold
     |-- Refusal               the device declines; carries one code of a closed set, and no text of its own
     |-- ModelError            a model file that is missing, damaged or not the pinned one; no usable runtime
+    |-- VaultError            the device's vault does not open, or does not take a write: nothing leaves
+    |   |-- VaultBusy         another process holds it
+    |   |-- VaultFull         no room: the disk, or the vault's own cap
+    |   |-- VaultReadOnly     the folder or a file in it cannot be written
+    |   |-- VaultUnwritable   the disk gives an error of its own
+    |   |-- VaultDamaged      bytes that are cut, changed, or in a place where they were not written
+    |   |   `-- RowsPutBack   every row is genuine, but they are not the rows that were written last
+    |   |-- VaultRolledBack   the whole database is older than the anchor beside the key
+    |   |-- KeyMissing        there is a database, and no key to it
+    |   |-- KeyDamaged        the key file or its anchor is cut or changed
+    |   |-- WrongKey          the passphrase, or the key, is another one
+    |   |-- KeyWorn           the data key has sealed as often as is safe
+    |   `-- Forgotten         the user had this device forgotten
     `-- RunError              a run of the system failed on its way
 
 The command line prints an `InputError` as one line and exits with 2; any other EbbtideError exits with 1.
@@ -17,6 +31,7 @@ Messages carry the value and the expectation, and never anything a user did.
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class EbbtideError(Exception):
@@ -43,8 +58,68 @@ class WireError(EbbtideError):
     """Bytes that are not a message of the register, or a message that breaks its bounds."""
 
 
+class UndeclaredError(WireError):
+    """A message of a kind that the register does not hold."""
+
+
 class ModelError(EbbtideError):
     """A model file or a TFLite runtime is missing, damaged, or not the pinned one."""
+
+
+class VaultError(EbbtideError):
+    """The device's vault does not open, or does not take a write."""
+
+
+class VaultBusy(VaultError):
+    """Another process holds the vault."""
+
+
+class VaultFull(VaultError):
+    """There is no room for a write: the disk is full, or the vault has reached its cap."""
+
+
+class VaultReadOnly(VaultError):
+    """The vault's folder, or a file in it, cannot be written."""
+
+
+class VaultUnwritable(VaultError):
+    """The disk answered a read or a write with an error."""
+
+
+class VaultDamaged(VaultError):
+    """Bytes of the vault are cut, changed, or in a place where they were not written."""
+
+
+class RowsPutBack(VaultDamaged):
+    """Every row is genuine, but together they are not what was written last: rows are missing, or older ones are back."""
+
+
+class VaultRolledBack(VaultError):
+    """The whole database is older than the anchor that is kept beside the key."""
+
+
+class KeyMissing(VaultError):
+    """There is a database, and no key that opens it."""
+
+
+class KeyDamaged(VaultError):
+    """The key file or its anchor is cut or changed."""
+
+
+class WrongKey(VaultError):
+    """The passphrase, or the key, is not the one that the vault was sealed with."""
+
+
+class KeyWorn(VaultError):
+    """The data key has sealed as often as random nonces allow."""
+
+
+class Forgotten(VaultError):
+    """The user had the device of this folder forgotten; it answers no round any more."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("expected a device: its user had it forgotten")
+        self.folder = folder
 
 
 class RunError(EbbtideError):
@@ -62,6 +137,8 @@ class RefusalCode(IntEnum):
     UNDECLARED = 6  #: the register holds no such message
     CONSENT = 7  #: this device did not agree to it
     INTERNAL = 8  #: anything else; details stay on the device
+    PAUSED = 9  #: the user paused this device
+    FORGOTTEN = 10  #: the user had this device forgotten
     PARTICIPATIONS = 11  #: this device took part as often as it will under this plan
     PERIOD_BUDGET = 12  #: this period's epsilon is spent, here
     LIFETIME_BUDGET = 13  #: this device's epsilon is spent, for good

@@ -141,6 +141,11 @@ REGISTER: Mapping[str, MessageKind] = MappingProxyType(
                 plan_sha256=_HASH,
             ),
             _kind(
+                "deletion",
+                cost="nothing: says only that the user had this device forgotten",
+                purpose="the device is gone: enrol it no more",
+            ),
+            _kind(
                 "refusal",
                 cost="nothing: depends on the request, never on behaviour",
                 purpose="the device declines",

@@ -3,11 +3,16 @@
 The only things added are the world around a phone: its user, who acts as the population says, its clock, which follows
 the server's public calendar, and an app on it that writes down what the device shows to its user. Those notes are the
 simulation's, for its metrics; they do not leave through the gate.
+
+Each device has a vault and a passphrase from the operating system. The passphrase lies beside the lock, and scrypt is
+set to its cheapest: both in simulations only. No cap of its own limits what a simulated device spends: the scenario's
+plan does, as it does for hosted devices.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,8 +20,12 @@ import numpy as np
 from flwr.app import Context
 
 from client.app import build_app
+from client.caps import Caps
 from client.consent import Consent
 from client.device import Device, Profile
+from client.keys import FileKeys, write_durably
+from shared.clock import ReplayClock
+from shared.errors import RunError
 from shared.events import BehaviourEvent, EventKind
 
 from .notes import DEVICES, DeviceNotes
@@ -24,6 +33,9 @@ from .population import Population
 
 POPULATION = "population"
 CONSENTS_FILE = "consents.json"
+PASSPHRASE_FILE = "passphrase"
+#: Scrypt's least work. For simulations only: it makes a passphrase easy to guess.
+CHEAP = {"n": 2, "r": 1, "p": 1}
 
 
 @lru_cache(maxsize=1)
@@ -33,7 +45,15 @@ def world(folder: Path) -> tuple[Population, frozenset[int]]:
     return Population.load(folder / POPULATION), frozenset(consented)
 
 
-def open_simulated(context: Context, step: int) -> Device:
+def simulation_keys(home: Path) -> FileKeys:
+    """The key of one simulated device, under a passphrase that was drawn when it was first opened."""
+    file = home / PASSPHRASE_FILE
+    if not file.exists():
+        write_durably(file, os.urandom(16).hex().encode())
+    return FileKeys(home, file.read_bytes(), **CHEAP)
+
+
+def open_simulated(context: Context, step: int | None) -> Device:
     """The device of this node's user, who has lived up to the close of `step`."""
     folder = Path(str(context.run_config["simulation.folder"]))
     user = int(context.node_config["partition-id"])
@@ -47,14 +67,25 @@ def open_simulated(context: Context, step: int) -> Device:
         consent=Consent.IDENTIFIED if user in consented else Consent.LOCAL,
         number=user,
     )
-    device = Device.open(home, profile, on_step=DeviceNotes(home).write)
+    device = Device.open(
+        home,
+        profile,
+        keys=simulation_keys(home),
+        on_step=DeviceNotes(home).write,
+        clock=ReplayClock(float((step or 0) * population.step.seconds)),
+        caps=Caps.none(),
+    )
+    if step is None:
+        return device
     events = population.user_events(user)
     begin_s, end_s = device.n_closed_steps * population.step.seconds, (step + 1) * population.step.seconds
     first, last = np.searchsorted(events.time_s, [begin_s, end_s])
     columns = (events.kind, events.category, events.time_s, events.amount)
-    for kind, category, time_s, amount in zip(*(column[first:last].tolist() for column in columns), strict=True):
-        device.record(BehaviourEvent(EventKind(kind), category, time_s, amount))
-    device.close_until(step + 1)
+    rows = zip(*(column[first:last].tolist() for column in columns), strict=True)
+    lived = (BehaviourEvent(EventKind(kind), category, time_s, amount) for kind, category, time_s, amount in rows)
+    if not device.catch_up(lived, step + 1):
+        device.close()
+        raise RunError("expected a simulated device to take its user's events")
     return device
 
 

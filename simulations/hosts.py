@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from client.app import alert_fields
 from client.consent import Consent
 from client.device import Alert
-from client.gate import Gate
+from client.gate import declared
 from client.risk import Direction, RiskLevel, p_and_risk, recent_rows
 from client.watch import Watch, past_steps
 from shared.codec import decode, unpack_floats
@@ -164,8 +164,8 @@ class Host:
         replies = []
         for user, alerts in told.items():
             number = self.first_user + user
-            gate = Gate(Consent.IDENTIFIED if number in self._consented else Consent.LOCAL)
-            replies.append((number, gate.release("alerts", alert_fields(step, alerts))))
+            consent = Consent.IDENTIFIED if number in self._consented else Consent.LOCAL
+            replies.append((number, declared("alerts", alert_fields(step, alerts), consent)))
         return replies
 
     def _scores(self, plan: Plan, theta: Floats, steps: Ints) -> Floats:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from client.caps import Caps
 from client.consent import Consent
 from client.device import Alert, Device, Profile
+from client.keys import FileKeys
 from client.runtime import PINNED_SHA256, pinned_model
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.features import FeatureSpec, History
@@ -154,6 +157,16 @@ def make_profile(consent: Consent = Consent.LOCAL, number: int = 7) -> Profile:
     return Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, consent, number)
 
 
+def cheap_keys(folder: Path, passphrase: bytes = b"correct horse") -> FileKeys:
+    """Keys whose scrypt costs nothing. For tests."""
+    return FileKeys(folder, passphrase, n=2, r=1, p=1)
+
+
+def open_device(folder: Path, profile: Profile | None = None, **arguments: Any) -> Device:
+    """`Device.open` with cheap keys and without caps, unless told otherwise."""
+    return Device.open(folder, profile, **{"keys": cheap_keys(folder), "caps": Caps.none(), **arguments})
+
+
 @pytest.fixture
 def plan() -> Plan:
     return make_plan()
@@ -167,7 +180,7 @@ def new_device(tmp_path) -> Callable[..., Device]:
     def open_one(consent: Consent = Consent.LOCAL, number: int = 7, **arguments: Any) -> Device:
         nonlocal n_opened
         n_opened += 1
-        return Device.open(tmp_path / f"device-{n_opened}", make_profile(consent, number), **arguments)
+        return open_device(tmp_path / f"device-{n_opened}", make_profile(consent, number), **arguments)
 
     return open_one
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 
@@ -15,7 +17,7 @@ __all__ = ["FakeGrid", "context_of", "device_node", "fails", "says", "silent", "
 
 def device_node(node: int, device: Device) -> Node:
     """A node that runs the client as shipped on one device."""
-    app = build_app(lambda context, step: device)
+    app = build_app(lambda context, step: nullcontext(device))
     return lambda message: app(message, context_of(node))
 
 

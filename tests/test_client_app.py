@@ -19,11 +19,12 @@ from client import app as client_app
 from client.app import HANDLERS, answer, build_app, open_in_data_dir
 from client.consent import Consent
 from client.device import Device, Profile
+from client.journal import Journal
 from client.runtime import pinned_model
 from shared.codec import decode, encode, pack_floats
-from shared.errors import ConfigError, Refusal, RefusalCode, WireError
+from shared.errors import ConfigError, Refusal, RefusalCode, UndeclaredError, WireError
 from shared.events import BehaviourEvent, EventKind, Step
-from shared.messages import MAX_STEP, REGISTER, REQUESTS, VERSION
+from shared.messages import MAX_BIT_EPSILON_MICRO, MAX_STEP, REGISTER, REQUESTS, VERSION
 from shared.network import NetworkSpec
 from shared.plan import Plan
 
@@ -36,6 +37,7 @@ from .conftest import (
     examples,
     make_plan,
     make_profile,
+    open_device,
     ready,
     replayed_entropy,
 )
@@ -82,16 +84,16 @@ def homes(tmp_path_factory) -> Path:
     """A saved device for each life; tests work on copies."""
     root = tmp_path_factory.mktemp("canary-folder")
     for name, (consent, life, plan) in LIVES.items():
-        device = Device.open(root / name, make_profile(consent))
+        device = open_device(root / name, make_profile(consent))
         if plan is not None:
             ready(device, plan)
         live(device, life)
-        device.save()
+        device.close()
     return root
 
 
 class Phone:
-    """A device that answers, as the node would run it: opened for each request, saved by `answer`."""
+    """A device that answers, as the node would run it: opened for each request, closed by `answer`."""
 
     def __init__(self, homes: Path, life: str) -> None:
         self.folder = homes / "copies" / life
@@ -99,9 +101,9 @@ class Phone:
         shutil.copytree(homes / life, self.folder)
         self.life, self.draws = life, 0
 
-    def open(self, context=None, step: int = 0) -> Device:
+    def open(self, context=None, step: int | None = 0) -> Device:
         self.draws += 1
-        return Device.open(self.folder, entropy=replayed_entropy((self.life, self.draws)))
+        return open_device(self.folder, entropy=replayed_entropy((self.life, self.draws)))
 
     def answer(self, data: bytes, endpoint: str) -> bytes:
         return answer(data, endpoint, context_of(1), self.open)
@@ -121,8 +123,12 @@ plans = st.sampled_from([p.canonical for p in (PLAN, OTHER_PLAN, *STRANGE_PLANS)
 tampered = bytes([pinned_model()[0] ^ 1]) + pinned_model()[1:]
 models = st.sampled_from([b"", b"", pinned_model(), tampered])
 any_theta = thetas | thetas | wrong_thetas
+bit_requests = st.fixed_dictionaries(
+    {"step": steps, "epsilon_micro": st.integers(1, MAX_BIT_EPSILON_MICRO), "every_steps": st.integers(1, 400)}
+)
 right_requests = st.one_of(
     st.tuples(st.just("alerts_query"), st.fixed_dictionaries({"step": steps})),
+    st.tuples(st.just("bits_query"), bit_requests),
     st.tuples(
         st.just("train_request"),
         st.fixed_dictionaries({"step": steps, "round": rounds, "plan_sha256": hashes, "theta": any_theta}),
@@ -180,14 +186,18 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
 
     try:
         name, request = decode(REQUESTS, data)
+    except UndeclaredError:
+        return refusal(RefusalCode.UNDECLARED)
     except WireError:
         return refusal(RefusalCode.MALFORMED)
     if name != endpoint:
         return refusal(RefusalCode.UNDECLARED)
     installed = device._installed and device._installed.plan
     if name == "alerts_query":
-        told = [alert for alert, _ in device._alerts] if device.profile.consent is Consent.IDENTIFIED else []
+        told = device.alerts() if device.profile.consent is Consent.IDENTIFIED else []
         return "alerts", {"step": request["step"], "alerts": [vars(alert) for alert in told]}
+    if name == "bits_query":
+        return refusal(RefusalCode.CONSENT)
     theta = np.frombuffer(request["theta"], "<f4")
     if name == "train_request":
         if not np.isfinite(theta).all():
@@ -219,7 +229,8 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
 def test_no_handler_emits_a_byte_that_the_register_does_not_declare(homes, request_, life):
     data, endpoint = request_
     phone = Phone(homes, life)
-    expected_name, expected = allowed(data, endpoint, phone.open())
+    with phone.open() as device:
+        expected_name, expected = allowed(data, endpoint, device)
     out = phone.answer(data, endpoint)
     name, fields = decode(REGISTER, out)  # one spelling: nothing beside the fields fits in
     assert name == expected_name
@@ -297,7 +308,7 @@ def test_nothing_recorded_is_in_any_answer_whatever_goes_wrong(homes, monkeypatc
             patch.setitem(client_app.HANDLERS, "alerts_query", raising(error))
             assert decode(REGISTER, Phone(homes, "busy").answer(request, "alerts_query")) == internal
         with monkeypatch.context() as patch:
-            patch.setattr(Device, "save", raising(error))
+            patch.setattr(Journal, "add", raising(error))
             out = Phone(homes, "busy and telling").answer(request, "alerts_query")
             assert decode(REGISTER, out) == internal, "what could not be written down is not told"
     with monkeypatch.context() as patch:
@@ -362,14 +373,18 @@ def test_a_message_of_another_shape_is_malformed(homes, route, content):
 def test_a_bare_node_s_device_lives_in_its_data_dir_and_follows_the_wall_clock(tmp_path, monkeypatch):
     origin_s = 1_000_000.0
     profile = Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, number=4, origin_s=origin_s)
-    Device.open(tmp_path, profile).save()
+    passphrase = tmp_path / "elsewhere"
+    passphrase.write_bytes(b"correct horse\n")
+    home = {"data-dir": str(tmp_path / "vault"), "passphrase-file": str(passphrase)}
+    open_device(tmp_path / "vault", profile).close()
     monkeypatch.setattr(client_app.WallClock, "now_s", lambda self: origin_s + 3.5 * Step.DAY.seconds)
-    device = open_in_data_dir(context_of(1, **{"data-dir": str(tmp_path)}), 0)
-    assert device.profile == profile and device.n_closed_steps == 3
+    with open_in_data_dir(context_of(1, **home), 0) as device:
+        assert device.profile == profile and device.n_closed_steps == 3
     query = with_wire(encode(REQUESTS, "alerts_query", {"step": 3}))
-    reply = ask(client_app.app, query, "query.alerts", context_of(1, **{"data-dir": str(tmp_path)}))
+    reply = ask(client_app.app, query, "query.alerts", context_of(1, **home))
     assert decode(REGISTER, wire(reply)) == ("alerts", {"step": 3, "alerts": []})
-    assert Device.open(tmp_path).n_closed_steps == 3, "saved"
-    for nowhere in ({}, {"data-dir": str(tmp_path / "nobody")}):
+    with open_device(tmp_path / "vault") as device:
+        assert device.n_closed_steps == 3, "kept"
+    for nowhere in ({}, {**home, "data-dir": str(tmp_path / "nobody")}, {"data-dir": home["data-dir"]}):
         reply = ask(client_app.app, query, "query.alerts", context_of(1, **nowhere))
         assert decode(REGISTER, wire(reply)) == ("refusal", {"code": int(RefusalCode.INTERNAL)})

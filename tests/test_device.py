@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client import device as device_module
 from client.consent import Consent
 from client.device import MAX_JUMP_STEPS, Alert, Device
 from client.risk import Direction, RiskLevel
+from client.rows import labelled_rows
 from client.runtime import pinned_model
 from client.scorer import Scorer
 from shared.errors import Refusal, RefusalCode
@@ -31,13 +31,13 @@ from .conftest import (
     full,
     make_plan,
     make_profile,
+    open_device,
     ready,
     replayed_entropy,
     view,
 )
 
 DAY_S = Step.DAY.seconds
-
 
 # ---- the article's worked example, through a whole device
 
@@ -84,7 +84,7 @@ def test_counters_hold_every_event_in_its_own_step_even_if_it_comes_late(tmp_pat
     late = list(events)
     shuffled.shuffle(late)
     for order in (events, late):
-        device = Device.open(tmp_path_factory.mktemp("device"), make_profile())
+        device = open_device(tmp_path_factory.mktemp("device"), make_profile())
         assert all(device.record(event) for event in order)
         device.close_until(9)
         expected = slow_counters(events, 9)
@@ -163,7 +163,7 @@ values = (
 @examples(150)
 @given(st.lists(st.builds(BehaviourEvent, values, values, values, values), max_size=5))
 def test_no_event_whatever_its_types_raises_into_the_host(tmp_path_factory, events):
-    device = Device.open(tmp_path_factory.mktemp("device"), make_profile())
+    device = open_device(tmp_path_factory.mktemp("device"), make_profile())
     for event in events:
         assert device.record(event) in (True, False)
     assert np.isfinite(device._open_count).all() and np.isfinite(device._open_amount).all()
@@ -283,16 +283,17 @@ def raise_alerts(device: Device, plan) -> list[Alert]:
         device.record(view(step, 0))
         device.record(view(step, 1))
     device.close_until(5)
-    return [alert for alert, _ in device._alerts]
+    return device.alerts()
 
 
 def test_alerts_asked_twice_for_the_same_step_are_the_same_also_after_a_restart(tmp_path, plan):
-    device = Device.open(tmp_path, make_profile(Consent.IDENTIFIED))
+    device = open_device(tmp_path, make_profile(Consent.IDENTIFIED))
     first = raise_alerts(device, plan)
     assert len(first) == 2
     assert device.take_alerts(4) == first == device.take_alerts(4)
-    device.save()
-    assert Device.open(tmp_path).take_alerts(4) == first
+    device.close()
+    device = open_device(tmp_path)
+    assert device.take_alerts(4) == first
     device.close_until(12)
     second = device.take_alerts(11)
     assert len(second) == 2 and {a.direction for a in second} == {Direction.FALL}
@@ -373,7 +374,7 @@ def test_an_update_moves_the_model_towards_the_device_s_own_labels(new_device):
     theta = NETWORK.initial_theta(1)
     words = device.update(plan.sha256, theta, 1)
     delta = words.view(np.int32) * plan.privacy.grid_step
-    x, y = device_module.labelled_rows(device._history, FEATURES, plan.horizon_steps, plan.training.history_steps)
+    x, y = labelled_rows(device._history, FEATURES, plan.horizon_steps, plan.training.history_steps)
 
     def cross_entropy(weights: np.ndarray) -> float:
         p = forward(NETWORK, weights.astype(np.float32), x)

@@ -1,18 +1,12 @@
 """A device between two calls: saved and opened again it goes on as if it had never been away; killed, it is whole."""
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from client.consent import Consent
 from client.device import Device, Profile
 from client.risk import Direction
-from shared.errors import DataError, InputError
+from shared.errors import InputError
 from shared.events import Step
 
 from .conftest import (
@@ -25,6 +19,7 @@ from .conftest import (
     full,
     make_plan,
     make_profile,
+    open_device,
     ready,
     replayed_entropy,
     view,
@@ -52,12 +47,12 @@ def test_a_device_reopened_after_every_event_equals_one_kept_open(tmp_path, dete
         detection={"detector": detector, "rate_threshold": 0.3, "fall_margin": 0.5, "rise_margin": 0.5, "warm_steps": 8}
     )
     kept_diary, reopened_diary = Diary(), Diary()
-    kept = Device.open(tmp_path / "kept", make_profile(), on_step=kept_diary.write)
-    Device.open(tmp_path / "reopened", make_profile()).save()
+    kept = open_device(tmp_path / "kept", make_profile(), on_step=kept_diary.write)
+    open_device(tmp_path / "reopened", make_profile()).close()
     ready(kept, plan)
     events, bad = event_stream(np.random.default_rng(8), full(25)), view(0, category=N_CATEGORIES)
     for i, event in enumerate(events):
-        reopened = Device.open(tmp_path / "reopened", on_step=reopened_diary.write)
+        reopened = open_device(tmp_path / "reopened", on_step=reopened_diary.write)
         if i == 0:
             ready(reopened, plan)
         if i == len(events) // 2:
@@ -65,8 +60,9 @@ def test_a_device_reopened_after_every_event_equals_one_kept_open(tmp_path, dete
         if i % 10 == 0:
             assert kept.record(bad) == reopened.record(bad)
         assert kept.record(event) == reopened.record(event)
-        reopened.save()
-    assert everything(Device.open(tmp_path / "reopened")) == everything(kept)
+        reopened.close()
+    with open_device(tmp_path / "reopened") as reopened:
+        assert everything(reopened) == everything(kept)
     assert kept_diary.steps == reopened_diary.steps and kept_diary.alerts == reopened_diary.alerts
     assert np.array(kept_diary.p).tobytes() == np.array(reopened_diary.p).tobytes()
     assert kept_diary.alerts or (detector == "cusum" and kept._watch.statistics.any()), (
@@ -74,7 +70,7 @@ def test_a_device_reopened_after_every_event_equals_one_kept_open(tmp_path, dete
     )
     theta = NETWORK.initial_theta(1)
     words = [
-        Device.open(tmp_path / "reopened", entropy=replayed_entropy(1)).update(plan.sha256, theta, 4),
+        open_device(tmp_path / "reopened", entropy=replayed_entropy(1)).update(plan.sha256, theta, 4),
         setattr(kept, "_entropy", replayed_entropy(1)) or kept.update(plan.sha256, theta, 4),
     ]
     np.testing.assert_array_equal(*words)
@@ -82,13 +78,14 @@ def test_a_device_reopened_after_every_event_equals_one_kept_open(tmp_path, dete
 
 def test_a_new_device_needs_a_profile_and_gets_a_number_of_its_own(tmp_path):
     with pytest.raises(InputError, match="profile"):
-        Device.open(tmp_path / "none")
+        open_device(tmp_path / "none")
+    assert not (tmp_path / "none").exists(), "nothing is made for nobody"
     numbers = set()
     for i in range(5):
-        device = Device.open(tmp_path / str(i), Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256))
-        assert device.profile.consent is Consent.LOCAL
-        device.save()
-        assert Device.open(tmp_path / str(i)).profile == device.profile, "the number is kept"
+        with open_device(tmp_path / str(i), Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256)) as device:
+            assert device.consent() is Consent.LOCAL
+        with open_device(tmp_path / str(i)) as again:
+            assert again.profile == device.profile, "the number is kept"
         numbers.add(device.profile.number)
     assert len(numbers) == 5 and min(numbers) >= 0
 
@@ -101,57 +98,10 @@ def test_a_catalogue_beyond_the_bounds_is_refused(n_categories):
 
 def test_consent_and_calendar_survive_a_restart(tmp_path):
     profile = Profile(Step.WEEK, 3, bytes(range(32)), Consent.IDENTIFIED, 2**63 - 1, 1.5e9)
-    Device.open(tmp_path, profile).save()
-    again = Device.open(tmp_path, make_profile())
-    assert again.profile == profile, "what is in the folder counts, not what is passed"
-    assert again.gate.consent is Consent.IDENTIFIED
-
-
-def test_a_damaged_state_is_a_clear_error_and_not_a_new_device(tmp_path, plan):
-    device = ready(Device.open(tmp_path, make_profile()), plan)
-    device.save()
-    file = next(tmp_path.iterdir())
-    data = file.read_bytes()
-    for cut in (0, 1, len(data) // 2, len(data) - 1):
-        file.write_bytes(data[:cut])
-        with pytest.raises(DataError, match="damaged|version"):
-            Device.open(tmp_path, make_profile())
-
-
-KILLED = """
-import sys
-from pathlib import Path
-from client.device import Device
-from tests.conftest import make_profile, view
-device = Device.open(Path(sys.argv[1]), make_profile())
-step = 0
-while True:
-    device.record(view(step % 900))
-    device.save()
-    step += 1
-    if step == 3:
-        print("saving", flush=True)
-"""
-
-
-def test_kill_9_at_any_moment_leaves_a_device_that_opens(tmp_path):
-    """A process that saves without pause is killed; what it leaves is a whole state, whichever."""
-    for i in range(full(2)):
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(tmp_path / str(i))],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parent.parent,
-        )
-        try:
-            assert process.stdout.readline() == b"saving\n"
-            # the writer never pauses, so an arbitrary moment is within a save more often than not
-        finally:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            process.stdout.close()
-        device = Device.open(tmp_path / str(i))
-        assert device.record(view(950))
-        assert not device.problems
+    open_device(tmp_path, profile).close()
+    with open_device(tmp_path, make_profile()) as again:
+        assert again.profile == profile, "what is in the folder counts, not what is passed"
+        assert again.consent() is Consent.IDENTIFIED
 
 
 def test_a_new_model_does_not_end_the_quiet_time(new_device):

@@ -13,6 +13,7 @@ def test_what_may_leave_a_device_is_this_and_nothing_else():
         "alerts": {"step", "alerts"},
         "alert_bit": {"step", "epsilon_micro", "bit"},
         "receipt": {"plan_sha256"},
+        "deletion": set(),
         "refusal": {"code"},
     }
     alert = REGISTER["alerts"].fields["alerts"].type

@@ -8,7 +8,6 @@ import pytest
 from flwr.app import Message
 from scipy import stats
 
-from client.device import Device
 from server.app import run_round
 from server.federation import DeviceNodes
 from server.rounds import Line, Traffic, check_update, poisson_cohort
@@ -18,7 +17,7 @@ from shared.mechanisms import clip_to_grid
 from shared.messages import REGISTER
 from shared.network import NetworkSpec
 
-from .conftest import event_stream, full, make_plan, make_profile, ready, replayed_entropy
+from .conftest import event_stream, full, make_plan, make_profile, open_device, ready, replayed_entropy
 from .fake_grid import FakeGrid, device_node, fails, says, silent, talks_otherwise, wire, with_wire
 
 THETA = NetworkSpec(27).initial_theta(1)
@@ -155,7 +154,7 @@ def test_real_devices_are_summed(tmp_path):
     """Through the ClientApp as shipped: the noiseless mean is the sum of what each device's update says on its own."""
     devices = {}
     for node in (11, 12, 13):
-        device = ready(Device.open(tmp_path / str(node), make_profile(number=node)), QUIET)
+        device = ready(open_device(tmp_path / str(node), make_profile(number=node)), QUIET)
         for event in event_stream(np.random.default_rng(node), 16):
             device.record(event)
         device.close_until(16)
@@ -168,7 +167,7 @@ def test_real_devices_are_summed(tmp_path):
 
 def test_one_bad_device_among_real_ones_cannot_stop_the_round(tmp_path):
     def corrupt(node: int):
-        device = ready(Device.open(tmp_path / str(node), make_profile(number=node)), QUIET)
+        device = ready(open_device(tmp_path / str(node), make_profile(number=node)), QUIET)
         honest = device_node(node, device)
 
         def damaged(message: Message) -> Message:

@@ -28,7 +28,7 @@ from shared.codec import decode
 from shared.errors import BudgetError, ConfigError, RunError
 from shared.messages import REQUESTS
 
-from .conftest import NETWORK, activity_theta, event_stream, make_plan, make_profile, replayed_entropy
+from .conftest import NETWORK, activity_theta, event_stream, make_plan, make_profile, open_device, replayed_entropy
 from .fake_grid import FakeGrid, device_node, fails
 
 PRIVACY = {"noise_multiplier": 4.0, "rounds": 3, "population": 8, "min_survivors": 2}
@@ -67,7 +67,7 @@ class Phones:
         for node in range(1, n + 1):
             consent = Consent.IDENTIFIED if node in identified else Consent.LOCAL
             profile = make_profile(consent, node)
-            self.devices[node] = Device.open(folder / str(node), profile, entropy=replayed_entropy(node))
+            self.devices[node] = open_device(folder / str(node), profile, entropy=replayed_entropy(node))
             self.events[node] = event_stream(np.random.default_rng(node), N_STEPS, 0.3)
 
     def node(self, node: int):

@@ -1,95 +1,174 @@
-"""One file, replaced in one move: killed at any moment, a device finds the old state or the new one."""
+"""Sealed tables: what was written comes back, whole or not at all; whatever else lies on the disk is a named error."""
 
-import os
+from pathlib import Path
 
-import cbor2
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 
 from client import store as store_module
-from client.store import STATE_FILE, Store, pack, unpack
-from shared.errors import DataError
-
-
-@given(
-    st.sampled_from([np.float32, np.float64, np.int64, np.bool_]).flatmap(
-        lambda dtype: arrays(dtype, array_shapes(min_dims=0, min_side=0, max_dims=3, max_side=4))
-    )
+from client.keys import FileKeys
+from client.store import Durability, Store
+from shared.errors import (
+    KeyWorn,
+    VaultError,
+    VaultReadOnly,
 )
-def test_arrays_go_round_bit_for_bit_and_come_back_writable(array):
-    again = unpack(cbor2.loads(cbor2.dumps(pack(array))))
-    assert again.dtype == array.dtype and again.shape == array.shape and again.tobytes() == array.tobytes()
-    again[...] = 0
+
+from .conftest import cheap_keys
+
+ROOT = Path(__file__).parent.parent
+TABLES = ("events", "ledger", "journal")
+PROCESS, POWER = Durability.PROCESS, Durability.POWER
 
 
-def test_a_folder_without_a_state_has_no_device(tmp_path):
-    store = Store(tmp_path / "phone")
-    assert not store.exists()
-    with pytest.raises(DataError, match="missing"):
-        store.load()
+def opened(folder: Path, **arguments) -> Store:
+    return Store(folder, TABLES, cheap_keys(folder), **arguments)
 
 
-def test_state_goes_round_and_the_folder_holds_one_file(tmp_path):
-    store = Store(tmp_path / "phone")
-    store.save({"n": 1})
-    store.save({"n": 2, "data": b"\0\1"})
-    assert Store(tmp_path / "phone").load() == {"version": 1, "n": 2, "data": b"\0\1"}
-    assert [f.name for f in (tmp_path / "phone").iterdir()] == [STATE_FILE]
+def contents(store: Store) -> dict[str, dict[int, bytes]]:
+    return {table: dict(store.rows(table)) for table in TABLES}
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing after it runs, no handler catches it."""
+# ---- what goes in comes out
 
-
-@pytest.mark.parametrize("written", [0.0, 0.3, 0.9, 1.0])
-def test_killed_while_writing_or_before_the_move_the_old_state_is_there(tmp_path, monkeypatch, written):
-    store = Store(tmp_path)
-    store.save({"n": 1})
-    real = type(tmp_path).write_bytes
-
-    def half(path, data: bytes) -> int:
-        real(path, data[: int(len(data) * written)])
-        raise Killed
-
-    def killed(*_):
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        if written < 1:
-            patch.setattr(type(tmp_path), "write_bytes", half)
-        else:
-            patch.setattr(store_module.os, "replace", killed)
-        with pytest.raises(Killed):
-            store.save({"n": 2})
-    assert len(list(tmp_path.iterdir())) == 2, "the half-written file is still there"
-    assert Store(tmp_path).load()["n"] == 1
-    Store(tmp_path).save({"n": 3})
-    assert Store(tmp_path).load()["n"] == 3
-    assert [f.name for f in tmp_path.iterdir()] == [STATE_FILE]
-
-
-def test_killed_after_the_move_the_new_state_is_there(tmp_path, monkeypatch):
-    Store(tmp_path).save({"n": 1})
-    move = os.replace
-
-    def replaced(*names):
-        move(*names)
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store_module.os, "replace", replaced)
-        with pytest.raises(Killed):
-            Store(tmp_path).save({"n": 2})
-    assert Store(tmp_path).load()["n"] == 2
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"\xa1", b"not cbor", cbor2.dumps([1, 2]), cbor2.dumps({"n": 1}), cbor2.dumps({"version": 99})]
+write = st.tuples(st.sampled_from(["put", "append", "delete"]), st.sampled_from(TABLES), st.integers(0, 5))
+write = write | st.tuples(st.just("clear"), st.sampled_from(TABLES), st.just(0))
+session = st.lists(
+    st.tuples(st.lists(write, max_size=5), st.sampled_from(Durability), st.sampled_from(["commit", "fail", "reopen"])),
+    max_size=12,
 )
-def test_a_damaged_state_is_a_clear_error(tmp_path, data):
-    (tmp_path / STATE_FILE).write_bytes(data)
-    with pytest.raises(DataError, match="expected"):
-        Store(tmp_path).load()
+
+
+@given(session)
+def test_a_store_is_a_dictionary_that_forgets_what_failed(tmp_path_factory, transactions):
+    folder = tmp_path_factory.mktemp("store")
+    store, model = opened(folder), {table: {} for table in TABLES}
+    number = 0
+    for writes, durability, end in transactions:
+        after = {table: dict(rows) for table, rows in model.items()}
+        try:
+            with store.transaction(durability):
+                for verb, table, row in writes:
+                    number += 1
+                    payload = b"payload %d" % number
+                    if verb == "put":
+                        store.put(table, row, payload)
+                        after[table][row] = payload
+                    elif verb == "append":
+                        after[table][store.append(table, payload)] = payload
+                    elif verb == "delete":
+                        store.delete(table, row)
+                        after[table].pop(row, None)
+                    else:
+                        store.clear(table)
+                        after[table].clear()
+                    assert contents(store) == after
+                if end == "fail":
+                    raise KeyError
+        except KeyError:
+            after = model
+        model = after
+        if end == "reopen":
+            store.close()
+            store = opened(folder)
+        assert contents(store) == model
+        assert all(store.ids(table) == sorted(model[table]) for table in TABLES)
+    store.close()
+
+
+def test_an_id_of_append_lies_behind_every_other_also_after_a_failure(tmp_path):
+    store = opened(tmp_path)
+    with store.transaction(PROCESS):
+        assert [store.append("events", b"x") for _ in range(4)] == [1, 2, 3, 4]
+    with pytest.raises(KeyError), store.transaction(PROCESS):
+        store.clear("events")
+        assert store.append("events", b"y") == 1
+        raise KeyError
+    with store.transaction(PROCESS):
+        assert store.append("events", b"z") == 5
+
+
+def test_rows_by_age_and_places_that_need_the_key(tmp_path):
+    store = opened(tmp_path)
+    with store.transaction(PROCESS):
+        for row in (5, 3, 9, 5):
+            store.put("events", row, b"x")
+    assert store.ids_by_age("events") == [3, 9, 5]
+    place = store.place("events", b"name")
+    assert 0 <= place < 2**63 and place != store.place("ledger", b"name") != store.place("events", b"other")
+    store.close()
+    assert opened(tmp_path).place("events", b"name") == place
+    assert opened(tmp_path / "other").place("events", b"name") != place
+
+
+def test_a_closed_store_says_so(tmp_path):
+    store = opened(tmp_path)
+    store.close()
+    store.close()
+    with pytest.raises(VaultError, match="closed"), store.transaction(PROCESS):
+        pass
+    with pytest.raises(VaultError, match="closed"):
+        store.row("events", 1)
+
+
+# ---- durability
+
+SYNCHRONOUS = {PROCESS: 1, POWER: 2}  # SQLite's numbers for NORMAL and FULL
+
+
+def test_each_class_has_its_own_synchronous_and_only_power_moves_the_anchor(tmp_path):
+    store, keys = opened(tmp_path), cheap_keys(tmp_path)
+    keys.unwrap(raw_header(store))
+    for durability in (PROCESS, POWER, POWER, PROCESS, POWER):
+        before = keys.anchor()
+        with store.transaction(durability):
+            store.put("ledger", 1, b"x")
+            assert store._db.execute("PRAGMA synchronous").fetchone() == (SYNCHRONOUS[durability],)
+            assert keys.anchor() == before, "first the database, then the anchor"
+        assert keys.anchor() == before + (durability is POWER)
+    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._db.execute("PRAGMA secure_delete").fetchone() == (1,)
+
+
+def raw_header(store: Store) -> bytes:
+    return store._db.execute("SELECT wrapped FROM header").fetchone()[0]
+
+
+def test_a_transaction_inside_another_belongs_to_it_but_never_promises_more(tmp_path):
+    store = opened(tmp_path)
+    with pytest.raises(KeyError), store.transaction(POWER):
+        with store.transaction(PROCESS):
+            store.put("events", 1, b"x")
+        raise KeyError
+    assert store.row("events", 1) is None
+    with pytest.raises(VaultError, match="power"), store.transaction(PROCESS), store.transaction(POWER):
+        pass
+    with store.transaction(POWER), store.transaction(POWER):
+        store.put("events", 1, b"y")
+    assert store.row("events", 1) == b"y"
+
+
+def test_when_the_anchor_cannot_rise_the_writes_stay_and_the_error_is_told_until_it_can(tmp_path, monkeypatch):
+    store = opened(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileKeys, "advance", lambda *_: (_ for _ in ()).throw(VaultReadOnly("no")))
+        with pytest.raises(VaultReadOnly), store.transaction(POWER):
+            store.put("ledger", 1, b"spent")
+        with pytest.raises(VaultReadOnly):
+            store.settle()
+    assert store.row("ledger", 1) == b"spent"
+    store.settle()
+    store.close()
+    assert opened(tmp_path).row("ledger", 1) == b"spent"
+
+
+def test_a_worn_key_seals_no_more(tmp_path, monkeypatch):
+    store = opened(tmp_path)
+    monkeypatch.setattr(store_module, "MAX_SEALS", store._writes + 4)
+    with store.transaction(PROCESS):
+        store.put("events", 1, b"x")
+    with pytest.raises(KeyWorn), store.transaction(PROCESS):
+        for _ in range(4):
+            store.put("events", 2, b"y")
+    assert contents(store)["events"] == {1: b"x"}

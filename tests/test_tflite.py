@@ -23,16 +23,23 @@ TOLERANCE = 1e-5
 DEVICE_TESTS = [
     "tests/test_budget.py",
     "tests/test_cusum.py",
+    "tests/test_data_on_device.py",
     "tests/test_detectors.py",
     "tests/test_device.py",
     "tests/test_device_state.py",
     "tests/test_gate.py",
+    "tests/test_journal.py",
+    "tests/test_keys.py",
+    "tests/test_kill9.py",
+    "tests/test_rights.py",
     "tests/test_risk.py",
     "tests/test_rows.py",
     "tests/test_runtime.py",
     "tests/test_scorer.py",
     "tests/test_store.py",
+    "tests/test_store_faults.py",
     "tests/test_trainer.py",
+    "tests/test_vault.py",
     "tests/test_watch.py",
 ]
 

@@ -24,6 +24,7 @@ from .device import device_figures
 from .federation import peak_gib, per_client, throughput, training_seconds
 from .figures import Figure, machine, table_of, write_results
 from .peers import pfl, ratio
+from .vault import vault_figures
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -33,6 +34,7 @@ class Part(StrEnum):
 
     DEVICE = "device"
     DETECTORS = "detectors"
+    VAULT = "vault"
     THROUGHPUT = "throughput"
     PER_CLIENT = "per-client"
     MEMORY = "memory"
@@ -55,12 +57,16 @@ def bench(
     pfl_python: Annotated[
         Path, typer.Option(help="Python of an environment that holds pfl; `make bench` makes it.")
     ] = Path(".venv-pfl/bin/python"),
+    glean_python: Annotated[
+        Path, typer.Option(help="Python of an environment that holds glean-sdk; `make bench` makes it.")
+    ] = Path(".venv-glean/bin/python"),
     folder: Annotated[Path, typer.Option("--out", help="Where runs and results.json go.")] = Path("runs/bench"),
 ) -> None:
     """How fast Ebbtide is, beside a bare loop, Apple's pfl and Flower's per-client simulation on the same work.
 
     [bold]device[/]: one device's work through TFLite beside numpy. [bold]detectors[/]: updates of 10,000 streams beside
-    river's detectors. [bold]throughput[/]: 10,000 planted devices, all
+    river's detectors. [bold]vault[/]: a sealed event and a release beside a bare SQLite insert and Mozilla's Glean.
+    [bold]throughput[/]: 10,000 planted devices, all
     in each round, 64 rows each, clip and integer noise included, through Flower; each round beside the same round in
     plain processes; pfl before and after. [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000
     devices in one round. [bold]training[/]: 60 rounds on the real data sets.
@@ -76,7 +82,7 @@ def bench(
     with _progress_bars() as on_progress:
         for part in parts:
             try:
-                figures += _measure(part, quick, online_retail_path, pfl_python, folder, on_progress)
+                figures += _measure(part, quick, online_retail_path, pfl_python, glean_python, folder, on_progress)
             except EbbtideError as error:
                 figures.append(Figure(str(part), str(part), (), "", skipped=" ".join(str(error).split())[:300]))
     write_results(figures, before, folder / "results.json")
@@ -87,7 +93,13 @@ def bench(
 
 
 def _measure(
-    part: Part, quick: bool, retail_path: str, pfl_python: Path, folder: Path, on_progress: OnProgress
+    part: Part,
+    quick: bool,
+    retail_path: str,
+    pfl_python: Path,
+    glean_python: Path,
+    folder: Path,
+    on_progress: OnProgress,
 ) -> list[Figure]:
     def phases(what: str) -> OnProgress:
         return lambda phase, done, total: on_progress(f"{what}: {phase}", done, total)
@@ -102,6 +114,12 @@ def _measure(
             on_progress("detectors", 0, 1)
             figures = detector_figures(2 if quick else 15)
             on_progress("detectors", 1, 1)
+            return figures
+        case Part.VAULT:
+            on_progress("vault", 0, 1)
+            counts = (200, 20, 2) if quick else (5_000, 300, 5)
+            figures = vault_figures(*counts, folder / "vault", glean_python)
+            on_progress("vault", 1, 1)
             return figures
         case Part.THROUGHPUT:
             return _throughput(quick, pfl_python, folder / "throughput", phases)

@@ -12,6 +12,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from client.device import Device, Profile
+from client.keys import FileKeys
 from client.rows import batches
 from client.runtime import PINNED_SHA256, Model, pinned_model
 from client.scorer import Scorer
@@ -83,7 +84,7 @@ def device_figures(repeats: int) -> list[Figure]:
 def recorder(folder: Path, catalogue: Catalogue) -> Callable[[], bool]:
     """Records one more event of an open step on a device of its own."""
     profile = Profile(Step.DAY, len(catalogue), catalogue.sha256, number=1)
-    device = Device.open(folder, profile)
+    device = Device.open(folder, profile, keys=FileKeys(folder, os.urandom(16)))
     event = BehaviourEvent(EventKind.VIEW, 3, 10.0, 0.0)
     return lambda: device.record(event)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, run
 
 from shared.errors import RunError
 
 PFL_PEER = Path(__file__).parent / "pfl_peer.py"
+GLEAN_PEER = Path(__file__).parent / "glean_peer.py"
 
 
 def pfl(python: Path, users: int, rounds: int, processes: int) -> list[float]:
@@ -25,6 +26,16 @@ def pfl(python: Path, users: int, rounds: int, processes: int) -> list[float]:
         raise RunError("pfl failed: make .venv-pfl/.ready, and see what it said above")
     by_process = [[users / s for s in json.loads(answer)] for answer in answers]
     return [sum(round_of) for round_of in zip(*by_process, strict=True)]
+
+
+def glean(python: Path, events: int, repeats: int) -> dict[str, list[float]]:
+    """Glean's times of one event, in microseconds, by name: see glean_peer.py."""
+    command = [str(python), str(GLEAN_PEER), str(events), str(repeats)]
+    done = run(command, stdout=PIPE, text=True, timeout=900.0, check=False)
+    if done.returncode:
+        raise RunError("glean-sdk failed: make .venv-glean/.ready, and see what it said above")
+    answer: dict[str, list[float]] = json.loads(done.stdout)
+    return answer
 
 
 def ratio(ours: list[float], theirs: list[float]) -> list[float]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from client import device as device_module
+from client import updates
 from client.app import answer
 from client.device import Device
 from client.trainer import LocalTrainer
@@ -12,7 +12,7 @@ from shared.codec import decode, encode, pack_floats
 from shared.messages import REGISTER, REQUESTS
 from shared.network import NetworkSpec
 
-from ..conftest import event_stream, make_plan, make_profile, ready, replayed_entropy, view
+from ..conftest import event_stream, make_plan, make_profile, open_device, ready, replayed_entropy, view
 from ..fake_grid import FakeGrid, context_of, device_node
 
 PLAN = make_plan(privacy={"noise_multiplier": 0.5})
@@ -51,20 +51,20 @@ def population(tmp_path, monkeypatch) -> dict[int, Device]:
     by_theta: dict[int, object] = {}
     devices = []
     for n_steps, events in LIVES.values():
-        device = Device.open(tmp_path / str(len(devices)), make_profile(number=len(devices)))
+        device = open_device(tmp_path / str(len(devices)), make_profile(number=len(devices)))
         for event in events:
             device.record(event)
         device.close_until(n_steps)
         devices.append(ready(device, PLAN))
     for instead in TRAININGS.values():
-        device = Device.open(tmp_path / str(len(devices)), make_profile(number=len(devices)))
+        device = open_device(tmp_path / str(len(devices)), make_profile(number=len(devices)))
         by_theta[device.profile.number] = instead
         device.record(view(0))
         device.close_until(10)
         devices.append(ready(device, PLAN))
 
     current = {}
-    batches = device_module.batches
+    batches = updates.batches
 
     def whose(x, y, plan, round_number, number):
         current["number"] = number
@@ -73,7 +73,7 @@ def population(tmp_path, monkeypatch) -> dict[int, Device]:
     def raw_delta(trainer, theta, work):
         return by_theta.get(current["number"], train)(*(trainer, theta, work))
 
-    monkeypatch.setattr(device_module, "batches", whose)
+    monkeypatch.setattr(updates, "batches", whose)
     monkeypatch.setattr(LocalTrainer, "raw_delta", raw_delta)
     return {node: device for node, device in enumerate(devices, start=1)}
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.device import Device
 from shared.mechanisms import clip_to_grid, from_grid, protect
 
-from ..conftest import event_stream, examples, full, make_plan, make_profile, ready, replayed_entropy
+from ..conftest import event_stream, examples, full, make_plan, make_profile, open_device, ready, replayed_entropy
 
 CLIPS = [1e-3, 0.1, 1 / 3, 0.5, 7.7, 1e6]
 STEPS = [16, 100, 4096, 2**24]
@@ -118,7 +117,7 @@ def test_a_real_device_moves_the_sum_by_at_most_the_clip(tmp_path, clip_norm):
     def total(name: str, population: list, round_number: int) -> np.ndarray:
         words = []
         for user, events in enumerate(population):
-            device = Device.open(
+            device = open_device(
                 tmp_path / name / f"{user}-{round_number}",
                 make_profile(number=user),
                 entropy=replayed_entropy((user, round_number)),

@@ -1,0 +1,56 @@
+"""A device that its user had forgotten: the key first, then the file; one deletion notice; then refusals for good.
+
+A marker without any content about the user outlives the vault in its folder: `due` until the notice went out, `told`
+afterwards. It is written before anything is destroyed, so that a process killed half-way is finished by the next one.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from shared.codec import encode
+from shared.errors import Forgotten, RefusalCode
+from shared.messages import REGISTER
+
+from .keys import KeyProvider, sync_folder, write_durably
+from .store import Store
+
+MARKER = "forgotten"
+DUE, TOLD = b"due\n", b"told\n"
+
+
+def forget(folder: Path, keys: KeyProvider) -> None:
+    """Destroy the key, then the database. Can be repeated; nothing brings the device back."""
+    if not (folder / MARKER).exists():
+        write_durably(folder / MARKER, DUE)
+    keys.destroy()
+    remove(folder)
+
+
+def expect_not_forgotten(folder: Path, keys: KeyProvider) -> None:
+    """Forgotten if this folder's device was; finishes what an interrupted `forget` began."""
+    if (folder / MARKER).exists():
+        forget(folder, keys)
+        raise Forgotten(folder)
+
+
+def last_words(folder: Path) -> bytes:
+    """What a forgotten device answers: the deletion notice the first time, a refusal ever after.
+
+    The notice counts as sent before it is handed over: it goes out once or, if the process dies just then, not at all.
+    """
+    refusal = encode(REGISTER, "refusal", {"code": int(RefusalCode.FORGOTTEN)})
+    with suppress(OSError):
+        if (folder / MARKER).read_bytes() == DUE:
+            write_durably(folder / MARKER, TOLD)
+            return encode(REGISTER, "deletion", {})
+    return refusal
+
+
+def remove(folder: Path) -> None:
+    """Delete the database's files. Its key goes first, elsewhere."""
+    for file in (folder / Store.FILE, *folder.glob(f"{Store.FILE}-*")):
+        with suppress(FileNotFoundError):
+            file.unlink()
+    sync_folder(folder)

@@ -1,0 +1,117 @@
+"""What a device is and keeps: profile, model, alerts, detectors; and each as plain values for a row of its vault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.codec import pack_floats, unpack_floats
+from shared.errors import InputError
+from shared.events import MAX_CATEGORIES, Step
+from shared.plan import Plan
+
+from .consent import Consent
+from .risk import Direction, RiskLevel
+from .watch import Watch
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One turn of interest, as the app on the device is told."""
+
+    direction: Direction
+    category: int
+    level: RiskLevel
+    step: int
+    model_round: int
+
+    def __repr__(self) -> str:
+        return "Alert(<raw>)"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a device is, from its first day on.
+
+    `number` is its own, random; it seeds the draw of rows. Step 0 begins at `origin_s`, seconds on the device's clock.
+    `consent` is what the user agreed to when the device was set up; `Device.consent` says what holds now.
+    """
+
+    step: Step
+    n_categories: int
+    catalogue_sha256: bytes
+    consent: Consent = Consent.LOCAL
+    number: int = -1
+    origin_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_categories <= MAX_CATEGORIES:
+            raise InputError(f"expected 1 to {MAX_CATEGORIES} categories, got {self.n_categories}")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A model, its plan, its weights and phi's (R,; empty: none yet), as of one round."""
+
+    plan: Plan
+    model: bytes
+    theta: Floats
+    risk: Floats
+    round_number: int
+
+
+def pack(array: NDArray[Any]) -> list[Any]:
+    """An array as (dtype, shape, bytes)."""
+    return [array.dtype.str, list(array.shape), array.tobytes()]
+
+
+def unpack(parts: list[Any]) -> NDArray[Any]:
+    """The array of `pack`, writable."""
+    dtype, shape, data = parts
+    return np.frombuffer(data, dtype=np.dtype(dtype)).reshape(shape).copy()
+
+
+def plain_profile(profile: Profile) -> dict[str, Any]:
+    return {**vars(profile), "step": profile.step.value, "consent": str(profile.consent)}
+
+
+def profile(fields: dict[str, Any]) -> Profile:
+    return Profile(**{**fields, "step": Step(fields["step"]), "consent": Consent(fields["consent"])})
+
+
+def plain_model(installed: Installed) -> list[Any]:
+    weights = pack_floats(installed.theta), pack_floats(installed.risk)
+    return [installed.plan.canonical, installed.model, *weights, installed.round_number]
+
+
+def model(fields: list[Any]) -> Installed:
+    plan, file, theta, risk, round_number = fields
+    return Installed(Plan.from_bytes(plan), file, unpack_floats(theta), unpack_floats(risk), round_number)
+
+
+def plain_watch(n_closed_steps: int, watch: Watch | None, p: Floats) -> list[Any]:
+    arrays = watch and {name: pack(array) for name, array in watch.arrays().items()}
+    return [n_closed_steps, arrays, pack(p)]
+
+
+def watch(fields: list[Any]) -> tuple[int, Watch | None, Floats]:
+    n_closed_steps, arrays, p = fields
+    found = Watch.of({name: unpack(parts) for name, parts in arrays.items()}) if arrays else None
+    return n_closed_steps, found, unpack(p)
+
+
+def plain_alerts(alerts: list[tuple[Alert, int]]) -> list[Any]:
+    return [[*vars(alert).values(), taken] for alert, taken in alerts]
+
+
+def alerts(rows: list[Any]) -> list[tuple[Alert, int]]:
+    """Alerts, each with the step of the query that took it."""
+    return [
+        (Alert(Direction(direction), category, RiskLevel(level), step, round_number), taken)
+        for direction, category, level, step, round_number, taken in rows
+    ]

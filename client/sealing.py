@@ -1,0 +1,66 @@
+"""One row's payload sealed, and one number that a set of rows adds up to.
+
+AES-256-GCM seals; the associated data binds table, row and version, so that a row opens only where it was written. The
+nonce is random, 96 bits: after `MAX_SEALS` seals under one key two nonces are equal with a chance of 2^-33 (NIST
+SP 800-38D, section 8.3, allows 2^32 seals), and the key counts as worn out.
+
+`mark` is a keyed hash of one sealed row; the marks of a table's rows, added modulo 2^256, are its head: a set hash
+that grows with one addition a write (Clarke et al. 2003, MSet-Add-Hash). Heads are sealed too, so that a thief who can
+write to the disk knows no mark, and cannot find another set of genuine rows with the same sum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from shared.errors import VaultDamaged
+
+from .keys import KEY_BYTES, NONCE_BYTES
+
+MAX_SEALS = 1 << 32
+OVERHEAD_BYTES = NONCE_BYTES + 16
+MODULUS = 1 << 256
+
+
+class Seal:
+    """Seals and opens rows under one data key."""
+
+    def __init__(self, data_key: bytes) -> None:
+        derived = HKDF(SHA256(), 2 * KEY_BYTES, salt=None, info=b"ebbtide vault 1").derive(data_key)
+        self._cipher, self._mark_key = AESGCM(derived[:KEY_BYTES]), derived[KEY_BYTES:]
+
+    def __repr__(self) -> str:
+        return "Seal(<secret>)"
+
+    def close(self, table: str, row: int, version: int, payload: bytes) -> bytes:
+        """Nonce, ciphertext and tag of a payload."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, payload, b"%s/%d/%d" % (table.encode(), row, version))
+
+    def open(self, table: str, row: int, version: int, sealed: bytes) -> bytes:
+        """The payload; VaultDamaged if these bytes were not written to this row as this version."""
+        try:
+            place = b"%s/%d/%d" % (table.encode(), row, version)
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place)
+        except (InvalidTag, ValueError, TypeError):  # a damaged row may hold anything
+            raise VaultDamaged(f"expected a row of {table} as it was written: it is changed or out of place") from None
+
+    def mark(self, table: str, row: int, version: int, sealed: bytes) -> int:
+        """A keyed hash of one sealed row, below 2^256."""
+        place = b"%s/%d/%d/" % (table.encode(), row, version)
+        # The tag depends on nonce, ciphertext and place; with the nonce it stands for the whole row.
+        stands_for = sealed[:NONCE_BYTES] + sealed[-16:]
+        return int.from_bytes(
+            hashlib.blake2b(place + stands_for, key=self._mark_key, digest_size=32).digest(), "little"
+        )
+
+    def place(self, table: str, name: bytes) -> int:
+        """63 bits that stand for a name in a table, and tell nothing without the key."""
+        digest = hashlib.blake2b(table.encode() + b"/" + name, key=self._mark_key, person=b"place", digest_size=8)
+        return int.from_bytes(digest.digest(), "little") >> 1
