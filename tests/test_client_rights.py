@@ -14,7 +14,7 @@ from shared.messages import REGISTER, REQUESTS
 
 from .conftest import activity_theta, open_device
 from .fake_grid import context_of
-from .test_client_app import CANARIES, PLAN, Phone, homes
+from .phones import CANARIES, COEFFICIENTS, PLAN, Phone, homes
 
 __all__ = ["homes"]
 
@@ -70,22 +70,30 @@ def test_consent_that_is_revoked_takes_back_what_was_not_asked_yet_and_what_is_a
         assert decode(REGISTER, phone.answer(query, "alerts_query"))[1]["alerts"] == []
 
 
-def test_the_ledger_of_a_device_says_no_in_the_end(homes):
-    """Default caps, noise multiplier 1: the first update is above what a period may cost."""
+@pytest.mark.parametrize(
+    ("name", "reply", "code"),
+    [
+        ("train_request", "update", RefusalCode.PERIOD_BUDGET),
+        ("risk_request", "risk_update", RefusalCode.LIFETIME_BUDGET),
+    ],
+)
+def test_the_ledger_of_a_device_says_no_in_the_end(homes, name, reply, code):
+    """Default caps, noise multiplier 1: the first update is above what a period may cost, phi's above a lifetime's."""
     phone = Phone(homes, "busy")
-    request = encode(
-        REQUESTS,
-        "train_request",
-        {"step": 3, "round": 2, "plan_sha256": PLAN.sha256, "theta": pack_floats(activity_theta())},
-    )
+    theta = pack_floats(activity_theta())
+    fields = {"step": 3, "round": 2, "plan_sha256": PLAN.sha256, "theta": theta}
+    request = encode(REQUESTS, name, {**fields, **(COEFFICIENTS if name == "risk_request" else {})})
 
     def open_capped(context, step):
         return open_device(phone.folder, caps=Caps(), entropy=lambda n: pytest.fail("computed what it cannot pay for"))
 
-    assert decode(REGISTER, answer(request, "train_request", context_of(1), open_capped)) == refused(
-        RefusalCode.PERIOD_BUDGET
-    )
-    assert decode(REGISTER, phone.answer(request, "train_request"))[0] == "update"
+    assert decode(REGISTER, answer(request, name, context_of(1), open_capped)) == refused(code)
+    sent = phone.answer(request, name)
+    assert decode(REGISTER, sent)[0] == reply
+    assert phone.answer(request, name) == sent, "asked again: the same bytes, at no cost"
+    with phone.open() as device:
+        (entry,) = (entry for entry in device.what_left() if entry.kind == reply)
+        assert entry.epsilon > 0
 
 
 @pytest.mark.parametrize("restarted", [True, False])
@@ -163,8 +171,9 @@ def test_nothing_recorded_is_in_the_journal(homes):
     phone = Phone(homes, "busy and telling")
     theta = pack_floats(activity_theta())
     for name, fields in (
-        ("model_offer", {"step": 3, "round": 1, "plan": PLAN.canonical, "model": b"", "theta": theta}),
+        ("model_offer", {"step": 3, "round": 1, "plan": PLAN.canonical, "model": b"", "theta": theta, "risk": b""}),
         ("train_request", {"step": 3, "round": 2, "plan_sha256": PLAN.sha256, "theta": theta}),
+        ("risk_request", {"step": 3, "round": 3, "plan_sha256": PLAN.sha256, "theta": theta, **COEFFICIENTS}),
         ("alerts_query", {"step": 19}),
         ("bits_query", {"step": 6, "epsilon_micro": 1, "every_steps": 7}),
     ):
@@ -172,8 +181,9 @@ def test_nothing_recorded_is_in_the_journal(homes):
     phone.answer(b"canary", "train_request")
     with phone.open() as device:
         entries = device.what_left()
-    assert {entry.kind for entry in entries} == {"receipt", "update", "alerts", "refusal"}
+    assert {entry.kind for entry in entries} == {"receipt", "update", "risk_update", "alerts", "refusal"}
     exported = cbor2.dumps([[value for value in vars(entry).values()] for entry in entries]) + repr(entries).encode()
     assert not [canary for canary in CANARIES if canary in exported]
-    (update,) = (entry for entry in entries if entry.kind == "update")
-    assert set(update.content["values"]) == {"size_bytes", "sha256"}, "the body of an update is kept as its hash"
+    updates = [entry for entry in entries if entry.kind in ("update", "risk_update")]
+    assert len(updates) == 2 and all(update.epsilon > 0 for update in updates)
+    assert set(updates[0].content["values"]) == {"size_bytes", "sha256"}, "the body of an update is kept as its hash"

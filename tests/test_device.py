@@ -311,14 +311,6 @@ def test_alerts_that_nobody_fetches_do_not_grow_without_bound(new_device, plan):
     assert len(found) == MAX_ALERTS and found[-1].direction is Direction.FALL, "the newest are kept"
 
 
-def test_interests_given_to_the_app_are_a_copy(new_device, plan):
-    device = ready(new_device(), plan)
-    device.record(view(0))
-    device.close_until(1)
-    device.interests()[:] = 9
-    assert (device.interests()[~np.isnan(device.interests())] <= 1).all()
-
-
 # ---- install and update
 
 

@@ -114,3 +114,11 @@ def test_a_new_model_does_not_end_the_quiet_time(new_device):
         device.install(plan, b"", activity_theta(), NO_RISK, step + 1)
     device.close_until(24)
     assert [a.step for a in diary.alerts if a.direction is Direction.FALL] == [4, 22]
+
+
+def test_interests_given_to_the_app_are_a_copy(new_device, plan):
+    device = ready(new_device(), plan)
+    device.record(view(0))
+    device.close_until(1)
+    device.interests()[:] = 9
+    assert (device.interests()[~np.isnan(device.interests())] <= 1).all()
