@@ -141,10 +141,13 @@ class Device(Rights):
         self._told_later = []
         with self._quietly():
             try:
+                self._vault.expect_room()
                 with self._vault.writing("events", "counters", "watch", "alerts"):
                     for event in events:
-                        self._take(event)
+                        self._take(event, step)
                     self._close_steps(step)
+                    self._keep_watch()
+                    self._keep_alerts()
             except BaseException:
                 self._told_later = None
                 self._restore()
@@ -155,8 +158,9 @@ class Device(Rights):
             return True
         return False
 
-    def _take(self, event: BehaviourEvent) -> bool:
-        """`record`, with an error where the vault did not take it."""
+    def _take(self, event: BehaviourEvent, closing: int = 0) -> bool:
+        """`record`, with an error where the vault did not take it. An event of a step before `closing` is only counted:
+        the same write closes its step."""
         try:
             event.check(self.profile.n_categories)
         except InputError:
@@ -173,10 +177,11 @@ class Device(Rights):
         if step < self.n_closed_steps:
             self._amend(step, event)
             return True
-        if self._vault.fold_is_due(event):
-            with self._vault.writing("counters", "events"):
-                self._vault.fold(self.n_closed_steps, self._open_count, self._open_amount)
-        self._vault.add_event(event)
+        if step >= closing:
+            if self._vault.fold_is_due(event):
+                with self._vault.writing("counters", "events"):
+                    self._vault.fold(self.n_closed_steps, self._open_count, self._open_amount)
+            self._vault.add_event(event)
         self._count(event)
         return True
 
@@ -208,7 +213,8 @@ class Device(Rights):
     def _close_step(self) -> None:
         """Close the open step; the vault has all of it, or this device is as it was and the error is raised."""
         before = self._history, self._open_count, self._open_amount, self._p, self._alerts
-        watch = self._watch and self._watch.copy()
+        alone = self._told_later is None  # while catching up, what failed is taken up from the vault again
+        watch = self._watch.copy() if alone and self._watch else None
         closed, told = self.n_closed_steps, None
         self._history = self._history.then(self._open_count, self._open_amount)
         self._open_count = np.zeros_like(self._open_count)
@@ -220,8 +226,9 @@ class Device(Rights):
         try:
             with self._vault.writing("counters", "events", "watch", "alerts"):
                 self._vault.fold(closed, before[1], before[2])
-                self._keep_watch()
-                if self._alerts is not before[4]:
+                if alone:
+                    self._keep_watch()
+                if alone and self._alerts is not before[4]:
                     self._keep_alerts()
         except BaseException:
             self._history, self._open_count, self._open_amount, self._p, self._alerts = before

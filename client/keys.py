@@ -1,4 +1,4 @@
-"""Who holds the key: a provider wraps the vault's data key and keeps a counter that only rises, outside the database.
+"""Who holds the key: a provider wraps the vault's data key and keeps an anchor that only rises, outside the database.
 
     KeyProvider          what Android's Keystore or Apple's Keychain will implement
     `-- FileKeys         the prototype: two small files, a passphrase, scrypt
@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, VaultRolledBack, WrongKey
 
+from .anchor import TIP_BYTES, Anchor
+
 KEY_BYTES = 32
 NONCE_BYTES = 12
 SALT_BYTES = 16
@@ -34,12 +36,13 @@ MAX_SCRYPT_BYTES = 1 << 30  #: a key file that asks for more memory than this is
 
 _MAGIC = "ebbtide key"
 _VERSION = 1
-_SLOT = struct.Struct("<Q32s")
+_ANCHOR = struct.Struct(f"<Q{TIP_BYTES}s")
+_SLOT_BYTES = _ANCHOR.size + 32
 _SLOT_STEP = 512  #: the two slots lie in different sectors: a write that is cut off spoils one of them at most
 
 
 class KeyProvider(Protocol):
-    """Wraps a data key, and keeps an anchor: a number that never falls, in a place that a copy of the database lacks."""
+    """Wraps a data key, and keeps an anchor that never falls, in a place that a copy of the database lacks."""
 
     def exists(self) -> bool:
         """Whether there is a wrapping key."""
@@ -53,12 +56,13 @@ class KeyProvider(Protocol):
         """The data key. KeyMissing, KeyDamaged or WrongKey if it cannot be had."""
         ...
 
-    def anchor(self) -> int:
-        """The number of the last `advance`, 0 before the first."""
+    def anchor(self) -> Anchor:
+        """What the last `advance` brought, `Anchor()` before the first."""
         ...
 
-    def advance(self, anchor: int) -> None:
-        """Raise the anchor, durably before it returns. VaultRolledBack if it would fall."""
+    def advance(self, anchor: Anchor) -> None:
+        """Raise the anchor, durably before it returns. VaultRolledBack if its number would fall, or stand for another
+        chain."""
         ...
 
     def destroy(self) -> None:
@@ -93,18 +97,22 @@ class FileKeys:
 
     Scrypt (RFC 7914) turns the passphrase into a key, at a cost of 128 n r bytes of memory and n r p work; the defaults
     take 32 MiB and about .1 s. The cost is written into the file: it is needed to open it. AES-256-GCM seals.
+    `waits_for_disk=False` is for simulations: power loss may set the anchor back.
     """
 
     KEY_FILE = "device.key"
     ANCHOR_FILE = "device.anchor"
 
-    def __init__(self, folder: Path, passphrase: bytes, *, n: int = 1 << 15, r: int = 8, p: int = 1) -> None:
+    def __init__(
+        self, folder: Path, passphrase: bytes, *, n: int = 1 << 15, r: int = 8, p: int = 1, waits_for_disk: bool = True
+    ) -> None:
         if n < 2 or n & (n - 1) or r < 1 or p < 1 or 128 * n * r > MAX_SCRYPT_BYTES:
             raise ConfigError(f"expected scrypt n a power of 2, r and p >= 1, up to 1 GiB, got n={n} r={r} p={p}")
         if not passphrase:
             raise ConfigError("expected a passphrase, got none")
         self._folder, self._passphrase, self._cost = folder, passphrase, (n, r, p)
         self._key_file, self._anchor_file = folder / self.KEY_FILE, folder / self.ANCHOR_FILE
+        self._waits = waits_for_disk
         self._key: bytes | None = None
         self._destroyed = False
 
@@ -126,23 +134,25 @@ class FileKeys:
         except (InvalidTag, ValueError):
             raise WrongKey("expected the key that this vault was made with, got another") from None
 
-    def anchor(self) -> int:
-        return max(self._slots())
+    def anchor(self) -> Anchor:
+        return max(slot for slot in self._slots() if slot)
 
-    def advance(self, anchor: int) -> None:
+    def advance(self, anchor: Anchor) -> None:
         slots = self._slots()
-        if anchor < max(slots):
-            raise VaultRolledBack(f"expected an anchor >= {max(slots)}, got {anchor}")
-        if anchor == max(slots):
+        now = max(slot for slot in slots if slot)
+        if anchor.number < now.number or (anchor.number == now.number and anchor != now):
+            raise VaultRolledBack(f"expected an anchor after {now.number}, got {anchor.number}")
+        if anchor == now:
             return
-        older = 0 if slots[0] <= slots[1] else 1
+        older = 0 if slots[1] == now else 1
         try:
             number = os.open(self._anchor_file, os.O_WRONLY)
         except OSError:
             raise VaultReadOnly("expected to write the anchor") from None
         try:
             os.pwrite(number, self._slot(anchor), older * _SLOT_STEP)
-            getattr(os, "fdatasync", os.fsync)(number)
+            if self._waits:
+                getattr(os, "fdatasync", os.fsync)(number)
         except OSError:
             raise VaultReadOnly("expected to write the anchor") from None
         finally:
@@ -172,7 +182,7 @@ class FileKeys:
         sealed = nonce + AESGCM(self._stretched(n, r, p, salt)).encrypt(nonce, self._key, cbor2.dumps(head))
         body = cbor2.dumps([*head, sealed])
         try:
-            write_durably(self._anchor_file, (self._slot(0).ljust(_SLOT_STEP, b"\0")) * 2)
+            write_durably(self._anchor_file, (self._slot(Anchor()).ljust(_SLOT_STEP, b"\0")) * 2)
             write_durably(self._key_file, hashlib.sha256(body).digest() + body)
         except OSError:
             self._key = None
@@ -210,21 +220,23 @@ class FileKeys:
 
     # ---- the anchor file: two slots, written in turn
 
-    def _slot(self, anchor: int) -> bytes:
-        mark = hashlib.blake2b(struct.pack("<Q", anchor), key=self._unlocked(), person=b"anchor", digest_size=32)
-        return _SLOT.pack(anchor, mark.digest())
+    def _slot(self, anchor: Anchor) -> bytes:
+        body = _ANCHOR.pack(*anchor)
+        return body + hashlib.blake2b(body, key=self._unlocked(), person=b"anchor", digest_size=32).digest()
 
-    def _slots(self) -> tuple[int, int]:
-        """The two numbers, -1 for a slot that does not verify; KeyDamaged if neither does."""
+    def _slots(self) -> tuple[Anchor | None, Anchor | None]:
+        """The two anchors, None for a slot that does not verify; KeyDamaged if neither does."""
         try:
             data = self._anchor_file.read_bytes()
         except OSError:
             raise KeyDamaged(f"expected {self.ANCHOR_FILE} beside {self.KEY_FILE}") from None
-        found = []
-        for at in (0, _SLOT_STEP):
-            slot = data[at : at + _SLOT.size]
-            number = _SLOT.unpack(slot)[0] if len(slot) == _SLOT.size else -1
-            found.append(number if number >= 0 and self._slot(number) == slot else -1)
-        if max(found) < 0:
+        first, second = (self._anchor_in(data[at : at + _SLOT_BYTES]) for at in (0, _SLOT_STEP))
+        if not (first or second):
             raise KeyDamaged(f"expected {self.ANCHOR_FILE} as it was written: it is cut or changed")
-        return found[0], found[1]
+        return first, second
+
+    def _anchor_in(self, slot: bytes) -> Anchor | None:
+        if len(slot) != _SLOT_BYTES:
+            return None
+        anchor = Anchor(*_ANCHOR.unpack_from(slot))
+        return anchor if self._slot(anchor) == slot else None

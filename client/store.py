@@ -15,11 +15,13 @@ Guarantees.
   an older copy of the database is put back: such a transaction raises the key provider's anchor before it returns.
 - A transaction is there as a whole or not at all.
 - Opening raises VaultDamaged for a row that is changed or not in its place, RowsPutBack if rows are missing or older
-  ones are back, VaultRolledBack if the whole file is older than the anchor, VaultBusy if another process holds it.
+  ones are back, VaultRolledBack if the whole file is not the one that raised the anchor (`client/anchor.py`), VaultBusy
+  if another process holds it.
 
 Edge cases. An older copy of the file from after the last `POWER` transaction cannot be told from a power loss: events
 are missing, never a charge. When the anchor cannot be raised, the transaction is kept and the error is raised: its
-caller hands nothing out. Not for two threads at once. The lock is POSIX's: a process that opens and closes the file of
+caller hands nothing out, and the next such transaction raises the anchor first. With `waits_for_disk=False`, which is
+for simulations, power loss may take anything. Not for two threads at once. The lock is POSIX's: a process that opens and closes the file of
 its own open vault by other means lets go of it.
 
 What a thief without the key still sees: the tables' names, how many rows each has and how long their payloads are, in
@@ -43,23 +45,23 @@ from shared.errors import (
     RowsPutBack,
     VaultDamaged,
     VaultError,
-    VaultReadOnly,
     VaultRolledBack,
 )
 
+from .anchor import TIP_BYTES, Anchor, expect_newest
+from .database import PAGE_BYTES, make_file, take
 from .keys import KEY_BYTES, KeyProvider, sync_folder
 from .named_errors import raise_named
 from .sealing import MAX_SEALS, MODULUS, Seal
 
 FORMAT = 1
-PAGE_BYTES = 1024
 HEADS = "heads"
 HEADER = "header"
 #: Room beyond `max_bytes` that only what must not be refused may use: ledger, consent, journal.
 RESERVE_BYTES = 1 << 20
 
 _HEAD = struct.Struct("<Q32s")
-_ANCHOR = struct.Struct("<Q")
+_ANCHOR = struct.Struct(f"<Q{TIP_BYTES}s{TIP_BYTES}s")  #: number and tip of the anchor, and the tip before
 
 
 class Durability(Enum):
@@ -74,33 +76,29 @@ class Store:
 
     FILE = "vault.db"
 
-    def __init__(self, folder: Path, tables: Sequence[str], keys: KeyProvider, *, max_bytes: int = 1 << 26) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tables: Sequence[str],
+        keys: KeyProvider,
+        *,
+        max_bytes: int = 1 << 26,
+        waits_for_disk: bool = True,
+    ) -> None:
         self.folder, self.tables, self.max_bytes = folder, tuple(tables), max_bytes
-        self._keys = keys
+        self._keys, self._waits = keys, waits_for_disk
         self._file = folder / self.FILE
         self._marks: dict[str, dict[int, tuple[int, int]]] = {table: {} for table in self.tables}
         self._sums = dict.fromkeys(self.tables, 0)
         self._last: dict[str, int] = {}  # the highest id of a table, where it is known
         self._heads: dict[str, bytes] = {}  # the tables' heads, where nothing changed since
-        self._writes = self._anchor = 0
-        self._was = 0, self._sums  # the anchor and the sums before this transaction
+        self._writes, self._anchor, self._tip_before = 0, Anchor(), Anchor().tip
+        self._was = self._anchor, self._tip_before, self._sums  # before this transaction
         self._undo: list[tuple[dict[int, tuple[int, int]], int, tuple[int, int] | None]] | None = None
         self._settled, self._closed = True, False
         self._opened: dict[tuple[str, int], bytes] = {}  # payloads as the store opened them, until the first write
         self._durability: Durability | None = None
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            raise VaultReadOnly("expected a folder that can be made") from None
-        if not os.access(folder, os.W_OK | os.X_OK) or (self._file.exists() and not os.access(self._file, os.W_OK)):
-            raise VaultReadOnly("expected a folder that can be written")
-        try:
-            # For its owner only, and so its journal. Never opened when it is there: closing it would drop our own locks.
-            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            pass
-        except OSError:
-            raise VaultReadOnly("expected a file that can be written") from None
+        make_file(self._file)
         try:
             self._db = sqlite3.connect(self._file, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -190,21 +188,25 @@ class Store:
 
     def _begin(self, durability: Durability) -> None:
         self._expect_open()
+        if durability is Durability.POWER:
+            self.settle()  # the database is never two such writes ahead of its anchor
         try:
             if durability is not self._durability:
-                self._db.execute(f"PRAGMA synchronous={durability.value}")
+                self._db.execute(f"PRAGMA synchronous={self._synchronous(durability)}")
                 self._durability = durability
             self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise_named(error)
         self._opened.clear()
-        self._was = self._anchor, dict(self._sums)
+        self._was = self._anchor, self._tip_before, dict(self._sums)
         self._undo = []
+
+    def _synchronous(self, durability: Durability) -> str:
+        return durability.value if self._waits else "OFF"
 
     def _commit(self) -> None:
         try:
-            self._anchor += self._durability is Durability.POWER
-            self._write_heads()
+            self._write_heads(self._durability is Durability.POWER)
             self._db.execute("COMMIT")
         except BaseException as error:
             self._roll_back()
@@ -226,7 +228,7 @@ class Store:
             else:
                 marks.pop(row, None)
         # The number of writes does not go back: no version is used twice.
-        self._anchor, self._sums = self._was
+        self._anchor, self._tip_before, self._sums = self._was
         self._last.clear()
         self._heads.clear()
 
@@ -284,29 +286,23 @@ class Store:
             self._last.pop(table, None)
         self._undo.append((marks, row, before))
 
-    def _write_heads(self) -> None:
+    def _write_heads(self, to_stay: bool = False) -> None:
+        """Write the heads; those of a transaction that must not be taken back move the anchor."""
         self._writes += 1
         if self._writes > MAX_SEALS:
             raise KeyWorn(f"expected at most {MAX_SEALS} writes under one key")
         for table in self.tables:
             if table not in self._heads:
                 self._heads[table] = _HEAD.pack(len(self._marks[table]), self._sums[table].to_bytes(32, "little"))
-        payload = _ANCHOR.pack(self._anchor) + b"".join(map(self._heads.__getitem__, self.tables))
+        heads = b"".join(map(self._heads.__getitem__, self.tables))
+        if to_stay:
+            self._anchor, self._tip_before = self._anchor.then(heads), self._anchor.tip
+        payload = _ANCHOR.pack(*self._anchor, self._tip_before) + heads
         sealed = self._seal.close(HEADS, 0, self._writes, payload)
         self._db.execute(f"UPDATE {HEADS} SET version = ?, sealed = ? WHERE id = 0", (self._writes, sealed))
 
     def _open(self) -> None:
-        for pragma in (
-            f"page_size={PAGE_BYTES}",
-            "locking_mode=EXCLUSIVE",
-            "journal_mode=WAL",
-            "secure_delete=ON",
-            "temp_store=MEMORY",
-            f"max_page_count={(self.max_bytes + RESERVE_BYTES) // PAGE_BYTES}",
-        ):
-            self._db.execute(f"PRAGMA {pragma}").fetchall()
-        self._db.execute("BEGIN EXCLUSIVE")
-        self._db.execute("COMMIT")
+        take(self._db, self.max_bytes + RESERVE_BYTES)
         names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if names:
             self._load(names)
@@ -315,12 +311,12 @@ class Store:
 
     def _create(self) -> None:
         """A new vault; VaultRolledBack if there has been one that spent something under these keys."""
-        if self._keys.exists() and self._keys.anchor() > 0:
+        if self._keys.exists() and self._keys.anchor().number:
             raise VaultRolledBack("expected the database that belongs to this key: it is missing")
         data_key = os.urandom(KEY_BYTES)
         self._seal = Seal(data_key)
         wrapped = self._keys.wrap(data_key)
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute(f"PRAGMA synchronous={self._synchronous(Durability.POWER)}")
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute(
             f"CREATE TABLE {HEADER} (format INTEGER NOT NULL, wrapped BLOB NOT NULL, sha256 BLOB NOT NULL)"
@@ -348,9 +344,9 @@ class Store:
         if heads is None:
             raise VaultDamaged("expected the vault's heads: they are missing")
         payload = self._seal.open(HEADS, 0, *heads)
-        self._writes, (self._anchor,) = heads[0], _ANCHOR.unpack_from(payload)
-        if self._anchor < self._keys.anchor():
-            raise VaultRolledBack("expected a database as new as its anchor, got an older one")
+        number, tip, self._tip_before = _ANCHOR.unpack_from(payload)
+        self._writes, self._anchor = heads[0], Anchor(number, tip)
+        expect_newest(self._keys.anchor(), self._anchor, self._tip_before)
         for at, table in enumerate(self.tables):
             count, total = _HEAD.unpack_from(payload, _ANCHOR.size + at * _HEAD.size)
             for row, version, sealed in self._db.execute(f"SELECT id, version, sealed FROM {table}"):

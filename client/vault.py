@@ -113,13 +113,15 @@ class Limits:
     """How much a vault keeps. Raw events fold into counters when their step closes, when one is `raw_seconds` older
     than the newest, or when there are `raw_events`. What goes first when the file exceeds `max_bytes`: replies in the
     outbox but the newest 4, contents of journal entries but the newest 100, the oldest half of the counters. Ledger,
-    consent and the journal's chain never go: a new event is refused first."""
+    consent and the journal's chain never go: a new event is refused first. `waits_for_disk=False` is for simulations:
+    what is written survives a killed process, not power loss."""
 
     max_bytes: int = 1 << 26
     raw_seconds: float = 86_400.0
     raw_events: int = 1000
     journal_entries: int = 1000
     outbox_entries: int = 32
+    waits_for_disk: bool = True
 
 
 class Vault:
@@ -129,7 +131,9 @@ class Vault:
         expect_not_forgotten(folder, keys)
         self.folder, self.keys, self.limits = folder, keys, limits
         self._oldest = 0, 0.0  # version and time of the first event of the open step
-        self.store = Store(folder, tuple(TABLES), keys, max_bytes=limits.max_bytes)
+        self.store = Store(
+            folder, tuple(TABLES), keys, max_bytes=limits.max_bytes, waits_for_disk=limits.waits_for_disk
+        )
         try:
             self.decisions = Decisions(self.store)
             self.journal = Journal(self.store, limits.journal_entries)

@@ -4,8 +4,9 @@ The only things added are the world around a phone: its user, who acts as the po
 the server's public calendar, and an app on it that writes down what the device shows to its user. Those notes are the
 simulation's, for its metrics; they do not leave through the gate.
 
-Each device has a vault and a passphrase from the operating system. The passphrase lies beside the lock, and scrypt is
-set to its cheapest: both in simulations only. No cap of its own limits what a simulated device spends: the scenario's
+Each device has a vault and a passphrase from the operating system. The passphrase lies beside the lock, scrypt is set to
+its cheapest, and no write waits for the disk (a killed run loses nothing, one that lost power starts again): all three
+in simulations only. No cap of its own limits what a simulated device spends: the scenario's
 plan does, as it does for hosted devices.
 """
 
@@ -15,6 +16,7 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flwr.app import Context
@@ -23,7 +25,8 @@ from client.app import build_app
 from client.caps import Caps
 from client.consent import Consent
 from client.device import Device, Profile
-from client.keys import FileKeys, write_durably
+from client.keys import FileKeys
+from client.vault import Limits
 from shared.clock import ReplayClock
 from shared.errors import RunError
 from shared.events import BehaviourEvent, EventKind
@@ -34,8 +37,9 @@ from .population import Population
 POPULATION = "population"
 CONSENTS_FILE = "consents.json"
 PASSPHRASE_FILE = "passphrase"
-#: Scrypt's least work. For simulations only: it makes a passphrase easy to guess.
-CHEAP = {"n": 2, "r": 1, "p": 1}
+#: For simulations only: scrypt's least work, which makes a passphrase easy to guess, and no waiting for the disk.
+CHEAP: dict[str, Any] = {"n": 2, "r": 1, "p": 1, "waits_for_disk": False}
+LIMITS = Limits(waits_for_disk=False)
 
 
 @lru_cache(maxsize=1)
@@ -49,7 +53,7 @@ def simulation_keys(home: Path) -> FileKeys:
     """The key of one simulated device, under a passphrase that was drawn when it was first opened."""
     file = home / PASSPHRASE_FILE
     if not file.exists():
-        write_durably(file, os.urandom(16).hex().encode())
+        file.write_bytes(os.urandom(16).hex().encode())
     return FileKeys(home, file.read_bytes(), **CHEAP)
 
 
@@ -74,6 +78,7 @@ def open_simulated(context: Context, step: int | None) -> Device:
         on_step=DeviceNotes(home).write,
         clock=ReplayClock(float((step or 0) * population.step.seconds)),
         caps=Caps.none(),
+        limits=LIMITS,
     )
     if step is None:
         return device

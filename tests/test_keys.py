@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client import keys as keys_module
+from client.anchor import TIP_BYTES, Anchor
 from client.keys import FileKeys
 from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, VaultRolledBack, WrongKey
 
@@ -84,14 +85,19 @@ def test_the_cost_is_in_the_file_and_the_default_one_is_paid(tmp_path):
     assert keys._cost == (1 << 15, 8, 1)
 
 
-@given(st.lists(st.integers(0, 2**63), min_size=1, max_size=12))
-def test_the_anchor_only_rises_and_survives_a_restart(tmp_path_factory, steps):
+def anchor(number: int, chain: int = 0) -> Anchor:
+    """Some anchor of a number, on one of several chains."""
+    return Anchor(number, bytes([chain]) * TIP_BYTES) if number else Anchor()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**63) | st.integers(0, 3), st.integers(0, 1)), min_size=1, max_size=12))
+def test_the_anchor_only_rises_stays_on_its_chain_and_survives_a_restart(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("keys")
     keys = cheap_keys(folder)
     keys.wrap(DATA_KEY)
-    highest = 0
-    for step in steps:
-        if step < highest:
+    highest = Anchor()
+    for step in (anchor(*step) for step in steps):
+        if step.number < highest.number or (step.number == highest.number and step != highest):
             with pytest.raises(VaultRolledBack):
                 keys.advance(step)
         else:
@@ -103,15 +109,15 @@ def test_the_anchor_only_rises_and_survives_a_restart(tmp_path_factory, steps):
 def test_a_write_of_the_anchor_that_is_cut_off_leaves_the_one_before(tmp_path):
     keys = cheap_keys(tmp_path)
     keys.wrap(DATA_KEY)
-    for anchor in (7, 8):
-        keys.advance(anchor)
+    for number in (7, 8):
+        keys.advance(anchor(number))
     file = tmp_path / FileKeys.ANCHOR_FILE
     whole = file.read_bytes()
     for at in (0, 512):
         torn = bytearray(whole)
         torn[at + 3 : at + 20] = os.urandom(17)
         file.write_bytes(bytes(torn))
-        assert cheap_keys(tmp_path).anchor() in (7, 8)
+        assert cheap_keys(tmp_path).anchor() in (anchor(7), anchor(8))
     file.write_bytes(os.urandom(len(whole)))
     with pytest.raises(KeyDamaged):
         cheap_keys(tmp_path).anchor()
@@ -123,7 +129,7 @@ def test_a_write_of_the_anchor_that_is_cut_off_leaves_the_one_before(tmp_path):
 def test_a_number_that_nobody_signed_is_no_anchor(tmp_path):
     keys = cheap_keys(tmp_path)
     keys.wrap(DATA_KEY)
-    keys.advance(5)
+    keys.advance(anchor(5))
     file = tmp_path / FileKeys.ANCHOR_FILE
     forged = bytearray(file.read_bytes())
     forged[0:8] = (3).to_bytes(8, "little")
@@ -174,7 +180,7 @@ def test_killed_while_the_key_is_made_there_is_a_whole_key_or_none(tmp_path, mon
         with pytest.raises(Killed):
             cheap_keys(tmp_path).wrap(DATA_KEY)
     keys = cheap_keys(tmp_path)
-    assert not keys.exists() or keys.anchor() == 0
+    assert not keys.exists() or keys.anchor() == Anchor()
     assert keys.unwrap(keys.wrap(DATA_KEY)) == DATA_KEY
 
 
@@ -185,7 +191,7 @@ def test_what_cannot_be_written_is_a_named_error(tmp_path):
     keys.wrap(DATA_KEY)
     (tmp_path / FileKeys.ANCHOR_FILE).unlink()
     with pytest.raises(KeyDamaged):
-        keys.advance(1)
+        keys.advance(anchor(1))
 
 
 def test_no_secret_is_printed(tmp_path):
