@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class PublicRows:
         try:
             with np.load(file) as arrays:
                 rows = cls(*(arrays[name].astype(np.float32) for name in ("x", "x_before", "y")))
-        except (OSError, KeyError, ValueError):
+        except (OSError, EOFError, BadZipFile, KeyError, TypeError, ValueError):
             raise ConfigError(f"expected x, x_before and y in {file.name}") from None
         if not (rows.x.shape == rows.x_before.shape and rows.x.shape[:1] == rows.y.shape and len(rows.y)):
             raise ConfigError(f"expected rows of one length in {file.name}, got {rows.x.shape} and {rows.y.shape}")

@@ -266,11 +266,12 @@ _PARTS: Mapping[str, type] = {
 
 
 def _revive(part: Any, fields: dict[str, Any]) -> Any:
-    """A part from its map; CBOR knows no tuples. A field that is missing or too much raises."""
+    """A part from its map; CBOR knows no tuples. A field that is missing or too much raises, and so does a part that is
+    missing and may not be."""
     values = {}
     for field in dataclasses.fields(part):
         value, inner = fields.pop(field.name), _PARTS.get(str(field.type))
-        if inner is not None and value is not None:
+        if inner is not None and (value is not None or "None" not in str(field.type)):
             value = _revive(inner, value)
         values[field.name] = tuple(value) if isinstance(value, list) else value
     return part(**values, **fields)

@@ -269,7 +269,8 @@ class Trials:
         if not scenario.warm_start.users and not plan.risk:
             return self._folder
         protocol = protocol_of(scenario)  # of the scenario, not of a fold: planted people are public
-        risk = plan.risk and (scenario.risk.public_users, plan.risk.rate_steps)
+        watched = plan.detection.min_active_steps
+        risk = plan.risk and (scenario.risk.public_users, plan.risk.rate_steps, watched)
         key = (scenario.warm_start, plan.network, plan.features, protocol, risk)
         if key not in self._starts:
             folder = self._folder / f"start-{len(self._starts)}"

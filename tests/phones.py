@@ -10,19 +10,12 @@ import pytest
 from client.app import answer
 from client.consent import Consent
 from client.device import Device
-from shared.codec import pack_floats
 from shared.events import BehaviourEvent, EventKind, Step
-from shared.risk import N_COEFFICIENTS, READINGS
 
-from .conftest import event_stream, make_plan, make_profile, make_risk, open_device, ready, replayed_entropy
+from .client_requests import PLAN
+from .conftest import event_stream, make_profile, open_device, ready, replayed_entropy
 from .fake_grid import context_of
 
-PLAN = make_plan(risk=make_risk())
-#: What a risk_request has beside a train_request's fields.
-COEFFICIENTS = {
-    "basis": pack_floats(np.ones((len(READINGS), N_COEFFICIENTS), np.float32)),
-    "coefficients": pack_floats(np.array([-1, 0.5], np.float32)),
-}
 N_STEPS = 20
 
 #: Amounts and moments that no reply may hold, in any of the ways that a program would write a number.

@@ -12,9 +12,10 @@ from shared.errors import RefusalCode
 from shared.events import Step
 from shared.messages import REGISTER, REQUESTS
 
+from .client_requests import COEFFICIENTS, PLAN
 from .conftest import activity_theta, open_device
 from .fake_grid import context_of
-from .phones import CANARIES, COEFFICIENTS, PLAN, Phone, homes
+from .phones import CANARIES, Phone, homes
 
 __all__ = ["homes"]
 

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from client.risk import Direction
 from server.inbox import Inbox
 from server.rounds import INTEREST
-from server.state import ServerFolder
+from server.state import RISK, ServerFolder
 from shared.plan import Plan
+from shared.risk import READINGS
 from simulations.fidelity import (
     N_USERS,
     run_devices,
@@ -34,10 +36,20 @@ def alerts_of(folder, people):
     return p, sorted(zip(*(column.tolist() for column in vars(alerts).values()), strict=True))
 
 
-@pytest.mark.parametrize("detector", ["own_level", "rate"])
+#: Overrides under which a detector finds something in so few users who are hardly trained.
+EASILY = {
+    "own_level": ["detection.fall_margin=0.02", "detection.rise_margin=0.02"],
+    "rate": ["detection.rate_threshold=0.002"],
+    "cusum": ["detection.season_steps=7", "detection.warm_steps=14"],
+    "risk": ["detection.risk_line=0.2", "detection.rise_level=0.6"],
+}
+
+
+@pytest.mark.parametrize("detector", EASILY)
 def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(tmp_path, people, detector):
-    easily = ["detection.fall_margin=0.02", "detection.rise_margin=0.02", "detection.rate_threshold=0.002"]
-    scenario = scenario_without_noise(f"detection.detector={detector}", *easily)
+    """With phi learned in two rounds after p's three."""
+    phi = ["risk.rounds=2", "risk.noise_multiplier=0.0", "risk.public_users=60"]
+    scenario = scenario_without_noise(f"detection.detector={detector}", *phi, *EASILY[detector])
     run_devices(tmp_path / "devices", people, scenario)
     run_hosted(tmp_path / "hosts", people, scenario)
     models = [ServerFolder(tmp_path / name / "server").models() for name in ("devices", "hosts")]
@@ -46,12 +58,18 @@ def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(tmp
     np.testing.assert_allclose(models[0], models[1], rtol=0, atol=1e-5)
     difference = np.abs(models[0] - models[1]).max()
     assert theta_difference(tmp_path / "devices", tmp_path / "hosts") == difference > 0
+    weights = [ServerFolder(tmp_path / name / "server").models(RISK) for name in ("devices", "hosts")]
+    assert weights[0].shape == (3, len(READINGS))
+    assert np.abs(weights[0][-1] - weights[0][0]).max() > 1e-3, "the rounds moved phi"
+    np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-5)
     (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (
         alerts_of(tmp_path / name, people) for name in ("devices", "hosts")
     )
     np.testing.assert_allclose(p_devices, p_hosts, rtol=0, atol=1e-4)
     assert alerts_devices == alerts_hosts
     assert len(alerts_hosts) > 5
+    directions = {Direction(alert[2]) for alert in alerts_hosts}
+    assert detector != "risk" or directions == set(Direction), "falls, which phi calls, and rises, which p calls"
 
 
 def test_each_hosted_device_is_clipped_and_noised_on_its_own(tmp_path, people):

@@ -10,7 +10,7 @@ from shared.errors import ConfigError
 from shared.network import NetworkSpec
 from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, Detection, LocalTraining, Plan, PrivacyPlan
 
-from .conftest import examples, make_plan
+from .conftest import examples, make_plan, make_risk
 
 
 def leaves(value, path=()):
@@ -30,17 +30,19 @@ OTHER = {
     ("features", "ewma_steps"): (2, 9),
     ("detection", "detector"): "rate",
     ("privacy", "max_epsilon"): 3.0,
+    ("risk", "privacy", "max_epsilon"): 3.0,
 }
 
 
-def changed(plan: Plan, path: tuple[str, ...], value: object) -> Plan:
+def changed(plan, path: tuple[str, ...], value: object):
+    """The plan, or a part of it, with one value replaced."""
     if len(path) == 1:
         return dataclasses.replace(plan, **{path[0]: value})
-    part = dataclasses.replace(getattr(plan, path[0]), **{path[1]: value})
-    return dataclasses.replace(plan, **{path[0]: part})
+    return dataclasses.replace(plan, **{path[0]: changed(getattr(plan, path[0]), path[1:], value)})
 
 
-def test_the_hash_changes_with_every_number_of_the_plan(plan):
+def test_the_hash_changes_with_every_number_of_the_plan():
+    plan = make_plan(risk=make_risk())
     hashes, n_changed = {plan.sha256}, 0
     for path, value in leaves(plan):
         if isinstance(value, bytes):
@@ -55,7 +57,20 @@ def test_the_hash_changes_with_every_number_of_the_plan(plan):
         again = changed(plan, path, other)
         assert Plan.from_bytes(again.canonical) == again, path
         hashes.add(again.sha256)
-    assert len(hashes) == n_changed + 1 > 30
+    assert len(hashes) == n_changed + 1 > 50
+    assert make_plan().sha256 not in hashes, "to learn no phi is another plan"
+
+
+def test_what_is_charged_is_p_s_part_and_then_phi_s():
+    plan, risk = make_plan(), make_risk()
+    assert plan.charged == (plan.privacy,)
+    assert make_plan(risk=risk).charged == (plan.privacy, risk.privacy)
+
+
+@pytest.mark.parametrize("wrong", [{"rows": 0}, {"rows": 4097}, {"history_steps": 0}, {"rate_steps": 0}])
+def test_a_plan_of_phi_out_of_range_is_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        make_risk(**wrong)
 
 
 @examples(60)
@@ -92,8 +107,8 @@ def test_equal_plans_have_equal_bytes():
     assert as_whole == as_float and as_whole.sha256 == as_float.sha256
 
 
-def test_bytes_that_are_not_a_plan_are_refused(plan):
-    data = plan.canonical
+def test_bytes_that_are_not_a_plan_are_refused():
+    data = make_plan(risk=make_risk()).canonical
     fields = cbor2.loads(data)
     wrong = [data[:cut] for cut in range(0, len(data), 7)] + [b"", data + b"\0", cbor2.dumps([1]), b"\x81" * 100_000]
     wrong.append(cbor2.dumps(dict(sorted(fields.items(), reverse=True))))
@@ -103,6 +118,9 @@ def test_bytes_that_are_not_a_plan_are_refused(plan):
     wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "clip_norm": -1.0}}, canonical=True))
     wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "rounds": "many"}}, canonical=True))
     wrong.append(cbor2.dumps({**fields, "horizon_steps": 0}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "risk": {}}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "risk": {**fields["risk"], "privacy": None}}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "risk": {**fields["risk"], "rows": 8.0}}, canonical=True))
     for number in (16.0, 16.5, True, "16", math.inf, math.nan, None):
         wrong.append(cbor2.dumps({**fields, "training": {**fields["training"], "rows": number}}, canonical=True))
         wrong.append(
@@ -113,7 +131,8 @@ def test_bytes_that_are_not_a_plan_are_refused(plan):
     wrong.append(cbor2.dumps({**fields, "network": {**fields["network"], "hidden": [32.0, 16]}}, canonical=True))
     for name in fields:
         wrong.append(cbor2.dumps({k: v for k, v in fields.items() if k != name}, canonical=True))
-        wrong.append(cbor2.dumps({**fields, name: None}, canonical=True))
+        if name != "risk":  # None there is a plan, one that learns no phi
+            wrong.append(cbor2.dumps({**fields, name: None}, canonical=True))
     for bad in wrong:
         with pytest.raises(ConfigError):
             Plan.from_bytes(bad)

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from server.rounds import Traffic
+from server.rounds import INTEREST, RISK, Traffic
 from shared.codec import pack_floats
 from shared.errors import ConfigError
 from simulations.cli_search import register
@@ -113,20 +113,36 @@ def test_cut_at_the_last_label_keeps_everybody_and_everything_before():
 
 
 def test_a_trial_trains_as_a_host_does(trials, tmp_path):
-    scenario = small_scenario()
+    scenario = small_scenario("risk.rounds=1", "risk.noise_multiplier=0")
     protocol = protocol_of(scenario)
     prepare_folder(tmp_path / "run", scenario, trials.population)
     host, plan = LocalHost(tmp_path / "run"), trials.plan(scenario, protocol)
     theta = plan.network.initial_theta(0)
-    host.offer({"plan": plan.canonical, "theta": pack_floats(theta), "round": 0, "step": protocol.train_at})
+    offer = {"plan": plan.canonical, "theta": pack_floats(theta), "risk": b"", "round": 0, "step": protocol.train_at}
+    host.offer(offer)
     cohort = list(range(40))
     request = {"plan_sha256": plan.sha256, "theta": pack_floats(theta), "round": 1, "step": protocol.train_at}
-    ours = TrainingHost(trials._rows_to_train_on(plan, protocol.train_at), 40, tmp_path)
+    lapses = trials._lapses_to_train_on(plan, plan.risk, protocol.train_at, None)
+    ours = TrainingHost(trials._rows_to_train_on(plan, protocol.train_at), lapses, 40, tmp_path)
     assert isinstance(ours.traffic, Traffic)
-    total, survivors = ours.collect(cohort, plan, request)
-    expected, n = host.collect(cohort, plan, request)
-    assert survivors == n == 40
-    assert np.array_equal(total, expected) and total.any()
+    basis, coefficients = np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32), np.float32([-1, 0.7])
+    request |= {"basis": pack_floats(basis), "coefficients": pack_floats(coefficients)}
+    for part in (INTEREST, RISK):
+        total, survivors = ours.collect(cohort, plan, request, part)
+        expected, n = host.collect(cohort, plan, request, part)
+        assert survivors == n == 40 and total.shape == (part.length(plan),)
+        assert np.array_equal(total, expected) and total.any()
+
+
+def test_a_trial_learns_phi_as_the_scenario_says(trials):
+    scenario = small_scenario("risk.rounds=3", "risk.noise_multiplier=0", "risk.public_users=60")
+    protocol = protocol_of(scenario)
+    trained = trials.train(scenario, protocol)
+    again = trials.train(scenario.model_copy(update={"risk": scenario.risk.model_copy(update={"rounds": 1})}), protocol)
+    assert trained.risk.shape == (6,) and trained.rounds == 3 and trained.skipped == 0
+    np.testing.assert_array_equal(trained.theta, again.theta, err_msg="p is learned first, phi does not touch it")
+    assert np.abs(trained.risk - again.risk).max() > 1e-4, "every round of phi's moves it"
+    assert trials.train(small_scenario(), protocol).risk.size == 0
 
 
 def test_repetitions_begin_elsewhere(trials):
@@ -173,7 +189,7 @@ def test_epsilon_is_held_where_the_grid_would_change_it(monkeypatch):
 
 def _no_training(self, scenario, protocol, *, repetition=0, dropout=0.0):
     theta = self.plan(scenario, protocol).network.initial_theta(0)
-    return Trained(theta, scenario.privacy.rounds, 0)
+    return Trained(theta, np.empty(0, np.float32), scenario.privacy.rounds, 0)
 
 
 def test_noise_for_an_epsilon_out_of_reach():

@@ -9,8 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.mechanisms import clip_to_grid, from_grid, protect
+from shared.risk import N_COEFFICIENTS, READINGS
 
-from ..conftest import event_stream, examples, full, make_plan, make_profile, open_device, ready, replayed_entropy
+from ..conftest import (
+    event_stream,
+    examples,
+    full,
+    make_plan,
+    make_profile,
+    make_risk,
+    open_device,
+    ready,
+    replayed_entropy,
+)
 
 CLIPS = [1e-3, 0.1, 1 / 3, 0.5, 7.7, 1e6]
 STEPS = [16, 100, 4096, 2**24]
@@ -107,12 +118,16 @@ def test_replacing_one_contribution_moves_the_sum_by_at_most_the_clip(others, cl
 
 
 @pytest.mark.parametrize("clip_norm", [1e-4, 0.5])
-def test_a_real_device_moves_the_sum_by_at_most_the_clip(tmp_path, clip_norm):
-    """Device.update of a population and of its neighbour, in which one user never did anything. The small clip is always
-    reached, so the bound is tight there."""
-    plan = make_plan(privacy={"clip_norm": clip_norm, "noise_multiplier": 0.5}, training={"learning_rate": 2.0})
+@pytest.mark.parametrize("part", ["interest", "risk"])
+def test_a_real_device_moves_the_sum_by_at_most_the_clip(tmp_path, clip_norm, part):
+    """Device.update and Device.risk_update of a population and of its neighbour, in which one user never did anything.
+    The small clip is always reached, so the bound is tight there. phi's plan has a grid of its own."""
+    bound = {"clip_norm": clip_norm, "noise_multiplier": 0.5}
+    risk = make_risk(privacy={**bound, "steps_per_clip": 2**14})
+    plan = make_plan(privacy=bound, training={"learning_rate": 2.0}, detection={"lapse_steps": 4}, risk=risk)
     theta = plan.network.initial_theta(3)
-    users = [event_stream(np.random.default_rng(seed), 14, rate) for seed, rate in enumerate((0.1, 0.5, 0.9))]
+    basis, coefficients = np.ones((len(READINGS), N_COEFFICIENTS), np.float32), np.ones(N_COEFFICIENTS, np.float32)
+    users = [event_stream(np.random.default_rng(seed), 14, rate) for seed, rate in enumerate((0.3, 0.5, 0.9))]
 
     def total(name: str, population: list, round_number: int) -> np.ndarray:
         words = []
@@ -125,14 +140,19 @@ def test_a_real_device_moves_the_sum_by_at_most_the_clip(tmp_path, clip_norm):
             for event in events:
                 device.record(event)
             device.close_until(14)
-            words.append(ready(device, plan).update(plan.sha256, theta, round_number))
+            ready(device, plan)
+            if part == "interest":
+                words.append(device.update(plan.sha256, theta, round_number))
+            else:
+                words.append(device.risk_update(plan.sha256, theta, basis.ravel(), coefficients, round_number))
         return np.sum(words, axis=0, dtype=np.uint32)
 
-    steps = plan.privacy.steps_per_clip
+    privacy = plan.privacy if part == "interest" else risk.privacy
+    steps, n_values = privacy.steps_per_clip, plan.network.n_parameters if part == "interest" else N_COEFFICIENTS
     for round_number in range(full(2)):
         everyone = total("all", users, round_number)
         for who in range(len(users)):
             neighbour = [[] if i == who else events for i, events in enumerate(users)]
             apart = norm_squared(moved(everyone, total(f"without-{who}", neighbour, round_number)))
-            least = steps - math.sqrt(plan.network.n_parameters) if clip_norm < 1e-3 else 1
+            least = steps - math.sqrt(n_values) if clip_norm < 1e-3 else 1
             assert least**2 <= apart <= steps**2
