@@ -60,8 +60,7 @@ def lapse_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) 
             references=[_ours(0)],
             levels=pooled_levels(history, protocol, plan),
         )
-        also = tuple((part, part.rounds) for part in plan.charged[1:])
-        epsilon = epsilon_to_public(plan.privacy, plan.privacy.rounds, also)
+        epsilon = epsilon_to_public(plan.privacy, plan.privacy.rounds, plan.also)
         return {
             **figures_of_table(name, found, seeds),
             f"lapse.epsilon.{name}": Measured(round(epsilon, 4), None, "epsilon at delta 1e-05", "p and phi together"),

@@ -32,7 +32,7 @@ SEEDS = 5
 UTILITY_SEEDS = 3
 UTILITY_EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 HELD_OUT_SHARE = 0.2
-NO_LIMIT = "privacy.max_epsilon=inf"
+P_ALONE = ("privacy.max_epsilon=inf", "risk.rounds=0")
 MEASURES = (("auc", "AUC"), ("auc_gap", "AUC"), ("calibration_error", "share"), ("log_loss", "nats"))
 RIVALS_NAME = "better of pooled DNN and pooled LR"
 
@@ -158,15 +158,16 @@ def utility_figures(
     seeds: int = UTILITY_SEEDS,
     epsilons: Sequence[float] = UTILITY_EPSILONS,
 ) -> dict[str, Measured]:
-    """AUC of scenario `eps1` with the noise that each epsilon asks for, and with none, on every data set of `data`
+    """AUC of scenario `eps1`, p alone, with the noise that each epsilon asks for, and with none, on every data set of `data`
     (name: overrides); draws them into `picture`, data sets side by side."""
     out: dict[str, Measured] = {}
     for name, overrides in data.items():
         pooled: list[float] = []
         with learning(name, overrides) as of:
-            scenario = of.scenario("eps1", NO_LIMIT)
-            scenarios = {f"eps_{epsilon:g}": with_noise_for(scenario, epsilon) for epsilon in epsilons}
-            scenarios["no_noise"] = of.scenario("eps1", NO_LIMIT, "privacy.noise_multiplier=0.0")
+            scenario = of.scenario("eps1", *P_ALONE)
+            plan = of.trials.plan(scenario, of.protocol)
+            scenarios = {f"eps_{epsilon:g}": with_noise_for(scenario, epsilon, plan) for epsilon in epsilons}
+            scenarios["no_noise"] = of.scenario("eps1", *P_ALONE, "privacy.noise_multiplier=0.0")
             runs: dict[str, list[float]] = {key: [] for key in (*scenarios, "planted_only")}
             for seed in track(range(seeds), description=f"{name}, utility"):
                 pooled.append(of.pooled_auc(seed))
