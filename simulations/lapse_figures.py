@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from server.accounting import epsilon_to_public
-from shared.network import forward
-from shared.risk import phi, readings
 
 from .baselines import OURS, POOLED, RULE
-from .lapse import Score, TurnRows, lapse_rows, takeoff_rows, with_features
+from .early_warning import risk_of
+from .lapse import Score, TurnRows, lapse_rows, takeoff_rows
 from .learning_figures import SEEDS, Learning, Measured, learning, warmed
 from .rivals import P_ALIVE, P_SILENT, lapse_table, pooled_levels, takeoff_table
 
@@ -33,16 +31,10 @@ CONSTANT: Final = ("never", "always")
 
 def ours(of: Learning, rows: TurnRows, seeds: int) -> list[tuple[Floats, Floats]]:
     """p and phi (n,) of the rows, from one private training for each seed."""
-    plan, scenario, history = of.plan, of.scenario("eps1"), of.trials.history
-    assert plan.risk is not None
-    x = with_features(history, plan.features, rows).x
-    earlier = replace(rows, step=np.maximum(rows.step - plan.risk.rate_steps, 0))
-    x_before = with_features(history, plan.features, earlier).x
-    out = []
+    scenario, out = of.scenario("eps1"), []
     for seed in track(range(seeds), description=f"{of.name}, early warning"):
         trained = of.trials.train(warmed(scenario, seed), of.protocol, repetition=seed)
-        p, p_before = (forward(plan.network, trained.theta, rows_x) for rows_x in (x, x_before))
-        out.append((p, phi(trained.risk, readings(plan.features, x, p, p_before))))
+        out.append(risk_of(of.trials.history, of.plan, trained.theta, trained.risk, rows))
     return out
 
 

@@ -294,7 +294,8 @@ def score_of(y: NDArray[np.bool_], p: NDArray[Any]) -> Score:
 @lru_cache(maxsize=1024)
 def noise_multiplier_for(epsilon: float, rounds: int, sampling_rate: float, delta: float, also: Also = ()) -> float:
     """The noise multiplier at which a whole training, and what is charged beside it, cost at most `epsilon` to who sees
-    the models, and at least 98.5 % of it. By bisection on RDP, aimed at what PLD then says. ConfigError if no multiplier in 0.1..1000 does."""
+    the models, and at least 98.5 % of it. By bisection on RDP, aimed at what PLD then says. ConfigError if no multiplier
+    in 0.1..1000 does."""
 
     def plan(noise: float) -> PrivacyPlan:
         """One device under that noise, on a grid that makes the plan valid: it costs as much as many devices do."""
