@@ -20,13 +20,15 @@ from .baselines import OURS, POOLED, RULE
 from .early_warning import risk_of
 from .lapse import Score, TurnRows, lapse_rows, takeoff_rows
 from .learning_figures import SEEDS, Learning, Measured, learning, warmed
-from .rivals import P_ALIVE, P_SILENT, lapse_table, pooled_levels, takeoff_table
+from .rivals import EWMA_SPAN, P_ALIVE, P_SILENT, lapse_table, pooled_levels, takeoff_table
 
 Floats = NDArray[np.float32]
 
 #: Not simple rules: they fit a model of everybody's purchases.
 FITTED: Final = (P_ALIVE, P_SILENT)
 CONSTANT: Final = ("never", "always")
+#: The slow average of the benchmark. Longer ones are rules of ours, and harder to beat.
+BENCHMARK_EWMA: Final = f"EWMA of activity, {EWMA_SPAN} steps"
 
 
 def ours(of: Learning, rows: TurnRows, seeds: int) -> list[tuple[Floats, Floats]]:
@@ -65,6 +67,12 @@ def figures_of_table(name: str, found: Mapping[str, Any], seeds: int) -> dict[st
     mine = [table[_ours(i)] for i in range(seeds)]
     aucs = [row["auc"] for row in mine]
     best_rule = _best(table, lambda row: row["kind"] == RULE and row["name"] not in (*FITTED, *CONSTANT))
+    benchmark = _best(
+        table,
+        lambda row: row["kind"] == RULE
+        and row["name"] not in (*FITTED, *CONSTANT)
+        and (not row["name"].startswith("EWMA") or row["name"] == BENCHMARK_EWMA),
+    )
     best_fitted = _best(table, lambda row: row["name"] in FITTED)
     best_pooled = _best(table, lambda row: row["kind"] == POOLED)
     out = {
@@ -80,6 +88,9 @@ def figures_of_table(name: str, found: Mapping[str, Any], seeds: int) -> dict[st
         # The row's interval is of (rule - ours): turned round, its upper end is the lower end of ours ahead.
         f"lapse.above_best_rule_low.{name}": Measured(
             round(-best_rule["ahead"][_ours(0)]["high"], 5), None, "AUC", "lower end, 95 % bootstrap over users"
+        ),
+        f"lapse.above_benchmark_rule.{name}": Measured.over(
+            [auc - benchmark["auc"] for auc in aucs], "AUC", _beside(benchmark)
         ),
         f"lapse.above_bg_nbd.{name}": Measured.over(
             [auc - best_fitted["auc"] for auc in aucs], "AUC", _beside(best_fitted)
