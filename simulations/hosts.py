@@ -196,7 +196,7 @@ class Host:
         fresh = self.folder / "state.new"
         with fresh.open("wb") as file:
             arrays: dict[str, Any] = watch.arrays()
-            np.savez(file, theta=theta, round=round_number, closed=closed, **arrays)
+            np.savez(file, theta=theta, risk=risk, round=round_number, closed=closed, **arrays)
         fresh.replace(self.folder / "state.npz")
 
 

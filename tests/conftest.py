@@ -21,7 +21,7 @@ from client.runtime import PINNED_SHA256, pinned_model
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.features import FeatureSpec, History
 from shared.network import NetworkSpec
-from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan
+from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
 
 SOAK = os.environ.get("EBBTIDE_SOAK") == "1"
 SOAK_FACTOR = 20
@@ -74,6 +74,27 @@ def make_plan(
             "training": LocalTraining(**{"rows": 16, "history_steps": 10, **(training or {})}),
             "privacy": PrivacyPlan(**{**base_privacy, **(privacy or {})}),
             "detection": Detection(**{"min_active_steps": 3, "lapse_steps": 8, "quiet_steps": 4, **(detection or {})}),
+            **changes,
+        }
+    )
+
+
+def make_risk(*, privacy: dict[str, Any] | None = None, **changes: Any) -> RiskPlan:
+    """How phi is learned, for `make_plan(risk=...)`; the arguments replace single numbers."""
+    base = {
+        "clip_norm": 0.25,
+        "noise_multiplier": 1.0,
+        "sampling_rate": 1.0,
+        "rounds": 2,
+        "population": 8,
+        "min_survivors": 2,
+    }
+    return RiskPlan(
+        **{
+            "rows": 8,
+            "history_steps": 10,
+            "rate_steps": 2,
+            "privacy": PrivacyPlan(**{**base, **(privacy or {})}),
             **changes,
         }
     )
@@ -172,7 +193,17 @@ def new_device(tmp_path) -> Callable[..., Device]:
     return open_one
 
 
-def ready(device: Device, plan: Plan, theta: np.ndarray | None = None, round_number: int = 0) -> Device:
+#: Weights of phi before it is learned.
+NO_RISK = np.empty(0, np.float32)
+
+
+def ready(
+    device: Device,
+    plan: Plan,
+    theta: np.ndarray | None = None,
+    round_number: int = 0,
+    risk: np.ndarray = NO_RISK,
+) -> Device:
     """The device with the plan's model installed."""
-    device.install(plan, pinned_model(), activity_theta() if theta is None else theta, round_number)
+    device.install(plan, pinned_model(), activity_theta() if theta is None else theta, risk, round_number)
     return device

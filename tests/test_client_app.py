@@ -26,6 +26,7 @@ from shared.events import BehaviourEvent, EventKind, Step
 from shared.messages import MAX_STEP, REGISTER, REQUESTS, VERSION
 from shared.network import NetworkSpec
 from shared.plan import Plan
+from shared.risk import N_COEFFICIENTS, READINGS
 
 from .conftest import (
     CATALOGUE,
@@ -36,14 +37,20 @@ from .conftest import (
     examples,
     make_plan,
     make_profile,
+    make_risk,
     ready,
     replayed_entropy,
 )
 from .fake_grid import FakeGrid, context_of, wire, with_wire
 
-PLAN, OTHER_PLAN = make_plan(), make_plan(training={"rows": 17})
+PLAN, OTHER_PLAN = make_plan(risk=make_risk()), make_plan(training={"rows": 17})
 STRANGE_PLANS = [make_plan(catalogue_sha256=bytes(32)), make_plan(network=NetworkSpec(27, (8,)))]
 ENDPOINTS = sorted(HANDLERS)
+#: What a risk_request has beside a train_request's fields.
+COEFFICIENTS = {
+    "basis": pack_floats(np.ones((len(READINGS), N_COEFFICIENTS), np.float32)),
+    "coefficients": pack_floats(np.array([-1, 0.5], np.float32)),
+}
 N_STEPS = 20
 
 #: Amounts and moments that no reply may hold, in any of the ways that a program would write a number.
@@ -121,6 +128,12 @@ plans = st.sampled_from([p.canonical for p in (PLAN, OTHER_PLAN, *STRANGE_PLANS)
 tampered = bytes([pinned_model()[0] ^ 1]) + pinned_model()[1:]
 models = st.sampled_from([b"", b"", pinned_model(), tampered])
 any_theta = thetas | thetas | wrong_thetas
+N_READINGS, N_BASIS = len(READINGS), len(READINGS) * N_COEFFICIENTS
+risks = st.sampled_from([b""] + [pack_floats(np.full(n, v, np.float32)) for n in (1, N_READINGS) for v in (0.5, np.nan)])
+bases = st.sampled_from([pack_floats(np.full(n, v, np.float32)) for n in (1, N_BASIS, N_BASIS) for v in (0.5, 3e38)])
+coefficients = st.sampled_from(
+    [pack_floats(np.full(n, v, np.float32)) for n in (1, 2, 2, 3) for v in (0.5, 3e38, np.inf)]
+)
 right_requests = st.one_of(
     st.tuples(st.just("alerts_query"), st.fixed_dictionaries({"step": steps})),
     st.tuples(
@@ -128,8 +141,23 @@ right_requests = st.one_of(
         st.fixed_dictionaries({"step": steps, "round": rounds, "plan_sha256": hashes, "theta": any_theta}),
     ),
     st.tuples(
+        st.just("risk_request"),
+        st.fixed_dictionaries(
+            {
+                "step": steps,
+                "round": rounds,
+                "plan_sha256": hashes,
+                "theta": any_theta,
+                "basis": bases,
+                "coefficients": coefficients,
+            }
+        ),
+    ),
+    st.tuples(
         st.just("model_offer"),
-        st.fixed_dictionaries({"step": steps, "round": rounds, "plan": plans, "model": models, "theta": any_theta}),
+        st.fixed_dictionaries(
+            {"step": steps, "round": rounds, "plan": plans, "model": models, "theta": any_theta, "risk": risks}
+        ),
     ),
 )
 wrong_types = st.sampled_from(
@@ -189,23 +217,31 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
         told = [alert for alert, _ in device._alerts] if device.profile.consent is Consent.IDENTIFIED else []
         return "alerts", {"step": request["step"], "alerts": [vars(alert) for alert in told]}
     theta = np.frombuffer(request["theta"], "<f4")
-    if name == "train_request":
-        if not np.isfinite(theta).all():
+    finite = all(
+        np.isfinite(np.frombuffer(request.get(name, b""), "<f4")).all()
+        for name in ("theta", "risk", "basis", "coefficients")
+    )
+    if name in ("train_request", "risk_request"):
+        if not finite:
             return refusal(RefusalCode.MALFORMED)
         if installed is None or installed.sha256 != request["plan_sha256"] or theta.size != NETWORK.n_parameters:
             return refusal(RefusalCode.PLAN_MISMATCH)
-        return "update", {
-            "round": request["round"],
-            "plan_sha256": installed.sha256,
-            "values": 4 * NETWORK.n_parameters,
-        }
+        sizes = [len(request.get(name, b"")) for name in ("basis", "coefficients")]
+        if name == "risk_request" and (installed.risk is None or sizes != [4 * N_BASIS, 4 * N_COEFFICIENTS]):
+            return refusal(RefusalCode.PLAN_MISMATCH)
+        reply, n_values = {
+            "train_request": ("update", NETWORK.n_parameters),
+            "risk_request": ("risk_update", N_COEFFICIENTS),
+        }[name]
+        return reply, {"round": request["round"], "plan_sha256": installed.sha256, "values": 4 * n_values}
     try:
         plan = Plan.from_bytes(request["plan"])
     except ConfigError:
         return refusal(RefusalCode.PLAN_REFUSED)
-    if not np.isfinite(theta).all():
+    if not finite:
         return refusal(RefusalCode.MALFORMED)
-    if plan.catalogue_sha256 != CATALOGUE.sha256 or theta.size != plan.network.n_parameters:
+    fits = theta.size == plan.network.n_parameters and len(request["risk"]) in (0, 4 * N_READINGS)
+    if plan.catalogue_sha256 != CATALOGUE.sha256 or not fits:
         return refusal(RefusalCode.PLAN_REFUSED)
     if request["model"] not in (b"", pinned_model()):
         return refusal(RefusalCode.MODEL_REFUSED)
@@ -255,22 +291,30 @@ def test_the_form_of_an_answer_is_the_same_for_every_life(homes, request_):
 def test_the_right_requests_are_answered(homes):
     """The property above is not about refusals only."""
     phone = Phone(homes, "busy and telling")
-    offer = {"step": 3, "round": 1, "plan": PLAN.canonical, "model": b"", "theta": pack_floats(activity_theta())}
+    offer = {
+        "step": 3,
+        "round": 1,
+        "plan": PLAN.canonical,
+        "model": b"",
+        "theta": pack_floats(activity_theta()),
+        "risk": b"",
+    }
     request = {"step": 3, "round": 2, "plan_sha256": PLAN.sha256, "theta": pack_floats(activity_theta())}
     answers = [
         decode(REGISTER, phone.answer(encode(REQUESTS, name, fields), name))
         for name, fields in (
             ("model_offer", offer),
             ("train_request", request),
+            ("risk_request", {**request, **COEFFICIENTS}),
             ("alerts_query", {"step": 9}),
             ("alerts_query", {"step": 9}),
             ("alerts_query", {"step": 10}),
         )
     ]
-    assert [name for name, _ in answers] == ["receipt", "update", "alerts", "alerts", "alerts"]
-    assert len(answers[2][1]["alerts"]) > 0, "identified alerts do leave"
-    assert answers[2] == answers[3], "asked twice for one step"
-    assert answers[4][1]["alerts"] == [], "told once, also after the device was closed and opened"
+    assert [name for name, _ in answers] == ["receipt", "update", "risk_update", "alerts", "alerts", "alerts"]
+    assert len(answers[3][1]["alerts"]) > 0, "identified alerts do leave"
+    assert answers[3] == answers[4], "asked twice for one step"
+    assert answers[5][1]["alerts"] == [], "told once, also after the device was closed and opened"
 
 
 def test_nothing_recorded_is_in_any_answer_whatever_goes_wrong(homes, monkeypatch):
@@ -323,7 +367,12 @@ def ask(app, content: RecordDict, message_type: str, context=None) -> Message:
     return app(Message(content, dst_node_id=1, message_type=message_type), context or context_of(1))
 
 
-ROUTES = {"train": "train_request", "query.model": "model_offer", "query.alerts": "alerts_query"}
+ROUTES = {
+    "train": "train_request",
+    "train.risk": "risk_request",
+    "query.model": "model_offer",
+    "query.alerts": "alerts_query",
+}
 
 
 def test_the_app_s_routes_reach_their_handlers_and_a_reply_holds_one_array(homes):
@@ -331,11 +380,19 @@ def test_the_app_s_routes_reach_their_handlers_and_a_reply_holds_one_array(homes
     app = build_app(phone.open)
     theta = pack_floats(activity_theta())
     right = {
-        "query.model": {"step": 1, "round": 0, "plan": PLAN.canonical, "model": pinned_model(), "theta": theta},
+        "query.model": {
+            "step": 1,
+            "round": 0,
+            "plan": PLAN.canonical,
+            "model": pinned_model(),
+            "theta": theta,
+            "risk": b"",
+        },
         "train": {"step": 1, "round": 1, "plan_sha256": PLAN.sha256, "theta": theta},
+        "train.risk": {"step": 1, "round": 2, "plan_sha256": PLAN.sha256, "theta": theta, **COEFFICIENTS},
         "query.alerts": {"step": 1},
     }
-    for route, expected in zip(right, ("receipt", "update", "alerts"), strict=True):
+    for route, expected in zip(right, ("receipt", "update", "risk_update", "alerts"), strict=True):
         reply = ask(app, with_wire(encode(REQUESTS, ROUTES[route], right[route])), route)
         assert not reply.has_error()
         assert {k: list(v) for k, v in reply.content.items()} == {"wire": ["bytes"]}

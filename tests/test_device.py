@@ -23,6 +23,7 @@ from .conftest import (
     FEATURES,
     N_CATEGORIES,
     NETWORK,
+    NO_RISK,
     Diary,
     activity_theta,
     event_stream,
@@ -267,7 +268,7 @@ def test_new_weights_are_not_a_turn_of_interest(new_device, plan):
         device.record(view(step))
     device.close_until(8)
     assert diary.p[-1][0] < 0.2
-    device.install(plan, b"", activity_theta(), 9)
+    device.install(plan, b"", activity_theta(), NO_RISK, 9)
     assert device.interests()[0] > 0.9, "the past is scored again"
     device.record(view(8))
     device.close_until(9)
@@ -339,7 +340,7 @@ def test_a_model_for_another_shop_or_another_network_or_of_another_hash_is_refus
     before = device.interests()
     for other_plan, model, weights, code in refusals:
         with pytest.raises(Refusal) as refused:
-            device.install(other_plan, model, weights, 1)
+            device.install(other_plan, model, weights, NO_RISK, 1)
         assert refused.value.code is code
     np.testing.assert_array_equal(device.interests(), before)
     assert device.update(plan.sha256, theta, 1).shape == (NETWORK.n_parameters,)

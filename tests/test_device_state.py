@@ -19,6 +19,7 @@ from .conftest import (
     CATALOGUE,
     N_CATEGORIES,
     NETWORK,
+    NO_RISK,
     Diary,
     activity_theta,
     event_stream,
@@ -160,6 +161,6 @@ def test_a_new_model_does_not_end_the_quiet_time(new_device):
     device = ready(new_device(on_step=diary.write), plan)
     for step in range(0, 24, 6):
         device.record(view(step))
-        device.install(plan, b"", activity_theta(), step + 1)
+        device.install(plan, b"", activity_theta(), NO_RISK, step + 1)
     device.close_until(24)
     assert [a.step for a in diary.alerts if a.direction is Direction.FALL] == [4, 22]

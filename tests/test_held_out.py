@@ -12,12 +12,12 @@ from client.runtime import PINNED_SHA256
 from server.app import RunSettings, run
 from server.state import ServerFolder
 from shared.errors import ConfigError
-from simulations import hosts
+from shared.plan import Plan
 from simulations.baselines import EBBTIDE
 from simulations.config import load_scenario
 from simulations.evaluate import history_of
 from simulations.held_out import HELD_OUT_FILE, expect_hosts, held_out_users, read_mask
-from simulations.host_training import TrainingRows
+from simulations.host_training import TrainingRows, fresh_entropy, sum_of_updates
 from simulations.local import LocalHost
 from simulations.planted import plant
 from simulations.simulate import (
@@ -86,16 +86,17 @@ def test_a_held_out_device_gives_zero_plus_noise_as_any_without_rows(tmp_path, p
     chosen = scenario("privacy.noise_multiplier=2.0", "privacy.steps_per_clip=4096")
     mask = held_out_users(chosen, N_USERS)
     run_in(tmp_path, people, chosen)
-    plan, rows = hosts._opened(tmp_path / "hosts" / "0")
+    host = tmp_path / "hosts" / "0"
+    plan, rows = Plan.from_bytes((host / "plan.cbor").read_bytes()), TrainingRows.load(host)
     assert (np.diff(rows.offsets)[mask] == 0).all() and (np.diff(rows.offsets)[~mask] > 0).any()
     who = np.flatnonzero(mask)
     arguments = (rows, who, who)
     theta = plan.network.initial_theta(1)
-    entropy = hosts.fresh_entropy(tmp_path)
-    noisy = hosts.sum_of_updates(*arguments, plan, theta, 1, entropy).view(np.int32).astype(float)
+    entropy = fresh_entropy(tmp_path)
+    noisy = sum_of_updates(*arguments, plan, theta, 1, entropy).view(np.int32).astype(float)
     assert noisy.std() == pytest.approx(plan.privacy.share_sigma * np.sqrt(len(who)), rel=0.1)
     quiet = replace(plan, privacy=replace(plan.privacy, noise_multiplier=0.0))
-    assert not hosts.sum_of_updates(*arguments, quiet, theta, 1, entropy).any()
+    assert not sum_of_updates(*arguments, quiet, theta, 1, entropy).any()
 
 
 def test_rows_of_the_others_are_what_they_were(tmp_path, people):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from server.inbox import Inbox
+from server.rounds import INTEREST
 from server.state import ServerFolder
-from simulations import hosts
+from shared.plan import Plan
 from simulations.fidelity import (
     N_USERS,
     run_devices,
@@ -18,6 +19,7 @@ from simulations.fidelity import (
     some_people,
     theta_difference,
 )
+from simulations.host_training import TrainingRows, fresh_entropy, sum_of_updates
 from simulations.local import LocalHost
 from simulations.notes import read_notes
 
@@ -56,19 +58,20 @@ def test_each_hosted_device_is_clipped_and_noised_on_its_own(tmp_path, people):
     """The noise of a sum of n devices has n shares' variance, and no device's part exceeds the clip."""
     scenario = scenario_without_noise("privacy.noise_multiplier=2.0", "privacy.steps_per_clip=4096")
     settings = run_hosted(tmp_path, people, scenario)
-    plan, rows = hosts._opened(tmp_path / "hosts" / "0")
+    host = tmp_path / "hosts" / "0"
+    plan, rows = Plan.from_bytes((host / "plan.cbor").read_bytes()), TrainingRows.load(host)
     privacy = plan.privacy
     everybody = np.arange(people.n_users)
     quiet = dataclasses.replace(plan, privacy=dataclasses.replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
     arguments = (rows, everybody, everybody)
-    entropy = hosts.fresh_entropy(tmp_path)
-    noisy = hosts.sum_of_updates(*arguments, plan, settings.theta, 9, entropy).view(np.int32).astype(float)
-    clean = hosts.sum_of_updates(*arguments, quiet, settings.theta, 9, entropy).view(np.int32).astype(float)
+    entropy = fresh_entropy(tmp_path)
+    noisy = sum_of_updates(*arguments, plan, settings.theta, 9, entropy).view(np.int32).astype(float)
+    clean = sum_of_updates(*arguments, quiet, settings.theta, 9, entropy).view(np.int32).astype(float)
     n_shares = people.n_users
     assert (noisy - clean).std() == pytest.approx(privacy.share_sigma * math.sqrt(n_shares), rel=0.1)
     assert np.linalg.norm(clean) <= n_shares * privacy.steps_per_clip
     alone = [
-        hosts.sum_of_updates(rows, everybody[u : u + 1], everybody[u : u + 1], quiet, settings.theta, 9, entropy)
+        sum_of_updates(rows, everybody[u : u + 1], everybody[u : u + 1], quiet, settings.theta, 9, entropy)
         for u in range(people.n_users)
     ]
     parts = np.stack(alone).view(np.int32).astype(float)
@@ -95,4 +98,4 @@ def test_a_host_refuses_a_plan_it_was_not_given(tmp_path, people):
     host = LocalHost(tmp_path)
     request = {"plan_sha256": bytes(32), "theta": bytes(4 * 1441), "round": 1, "step": 111}
     with pytest.raises(Exception, match="installed plan"):
-        host.collect([0], SimpleNamespace(), request)
+        host.collect([0], SimpleNamespace(), request, INTEREST)

@@ -10,6 +10,7 @@ def test_what_may_leave_a_device_is_this_and_nothing_else():
     """Whoever adds a message or a field must change this test too, and answer for it."""
     assert {name: set(kind.fields) for name, kind in REGISTER.items()} == {
         "update": {"round", "plan_sha256", "values"},
+        "risk_update": {"round", "plan_sha256", "values"},
         "alerts": {"step", "alerts"},
         "receipt": {"plan_sha256"},
         "refusal": {"code"},

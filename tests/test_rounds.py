@@ -1,7 +1,6 @@
 """One round on the server: who is asked, what is dropped and counted, and what is added up."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +10,8 @@ from scipy import stats
 from client.device import Device
 from server.app import run_round
 from server.federation import DeviceNodes
-from server.rounds import Line, Traffic, check_update, poisson_cohort
-from server.strategy import ServerOptimizer, ServerSettings
-from shared.codec import encode, pack_words
+from server.rounds import INTEREST, Line, Traffic, check_update, poisson_cohort
+from shared.codec import encode, pack_floats, pack_words
 from shared.mechanisms import clip_to_grid
 from shared.messages import REGISTER
 from shared.network import NetworkSpec
@@ -60,9 +58,9 @@ class Everybody(DeviceNodes):
 
 def ask(nodes, plan=QUIET):
     traffic, grid = Traffic(), FakeGrid(nodes)
-    settings = SimpleNamespace(plan=plan, schedule=SimpleNamespace(train_step=20))
-    optimizer = ServerOptimizer(THETA, ServerSettings())
-    return run_round(Everybody(Line(grid, traffic), list(nodes)), settings, optimizer, ROUND), traffic, grid
+    request = {"step": 20, "round": ROUND, "plan_sha256": plan.sha256, "theta": pack_floats(THETA)}
+    federation = Everybody(Line(grid, traffic), list(nodes))
+    return run_round(federation, plan, plan.privacy, request, INTEREST), traffic, grid
 
 
 def expected_mean(nodes) -> np.ndarray:
@@ -133,11 +131,11 @@ def test_negative_sums_and_sums_that_wrap_come_back_right():
 
 def test_check_update_names_the_first_thing_that_does_not_fit():
     good = {"round": ROUND, "plan_sha256": QUIET.sha256, "values": pack_words(np.arange(P, dtype=np.uint32))}
-    np.testing.assert_array_equal(check_update(good, QUIET, ROUND), np.arange(P))
-    assert check_update({**good, "round": ROUND + 1}, QUIET, ROUND) == "round"
-    assert check_update({**good, "plan_sha256": bytes(32)}, QUIET, ROUND) == "plan"
+    np.testing.assert_array_equal(check_update(good, P, QUIET, ROUND), np.arange(P))
+    assert check_update({**good, "round": ROUND + 1}, P, QUIET, ROUND) == "round"
+    assert check_update({**good, "plan_sha256": bytes(32)}, P, QUIET, ROUND) == "plan"
     for n in (0, 4, 4 * P - 4, 4 * P + 4):
-        assert check_update({**good, "values": bytes(n)}, QUIET, ROUND) == "length"
+        assert check_update({**good, "values": bytes(n)}, P, QUIET, ROUND) == "length"
 
 
 def test_traffic_counts_messages_and_bytes_of_both_directions():

@@ -20,6 +20,7 @@ from server.accounting import (
 from server.app import RunSettings, Schedule, train, wait_for_nodes
 from server.federation import DeviceNodes
 from server.inbox import Inbox
+from server.risk import PublicRows
 from server.rounds import Line, Traffic
 from server.state import ServerFolder
 from server.strategy import ServerSettings
@@ -47,6 +48,8 @@ def run_config(folder, plan, **changes) -> dict:
         "server.model-file": str(model_file),
         "server.theta-file": "",
         "server.theta-seed": 3,
+        "server.risk-learning-rate": 1.0,
+        "server.public-rows": "",
         "server.node-wait-s": 0.0,
         "schedule.train-step": TRAIN_STEP,
         "schedule.first-query-step": TRAIN_STEP + 1,
@@ -166,9 +169,17 @@ def federation_of(grid: FakeGrid) -> DeviceNodes:
     return DeviceNodes(Line(grid, Traffic()), list(grid.nodes))
 
 
-def settings_for(folder, plan) -> RunSettings:
+def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSettings:
     return RunSettings(
-        plan, ServerSettings(1.0, 0.5, 0.5), Schedule(TRAIN_STEP, 12, 13), folder, b"", NETWORK.initial_theta(3), 0.0
+        plan,
+        ServerSettings(1.0, 0.5, 0.5),
+        Schedule(TRAIN_STEP, 12, 13),
+        folder,
+        b"",
+        NETWORK.initial_theta(3),
+        node_wait_s=0.0,
+        risk_server=ServerSettings(1.0, 0.0, 0.75),
+        public_rows=public_rows,
     )
 
 
@@ -190,11 +201,11 @@ class Sums:
         self.charged_when_sampled.append(self._charged())
         return list(range(self.cohort))
 
-    def collect(self, cohort, plan, request):
+    def collect(self, cohort, plan, request, part):
         self.rounds.append(request["round"])
         if request["round"] == self.crash_in_round:
             raise RuntimeError("the server was killed")
-        return np.full(plan.network.n_parameters, 4096, np.uint32), self.survivors
+        return np.full(part.length(plan), 4096, np.uint32), self.survivors
 
     def alerts(self, step):
         return iter(())
