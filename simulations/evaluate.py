@@ -19,19 +19,17 @@ from sklearn.metrics import roc_curve
 from client.risk import Direction
 from client.watch import Watch, past_steps
 from server.state import RISK, ServerFolder
-from shared.features import FeatureSpec, History, extract, labels, seen
+from shared.features import History, extract, seen
 from shared.network import forward
 from shared.plan import Plan
 
 from .comparison import compare
 from .config import ProtocolSection
+from .counted import history_of, rows_of
 from .early_warning import lapse_quality
 from .notes import read_notes
 from .population import Population
-from .quality import Rows as Rows
-from .quality import auc as auc
-from .quality import calibration_error as calibration_error
-from .quality import figures_of, tenths
+from .quality import Rows, auc, figures_of, tenths
 from .turns import Alerts, Turns, delays, judge, lapse_mask, planted_turns, takeoff_mask, watched
 
 Floats = NDArray[np.float32]
@@ -45,23 +43,6 @@ DETECTOR_NAMES = {
     "cusum": "lasting shift of p (CUSUM)",
     "risk": "phi reaches a line",
 }
-
-
-def history_of(population: Population) -> History:
-    """Everybody's counters (K, C, T)."""
-    user = np.repeat(np.arange(population.n_users), np.diff(population.offsets))
-    step = np.floor(population.time_s / population.step.seconds).astype(np.int64)
-    shape = (population.n_users, len(population.catalogue), population.n_steps)
-    return History.from_events(shape, (user, population.category, step), population.kind, population.amount)
-
-
-def rows_of(history: History, features: FeatureSpec, horizon_steps: int, steps: tuple[int, int]) -> Rows:
-    """Every (user, step, category) of steps first..last that the user had engaged with by then."""
-    at = np.arange(steps[0], steps[1] + 1)
-    chosen = seen(history, at)
-    user, step, category = np.nonzero(chosen)
-    x = extract(history, features, at)[chosen]
-    return Rows(x, labels(history, at, horizon_steps)[chosen], user, at[step], category)
 
 
 def interest_quality(rows: Rows, p: Floats) -> dict[str, Any]:

@@ -69,9 +69,11 @@ def figures_of_table(name: str, found: Mapping[str, Any], seeds: int) -> dict[st
     best_rule = _best(table, lambda row: row["kind"] == RULE and row["name"] not in (*FITTED, *CONSTANT))
     benchmark = _best(
         table,
-        lambda row: row["kind"] == RULE
-        and row["name"] not in (*FITTED, *CONSTANT)
-        and (not row["name"].startswith("EWMA") or row["name"] == BENCHMARK_EWMA),
+        lambda row: (
+            row["kind"] == RULE
+            and row["name"] not in (*FITTED, *CONSTANT)
+            and (not row["name"].startswith("EWMA") or row["name"] == BENCHMARK_EWMA)
+        ),
     )
     best_fitted = _best(table, lambda row: row["name"] in FITTED)
     best_pooled = _best(table, lambda row: row["kind"] == POOLED)

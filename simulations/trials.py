@@ -35,10 +35,11 @@ from shared.network import forward
 from shared.plan import Plan, PrivacyPlan, RiskPlan
 
 from .config import ProtocolSection, Scenario
-from .evaluate import Rows, auc, calibration_error, history_of, rows_of
+from .counted import history_of, rows_of
 from .held_out import held_out_users
 from .host_training import SCORE_USERS, TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
 from .population import Population
+from .quality import Rows, auc, calibration_error
 from .simulate import THETA_FILE, protocol_of, run_config, write_public
 
 Floats = NDArray[np.float32]

@@ -129,7 +129,9 @@ tampered = bytes([pinned_model()[0] ^ 1]) + pinned_model()[1:]
 models = st.sampled_from([b"", b"", pinned_model(), tampered])
 any_theta = thetas | thetas | wrong_thetas
 N_READINGS, N_BASIS = len(READINGS), len(READINGS) * N_COEFFICIENTS
-risks = st.sampled_from([b""] + [pack_floats(np.full(n, v, np.float32)) for n in (1, N_READINGS) for v in (0.5, np.nan)])
+risks = st.sampled_from(
+    [b""] + [pack_floats(np.full(n, v, np.float32)) for n in (1, N_READINGS) for v in (0.5, np.nan)]
+)
 bases = st.sampled_from([pack_floats(np.full(n, v, np.float32)) for n in (1, N_BASIS, N_BASIS) for v in (0.5, 3e38)])
 coefficients = st.sampled_from(
     [pack_floats(np.full(n, v, np.float32)) for n in (1, 2, 2, 3) for v in (0.5, 3e38, np.inf)]
