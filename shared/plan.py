@@ -253,6 +253,11 @@ class Plan:
         """Every part that costs epsilon, with the rounds it plans: p's, then phi's."""
         return (self.privacy, self.risk.privacy) if self.risk else (self.privacy,)
 
+    @property
+    def also(self) -> tuple[tuple[PrivacyPlan, int], ...]:
+        """What is charged beside p, with its rounds."""
+        return tuple((privacy, privacy.rounds) for privacy in self.charged[1:])
+
 
 _PARTS: Mapping[str, type] = {
     "NetworkSpec": NetworkSpec,

@@ -147,9 +147,12 @@ def epsilon(
     table = Table("to whom", f"epsilon at delta {privacy.delta:g}", title=f"{chosen.name}: {n_devices} devices")
     for rounds in sorted({max(1, privacy.rounds // 4), max(1, privacy.rounds // 2), privacy.rounds}):
         table.add_row(f"who sees the models of {rounds} rounds", _number(epsilon_to_public(privacy, rounds)))
+    if plan.also:
+        with_phi = epsilon_to_public(privacy, privacy.rounds, plan.also)
+        table.add_row(f"who sees those and phi, of {plan.charged[1].rounds} rounds more", _number(with_phi))
     table.add_row(
         f"who also knows that a device took part {taking_part} times (99.9 % do not more often)",
-        _number(epsilon_unamplified(privacy, taking_part)),
+        _number(epsilon_unamplified(privacy, taking_part, tuple((p, likely_participations(p)) for p, _ in plan.also))),
     )
     table.add_row("the server", TO_SERVER)
     out.print(table)

@@ -18,19 +18,18 @@ from sklearn.metrics import roc_curve
 
 from client.risk import Direction
 from client.watch import Watch, past_steps
-from server.state import ServerFolder
-from shared.features import FeatureSpec, History, extract, labels, seen
+from server.state import RISK, ServerFolder
+from shared.features import History, extract, seen
 from shared.network import forward
 from shared.plan import Plan
 
 from .comparison import compare
 from .config import ProtocolSection
+from .counted import history_of, rows_of
+from .early_warning import lapse_quality
 from .notes import read_notes
 from .population import Population
-from .quality import Rows as Rows
-from .quality import auc as auc
-from .quality import calibration_error as calibration_error
-from .quality import figures_of
+from .quality import Rows, auc, figures_of, tenths
 from .turns import Alerts, Turns, delays, judge, lapse_mask, planted_turns, takeoff_mask, watched
 
 Floats = NDArray[np.float32]
@@ -42,44 +41,18 @@ DETECTOR_NAMES = {
     "level": "level of p, fixed line",
     "own_level": "level of p against one's own",
     "cusum": "lasting shift of p (CUSUM)",
+    "risk": "phi reaches a line",
 }
-
-
-def history_of(population: Population) -> History:
-    """Everybody's counters (K, C, T)."""
-    user = np.repeat(np.arange(population.n_users), np.diff(population.offsets))
-    step = np.floor(population.time_s / population.step.seconds).astype(np.int64)
-    shape = (population.n_users, len(population.catalogue), population.n_steps)
-    return History.from_events(shape, (user, population.category, step), population.kind, population.amount)
-
-
-def rows_of(history: History, features: FeatureSpec, horizon_steps: int, steps: tuple[int, int]) -> Rows:
-    """Every (user, step, category) of steps first..last that the user had engaged with by then."""
-    at = np.arange(steps[0], steps[1] + 1)
-    chosen = seen(history, at)
-    user, step, category = np.nonzero(chosen)
-    x = extract(history, features, at)[chosen]
-    return Rows(x, labels(history, at, horizon_steps)[chosen], user, at[step], category)
 
 
 def interest_quality(rows: Rows, p: Floats) -> dict[str, Any]:
     """AUC, log loss, ROC curve and calibration of the devices' p."""
     fpr, tpr, _ = roc_curve(rows.y, p, drop_intermediate=True) if auc(rows.y, p) is not None else (np.empty(0),) * 3
     keep = np.unique(np.linspace(0, len(fpr) - 1, 200).astype(int)) if len(fpr) else np.empty(0, int)
-    edges = np.quantile(p, np.linspace(0, 1, 11)) if len(p) else np.linspace(0, 1, 11)
-    decile = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, 9)
     return {
         **figures_of(rows.y, p),
         "roc": {"false_positive_rate": fpr[keep].tolist(), "true_positive_rate": tpr[keep].tolist()},
-        "calibration": [
-            {
-                "rows": int((decile == d).sum()),
-                "mean_p": float(p[decile == d].mean()),
-                "share": float(rows.y[decile == d].mean()),
-            }
-            for d in range(10)
-            if (decile == d).any()
-        ],
+        "calibration": tenths(rows.y, p),
     }
 
 
@@ -263,6 +236,11 @@ def evaluate(
     if held_out is not None:
         train, trained = train.where(~held_out[train.user]), ~held_out[test.user]
     shown = test.where(known & trained)
+    with_models = not population.simulated if with_baselines is None else with_baselines
+    lapse = None
+    if plan.risk:
+        weights = ServerFolder(run_folder / "server").models(RISK)[-1]
+        lapse = lapse_quality(history, protocol, plan, models[-1], weights, with_models=with_models, seed=seed)
     return {
         "interest": {
             **interest_quality(shown, scored[known & trained]),
@@ -275,12 +253,13 @@ def evaluate(
             history,
             plan,
             until=protocol.train_at,
-            with_models=not population.simulated if with_baselines is None else with_baselines,
+            with_models=with_models,
             held_out=held_out,
             extra=extra or {},
             seed=seed,
         ),
         "learning_curve": learning_curve(models, plan, shown),
+        "lapse": lapse,
         "alerts": alert_quality(population, history, protocol, plan, models[-1], p, alerts),
         "privacy": {k: v for k, v in account.items() if k != "traffic"},
         "traffic": traffic_figures(account, population.n_users),

@@ -35,6 +35,7 @@ from .drawing import (
     with_names,
 )
 from .drawing import COLOURS as COLOURS
+from .early_warning import PHI
 from .table import compact, decimal, duration, grouped
 
 SIGNS = {"fall": (FALL, "v"), "rise": (RISE, "^")}
@@ -191,21 +192,35 @@ def roc(results: Mapping[str, Any]) -> Markup:
 
 def calibration(results: Mapping[str, Any]) -> Markup:
     """Mean p against the share that engaged, by tenths of the rows."""
+    interest = results["interest"]
+    axis, title = "p that the devices computed (mean of a tenth)", "share that really engaged"
+    return _reliability("calibration", interest["calibration"], interest["calibration_error"], "p", axis, title)
+
+
+def risk_calibration(lapse: Mapping[str, Any]) -> Markup:
+    """Mean phi against the share that lapsed, by tenths of the lapse rows."""
+    error = next(row["calibration_error"] for row in lapse["table"] if row["name"] == PHI)
+    axis, title = "phi that the devices computed (mean of a tenth)", "share that really lapsed"
+    return _reliability("risk-calibration", lapse["calibration"], error, "phi", axis, title)
+
+
+def _reliability(
+    name: str, groups: Sequence[Mapping[str, float]], error: float | None, what: str, axis: str, title: str
+) -> Markup:
+    """Promised against true shares of groups, with the diagonal on which promises are kept."""
+    mean_p, share = ([group[key] for group in groups] for key in ("mean_p", "share"))
     with style():
         figure, axes = square()
-        interest = results["interest"]
-        mean_p = [group["mean_p"] for group in interest["calibration"]]
-        share = [group["share"] for group in interest["calibration"]]
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle="--")
         axes.plot(mean_p, share, color=OURS, linewidth=1.4, alpha=0.6)
         axes.plot(mean_p, share, color=OURS, linestyle="", marker="o", markersize=5.5, clip_on=False, zorder=3)
-        axes.set_xlabel("p that the devices computed (mean of a tenth)")
-        axes.set_title("share that really engaged")
-        error = f"calibration error {decimal(interest['calibration_error'])}"
-        axes.text(0.97, 0.06, error, ha="right", weight="bold", color=OURS)
-        axes.text(0.03, 0.93, "p too low", color=MUTED, size=8.5)
-        axes.text(0.97, 0.16, "p too high", color=MUTED, size=8.5, ha="right")
-        return svg(figure, "calibration", f"Calibration by tenths of p, {error}")
+        axes.set_xlabel(axis)
+        axes.set_title(title)
+        said = f"calibration error {decimal(error)}"
+        axes.text(0.97, 0.06, said, ha="right", weight="bold", color=OURS)
+        axes.text(0.03, 0.93, f"{what} too low", color=MUTED, size=8.5)
+        axes.text(0.97, 0.16, f"{what} too high", color=MUTED, size=8.5, ha="right")
+        return svg(figure, name, f"Calibration by tenths of {what}, {said}")
 
 
 def alerts_over_time(results: Mapping[str, Any], *, wide: bool) -> Markup:

@@ -31,8 +31,8 @@ from shared.messages import REQUESTS
 from shared.network import forward
 from shared.plan import Plan
 
+from .counted import history_of
 from .devices import world
-from .evaluate import history_of
 from .held_out import read_mask
 from .host_training import (
     SCORE_USERS,

@@ -32,7 +32,7 @@ SEEDS = 5
 UTILITY_SEEDS = 3
 UTILITY_EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 HELD_OUT_SHARE = 0.2
-NO_LIMIT = "privacy.max_epsilon=inf"
+P_ALONE = ("privacy.max_epsilon=inf", "risk.rounds=0")
 MEASURES = (("auc", "AUC"), ("auc_gap", "AUC"), ("calibration_error", "share"), ("log_loss", "nats"))
 RIVALS_NAME = "better of pooled DNN and pooled LR"
 
@@ -80,11 +80,11 @@ class Learning:
 
     def theta(self, scenario: Scenario, seed: int) -> NDArray[np.float32]:
         """The model that one training ends with."""
-        return self.trials.train(_warmed(scenario, seed), self.protocol, repetition=seed).theta
+        return self.trials.train(warmed(scenario, seed), self.protocol, repetition=seed).theta
 
     def start(self, scenario: Scenario, seed: int) -> NDArray[np.float32]:
         """The model that it begins with: planted people's."""
-        return self.trials.start(_warmed(scenario, seed), self.plan)
+        return self.trials.start(warmed(scenario, seed), self.plan)
 
     def judge(self, theta: NDArray[np.float32], pooled: float, left_out: Bools | None = None) -> tuple[float, ...]:
         """The MEASURES of a model on the test steps; users in `left_out` (K,) are not looked at."""
@@ -93,7 +93,7 @@ class Learning:
         return ours, pooled - ours, score.calibration_error, score.log_loss
 
 
-def _warmed(scenario: Scenario, seed: int) -> Scenario:
+def warmed(scenario: Scenario, seed: int) -> Scenario:
     """The scenario with other planted people to start from."""
     warm = scenario.warm_start.model_copy(update={"seed": scenario.warm_start.seed + seed})
     return scenario.model_copy(update={"warm_start": warm})
@@ -105,7 +105,7 @@ def _known(value: float | None) -> float:
 
 
 @contextmanager
-def _learning(name: str, overrides: Sequence[str]) -> Iterator[Learning]:
+def learning(name: str, overrides: Sequence[str]) -> Iterator[Learning]:
     with tempfile.TemporaryDirectory(prefix="ebbtide-figures-") as folder:
         yield Learning(name, overrides, Path(folder))
 
@@ -123,13 +123,13 @@ def epsilon_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
     """Each epsilon scenario of a data set on all users, and the planted start alone."""
     pooled: list[float] = []
     runs: dict[str, list[tuple[float, ...]]] = {key: [] for key in ("eps1", "eps7", "planted_only")}
-    with _learning(name, overrides) as learning:
-        scenarios = {key: learning.scenario(key) for key in ("eps1", "eps7")}
+    with learning(name, overrides) as of:
+        scenarios = {key: of.scenario(key) for key in ("eps1", "eps7")}
         for seed in track(range(seeds), description=name):
-            pooled.append(learning.pooled_auc(seed))
+            pooled.append(of.pooled_auc(seed))
             for key, scenario in scenarios.items():
-                runs[key].append(learning.judge(learning.theta(scenario, seed), pooled[-1]))
-            runs["planted_only"].append(learning.judge(learning.start(scenarios["eps1"], seed), pooled[-1]))
+                runs[key].append(of.judge(of.theta(scenario, seed), pooled[-1]))
+            runs["planted_only"].append(of.judge(of.start(scenarios["eps1"], seed), pooled[-1]))
     out = _by_measure(name, runs, f"{RIVALS_NAME}, AUC {np.mean(pooled):.4f}")
     headline = {f"calibration_error.{name}": out[f"calibration_error.{name}.eps1"]}
     return {**out, **headline, f"auc.{name}.pooled": Measured.over(pooled, "AUC")}
@@ -140,13 +140,13 @@ def held_out_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEED
     neither of which has seen a row of theirs, on those users alone."""
     pooled: list[float] = []
     runs: list[tuple[float, ...]] = []
-    with _learning(name, overrides) as learning:
+    with learning(name, overrides) as of:
         for seed in track(range(seeds), description=f"{name}, users held out"):
-            scenario = learning.scenario("eps1", f"data.held_out_share={HELD_OUT_SHARE}", f"data.seed={seed + 1}")
-            mask = learning.trials.held_out(scenario)
+            scenario = of.scenario("eps1", f"data.held_out_share={HELD_OUT_SHARE}", f"data.seed={seed + 1}")
+            mask = of.trials.held_out(scenario)
             assert mask is not None
-            pooled.append(learning.pooled_auc(seed, mask))
-            runs.append(learning.judge(learning.theta(scenario, seed), pooled[-1], ~mask))
+            pooled.append(of.pooled_auc(seed, mask))
+            runs.append(of.judge(of.theta(scenario, seed), pooled[-1], ~mask))
     beside = f"{RIVALS_NAME}, without those users, AUC {np.mean(pooled):.4f}"
     out = _by_measure(name, {"eps1.held_out": runs}, beside)
     return {**out, f"auc.{name}.pooled.held_out": Measured.over(pooled, "AUC")}
@@ -158,21 +158,22 @@ def utility_figures(
     seeds: int = UTILITY_SEEDS,
     epsilons: Sequence[float] = UTILITY_EPSILONS,
 ) -> dict[str, Measured]:
-    """AUC of scenario `eps1` with the noise that each epsilon asks for, and with none, on every data set of `data`
+    """AUC of scenario `eps1`, p alone, with the noise that each epsilon asks for, and with none, on every data set of `data`
     (name: overrides); draws them into `picture`, data sets side by side."""
     out: dict[str, Measured] = {}
     for name, overrides in data.items():
         pooled: list[float] = []
-        with _learning(name, overrides) as learning:
-            scenario = learning.scenario("eps1", NO_LIMIT)
-            scenarios = {f"eps_{epsilon:g}": with_noise_for(scenario, epsilon) for epsilon in epsilons}
-            scenarios["no_noise"] = learning.scenario("eps1", NO_LIMIT, "privacy.noise_multiplier=0.0")
+        with learning(name, overrides) as of:
+            scenario = of.scenario("eps1", *P_ALONE)
+            plan = of.trials.plan(scenario, of.protocol)
+            scenarios = {f"eps_{epsilon:g}": with_noise_for(scenario, epsilon, plan) for epsilon in epsilons}
+            scenarios["no_noise"] = of.scenario("eps1", *P_ALONE, "privacy.noise_multiplier=0.0")
             runs: dict[str, list[float]] = {key: [] for key in (*scenarios, "planted_only")}
             for seed in track(range(seeds), description=f"{name}, utility"):
-                pooled.append(learning.pooled_auc(seed))
+                pooled.append(of.pooled_auc(seed))
                 for key, each in scenarios.items():
-                    runs[key].append(learning.judge(learning.theta(each, seed), pooled[-1])[0])
-                runs["planted_only"].append(learning.judge(learning.start(scenario, seed), pooled[-1])[0])
+                    runs[key].append(of.judge(of.theta(each, seed), pooled[-1])[0])
+                runs["planted_only"].append(of.judge(of.start(scenario, seed), pooled[-1])[0])
         beside = f"{RIVALS_NAME}, AUC {np.mean(pooled):.4f}"
         out |= {f"utility.{name}.{key}": Measured.over(values, "AUC", beside) for key, values in runs.items()}
         out[f"utility.{name}.pooled"] = Measured.over(pooled, "AUC")

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from .lapse_figures import lapse_figures, rise_figures
 from .learning_figures import (
     Measured,
     epsilon_figures,
@@ -123,6 +124,8 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
     for name, overrides in data.items():
         out[name] = partial(epsilon_figures, name, overrides)
         out[f"held_out.{name}"] = partial(held_out_figures, name, overrides)
+        out[f"lapse.{name}"] = partial(lapse_figures, name, overrides)
+        out[f"rise.{name}"] = partial(rise_figures, name, overrides)
     if ONLINE_RETAIL in data:
         out["utility"] = partial(utility_figures, data, UTILITY_FILE)
     for name in ("demo",):

@@ -172,3 +172,14 @@ def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, ste
                 }
             )
     return out
+
+
+def tenths(y: NDArray[np.bool_], p: NDArray[Any]) -> list[dict[str, float]]:
+    """Rows in order of p, cut into tenths: how many, their mean p and the share of them that came true."""
+    edges = np.quantile(p, np.linspace(0, 1, 11)) if len(p) else np.linspace(0, 1, 11)
+    tenth = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, 9)
+    return [
+        {"rows": int(mine.sum()), "mean_p": float(p[mine].mean()), "share": float(y[mine].mean())}
+        for mine in (tenth == d for d in range(10))
+        if mine.any()
+    ]

@@ -37,6 +37,10 @@ PRIVACY_NUMBERS = {
 
 #: What a detector does, with the plan's numbers to be filled in.
 DETECTOR_RULES = {
+    "risk": (
+        "It calls a fall when phi, the probability that an established interest lapses, reaches {risk_line:.0%}, and a "
+        "rise when p of one that is not established climbs to {rise_level:g}."
+    ),
     "rate": "It calls a turn when p changed by at least {rate_threshold:g} per step over {rate_window_steps} steps.",
     "level": (
         "It calls a fall when p of an established interest sinks to {fall_level:g}, and a rise when p of one that is "
@@ -60,6 +64,7 @@ OPTIONAL: Mapping[str, Any] = {
     "gap_to": None,
     "groups": [],
     "held_out_users": None,
+    "lapse": None,
     "utility": [],
 }
 
@@ -110,6 +115,7 @@ def drawings(results: Mapping[str, Any]) -> dict[str, Any]:
         **alike,
         "roc": figures.roc(results) if interest["auc"] is not None else None,
         "calibration": figures.calibration(results) if interest["calibration"] else None,
+        "risk": figures.risk_calibration(lapse) if (lapse := results.get("lapse")) else None,
         "user": user,
         "utility": {way: figures.utility_figure(utility, wide=way == "wide") for way in ("wide", "narrow")}
         if utility

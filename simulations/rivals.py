@@ -22,7 +22,7 @@ from . import baselines, rules
 from .baselines import ALONE, BOOSTED, BY_ITSELF, FOREST, POOLED, POOLED_DNN, POOLED_LR, RULE
 from .bgnbd import fit_history
 from .config import ProtocolSection
-from .evaluate import rows_of
+from .counted import rows_of
 from .lapse import MIN_ACTIVE, Score, TurnRows, lapse_rows, table_of, takeoff_rows, with_features
 
 Floats = NDArray[np.float32]

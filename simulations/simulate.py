@@ -90,10 +90,9 @@ def check_budget(plan: Plan) -> None:
     """BudgetError unless the plan's whole training fits its max_epsilon; says what would fit."""
     privacy = plan.privacy
     if affordable_rounds(*plan.charged) < privacy.rounds:
-        also = tuple((part, part.rounds) for part in plan.charged[1:])
         raise BudgetError(
-            f"expected epsilon <= {privacy.max_epsilon:g}, but {privacy.rounds} rounds{' and phi' if also else ''} cost "
-            f"{epsilon_to_public(privacy, privacy.rounds, also):.3g}: raise privacy.noise_multiplier, or lower rounds or "
+            f"expected epsilon <= {privacy.max_epsilon:g}, but {privacy.rounds} rounds{' and phi' if plan.also else ''} cost "
+            f"{epsilon_to_public(privacy, privacy.rounds, plan.also):.3g}: raise privacy.noise_multiplier, or lower rounds or "
             "sampling_rate"
         )
 

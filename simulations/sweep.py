@@ -153,9 +153,11 @@ class Runs:
             if EPSILON in setting.values:
                 privacy = scenario.privacy
                 target = _number(EPSILON, setting.values[EPSILON])
+                plan = self._trials.plan(scenario, setting.protocol)
                 key = {"epsilon": target, **privacy.model_dump(include={"rounds", "sampling_rate", "delta"})}
+                key["phi"] = scenario.risk.model_dump(include={"rounds", "noise_multiplier"})
                 if (kept := self._cache.get(key)) is None:
-                    kept = {"noise_multiplier": with_noise_for(scenario, target).privacy.noise_multiplier}
+                    kept = {"noise_multiplier": with_noise_for(scenario, target, plan).privacy.noise_multiplier}
                     self._cache.put(key, kept)
                 scenario = scenario.model_copy(update={"privacy": privacy.model_copy(update=kept)})
             check_budget(self._trials.plan(scenario, setting.protocol))
@@ -183,7 +185,7 @@ class Runs:
         score = self._trials.score(plan, trained.theta, setting.protocol.test_steps, held_out)
         if score.auc is None:
             raise ConfigError("expected labels of both kinds in the test steps, got one kind")
-        epsilon = epsilon_to_public(plan.privacy, trained.rounds)
+        epsilon = epsilon_to_public(plan.privacy, trained.rounds, plan.also)
         result = {
             **asdict(score),
             "epsilon_to_public": epsilon if math.isfinite(epsilon) else None,

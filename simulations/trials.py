@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
 from client.runtime import PINNED_SHA256
-from server.accounting import RoundAccountant, epsilon_to_public
+from server.accounting import Also, RoundAccountant, epsilon_to_public
 from server.app import RunSettings, train
 from server.federation import Federation
 from server.rounds import INTEREST, Part, Traffic, poisson_cohort
@@ -35,10 +35,11 @@ from shared.network import forward
 from shared.plan import Plan, PrivacyPlan, RiskPlan
 
 from .config import ProtocolSection, Scenario
-from .evaluate import Rows, auc, calibration_error, history_of, rows_of
+from .counted import history_of, rows_of
 from .held_out import held_out_users
 from .host_training import SCORE_USERS, TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
 from .population import Population
+from .quality import Rows, auc, calibration_error
 from .simulate import THETA_FILE, protocol_of, run_config, write_public
 
 Floats = NDArray[np.float32]
@@ -293,9 +294,10 @@ def score_of(y: NDArray[np.bool_], p: NDArray[Any]) -> Score:
 
 
 @lru_cache(maxsize=1024)
-def noise_multiplier_for(epsilon: float, rounds: int, sampling_rate: float, delta: float) -> float:
-    """The noise multiplier at which a whole training costs at most `epsilon` to who sees the models, and at least 98.5 %
-    of it. By bisection on RDP, aimed at what PLD then says. ConfigError if no multiplier in 0.1..1000 does."""
+def noise_multiplier_for(epsilon: float, rounds: int, sampling_rate: float, delta: float, also: Also = ()) -> float:
+    """The noise multiplier at which a whole training, and what is charged beside it, cost at most `epsilon` to who sees
+    the models, and at least 98.5 % of it. By bisection on RDP, aimed at what PLD then says. ConfigError if no multiplier
+    in 0.1..1000 does."""
 
     def plan(noise: float) -> PrivacyPlan:
         """One device under that noise, on a grid that makes the plan valid: it costs as much as many devices do."""
@@ -303,8 +305,10 @@ def noise_multiplier_for(epsilon: float, rounds: int, sampling_rate: float, delt
         return PrivacyPlan(1.0, noise, sampling_rate, rounds, 1, 1, steps_per_clip=grid, delta=delta)
 
     def by_rdp(noise: float) -> float:
-        accountant = RoundAccountant(plan(noise))
+        accountant = RoundAccountant(plan(noise), *(part for part, _ in also))
         accountant.charge(rounds)
+        for part, (_, count) in enumerate(also, start=1):
+            accountant.charge(count, part)
         return accountant.epsilon
 
     least, most = 0.1, 1000.0
@@ -322,7 +326,7 @@ def noise_multiplier_for(epsilon: float, rounds: int, sampling_rate: float, delt
             middle = math.sqrt(low * high)
             low, high = (low, middle) if by_rdp(middle) <= aim else (middle, high)
         noise = _round_up(high)
-        reached = epsilon_to_public(plan(noise), rounds)
+        reached = epsilon_to_public(plan(noise), rounds, also)
         if reached <= epsilon:
             enough = min(enough, noise)
             if reached >= NEAR_TARGET * epsilon:
@@ -331,10 +335,11 @@ def noise_multiplier_for(epsilon: float, rounds: int, sampling_rate: float, delt
     return enough
 
 
-def with_noise_for(scenario: Scenario, epsilon: float) -> Scenario:
-    """The scenario with the noise at which its whole training costs at most `epsilon`."""
+def with_noise_for(scenario: Scenario, epsilon: float, plan: Plan) -> Scenario:
+    """The scenario with the noise of p's rounds at which its whole training, phi as in its `plan` included, costs at
+    most `epsilon`."""
     privacy = scenario.privacy
-    noise = noise_multiplier_for(epsilon, privacy.rounds, privacy.sampling_rate, privacy.delta)
+    noise = noise_multiplier_for(epsilon, privacy.rounds, privacy.sampling_rate, privacy.delta, plan.also)
     return scenario.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": noise})})
 
 

@@ -184,14 +184,15 @@ def _epsilon_to_hold(base: Scenario, grid: Mapping[str, object], trials: Trials)
     """The scenario's own epsilon where the grid would change it by the way; None if there is nothing to hold."""
     if NOISE in grid or not base.privacy.noise_multiplier or not any(key in grid for key in COSTS):
         return None
-    return epsilon_to_public(trials.plan(base, protocol_of(base)).privacy, base.privacy.rounds)
+    plan = trials.plan(base, protocol_of(base))
+    return epsilon_to_public(plan.privacy, base.privacy.rounds, plan.also)
 
 
 def _priced(point: Mapping[str, str], scenario: Scenario, trials: Trials, epsilon: float | None) -> Scenario:
     """The setting with the noise that holds epsilon; ConfigError names a setting that is not valid."""
     try:
         if epsilon is not None:
-            scenario = with_noise_for(scenario, epsilon)
+            scenario = with_noise_for(scenario, epsilon, trials.plan(scenario, protocol_of(scenario)))
         check_budget(trials.plan(scenario, protocol_of(scenario)))
     except (ConfigError, BudgetError) as error:
         raise ConfigError(f"{', '.join(_sets(point))}: {error}") from None
@@ -214,11 +215,11 @@ def _setting(
     point: dict[str, str], scenario: Scenario, found: Sequence[tuple[float, float, int]], trials: Trials
 ) -> Setting:
     aucs, losses, skipped = ([*column] for column in zip(*found, strict=True))
-    privacy = trials.plan(scenario, protocol_of(scenario)).privacy
+    plan = trials.plan(scenario, protocol_of(scenario))
     return Setting(
         point,
         scenario,
-        epsilon=epsilon_to_public(privacy, privacy.rounds),
+        epsilon=epsilon_to_public(plan.privacy, plan.privacy.rounds, plan.also),
         auc=statistics.fmean(aucs),
         auc_sd=statistics.stdev(aucs) if len(aucs) > 1 else 0.0,
         log_loss=statistics.fmean(losses),

@@ -19,8 +19,9 @@ from shared.network import NetworkSpec, gradient
 from shared.plan import Plan, RiskPlan
 
 from .config import ProtocolSection, WarmStartSection
-from .evaluate import Rows, rows_of
+from .counted import rows_of
 from .planted import plant
+from .quality import Rows
 
 Floats = NDArray[np.float32]
 

@@ -20,7 +20,7 @@ from simulations.baselines import (
     pooled_baselines,
     rules,
 )
-from simulations.evaluate import history_of, rows_of
+from simulations.counted import history_of, rows_of
 from simulations.planted import plant
 from simulations.quality import Rows, auc, beats
 

@@ -14,7 +14,7 @@ from simulations.bench.bare import BareLoop
 from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory
 from simulations.bench.figures import Figure, table_of, write_results
 from simulations.bench.peers import ratio
-from simulations.evaluate import history_of
+from simulations.counted import history_of
 from simulations.host_training import TrainingRows, sum_of_updates
 from simulations.planted import plant
 

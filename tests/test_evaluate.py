@@ -13,7 +13,8 @@ from shared.features import FeatureSpec, History
 from simulations import baselines
 from simulations.baselines import BY_ITSELF, EBBTIDE, OURS, POOLED, POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY, RULE
 from simulations.comparison import baseline_table, compare, gap_of
-from simulations.evaluate import history_of, interest_quality, rows_of
+from simulations.counted import history_of, rows_of
+from simulations.evaluate import interest_quality
 from simulations.planted import plant
 from simulations.quality import Rows, auc
 

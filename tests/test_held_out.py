@@ -15,7 +15,7 @@ from shared.errors import ConfigError
 from shared.plan import Plan
 from simulations.baselines import EBBTIDE
 from simulations.config import load_scenario
-from simulations.evaluate import history_of
+from simulations.counted import history_of
 from simulations.held_out import HELD_OUT_FILE, expect_hosts, held_out_users, read_mask
 from simulations.host_training import TrainingRows, fresh_entropy, sum_of_updates
 from simulations.local import LocalHost

@@ -25,6 +25,7 @@ from .conftest import (
     make_plan,
     make_profile,
     make_risk,
+    open_device,
     random_history,
     ready,
     replayed_entropy,
@@ -246,5 +247,6 @@ def test_weights_of_phi_of_another_size_are_refused_and_nothing_changes(new_devi
 
 def test_weights_of_phi_are_kept(tmp_path):
     weights = np.linspace(-1, 1, len(READINGS)).astype(np.float32)
-    ready(Device.open(tmp_path, make_profile()), phi_plan(), round_number=3, risk=weights).save()
-    np.testing.assert_array_equal(Device.open(tmp_path)._installed.risk, weights)
+    ready(open_device(tmp_path, make_profile()), phi_plan(), round_number=3, risk=weights).close()
+    with open_device(tmp_path) as device:
+        np.testing.assert_array_equal(device._installed.risk, weights)

@@ -26,7 +26,9 @@ from client.runtime import PINNED_SHA256
 from server.app import RunSettings, run
 from simulations.config import load_scenario
 from simulations.local import LocalHost
-from simulations.simulate import expect_same_run, population_of, prepare_folder, protocol_of, run_config
+from simulations.simulate import (
+    expect_same_run, population_of, prepare_folder, protocol_of, run_config, write_public
+)
 folder, scenario = Path(sys.argv[1]), load_scenario("demo", sys.argv[2:])
 protocol = protocol_of(scenario)
 people = population_of(scenario, protocol)
@@ -35,11 +37,19 @@ if (folder / "consents.json").exists():
 else:
     prepare_folder(folder, scenario, people)
 plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
+write_public(folder, scenario, protocol, plan, people)
 settings = RunSettings.read(run_config(scenario, protocol, plan, folder))
 print("ready", flush=True)
 run(LocalHost(folder), settings, settings.schedule.clock())
 """
-OVERRIDES = ["data.users=40", "privacy.rounds=25", "privacy.sampling_rate=0.5", "privacy.min_survivors_share=0.1"]
+OVERRIDES = [
+    "data.users=40",
+    "privacy.rounds=20",
+    "privacy.sampling_rate=0.5",
+    "privacy.min_survivors_share=0.1",
+    "risk.rounds=10",
+    "risk.public_users=40",
+]
 
 
 def start(folder: Path) -> subprocess.Popen:
@@ -74,12 +84,14 @@ def test_killed_at_random_moments_a_run_still_ends_and_spends_no_less(tmp_path, 
         process.wait()
         process.stdout.close()
     account = finish(folder)
-    rounds = load_scenario("demo", OVERRIDES).privacy.rounds
+    scenario = load_scenario("demo", OVERRIDES)
+    rounds, all_rounds = scenario.privacy.rounds, scenario.privacy.rounds + scenario.risk.rounds
     assert account["rounds_charged"] == whole["rounds_charged"] == rounds
+    assert account["risk_rounds_charged"] == whole["risk_rounds_charged"] == scenario.risk.rounds
     assert account["epsilon_to_public"] >= whole["epsilon_to_public"]
     commitments = (folder / "hosts" / "0" / "commitments.txt").read_text().split()
     assert len(commitments) == len(set(commitments)), "a noise key was used twice"
-    assert len(commitments) <= rounds, "an interrupted round was run again"
+    assert len(commitments) <= all_rounds, "an interrupted round was run again"
     with np.load(folder / "server" / "checkpoint.npz") as checkpoint:
         assert np.isfinite(checkpoint["models"]).all()
         assert len(checkpoint["models"]) <= rounds + 1

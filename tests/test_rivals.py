@@ -13,8 +13,8 @@ from shared.features import FeatureSpec, History
 from simulations import baselines
 from simulations.baselines import BOOSTED, BY_ITSELF, OURS, POOLED_DNN, POOLED_LR
 from simulations.config import PLANTED_PROTOCOL, load_scenario
+from simulations.counted import history_of
 from simulations.datasets import load
-from simulations.evaluate import history_of
 from simulations.lapse import Score, lapse_rows, takeoff_rows
 from simulations.planted import plant
 from simulations.quality import auc
