@@ -190,7 +190,7 @@ def test_a_device_without_rows_or_whose_work_fails_gives_noise_alone_in_everybod
 
     for instead in (failing, lambda *_: np.full(2, np.nan, np.float32), lambda *_: np.full(2, np.inf, np.float32)):
         with monkeypatch.context() as patch:
-            patch.setattr("client.device.gradient", instead)
+            patch.setattr("client.updates.gradient", instead)
             device = lived(new_device(entropy=replayed_entropy("same")), plan, LIVES["busy"])
             np.testing.assert_array_equal(ask(device, plan), words["one view"])
             assert device.problems["training"] == (instead is failing)
