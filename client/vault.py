@@ -72,7 +72,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         ),
         "model": Table(
             Durability.PROCESS,
-            "plan, model file and weights that the server offered last",
+            "plan, model file, weights of p and of phi that the server offered last",
             "scoring and training",
             "replaced by the next offer",
         ),
@@ -90,7 +90,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         ),
         "watch": Table(
             Durability.PROCESS,
-            "number of closed steps, the detector's memory, the last scores",
+            "number of closed steps, the detectors' memory, quiet times, the false-alarm budget, the last scores",
             "detection goes on where it stopped",
             "replaced at the close of every step",
         ),
