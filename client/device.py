@@ -30,6 +30,7 @@ from shared.plan import Plan, RiskPlan
 from shared.risk import N_COEFFICIENTS, READINGS, gradient, readings
 
 from .consent import Consent
+from .explain import Explanation, explain
 from .gate import Gate
 from .risk import Direction, RiskLevel, p_and_risk, recent_rows
 from .rows import batches, draw, generator, labelled_rows, lapse_rows
@@ -317,6 +318,21 @@ class Device:
     def interests(self) -> Floats:
         """p (C,) as of the last closed step; NaN where there is no score."""
         return self._p.copy()
+
+    def explain(self, alert: Alert) -> Explanation | None:
+        """Why this device raised `alert`; None once another model has come, or if it cannot say. It never leaves."""
+        installed, watch = self._installed, self._watch
+        if installed is None or watch is None or alert.model_round != installed.round_number:
+            return None
+        scorer, turn = (
+            Scorer(open_model(installed.model), installed.theta),
+            (alert.category, alert.step, alert.direction),
+        )
+        try:
+            return explain(installed.plan, scorer, installed.risk, self._history, watch, *turn, self.profile.step)
+        except Exception:
+            self.problems["explaining"] += 1
+            return None
 
     # ---- kept between two calls
 
