@@ -94,7 +94,7 @@ def test_memory_is_seen_while_it_is_used(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "parts", [["device"], ["detectors"], *([["throughput", "memory", "per-client"]] if SOAK else [])]
+    "parts", [["device"], ["detectors"], ["explain"], *([["throughput", "memory", "per-client"]] if SOAK else [])]
 )
 def test_quick_bench_prints_a_table_and_writes_results(tmp_path, parts):
     arguments = [word for part in parts for word in ("--only", part)]
@@ -106,5 +106,5 @@ def test_quick_bench_prints_a_table_and_writes_results(tmp_path, parts):
 
 def test_help_teaches():
     text = runner.invoke(app, ["--help"]).output
-    for word in ("detectors", "throughput", "per-client", "memory", "training", "UCI 502", "Start-up is never counted"):
+    for word in ("detectors", "explain", "throughput", "per-client", "memory", "training", "UCI 502", "Start-up is never counted"):
         assert word in " ".join(text.replace("│", " ").split())

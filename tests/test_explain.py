@@ -233,7 +233,7 @@ def test_only_the_last_steps_of_the_category_change_and_to_the_earlier_rate(seed
 
 def test_a_device_explains_its_own_alert_and_nothing_else(new_device):
     diary, plan = Diary(), daily_plan("level")
-    device = ready(new_device(on_step=diary.write), plan, slow_theta())
+    device = ready(new_device(on_step=diary.write), plan, activity_theta())
     for step in range(60):
         device.record(view(step, 0))
         if step < 40:

@@ -21,6 +21,7 @@ from shared.errors import EbbtideError
 
 from .detectors import detector_figures
 from .device import device_figures
+from .explain import explain_figures
 from .federation import peak_gib, per_client, throughput, training_seconds
 from .figures import Figure, machine, table_of, write_results
 from .peers import pfl, ratio
@@ -33,6 +34,7 @@ class Part(StrEnum):
 
     DEVICE = "device"
     DETECTORS = "detectors"
+    EXPLAIN = "explain"
     THROUGHPUT = "throughput"
     PER_CLIENT = "per-client"
     MEMORY = "memory"
@@ -60,7 +62,7 @@ def bench(
     """How fast Ebbtide is, beside a bare loop, Apple's pfl and Flower's per-client simulation on the same work.
 
     [bold]device[/]: one device's work through TFLite beside numpy. [bold]detectors[/]: updates of 10,000 streams beside
-    river's detectors. [bold]throughput[/]: 10,000 planted devices, all
+    river's detectors. [bold]explain[/]: reasons and counterfactual of one alert. [bold]throughput[/]: 10,000 planted devices, all
     in each round, 64 rows each, clip and integer noise included, through Flower; each round beside the same round in
     plain processes; pfl before and after. [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000
     devices in one round. [bold]training[/]: 60 rounds on the real data sets.
@@ -102,6 +104,11 @@ def _measure(
             on_progress("detectors", 0, 1)
             figures = detector_figures(2 if quick else 15)
             on_progress("detectors", 1, 1)
+            return figures
+        case Part.EXPLAIN:
+            on_progress("explain", 0, 1)
+            figures = explain_figures(2 if quick else 15)
+            on_progress("explain", 1, 1)
             return figures
         case Part.THROUGHPUT:
             return _throughput(quick, pfl_python, folder / "throughput", phases)
