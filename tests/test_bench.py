@@ -106,5 +106,14 @@ def test_quick_bench_prints_a_table_and_writes_results(tmp_path, parts):
 
 def test_help_teaches():
     text = runner.invoke(app, ["--help"]).output
-    for word in ("detectors", "explain", "throughput", "per-client", "memory", "training", "UCI 502", "Start-up is never counted"):
+    for word in (
+        "detectors",
+        "explain",
+        "throughput",
+        "per-client",
+        "memory",
+        "training",
+        "UCI 502",
+        "Start-up is never counted",
+    ):
         assert word in " ".join(text.replace("│", " ").split())

@@ -168,7 +168,7 @@ def test_a_fall_is_told_in_words_with_numbers_of_one_s_own():
 # ---- the counterfactual
 
 
-@examples(60)
+@examples(24)
 @given(st.integers(0, 2**32), st.sampled_from(list(DETECTIONS)))
 def test_who_had_lived_the_counterfactual_would_have_seen_no_alert(seed, detector):
     """The whole life is lived again with the changed activity, through the watch of a device."""
@@ -189,7 +189,7 @@ def test_who_had_lived_the_counterfactual_would_have_seen_no_alert(seed, detecto
 @pytest.mark.parametrize("detector", list(DETECTIONS))
 def test_most_falls_have_a_counterfactual(detector):
     plan, scorer, given_one = daily_plan(detector), scorer_of(slow_theta()), []
-    for seed in range(12):
+    for seed in range(6):
         history = lapsing(seed)
         raised, watches = lived(plan, scorer, history, 90)
         for i, category in zip(*np.nonzero(raised[:, Direction.FALL]), strict=True):

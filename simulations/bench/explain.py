@@ -14,7 +14,7 @@ from client.watch import Watch, past_steps
 from shared.features import History, extract
 
 from ..config import PLANTED_PROTOCOL, load_scenario, step_of
-from ..evaluate import history_of
+from ..counted import history_of
 from ..planted import plant
 from .figures import Figure
 
