@@ -2,8 +2,8 @@
 
 Reasons: exact Shapley values (Shapley 1953, "A value for n-person games") over eight groups of features, of the change of
 logit p between this stream's own earlier baseline and the alert. The baseline is the mean feature row of the
-`window_steps` steps that end `stretch` (the longest short window) before the alert. All 2^8 mixtures of the two rows go
-through the model at once.
+`window_steps` steps that end the longest short window before the alert. All 2^8 mixtures of the two rows go through the
+model at once. In words, a visit is a step with any activity.
 
 Counterfactual: the activity of the last steps goes on at this user's own earlier rate, the detector goes on from what it
 had learned before those steps (`Watch.marks`) on the scores of that history, and only a change after which it stays
@@ -304,10 +304,10 @@ def _reasons(
         "rhythm": ("recency_per_interval", 5, "the pause in this category, in usual pauses,", ""),
         "lately": (f"active_{mid}", mid, "visits to this category", f" in the last {mid} {units}"),
         "long run": (f"active_{w}", w, "visits to this category", f" in the last {w} {units}"),
-        "trend": ("ewma_difference", 1, "the pace of visits to this category, against the slower average,", ""),
+        "trend": ("ewma_difference", 1, "the pace of visits to this category, against your slower average,", ""),
         "amounts": (f"log_amount_{w}", 5, "money spent in this category", f" in the last {w} {units}"),
         "elsewhere": (f"user_active_{mid}", mid, "visits to the whole shop", f" in the last {mid} {units}"),
-        "share": ("share_of_user", 100, "% of all visits that touch this category", ""),
+        "share": ("share_of_user", 100, "this category's share of your visits, in percent,", ""),
     }
     towards = -values if direction is Direction.FALL else values
     out: list[Reason] = []

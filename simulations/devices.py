@@ -1,7 +1,7 @@
 """The ClientApp of `devices` fidelity: one Flower node is one device, running the client as shipped.
 
 The only things added are the world around a phone: its user, who acts as the population says, its clock, which follows
-the server's public calendar, and an app on it that writes down what the device shows to its user. Those notes are the
+the server's public calendar, and an app on it that writes down what the device shows to its user, reasons included. Those notes are the
 simulation's, for its metrics; they do not leave through the gate.
 """
 
@@ -47,7 +47,9 @@ def open_simulated(context: Context, step: int) -> Device:
         consent=Consent.IDENTIFIED if user in consented else Consent.LOCAL,
         number=user,
     )
-    device = Device.open(home, profile, on_step=DeviceNotes(home).write)
+    notes = DeviceNotes(home)
+    device = Device.open(home, profile, on_step=notes.write)
+    notes.explain = device.explain
     events = population.user_events(user)
     begin_s, end_s = device.n_closed_steps * population.step.seconds, (step + 1) * population.step.seconds
     first, last = np.searchsorted(events.time_s, [begin_s, end_s])
