@@ -35,6 +35,7 @@ from shared.risk import READINGS
 from . import kept
 from .caps import Caps
 from .consent import Consent, Decision
+from .explain import Explanation, explain
 from .gate import Gate
 from .kept import Alert, Installed, Profile
 from .keys import KeyProvider
@@ -376,6 +377,19 @@ class Device(Rights):
         self._alerts, self._p = [], np.full_like(self._p, np.nan)
         self._open_count, self._open_amount = np.zeros_like(self._open_count), np.zeros_like(self._open_amount)
         return super().forget()
+
+    def explain(self, alert: Alert) -> Explanation | None:
+        """Why this device raised `alert`; None once another model has come, or if it cannot say. It never leaves."""
+        installed, watch = self._installed, self._watch
+        if installed is None or watch is None or alert.model_round != installed.round_number:
+            return None
+        with self._quietly():
+            scorer, turn = (
+                Scorer(open_model(installed.model), installed.theta),
+                (alert.category, alert.step, alert.direction),
+            )
+            return explain(installed.plan, scorer, installed.risk, self._history, watch, *turn, self.profile.step)
+        return None
 
     # ---- kept between two calls
 

@@ -29,6 +29,10 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
+#: A device remembers its detector as of every so many steps, so many times: what it was told two weeks ago can be told
+#: again, otherwise (explain.py).
+MARK_EVERY, MARKS = 7, 3
+
 
 def detector_for(settings: Detection) -> Detector:
     """The detector that a plan asks for."""
@@ -72,7 +76,8 @@ class Watch:
     user has spent of the budget; the last step seen (1,).
 
     `statistics` (..., 2, C) are the CUSUM's, falls first, as of the last step and before any alarm set them back:
-    0..MOST, 0 where a stream was not judged.
+    0..MOST, 0 where a stream was not judged. `marks` (MARKS, m, C) is the memory that calls alerts as of the steps
+    `marked` (MARKS,), oldest first, -1: none; only a lone device has them, (0, m, ..., C) is what many have.
     """
 
     memory: Floats
@@ -81,6 +86,8 @@ class Watch:
     spending: Spending
     last_step: Ints
     statistics: Floats
+    marks: Floats
+    marked: Ints
 
     @classmethod
     def start(cls, plan: Plan, past: Floats, step: int) -> Watch:
@@ -103,7 +110,9 @@ class Watch:
         own = np.zeros((0, *shape), np.float32) if settings.detector == "cusum" else detector_for(settings).start(shape)
         cusum = cusum_for(settings).start(shape)
         quiet, statistics = np.zeros(sides, np.int64), np.zeros(sides, np.float32)
-        return cls(own, cusum, quiet, spending, np.zeros(1, np.int64), statistics)
+        n_marks, calling = MARKS if len(shape) == 1 else 0, own if len(own) else cusum
+        marks, marked = np.zeros((n_marks, *calling.shape), np.float32), np.full(n_marks, -1, np.int64)
+        return cls(own, cusum, quiet, spending, np.zeros(1, np.int64), statistics, marks, marked)
 
     def _warm_up(self, plan: Plan, past: Floats, step: int) -> Watch:
         """A detector of one's own sees the features' window, as devices without a CUSUM did; the CUSUM sees all."""
@@ -113,6 +122,7 @@ class Watch:
             self._shifts(plan.detection, at, p, nobody)
             if len(self.memory) and i >= n - plan.features.window_steps:
                 detector_for(plan.detection).update(self.memory, p, nobody, at)
+            self._mark(at)
         self.last_step[:] = step
         return self
 
@@ -154,7 +164,13 @@ class Watch:
         else:
             raised &= self.quiet_until <= step
         self.quiet_until[raised] = step + 1 + settings.quiet_steps
+        self._mark(step)
         return raised
+
+    def _mark(self, step: int) -> None:
+        if len(self.marks) and step % MARK_EVERY == 0:
+            self.marks[:-1], self.marked[:-1] = self.marks[1:].copy(), self.marked[1:].copy()
+            self.marks[-1], self.marked[-1] = self.memory if len(self.memory) else self.cusum, step
 
     def _shifts(self, settings: Detection, step: int, p: Floats, watched: Bools) -> CusumAlarms:
         """What the CUSUM says to p; its statistics are noted. Where it does not call, nothing sets it back."""
@@ -174,7 +190,7 @@ class Watch:
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Watch:
         """The watch of `arrays`, bit for bit."""
-        names = ("memory", "cusum", "quiet_until", "last_step", "statistics")
+        names = ("memory", "cusum", "quiet_until", "last_step", "statistics", "marks", "marked")
         return cls(spending=Spending(arrays["moved"], arrays["spent"]), **{name: arrays[name] for name in names})
 
     def copy(self) -> Watch:

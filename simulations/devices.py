@@ -1,8 +1,8 @@
 """The ClientApp of `devices` fidelity: one Flower node is one device, running the client as shipped.
 
 The only things added are the world around a phone: its user, who acts as the population says, its clock, which follows
-the server's public calendar, and an app on it that writes down what the device shows to its user. Those notes are the
-simulation's, for its metrics; they do not leave through the gate.
+the server's public calendar, and an app on it that writes down what the device shows to its user, reasons included.
+Those notes are the simulation's, for its metrics; they do not leave through the gate.
 
 Each device has a vault and a passphrase from the operating system. The passphrase lies beside the lock, scrypt is set to
 its cheapest, and no write waits for the disk (a killed run loses nothing, one that lost power starts again): all three
@@ -71,15 +71,17 @@ def open_simulated(context: Context, step: int | None) -> Device:
         consent=Consent.IDENTIFIED if user in consented else Consent.LOCAL,
         number=user,
     )
+    notes = DeviceNotes(home)
     device = Device.open(
         home,
         profile,
         keys=simulation_keys(home),
-        on_step=DeviceNotes(home).write,
+        on_step=notes.write,
         clock=ReplayClock(float((step or 0) * population.step.seconds)),
         caps=Caps.none(),
         limits=LIMITS,
     )
+    notes.explain = device.explain
     if step is None:
         return device
     events = population.user_events(user)

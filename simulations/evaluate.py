@@ -27,7 +27,7 @@ from .comparison import compare
 from .config import ProtocolSection
 from .counted import history_of, rows_of
 from .early_warning import lapse_quality
-from .notes import read_notes
+from .notes import read_notes, read_reasons
 from .population import Population
 from .quality import Rows, auc, figures_of, tenths
 from .turns import Alerts, Turns, delays, judge, lapse_mask, planted_turns, takeoff_mask, watched
@@ -155,10 +155,10 @@ def watch_all(history: History, plan: Plan, past: Floats, p: Floats, steps: Ints
 
 
 def example_user(
-    population: Population, protocol: ProtocolSection, history: History, p: Floats, alerts: Alerts
+    population: Population, protocol: ProtocolSection, history: History, p: Floats, alerts: Alerts, run_folder: Path
 ) -> dict[str, Any] | None:
     """One planted (simulated) user to draw: of the falls in the test steps that were called, the one with the most
-    typical delay. None without planted truth."""
+    typical delay; with the reasons that the device showed. None without planted truth."""
     if population.truth is None:
         return None
     turns = planted_turns(population.truth, Direction.FALL, protocol.alert_steps)
@@ -171,6 +171,7 @@ def example_user(
     index = int(np.argmin(np.where(found, np.abs(np.where(found, delay, 0) - typical), np.inf)))
     user, category = int(turns.user[index]), int(turns.category[index])
     mine = (alerts.user == user) & (alerts.category == category)
+    reasons = read_reasons(run_folder, user)
     return {
         "category": population.catalogue.names[category],
         "count": [round(float(v), 2) for v in history.count[user, category]],
@@ -178,7 +179,12 @@ def example_user(
         "change_step": int(turns.first[index]),
         "last_step_in_time": int(turns.last[index]),
         "alerts": [
-            {"step": int(s), "direction": Direction(int(d)).name.lower(), "level": int(w)}
+            {
+                "step": int(s),
+                "direction": Direction(int(d)).name.lower(),
+                "level": int(w),
+                "reasons": reasons.get((int(s), int(d), category), []),
+            }
             for s, d, w in zip(alerts.step[mine], alerts.direction[mine], alerts.level[mine], strict=True)
         ],
     }
@@ -263,5 +269,5 @@ def evaluate(
         "alerts": alert_quality(population, history, protocol, plan, models[-1], p, alerts),
         "privacy": {k: v for k, v in account.items() if k != "traffic"},
         "traffic": traffic_figures(account, population.n_users),
-        "example_user": example_user(population, protocol, history, p, alerts),
+        "example_user": example_user(population, protocol, history, p, alerts, run_folder),
     }

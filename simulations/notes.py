@@ -6,12 +6,15 @@ none of it leaves through a gate.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.device import Alert
+from client.explain import Explanation
 
 from .turns import Alerts
 
@@ -19,16 +22,21 @@ DEVICES = "devices"
 HOSTS = "hosts"
 INTERESTS_FILE = "interests.f32"
 ALERTS_FILE = "alerts.i32"
+REASONS_FILE = "reasons.jsonl"
+#: So many alerts of a device are written down with their reasons.
+REASONS_KEPT = 10
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
 class DeviceNotes:
-    """One device's notes: a row (step, p...) per closed step, and a row per alert."""
+    """One device's notes: a row (step, p...) per closed step, a row per alert, and the first alerts' reasons, which
+    `explain` gives as soon as it is there."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.explain: Callable[[Alert], Explanation | None] | None = None
 
     def write(self, step: int, p: Floats, alerts: list[Alert]) -> None:
         with (self._folder / INTERESTS_FILE).open("ab") as file:
@@ -37,6 +45,17 @@ class DeviceNotes:
             rows = [[a.step, a.direction, a.category, a.level, a.model_round] for a in alerts]
             with (self._folder / ALERTS_FILE).open("ab") as file:
                 file.write(np.array(rows, dtype="<i4").tobytes())
+            if self.explain is not None:
+                self._write_reasons(alerts, self.explain)
+
+    def _write_reasons(self, alerts: list[Alert], explain: Callable[[Alert], Explanation | None]) -> None:
+        with (self._folder / REASONS_FILE).open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            n_kept = sum(1 for _ in file)
+            for alert in alerts[: max(0, REASONS_KEPT - n_kept)]:
+                told = explain(alert)
+                fields = {"step": alert.step, "direction": alert.direction, "category": alert.category}
+                file.write(json.dumps({**fields, "texts": told.texts if told else ()}) + "\n")
 
 
 class HostNotes:
@@ -74,3 +93,11 @@ def read_notes(folder: Path, n_users: int, n_categories: int, n_steps: int) -> t
             found.append(np.column_stack([np.full(len(alerts), user), alerts[:, :4]]))
     table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 5), np.int64)
     return p, Alerts(*table[np.lexsort((table[:, 1], table[:, 0]))].T)
+
+
+def read_reasons(folder: Path, user: int) -> dict[tuple[int, int, int], list[str]]:
+    """The sentences that one simulated user was shown, by (step, direction, category) of the alert; empty if the run
+    wrote none, as with hosts."""
+    file = folder / DEVICES / str(user) / REASONS_FILE
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return {(row["step"], row["direction"], row["category"]): row["texts"] for row in map(json.loads, lines)}

@@ -133,7 +133,15 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
             "count": [1.0, 0.4, 0.0, 2.2] * 6 + [0.0, 0.0],
             "p": p,
             "change_step": 15,
-            "alerts": [{"step": 20, "direction": "fall", "level": 1}, {"step": 11, "direction": "rise", "level": 0}],
+            "alerts": [
+                {
+                    "step": 20,
+                    "direction": "fall",
+                    "level": 1,
+                    "reasons": ["visits fell: 0, usually 3", "no alert if 3"],
+                },
+                {"step": 11, "direction": "rise", "level": 0, "reasons": []},
+            ],
         }
         if simulated
         else None,

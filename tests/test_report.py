@@ -133,6 +133,12 @@ def test_planted_data_draw_a_user_and_real_data_never_do() -> None:
     assert "Nobody planted anything" in real.text
 
 
+def test_a_drawn_user_s_reasons_are_shown_as_sentences(undrawn: None) -> None:
+    text = Outline(render(make_results())).text
+    assert "on day 20 (this never leaves a device): visits fell: 0, usually 3; no alert if 3." in text
+    assert "on day 11 (this never" not in text
+
+
 def test_a_user_without_alerts_or_scores_can_be_drawn(undrawn: None) -> None:
     user = {**make_results()["example_user"], "alerts": [], "p": [None] * 26}
     results = make_results(example_user=user)

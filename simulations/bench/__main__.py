@@ -21,6 +21,7 @@ from shared.errors import EbbtideError
 
 from .detectors import detector_figures
 from .device import device_figures
+from .explain import explain_figures
 from .federation import peak_gib, per_client, throughput, training_seconds
 from .figures import Figure, machine, table_of, write_results
 from .peers import pfl, ratio
@@ -35,6 +36,7 @@ class Part(StrEnum):
     DEVICE = "device"
     DETECTORS = "detectors"
     VAULT = "vault"
+    EXPLAIN = "explain"
     THROUGHPUT = "throughput"
     PER_CLIENT = "per-client"
     MEMORY = "memory"
@@ -66,7 +68,7 @@ def bench(
 
     [bold]device[/]: one device's work through TFLite beside numpy. [bold]detectors[/]: updates of 10,000 streams beside
     river's detectors. [bold]vault[/]: a sealed event and a release beside a bare SQLite insert and Mozilla's Glean.
-    [bold]throughput[/]: 10,000 planted devices, all
+    [bold]explain[/]: reasons and counterfactual of one alert. [bold]throughput[/]: 10,000 planted devices, all
     in each round, 64 rows each, clip and integer noise included, through Flower; each round beside the same round in
     plain processes; pfl before and after. [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000
     devices in one round. [bold]training[/]: 60 rounds on the real data sets.
@@ -120,6 +122,11 @@ def _measure(
             counts = (200, 20, 2) if quick else (5_000, 300, 5)
             figures = vault_figures(*counts, folder / "vault", glean_python)
             on_progress("vault", 1, 1)
+            return figures
+        case Part.EXPLAIN:
+            on_progress("explain", 0, 1)
+            figures = explain_figures(2 if quick else 15)
+            on_progress("explain", 1, 1)
             return figures
         case Part.THROUGHPUT:
             return _throughput(quick, pfl_python, folder / "throughput", phases)

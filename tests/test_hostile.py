@@ -1,0 +1,152 @@
+"""Hostile input on a device: short bursts, impossible rates, poisoned baselines, features pushed against the model."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.budget import LEAST
+from client.cusum import FALL, RISE, immune_steps
+from client.risk import Direction
+from client.watch import Watch, budget_for
+from shared.events import MAX_AMOUNT, EventKind
+from shared.features import FeatureSpec, History, extract
+from shared.plan import Plan
+from simulations.hostile import FIRST, START, World, effects, pushed, table_of, with_events
+
+from .conftest import N_CATEGORIES, examples, make_plan, ready, view
+
+ALWAYS = np.ones(1, bool)
+any_p = st.one_of(st.floats(0, 1, width=32), st.sampled_from([0.0, 0.01, 0.5, 0.99, 1.0, math.nan]))
+
+
+def cusum_plan() -> Plan:
+    return make_plan(detection={"detector": "cusum", "season_steps": 7, "false_alerts": 100, "budget_steps": 1})
+
+
+def watch_of(plan: Plan, p: np.ndarray) -> Watch:
+    """A watch on streams p (T, C) whose first step is 0; no statistic has begun to rise."""
+    watch = Watch.start(plan, p, len(p) - 1)
+    watch.cusum[[FALL, RISE]] = 0
+    return watch
+
+
+# ---- bots and click farms
+
+
+@examples(150)
+@given(st.lists(any_p, min_size=1, max_size=immune_steps(LEAST)), st.integers(0, 2**32), st.integers(30, 120))
+def test_a_burst_shorter_than_the_immunity_cannot_alert_whatever_p_does(burst, seed, n_before):
+    """At the lowest threshold that any user ever has. A longer one can: the next test."""
+    plan, random = cusum_plan(), np.random.default_rng(seed)
+    before = 1 / (1 + np.exp(-random.normal(0, random.uniform(0, 0.6), (n_before, 1))))
+    watch = watch_of(plan, before.astype(np.float32))
+    watch.spending.moved[...] = LEAST - budget_for(plan.detection, (1,)).start_threshold
+    for i, p in enumerate(burst):
+        assert not watch.judge(plan.detection, n_before + i, np.array([p], np.float32), ALWAYS).any()
+
+
+def test_a_lasting_change_does_alert():
+    plan = cusum_plan()
+    watch = watch_of(plan, np.full((60, 1), 0.6, np.float32))
+    raised = [watch.judge(plan.detection, 60 + i, np.full(1, 0.1, np.float32), ALWAYS) for i in range(20)]
+    assert np.any(raised, axis=0)[Direction.FALL, 0] and not np.any(raised[: immune_steps(LEAST)])
+
+
+# ---- impossible rates
+
+
+def test_a_flood_of_the_largest_events_leaves_counts_features_and_p_finite(new_device):
+    device = ready(new_device(), make_plan())
+    for step in range(3):
+        for _ in range(2_000):
+            assert device.record(view(step, 1, EventKind.PURCHASE, MAX_AMOUNT))
+    device.close_until(4)
+    assert device._history.amount.max() == pytest.approx(2_000 * MAX_AMOUNT, rel=1e-3)
+    assert np.isfinite(device.interests()[1]) and 0 <= device.interests()[1] <= 1
+    assert not device.problems and np.isnan(np.delete(device.interests(), 1)).all()
+
+
+@examples(60)
+@given(st.integers(0, 2**32), st.floats(0, 1e30))
+def test_features_are_bounded_whatever_the_counters_hold(seed, most):
+    random = np.random.default_rng(seed)
+    shape = (N_CATEGORIES, 20)
+    active = random.random(shape) < 0.5
+    count, amount = (np.where(active, random.random(shape) * most, 0).astype(np.float32) for _ in range(2))
+    x = extract(History(active, count, amount), FeatureSpec(12), np.arange(20))
+    assert np.isfinite(x).all() and x.min() >= -7 and x.max() <= 5
+
+
+# ---- poisoning
+
+
+def drifting(logits_per_step: float, n_steps: int = 182, n: int = 400, seed: int = 0) -> np.ndarray:
+    """p (T, N) of plain streams around .4 that drift after 60 steps."""
+    random = np.random.default_rng(seed)
+    logits = -0.4 + 0.3 * random.normal(size=(n_steps, n))
+    logits -= logits_per_step * np.maximum(np.arange(n_steps) - 60, 0)[:, None]
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+
+
+def alerted(p: np.ndarray) -> float:
+    """Share of streams (T, N), each a user of its own, with a fall after step 60."""
+    plan = make_plan(detection={"detector": "cusum", "season_steps": 7})
+    watch = Watch.start(plan, np.moveaxis(p[:61, :, None], 0, 1), 60)
+    everybody = np.ones((p.shape[1], 1), bool)
+    raised = [watch.judge(plan.detection, t, p[t][:, None], everybody)[:, Direction.FALL, 0] for t in range(61, len(p))]
+    return float(np.any(raised, axis=0).mean())
+
+
+def test_a_baseline_can_be_moved_unnoticed_only_slowly():
+    """Half a logit in four months is seen in nearly every stream, a twentieth of one hardly more often than nothing."""
+    fast, slow, none = (alerted(drifting(moved / 120)) for moved in (0.5, 0.05, 0.0))
+    assert fast >= 0.9 and slow <= none + 0.15
+
+
+def test_spikes_that_poison_the_scale_hide_no_lasting_drop():
+    p = drifting(0.0)
+    logits = np.log(p / (1 - p))
+    spiked = logits.copy()
+    spiked[:60:8] += 3
+    spiked[4:60:8] -= 3
+    for stream in (logits, spiked):
+        stream[100:] -= 1.5
+    plain, poisoned = (alerted((1 / (1 + np.exp(-v))).astype(np.float32)) for v in (logits, spiked))
+    assert plain >= 0.9 and poisoned >= 0.75
+
+
+# ---- the report, on planted users
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World.make(40, 0)
+
+
+def test_pushed_features_stay_plausible_and_go_the_way_they_are_pushed(world):
+    users = np.arange(40)
+    x = world.rows(world.history)[1][users, :, world.category]
+    for sign in (1, -1):
+        moved = pushed(world, x, 0.1, np.full(x.shape[1], sign))
+        assert (moved >= x.min(axis=(0, 1))).all() and (moved <= x.max(axis=(0, 1))).all()
+        assert np.abs(moved - x).max() <= 0.1 + 1e-6
+        assert sign * float((world.p(moved) - world.p(x)).mean()) > 0.005
+
+
+def test_added_events_touch_the_attacked_category_alone(world):
+    per_step = np.where(np.arange(world.history.n_steps) == FIRST, 5.0, 0.0)
+    other = with_events(world, EventKind.CLICK, per_step)
+    change = other.count - world.history.count
+    assert change[np.arange(40), world.category, FIRST] == pytest.approx(2.0)
+    assert np.count_nonzero(change) == 40 and START < FIRST
+
+
+def test_the_table_has_a_row_without_attack_and_one_for_each(world):
+    found = effects(world, pushes=(0.1,))
+    assert found[0].attack == "none" and found[0].mean_move == 0
+    assert len(found) == 7 and all(e.mean_move > 0 and e.most_move >= e.mean_move for e in found[1:])
+    assert found[-2].mean_move < 0.2, "a push of .1 moves p a little"
+    assert table_of(found, 40).row_count == 7

@@ -1,0 +1,80 @@
+"""Segments by one's own recency, frequency and amount; a table with an answer to every case."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.policy import POLICY, Intervention, Policy, Segment, segments
+from client.risk import Direction, RiskLevel
+from shared.errors import ConfigError, InputError
+from shared.features import History
+
+from .conftest import examples, random_history
+
+WINDOW = 20
+
+
+def one(active_steps: list[int], amount: float, n_steps: int = 40) -> History:
+    """A user with one category, active at those steps, spending `amount` at each."""
+    active = np.zeros((1, n_steps), bool)
+    active[0, active_steps] = True
+    return History(active, active.astype(np.float32), active * np.float32(amount))
+
+
+@pytest.mark.parametrize(
+    ("steps", "amount", "expected"),
+    [
+        ([], 0.0, Segment.LOW),
+        ([0, 1, 2, 3, 19], 500.0, Segment.LOW),  # all of it before the window
+        ([25], 0.0, Segment.LOW),
+        ([31], 25.0, Segment.MIDDLE),
+        ([39, 38], 0.0, Segment.MIDDLE),  # recent (2), active in a tenth of the window (1)
+        ([30, 28, 26, 24, 22, 21], 25.0, Segment.HIGH),  # silent for 9 of 20 (1), often (2), much (2)
+        ([39, 37, 35, 33, 31, 29], 5.0, Segment.HIGH),
+        ([39, 37, 35, 33, 31, 29], 4.9, Segment.MIDDLE),
+    ],
+)
+def test_segments_follow_from_fixed_bounds(steps, amount, expected):
+    assert segments(one(steps, amount), WINDOW) == expected
+
+
+@examples(40)
+@given(st.integers(0, 2**32), st.floats(0.02, 0.9), st.integers(1, 60))
+def test_many_users_at_once_are_each_alone_and_more_spending_is_never_worth_less(seed, rate, window):
+    history = random_history(np.random.default_rng(seed), (6, 3, 50), rate)
+    together = segments(history, window)
+    assert together.shape == (6,)
+    richer = segments(History(history.active, history.count, history.amount * 3), window)
+    assert (richer >= together).all()
+    for k in range(6):
+        alone = History(history.active[k], history.count[k], history.amount[k])
+        assert segments(alone, window) == together[k]
+
+
+def test_every_segment_occurs_among_different_users():
+    random = np.random.default_rng(0)
+    histories = [random_history(random, (50, 3, 50), rate) for rate in (0.005, 0.05, 0.5)]
+    assert {int(s) for h in histories for s in segments(h, WINDOW)} == set(Segment)
+
+
+def test_a_device_without_a_closed_step_is_low_and_a_window_must_hold_a_step():
+    assert segments(History.empty(3), WINDOW) == Segment.LOW
+    with pytest.raises(InputError, match="expected window_steps >= 1, got 0"):
+        segments(History.empty(3), 0)
+
+
+def test_the_policy_answers_every_case_and_spends_on_likely_falls_of_good_users_only():
+    every = POLICY.choose(*np.ix_(list(Segment), list(Direction), list(RiskLevel)))
+    assert every.shape == (3, 2, 3)
+    assert (every[:, Direction.RISE] < Intervention.SMALL_OFFER).all()
+    for axis in (0, 2):  # a better user, a higher risk: never less
+        assert (np.diff(every, axis=axis) >= 0).all()
+    assert POLICY.choose(Segment.HIGH, Direction.FALL, RiskLevel.HIGH) == Intervention.LARGE_OFFER
+    assert POLICY.choose(Segment.LOW, Direction.FALL, RiskLevel.LOW) == Intervention.NOTHING
+
+
+@pytest.mark.parametrize("table", [(), ((0, 1),), np.zeros((3, 2, 2), int), np.full((3, 2, 3), 5), ((0,), (1, 2))])
+def test_a_table_with_a_gap_or_an_unknown_intervention_is_refused(table):
+    with pytest.raises(ConfigError, match=r"expected a table of \(3, 2, 3\) interventions"):
+        Policy(table)
