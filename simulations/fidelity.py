@@ -30,8 +30,8 @@ from .simulate import PUBLIC_FILE, prepare_folder, write_public
 
 N_USERS = 50
 SEED = 3
-#: No noise, everybody in each of three rounds, a grid fine enough not to matter, and all that training can do switched on; no phi, and a detector that
-#: few steps suffice for.
+#: No noise, everybody in each of three rounds, a grid fine enough not to matter, and all that p's training can do
+#: switched on; no phi, and a detector that speaks within a few steps.
 WITHOUT_NOISE = (
     "privacy.noise_multiplier=0.0",
     "privacy.sampling_rate=1.0",
