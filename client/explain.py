@@ -41,6 +41,8 @@ Ints = NDArray[np.int64]
 
 #: The groups, in the order of the values.
 GROUPS = ("silence", "rhythm", "lately", "long run", "trend", "amounts", "elsewhere", "share")
+#: Groups whose number rises when interest falls.
+_PAUSES = ("silence", "rhythm")
 #: At most this many reasons, each of at least this share of the largest one.
 MOST_REASONS, LEAST_SHARE = 2, 0.25
 
@@ -296,7 +298,11 @@ def _counterfactual(
 def _reasons(
     features: FeatureSpec, before: Floats, now: Floats, values: Doubles, direction: Direction, unit: Step
 ) -> tuple[Reason, ...]:
-    """The groups that moved p the alert's way the most, where a number that a person knows moved visibly too."""
+    """The groups that moved p the alert's way the most, where a number that a person knows moved visibly too.
+
+    A number that moved the way a person expects (fewer visits, longer silence for a fall) goes before any other: a model
+    may also have learned that silence ends. The strongest of the others is told only where there is none of the first.
+    """
     names, mid, w = features.names, features.short_steps[2], features.window_steps
     units = f"{unit.value}s"
     known = {  # group: (feature, its scale, what it is, unit behind the number)
@@ -311,7 +317,8 @@ def _reasons(
     }
     towards = -values if direction is Direction.FALL else values
     out: list[Reason] = []
-    for g in np.argsort(-towards, kind="stable")[:MOST_REASONS].tolist():
+    odd: list[Reason] = []
+    for g in np.argsort(-towards, kind="stable").tolist():
         if towards[g] <= max(LEAST_SHARE * float(towards.max()), 0):
             break
         feature, scale, what, behind = known[GROUPS[g]]
@@ -319,10 +326,14 @@ def _reasons(
         is_now, usual = (math.expm1(v) for v in row) if GROUPS[g] == "amounts" else row
         shown = _number(is_now), _number(usual)
         if shown[0] != shown[1]:
-            verb = "fell" if is_now < usual else "rose"
-            text = f"{what.format(unit=unit.value)} {verb}: {shown[0]}{behind}, usually {shown[1]}"
-            out.append(Reason(GROUPS[g], float(values[g]), is_now, usual, text))
-    return tuple(out)
+            fell = is_now < usual
+            text = (
+                f"{what.format(unit=unit.value)} {'fell' if fell else 'rose'}: {shown[0]}{behind}, usually {shown[1]}"
+            )
+            reason = Reason(GROUPS[g], float(values[g]), is_now, usual, text)
+            less = fell != (GROUPS[g] in _PAUSES)
+            (out if less == (direction is Direction.FALL) else odd).append(reason)
+    return tuple(out[:MOST_REASONS] or odd[:1])
 
 
 def _number(value: float) -> str:

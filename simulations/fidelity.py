@@ -30,12 +30,15 @@ from .simulate import PUBLIC_FILE, prepare_folder, write_public
 
 N_USERS = 50
 SEED = 3
-#: No noise, everybody in each of three rounds, a grid fine enough not to matter, and all that training can do switched on.
+#: No noise, everybody in each of three rounds, a grid fine enough not to matter, and all that p's training can do
+#: switched on; no phi, and a detector that speaks within a few steps.
 WITHOUT_NOISE = (
     "privacy.noise_multiplier=0.0",
     "privacy.sampling_rate=1.0",
     "privacy.rounds=3",
     "privacy.steps_per_clip=1048576",
+    "risk.rounds=0",
+    "detection.detector=own_level",
     "training.dropout=0.2",
     "training.l2=0.001",
     "training.local_steps=2",

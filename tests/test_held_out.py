@@ -33,7 +33,7 @@ from simulations.sweep import sweep
 from simulations.trials import Trials
 
 N_USERS = 40
-QUIET = ["privacy.noise_multiplier=0.0", "privacy.sampling_rate=1.0", "privacy.rounds=2"]
+QUIET = ["privacy.noise_multiplier=0.0", "privacy.sampling_rate=1.0", "privacy.rounds=2", "risk.rounds=0"]
 
 
 def scenario(*overrides: str, share: float = 0.25):

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from client.device import Device
 from client.risk import Direction
 from simulations.notes import DEVICES, REASONS_KEPT, DeviceNotes, read_notes, read_reasons
 
-from .conftest import N_CATEGORIES, activity_theta, make_plan, make_profile, ready, view
+from .conftest import N_CATEGORIES, activity_theta, make_plan, make_profile, open_device, ready, view
 
 QUICK = {"detector": "rate", "rate_threshold": 0.05, "quiet_steps": 0, "min_active_steps": 1}
 
@@ -14,16 +13,13 @@ QUICK = {"detector": "rate", "rate_threshold": 0.05, "quiet_steps": 0, "min_acti
 def test_a_device_s_first_alerts_are_written_down_with_the_reasons_it_gives(tmp_path):
     home = tmp_path / DEVICES / "3"
     home.mkdir(parents=True)
-    for _ in range(2):  # the device is opened anew, as at every message of a run
-        notes = DeviceNotes(home)
-        device = Device.open(home, make_profile(), on_step=notes.write)
-        notes.explain = device.explain
-        if not device.n_closed_steps:
-            ready(device, make_plan(detection=QUICK), activity_theta())
-        for step in range(device.n_closed_steps, device.n_closed_steps + 70, 14):
-            for visit in range(5):
-                device.record(view(step + visit, 0))
-        device.save()
+    notes = DeviceNotes(home)
+    device = open_device(home, make_profile(), on_step=notes.write)
+    notes.explain = device.explain
+    ready(device, make_plan(detection=QUICK), activity_theta())
+    for step in range(0, 140, 14):
+        for visit in range(5):
+            device.record(view(step + visit, 0))
     _, alerts = read_notes(tmp_path, 4, N_CATEGORIES, device.n_closed_steps)
     told = read_reasons(tmp_path, 3)
     assert len(alerts.step) > REASONS_KEPT == len(told)

@@ -19,7 +19,13 @@ from simulations.trials import Dropouts, Trials, noise_multiplier_for
 
 from .conftest import make_plan
 
-SMALL = ("data.users=40", "privacy.rounds=3", "privacy.sampling_rate=1", "privacy.noise_multiplier=0")
+SMALL = (
+    "data.users=40",
+    "privacy.rounds=3",
+    "privacy.sampling_rate=1",
+    "privacy.noise_multiplier=0",
+    "risk.rounds=0",
+)
 
 
 class Trainings:

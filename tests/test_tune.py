@@ -21,7 +21,13 @@ from simulations.simulate import population_of, prepare_folder, protocol_of
 from simulations.trials import Trained, TrainingHost, Trials, noise_multiplier_for, parse_values
 from simulations.tune import Fold, default_grid, folds_of, tune, until_last_label, write_tuned
 
-SMALL = ("data.users=40", "privacy.rounds=3", "privacy.sampling_rate=1", "privacy.noise_multiplier=0")
+SMALL = (
+    "data.users=40",
+    "privacy.rounds=3",
+    "privacy.sampling_rate=1",
+    "privacy.noise_multiplier=0",
+    "risk.rounds=0",
+)
 
 
 def small_scenario(*overrides: str) -> Scenario:
