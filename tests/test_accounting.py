@@ -14,6 +14,7 @@ from server.accounting import (
     ORDERS,
     TO_SERVER,
     RoundAccountant,
+    affordable_rounds,
     epsilon_to_public,
     epsilon_unamplified,
     likely_participations,
@@ -186,3 +187,74 @@ def test_noise_shares_of_the_grid_cost_what_the_gaussian_costs():
     for epsilon in (0.5, 1.0, 3.0):
         discrete = np.maximum(np.exp(log_p) - np.exp(epsilon + log_q), 0).sum() / total
         assert discrete == pytest.approx(gaussian_delta(epsilon, 1.0, 1), rel=1e-3)
+
+
+# ---- two parts: p's rounds and phi's
+
+SECOND = {"noise_multiplier": 6.0, "sampling_rate": 0.1, "clip_norm": 0.25, "rounds": 12}
+PAIRS = [((2.0, 0.1, 60), (3.0, 0.2, 12)), ((4.0, 0.1, 60), (1.0, 0.05, 5)), ((3.0, 1.0, 5), (2.0, 0.1, 20))]
+
+
+def together(accountant, *parts: tuple[float, float, int]) -> float:
+    """dp-accounting's own composition of parts (sigma, q, rounds)."""
+    for sigma, q, rounds in parts:
+        event = GaussianDpEvent(sigma) if q == 1 else PoissonSampledDpEvent(q, GaussianDpEvent(sigma))
+        accountant.compose(SelfComposedDpEvent(event, rounds))
+    return accountant.get_epsilon(DELTA)
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_two_parts_cost_what_dp_accounting_s_composition_costs(one, other):
+    first, second = (privacy(noise_multiplier=s, sampling_rate=q, rounds=n) for s, q, n in (one, other))
+    accountant = RoundAccountant(first, second)
+    for _ in range(one[2]):
+        accountant.charge()
+    accountant.charge(other[2], 1)
+    assert (accountant.rounds, accountant.also) == (one[2], ((second, other[2]),))
+    assert accountant.epsilon == pytest.approx(together(RdpAccountant(ORDERS, NEIGHBOURS), one, other), rel=1e-9)
+    both = epsilon_to_public(first, one[2], accountant.also)
+    assert both == pytest.approx(together(PLDAccountant(NEIGHBOURS), one, other), rel=1e-9)
+    alone = [epsilon_to_public(part, n) for part, n in ((first, one[2]), (second, other[2]))]
+    assert max(alone) < both < sum(alone), "more than either, less than their sum"
+
+
+def test_two_parts_unamplified_are_the_closed_form_of_one_gaussian():
+    """mu's of composed Gaussians add in squares: 6 times sigma 4 and 3 times sigma 3 are one Gaussian of this mu."""
+    first, second = privacy(noise_multiplier=4.0), privacy(noise_multiplier=3.0)
+    sigma = 1 / math.sqrt(6 / 4**2 + 3 / 3**2)
+    epsilon = epsilon_unamplified(first, 6, ((second, 3),))
+    assert gaussian_delta(epsilon, sigma, 1) == pytest.approx(DELTA, rel=0.01)
+
+
+def test_a_part_that_was_not_run_costs_nothing_and_one_without_noise_everything():
+    first, second, bare = privacy(noise_multiplier=2.0), privacy(**SECOND), privacy(noise_multiplier=0.0)
+    assert epsilon_to_public(first, 7, ((second, 0),)) == epsilon_to_public(first, 7)
+    accountant = RoundAccountant(first, bare)
+    accountant.charge(7)
+    assert accountant.epsilon == pytest.approx(rdp_epsilon(first, 7), rel=1e-12)
+    accountant.charge(1, 1)
+    assert accountant.epsilon == math.inf == epsilon_to_public(first, 7, ((bare, 1),))
+    assert epsilon_unamplified(first, 7, ((bare, 1),)) == math.inf
+
+
+def test_the_second_part_s_rounds_are_set_aside_before_the_first_part_s_are_run():
+    first = privacy(noise_multiplier=3.0, sampling_rate=0.1, rounds=500, max_epsilon=1.0)
+    second = privacy(**SECOND)
+    alone, beside = affordable_rounds(first), affordable_rounds(first, second)
+    assert 0 < beside < alone < 500
+    set_aside = ((second, second.rounds),)
+    assert epsilon_to_public(first, beside, set_aside) <= 1 < epsilon_to_public(first, beside + 1, set_aside)
+    accountant = RoundAccountant(first, second)
+    while accountant.affords_another():
+        accountant.charge()
+    assert accountant.rounds == beside
+    accountant.charge(second.rounds, 1)
+    assert epsilon_to_public(first, accountant.rounds, accountant.also) <= 1
+
+
+def test_a_second_part_that_takes_all_leaves_no_round():
+    first = privacy(noise_multiplier=3.0, rounds=5, max_epsilon=0.8)
+    assert affordable_rounds(first) == 5
+    for dear in ({**SECOND, "noise_multiplier": 0.8}, {**SECOND, "noise_multiplier": 0.0}):
+        assert affordable_rounds(first, privacy(**dear)) == 0
+        assert not RoundAccountant(first, privacy(**dear)).affords_another()

@@ -21,7 +21,7 @@ from simulations.fidelity import (
     some_people,
     theta_difference,
 )
-from simulations.host_training import TrainingRows, fresh_entropy, sum_of_updates
+from simulations.host_training import TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
 from simulations.local import LocalHost
 from simulations.notes import read_notes
 
@@ -95,6 +95,30 @@ def test_each_hosted_device_is_clipped_and_noised_on_its_own(tmp_path, people):
     parts = np.stack(alone).view(np.int32).astype(float)
     assert (np.linalg.norm(parts, axis=1) <= privacy.steps_per_clip).all()
     np.testing.assert_allclose(parts.sum(axis=0), clean, atol=N_USERS, err_msg="chunks change nothing but rounding")
+
+
+def test_each_hosted_device_s_phi_is_clipped_and_noised_on_its_own(tmp_path, people):
+    loud = ["risk.rounds=1", "risk.noise_multiplier=2.0", "risk.clip_norm=0.01", "risk.public_users=60"]
+    settings = run_hosted(tmp_path, people, scenario_without_noise("privacy.steps_per_clip=4096", *loud))
+    host = tmp_path / "hosts" / "0"
+    plan, rows = Plan.from_bytes((host / "plan.cbor").read_bytes()), TrainingRows.load(host / "lapses")
+    risk, entropy = plan.risk, fresh_entropy(tmp_path)
+    quiet = dataclasses.replace(risk, privacy=dataclasses.replace(risk.privacy, noise_multiplier=0.0))
+    basis = np.random.default_rng(0).normal(size=(len(READINGS), 2)).astype(np.float32)
+    request = settings.theta, basis, np.ones(2, np.float32)
+
+    def total(part, users) -> np.ndarray:
+        words = sum_of_risk_updates(rows, users, users, plan, part, request, 9, entropy)
+        return words.view(np.int32).astype(np.int64)
+
+    everybody = np.arange(people.n_users)
+    clean = total(quiet, everybody)
+    alone = np.stack([total(quiet, everybody[u : u + 1]) for u in everybody])
+    squares = (alone**2).sum(axis=1)
+    assert (squares <= risk.privacy.steps_per_clip**2).all() and squares.max() > 0.99 * risk.privacy.steps_per_clip**2
+    np.testing.assert_allclose(alone.sum(axis=0), clean, atol=N_USERS)
+    noise = np.stack([total(risk, everybody) - clean for _ in range(200)])
+    assert noise.std() == pytest.approx(risk.privacy.share_sigma * math.sqrt(people.n_users), rel=0.15)
 
 
 def test_noise_keys_are_written_down_before_use_and_never_repeat(tmp_path, people):

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from server import state as state_module
-from server.state import ServerFolder
+from server.state import RISK, ServerFolder
 from server.strategy import ServerOptimizer, ServerSettings
 from shared.errors import ConfigError
 
@@ -35,6 +35,23 @@ def test_a_charge_is_there_for_the_next_process_and_never_twice(tmp_path):
     with pytest.raises(IntegrityError):
         again.add(2)
     assert again.count() == 2
+
+
+def test_rounds_of_either_part_are_counted_by_their_numbers(tmp_path):
+    charges = ServerFolder(tmp_path).charges(PLAN)
+    for number in (1, 2, 5, 6, 7):  # 3 to 5 planned for p, all that follow are phi's; 3 and 4 were not affordable
+        charges.add(number)
+    assert (charges.count(until=5), charges.count(after=5), charges.count()) == (3, 2, 5)
+
+
+def test_the_parts_checkpoints_do_not_touch_each_other(tmp_path):
+    folder, p_s, phi_s = ServerFolder(tmp_path), optimizer_after(2), optimizer_after(3)
+    folder.save_checkpoint(p_s, [np.zeros(5, np.float32)])
+    folder.save_checkpoint(phi_s, [np.ones(6, np.float32)] * 2, RISK)
+    assert folder.models().shape == (1, 5) and folder.models(RISK).shape == (2, 6)
+    again = optimizer_after(0)
+    assert len(folder.load_checkpoint(again, RISK)) == 2
+    np.testing.assert_array_equal(again.theta, phi_s.theta)
 
 
 def test_a_charge_waits_for_the_disk(tmp_path):
