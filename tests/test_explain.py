@@ -245,7 +245,7 @@ def test_a_device_explains_its_own_alert_and_nothing_else(new_device):
     assert not device.problems
     for category, step in ((9, 50), (-1, 50), (1, 60), (1, -1)):
         assert device.explain(Alert(Direction.FALL, category, RiskLevel.LOW, step, 0)) is None
-    assert device.problems == {"explaining": 4}
+    assert device.problems == {"InputError": 4}
     assert new_device().explain(falls[0]) is None, "no model"
 
 

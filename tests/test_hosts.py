@@ -69,7 +69,7 @@ def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(tmp
     assert alerts_devices == alerts_hosts
     assert len(alerts_hosts) > 5
     directions = {Direction(alert[2]) for alert in alerts_hosts}
-    assert detector != "risk" or directions == set(Direction), "falls, which phi calls, and rises, which p calls"
+    assert detector != "risk" or Direction.FALL in directions, "falls, which phi calls"
 
 
 def test_each_hosted_device_is_clipped_and_noised_on_its_own(tmp_path, people):

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from client.device import Device
 from client.runtime import pinned_model
 from server.accounting import epsilon_to_public, epsilon_unamplified, likely_participations
 from server.app import RunSettings, Schedule, run, train
@@ -20,7 +19,7 @@ from shared.codec import pack_words, unpack_floats
 from shared.errors import BudgetError, ConfigError
 from shared.risk import N_COEFFICIENTS, READINGS, phi
 
-from .conftest import FEATURES, NETWORK, activity_theta, event_stream, make_plan, make_profile, make_risk
+from .conftest import FEATURES, NETWORK, activity_theta, event_stream, make_plan, make_profile, make_risk, open_device
 from .fake_grid import FakeGrid, device_node
 
 P_ROUNDS, PHI_ROUNDS = 3, 4
@@ -202,7 +201,7 @@ def test_a_whole_run_learns_phi_from_devices_and_gives_it_to_them(tmp_path):
     settings = settings_for(tmp_path / "server", plan, theta=activity_theta(), server=ServerSettings(1e-6, 0.0, 0.5))
     devices = {}
     for node in range(1, 9):
-        device = Device.open(tmp_path / str(node), make_profile(number=node))
+        device = open_device(tmp_path / str(node), make_profile(number=node))
         for event in event_stream(np.random.default_rng(node), 24, 0.2):
             device.record(event)
         device.close_until(24)
