@@ -200,7 +200,7 @@ def test_nothing_is_left_when_we_are_ended(tmp_path: Path, modules: Path, number
         ray_folder = next(Path(p.environ()["RAY_TMPDIR"]) for p in running if "RAY_TMPDIR" in p.environ())
         assert ray_folder.is_dir()
         us.send_signal(number)
-        assert us.wait(timeout=20) == -number
+        assert us.wait(timeout=60) == -number
     end_s = time.monotonic() + 10
     while (ray_folder.exists() or processes_of(home)) and time.monotonic() < end_s:
         time.sleep(0.1)
