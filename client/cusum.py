@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.errors import ConfigError
+from shared.risk import logit
 
-from .detectors import Alarms, Bools, Floats, logit, shift
+from .detectors import Alarms, Bools, Floats, shift
 
 #: d: half of this many scales of a lasting shift is held against chance at every step.
 DRIFT = 0.9

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ConfigError
+from shared.risk import logit
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -225,10 +226,3 @@ def shift(past: Floats, p: Floats) -> Floats:
     past[:-1] = past[1:]
     past[-1] = p
     return rate
-
-
-def logit(p: Floats) -> Floats:
-    """log(p / (1 - p)) with p held in .01...99; NaN stays NaN."""
-    held: Floats = p.clip(np.float32(0.01), np.float32(0.99))
-    held /= 1 - held
-    return np.log(held, out=held)

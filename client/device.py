@@ -24,25 +24,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.clock import Clock, WallClock
-from shared.errors import InputError, ModelError, Refusal, RefusalCode
+from shared.errors import InputError, Refusal, RefusalCode
 from shared.events import ENGAGEMENT, BehaviourEvent
 from shared.features import History, extract, seen
 from shared.mechanisms import Entropy
 from shared.messages import MAX_ALERTS
 from shared.plan import Plan, RiskPlan
-from shared.risk import READINGS
 
 from . import kept
 from .caps import Caps
 from .consent import Consent, Decision
 from .explain import Explanation, explain
 from .gate import Gate
-from .kept import Alert, Installed, Profile
+from .installed import Installed
+from .kept import Alert, Profile
 from .keys import KeyProvider
 from .rights import Rights
 from .risk import Direction, RiskLevel, p_and_risk, recent_rows
-from .runtime import open_model, pinned_model, verified
-from .scorer import Scorer
+from .runtime import pinned_model
 from .updates import Work
 from .vault import Limits, Vault
 from .watch import Watch, past_steps
@@ -264,13 +263,13 @@ class Device(Rights):
         if not steps.size:
             return np.empty((0, self.profile.n_categories), np.float32)
         rows = extract(self._history, installed.plan.features, steps)
-        p = Scorer(open_model(installed.model), installed.theta).score(rows)
+        p = installed.scorer.score(rows)
         return np.where(seen(self._history, steps), p, np.float32(np.nan))
 
     def _read(self, installed: Installed, step: int) -> tuple[Floats, Floats]:
         """p and phi (C,) as of the close of a step."""
         x, known = recent_rows(self._history, installed.plan, step)
-        p = Scorer(open_model(installed.model), installed.theta).score(x)
+        p = installed.scorer.score(x)
         return p_and_risk(installed.plan, installed.risk, x, p, known)
 
     def _detect(self, installed: Installed, step: int, p: Floats, risk: Floats) -> list[Alert]:
@@ -291,19 +290,9 @@ class Device(Rights):
         """Take a model, its plan and weights, and phi's (R,; empty: none yet). Detectors start again on the recent past,
         scored by the new weights: a jump between two models is not a turn of interest; quiet time and budget go on.
         Refusal if the file is not the pinned one, or the plan is for another catalogue or another network."""
-        fits = len(theta) == plan.network.n_parameters and len(risk) in (0, len(READINGS))
-        if plan.catalogue_sha256 != self.profile.catalogue_sha256 or not fits:
-            raise Refusal(RefusalCode.PLAN_REFUSED)
         if not model:
             model = self._installed.model if self._installed else pinned_model()
-        try:
-            model = verified(model)
-        except ModelError:
-            raise Refusal(RefusalCode.MODEL_REFUSED) from None
-        network = plan.network
-        if open_model(model).sizes != (network.n_features, network.n_parameters, network.n_hidden):
-            raise Refusal(RefusalCode.PLAN_REFUSED)
-        self._installed = Installed(plan, model, theta, risk, round_number)
+        self._installed = Installed(plan, model, theta, risk, round_number).checked(self.profile.catalogue_sha256)
         past = np.arange(max(0, self.n_closed_steps - past_steps(plan)), self.n_closed_steps)
         scores = self._scores(self._installed, past)
         begin = self._watch.restart if self._watch else Watch.start
@@ -384,11 +373,8 @@ class Device(Rights):
         if installed is None or watch is None or alert.model_round != installed.round_number:
             return None
         with self._quietly():
-            scorer, turn = (
-                Scorer(open_model(installed.model), installed.theta),
-                (alert.category, alert.step, alert.direction),
-            )
-            return explain(installed.plan, scorer, installed.risk, self._history, watch, *turn, self.profile.step)
+            model = installed.plan, installed.scorer, installed.risk
+            return explain(*model, self._history, watch, alert.category, alert.step, alert.direction, self.profile.step)
         return None
 
     # ---- kept between two calls

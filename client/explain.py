@@ -25,11 +25,11 @@ from shared.errors import InputError
 from shared.events import Step
 from shared.features import FeatureSpec, History, extract
 from shared.plan import Plan
-from shared.risk import phi, readings
+from shared.risk import logit, phi, readings
 
 from .budget import LEAST, LOWEST
 from .cusum import CusumAlarms
-from .detectors import Alarms, RiskDetector, logit
+from .detectors import Alarms, RiskDetector
 from .risk import Direction
 from .scorer import Scorer
 from .watch import Watch, budget_for, detector_for

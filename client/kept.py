@@ -14,6 +14,7 @@ from shared.events import MAX_CATEGORIES, Step
 from shared.plan import Plan
 
 from .consent import Consent
+from .installed import Installed
 from .risk import Direction, RiskLevel
 from .watch import Watch
 
@@ -52,17 +53,6 @@ class Profile:
     def __post_init__(self) -> None:
         if not 1 <= self.n_categories <= MAX_CATEGORIES:
             raise InputError(f"expected 1 to {MAX_CATEGORIES} categories, got {self.n_categories}")
-
-
-@dataclass(frozen=True)
-class Installed:
-    """A model, its plan, its weights and phi's (R,; empty: none yet), as of one round."""
-
-    plan: Plan
-    model: bytes
-    theta: Floats
-    risk: Floats
-    round_number: int
 
 
 def pack(array: NDArray[Any]) -> list[Any]:

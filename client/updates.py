@@ -15,7 +15,7 @@ from shared.mechanisms import Entropy, protect
 from shared.plan import PrivacyPlan, RiskPlan
 from shared.risk import N_COEFFICIENTS, READINGS, gradient, readings
 
-from .kept import Installed
+from .installed import Installed
 from .rows import batches, draw, generator, labelled_rows, lapse_rows
 from .runtime import open_model
 from .scorer import Scorer

@@ -76,6 +76,16 @@ _STEP = Field(Int(0, MAX_STEP), "none: the server's public calendar", "the step 
 _HASH = Field(Bytes(32, 32), "none: public", "plan that both sides mean")
 _COIN = Field(Int(1, MAX_BIT_EPSILON_MICRO), "none: the server asked for it", "the coin's epsilon, in millionths")
 
+
+def _protected(most: int) -> Field:
+    """A vector of at most `most` values, clipped and noised."""
+    return Field(
+        Bytes(4, 4 * most, unit=4),
+        "L2 norm <= steps_per_clip before noise; discrete Gaussian share added; little-endian uint32",
+        "summed over the cohort",
+    )
+
+
 _ALERT = MappingProxyType(
     {
         "direction": Field(Int(0, 1), "raw: a fall (0) or a rise (1) of interest", "lapse or opportunity"),
@@ -97,11 +107,7 @@ REGISTER: Mapping[str, MessageKind] = MappingProxyType(
                 purpose="one device's share of a training round",
                 round=_ROUND,
                 plan_sha256=_HASH,
-                values=Field(
-                    Bytes(4, 4 * MAX_PARAMETERS, unit=4),
-                    "L2 norm <= steps_per_clip before noise; discrete Gaussian share added; little-endian uint32",
-                    "summed over the cohort",
-                ),
+                values=_protected(MAX_PARAMETERS),
             ),
             _kind(
                 "risk_update",
@@ -109,11 +115,7 @@ REGISTER: Mapping[str, MessageKind] = MappingProxyType(
                 purpose="one device's share of a round that learns phi",
                 round=_ROUND,
                 plan_sha256=_HASH,
-                values=Field(
-                    Bytes(4, 4 * MAX_COEFFICIENTS, unit=4),
-                    "L2 norm <= steps_per_clip before noise; discrete Gaussian share added; little-endian uint32",
-                    "summed over the cohort",
-                ),
+                values=_protected(MAX_COEFFICIENTS),
             ),
             _kind(
                 "alerts",

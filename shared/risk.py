@@ -45,9 +45,9 @@ def readings(features: FeatureSpec, x: Floats, p: Floats, p_before: Floats) -> F
 
 def logit(p: Floats) -> Floats:
     """log(p / (1 - p)) with p held in .01...99; NaN stays NaN."""
-    held = np.clip(p, np.float32(_LEAST_P), np.float32(1 - _LEAST_P))
-    out: Floats = np.log(held / (1 - held))
-    return out
+    held: Floats = p.clip(np.float32(_LEAST_P), np.float32(1 - _LEAST_P))
+    held /= 1 - held
+    return np.log(held, out=held)
 
 
 def phi(weights: Floats, read: Floats) -> Floats:
