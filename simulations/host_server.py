@@ -19,6 +19,8 @@ from shared.errors import RunError
 from shared.messages import REGISTER, REQUESTS
 from shared.plan import Plan
 
+from .host_ledger import count_refusals
+
 app = ServerApp()
 
 
@@ -55,6 +57,7 @@ class HostNodes:
         for reply in self._ask(part.message_type, data, parts).values():
             total += reply["total"]
             survivors += int(reply["survivors"][0])
+            count_refusals(self.traffic, dict(reply["refused"].tolist()))
         fields = {k: request[k] for k in ("round", "plan_sha256")}
         self._count_replies(part.reply, {**fields, "values": bytes(4 * total.size)}, survivors)
         return total, survivors

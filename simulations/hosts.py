@@ -2,12 +2,14 @@
 
 Each device still draws its own rows, is clipped on its own, makes its own noise and is counted on its own, by the code
 of `shared` and `client` with a leading axis; training is the numpy network instead of TFLite (a test holds the two
-equal). What a host replies to a training round is the sum modulo 2^32 of its devices' updates: what a secure sum over
-them would show. Work goes in chunks, so memory does not grow with K; training rows lie in a memory-mapped file.
+equal). Each is charged on disk before its update goes into a sum (`host_ledger.py`); one that declines is not in it.
+What a host replies to a training round is the sum modulo 2^32 of its devices' updates: what a secure sum over them would
+show. Work goes in chunks, so memory does not grow with K; training rows lie in a memory-mapped file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from client.app import alert_fields
-from client.consent import Consent
+from client.caps import Line
 from client.device import Alert
 from client.gate import declared
+from client.ledger import ALLOWED
 from client.risk import Direction, RiskLevel, p_and_risk, recent_rows
 from client.watch import Watch, past_steps
 from shared.codec import decode, unpack_floats
@@ -30,10 +33,13 @@ from shared.features import History, extract, seen
 from shared.messages import REQUESTS
 from shared.network import forward
 from shared.plan import Plan
+from shared.rdp import Curve, update_cost
+from shared.risk import N_COEFFICIENTS
 
 from .counted import history_of
 from .devices import world
 from .held_out import read_mask
+from .host_ledger import HostLedger, as_pairs, refused_of
 from .host_training import (
     SCORE_USERS,
     TrainingRows,
@@ -48,6 +54,7 @@ from .turns import Alerts
 COUNT_USERS = 4096
 #: Where the rows that phi is learned from lie, in a host's folder.
 LAPSES = "lapses"
+LEDGER_FILE = "ledger.npz"
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -57,7 +64,7 @@ class Host:
     """The devices of one node, with what they keep on disk between two messages."""
 
     def __init__(self, run_folder: Path, partition: int, n_partitions: int) -> None:
-        self.population, self._consented = world(run_folder)
+        self.population, self._owners = world(run_folder)
         users = np.array_split(np.arange(self.population.n_users), n_partitions)[partition]
         self.first_user, self.n_users = int(users[0]), len(users)
         self.folder = run_folder / HOSTS / str(partition)
@@ -112,19 +119,39 @@ class Host:
         watch = begin(plan, scores, step)
         self._save(theta, risk, round_number, step, watch)
 
-    def collect(self, request: dict[str, Any], devices: Ints) -> NDArray[np.uint32]:
-        """The sum of updates of hosted users `devices` (numbers in the whole population)."""
+    @property
+    def ledger(self) -> HostLedger:
+        """What the hosted devices have spent, as it is on disk."""
+        return HostLedger.load(self.folder / LEDGER_FILE, self.n_users, self._owners.caps)
+
+    def charge(
+        self, devices: Ints, line: Line, cost: Curve, plan_sha256: bytes | None = None
+    ) -> tuple[Ints, dict[int, int]]:
+        """Those of hosted users `devices` whose device takes part, charged on disk when this returns; and how many
+        decline, by code."""
+        ledger, codes = self.ledger.charge(devices - self.first_user, line, cost, plan_sha256)
+        ledger.save(self.folder / LEDGER_FILE)
+        return devices[codes == ALLOWED], refused_of(codes)
+
+    def collect(self, request: dict[str, Any], devices: Ints) -> tuple[NDArray[np.uint32], dict[int, int]]:
+        """The sum of updates of hosted users `devices` (numbers in the whole population), but of those that decline; and
+        how many these are, by code."""
         plan, rows = self._asked(request, self.folder)
         theta = unpack_floats(request["theta"])
+        cost = update_cost(plan.privacy, plan.network.n_parameters)
+        devices, refused = self.charge(devices, Line.UPDATE, cost, plan.sha256)
         positions = devices - self.first_user
-        return sum_of_updates(rows, positions, devices, plan, theta, request["round"], fresh_entropy(self.folder))
+        entropy = fresh_entropy(self.folder)
+        return sum_of_updates(rows, positions, devices, plan, theta, request["round"], entropy), refused
 
-    def collect_risk(self, request: dict[str, Any], devices: Ints) -> NDArray[np.uint32]:
+    def collect_risk(self, request: dict[str, Any], devices: Ints) -> tuple[NDArray[np.uint32], dict[int, int]]:
         """The same for updates of phi."""
         plan, rows = self._asked(request, self.folder / LAPSES)
         assert plan.risk is not None
+        cost = update_cost(plan.risk.privacy, N_COEFFICIENTS)
+        devices, refused = self.charge(devices, Line.PHI, cost, plan.sha256)
         theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
-        return sum_of_risk_updates(
+        total = sum_of_risk_updates(
             rows,
             devices - self.first_user,
             devices,
@@ -134,6 +161,7 @@ class Host:
             request["round"],
             fresh_entropy(self.folder),
         )
+        return total, refused
 
     def _asked(self, request: dict[str, Any], rows: Path) -> tuple[Plan, TrainingRows]:
         """The installed plan, which the request must mean, and the rows in a folder."""
@@ -164,8 +192,7 @@ class Host:
         replies = []
         for user, alerts in told.items():
             number = self.first_user + user
-            consent = Consent.IDENTIFIED if number in self._consented else Consent.LOCAL
-            replies.append((number, declared("alerts", alert_fields(step, alerts), consent)))
+            replies.append((number, declared("alerts", alert_fields(step, alerts), self._owners.consent_of(number))))
         return replies
 
     def _scores(self, plan: Plan, theta: Floats, steps: Ints) -> Floats:
@@ -244,18 +271,26 @@ def on_model(message: Message, context: Context) -> Message:
     return _reply(message, users=np.array([host.first_user, host.n_users]))
 
 
-@app.train()
-def on_train(message: Message, context: Context) -> Message:
+def _reply_sum(
+    message: Message,
+    context: Context,
+    collect: Callable[[Host, dict[str, Any], Ints], tuple[NDArray[np.uint32], dict[int, int]]],
+) -> Message:
     host, request = _begin(message, context)
     devices = message.content["host"]["devices"].numpy()  # type: ignore[union-attr]
-    return _reply(message, total=host.collect(request, devices), survivors=np.array([len(devices)]))
+    total, refused = collect(host, request, devices)
+    survivors = len(devices) - sum(refused.values())
+    return _reply(message, total=total, survivors=np.array([survivors]), refused=as_pairs(refused))
+
+
+@app.train()
+def on_train(message: Message, context: Context) -> Message:
+    return _reply_sum(message, context, Host.collect)
 
 
 @app.train("risk")
 def on_train_risk(message: Message, context: Context) -> Message:
-    host, request = _begin(message, context)
-    devices = message.content["host"]["devices"].numpy()  # type: ignore[union-attr]
-    return _reply(message, total=host.collect_risk(request, devices), survivors=np.array([len(devices)]))
+    return _reply_sum(message, context, Host.collect_risk)
 
 
 @app.query("alerts")

@@ -15,6 +15,7 @@ from shared.codec import decode, unpack_floats
 from shared.messages import REGISTER
 from shared.plan import Plan
 
+from .host_ledger import count_refusals
 from .hosts import Host
 
 
@@ -37,7 +38,9 @@ class LocalHost:
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
     ) -> tuple[NDArray[np.uint32], int]:
         collect = self.host.collect if part is INTEREST else self.host.collect_risk
-        return collect(dict(request), np.asarray(cohort, np.int64)), len(cohort)
+        total, refused = collect(dict(request), np.asarray(cohort, np.int64))
+        count_refusals(self.traffic, refused)
+        return total, len(cohort) - sum(refused.values())
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         for device, message in self.host.alerts(step):

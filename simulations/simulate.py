@@ -2,6 +2,7 @@
 
 runs/<name>/scenario.json       what was asked for, with every default
 runs/<name>/population/         everybody's events (exists in a simulation only)
+runs/<name>/consents.npy, caps.json  what they agree to tell, and let be spent
 runs/<name>/held_out.npy        which users never train, if any
 runs/<name>/theta0.npy, public.npz  what planted people teach before any private round
 runs/<name>/app/, flower/       the app folder that Flower runs, and Flower's own files
@@ -32,9 +33,10 @@ from shared.plan import Plan
 
 from .config import PLANTED_PROTOCOL, ProtocolSection, Scenario
 from .datasets import DATASETS, load
-from .devices import CONSENTS_FILE, POPULATION
+from .devices import POPULATION
 from .evaluate import evaluate
 from .held_out import expect_hosts, held_out_users, read_mask, write_mask
+from .owners import CONSENTS_FILE, Owners, check_bits, check_caps
 from .planted import plant
 from .population import Population
 from .report import write_report
@@ -109,6 +111,9 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resum
     population = population_of(scenario, protocol)
     plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
     check_budget(plan)
+    check_caps(plan, scenario.caps.caps())
+    if bits := scenario.bits.schedule():
+        check_bits(bits, scenario.caps.caps(), population.step)
     if resume:
         expect_same_run(folder, scenario)
     else:
@@ -184,9 +189,10 @@ def write_results(
 
 
 def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> None:
-    """An empty run folder with the people, their consents and the mask of held-out users in it. Refuses to empty a
+    """An empty run folder with the people, what they decided and the mask of held-out users in it. Refuses to empty a
     folder that is not a run's."""
     held_out = held_out_users(scenario, population.n_users)
+    owners = owners_of(scenario, population.n_users)
     if folder.exists() and any(folder.iterdir()):
         if not (folder / SCENARIO_FILE).exists():
             raise ConfigError(f"expected an empty folder or an earlier run, got {folder}")
@@ -195,9 +201,13 @@ def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> 
     (folder / SCENARIO_FILE).write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
     population.save(folder / POPULATION)
     write_mask(folder, held_out)
-    random = np.random.Generator(np.random.Philox(scenario.data.seed))
-    consented = np.flatnonzero(random.random(population.n_users) < scenario.simulation.identified_share)
-    (folder / CONSENTS_FILE).write_text(json.dumps(consented.tolist()), encoding="utf-8")
+    owners.save(folder)
+
+
+def owners_of(scenario: Scenario, n_users: int) -> Owners:
+    """What the owners of a scenario's devices decide."""
+    shares = scenario.simulation.identified_share, scenario.simulation.randomised_share
+    return Owners.draw(n_users, *shares, scenario.caps.caps(), scenario.data.seed)
 
 
 def expect_same_run(folder: Path, scenario: Scenario) -> None:
