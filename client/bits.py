@@ -22,6 +22,12 @@ def own_schedule(caps: Caps, step_s: float) -> BitSchedule | None:
     return bit_schedule(cap, caps.delta, max(1, math.floor(caps.period_s / step_s)))
 
 
+def expect_granted(own: BitSchedule | None, asked: BitSchedule, step: int) -> None:
+    """Refusal (SCHEDULE) unless a device with this schedule answers a server that asks for another at a step."""
+    if own is None or not own.grants(asked, step):
+        raise Refusal(RefusalCode.SCHEDULE)
+
+
 def alert_bit(
     alert_steps: Iterable[int],
     own: BitSchedule | None,
@@ -35,8 +41,7 @@ def alert_bit(
     Guarantees. Whether it refuses depends on the calendar and on the two schedules only. The caller charges
     `rdp.coin(asked.epsilon)` and keeps the bytes: a second coin for the same step would be a second release.
     """
-    if own is None or not own.grants(asked, step):
-        raise Refusal(RefusalCode.SCHEDULE)
+    expect_granted(own, asked, step)
     covered = asked.covered(step)
     alerted = any([at in covered for at in alert_steps])
     bit = int(randomised_response(alerted, asked.epsilon_micro, entropy))

@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 
 from shared.clock import Clock, ReplayClock, WallClock
 from shared.codec import pack_floats
+from shared.coins import BitSchedule
 from shared.errors import BudgetError, ConfigError, RunError
 from shared.plan import Plan, PrivacyPlan
 
 from .accounting import (
-    TO_SERVER,
     RoundAccountant,
     epsilon_to_public,
     epsilon_unamplified,
     likely_participations,
+    to_server,
 )
+from .bits import BitInbox, bits_account
 from .federation import DeviceNodes, Federation
 from .inbox import Inbox
 from .risk import PublicRows, RiskStart
@@ -50,6 +52,15 @@ class Schedule:
     query_every_steps: int = 1
     seconds_per_step: float = 0.0
     origin_s: float = 0.0
+    bits: BitSchedule | None = None
+
+    @property
+    def bit_steps(self) -> range:
+        """The steps after training, up to the last query, at which a randomised bit is due."""
+        if self.bits is None:
+            return range(0)
+        every, first = self.bits.every_steps, self.train_step + 1
+        return range(first + -(first + 1) % every, self.last_query_step + 1, every)
 
     @property
     def query_steps(self) -> range:
@@ -98,6 +109,9 @@ class RunSettings:
                     query_every_steps=int(config["schedule.query-every-steps"]),
                     seconds_per_step=float(config["schedule.seconds-per-step"]),
                     origin_s=float(config["schedule.origin-s"]),
+                    bits=_bit_schedule(
+                        int(config["schedule.bit-epsilon-micro"]), int(config["schedule.bit-every-steps"])
+                    ),
                 ),
                 Path(str(config["server.folder"])),
                 Path(str(config["server.model-file"])).read_bytes(),
@@ -109,6 +123,11 @@ class RunSettings:
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None
+
+
+def _bit_schedule(epsilon_micro: int, every_steps: int) -> BitSchedule | None:
+    """None if bits are never asked for: every 0 steps."""
+    return BitSchedule(epsilon_micro, every_steps) if every_steps else None
 
 
 def hasten(grid: Grid) -> None:
@@ -245,12 +264,17 @@ def offer(
 def ask_for_alerts(
     federation: Federation, settings: RunSettings, folder: ServerFolder, inbox: Inbox, clock: Clock
 ) -> None:
-    """Query every device at every scheduled step; what identified devices tell goes to the inbox."""
-    steps = settings.schedule.query_steps
+    """Query every device at every scheduled step; what identified devices tell goes to the inbox, and so do randomised
+    bits, asked for at the steps at which they are due."""
+    schedule, bits = settings.schedule, BitInbox(folder.inbox_file)
+    steps = sorted({*schedule.query_steps, *schedule.bit_steps})
     for i, step in enumerate(steps, start=1):
-        settings.schedule.wait_for(step, clock)
-        for device, alerts in federation.alerts(step):
-            inbox.add(device, alerts)
+        schedule.wait_for(step, clock)
+        if step in schedule.query_steps:
+            for device, alerts in federation.alerts(step):
+                inbox.add(device, alerts)
+        if schedule.bits and step in schedule.bit_steps:
+            bits.add_all(step, schedule.bits.epsilon_micro, federation.bits(schedule.bits, step))
         folder.report("queries", i, len(steps))
 
 
@@ -264,6 +288,7 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
     folder.report("offer", 1, 1)
     accountant = train(federation, settings, folder)
     ask_for_alerts(federation, settings, folder, inbox, clock)
+    coins, bit_steps = settings.schedule.bits, settings.schedule.bit_steps
     participations = likely_participations(privacy)
     likely = tuple((part, likely_participations(part)) for part in settings.plan.charged[1:])
     folder.keep_account(
@@ -276,7 +301,8 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
             "epsilon_to_public": _finite(epsilon_to_public(privacy, accountant.rounds, accountant.also)),
             "epsilon_unamplified": _finite(epsilon_unamplified(privacy, participations, likely)),
             "likely_participations": participations,
-            "to_server": TO_SERVER,
+            "to_server": to_server(coins, len(bit_steps), privacy.delta),
+            "bits": bits_account(folder.inbox_file, coins, len(bit_steps), privacy.delta) if coins else None,
             "plan_sha256": settings.plan.sha256.hex(),
             "traffic": federation.traffic.to_map(),
             "identified_alerts": inbox.count(),

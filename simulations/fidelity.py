@@ -14,7 +14,7 @@ import numpy as np
 
 from client.runtime import PINNED_SHA256, pinned_model
 from server.app import RunSettings, Schedule, run
-from server.federation import DeviceNodes
+from server.federation import DeviceNodes, Federation
 from server.risk import PublicRows
 from server.rounds import Line, Traffic
 from server.state import ServerFolder
@@ -65,7 +65,9 @@ def settings_for(folder: Path, people: Population, scenario: Scenario) -> RunSet
     return RunSettings(
         plan=plan,
         server=ServerSettings(),
-        schedule=Schedule(protocol.train_at, protocol.train_at + 7, protocol.train_at + 21, 7),
+        schedule=Schedule(
+            protocol.train_at, protocol.train_at + 7, protocol.train_at + 21, 7, bits=scenario.bits.schedule()
+        ),
         folder=folder / "server",
         model=pinned_model(),
         theta=plan.network.initial_theta(0),
@@ -92,7 +94,7 @@ def run_devices(folder: Path, people: Population, scenario: Scenario) -> RunSett
 
 
 def run_hosted(
-    folder: Path, people: Population, scenario: Scenario, federation: Callable[[Path], LocalHost] = LocalHost
+    folder: Path, people: Population, scenario: Scenario, federation: Callable[[Path], Federation] = LocalHost
 ) -> RunSettings:
     """The run with all users on one host, in `folder`."""
     prepare_folder(folder, scenario, people)

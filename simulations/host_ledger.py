@@ -10,7 +10,7 @@ vault no write waits for the disk. Hosted devices keep no journal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,10 @@ from client.caps import OF_A_PLAN, Caps, Line
 from client.gate import bare_refusal
 from client.ledger import ALLOWED, Spent, advance_all, charge_all
 from server.rounds import Traffic
+from shared.codec import encode
+from shared.coins import BitSchedule
 from shared.errors import InputError, RefusalCode
+from shared.messages import REGISTER
 from shared.rdp import Curve
 
 Ints = NDArray[np.int64]
@@ -186,6 +189,19 @@ def as_pairs(refused: Refused) -> Ints:
 def count_refusals(traffic: Traffic, refused: Refused) -> None:
     """Count replies of hosted devices that declined, as a device's own refusal is counted."""
     for code, n in refused.items():
+        if not n:
+            continue
         traffic.received["refusal"] += n
         traffic.received_bytes["refusal"] += n * len(bare_refusal(RefusalCode(code)))
         traffic.dropped[f"refusal_{code}"] += n
+
+
+def count_bits(
+    traffic: Traffic, asked: BitSchedule, step: int, answers: tuple[Ints, Codes]
+) -> Iterator[tuple[int, int]]:
+    """(device, bit) of the hosted devices' answers, counted as messages of their own."""
+    devices, bits = answers
+    message = encode(REGISTER, "alert_bit", {"step": step, "epsilon_micro": asked.epsilon_micro, "bit": 0})
+    traffic.received["alert_bit"] += len(devices)
+    traffic.received_bytes["alert_bit"] += len(devices) * len(message)
+    yield from zip(devices.tolist(), bits.tolist(), strict=True)

@@ -15,11 +15,12 @@ from server.app import RunSettings, hasten, run, wait_for_nodes
 from server.rounds import REPLY_TIMEOUT_S, Part, Traffic, poisson_cohort
 from server.state import ServerFolder
 from shared.codec import decode, encode
+from shared.coins import BitSchedule
 from shared.errors import RunError
 from shared.messages import REGISTER, REQUESTS
 from shared.plan import Plan
 
-from .host_ledger import count_refusals
+from .host_ledger import count_bits, count_refusals
 
 app = ServerApp()
 
@@ -72,6 +73,12 @@ class HostNodes:
                 self.traffic.received_bytes["alerts"] += len(message)
                 yield device, decode(REGISTER, message)[1]["alerts"]
         self._count_replies("alerts", {"step": step, "alerts": []}, self._n_devices - told)
+
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        data = self._encode("bits_query", {"step": step, **vars(asked)}, self._n_devices)
+        for reply in self._ask("query.bits", data, self._nothing_more()).values():
+            yield from count_bits(self.traffic, asked, step, (reply["devices"], reply["bits"]))
+            count_refusals(self.traffic, dict(reply["refused"].tolist()))
 
     def _nothing_more(self) -> dict[int, dict[str, NDArray[Any]]]:
         """The request alone, to every host."""

@@ -21,24 +21,27 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from client.app import alert_fields
+from client.bits import expect_granted, own_schedule
 from client.caps import Line
-from client.device import Alert
+from client.consent import Consent
 from client.gate import declared
 from client.ledger import ALLOWED
-from client.risk import Direction, RiskLevel, p_and_risk, recent_rows
+from client.risk import p_and_risk, recent_rows
 from client.watch import Watch, past_steps
 from shared.codec import decode, unpack_floats
-from shared.errors import RunError
+from shared.coins import BitSchedule, randomised_response
+from shared.errors import Refusal, RefusalCode, RunError
 from shared.features import History, extract, seen
 from shared.messages import REQUESTS
 from shared.network import forward
 from shared.plan import Plan
-from shared.rdp import Curve, update_cost
+from shared.rdp import Curve, coin, update_cost
 from shared.risk import N_COEFFICIENTS
 
 from .counted import history_of
 from .devices import world
 from .held_out import read_mask
+from .host_alerts import HostAlerts
 from .host_ledger import HostLedger, as_pairs, refused_of
 from .host_training import (
     SCORE_USERS,
@@ -173,27 +176,58 @@ class Host:
     def alerts(self, step: int) -> list[tuple[int, bytes]]:
         """Close every step up to `step`, detect, and answer the query for each device that has something to tell:
         (user, bytes through that device's gate). The others' replies are all alike: an empty list."""
-        plan = _plan_in(self.folder)
-        with np.load(self.folder / "state.npz") as state:
-            theta, weights = state["theta"], state["risk"]
-            round_number, closed = int(state["round"]), int(state["closed"])
-            watch = Watch.of(state)
-        told: dict[int, list[Alert]] = {}
-        for at in range(closed + 1, step + 1):
-            p, risk = self._read(plan, theta, weights, at)
-            fired, levels = watch.see(plan, self.history.until(at), at, p, risk)
-            who, direction, category = np.nonzero(fired)
-            level = levels[who, direction, category]
-            raised = Alerts(who, np.full_like(who, at), direction, category, level)
-            HostNotes(self.folder, self.first_user).write(at, p, raised)
-            for u, d, c, w in zip(*(a.tolist() for a in (who, direction, category, level)), strict=True):
-                told.setdefault(u, []).append(Alert(Direction(d), c, RiskLevel(w), at, round_number))
-        self._save(theta, weights, round_number, step, watch)
+        kept = self._close_until(step)
+        told = kept.take(step)
+        kept.save(self.folder)
         replies = []
         for user, alerts in told.items():
             number = self.first_user + user
             replies.append((number, declared("alerts", alert_fields(step, alerts), self._owners.consent_of(number))))
         return replies
+
+    def bits(self, request: dict[str, Any]) -> tuple[Ints, NDArray[np.uint8], dict[int, int]]:
+        """The users whose device answers with a randomised bit, the bits, and how many decline, by code. Charged on disk
+        first; the same request again has the same answer, at no cost."""
+        step, asked = request["step"], BitSchedule(request["epsilon_micro"], request["every_steps"])
+        file = self.folder / f"bits-{step}-{asked.epsilon_micro}-{asked.every_steps}.npz"
+        if not file.exists():
+            willing = np.flatnonzero(self._owners.who(Consent.RANDOMISED)[self._users]) + self.first_user
+            refused = {int(RefusalCode.CONSENT): self.n_users - len(willing)}
+            try:
+                expect_granted(own_schedule(self._owners.caps, self.population.step.seconds), asked, step)
+            except Refusal as refusal:
+                return np.empty(0, np.int64), np.empty(0, np.uint8), {**refused, int(refusal.code): len(willing)}
+            alerted = self._close_until(step).alerted(self.n_users, asked.covered(step))
+            devices, declined = self.charge(willing, Line.ALERT_BIT, coin(asked.epsilon))
+            said = randomised_response(alerted[devices - self.first_user], asked.epsilon_micro)
+            fresh = file.with_suffix(".new")
+            with fresh.open("wb") as out:
+                np.savez(out, devices=devices, bits=said, refused=as_pairs({**refused, **declined}))
+            fresh.replace(file)
+        with np.load(file) as answer:
+            return answer["devices"], answer["bits"], dict(answer["refused"].tolist())
+
+    def _close_until(self, step: int) -> HostAlerts:
+        """Close every step up to `step`, and detect; the alerts that the devices keep then."""
+        plan = _plan_in(self.folder)
+        with np.load(self.folder / "state.npz") as state:
+            theta, weights = state["theta"], state["risk"]
+            round_number, closed = int(state["round"]), int(state["closed"])
+            watch = Watch.of(state)
+        kept, raised = HostAlerts.load(self.folder, closed), []
+        if step <= closed:
+            return kept
+        for at in range(closed + 1, step + 1):
+            p, risk = self._read(plan, theta, weights, at)
+            fired, levels = watch.see(plan, self.history.until(at), at, p, risk)
+            who, direction, category = np.nonzero(fired)
+            level = levels[who, direction, category]
+            raised.append(Alerts(who, np.full_like(who, at), direction, category, level))
+            HostNotes(self.folder, self.first_user).write(at, p, raised[-1])
+        kept = kept.with_raised(raised, round_number, step)
+        kept.save(self.folder)
+        self._save(theta, weights, round_number, step, watch)
+        return kept
 
     def _scores(self, plan: Plan, theta: Floats, steps: Ints) -> Floats:
         """p (K, S, C) as of the close of each step; NaN where a user never touched a category."""
@@ -291,6 +325,13 @@ def on_train(message: Message, context: Context) -> Message:
 @app.train("risk")
 def on_train_risk(message: Message, context: Context) -> Message:
     return _reply_sum(message, context, Host.collect_risk)
+
+
+@app.query("bits")
+def on_bits(message: Message, context: Context) -> Message:
+    host, request = _begin(message, context)
+    devices, bits, refused = host.bits(request)
+    return _reply(message, devices=devices, bits=bits, refused=as_pairs(refused))
 
 
 @app.query("alerts")

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from server.rounds import INTEREST, Part, Traffic, poisson_cohort
 from shared.codec import decode, unpack_floats
+from shared.coins import BitSchedule
 from shared.messages import REGISTER
 from shared.plan import Plan
 
-from .host_ledger import count_refusals
+from .host_ledger import count_bits, count_refusals
 from .hosts import Host
 
 
@@ -45,3 +46,8 @@ class LocalHost:
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         for device, message in self.host.alerts(step):
             yield device, decode(REGISTER, message)[1]["alerts"]
+
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        devices, bits, refused = self.host.bits({"step": step, **vars(asked)})
+        yield from count_bits(self.traffic, asked, step, (devices, bits))
+        count_refusals(self.traffic, refused)

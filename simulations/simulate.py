@@ -262,6 +262,8 @@ def run_config(
         "schedule.query-every-steps": every,
         "schedule.seconds-per-step": 0.0,
         "schedule.origin-s": 0.0,
+        "schedule.bit-epsilon-micro": bits.epsilon_micro if (bits := scenario.bits.schedule()) else 0,
+        "schedule.bit-every-steps": scenario.bits.every_steps,
         "simulation.folder": str(folder.resolve()),
         "simulation.hosts": scenario.simulation.hosts,
     }

@@ -19,18 +19,17 @@ from shared import rdp
 from shared.codec import pack_floats
 from shared.errors import InputError, Refusal, RefusalCode
 from shared.risk import N_COEFFICIENTS, READINGS
-from simulations import devices, hosts
+from simulations import devices
 from simulations.devices import simulation_keys
 from simulations.fidelity import N_USERS, scenario_without_noise, settings_for, some_people
 from simulations.host_ledger import HostLedger, as_pairs, count_refusals, refused_of
-from simulations.host_server import HostNodes
-from simulations.hosts import Host
 from simulations.local import LocalHost
 from simulations.local_grid import LocalGrid, context_of
 from simulations.notes import DEVICES
 from simulations.simulate import prepare_folder
 
 from .conftest import examples
+from .hosted import both_hosts, on_two_hosts
 
 CAPS = Caps(
     {Line.UPDATE: Cap(2.0, 5.0), Line.PHI: Cap(1.5, 2.0), Line.METRICS: Cap(9.0, 9.0), Line.ALERT_BIT: Cap(1.2, 2.0)},
@@ -159,18 +158,15 @@ TIGHT = [
 
 def both_ways(folder, people, scenario) -> tuple[dict, RunSettings]:
     """The same users as devices of their own, and on two hosts: both federations over the apps that Flower would run."""
-    sides = {}
-    for name, app, n_nodes in (("devices", devices.app, people.n_users), ("hosts", hosts.app, 2)):
+    for name in ("devices", "hosts"):
         prepare_folder(folder / name, scenario, people)
         settings = settings_for(folder / name, people, scenario)
-        contexts = [context_of(i, **{"partition-id": i, "num-partitions": n_nodes}) for i in range(n_nodes)]
-        for context in contexts:
-            context.run_config = {"simulation.folder": str(folder / name)}
-        grid = LocalGrid({i: partial(app, context=context) for i, context in enumerate(contexts)})
-        nodes = list(range(n_nodes))
-        is_host = name == "hosts"
-        sides[name] = HostNodes(grid, nodes, people.n_users) if is_host else DeviceNodes(Wire(grid, Traffic()), nodes)
-    return sides, settings
+    contexts = [context_of(user, **{"partition-id": user}) for user in range(N_USERS)]
+    for context in contexts:
+        context.run_config = {"simulation.folder": str(folder / "devices")}
+    grid = LocalGrid({user: partial(devices.app, context=context) for user, context in enumerate(contexts)})
+    alone = DeviceNodes(Wire(grid, Traffic()), list(range(N_USERS)))
+    return {"devices": alone, "hosts": on_two_hosts(folder / "hosts")}, settings
 
 
 def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_refusals(tmp_path):
@@ -200,7 +196,7 @@ def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_ref
         seen += refusals[0]
     assert set(seen) == {"refusal_11", "refusal_12", "refusal_13"}, "every kind of cap was met"
     assert sides["devices"].traffic == sides["hosts"].traffic
-    for twins in (Host(tmp_path / "hosts", 0, 2), Host(tmp_path / "hosts", 1, 2)):
+    for twins in both_hosts(tmp_path / "hosts"):
         spent = twins.ledger.spent_of(np.arange(twins.n_users))
         for at in range(twins.n_users):
             home = tmp_path / "devices" / DEVICES / str(twins.first_user + at)

@@ -57,6 +57,8 @@ def run_config(folder, plan, **changes) -> dict:
         "schedule.query-every-steps": 1,
         "schedule.seconds-per-step": 0.0,
         "schedule.origin-s": 0.0,
+        "schedule.bit-epsilon-micro": 0,
+        "schedule.bit-every-steps": 0,
         **changes,
     }
 
