@@ -43,6 +43,8 @@ WITHOUT_NOISE = (
     "training.l2=0.001",
     "training.local_steps=2",
     "simulation.identified_share=1.0",
+    "simulation.randomised_share=0.0",
+    "bits.every_steps=0",
 )
 
 

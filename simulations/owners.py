@@ -7,14 +7,16 @@ user, and `caps.json`.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.bits import own_schedule
-from client.caps import Cap, Caps, Line
+from client.caps import DAY_S, Cap, Caps, Line
 from client.consent import CHOICES, Consent
 from client.ledger import LIFETIME, PERIOD, ROWS, TOTAL, Ledger
 from shared import rdp
@@ -27,6 +29,8 @@ from shared.risk import N_COEFFICIENTS
 
 CONSENTS_FILE = "consents.npy"
 CAPS_FILE = "caps.json"
+#: As many participations under one plan are no cap.
+NO_CAP = Caps.none().participations_per_plan
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,23 @@ def _cap_behind(code: RefusalCode, ledger: Ledger, line: Line, cost: Curve) -> s
     ]
     name, epsilon, allowed = next(one for one in found if not one[1] <= one[2])
     return f"epsilon of {name} would be {epsilon:.3g} in a {word}, caps.{name} allows {allowed:g}"
+
+
+def caps_figures(caps: Caps, table: str) -> dict[str, Any]:
+    """The caps' numbers, for people: most epsilon of a period and of a lifetime; None is no cap."""
+
+    def pair(cap: Cap) -> list[float | None]:
+        return [value if math.isfinite(value) else None for value in (cap.period, cap.lifetime)]
+
+    most = caps.participations_per_plan
+    return {
+        "table": table,
+        "participations_per_plan": most if most < NO_CAP else None,
+        "period_days": round(caps.period_s / DAY_S),
+        "delta": caps.delta,
+        "total": pair(caps.total),
+        **{line.value: pair(cap) for line, cap in caps.lines.items()},
+    }
 
 
 def check_bits(asked: BitSchedule, caps: Caps, step: Step) -> None:

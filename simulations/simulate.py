@@ -36,7 +36,7 @@ from .datasets import DATASETS, load
 from .devices import POPULATION
 from .evaluate import evaluate
 from .held_out import expect_hosts, held_out_users, read_mask, write_mask
-from .owners import CONSENTS_FILE, Owners, check_bits, check_caps
+from .owners import CONSENTS_FILE, Owners, caps_figures, check_bits, check_caps
 from .planted import plant
 from .population import Population
 from .report import write_report
@@ -174,6 +174,8 @@ def write_results(
         "step": population.step.value,
         "fidelity": scenario.simulation.fidelity,
         "identified_share": scenario.simulation.identified_share,
+        "randomised_share": scenario.simulation.randomised_share,
+        "caps": caps_figures(scenario.caps.caps(), scenario.caps.table),
         "protocol": protocol.model_dump(),
         "plan": plan_figures(plan),
         **evaluate(folder, population, protocol, plan, held_out=read_mask(folder), seed=scenario.data.seed),

@@ -16,6 +16,7 @@ from server.state import ServerFolder
 from shared import rdp
 from shared.coins import BitSchedule
 from shared.messages import MAX_BIT_EPSILON_MICRO
+from simulations.bit_rates import rates_beside_truth
 from simulations.devices import simulation_keys
 from simulations.fidelity import N_USERS, run_devices, run_hosted, scenario_without_noise, some_people
 from simulations.notes import DEVICES, read_notes
@@ -74,6 +75,17 @@ def test_both_fidelities_tell_the_truth_of_the_steps_that_a_bit_covers(runs, peo
         assert answers == [(u, int(u in alerted)) for u in agreed.tolist()]
         told |= {bit for _, bit in answers}
     assert told == {0, 1}
+
+
+def test_results_put_the_true_share_beside_each_rate(runs, people):
+    """With a coin that does not lie, they are the same."""
+    _, alerts = read_notes(runs / "hosts", people.n_users, len(people.catalogue), people.n_steps)
+    agreed = Owners.load(runs / "hosts").who(Consent.RANDOMISED)
+    found = rates_beside_truth(account_of(runs / "hosts")["bits"], alerts, agreed)
+    assert found["agreed"] == agreed.sum() and len(found["rates"]) == len(DUE)
+    for rate in found["rates"]:
+        assert rate["true_rate"] == pytest.approx(rate["estimate"], abs=1e-6)
+    assert len({rate["true_rate"] for rate in found["rates"]}) > 1
 
 
 def test_what_is_counted_is_the_same_in_both_fidelities(runs):
