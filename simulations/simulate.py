@@ -28,10 +28,11 @@ import numpy as np
 
 from client.runtime import MODEL_FILE, PINNED_SHA256
 from server.accounting import affordable_rounds, epsilon_to_public
+from server.app import Schedule
 from shared.errors import BudgetError, ConfigError, RunError
 from shared.plan import Plan
 
-from .config import PLANTED_PROTOCOL, ProtocolSection, Scenario
+from .config import PLANTED_PROTOCOL, ProtocolSection, Scenario, step_of
 from .datasets import DATASETS, load
 from .devices import POPULATION
 from .evaluate import evaluate
@@ -99,6 +100,26 @@ def check_budget(plan: Plan) -> None:
         )
 
 
+def check_owners(scenario: Scenario, plan: Plan) -> None:
+    """ConfigError if the owners' caps refuse a round of the plan on every device, or the scenario's bits."""
+    caps = scenario.caps.caps()
+    check_caps(plan, caps)
+    if bits := scenario.bits.schedule():
+        check_bits(bits, caps, step_of(scenario))
+
+
+def schedule_of(scenario: Scenario, protocol: ProtocolSection) -> Schedule:
+    """When the server asks; nobody waits."""
+    every = scenario.simulation.query_every_steps
+    return Schedule(
+        protocol.train_at,
+        protocol.test_steps[0] + every - 1,
+        protocol.test_steps[1],
+        query_every_steps=every,
+        bits=scenario.bits.schedule(),
+    )
+
+
 def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> dict[str, Any]:
     """Run a scenario in `folder` and return its results; RunError if the federation fails.
 
@@ -111,9 +132,7 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resum
     population = population_of(scenario, protocol)
     plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
     check_budget(plan)
-    check_caps(plan, scenario.caps.caps())
-    if bits := scenario.bits.schedule():
-        check_bits(bits, scenario.caps.caps(), population.step)
+    check_owners(scenario, plan)
     if resume:
         expect_same_run(folder, scenario)
     else:
@@ -245,7 +264,7 @@ def run_config(
     scenario: Scenario, protocol: ProtocolSection, plan: Plan, folder: Path
 ) -> dict[str, str | int | float | bool]:
     """Flower's run configuration: what server and simulated devices are told."""
-    every = scenario.simulation.query_every_steps
+    schedule = schedule_of(scenario, protocol)
     return {
         "plan": plan.canonical.hex(),
         "server.learning-rate": scenario.server.learning_rate,
@@ -258,14 +277,14 @@ def run_config(
         "server.folder": str((folder / "server").resolve()),
         "server.model-file": str(MODEL_FILE),
         "server.node-wait-s": 300.0,
-        "schedule.train-step": protocol.train_at,
-        "schedule.first-query-step": protocol.test_steps[0] + every - 1,
-        "schedule.last-query-step": protocol.test_steps[1],
-        "schedule.query-every-steps": every,
-        "schedule.seconds-per-step": 0.0,
-        "schedule.origin-s": 0.0,
-        "schedule.bit-epsilon-micro": bits.epsilon_micro if (bits := scenario.bits.schedule()) else 0,
-        "schedule.bit-every-steps": scenario.bits.every_steps,
+        "schedule.train-step": schedule.train_step,
+        "schedule.first-query-step": schedule.first_query_step,
+        "schedule.last-query-step": schedule.last_query_step,
+        "schedule.query-every-steps": schedule.query_every_steps,
+        "schedule.seconds-per-step": schedule.seconds_per_step,
+        "schedule.origin-s": schedule.origin_s,
+        "schedule.bit-epsilon-micro": schedule.bits.epsilon_micro if schedule.bits else 0,
+        "schedule.bit-every-steps": schedule.bits.every_steps if schedule.bits else 0,
         "simulation.folder": str(folder.resolve()),
         "simulation.hosts": scenario.simulation.hosts,
     }
