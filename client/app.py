@@ -24,7 +24,7 @@ from shared.risk import N_COEFFICIENTS
 from .bits import alert_bit, own_schedule
 from .consent import Consent
 from .device import Alert, Device
-from .farewell import last_words
+from .farewell import answer_forgotten
 from .gate import bare_refusal
 from .keys import FileKeys
 from .signature import verify
@@ -130,7 +130,7 @@ def answer(data: bytes, expected: str, context: Context, open_device: OpenDevice
             ).digest()  # without the time: asked again later, it is the same request
             return device.gate.answer(asked, lambda: HANDLERS[expected](device, asked, request), envelope.time_s)
     except Forgotten as gone:
-        return last_words(gone.folder)
+        return answer_forgotten(gone.folder, data)
     except Exception:
         return bare_refusal(RefusalCode.INTERNAL)
 

@@ -65,7 +65,7 @@ class Device(Rights):
     """One user's device. Open it with `Device.open`, close it with `close` or `with`; it is not safe for two threads."""
 
     def __init__(self, vault: Vault, profile: Profile, on_step: OnStep | None, entropy: Entropy, gate: Gate) -> None:
-        super().__init__(vault, gate)
+        super().__init__(vault, gate, profile.server_key)
         self.profile = profile
         self._on_step, self._entropy = on_step, entropy
         self._told_later: list[tuple[int, Floats, list[Alert]]] | None = None  # while catching up

@@ -81,7 +81,8 @@ class Gate:
         raises."""
         try:
             if self.closed:
-                return last_words(self._vault.folder)
+                stranger = handler is RefusalCode.SIGNATURE
+                return bare_refusal(RefusalCode.SIGNATURE) if stranger else last_words(self._vault.folder)
             if isinstance(handler, RefusalCode):
                 raise Refusal(handler)
             if self._vault.decisions.now.paused:

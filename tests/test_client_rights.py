@@ -16,7 +16,7 @@ from .client_requests import COEFFICIENTS, PLAN
 from .conftest import activity_theta, open_device
 from .fake_grid import context_of
 from .phones import CANARIES, Phone, homes
-from .signing import signed, signed_request
+from .signing import OTHER_PRIVATE_KEY, signed, signed_request
 
 __all__ = ["homes"]
 
@@ -108,6 +108,9 @@ def test_a_forgotten_device_says_so_once_and_then_refuses_every_round(homes, res
         "train_request",
         {"step": 3, "round": 2, "plan_sha256": PLAN.sha256, "theta": pack_floats(activity_theta())},
     )
+    for stranger in (b"canary", signed(b"canary", key=OTHER_PRIVATE_KEY)):
+        out = answer(stranger, "train_request", context_of(1), open_again)
+        assert decode(REGISTER, out) == refused(RefusalCode.SIGNATURE), "and the notice is still due"
     answers = [
         decode(REGISTER, answer(data, name, context_of(1), open_again))
         for data, name in ((train, "train_request"), (QUERY, "alerts_query"), (train, "train_request"))

@@ -39,7 +39,7 @@ from .conftest import (
     ready,
 )
 from .fake_grid import SIGNER, FakeGrid, context_of, device_node, says
-from .signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, SERVER_KEY, signed, signed_request
+from .signing import OTHER_PRIVATE_KEY, PRIVATE_KEY, SERVER_KEY, signed, signed_request
 
 QUERY = encode(REQUESTS, "alerts_query", {"step": 3})
 
