@@ -1,7 +1,9 @@
 """A server that asks for more than was agreed, or that is not the server: refused, each with its own code, in the
 journal, and nothing is spent. Through bytes, on a real device with the default caps."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import cbor2
 import pytest
@@ -175,6 +177,25 @@ def test_a_norm_that_the_owner_lowers_later_holds_at_once(device, tmp_path):
         for name, fields in (("train_request", ROUND), ("risk_request", {**ROUND, **COEFFICIENTS})):
             assert ask(again, asking(name, fields), name) == ("refusal", {"code": int(RefusalCode.CLIP_NORM)})
         assert not again.gate.ledger.spent.curves.any()
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "data-on-device.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_one_of_these_refusals_and_the_defaults():
+    section = PAGE.split("## Who may ask, and for how much\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
+    named = {RefusalCode[code] for row in rows for code in re.findall(r"`(\w+)`", row.split("|")[3])}
+    budgets = {RefusalCode.PARTICIPATIONS, RefusalCode.PERIOD_BUDGET, RefusalCode.LIFETIME_BUDGET}
+    assert named == {code for _, _, code in MORE.values()} | budgets
+    defaults = [re.findall(r"\d+(?:\.\d+)?", row.split("|")[2]) for row in rows]
+    assert defaults[:4] == [
+        [str(CAPS.clip_norm)],
+        [str(CAPS.lines[Line.UPDATE].period), str(CAPS.lines[Line.PHI].period)],
+        [str(CAPS.participations_per_plan)],
+        [str(CAPS.total.period), f"{CAPS.total.lifetime:g}"],
+    ]
+    assert f"a period of {CAPS.period_s // 86_400} days" in rows[3]
 
 
 # ---- the bounds themselves
