@@ -82,6 +82,36 @@ def test_the_largest_offer_fits_into_an_envelope_and_nothing_larger_does():
         signed(bytes(MAX_REQUEST_BYTES + 1))
 
 
+STRANGE = {
+    "two million lists": b"\x9a\x00\x1e\x84\x80" + b"\x80" * 2_000_000,
+    "one in the other": b"\x81" * 2_000_000,
+    "a long number": b"\xc2\x5a\x00\x1e\x84\x80" + b"\xff" * 2_000_000,
+    "the same as a body": b"\x83\x66signed\x01\xa3\x64body\x9a\x00\x1e\x84\x80" + b"\x80" * 2_000_000,
+    "the same behind a body": b"\x83\x66signed\x01\xa3\x64body\x41\x00\x9a\x00\x1e\x84\x80" + b"\x80" * 2_000_000,
+    "a length beyond the end": b"\x83\x66signed\x01\xa3\x64body\x5a\xff\xff\xff\xff" + bytes(200),
+    "a head alone": b"\x83\x66signed\x01\xa3\x64body",
+    "a head and half a length": b"\x83\x66signed\x01\xa3\x64body\x5a\x00",
+}
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_what_a_stranger_sends_is_refused_before_it_is_read(what, monkeypatch):
+    """Reading two million lists takes a second and 140 MB."""
+    monkeypatch.setattr("shared.envelope.decode", lambda *_: pytest.fail("read"))
+    with pytest.raises(WireError):
+        unwrap(STRANGE[what])
+    with pytest.raises(Refusal) as refused:
+        verify(STRANGE[what], SERVER_KEY)
+    assert refused.value.code is RefusalCode.SIGNATURE
+
+
+@pytest.mark.parametrize("size", [1, 23, 24, 255, 256, 65_535, 65_536, MAX_REQUEST_BYTES])
+def test_a_body_of_any_length_comes_out_again(size):
+    assert unwrap(signed(bytes(size))).body == bytes(size)
+    for time_s in (0, MAX_TIME_S):
+        assert unwrap(signed(bytes(size), time_s)).time_s == time_s
+
+
 @pytest.mark.parametrize("key", [b"", bytes(31), bytes(33), "00" * 32, None])
 def test_a_new_device_needs_a_server_s_key(tmp_path, key):
     with pytest.raises(InputError, match="server_key"):
