@@ -169,6 +169,7 @@ class CapsSection(Section):
 
     table: Literal["default", "none"] = "default"
     participations_per_plan: Annotated[int, Field(ge=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
     total: CapPair | None = None
     update: CapPair | None = None
     risk_update: CapPair | None = None
@@ -179,12 +180,13 @@ class CapsSection(Section):
         """The caps of every device; ConfigError if they contradict themselves."""
         base = Caps() if self.table == "default" else Caps.none()
         own = {line: pair for line in Line if (pair := getattr(self, line.value)) is not None}
-        most = self.participations_per_plan
+        most, norm = self.participations_per_plan, self.clip_norm
         return replace(
             base,
             lines={**base.lines, **{line: Cap(*pair) for line, pair in own.items()}},
             total=base.total if self.total is None else Cap(*self.total),
             participations_per_plan=base.participations_per_plan if most is None else most,
+            clip_norm=base.clip_norm if norm is None else norm,
         )
 
 

@@ -94,8 +94,8 @@ class HostLedger:
         if len(devices) and np.bincount(devices).max() > 1:
             raise InputError("expected each device once in a round")
         ledger = self if plan_sha256 is None else self._knowing(line, plan_sha256)
-        of, n_accounts = ledger.account[devices], len(ledger.participations)
-        asked = np.flatnonzero(np.bincount(of, minlength=n_accounts))
+        of = ledger.account[devices]
+        asked = np.flatnonzero(np.bincount(of))
         counts, column = ledger.participations[asked].astype(np.int64), None
         if plan_sha256 is not None:
             column = ledger.plans.index((line, plan_sha256))
@@ -109,25 +109,18 @@ class HostLedger:
         )
         if column is not None:
             counts[:, column] += code == ALLOWED
-        place = np.zeros(n_accounts, np.int64)
-        place[asked] = np.arange(len(asked))
-        codes: Codes = code[place[of]]
-        paid = codes == ALLOWED
-        account = ledger.account.copy()
-        account[devices[paid]] = n_accounts + place[of[paid]]
-        joined = HostLedger(
-            self.caps,
-            account,
-            Spent(*(np.concatenate(pair) for pair in zip(_columns(ledger.spent), _columns(spent), strict=True))),
-            ledger.plans,
-            np.concatenate([ledger.participations, counts.astype(np.int32)]),
-        )
-        return joined._merged(), codes
+        codes: Codes = code[np.searchsorted(asked, of)]
+        return ledger._moved(devices[codes == ALLOWED], asked, spent, counts.astype(np.int32)), codes
 
-    def advance(self, now_s: float, signed_time_s: float) -> HostLedger:
-        """The ledger once the clock that all hosted devices share met a time that the server signed."""
-        now = np.full(len(self.participations), now_s, np.float64)
-        return replace(self, spent=advance_all(self.spent, now, signed_time_s, self.caps))._merged()
+    def advance(self, devices: Ints, now_s: float, signed_time_s: float) -> HostLedger:
+        """The ledger once the clocks of `devices` (D,), which all show the same, met a time that the server signed; this
+        same object if nothing changed. Rules and guarantees are those of `advance_all`."""
+        asked = np.flatnonzero(np.bincount(self.account[devices]))
+        before = _take(self.spent, asked)
+        spent = advance_all(before, np.full(len(asked), now_s, np.float64), signed_time_s, self.caps)
+        if (spent.period_start_s == before.period_start_s).all():
+            return self
+        return self._moved(devices, asked, spent, self.participations[asked])
 
     def spent_of(self, devices: Ints) -> Spent:
         """What each of `devices` (D,) has spent: (D, ...)."""
@@ -148,6 +141,15 @@ class HostLedger:
         unused = np.zeros((len(self.participations), 1), np.int32)
         wider = np.concatenate([self.participations, unused], axis=1)
         return replace(self, plans=(*self.plans, (line, plan_sha256)), participations=wider)
+
+    def _moved(self, devices: Ints, asked: Ints, spent: Spent, participations: NDArray[np.int32]) -> HostLedger:
+        """This ledger with `devices` moved from their accounts, which are among `asked` (sorted), to what these became."""
+        account = self.account.copy()
+        account[devices] = len(self.participations) + np.searchsorted(asked, self.account[devices])
+        pairs = zip(_columns(self.spent), _columns(spent), strict=True)
+        together = Spent(*(np.concatenate(pair) for pair in pairs))
+        counts = np.concatenate([self.participations, participations])
+        return HostLedger(self.caps, account, together, self.plans, counts)._merged()
 
     def _merged(self) -> HostLedger:
         """Equal accounts as one, and none that nobody has."""

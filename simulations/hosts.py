@@ -25,8 +25,10 @@ from client.bits import expect_granted, own_schedule
 from client.caps import Line
 from client.consent import Consent
 from client.gate import declared
+from client.installed import expect_bounds
 from client.ledger import ALLOWED
 from client.risk import p_and_risk, recent_rows
+from client.signature import verify
 from client.watch import Watch, past_steps
 from shared.codec import decode, unpack_floats
 from shared.coins import BitSchedule, randomised_response
@@ -39,7 +41,7 @@ from shared.rdp import Curve, coin, update_cost
 from shared.risk import N_COEFFICIENTS
 
 from .counted import history_of
-from .devices import world
+from .devices import server_key, world
 from .held_out import read_mask
 from .host_alerts import HostAlerts
 from .host_ledger import HostLedger, as_pairs, refused_of
@@ -105,7 +107,9 @@ class Host:
             ready.replace(file)
 
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
-        """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival."""
+        """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival. Refusal if
+        the plan asks for more than the owners' caps."""
+        expect_bounds(plan, self._owners.caps)
         if not (self.folder / "offsets.npy").exists() or self._plan_on_disk() != plan:
             TrainingRows.write(self.folder, self.history.until(step), plan, self._held_out)
             if plan.risk:
@@ -126,6 +130,15 @@ class Host:
     def ledger(self) -> HostLedger:
         """What the hosted devices have spent, as it is on disk."""
         return HostLedger.load(self.folder / LEDGER_FILE, self.n_users, self._owners.caps)
+
+    def meet(self, step: int, signed_time_s: float, devices: Ints | None = None) -> None:
+        """Let a period of the ledgers of hosted users `devices` (None: of all) end, as `Gate.meet` does: their clocks show
+        the close of `step`."""
+        asked = np.arange(self.n_users) if devices is None else devices - self.first_user
+        before = self.ledger
+        ledger = before.advance(asked, float((step + 1) * self.population.step.seconds), signed_time_s)
+        if ledger is not before:
+            ledger.save(self.folder / LEDGER_FILE)
 
     def charge(
         self, devices: Ints, line: Line, cost: Curve, plan_sha256: bytes | None = None
@@ -286,10 +299,23 @@ app = ClientApp()
 
 
 def _begin(message: Message, context: Context) -> tuple[Host, dict[str, Any]]:
-    """The host that this node is, and the request's fields."""
-    _, request = decode(REQUESTS, message.content["wire"]["bytes"].numpy().tobytes())  # type: ignore[union-attr]
-    partition, n_partitions = (int(context.node_config[k]) for k in ("partition-id", "num-partitions"))
-    return _host(Path(str(context.run_config["simulation.folder"])), partition, n_partitions), request
+    """The host that this node is, and the request's fields; Refusal unless the run's server signed it. Its devices have
+    one server: one look is for all of them."""
+    folder = Path(str(context.run_config["simulation.folder"]))
+    data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
+    envelope = verify(data, server_key(folder))
+    _, request = decode(REQUESTS, envelope.body)
+    host = _host(folder, *(int(context.node_config[k]) for k in ("partition-id", "num-partitions")))
+    host.meet(request["step"], envelope.time_s, _asked(message))
+    return host, request
+
+
+def _asked(message: Message) -> Ints | None:
+    """The devices that a request is for; None for all of the node's."""
+    if "devices" not in (extra := message.content["host"]):
+        return None
+    devices: Ints = extra["devices"].numpy()  # type: ignore[union-attr]
+    return devices
 
 
 def _reply(message: Message, **arrays: NDArray[Any]) -> Message:
@@ -311,7 +337,8 @@ def _reply_sum(
     collect: Callable[[Host, dict[str, Any], Ints], tuple[NDArray[np.uint32], dict[int, int]]],
 ) -> Message:
     host, request = _begin(message, context)
-    devices = message.content["host"]["devices"].numpy()  # type: ignore[union-attr]
+    devices = _asked(message)
+    assert devices is not None
     total, refused = collect(host, request, devices)
     survivors = len(devices) - sum(refused.values())
     return _reply(message, total=total, survivors=np.array([survivors]), refused=as_pairs(refused))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from client.bits import own_schedule
 from client.caps import DAY_S, Cap, Caps, Line
 from client.consent import CHOICES, Consent
+from client.installed import expect_norms
 from client.ledger import LIFETIME, PERIOD, ROWS, TOTAL, Ledger
 from shared import rdp
 from shared.coins import BitSchedule
@@ -77,8 +78,15 @@ class Owners:
 
 
 def check_caps(plan: Plan, caps: Caps) -> None:
-    """ConfigError, which names the cap, if some round of the plan would be refused by every device: the first one of p
-    or of phi, and with everybody in every round any of them."""
+    """ConfigError, which names the cap, if the plan or some round of it would be refused by every device: the first one
+    of p or of phi, and with everybody in every round any of them."""
+    try:
+        expect_norms(plan, caps)
+    except Refusal:
+        norm = max(privacy.clip_norm for privacy in plan.charged)
+        raise ConfigError(
+            f"expected clip_norm <= {caps.clip_norm:g}, which caps.clip_norm allows, got {norm:g}"
+        ) from None
     always = plan.privacy.sampling_rate == 1
     parts: list[tuple[Line, PrivacyPlan, int]] = [(Line.UPDATE, plan.privacy, plan.network.n_parameters)]
     if plan.risk:
@@ -121,6 +129,7 @@ def caps_figures(caps: Caps, table: str) -> dict[str, Any]:
     return {
         "table": table,
         "participations_per_plan": most if most < NO_CAP else None,
+        "clip_norm": caps.clip_norm if math.isfinite(caps.clip_norm) else None,
         "period_days": round(caps.period_s / DAY_S),
         "delta": caps.delta,
         "total": pair(caps.total),

@@ -7,7 +7,8 @@ runs/<name>/held_out.npy        which users never train, if any
 runs/<name>/theta0.npy, public.npz  what planted people teach before any private round
 runs/<name>/app/, flower/       the app folder that Flower runs, and Flower's own files
 runs/<name>/devices/<n>/        each device's state, and what its app noted down
-runs/<name>/server/             the server's models, account and inbox
+runs/<name>/server/             the server's models, account and inbox, and the key that it signs with
+runs/<name>/server.pub          the public half, which the devices pin
 runs/<name>/results.json, report.html
 """
 
@@ -29,12 +30,13 @@ import numpy as np
 from client.runtime import MODEL_FILE, PINNED_SHA256
 from server.accounting import affordable_rounds, epsilon_to_public
 from server.app import Schedule
+from server.signing import public_bytes, signing_key
 from shared.errors import BudgetError, ConfigError, RunError
 from shared.plan import Plan
 
 from .config import PLANTED_PROTOCOL, ProtocolSection, Scenario, step_of
 from .datasets import DATASETS, load
-from .devices import POPULATION
+from .devices import POPULATION, SERVER_KEY_FILE
 from .evaluate import evaluate
 from .held_out import expect_hosts, held_out_users, read_mask, write_mask
 from .owners import CONSENTS_FILE, Owners, caps_figures, check_bits, check_caps
@@ -49,6 +51,8 @@ THETA_FILE = "theta0.npy"
 PUBLIC_FILE = "public.npz"
 RESULTS_FILE = "results.json"
 REPORT_FILE = "report.html"
+#: Where the server's private key lies in a run's folder.
+SIGNING_KEY_FILE = "server/signing.pem"
 
 #: Server and client app of each fidelity.
 COMPONENTS = {
@@ -116,6 +120,7 @@ def schedule_of(scenario: Scenario, protocol: ProtocolSection) -> Schedule:
         protocol.test_steps[0] + every - 1,
         protocol.test_steps[1],
         query_every_steps=every,
+        replay_step_s=float(step_of(scenario).seconds),
         bits=scenario.bits.schedule(),
     )
 
@@ -210,8 +215,8 @@ def write_results(
 
 
 def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> None:
-    """An empty run folder with the people, what they decided and the mask of held-out users in it. Refuses to empty a
-    folder that is not a run's."""
+    """An empty run folder with the people, what they decided, the mask of held-out users and the server's keys in it.
+    Refuses to empty a folder that is not a run's."""
     held_out = held_out_users(scenario, population.n_users)
     owners = owners_of(scenario, population.n_users)
     if folder.exists() and any(folder.iterdir()):
@@ -221,6 +226,7 @@ def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SCENARIO_FILE).write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
     population.save(folder / POPULATION)
+    (folder / SERVER_KEY_FILE).write_bytes(public_bytes(signing_key(folder / SIGNING_KEY_FILE)))
     write_mask(folder, held_out)
     owners.save(folder)
 
@@ -276,6 +282,7 @@ def run_config(
         "server.public-rows": str((folder / PUBLIC_FILE).resolve()) if plan.risk else "",
         "server.folder": str((folder / "server").resolve()),
         "server.model-file": str(MODEL_FILE),
+        "server.key-file": str((folder / SIGNING_KEY_FILE).resolve()),
         "server.node-wait-s": 300.0,
         "schedule.train-step": schedule.train_step,
         "schedule.first-query-step": schedule.first_query_step,
@@ -283,6 +290,7 @@ def run_config(
         "schedule.query-every-steps": schedule.query_every_steps,
         "schedule.seconds-per-step": schedule.seconds_per_step,
         "schedule.origin-s": schedule.origin_s,
+        "schedule.replay-step-s": schedule.replay_step_s,
         "schedule.bit-epsilon-micro": schedule.bits.epsilon_micro if schedule.bits else 0,
         "schedule.bit-every-steps": schedule.bits.every_steps if schedule.bits else 0,
         "simulation.folder": str(folder.resolve()),

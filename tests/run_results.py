@@ -173,6 +173,7 @@ QUALITY = {"rows": 77, "base_rate": 0.2, "auc": 0.707, "log_loss": 0.459, "calib
 CAPS = {
     "table": "default",
     "participations_per_plan": 14,
+    "clip_norm": 1.0,
     "period_days": 182,
     "delta": 1e-5,
     "total": [7.5, 20.0],

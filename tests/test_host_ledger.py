@@ -16,6 +16,7 @@ from server.federation import DeviceNodes
 from server.rounds import INTEREST, RISK, Traffic
 from server.rounds import Line as Wire
 from shared import rdp
+from shared.clock import ReplayClock
 from shared.codec import pack_floats
 from shared.errors import InputError, Refusal, RefusalCode
 from shared.risk import N_COEFFICIENTS, READINGS
@@ -29,7 +30,7 @@ from simulations.notes import DEVICES
 from simulations.simulate import prepare_folder
 
 from .conftest import examples
-from .hosted import both_hosts, on_two_hosts
+from .hosted import both_hosts, on_two_hosts, signer_of
 
 CAPS = Caps(
     {Line.UPDATE: Cap(2.0, 5.0), Line.PHI: Cap(1.5, 2.0), Line.METRICS: Cap(9.0, 9.0), Line.ALERT_BIT: Cap(1.2, 2.0)},
@@ -47,7 +48,10 @@ releases = st.tuples(
     st.integers(0, 2),
     st.sampled_from([None, None, None, None, *range(len(OTHER_COSTS))]),
 )
-moments = st.tuples(st.integers(0, 3), st.sampled_from([0, AGREEMENT_S, 2 * AGREEMENT_S]))
+moments = st.tuples(
+    st.tuples(st.integers(0, 3), st.sampled_from([0, AGREEMENT_S, 2 * AGREEMENT_S])),
+    st.sets(st.integers(0, 5), min_size=1),
+)
 
 
 def charged_alone(ledgers: list[Ledger], who, line, cost, plan) -> list[int]:
@@ -80,9 +84,11 @@ def test_any_sequence_of_releases_charges_a_hosted_device_as_one_of_its_own(tmp_
     ledgers, host = [Ledger.from_bytes(None, CAPS)] * 6, HostLedger.empty(6, CAPS)
     for at, step in enumerate(sequence):
         if len(step) == 2:
-            signed_s = 1e9 + step[0] * CAPS.period_s
-            ledgers = [ledger.advance(signed_s + step[1], signed_s) for ledger in ledgers]
-            host = host.advance(signed_s + step[1], signed_s)
+            (periods, apart_s), met = step
+            signed_s = 1e9 + periods * CAPS.period_s
+            for device in met:
+                ledgers[device] = ledgers[device].advance(signed_s + apart_s, signed_s)
+            host = host.advance(np.array(sorted(met)), signed_s + apart_s, signed_s)
         else:
             line, who, plan, other = step
             cost = COSTS[line] if other is None else OTHER_COSTS[other]
@@ -165,8 +171,9 @@ def both_ways(folder, people, scenario) -> tuple[dict, RunSettings]:
     for context in contexts:
         context.run_config = {"simulation.folder": str(folder / "devices")}
     grid = LocalGrid({user: partial(devices.app, context=context) for user, context in enumerate(contexts)})
-    alone = DeviceNodes(Wire(grid, Traffic()), list(range(N_USERS)))
-    return {"devices": alone, "hosts": on_two_hosts(folder / "hosts")}, settings
+    clock = ReplayClock(float((settings.schedule.train_step + 1) * people.step.seconds))
+    alone = DeviceNodes(Wire(grid, Traffic(), signer_of(folder / "devices", clock)), list(range(N_USERS)))
+    return {"devices": alone, "hosts": on_two_hosts(folder / "hosts", clock)}, settings
 
 
 def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_refusals(tmp_path):
@@ -203,6 +210,7 @@ def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_ref
             with Device.open(home, keys=simulation_keys(home)) as device:
                 ledger = device.gate.ledger
             np.testing.assert_array_equal(spent.curves[at], ledger.spent.curves)
+            assert spent.period_start_s[at] == ledger.spent.period_start_s == 112 * people.step.seconds
             for line in (Line.UPDATE, Line.PHI):
                 found = twins.ledger.participations_of(np.array([at]), line, plan.sha256)[0]
                 assert found == ledger.plans.get((line, plan.sha256), 0)
@@ -216,7 +224,7 @@ def test_a_killed_worker_leaves_the_charge(tmp_path, monkeypatch):
     plan = settings.plan
     offer = {"step": 111, "round": 0, "plan": plan.canonical, "theta": pack_floats(settings.theta), "risk": b""}
     side.offer(offer)
-    request = {"plan_sha256": plan.sha256, "round": 1, "theta": pack_floats(settings.theta)}
+    request = {"step": 111, "plan_sha256": plan.sha256, "round": 1, "theta": pack_floats(settings.theta)}
 
     def killed(*_, **__):
         raise KeyboardInterrupt
