@@ -125,9 +125,8 @@ def answer(data: bytes, expected: str, context: Context, open_device: OpenDevice
                 request = understood(envelope.body, expected)
             except Refusal as refusal:
                 return device.gate.answer(b"", refusal.code)
-            asked = hashlib.sha256(
-                envelope.body
-            ).digest()  # without the time: asked again later, it is the same request
+            # Without the time: asked again later, it is the same request.
+            asked = hashlib.sha256(envelope.body).digest()
             return device.gate.answer(asked, lambda: HANDLERS[expected](device, asked, request), envelope.time_s)
     except Forgotten as gone:
         return answer_forgotten(gone.folder, data)

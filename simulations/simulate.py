@@ -238,12 +238,15 @@ def owners_of(scenario: Scenario, n_users: int) -> Owners:
 
 
 def expect_same_run(folder: Path, scenario: Scenario) -> None:
-    """ConfigError unless `folder` holds a run of the very same scenario, with its people."""
+    """ConfigError unless `folder` holds a run of the very same scenario, with its people and the key that they pinned."""
     file = folder / SCENARIO_FILE
     if not file.exists() or not (folder / CONSENTS_FILE).exists():
         raise ConfigError(f"expected an interrupted run to go on with, got {folder}: start it without --resume")
     if Scenario.model_validate_json(file.read_text(encoding="utf-8")) != scenario:
         raise ConfigError(f"expected the scenario that {folder} began with: give the same options, or another --out")
+    pinned, key = folder / SERVER_KEY_FILE, folder / SIGNING_KEY_FILE
+    if not (pinned.exists() and key.exists()) or pinned.read_bytes() != public_bytes(signing_key(key)):
+        raise ConfigError(f"expected the server's key that {folder} began with: start it without --resume")
 
 
 def write_public(

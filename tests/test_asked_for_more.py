@@ -20,6 +20,8 @@ from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.events import Catalogue, Step
 from shared.messages import REGISTER, REQUESTS, SIGNED
 from shared.plan import Plan
+from shared.rdp import epsilon, update_cost
+from shared.risk import N_COEFFICIENTS
 from simulations.config import PLANTED_PROTOCOL, load_scenario
 
 from .client_requests import COEFFICIENTS
@@ -179,7 +181,9 @@ def test_a_norm_that_the_owner_lowers_later_holds_at_once(device, tmp_path):
         assert not again.gate.ledger.spent.curves.any()
 
 
-PAGE = (Path(__file__).parent.parent / "docs" / "data-on-device.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+SCENARIOS = ROOT / "simulations" / "scenarios"
+PAGE = (ROOT / "docs" / "data-on-device.md").read_text(encoding="utf-8")
 
 
 def test_the_page_names_every_one_of_these_refusals_and_the_defaults():
@@ -225,20 +229,14 @@ def test_a_bound_is_the_last_norm_that_is_taken_and_one_participation_the_first_
         Caps(clip_norm=float("nan"))
 
 
-@pytest.mark.parametrize(
-    ("name", "by_default"),
-    [
-        ("complete-journey", None),
-        ("complete-journey-eps1", None),
-        ("online-retail-ii", None),
-        ("online-retail-ii-eps1", None),
-        ("complete-journey-eps7", RefusalCode.EPSILON),  # a round of phi costs 1.01, and its line has 1.0
-        ("online-retail-ii-eps7", None),  # at first: not for all of its rounds
-        ("demo", RefusalCode.EPSILON),  # a round costs 4.7, and its line has 4.5
-    ],
-)
-def test_which_of_the_shipped_plans_a_device_with_default_caps_takes(name, by_default):
-    """Those that it does not take run with caps that their owners lifted."""
+@pytest.mark.parametrize("name", sorted(file.stem for file in SCENARIOS.glob("*.toml")))
+def test_default_caps_take_a_shipped_plan_whose_rounds_they_pay_for_and_no_caps_take_them_all(name):
+    """Where it does not, a scenario lifts its owners' caps."""
     plan = load_scenario(name, []).plan(PLANTED_PROTOCOL, Catalogue(tuple("abcdefghijkl")), 2500, bytes(32))
-    assert refused_by(CAPS, plan) is by_default
     assert refused_by(Caps.none(), plan) is None
+    costs = [(epsilon(update_cost(plan.privacy, plan.network.n_parameters), CAPS.delta), CAPS.lines[Line.UPDATE])]
+    if plan.risk:
+        costs.append((epsilon(update_cost(plan.risk.privacy, N_COEFFICIENTS), CAPS.delta), CAPS.lines[Line.PHI]))
+    paid = all(cost <= cap.period for cost, cap in costs)
+    assert refused_by(CAPS, plan) is (None if paid else RefusalCode.EPSILON)
+    assert paid or "eps1" not in name, "what runs at epsilon 1 runs on a device as it comes"
