@@ -21,8 +21,8 @@ stream, is not done justice by this; where planted truth is there, the same is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -30,21 +30,18 @@ from numpy.typing import NDArray
 
 from client.risk import Direction
 from client.runtime import PINNED_SHA256
-from client.watch import Watch, past_steps
 from server.risk import RiskStart
 from shared.errors import ConfigError
-from shared.features import History, extract, seen
-from shared.network import forward
+from shared.features import History
 from shared.plan import Detection, Plan
-from shared.risk import phi, readings
 
 from .config import ProtocolSection, Scenario, step_of
 from .counted import history_of, rows_of
-from .host_training import SCORE_USERS, users_of
 from .learning_figures import warmed
 from .population import Population
 from .quality import DRAWS, interval
-from .turns import Alerts, Turns, delays, lapse_mask, planted_turns, watched
+from .replay import SETTINGS, alerts_of, scores_at, tried, with_setting
+from .turns import Alerts, Turns, delays, lapse_mask, planted_turns
 from .warm_start import planted_history, pretrain, public_lapse_rows
 
 Floats = NDArray[np.float32]
@@ -52,30 +49,8 @@ Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-#: Per detector the number that sets how often it calls a fall, and the values that are tried.
-SETTINGS: Final[Mapping[str, tuple[str, tuple[float, ...]]]] = {
-    "cusum": ("false_alerts", (1, 2, 3, 5, 8, 13)),
-    "risk": ("risk_line", (0.1, 0.15, 0.2, 0.25, 0.275, 0.3, 0.325, 0.35, 0.4, 0.5)),
-    "level": ("fall_level", (0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)),
-    "own_level": ("fall_margin", (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)),
-    "rate": ("rate_threshold", (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3)),
-}
-
-
 #: Sets of planted people to begin from.
 STARTS: Final = 3
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What everybody's devices would have computed: p (K, S, C) of `past` steps and then of the judged `steps`, phi and
-    `watched` (K, S, C) of the judged ones."""
-
-    steps: Ints
-    past: Floats
-    p: Floats
-    risk: Floats | None
-    watched: Bools
 
 
 @dataclass(frozen=True)
@@ -170,43 +145,6 @@ def public_weights(
     return theta, start.weights(start.coefficients)
 
 
-def scores_of(history: History, protocol: ProtocolSection, plan: Plan, theta: Floats, weights: Floats) -> Scores:
-    """Everybody's p and phi of the judged steps, with the past that a detector warms up on; some users at a time."""
-    steps = judged_steps(protocol)
-    known = history.until(int(steps[-1]))
-    before = np.arange(max(0, steps[0] - past_steps(plan)), steps[0])
-    at = np.concatenate([before, steps])
-    p_parts, risk_parts = [], []
-    for first in range(0, len(known.active), SCORE_USERS):
-        part = users_of(known, first)
-        x = extract(part, plan.features, at)
-        p = np.where(seen(part, at), forward(plan.network, theta, x), np.float32(np.nan))
-        p_parts.append(p)
-        if plan.risk and weights.size:
-            now = np.arange(len(before), len(at))
-            earlier = np.maximum(now - plan.risk.rate_steps, 0)
-            risk_parts.append(phi(weights, readings(plan.features, x[:, now], p[:, now], p[:, earlier])))
-    p = np.concatenate(p_parts)
-    return Scores(
-        steps,
-        p[:, : len(before)],
-        p[:, len(before) :],
-        np.concatenate(risk_parts) if risk_parts else None,
-        watched(known, steps, protocol, plan.detection.min_active_steps),
-    )
-
-
-def falls_of(plan: Plan, settings: Detection, scores: Scores) -> Bools:
-    """Falls (K, S, C) that devices call under `settings`, by the code that they run."""
-    plan = replace(plan, detection=settings)
-    watch = Watch.start(plan, scores.past, int(scores.steps[0]) - 1)
-    out = np.zeros(scores.p.shape, bool)
-    for i, step in enumerate(scores.steps.tolist()):
-        risk = None if scores.risk is None else scores.risk[:, i]
-        out[:, i] = watch.judge(settings, step, scores.p[:, i], scores.watched[:, i], risk)[:, Direction.FALL]
-    return out
-
-
 @dataclass(frozen=True)
 class Truth:
     """Where a fall is true (K, S, C), and the turns that recall is about."""
@@ -248,20 +186,6 @@ def outcome(detector: str, setting: float, falls: Bools, truth: Truth, steps: In
     caught = np.bincount(truth.turns.user[found], minlength=n_users)
     counts = np.stack([falls.sum(axis=(1, 2)), (falls & truth.true).sum(axis=(1, 2)), lapses, caught], axis=-1)
     return Outcome(detector, setting, counts[None].astype(np.float64), waits[found])
-
-
-def with_setting(settings: Detection, detector: str, value: float) -> Detection:
-    """A plan's settings with another detector, set to fire as `value` says; a level's line for rises makes room."""
-    key, _ = SETTINGS[detector]
-    room = {"rise_level": 1.0} if detector == "level" else {}
-    changes: dict[str, Any] = {key: int(value) if key == "false_alerts" else value, **room}
-    return replace(settings, detector=detector, **changes)
-
-
-def tried(settings: Detection, detector: str) -> list[float]:
-    """The values of a detector's setting that are tried: those of SETTINGS, and the plan's own."""
-    key, values = SETTINGS[detector]
-    return sorted({*map(float, values), float(getattr(settings, key))})
 
 
 def best_of(outcomes: Iterable[Outcome], most: float) -> Outcome:
@@ -315,10 +239,10 @@ def choose(
     on_planted: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}
     for start in range(starts):
         weights = public_weights(warmed(scenario, start), protocol, plan, len(population.catalogue))
-        scores = scores_of(history, protocol, plan, *weights)
+        scores = scores_at(history, protocol, plan, *weights, steps)
         for i, (name, value) in enumerate(jobs):
             on_setting(name, start * len(jobs) + i, starts * len(jobs))
-            falls = falls_of(plan, with_setting(settings, name, value), scores)
+            falls = alerts_of(plan, with_setting(settings, name, value), scores)[:, :, Direction.FALL]
             found[name, value].append(outcome(name, value, falls, lapses, steps))
             if planted is not None:
                 on_planted[name, value].append(outcome(name, value, falls, planted, steps))

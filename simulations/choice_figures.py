@@ -12,7 +12,7 @@ from .simulate import population_of, protocol_of
 
 #: The scenario that stands for each data set, and what differs from it: enough planted people for planted falls to count.
 SCENARIOS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "planted": ("demo", ("data.users=1000",)),
+    "planted": ("demo", ("data.users=2000",)),
     "complete-journey": ("complete-journey-eps1", ()),
     "online-retail-ii": ("online-retail-ii-eps1", ()),
 }

@@ -12,29 +12,26 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.risk import Direction
 from client.watch import Watch
 from shared.errors import ConfigError
 from shared.plan import Detection
 from simulations import cli
 from simulations.choice import (
-    SETTINGS,
     Outcome,
-    Scores,
     Truth,
     ahead_low,
     best_of,
     budget_of,
     choose,
     f_scores,
-    falls_of,
     judged_steps,
     outcome,
-    tried,
     verdict,
-    with_setting,
 )
 from simulations.config import PLANTED_PROTOCOL, Scenario, load_scenario
 from simulations.population import Population
+from simulations.replay import SETTINGS, Scores, alerts_of, tried, with_setting
 from simulations.simulate import population_of, protocol_of
 
 from .test_lapse import PROTOCOL, of_streams
@@ -160,7 +157,7 @@ def test_falls_are_those_of_a_device(detector: str) -> None:
     steps = np.arange(49, 69)
     scores = Scores(steps, p[:, :40], p[:, 40:], 1 - p[:, 40:], random.random((3, 20, p.shape[2])) < 0.9)
     settings = with_setting(plan.detection, detector, SETTINGS[detector][1][1])
-    falls = falls_of(plan, settings, scores)
+    falls = alerts_of(plan, settings, scores)[:, :, Direction.FALL]
     alone = Watch.start(replace(plan, detection=settings), p[1, :40], 48)
     for i, step in enumerate(steps.tolist()):
         raised = alone.judge(settings, step, scores.p[1, i], scores.watched[1, i], 1 - p[1, 40 + i])
@@ -193,7 +190,7 @@ def test_nothing_after_training_is_looked_at() -> None:
 def test_the_verdict_follows_the_rule() -> None:
     told = found()
     assert {row["detector"] for row in told["rows"]} == set(SETTINGS)
-    best = {}
+    best: dict[str, dict[str, Any]] = {}
     for row in told["every"]:
         if row["within_budget"] and row["f_score"] > best.get(row["detector"], {"f_score": -1})["f_score"]:
             best[row["detector"]] = row
