@@ -53,7 +53,7 @@ def lapse(*, phi: bool = True) -> Results:
         {"name": "recency", "kind": RULE, **row, "auc": 0.67},
         {"name": "never", "kind": RULE, **row, "auc": 0.5, "alerts": None},
     ]
-    about = {"steps": [10, 18], "lapse_steps": 5, "rows": 500, "users": 8, "base_rate": 0.115}
+    about = {"steps": [10, 18], "lapse_steps": 5, "rows": 500, "users": 8, "base_rate": 0.115, "valued_base_rate": 0.05}
     calibration = [{"rows": 50, "mean_p": d / 20, "share": d / 22} for d in range(10)]
     return {**about, "table": table, "calibration": calibration if phi else None}
 

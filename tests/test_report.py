@@ -180,6 +180,7 @@ def test_louder_and_quieter_settings_are_drawn_of_every_detector() -> None:
 def test_who_is_about_to_leave_is_said_with_and_without_phi() -> None:
     text = Outline(made("everything")).text
     assert "Two of its numbers were learned in private rounds" in text and "Reliability of phi." in text
+    assert f"12{THIN_SPACE}%, and 5{THIN_SPACE}% among top-value users".replace(THIN_SPACE, " ") in text
     assert "of top-value users" in text and "recall is the share of lapses warned of in time" in text
     without = Outline(render(make_results(simulated=False, lapse=lapse(phi=False)))).text
     assert "This plan learns no phi" in without and "Reliability of phi." not in without
