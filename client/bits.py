@@ -30,11 +30,14 @@ def alert_bit(
     entropy: Entropy = os.urandom,
 ) -> dict[str, int]:
     """Fields of the `alert_bit` message for a due step: whether any of this device's alerts fell into the steps that
-    the bit covers, through the coin. Refusal (SCHEDULE) if the server asks for more than this device's own schedule.
+    the bit covers, through the coin. Refusal if the server asks for more than this device's own schedule: BIT_EPSILON
+    for a louder coin, SCHEDULE for more bits or another step.
 
     Guarantees. Whether it refuses depends on the calendar and on the two schedules only. The caller charges
     `rdp.coin(asked.epsilon)` and keeps the bytes: a second coin for the same step would be a second release.
     """
+    if own is not None and asked.epsilon_micro > own.epsilon_micro:
+        raise Refusal(RefusalCode.BIT_EPSILON)
     if own is None or not own.grants(asked, step):
         raise Refusal(RefusalCode.SCHEDULE)
     covered = asked.covered(step)

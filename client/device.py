@@ -57,7 +57,6 @@ KEEP_ALERTS_STEPS = 366
 #: In place of the step of the query that took an alert: none did; an earlier one did, and nobody is told again.
 NOT_TAKEN, TOLD = -1, -2
 
-
 #: Told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it raised.
 OnStep = Callable[[int, Floats, list[Alert]], None]
 
@@ -66,7 +65,7 @@ class Device(Rights):
     """One user's device. Open it with `Device.open`, close it with `close` or `with`; it is not safe for two threads."""
 
     def __init__(self, vault: Vault, profile: Profile, on_step: OnStep | None, entropy: Entropy, gate: Gate) -> None:
-        super().__init__(vault, gate)
+        super().__init__(vault, gate, profile.server_key)
         self.profile = profile
         self._on_step, self._entropy = on_step, entropy
         self._told_later: list[tuple[int, Floats, list[Alert]]] | None = None  # while catching up
@@ -289,10 +288,11 @@ class Device(Rights):
     def install(self, plan: Plan, model: bytes, theta: Floats, risk: Floats, round_number: int) -> None:
         """Take a model, its plan and weights, and phi's (R,; empty: none yet). Detectors start again on the recent past,
         scored by the new weights: a jump between two models is not a turn of interest; quiet time and budget go on.
-        Refusal if the file is not the pinned one, or the plan is for another catalogue or another network."""
+        Refusal if the file is not the pinned one, or the plan is for others, or for more than the caps allow."""
         if not model:
             model = self._installed.model if self._installed else pinned_model()
-        self._installed = Installed(plan, model, theta, risk, round_number).checked(self.profile.catalogue_sha256)
+        offered = Installed(plan, model, theta, risk, round_number)
+        self._installed = offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps)
         past = np.arange(max(0, self.n_closed_steps - past_steps(plan)), self.n_closed_steps)
         scores = self._scores(self._installed, past)
         begin = self._watch.restart if self._watch else Watch.start
@@ -311,8 +311,7 @@ class Device(Rights):
         return self._work(plan_sha256, theta).risk_plan(basis, coefficients)
 
     def update(self, plan_sha256: bytes, theta: Floats, round_number: int) -> NDArray[np.uint32]:
-        """This device's share of a round, protected: uint32 (P,). Refusal only for what the server already knows: a plan
-        that was never installed here."""
+        """This device's share of a round, protected: uint32 (P,). Refusal only for what the server can know: the plan."""
         return self._work(plan_sha256, theta).update(theta, round_number)
 
     def risk_update(
@@ -324,8 +323,9 @@ class Device(Rights):
 
     def _work(self, plan_sha256: bytes, theta: Floats) -> Work:
         installed = self._installed
-        if installed is None or installed.plan.sha256 != plan_sha256 or len(theta) != len(installed.theta):
+        if installed is None:
             raise Refusal(RefusalCode.PLAN_MISMATCH)
+        installed.expect_asked(plan_sha256, theta, self.gate.ledger.caps)
         return Work(installed, self._history, self.profile.number, self._entropy, self.problems)
 
     def take_alerts(self, step: int) -> list[Alert]:

@@ -26,10 +26,12 @@ from .accounting import (
     epsilon_unamplified,
     likely_participations,
 )
+from .departed import Departed
 from .federation import DeviceNodes, Federation
 from .inbox import Inbox
 from .risk import PublicRows, RiskStart
 from .rounds import INTEREST, RISK, Line, Part, Traffic, open_sum
+from .signing import Signer, signing_key
 from .state import RISK as RISK_FILE
 from .state import Charges, ServerFolder
 from .strategy import ServerOptimizer, ServerSettings
@@ -42,7 +44,8 @@ RISK_TAIL = 0.75
 
 @dataclass(frozen=True)
 class Schedule:
-    """When the server asks, in steps of the public calendar. `seconds_per_step` 0 replays: nobody waits."""
+    """When the server asks, in steps of the public calendar. `seconds_per_step` 0 replays: nobody waits, and the clock
+    shows the calendar's own time, in steps of `replay_step_s`, as the clocks of simulated devices do."""
 
     train_step: int
     first_query_step: int
@@ -50,6 +53,7 @@ class Schedule:
     query_every_steps: int = 1
     seconds_per_step: float = 0.0
     origin_s: float = 0.0
+    replay_step_s: float = 86_400.0
 
     @property
     def query_steps(self) -> range:
@@ -57,7 +61,7 @@ class Schedule:
 
     def wait_for(self, step: int, clock: Clock) -> None:
         """Until the close of a step."""
-        clock.wait_until(self.origin_s + (step + 1) * self.seconds_per_step)
+        clock.wait_until(self.origin_s + (step + 1) * (self.seconds_per_step or self.replay_step_s))
 
     def clock(self) -> Clock:
         """The wall's, or for a replay one that does not make anybody wait."""
@@ -77,6 +81,7 @@ class RunSettings:
     node_wait_s: float
     risk_server: ServerSettings
     public_rows: PublicRows | None
+    key_file: Path
     warm: bool = False
 
     @classmethod
@@ -98,6 +103,7 @@ class RunSettings:
                     query_every_steps=int(config["schedule.query-every-steps"]),
                     seconds_per_step=float(config["schedule.seconds-per-step"]),
                     origin_s=float(config["schedule.origin-s"]),
+                    replay_step_s=float(config["schedule.replay-step-s"]),
                 ),
                 Path(str(config["server.folder"])),
                 Path(str(config["server.model-file"])).read_bytes(),
@@ -105,6 +111,7 @@ class RunSettings:
                 float(config["server.node-wait-s"]),
                 ServerSettings(float(config["server.risk-learning-rate"]), 0.0, RISK_TAIL),
                 PublicRows.load(Path(public)) if (public := str(config["server.public-rows"])) else None,
+                Path(str(config["server.key-file"])),
                 warm=bool(config["server.theta-file"]),
             )
         except KeyError as missing:
@@ -296,6 +303,9 @@ def main(grid: Grid, context: Context) -> None:
     settings = RunSettings.read(context.run_config)
     population = settings.plan.privacy.population
     hasten(grid)
-    nodes = wait_for_nodes(grid, population, settings.node_wait_s)
-    ServerFolder(settings.folder).report("devices", len(nodes), population)
-    run(DeviceNodes(Line(grid, Traffic()), nodes), settings, settings.schedule.clock())
+    folder, clock = ServerFolder(settings.folder), settings.schedule.clock()
+    departed = Departed(folder.departed_file)
+    nodes = wait_for_nodes(grid, population - len(departed), settings.node_wait_s)
+    folder.report("devices", len(nodes), population)
+    line = Line(grid, Traffic(), Signer(signing_key(settings.key_file), clock), departed)
+    run(DeviceNodes(line, nodes), settings, clock)

@@ -40,7 +40,7 @@ class Federation(Protocol):
 
 
 class DeviceNodes:
-    """A federation in which one Flower node is one device."""
+    """A federation in which one Flower node is one device. A device that is gone is not sampled either."""
 
     def __init__(self, line: Line, nodes: Sequence[int]) -> None:
         self._line, self._nodes = line, nodes
@@ -50,7 +50,7 @@ class DeviceNodes:
         self._line.ask(self._nodes, "query.model", "model_offer", fields, "receipt")
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
-        return poisson_cohort(self._nodes, sampling_rate)
+        return poisson_cohort(self._line.enrolled(self._nodes), sampling_rate)
 
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part

@@ -28,8 +28,11 @@ from client.device import Device, Profile
 from client.keys import FileKeys
 from client.vault import Limits
 from shared.clock import ReplayClock
-from shared.errors import RunError
+from shared.codec import decode
+from shared.envelope import unwrap
+from shared.errors import RunError, WireError
 from shared.events import BehaviourEvent, EventKind
+from shared.messages import REQUESTS
 
 from .notes import DEVICES, DeviceNotes
 from .population import Population
@@ -37,6 +40,8 @@ from .population import Population
 POPULATION = "population"
 CONSENTS_FILE = "consents.json"
 PASSPHRASE_FILE = "passphrase"
+#: The server's public key, which every simulated device pins.
+SERVER_KEY_FILE = "server.pub"
 #: For simulations only: scrypt's least work, which makes a passphrase easy to guess, and no waiting for the disk.
 CHEAP: dict[str, Any] = {"n": 2, "r": 1, "p": 1, "waits_for_disk": False}
 LIMITS = Limits(waits_for_disk=False)
@@ -49,6 +54,22 @@ def world(folder: Path) -> tuple[Population, frozenset[int]]:
     return Population.load(folder / POPULATION), frozenset(consented)
 
 
+@lru_cache(maxsize=1)
+def server_key(folder: Path) -> bytes:
+    """The 32 bytes of the run's server that its devices pin."""
+    return (folder / SERVER_KEY_FILE).read_bytes()
+
+
+def step_of(data: bytes) -> int | None:
+    """The step of the public calendar in a request, signed or not: the world around a phone goes by it, the phone does
+    not. None if there is none."""
+    try:
+        step: int | None = decode(REQUESTS, unwrap(data).body)[1].get("step")
+    except WireError:
+        return None
+    return step
+
+
 def simulation_keys(home: Path) -> FileKeys:
     """The key of one simulated device, under a passphrase that was drawn when it was first opened."""
     file = home / PASSPHRASE_FILE
@@ -57,8 +78,9 @@ def simulation_keys(home: Path) -> FileKeys:
     return FileKeys(home, file.read_bytes(), **CHEAP)
 
 
-def open_simulated(context: Context, step: int | None) -> Device:
-    """The device of this node's user, who has lived up to the close of `step`."""
+def open_simulated(context: Context, data: bytes) -> Device:
+    """The device of this node's user, who has lived up to the close of the step that the request names."""
+    step = step_of(data)
     folder = Path(str(context.run_config["simulation.folder"]))
     user = int(context.node_config["partition-id"])
     population, consented = world(folder)
@@ -68,6 +90,7 @@ def open_simulated(context: Context, step: int | None) -> Device:
         step=population.step,
         n_categories=len(population.catalogue),
         catalogue_sha256=population.catalogue.sha256,
+        server_key=server_key(folder),
         consent=Consent.IDENTIFIED if user in consented else Consent.LOCAL,
         number=user,
     )
@@ -77,7 +100,7 @@ def open_simulated(context: Context, step: int | None) -> Device:
         profile,
         keys=simulation_keys(home),
         on_step=notes.write,
-        clock=ReplayClock(float((step or 0) * population.step.seconds)),
+        clock=ReplayClock(0.0 if step is None else float((step + 1) * population.step.seconds)),
         caps=Caps.none(),
         limits=LIMITS,
     )

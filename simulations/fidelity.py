@@ -17,6 +17,7 @@ from server.app import RunSettings, Schedule, run
 from server.federation import DeviceNodes
 from server.risk import PublicRows
 from server.rounds import Line, Traffic
+from server.signing import Signer, signing_key
 from server.state import ServerFolder
 from server.strategy import ServerSettings
 
@@ -26,7 +27,7 @@ from .local import LocalHost
 from .local_grid import LocalGrid, Node, context_of
 from .planted import plant
 from .population import Population
-from .simulate import PUBLIC_FILE, prepare_folder, write_public
+from .simulate import PUBLIC_FILE, SIGNING_KEY_FILE, prepare_folder, write_public
 
 N_USERS = 50
 SEED = 3
@@ -72,6 +73,7 @@ def settings_for(folder: Path, people: Population, scenario: Scenario) -> RunSet
         node_wait_s=1.0,
         risk_server=ServerSettings(scenario.risk.learning_rate, 0.0, 0.5),
         public_rows=public,
+        key_file=folder / SIGNING_KEY_FILE,
     )
 
 
@@ -86,8 +88,9 @@ def run_devices(folder: Path, people: Population, scenario: Scenario) -> RunSett
         return lambda message: devices.app(message, context)
 
     grid = LocalGrid({user: node(user) for user in range(people.n_users)})
-    federation = DeviceNodes(Line(grid, Traffic()), list(range(people.n_users)))
-    run(federation, settings, settings.schedule.clock())
+    clock = settings.schedule.clock()
+    line = Line(grid, Traffic(), Signer(signing_key(settings.key_file), clock))
+    run(DeviceNodes(line, list(range(people.n_users))), settings, clock)
     return settings
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from server.app import RunSettings, hasten, run, wait_for_nodes
 from server.rounds import REPLY_TIMEOUT_S, Part, Traffic, poisson_cohort
+from server.signing import Signer, signing_key
 from server.state import ServerFolder
 from shared.codec import decode, encode
 from shared.errors import RunError
@@ -25,8 +26,8 @@ app = ServerApp()
 class HostNodes:
     """A federation in which a Flower node hosts many devices. Bytes are counted as if each device had been asked."""
 
-    def __init__(self, grid: Grid, nodes: Sequence[int], n_devices: int) -> None:
-        self._grid, self._nodes, self._n_devices = grid, nodes, n_devices
+    def __init__(self, grid: Grid, nodes: Sequence[int], n_devices: int, signer: Signer) -> None:
+        self._grid, self._nodes, self._n_devices, self._signer = grid, nodes, n_devices, signer
         self._first_user: dict[int, int] = {}
         self.traffic = Traffic()
 
@@ -75,7 +76,7 @@ class HostNodes:
         return {node: {} for node in self._nodes}
 
     def _encode(self, name: str, fields: Mapping[str, Any], n_devices: int) -> bytes:
-        data = encode(REQUESTS, name, fields)
+        data = self._signer.sign(encode(REQUESTS, name, fields))
         self.traffic.sent[name] += n_devices
         self.traffic.sent_bytes[name] += n_devices * len(data)
         return data
@@ -116,4 +117,5 @@ def main(grid: Grid, context: Context) -> None:
     nodes = wait_for_nodes(grid, int(context.run_config["simulation.hosts"]), settings.node_wait_s)
     devices = settings.plan.privacy.population
     ServerFolder(settings.folder).report("devices", devices, devices)
-    run(HostNodes(grid, nodes, devices), settings, settings.schedule.clock())
+    clock = settings.schedule.clock()
+    run(HostNodes(grid, nodes, devices, Signer(signing_key(settings.key_file), clock)), settings, clock)

@@ -23,6 +23,7 @@ from client.consent import Consent
 from client.device import Alert
 from client.gate import declared
 from client.risk import Direction, RiskLevel, p_and_risk, recent_rows
+from client.signature import verify
 from client.watch import Watch, past_steps
 from shared.codec import decode, unpack_floats
 from shared.errors import RunError
@@ -32,7 +33,7 @@ from shared.network import forward
 from shared.plan import Plan
 
 from .counted import history_of
-from .devices import world
+from .devices import server_key, world
 from .held_out import read_mask
 from .host_training import (
     SCORE_USERS,
@@ -225,10 +226,13 @@ app = ClientApp()
 
 
 def _begin(message: Message, context: Context) -> tuple[Host, dict[str, Any]]:
-    """The host that this node is, and the request's fields."""
-    _, request = decode(REQUESTS, message.content["wire"]["bytes"].numpy().tobytes())  # type: ignore[union-attr]
+    """The host that this node is, and the request's fields; Refusal unless the run's server signed it. Its devices have
+    one server: one look is for all of them."""
+    folder = Path(str(context.run_config["simulation.folder"]))
+    data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
+    _, request = decode(REQUESTS, verify(data, server_key(folder)).body)
     partition, n_partitions = (int(context.node_config[k]) for k in ("partition-id", "num-partitions"))
-    return _host(Path(str(context.run_config["simulation.folder"])), partition, n_partitions), request
+    return _host(folder, partition, n_partitions), request
 
 
 def _reply(message: Message, **arrays: NDArray[Any]) -> Message:

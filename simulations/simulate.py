@@ -6,7 +6,8 @@ runs/<name>/held_out.npy        which users never train, if any
 runs/<name>/theta0.npy, public.npz  what planted people teach before any private round
 runs/<name>/app/, flower/       the app folder that Flower runs, and Flower's own files
 runs/<name>/devices/<n>/        each device's state, and what its app noted down
-runs/<name>/server/             the server's models, account and inbox
+runs/<name>/server/             the server's models, account and inbox, and the key that it signs with
+runs/<name>/server.pub          the public half, which the devices pin
 runs/<name>/results.json, report.html
 """
 
@@ -27,12 +28,14 @@ import numpy as np
 
 from client.runtime import MODEL_FILE, PINNED_SHA256
 from server.accounting import affordable_rounds, epsilon_to_public
+from server.signing import public_bytes, signing_key
 from shared.errors import BudgetError, ConfigError, RunError
+from shared.events import Step
 from shared.plan import Plan
 
 from .config import PLANTED_PROTOCOL, ProtocolSection, Scenario
 from .datasets import DATASETS, load
-from .devices import CONSENTS_FILE, POPULATION
+from .devices import CONSENTS_FILE, POPULATION, SERVER_KEY_FILE
 from .evaluate import evaluate
 from .held_out import expect_hosts, held_out_users, read_mask, write_mask
 from .planted import plant
@@ -46,6 +49,8 @@ THETA_FILE = "theta0.npy"
 PUBLIC_FILE = "public.npz"
 RESULTS_FILE = "results.json"
 REPORT_FILE = "report.html"
+#: Where the server's private key lies in a run's folder.
+SIGNING_KEY_FILE = "server/signing.pem"
 
 #: Server and client app of each fidelity.
 COMPONENTS = {
@@ -74,6 +79,11 @@ def protocol_of(scenario: Scenario) -> ProtocolSection:
         lapse_train_steps=info.lapse_train_steps,
         n_steps=info.n_steps,
     )
+
+
+def step_of(scenario: Scenario) -> Step:
+    """The scenario's unit of time."""
+    return Step.DAY if scenario.data.name == "planted" else DATASETS[scenario.data.name].step
 
 
 def population_of(scenario: Scenario, protocol: ProtocolSection) -> Population:
@@ -184,8 +194,8 @@ def write_results(
 
 
 def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> None:
-    """An empty run folder with the people, their consents and the mask of held-out users in it. Refuses to empty a
-    folder that is not a run's."""
+    """An empty run folder with the people, their consents, the mask of held-out users and the server's keys in it.
+    Refuses to empty a folder that is not a run's."""
     held_out = held_out_users(scenario, population.n_users)
     if folder.exists() and any(folder.iterdir()):
         if not (folder / SCENARIO_FILE).exists():
@@ -194,6 +204,7 @@ def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SCENARIO_FILE).write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
     population.save(folder / POPULATION)
+    (folder / SERVER_KEY_FILE).write_bytes(public_bytes(signing_key(folder / SIGNING_KEY_FILE)))
     write_mask(folder, held_out)
     random = np.random.Generator(np.random.Philox(scenario.data.seed))
     consented = np.flatnonzero(random.random(population.n_users) < scenario.simulation.identified_share)
@@ -201,12 +212,15 @@ def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> 
 
 
 def expect_same_run(folder: Path, scenario: Scenario) -> None:
-    """ConfigError unless `folder` holds a run of the very same scenario, with its people."""
+    """ConfigError unless `folder` holds a run of the very same scenario, with its people and the key that they pinned."""
     file = folder / SCENARIO_FILE
     if not file.exists() or not (folder / CONSENTS_FILE).exists():
         raise ConfigError(f"expected an interrupted run to go on with, got {folder}: start it without --resume")
     if Scenario.model_validate_json(file.read_text(encoding="utf-8")) != scenario:
         raise ConfigError(f"expected the scenario that {folder} began with: give the same options, or another --out")
+    pinned, key = folder / SERVER_KEY_FILE, folder / SIGNING_KEY_FILE
+    if not (pinned.exists() and key.exists()) or pinned.read_bytes() != public_bytes(signing_key(key)):
+        raise ConfigError(f"expected the server's key that {folder} began with: start it without --resume")
 
 
 def write_public(
@@ -245,6 +259,7 @@ def run_config(
         "server.public-rows": str((folder / PUBLIC_FILE).resolve()) if plan.risk else "",
         "server.folder": str((folder / "server").resolve()),
         "server.model-file": str(MODEL_FILE),
+        "server.key-file": str((folder / SIGNING_KEY_FILE).resolve()),
         "server.node-wait-s": 300.0,
         "schedule.train-step": protocol.train_at,
         "schedule.first-query-step": protocol.test_steps[0] + every - 1,
@@ -252,6 +267,7 @@ def run_config(
         "schedule.query-every-steps": every,
         "schedule.seconds-per-step": 0.0,
         "schedule.origin-s": 0.0,
+        "schedule.replay-step-s": float(step_of(scenario).seconds),
         "simulation.folder": str(folder.resolve()),
         "simulation.hosts": scenario.simulation.hosts,
     }
