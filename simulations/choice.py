@@ -16,7 +16,8 @@ The rule, fixed before it was run:
    draws of users, lies above 0.
 
 A lapse needs its user to stay away for N steps. A detector that finds another kind of turn, a lasting shift of a busy
-stream, is not done justice by this; where planted truth is there, the same is told on planted falls.
+stream, is not done justice by this; where planted truth is there, the same is told on planted falls. What was decided
+with it, and where against it: docs/detectors.md.
 """
 
 from __future__ import annotations
