@@ -20,6 +20,7 @@ from rich.table import Table
 
 from shared.errors import ConfigError, EbbtideError, InputError
 
+from .cli_choice import register as register_choice
 from .cli_search import register as register_search
 from .cli_streams import register as register_streams
 
@@ -212,6 +213,7 @@ def data(
 
 register_search(app)
 register_streams(app)
+register_choice(app)
 
 
 def _print_terms(name: str, state_folder: Path) -> None:

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
+def bars() -> Iterator[Callable[[str, int, int], None]]:
     """A callback that draws a bar for each rule."""
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -59,7 +59,7 @@ def streams(
     from .stream_report import draw, table_of
     from .streams import curves, measure
 
-    with _bars() as on_progress:
+    with bars() as on_progress:
         results = measure(n_streams, n_peer_streams, seed, on_progress)
         results["curves"] = curves(n_streams, n_peer_streams, seed, on_progress)
     folder.mkdir(parents=True, exist_ok=True)

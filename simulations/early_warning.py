@@ -27,7 +27,7 @@ LEVEL: Final = "level of p, Ebbtide"
 
 def risk_of(history: History, plan: Plan, theta: Floats, weights: Floats, rows: TurnRows) -> tuple[Floats, Floats]:
     """p and phi (n,) of turn rows, by the numpy network: what the devices computed at the close of these steps."""
-    assert plan.risk is not None
+    assert plan.risk is not None, "a plan that learns phi"
     earlier = replace(rows, step=np.maximum(rows.step - plan.risk.rate_steps, 0))
     x, x_before = (with_features(history, plan.features, these).x for these in (rows, earlier))
     p, p_before = (forward(plan.network, theta, some) for some in (x, x_before))
@@ -44,15 +44,21 @@ def lapse_quality(
     with_models: bool,
     seed: int,
 ) -> dict[str, Any] | None:
-    """The lapse table of a run whose final weights are theta (P,) and phi's `weights` (R,); None without a lapse row."""
+    """The lapse table of a run whose final weights are theta (P,) and phi's `weights` (R,; empty: the plan learns none, and
+    the level of p alone stands for us); None without a lapse row."""
     rows = lapse_rows(history, protocol, protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
         return None
-    p, risk = risk_of(history, plan, theta, weights, rows)
+    ours: dict[str, Score] = {}
+    if weights.size:
+        p, risk = risk_of(history, plan, theta, weights, rows)
+        ours[PHI] = Score(risk.astype(np.float64), OURS, True)
+    else:
+        p, risk = forward(plan.network, theta, with_features(history, plan.features, rows).x), None
+    ours[LEVEL] = Score(-p.astype(np.float64), OURS)
     levels = pooled_levels(history, protocol, plan, seed) if with_models else None
-    ours = {PHI: Score(risk.astype(np.float64), OURS, True), LEVEL: Score(-p.astype(np.float64), OURS)}
-    found = lapse_table(history, protocol, plan, extra=ours, references=[PHI], levels=levels, seed=seed)
+    found = lapse_table(history, protocol, plan, extra=ours, references=[next(iter(ours))], levels=levels, seed=seed)
     early = {row["name"]: row["auc"] for row in found.pop("early")}
     for row in found["table"]:
         row["early_auc"] = early[row["name"]]
-    return {**found, "calibration": tenths(rows.y, risk)}
+    return {**found, "calibration": None if risk is None else tenths(rows.y, risk)}

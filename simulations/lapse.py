@@ -33,7 +33,7 @@ QUIET_ACTIVE: Final = 2
 TAKEOFF_ACTIVE: Final = 3
 EARLY_STEPS: Final = 1
 #: Who counts as a top-value user, and which rows as the top of a score.
-TOP_USERS: Final = 0.2
+TOP_USERS: Final = 0.1
 TOP_ROWS: Final = 0.1
 #: An alert line is set where one alert in so many is true, on this many candidate lines.
 ONE_TRUE_IN: Final = 4
@@ -47,7 +47,7 @@ class TurnRows:
     """Rows (n,), in order of user, step, category.
 
     y: a turn follows. `silent`: steps since the last active one. `early`: before any silence (0 or 1 of them). `valued`:
-    the user is among the fifth of all users that had spent most by then.
+    the user is among the tenth of all users that had spent most when training ended.
     """
 
     user: Ints
@@ -77,7 +77,7 @@ def lapse_rows(history: History, protocol: ProtocolSection, steps: tuple[int, in
     """
     at = _known(history, protocol, steps)
     silent = active_within(history, at, protocol.lapse_steps) == 0
-    return _rows(history, at, watched(history, at, protocol, MIN_ACTIVE), silent)
+    return _rows(history, protocol, at, watched(history, at, protocol, MIN_ACTIVE), silent)
 
 
 def takeoff_rows(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
@@ -88,7 +88,7 @@ def takeoff_rows(history: History, protocol: ProtocolSection, steps: tuple[int, 
     at = _known(history, protocol, steps)
     quiet = active_within(history, at, -protocol.window_steps) <= QUIET_ACTIVE
     busy = active_within(history, at, protocol.lapse_steps) >= TAKEOFF_ACTIVE
-    return _rows(history, at, quiet & seen(history, at), busy)
+    return _rows(history, protocol, at, quiet & seen(history, at), busy)
 
 
 def _known(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> Ints:
@@ -101,12 +101,12 @@ def _known(history: History, protocol: ProtocolSection, steps: tuple[int, int]) 
     return np.arange(steps[0], steps[1] + 1)
 
 
-def _rows(history: History, at: Ints, chosen: Bools, turn: Bools) -> TurnRows:
+def _rows(history: History, protocol: ProtocolSection, at: Ints, chosen: Bools, turn: Bools) -> TurnRows:
     user, position, category = np.nonzero(chosen)
     silent = at[position] - last_active(history.active)[user, category, at[position]]
-    spent = np.cumsum(history.amount.sum(axis=1, dtype=np.float64), axis=-1)[:, at]
-    n_valued = int(np.ceil(TOP_USERS * len(spent)))
-    rank = np.argsort(np.argsort(-spent, axis=0, kind="stable"), axis=0, kind="stable")
+    spent = history.amount[..., : protocol.train_at + 1].sum(axis=(1, 2), dtype=np.float64)
+    valued = np.zeros(len(spent), bool)
+    valued[np.argsort(-spent, kind="stable")[: int(np.ceil(TOP_USERS * len(spent)))]] = True
     return TurnRows(
         user,
         at[position],
@@ -114,7 +114,7 @@ def _rows(history: History, at: Ints, chosen: Bools, turn: Bools) -> TurnRows:
         turn[chosen],
         silent,
         silent <= EARLY_STEPS,
-        rank[user, position] < n_valued,
+        valued[user],
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from .choice_figures import choice_figures
 from .lapse_figures import lapse_figures, rise_figures
 from .learning_figures import (
     Measured,
@@ -122,12 +123,14 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "fidelity": fidelity_figures,
         "streams": stream_figures,
         "bit": bit_figures,
+        "choice.planted": partial(choice_figures, "planted"),
     }
     for name, overrides in data.items():
         out[name] = partial(epsilon_figures, name, overrides)
         out[f"held_out.{name}"] = partial(held_out_figures, name, overrides)
         out[f"lapse.{name}"] = partial(lapse_figures, name, overrides)
         out[f"rise.{name}"] = partial(rise_figures, name, overrides)
+        out[f"choice.{name}"] = partial(choice_figures, name, overrides)
     if ONLINE_RETAIL in data:
         out["utility"] = partial(utility_figures, data, UTILITY_FILE)
     for name in ("demo",):

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from shared.messages import REGISTER, REQUESTS, Field, ListOf
 
-from . import figures, table
+from . import alert_figures, figures, table
 from .datasets import DATASETS
 from .turns import PLANTED_TOLERANCE_STEPS
 
@@ -91,7 +91,7 @@ def render(results: Mapping[str, Any]) -> str:
             rows=table.result_rows(results),
             drawings=drawings(results),
             caps_line=table.caps_line(results["caps"]) if results.get("caps") else None,
-            one_scale=len(set(figures.alert_scales(results).values())) == 1,
+            one_scale=len(set(alert_figures.alert_scales(results).values())) == 1,
             messages=message_rows(results),
             detector=detector_of(results),
             source=DATASETS.get(results["data"]),
@@ -100,7 +100,7 @@ def render(results: Mapping[str, Any]) -> str:
             privacy_numbers=PRIVACY_NUMBERS,
             other_numbers=other_numbers(results["plan"]),
             tolerance_steps=PLANTED_TOLERANCE_STEPS,
-            risk_levels=figures.LEVELS,
+            risk_levels=alert_figures.LEVELS,
             colours=figures.COLOURS,
         )
     )
@@ -111,17 +111,22 @@ def drawings(results: Mapping[str, Any]) -> dict[str, Any]:
     interest, utility = results["interest"], results.get("utility")
     alike = {
         name: {"wide": draw(results, wide=True), "narrow": draw(results, wide=False)}
-        for name, draw in (("curve", figures.learning_curve), ("alerts", figures.alerts_over_time))
+        for name, draw in (("curve", figures.learning_curve), ("alerts", alert_figures.alerts_over_time))
     }
-    user = None
-    if results["example_user"]:
-        user = {"wide": figures.example_user(results, wide=True), "narrow": figures.example_user(results, wide=False)}
+    users = [
+        {way: alert_figures.drawn_user(results, i, wide=way == "wide") for way in ("wide", "narrow")}
+        for i in range(len(results["example_users"]))
+    ]
+    curves = results["alerts"].get("curves")
     return {
         **alike,
         "roc": figures.roc(results) if interest["auc"] is not None else None,
         "calibration": figures.calibration(results) if interest["calibration"] else None,
-        "risk": figures.risk_calibration(lapse) if (lapse := results.get("lapse")) else None,
-        "user": user,
+        "risk": figures.risk_calibration(lapse) if (lapse := results.get("lapse")) and lapse["calibration"] else None,
+        "users": users,
+        "detectors": {way: alert_figures.detector_curves(results, wide=way == "wide") for way in ("wide", "narrow")}
+        if curves
+        else None,
         "utility": {way: figures.utility_figure(utility, wide=way == "wide") for way in ("wide", "narrow")}
         if utility
         else None,

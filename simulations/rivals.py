@@ -236,6 +236,7 @@ def _about(rows: TurnRows, protocol: ProtocolSection) -> dict[str, Any]:
         "rows": len(rows),
         "users": int(np.unique(rows.user).size),
         "base_rate": float(rows.y.mean()) if len(rows) else None,
+        "valued_base_rate": float(rows.y[rows.valued].mean()) if rows.valued.any() else None,
         "early_rows": int(rows.early.sum()),
         "early_base_rate": float(rows.y[rows.early].mean()) if rows.early.any() else None,
     }

@@ -39,6 +39,12 @@ class Turns:
     def __len__(self) -> int:
         return int(self.user.size)
 
+    def of_users(self, users: Ints) -> Turns:
+        """The turns of some users (n,), in ascending order, who are numbered from 0 then."""
+        at = np.minimum(np.searchsorted(users, self.user), len(users) - 1)
+        mine = users[at] == self.user
+        return Turns(at[mine], self.category[mine], self.first[mine], self.last[mine])
+
     @classmethod
     def of_runs(cls, mask: Bools, steps: Ints) -> Turns:
         """One turn per maximal run of true in `mask` (K, S, C), whose columns are consecutive `steps` (S,)."""
@@ -113,7 +119,10 @@ class Alerts:
 
     def of(self, direction: Direction, steps: tuple[int, int]) -> Alerts:
         """Those of one direction within steps first..last."""
-        keep = (self.direction == direction) & (self.step >= steps[0]) & (self.step <= steps[1])
+        return self.where((self.direction == direction) & (self.step >= steps[0]) & (self.step <= steps[1]))
+
+    def where(self, keep: Bools) -> Alerts:
+        """Those that `keep` (n,) names."""
         return Alerts(*(column[keep] for column in vars(self).values()))
 
     @classmethod
@@ -138,7 +147,7 @@ def judge(alerts: Alerts, turns: Turns, n_users: int, *, truths: Turns | None = 
     be computed (no alert, no turn) are None.
     """
     wider = turns if truths is None else truths
-    is_true = _hits(alerts, wider).any(axis=1) if len(alerts) else np.zeros(0, bool)
+    is_true = in_time(alerts, wider)
     waits = delays(alerts, turns)
     found = np.isfinite(waits)
     n_false = int((~is_true).sum())
@@ -150,6 +159,11 @@ def judge(alerts: Alerts, turns: Turns, n_users: int, *, truths: Turns | None = 
         "median_delay_steps": float(np.median(waits[found])) if found.any() else None,
         "false_per_user": n_false / n_users,
     }
+
+
+def in_time(alerts: Alerts, turns: Turns) -> Bools:
+    """Which alerts fall into a turn of their user and category: (n_alerts,)."""
+    return np.asarray(_hits(alerts, turns).any(axis=1), bool) if len(alerts) else np.zeros(0, bool)
 
 
 def _hits(alerts: Alerts, turns: Turns) -> Bools:

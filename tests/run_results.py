@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from simulations.baselines import BY_ITSELF, EBBTIDE, KINDS, POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY
+from simulations.baselines import BY_ITSELF, EBBTIDE, KINDS, OURS, POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY, RULE
+from simulations.early_warning import LEVEL, PHI
 
 NOT_PROTECTED = "not protected (no secure aggregation yet)"
 Results = dict[str, Any]
@@ -23,6 +24,38 @@ def baseline(name: str, auc: float | None, ahead: float | None = None) -> Result
     if name != EBBTIDE:
         row.update({"ahead": ahead, "ahead_low": ahead and ahead - 0.01, "ahead_high": ahead and ahead + 0.01})
     return row
+
+
+def curves() -> Results:
+    """Two detectors at three settings each, the quietest of which calls nothing."""
+    quiet = judged(0, precision=None, recall=0.0, median_delay_steps=None, false_per_user=0.0)
+    points = [judged(40, recall=0.8, false_per_user=4.0), judged(), quiet]
+    names = {"own_level": "level of p against one's own", "rate": "change rate (the article's)"}
+    lines = [
+        {
+            "detector": kind,
+            "name": name,
+            "key": "fall_margin",
+            "points": [{"setting": i, "planned": i == 1, **point} for i, point in enumerate(points)],
+        }
+        for kind, name in names.items()
+    ]
+    return {"users": 6, "lines": lines}
+
+
+def lapse(*, phi: bool = True) -> Results:
+    """A table of lapses: ours, a rule, and one that no line makes good enough."""
+    figures = {"average_precision": 0.26, "top_precision": 0.31, "top_value_precision": 0.23, "brier": None}
+    warned = {"precision": 0.25, "recall": 0.41, "median_lead_steps": 5.5}
+    row = {"auc": 0.75, "early_auc": 0.76, "calibration_error": 0.02, **figures, "alerts": warned}
+    table = [
+        {"name": PHI if phi else LEVEL, "kind": OURS, **row},
+        {"name": "recency", "kind": RULE, **row, "auc": 0.67},
+        {"name": "never", "kind": RULE, **row, "auc": 0.5, "alerts": None},
+    ]
+    about = {"steps": [10, 18], "lapse_steps": 5, "rows": 500, "users": 8, "base_rate": 0.115, "valued_base_rate": 0.05}
+    calibration = [{"rows": 50, "mean_p": d / 20, "share": d / 22} for d in range(10)]
+    return {**about, "table": table, "calibration": calibration if phi else None}
 
 
 def make_results(*, simulated: bool = True, **changes: Any) -> Results:
@@ -101,6 +134,8 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
             "by_step": {"fall": [1, 2] * 7, "rise": [0, 3] * 7},
             "fall": {**judged(21), "beside": beside},
             "rise": {**judged(), "beside": beside},
+            "budget": {"false_alerts": 3, "steps": 182, "over": 0.125, "beside": {"always": 1.0, "never": 0.0}},
+            "curves": curves(),
         },
         "privacy": {
             "rounds_charged": 2,
@@ -128,23 +163,27 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
             },
             "dropped": {},
         },
-        "example_user": {
-            "category": "coats",
-            "count": [1.0, 0.4, 0.0, 2.2] * 6 + [0.0, 0.0],
-            "p": p,
-            "change_step": 15,
-            "alerts": [
-                {
-                    "step": 20,
-                    "direction": "fall",
-                    "level": 1,
-                    "reasons": ["visits fell: 0, usually 3", "no alert if 3"],
-                },
-                {"step": 11, "direction": "rise", "level": 0, "reasons": []},
-            ],
-        }
+        "example_users": [
+            {
+                "category": "coats",
+                "direction": "fall",
+                "found": True,
+                "count": [1.0, 0.4, 0.0, 2.2] * 6 + [0.0, 0.0],
+                "p": p,
+                "change_step": 15,
+                "alerts": [
+                    {
+                        "step": 20,
+                        "direction": "fall",
+                        "level": 1,
+                        "reasons": ["visits fell: 0, usually 3", "no alert if 3"],
+                    },
+                    {"step": 11, "direction": "rise", "level": 0, "reasons": []},
+                ],
+            }
+        ]
         if simulated
-        else None,
+        else [],
         "seconds": {"federation": 71.3},
         "made_with": {"ebbtide": "0.1.0", "python": "3.11"},
         **changes,
@@ -153,7 +192,7 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
 
 def with_nothing_known() -> Results:
     """A run that cost no privacy budget to speak of and found nothing: every figure that may be None is."""
-    results = copy.deepcopy(make_results(example_user=None))
+    results = copy.deepcopy(make_results(example_users=[]))
     results["interest"].update(auc=None, base_rate=None, log_loss=None, calibration_error=None, calibration=[])
     results["baselines"] = [baseline(name, None) for name in (EBBTIDE, "recency", "frequency")]
     results["interest"]["roc"] = {"false_positive_rate": [float("nan")], "true_positive_rate": [0.0]}
@@ -222,6 +261,7 @@ def with_everything() -> Results:
         refused={"consent": 6, "participations": 3, "period_budget": 1200},
         bits=BITS,
         randomised_share=0.6,
+        lapse=lapse(),
         held_out_users={"users": 3, "rows": 99, "baselines": table, "gap": 0.005, "gap_to": POOLED_DNN},
         groups=[{**group, "group": "light users"}, nobody],
         utility=[dict(zip(("epsilon", "auc_mean", "auc_sd", "pooled_auc"), p, strict=True)) for p in points],

@@ -12,12 +12,21 @@ import numpy as np
 import pytest
 
 from shared.messages import REGISTER, REQUESTS
-from simulations import figures, report
+from simulations import alert_figures, figures, report
 from simulations.baselines import POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY
 from simulations.report import base_log_loss, odds_factor, render, write_report
 from simulations.table import THIN_SPACE, compact, duration, grouped, percent, result_rows
 
-from .run_results import CAPS, NOT_PROTECTED, Results, baseline, make_results, with_everything, with_nothing_known
+from .run_results import (
+    CAPS,
+    NOT_PROTECTED,
+    Results,
+    baseline,
+    lapse,
+    make_results,
+    with_everything,
+    with_nothing_known,
+)
 
 
 class Outline(HTMLParser):
@@ -74,8 +83,9 @@ def page(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without their drawings, which take most of the time."""
-    names = ("curve", "roc", "calibration", "alerts", "user", "utility")
-    monkeypatch.setattr(report, "drawings", lambda _: dict.fromkeys(names, "(drawing)"))
+    names = ("curve", "roc", "calibration", "alerts", "detectors", "risk", "utility")
+    drawn = {**dict.fromkeys(names, "(drawing)"), "users": ["(drawing)"] * 3}
+    monkeypatch.setattr(report, "drawings", lambda _: drawn)
 
 
 def test_a_page_says_that_the_server_sees_everything_and_prints_every_row(page: str) -> None:
@@ -127,7 +137,7 @@ def test_planted_data_draw_a_user_and_real_data_never_do() -> None:
     planted, real = Outline(made("planted")), Outline(made("real"))
     assert "interest in “coats”" in planted.text
     assert "▲ a rise on day 11 (low risk level), ▼ a fall on day 20 (medium risk level)." in planted.text
-    assert "planted change" in planted.text
+    assert "planted fall" in planted.text
     assert "Only planted changes count as true" in planted.text
     assert "No user is drawn. These are real people's purchases" in real.text
     assert "Nobody planted anything" in real.text
@@ -140,10 +150,50 @@ def test_a_drawn_user_s_reasons_are_shown_as_sentences(undrawn: None) -> None:
 
 
 def test_a_user_without_alerts_or_scores_can_be_drawn(undrawn: None) -> None:
-    user = {**make_results()["example_user"], "alerts": [], "p": [None] * 26}
-    results = make_results(example_user=user)
-    assert "fall alert" not in figures.example_user(results, wide=False)
+    user = {**make_results()["example_users"][0], "alerts": [], "p": [None] * 26}
+    results = make_results(example_users=[user])
+    assert "fall alert" not in alert_figures.drawn_user(results, 0, wide=False)
     assert "The device called nothing." in Outline(render(results)).text
+
+
+def test_several_users_are_drawn_each_with_what_was_planted() -> None:
+    user = make_results()["example_users"][0]
+    rise = {**user, "category": "hats", "direction": "rise"}
+    missed = {**user, "category": "shoes", "found": False, "alerts": []}
+    page = render(make_results(example_users=[user, rise, missed]))
+    text = Outline(page).text
+    assert "planted a lasting rise that begins on day 15" in text and "A planted rise, and what the device made" in text
+    assert "A planted fall that the device missed." in text and "interest in “shoes”" in text
+    assert page.count("planted fall</text>") == 4 and page.count("planted rise</text>") == 2
+
+
+def test_a_plan_s_budget_is_held_against_everybody(undrawn: None) -> None:
+    text = Outline(render(make_results())).text
+    assert "at most 3 false alerts per user in 182 days, falls and rises together" in text
+    assert "within the 14 days that could be judged" in text
+    s = THIN_SPACE
+    assert f"level of p against one's own12{s}%".replace(s, " ") in text.replace("own 12", "own12")
+
+
+def test_louder_and_quieter_settings_are_drawn_of_every_detector() -> None:
+    drawing = alert_figures.detector_curves(make_results(), wide=True)
+    for words in ("level of p against one's own (this run)", "change rate (the article's)", "recall of falls"):
+        assert words in drawing or words.replace("'", "&#x27;") in drawing or words.replace("'", "&apos;") in drawing
+    silent = make_results()
+    for line in silent["alerts"]["curves"]["lines"]:
+        line["points"] = line["points"][2:]
+    assert "recall of falls" in alert_figures.detector_curves(silent, wide=False)
+    assert "on the same p of 6 users" in Outline(made("planted")).text
+
+
+def test_who_is_about_to_leave_is_said_with_and_without_phi() -> None:
+    text = Outline(made("everything")).text
+    assert "Two of its numbers were learned in private rounds" in text and "Reliability of phi." in text
+    assert f"12{THIN_SPACE}%, and 5{THIN_SPACE}% among top-value users".replace(THIN_SPACE, " ") in text
+    assert "of top-value users" in text and "recall is the share of lapses warned of in time" in text
+    without = Outline(render(make_results(simulated=False, lapse=lapse(phi=False)))).text
+    assert "This plan learns no phi" in without and "Reliability of phi." not in without
+    assert "Who is about to leave?" not in Outline(made("planted")).text
 
 
 def test_what_cannot_be_computed_reads_as_a_dash() -> None:
@@ -214,7 +264,7 @@ def test_utility_of_one_point_can_be_drawn() -> None:
 def test_values_are_escaped() -> None:
     evil = '<script>alert("x")</script> & $x$'
     results = make_results(name=evil, about=evil)
-    results["example_user"]["category"] = evil
+    results["example_users"][0]["category"] = evil
     results["baselines"].append({**baseline("recency", 0.7, ahead=-0.1), "name": evil})
     results["alerts"]["detector"] = evil
     results["made_with"][evil] = evil
@@ -285,17 +335,17 @@ def test_how_numbers_are_written() -> None:
 
 
 def test_the_change_rate_is_over_the_window() -> None:
-    rate = figures.change_rate(np.array([np.nan, 0.3, 0.4, 0.6, 0.5]), 2)
+    rate = alert_figures.change_rate(np.array([np.nan, 0.3, 0.4, 0.6, 0.5]), 2)
     np.testing.assert_allclose(rate, [np.nan, np.nan, np.nan, 0.15, 0.05])
-    assert np.isnan(figures.change_rate(np.array([0.1, 0.2]), 5)).all()
+    assert np.isnan(alert_figures.change_rate(np.array([0.1, 0.2]), 5)).all()
 
 
 def test_halves_of_the_alerts_share_a_scale_unless_one_would_vanish(undrawn: None) -> None:
     results = make_results()
-    assert figures.alert_scales(results) == {"fall": 3, "rise": 3}
+    assert alert_figures.alert_scales(results) == {"fall": 3, "rise": 3}
     assert "different scales" not in render(results)
     results["alerts"]["by_step"]["rise"] = [200] * 14
-    assert figures.alert_scales(results) == {"fall": 2, "rise": 200}
+    assert alert_figures.alert_scales(results) == {"fall": 2, "rise": 200}
     assert "different scales" in render(results)
 
 

@@ -1,0 +1,101 @@
+"""Detectors run again on everybody at once, by the code that devices run: what other settings would have called.
+
+p and phi come from the numpy network, which devices' TFLite agrees with to 1e-5. A watch starts on the past that a device
+has when a model arrives, and sees every step after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.watch import Watch, past_steps
+from shared.features import History, extract, seen
+from shared.network import forward
+from shared.plan import Detection, Plan
+from shared.risk import phi, readings
+
+from .config import ProtocolSection
+from .host_training import SCORE_USERS, users_of
+from .turns import watched
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+#: Per detector the number that sets how often it calls a fall, and values that are tried.
+SETTINGS: Final[Mapping[str, tuple[str, tuple[float, ...]]]] = {
+    "cusum": ("false_alerts", (1, 2, 3, 5, 8, 13)),
+    "risk": ("risk_line", (0.1, 0.15, 0.2, 0.25, 0.275, 0.3, 0.325, 0.35, 0.4, 0.5)),
+    "level": ("fall_level", (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)),
+    "own_level": ("fall_margin", (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)),
+    "rate": ("rate_threshold", (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3)),
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What everybody's devices compute: p (K, P, C) of the steps before and p (K, S, C) of consecutive `steps` (S,); phi
+    (None: not learned) and `watched`, both (K, S, C)."""
+
+    steps: Ints
+    past: Floats
+    p: Floats
+    risk: Floats | None
+    watched: Bools
+
+
+def scores_at(
+    history: History, protocol: ProtocolSection, plan: Plan, theta: Floats, weights: Floats, steps: Ints
+) -> Scores:
+    """p and phi of consecutive `steps` under theta (P,) and phi's weights (R,; empty: none), and of the past before them
+    that a detector warms up on; some users at a time."""
+    known = history.until(int(steps[-1]))
+    before = np.arange(max(0, int(steps[0]) - past_steps(plan)), int(steps[0]))
+    at = np.concatenate([before, steps])
+    p_parts, risk_parts = [], []
+    for first in range(0, len(known.active), SCORE_USERS):
+        part = users_of(known, first)
+        x = extract(part, plan.features, at)
+        p = np.where(seen(part, at), forward(plan.network, theta, x), np.float32(np.nan))
+        p_parts.append(p)
+        if plan.risk and weights.size:
+            now = np.arange(len(before), len(at))
+            earlier = np.maximum(now - plan.risk.rate_steps, 0)
+            risk_parts.append(phi(weights, readings(plan.features, x[:, now], p[:, now], p[:, earlier])))
+    p = np.concatenate(p_parts)
+    return Scores(
+        steps,
+        p[:, : len(before)],
+        p[:, len(before) :],
+        np.concatenate(risk_parts) if risk_parts else None,
+        watched(known, steps, protocol, plan.detection.min_active_steps),
+    )
+
+
+def alerts_of(plan: Plan, settings: Detection, scores: Scores) -> Bools:
+    """Alerts (K, S, 2, C) that devices raise under `settings`, falls first."""
+    watch = Watch.start(replace(plan, detection=settings), scores.past, int(scores.steps[0]) - 1)
+    out = []
+    for i, step in enumerate(scores.steps.tolist()):
+        risk = None if scores.risk is None else scores.risk[:, i]
+        out.append(watch.judge(settings, step, scores.p[:, i], scores.watched[:, i], risk))
+    return np.stack(out, axis=1)
+
+
+def with_setting(settings: Detection, detector: str, value: float) -> Detection:
+    """A plan's settings with another detector, set to fire as `value` says; a level's line for rises makes room."""
+    key, _ = SETTINGS[detector]
+    room = {"rise_level": 1.0} if detector == "level" else {}
+    changes: dict[str, Any] = {key: int(value) if key == "false_alerts" else value, **room}
+    return replace(settings, detector=detector, **changes)
+
+
+def tried(settings: Detection, detector: str) -> list[float]:
+    """The values of a detector's setting that are tried: those of SETTINGS, and the plan's own."""
+    key, values = SETTINGS[detector]
+    return sorted({*map(float, values), float(getattr(settings, key))})
