@@ -71,7 +71,8 @@ class Score:
 
 
 class TrainingHost:
-    """Hosts that train only: the devices of one population, every one of them clipped and noised on its own."""
+    """Hosts that train only: the devices of one population, every one of them clipped and noised on its own. No device keeps
+    a ledger: a trial leaves nothing behind, and owners' caps do not bind it."""
 
     def __init__(self, rows: TrainingRows, lapses: TrainingRows | None, n_devices: int, folder: Path) -> None:
         self._rows, self._lapses, self._n_devices, self._folder = rows, lapses, n_devices, folder

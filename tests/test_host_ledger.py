@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from client.caps import OF_A_PLAN, Cap, Caps, Line
 from client.device import Device
-from client.ledger import AGREEMENT_S, ALLOWED, Ledger
+from client.ledger import AGREEMENT_S, ALLOWED, MAX_PLANS, Ledger
 from server.app import RunSettings
 from server.federation import DeviceNodes
 from server.rounds import INTEREST, RISK, Traffic
@@ -131,6 +131,17 @@ def test_devices_that_spent_alike_share_one_account():
 def test_what_no_round_can_be_is_an_error(who, line, plan):
     with pytest.raises(InputError):
         HostLedger.empty(3, CAPS).charge(np.array(who), line, rdp.zero(), plan)
+
+
+def test_a_hosted_device_remembers_as_many_plans_as_one_of_its_own():
+    """Device 1 has served fewer, and takes another."""
+    host, tiny, everybody = HostLedger.empty(2, Caps()), rdp.gaussian(1e5), np.arange(2)
+    plans = [number.to_bytes(32, "big") for number in range(MAX_PLANS + 1)]
+    for plan in plans[:-1]:
+        host, _ = host.charge(everybody[: 1 + (plan != plans[0])], Line.UPDATE, tiny, plan)
+    host, codes = host.charge(everybody, Line.UPDATE, tiny, plans[-1])
+    assert codes.tolist() == [RefusalCode.PARTICIPATIONS, ALLOWED]
+    assert host.charge(everybody[:1], Line.UPDATE, tiny, plans[0])[1] == ALLOWED, "a known plan goes on"
 
 
 def test_nobody_asked_is_nobody_charged():
