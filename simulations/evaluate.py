@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from client.policy import Intervention, Segment
 from client.risk import Direction
 from client.watch import Watch, past_steps
 from server.state import RISK, ServerFolder
@@ -30,7 +31,7 @@ from .early_warning import lapse_quality
 from .notes import read_notes, read_reasons
 from .population import Population
 from .quality import Rows, auc, figures_of, tenths
-from .turns import Alerts, Turns, delays, judge, lapse_mask, planted_turns, takeoff_mask, watched
+from .turns import Alerts, ShownAlerts, Turns, delays, judge, lapse_mask, planted_turns, takeoff_mask, watched
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -89,7 +90,7 @@ def alert_quality(
     plan: Plan,
     theta: Floats,
     p: Floats,
-    alerts: Alerts,
+    alerts: ShownAlerts,
 ) -> dict[str, Any]:
     """The devices' alerts, and beside them the other detectors on the same p and a silence rule, per direction."""
     steps = np.arange(protocol.alert_steps[0], protocol.alert_steps[1] + 1)
@@ -113,7 +114,23 @@ def alert_quality(
         }
         out["by_step"][name] = np.bincount(ours.step - steps[0], minlength=len(steps)).tolist()
     out["first_step"] = int(steps[0])
+    out["interventions"] = intervention_counts(alerts, protocol.alert_steps)
     return out
+
+
+def intervention_counts(alerts: ShownAlerts, steps: tuple[int, int]) -> list[dict[str, Any]]:
+    """How many alerts of steps first..last the policy table answered with each intervention, by direction and by the
+    segment of the user."""
+    rows: list[dict[str, Any]] = [{"intervention": one.name.lower()} for one in Intervention]
+    shown = [alerts.of(direction, steps) for direction in Direction]
+    for row, one in zip(rows, Intervention, strict=True):
+        for direction, these in zip(Direction, shown, strict=True):
+            row[direction.name.lower()] = int((these.intervention == one).sum())
+        for segment in Segment:
+            row[f"segment_{segment.name.lower()}"] = int(
+                sum(((these.intervention == one) & (these.segment == segment)).sum() for these in shown)
+            )
+    return rows
 
 
 def rule_alarms(

@@ -18,10 +18,10 @@ from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from client.app import alert_fields
+from client.alerts import Alert, alert_fields
 from client.consent import Consent
-from client.device import Alert
 from client.gate import declared
+from client.policy import POLICY, segments
 from client.risk import Direction, RiskLevel, p_and_risk, recent_rows
 from client.watch import Watch, past_steps
 from shared.codec import decode, unpack_floats
@@ -43,7 +43,7 @@ from .host_training import (
     users_of,
 )
 from .notes import HOSTS, HostNotes
-from .turns import Alerts
+from .turns import ShownAlerts
 
 COUNT_USERS = 4096
 #: Where the rows that phi is learned from lie, in a host's folder.
@@ -156,7 +156,9 @@ class Host:
             fired, levels = watch.see(plan, self.history.until(at), at, p, risk)
             who, direction, category = np.nonzero(fired)
             level = levels[who, direction, category]
-            raised = Alerts(who, np.full_like(who, at), direction, category, level)
+            segment = segments(self.history.until(at), plan.features.window_steps)[who]
+            chosen = POLICY.choose(segment, direction, level)
+            raised = ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen)
             HostNotes(self.folder, self.first_user).write(at, p, raised)
             for u, d, c, w in zip(*(a.tolist() for a in (who, direction, category, level)), strict=True):
                 told.setdefault(u, []).append(Alert(Direction(d), c, RiskLevel(w), at, round_number))

@@ -115,6 +115,10 @@ def requests(draw) -> Request:
     return Request((data, endpoint))
 
 
+#: What of an alert may leave.
+TOLD = ("direction", "category", "level", "step", "model_round")
+
+
 def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
     """What may be answered: the message's name and its fields, from the request and the device's public state alone.
     `values` and `alerts` are a length, and the list of what this device could tell."""
@@ -133,7 +137,7 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
     installed = device._installed and device._installed.plan
     if name == "alerts_query":
         told = device.alerts() if device.profile.consent is Consent.IDENTIFIED else []
-        return "alerts", {"step": request["step"], "alerts": [vars(alert) for alert in told]}
+        return "alerts", {"step": request["step"], "alerts": [{k: getattr(alert, k) for k in TOLD} for alert in told]}
     if name == "bits_query":
         return refusal(RefusalCode.CONSENT)
     theta = np.frombuffer(request["theta"], "<f4")

@@ -99,6 +99,16 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
             "steps": 14,
             "first_step": 10,
             "by_step": {"fall": [1, 2] * 7, "rise": [0, 3] * 7},
+            "interventions": [
+                {
+                    "intervention": "small_offer",
+                    "fall": 17,
+                    "rise": 0,
+                    "segment_low": 0,
+                    "segment_middle": 12,
+                    "segment_high": 5,
+                }
+            ],
             "fall": {**judged(21), "beside": beside},
             "rise": {**judged(), "beside": beside},
         },
