@@ -29,11 +29,14 @@ MIN_SPREAD = np.float32(0.05)
 
 @dataclass(frozen=True)
 class Alarms:
-    """Where a detector fires now: two masks (..., C), and the change rate per step behind them (NaN: not known yet)."""
+    """Where a detector fires now: two masks (..., C), the change rate per step behind them (NaN: not known yet), and how
+    strong each alarm is, (2, ..., C), falls first: of two in the same direction the stronger one is further beyond its
+    line. Where nothing fires the strength says nothing."""
 
     fall: Bools
     rise: Bools
     rate: Floats
+    strength: Floats
 
 
 class Detector(Protocol):
@@ -73,7 +76,8 @@ class RateDetector:
     ) -> Alarms:
         rate = shift(memory, p)
         with np.errstate(invalid="ignore"):
-            return Alarms(rate <= TOLERANCE - self.threshold, rate >= self.threshold - TOLERANCE, rate)
+            fall, rise = rate <= TOLERANCE - self.threshold, rate >= self.threshold - TOLERANCE
+        return Alarms(fall, rise, rate, np.stack([-rate, rate]))
 
 
 class LevelDetector:
@@ -98,7 +102,7 @@ class LevelDetector:
         with np.errstate(invalid="ignore"):
             fall = (p <= self.fall_level) & (before > self.fall_level) & established
             rise = (p >= self.rise_level) & (before < self.rise_level) & ~established
-        return Alarms(fall, rise, shift(memory, p))
+        return Alarms(fall, rise, shift(memory, p), np.stack([-p, p]))
 
 
 class RiskDetector:
@@ -134,7 +138,7 @@ class RiskDetector:
             rise = (p >= self.rise_level) & (memory[1] < self.rise_level) & ~established
         rate = p - memory[1]
         memory[0], memory[1] = risk, p
-        return Alarms(fall, rise, rate)
+        return Alarms(fall, rise, rate, np.stack([risk, p]))
 
 
 class OwnLevelDetector:
@@ -169,7 +173,7 @@ class OwnLevelDetector:
         fall, rise = low & (was_low == 0) & established, high & (was_high == 0)
         own += np.float32(2 / (self.span_steps + 1)) * np.nan_to_num(gap)
         was_low[:], was_high[:] = low, high
-        return Alarms(fall, rise, shift(memory[3:], p))
+        return Alarms(fall, rise, shift(memory[3:], p), np.stack([-gap, gap]))
 
 
 @dataclass(frozen=True)

@@ -256,7 +256,8 @@ def _fires(
     detector = detector_for(settings)
     may = np.full(p.shape[:1], direction is Direction.FALL)
     fired = np.zeros(p.shape[:1], bool)
-    least = max(LOWEST * budget_for(settings, (n_categories,)).start_threshold, LEAST)
+    budget = budget_for(settings, (n_categories,))
+    least = max(LOWEST * budget.start_threshold, LEAST) if budget else LEAST
     rate = plan.risk.rate_steps if plan.risk else 0
     for i in range(begin, p.shape[1]):
         if isinstance(detector, RiskDetector):
@@ -267,7 +268,7 @@ def _fires(
         else:
             alarms = detector.update(memory, p[:, i], may, first + i)
         if isinstance(alarms, CusumAlarms):
-            fired |= (alarms.statistics >= least).any(axis=0)
+            fired |= (alarms.strength >= least).any(axis=0)
         else:
             fired |= (alarms.fall, alarms.rise)[direction]
     return fired

@@ -54,8 +54,10 @@ def cusum_for(settings: Detection) -> CusumDetector:
     return CusumDetector(settings.warm_steps, settings.season_steps)
 
 
-def budget_for(settings: Detection, shape: tuple[int, ...]) -> Budget:
-    """The budget of each user with streams of `shape` (..., C)."""
+def budget_for(settings: Detection, shape: tuple[int, ...]) -> Budget | None:
+    """The budget of each user with streams of `shape` (..., C); None if the plan says that there is none."""
+    if not settings.false_alerts:
+        return None
     return _budget(settings.false_alerts, settings.budget_steps, shape[-1])
 
 
@@ -93,13 +95,16 @@ class Watch:
     def start(cls, plan: Plan, past: Floats, step: int) -> Watch:
         """A watch on streams, warmed up without any alert on their past p (..., S, C), which ends with `step`."""
         shape = (*past.shape[:-2], past.shape[-1])
-        return cls._fresh(plan, shape, budget_for(plan.detection, shape).start(shape[:-1]))._warm_up(plan, past, step)
+        budget = budget_for(plan.detection, shape)
+        spending = budget.start(shape[:-1]) if budget else Spending.nothing(shape[:-1])
+        return cls._fresh(plan, shape, spending)._warm_up(plan, past, step)
 
     def restart(self, plan: Plan, past: Floats, step: int) -> Watch:
         """The watch after a new model has come: detectors start again on the past as the new weights score it, for a
         jump between two models is no turn. Quiet time, tokens and adapted thresholds stay."""
         shape = (*past.shape[:-2], past.shape[-1])
-        watch = Watch._fresh(plan, shape, budget_for(plan.detection, shape).carried(self.spending))
+        budget = budget_for(plan.detection, shape)
+        watch = Watch._fresh(plan, shape, budget.carried(self.spending) if budget else self.spending)
         watch.quiet_until[...] = self.quiet_until
         return watch._warm_up(plan, past, step)
 
@@ -130,7 +135,7 @@ class Watch:
         """Which streams raise an alert at the close of `step`, and their risk levels: both (..., 2, C), falls first.
 
         `history` ends with `step`; p and phi (None: not learned) are (..., C). After an alert a stream is quiet in that
-        direction for `quiet_steps`; under the CUSUM a user's alerts also keep the plan's budget.
+        direction for `quiet_steps`, and a user's alerts keep the plan's budget.
         """
         settings = plan.detection
         watched = established(
@@ -156,13 +161,12 @@ class Watch:
             else:
                 alarms = detector.update(self.memory, p, watched, step)
         raised = np.stack([alarms.fall, alarms.rise], axis=-2)
-        if settings.detector == "cusum":
-            budget = budget_for(settings, p.shape)
-            budget.adapt(self.spending, raised.sum(axis=(-2, -1)), shifts.judged.sum(axis=-1))
-            raised &= self.quiet_until <= step
-            raised = budget.allow(self.spending, raised, self.statistics, step)
-        else:
-            raised &= self.quiet_until <= step
+        budget = budget_for(settings, p.shape)
+        if budget and settings.detector == "cusum":
+            budget.adapt(self.spending, np.moveaxis(raised.sum(axis=-1), -1, 0), shifts.judged.sum(axis=-1))
+        raised &= self.quiet_until <= step
+        if budget:
+            raised = budget.allow(self.spending, raised, np.moveaxis(alarms.strength, 0, -2), step)
         self.quiet_until[raised] = step + 1 + settings.quiet_steps
         self._mark(step)
         return raised
@@ -174,10 +178,10 @@ class Watch:
 
     def _shifts(self, settings: Detection, step: int, p: Floats, watched: Bools) -> CusumAlarms:
         """What the CUSUM says to p; its statistics are noted. Where it does not call, nothing sets it back."""
-        calls = settings.detector == "cusum"
-        threshold = budget_for(settings, p.shape).thresholds(self.spending)[..., None] if calls else np.inf
+        budget = budget_for(settings, p.shape) if settings.detector == "cusum" else None
+        threshold = budget.thresholds(self.spending)[..., None] if budget else np.inf
         shifts = cusum_for(settings).update(self.cusum, p, watched, step, threshold)
-        np.multiply(np.moveaxis(shifts.statistics, 0, -2), shifts.judged[..., None, :], out=self.statistics)
+        np.multiply(np.moveaxis(shifts.strength, 0, -2), shifts.judged[..., None, :], out=self.statistics)
         return shifts
 
     # ---- kept between two calls
@@ -185,13 +189,14 @@ class Watch:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that has to be kept, by name."""
         fields = {name: value for name, value in vars(self).items() if name != "spending"}
-        return {**fields, "moved": self.spending.moved, "spent": self.spending.spent}
+        return {**fields, **vars(self.spending)}
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Watch:
         """The watch of `arrays`, bit for bit."""
         names = ("memory", "cusum", "quiet_until", "last_step", "statistics", "marks", "marked")
-        return cls(spending=Spending(arrays["moved"], arrays["spent"]), **{name: arrays[name] for name in names})
+        spending = Spending.of(arrays["moved"], arrays["spent"], arrays.get("risen"))
+        return cls(spending=spending, **{name: arrays[name] for name in names})
 
     def copy(self) -> Watch:
         """A watch that shares no array with this one."""
