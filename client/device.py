@@ -32,6 +32,7 @@ from shared.plan import Plan, RiskPlan
 
 from . import kept
 from .alerts import TOLD, Alert, Taken, raised_alerts, taken_by, with_raised
+from .bursts import held_by_burst
 from .caps import Caps
 from .consent import Consent, Decision
 from .explain import Explanation, explain
@@ -45,7 +46,7 @@ from .risk import p_and_risk, recent_rows
 from .runtime import pinned_model
 from .updates import Work
 from .vault import Limits, Vault
-from .watch import Watch, past_steps
+from .watch import Watch, observed, past_steps
 
 __all__ = ["Alert", "Device", "Installed", "Profile"]
 
@@ -291,7 +292,7 @@ class Device(Rights):
         past = np.arange(max(0, self.n_closed_steps - past_steps(plan)), self.n_closed_steps)
         scores = self._scores(self._installed, past)
         begin = self._watch.restart if self._watch else Watch.start
-        self._watch = begin(plan, scores, self.n_closed_steps - 1)
+        self._watch = begin(plan, observed(plan, self._history, past, scores), self.n_closed_steps - 1)
         self._p = scores[-1] if past.size else np.full(self.profile.n_categories, np.nan, np.float32)
         with self._vault.writing("model", "watch"):
             self._vault.put("model", kept.plain_model(self._installed))
@@ -347,6 +348,13 @@ class Device(Rights):
     def interests(self) -> Floats:
         """p (C,) as of the last closed step; NaN where there is no score."""
         return self._p.copy()
+
+    def bursts(self) -> NDArray[np.bool_]:
+        """Where p follows a burst of events (`client/bursts.py`) and not interest, as of the last closed step: (C,)."""
+        out = np.zeros(self.profile.n_categories, bool)
+        if self._installed and self.n_closed_steps:
+            out |= held_by_burst(self._history, self._installed.plan.features, [self.n_closed_steps - 1])[0]
+        return out
 
     def alerts(self) -> list[Alert]:
         """Alerts that are still here, the oldest first, each with the segment and the intervention of its moment."""

@@ -9,7 +9,7 @@ raises nothing. Steps that never come, or whose p is NaN, are not observed; a ju
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ from shared.features import History, established
 from shared.plan import Detection, Plan
 
 from .budget import Budget, Spending
+from .bursts import held_by_burst
 from .cusum import CusumAlarms, CusumDetector
 from .detectors import Alarms, Detector, LevelDetector, OwnLevelDetector, RateDetector, RiskDetector
 from .risk import Direction, risk_levels
@@ -71,6 +72,13 @@ def past_steps(plan: Plan) -> int:
     return max(plan.features.window_steps, 2 * plan.detection.warm_steps)
 
 
+def observed(plan: Plan, history: History, steps: Sequence[int] | Ints, p: Floats) -> Floats:
+    """p (..., S, C) of `steps` as the plan's detector observes it: under the CUSUM not where a burst moves it (NaN)."""
+    if plan.detection.detector != "cusum":
+        return p
+    return np.where(held_by_burst(history, plan.features, steps), np.float32(np.nan), p)
+
+
 @dataclass
 class Watch:
     """What has to be remembered of streams (..., C): the memory (m, ..., C) of the detector that calls alerts (empty if
@@ -93,7 +101,7 @@ class Watch:
 
     @classmethod
     def start(cls, plan: Plan, past: Floats, step: int) -> Watch:
-        """A watch on streams, warmed up without any alert on their past p (..., S, C), which ends with `step`."""
+        """A watch on streams, warmed up without any alert on their past p (..., S, C) as `observed`, up to `step`."""
         shape = (*past.shape[:-2], past.shape[-1])
         budget = budget_for(plan.detection, shape)
         spending = budget.start(shape[:-1]) if budget else Spending.nothing(shape[:-1])
@@ -145,7 +153,8 @@ class Watch:
             min_active=settings.min_active_steps,
             lapse_steps=settings.lapse_steps,
         )[..., 0, :]
-        raised = self.judge(settings, step, p, watched, risk)
+        calm = observed(plan, history, [step], p[..., None, :])[..., 0, :]
+        raised = self.judge(settings, step, calm, watched, risk)
         return raised, risk_levels(p, np.full_like(p, np.nan) if risk is None else risk)
 
     def judge(self, settings: Detection, step: int, p: Floats, watched: Bools, risk: Floats | None = None) -> Bools:

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_curve
 
 from client.policy import Intervention, Segment
 from client.risk import Direction
-from client.watch import Watch, past_steps
+from client.watch import Watch, observed, past_steps
 from server.state import RISK, ServerFolder
 from shared.features import History, extract, seen
 from shared.network import forward
@@ -141,10 +141,10 @@ def rule_alarms(
     steps = np.arange(protocol.alert_steps[0], protocol.alert_steps[1] + 1)
     out: dict[str, dict[Direction, NDArray[np.bool_]]] = {}
     lived = np.arange(protocol.train_at + 1, steps[-1] + 1)
-    past = past_scores(history, plan, theta, protocol.train_at)
     for kind, name in DETECTOR_NAMES.items():
         if kind != plan.detection.detector:
             other = replace(plan, detection=replace(plan.detection, detector=kind))
+            past = past_scores(history, other, theta, protocol.train_at)
             raised = watch_all(history, other, past, p, lived)[:, -len(steps) :]
             out[name] = {d: raised[:, :, d] for d in Direction}
     watching = watched(history, steps, protocol, plan.detection.min_active_steps)
@@ -162,7 +162,7 @@ def past_scores(history: History, plan: Plan, theta: Floats, train_at: int) -> F
     """p (K, W, C) of the steps that a device warms its detector up on when the model arrives, by the numpy network."""
     steps = np.arange(max(0, train_at + 1 - past_steps(plan)), train_at + 1)
     p = forward(plan.network, theta, extract(history, plan.features, steps))
-    return np.where(seen(history, steps), p, np.float32(np.nan))
+    return observed(plan, history, steps, np.where(seen(history, steps), p, np.float32(np.nan)))
 
 
 def watch_all(history: History, plan: Plan, past: Floats, p: Floats, steps: Ints) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from client.consent import Consent
 from client.gate import declared
 from client.policy import POLICY, segments
 from client.risk import Direction, RiskLevel, p_and_risk, recent_rows
-from client.watch import Watch, past_steps
+from client.watch import Watch, observed, past_steps
 from shared.codec import decode, unpack_floats
 from shared.errors import RunError
 from shared.features import History, extract, seen
@@ -104,7 +104,8 @@ class Host:
                     self.folder / LAPSES, self.history.until(step), plan, plan.risk, self._held_out
                 )
             (self.folder / "plan.cbor").write_bytes(plan.canonical)
-        scores = self._scores(plan, theta, np.arange(max(0, step + 1 - past_steps(plan)), step + 1))
+        past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
+        scores = observed(plan, self.history.until(step), past, self._scores(plan, theta, past))
         begin = Watch.start
         if (file := self.folder / "state.npz").exists():
             with np.load(file) as state:
