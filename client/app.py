@@ -25,13 +25,14 @@ from .alerts import alert_fields
 from .bits import alert_bit, own_schedule
 from .consent import Consent
 from .device import Device
-from .farewell import last_words
+from .farewell import answer_forgotten
 from .gate import bare_refusal
 from .keys import FileKeys
+from .signature import verify
 
-#: Opens the device that answers a request whose public calendar says `step`; None if the request does not say. The
-#: device is closed at the end of the `with` block.
-OpenDevice = Callable[[Context, int | None], AbstractContextManager[Device]]
+#: Opens the device that answers; it is closed at the end of the `with` block. The bytes are what came, unchecked: a
+#: simulated world reads its calendar in them, a device is opened without a look.
+OpenDevice = Callable[[Context, bytes], AbstractContextManager[Device]]
 
 Fields = dict[str, Any]
 
@@ -98,33 +99,41 @@ HANDLERS: dict[str, Callable[[Device, bytes, Fields], bytes]] = {
 
 
 def answer(data: bytes, expected: str, context: Context, open_device: OpenDevice) -> bytes:
-    """Reply bytes to request bytes. Never raises: an exception's text would travel to the server.
+    """Reply bytes to the bytes of a signed request. Never raises: an exception's text would travel to the server.
 
-    A request that is not the right one is refused by the device, too, so that its journal knows of it. A device that
-    does not open answers with a bare refusal.
+    The signature comes first, then what was asked. A request that is not the right one is refused by the device, too, so
+    that its journal knows of it. A device that does not open answers with a bare refusal, and cannot tell who asks.
     """
-    wrong: RefusalCode | None = None
-    request: Fields = {}
     try:
-        name, request = decode(REQUESTS, data)
-        wrong = None if name == expected else RefusalCode.UNDECLARED
-    except UndeclaredError:
-        wrong = RefusalCode.UNDECLARED
-    except WireError:
-        wrong = RefusalCode.MALFORMED
-    try:
-        with open_device(context, request.get("step")) as device:
-            if wrong is not None:
-                return device.gate.answer(b"", wrong)
-            asked = hashlib.sha256(data).digest()
-            return device.gate.answer(asked, lambda: HANDLERS[name](device, asked, request))
+        with open_device(context, data) as device:
+            try:
+                envelope = verify(data, device.profile.server_key)
+                request = understood(envelope.body, expected)
+            except Refusal as refusal:
+                return device.gate.answer(b"", refusal.code)
+            # Without the time: asked again later, it is the same request.
+            asked = hashlib.sha256(envelope.body).digest()
+            return device.gate.answer(asked, lambda: HANDLERS[expected](device, asked, request), envelope.time_s)
     except Forgotten as gone:
-        return last_words(gone.folder)
+        return answer_forgotten(gone.folder, data)
     except Exception:
-        return bare_refusal(wrong or RefusalCode.INTERNAL)
+        return bare_refusal(RefusalCode.INTERNAL)
 
 
-def open_in_data_dir(context: Context, step: int | None) -> Device:
+def understood(body: bytes, expected: str) -> Fields:
+    """The fields of the request that this endpoint answers; Refusal for anything else."""
+    try:
+        name, request = decode(REQUESTS, body)
+    except UndeclaredError:
+        raise Refusal(RefusalCode.UNDECLARED) from None
+    except WireError:
+        raise Refusal(RefusalCode.MALFORMED) from None
+    if name != expected:
+        raise Refusal(RefusalCode.UNDECLARED)
+    return request
+
+
+def open_in_data_dir(context: Context, data: bytes) -> Device:
     """The device under the node's own `data-dir`, with every step closed that the wall clock has passed.
 
     `passphrase-file` names the file that holds the passphrase of its key: somewhere else, or it locks nothing.

@@ -22,6 +22,15 @@ def own_schedule(caps: Caps, step_s: float) -> BitSchedule | None:
     return bit_schedule(cap, caps.delta, max(1, math.floor(caps.period_s / step_s)))
 
 
+def expect_granted(own: BitSchedule | None, asked: BitSchedule, step: int) -> None:
+    """Refusal unless a device with this schedule answers a server that asks for another at a step: BIT_EPSILON for a
+    louder coin, SCHEDULE for more bits or another step."""
+    if own is not None and asked.epsilon_micro > own.epsilon_micro:
+        raise Refusal(RefusalCode.BIT_EPSILON)
+    if own is None or not own.grants(asked, step):
+        raise Refusal(RefusalCode.SCHEDULE)
+
+
 def alert_bit(
     alert_steps: Iterable[int],
     own: BitSchedule | None,
@@ -30,13 +39,13 @@ def alert_bit(
     entropy: Entropy = os.urandom,
 ) -> dict[str, int]:
     """Fields of the `alert_bit` message for a due step: whether any of this device's alerts fell into the steps that
-    the bit covers, through the coin. Refusal (SCHEDULE) if the server asks for more than this device's own schedule.
+    the bit covers, through the coin. Refusal if the server asks for more than this device's own schedule: BIT_EPSILON
+    for a louder coin, SCHEDULE for more bits or another step.
 
     Guarantees. Whether it refuses depends on the calendar and on the two schedules only. The caller charges
     `rdp.coin(asked.epsilon)` and keeps the bytes: a second coin for the same step would be a second release.
     """
-    if own is None or not own.grants(asked, step):
-        raise Refusal(RefusalCode.SCHEDULE)
+    expect_granted(own, asked, step)
     covered = asked.covered(step)
     alerted = any([at in covered for at in alert_steps])
     bit = int(randomised_response(alerted, asked.epsilon_micro, entropy))

@@ -58,7 +58,8 @@ class Caps:
     """One table for everything that leaves, identified alerts excepted.
 
     `total` caps the lines together: their joint epsilon is less than the sum of theirs. A period lasts `period_s`
-    seconds. A cap of infinity guards nothing, and says so.
+    seconds. A plan that clips at more than `clip_norm` (p's or phi's updates, model units), or of which one participation
+    alone costs more than these caps, is not installed. A cap of infinity guards nothing, and says so.
     """
 
     lines: Mapping[Line, Cap] = field(default_factory=lambda: DEFAULT_LINES)
@@ -66,6 +67,7 @@ class Caps:
     delta: float = 1e-5
     participations_per_plan: int = 14
     period_s: int = 182 * DAY_S
+    clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
         if set(self.lines) != set(Line):
@@ -76,12 +78,14 @@ class Caps:
             raise ConfigError(f"expected participations_per_plan >= 0, got {self.participations_per_plan}")
         if self.period_s < DAY_S:
             raise ConfigError(f"expected period_s >= {DAY_S}, got {self.period_s}")
+        if not self.clip_norm > 0:
+            raise ConfigError(f"expected clip_norm > 0, got {self.clip_norm}")
 
     @classmethod
     def none(cls) -> Caps:
         """No cap at all: for simulations of a population that has no protection, and says so."""
         open_ended = Cap(math.inf, math.inf)
-        return cls(dict.fromkeys(Line, open_ended), open_ended, participations_per_plan=2**31)
+        return cls(dict.fromkeys(Line, open_ended), open_ended, participations_per_plan=2**31, clip_norm=math.inf)
 
     def epsilons(self, line: Line) -> NDArray[np.float64]:
         """[[period in total, period of the line], [lifetime in total, lifetime of the line]]: (2, 2)."""

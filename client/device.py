@@ -14,10 +14,8 @@ any value. The methods that answer the server (`install`, `update`, `take_alerts
 from __future__ import annotations
 
 import os
-import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +32,7 @@ from . import kept
 from .alerts import TOLD, Alert, Taken, raised_alerts, taken_by, with_raised
 from .bursts import held_by_burst
 from .caps import Caps
-from .consent import Consent, Decision
+from .consent import Consent
 from .explain import Explanation, explain
 from .gate import Gate
 from .installed import Installed
@@ -65,7 +63,7 @@ class Device(Rights):
     def __init__(
         self, vault: Vault, profile: Profile, on_step: OnStep | None, entropy: Entropy, gate: Gate, policy: Policy
     ) -> None:
-        super().__init__(vault, gate)
+        super().__init__(vault, gate, profile.server_key)
         self.profile = profile
         self._on_step, self._entropy, self._policy = on_step, entropy, policy
         self._told_later: list[tuple[int, Floats, list[Alert]]] | None = None  # while catching up
@@ -102,15 +100,7 @@ class Device(Rights):
         vault = Vault(folder, keys, limits or Limits())
         try:
             clock = clock or WallClock()
-            if (found := vault.get("profile")) is not None:
-                profile = kept.profile(found)
-            elif profile is None:
-                raise InputError("expected a profile for a new device")
-            else:
-                profile = replace(profile, number=secrets.randbits(63)) if profile.number < 0 else profile
-                with vault.writing("profile", "consent"):
-                    vault.put("profile", kept.plain_profile(profile))
-                    vault.decisions.add(Decision(clock.now_s(), profile.consent))
+            profile = kept.profile_of(vault, profile, clock.now_s())
             gate = Gate(vault, caps, clock, Counter(vault.get("problems") or {}))
             device = cls(vault, profile, on_step, entropy, gate, policy)
             device._restore()
@@ -285,10 +275,11 @@ class Device(Rights):
     def install(self, plan: Plan, model: bytes, theta: Floats, risk: Floats, round_number: int) -> None:
         """Take a model, its plan and weights, and phi's (R,; empty: none yet). Detectors start again on the recent past,
         scored by the new weights: a jump between two models is not a turn of interest; quiet time and budget go on.
-        Refusal if the file is not the pinned one, or the plan is for another catalogue or another network."""
+        Refusal if the file is not the pinned one, or the plan is for others, or for more than the caps allow."""
         if not model:
             model = self._installed.model if self._installed else pinned_model()
-        self._installed = Installed(plan, model, theta, risk, round_number).checked(self.profile.catalogue_sha256)
+        offered = Installed(plan, model, theta, risk, round_number)
+        self._installed = offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps)
         past = np.arange(max(0, self.n_closed_steps - past_steps(plan)), self.n_closed_steps)
         scores = self._scores(self._installed, past)
         begin = self._watch.restart if self._watch else Watch.start
@@ -307,8 +298,7 @@ class Device(Rights):
         return self._work(plan_sha256, theta).risk_plan(basis, coefficients)
 
     def update(self, plan_sha256: bytes, theta: Floats, round_number: int) -> NDArray[np.uint32]:
-        """This device's share of a round, protected: uint32 (P,). Refusal only for what the server already knows: a plan
-        that was never installed here."""
+        """This device's share of a round, protected: uint32 (P,). Refusal only for what the server can know: the plan."""
         return self._work(plan_sha256, theta).update(theta, round_number)
 
     def risk_update(
@@ -320,8 +310,9 @@ class Device(Rights):
 
     def _work(self, plan_sha256: bytes, theta: Floats) -> Work:
         installed = self._installed
-        if installed is None or installed.plan.sha256 != plan_sha256 or len(theta) != len(installed.theta):
+        if installed is None:
             raise Refusal(RefusalCode.PLAN_MISMATCH)
+        installed.expect_asked(plan_sha256, theta, self.gate.ledger.caps)
         return Work(installed, self._history, self.profile.number, self._entropy, self.problems)
 
     def take_alerts(self, step: int) -> list[Alert]:

@@ -1,7 +1,8 @@
 """A device that its user had forgotten: the key first, then the file; one deletion notice; then refusals for good.
 
 A marker without any content about the user outlives the vault in its folder: `due` until the notice went out, `told`
-afterwards. It is written before anything is destroyed, so that a process killed half-way is finished by the next one.
+afterwards, and the public key of the server that it is for. It is written before anything is destroyed, so that a
+process killed half-way is finished by the next one.
 """
 
 from __future__ import annotations
@@ -10,20 +11,26 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.codec import encode
-from shared.errors import Forgotten, RefusalCode
+from shared.errors import Forgotten, Refusal, RefusalCode
 from shared.messages import REGISTER
 
 from .keys import KeyProvider, sync_folder, write_durably
+from .signature import verify
 from .store import Store
 
 MARKER = "forgotten"
-DUE, TOLD = b"due\n", b"told\n"
+DUE, TOLD = b"due \n", b"told\n"  #: of one length; the key follows
 
 
-def forget(folder: Path, keys: KeyProvider) -> None:
+def forget(folder: Path, keys: KeyProvider, server_key: bytes) -> None:
     """Destroy the key, then the database. Can be repeated; nothing brings the device back."""
     if not (folder / MARKER).exists():
-        write_durably(folder / MARKER, DUE)
+        write_durably(folder / MARKER, DUE + server_key)
+    destroy(folder, keys)
+
+
+def destroy(folder: Path, keys: KeyProvider) -> None:
+    """The part of forgetting that a killed process may have left undone."""
     keys.destroy()
     remove(folder)
 
@@ -31,19 +38,30 @@ def forget(folder: Path, keys: KeyProvider) -> None:
 def expect_not_forgotten(folder: Path, keys: KeyProvider) -> None:
     """Forgotten if this folder's device was; finishes what an interrupted `forget` began."""
     if (folder / MARKER).exists():
-        forget(folder, keys)
+        destroy(folder, keys)
         raise Forgotten(folder)
 
 
+def answer_forgotten(folder: Path, data: bytes) -> bytes:
+    """What is answered to the bytes of a request when the device is gone: `last_words` to its server, a refusal to anybody
+    else, who cannot take the notice away."""
+    try:
+        verify(data, (folder / MARKER).read_bytes()[len(DUE) :])
+    except (Refusal, OSError, ValueError):
+        return encode(REGISTER, "refusal", {"code": int(RefusalCode.SIGNATURE)})
+    return last_words(folder)
+
+
 def last_words(folder: Path) -> bytes:
-    """What a forgotten device answers: the deletion notice the first time, a refusal ever after.
+    """What a forgotten device answers its server: the deletion notice the first time, a refusal ever after.
 
     The notice counts as sent before it is handed over: it goes out once or, if the process dies just then, not at all.
     """
     refusal = encode(REGISTER, "refusal", {"code": int(RefusalCode.FORGOTTEN)})
     with suppress(OSError):
-        if (folder / MARKER).read_bytes() == DUE:
-            write_durably(folder / MARKER, TOLD)
+        marker = (folder / MARKER).read_bytes()
+        if marker.startswith(DUE):
+            write_durably(folder / MARKER, TOLD + marker[len(DUE) :])
             return encode(REGISTER, "deletion", {})
     return refusal
 

@@ -56,7 +56,8 @@ class Gate:
     Guarantees. Every byte string it returns decodes under the register. What depends on behaviour is charged, journalled
     and in the outbox, all durable against power loss, before `release` returns its bytes; killed before that, the
     charge may stand without a release, never the other way round. The same request gets the same bytes, whatever
-    happened in between, unless consent was revoked. `answer` never raises: a breach of the register or an exception
+    happened in between, unless consent was revoked or the outbox let go of them: then it is another release, paid for
+    anew, within the same caps. `answer` never raises: a breach of the register or an exception
     becomes a refusal with a code of a closed set and no text.
     """
 
@@ -72,16 +73,22 @@ class Gate:
             self._ledger = Ledger.from_bytes(self._vault.get("ledger"), self._caps)
         return self._ledger
 
-    def answer(self, asked: bytes, handler: Callable[[], bytes] | RefusalCode) -> bytes:
+    def answer(
+        self, asked: bytes, handler: Callable[[], bytes] | RefusalCode, signed_time_s: float | None = None
+    ) -> bytes:
         """The reply to request `asked` (its SHA-256): from the outbox, or from the handler, or the refusal that was
-        decided already. Never raises."""
+        decided already. A period of the ledger may end first, by the time that came with the request, signed. Never
+        raises."""
         try:
             if self.closed:
-                return last_words(self._vault.folder)
+                stranger = handler is RefusalCode.SIGNATURE
+                return bare_refusal(RefusalCode.SIGNATURE) if stranger else last_words(self._vault.folder)
             if isinstance(handler, RefusalCode):
                 raise Refusal(handler)
             if self._vault.decisions.now.paused:
                 raise Refusal(RefusalCode.PAUSED)
+            if signed_time_s is not None:
+                self.meet(signed_time_s)
             sent = self._vault.outbox.find(asked)
             if sent is None:
                 return handler()

@@ -6,7 +6,8 @@ one had not (`Watch.of` says what stands for them).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from shared.events import MAX_CATEGORIES, Step
 from shared.plan import Plan
 
 from .alerts import Alert, Taken
-from .consent import Consent
+from .consent import Consent, Decision
 from .installed import Installed
 from .policy import Intervention, Segment
 from .risk import Direction, RiskLevel
+from .vault import Vault
 from .watch import Watch
 
 Floats = NDArray[np.float32]
@@ -35,12 +37,14 @@ class Profile:
     """What a device is, from its first day on.
 
     `number` is its own, random; it seeds the draw of rows. Step 0 begins at `origin_s`, seconds on the device's clock.
-    `consent` is what the user agreed to when the device was set up; `Device.consent` says what holds now.
+    `consent` is what the user agreed to when the device was set up; `Device.consent` says what holds now. `server_key`
+    is the Ed25519 public key (32 bytes) of the one server that it answers; no message can change it.
     """
 
     step: Step
     n_categories: int
     catalogue_sha256: bytes
+    server_key: bytes
     consent: Consent = Consent.LOCAL
     number: int = -1
     origin_s: float = 0.0
@@ -48,6 +52,8 @@ class Profile:
     def __post_init__(self) -> None:
         if not 1 <= self.n_categories <= MAX_CATEGORIES:
             raise InputError(f"expected 1 to {MAX_CATEGORIES} categories, got {self.n_categories}")
+        if type(self.server_key) is not bytes or len(self.server_key) != 32:
+            raise InputError("expected server_key, the 32 bytes of the server's Ed25519 public key")
 
 
 def pack(array: NDArray[Any]) -> list[Any]:
@@ -67,6 +73,19 @@ def plain_profile(profile: Profile) -> dict[str, Any]:
 
 def profile(fields: dict[str, Any]) -> Profile:
     return Profile(**{**fields, "step": Step(fields["step"]), "consent": Consent(fields["consent"])})
+
+
+def profile_of(vault: Vault, given: Profile | None, now_s: float) -> Profile:
+    """The profile in a vault; in a new one it is `given`, with a number of its own, and dates the first consent."""
+    if (found := vault.get("profile")) is not None:
+        return profile(found)
+    if given is None:
+        raise InputError("expected a profile for a new device")
+    fresh = replace(given, number=secrets.randbits(63)) if given.number < 0 else given
+    with vault.writing("profile", "consent"):
+        vault.put("profile", plain_profile(fresh))
+        vault.decisions.add(Decision(now_s, fresh.consent))
+    return fresh
 
 
 def plain_model(installed: Installed) -> list[Any]:

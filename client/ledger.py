@@ -60,14 +60,23 @@ class Spent:
 
 
 def charge_all(
-    spent: Spent, participations: Ints, line: Line, cost: Curve, caps: Caps, asked: NDArray[np.bool_] | bool = True
+    spent: Spent,
+    participations: Ints,
+    line: Line,
+    cost: Curve,
+    caps: Caps,
+    asked: NDArray[np.bool_] | bool = True,
+    *,
+    n_plans: Ints | int = 0,
 ) -> tuple[Spent, NDArray[np.uint8]]:
     """Spendings after one release on `line` of every device that was `asked` (...), and what each says: `ALLOWED` or a
     RefusalCode, uint8 (...).
 
     `participations` (...): how often each took part on this line under this plan so far; 0 for lines without a plan.
-    `cost` (O,). Guarantees. Where the code is `ALLOWED` and the device was asked, the cost is in all of its four sums;
-    elsewhere nothing changed. No sum ever exceeds its cap. A cost with NaN or a negative value is refused to everybody.
+    `n_plans` (...): how many plans, line by line, each remembers. `cost` (O,).
+
+    Guarantees. Where the code is `ALLOWED` and the device was asked, the cost is in all of its four sums; elsewhere
+    nothing changed. No sum ever exceeds its cap. A cost with NaN or a negative value is refused to everybody.
     """
     rows = [TOTAL, ROWS[line]]
     before = spent.curves[..., rows, :]
@@ -76,7 +85,8 @@ def charge_all(
     code[~fits[..., PERIOD, :].all(axis=-1)] = RefusalCode.PERIOD_BUDGET
     code[~fits[..., LIFETIME, :].all(axis=-1)] = RefusalCode.LIFETIME_BUDGET
     if line in OF_A_PLAN:
-        code[participations >= caps.participations_per_plan] = RefusalCode.PARTICIPATIONS
+        unknown = (participations == 0) & (np.asarray(n_plans) >= MAX_PLANS)
+        code[(participations >= caps.participations_per_plan) | unknown] = RefusalCode.PARTICIPATIONS
     if not (cost >= 0).all():
         code[...] = RefusalCode.COST
     taken = (code == ALLOWED) & asked
@@ -172,9 +182,14 @@ class Ledger:
             raise Refusal(RefusalCode.COST)
         part = (line, plan_sha256 or b"")
         count = self.plans.get(part, 0)
-        if line in OF_A_PLAN and part not in self.plans and len(self.plans) >= MAX_PLANS:
-            raise Refusal(RefusalCode.PARTICIPATIONS)
-        spent, code = charge_all(self.spent, np.array(count, np.int64), line, np.asarray(cost, np.float64), self.caps)
+        spent, code = charge_all(
+            self.spent,
+            np.array(count, np.int64),
+            line,
+            np.asarray(cost, np.float64),
+            self.caps,
+            n_plans=len(self.plans),
+        )
         if code != ALLOWED:
             raise Refusal(RefusalCode(int(code)))
         plans = {**self.plans, part: count + 1} if line in OF_A_PLAN else self.plans

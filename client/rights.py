@@ -34,8 +34,8 @@ class Quietly:
 class Rights:
     """The owner's side of a device, over its vault and gate."""
 
-    def __init__(self, vault: Vault, gate: Gate) -> None:
-        self.gate = gate
+    def __init__(self, vault: Vault, gate: Gate, server_key: bytes) -> None:
+        self.gate, self._server_key = gate, server_key
         self.problems: Counter[str] = gate.problems
         self._vault = vault
 
@@ -79,7 +79,7 @@ class Rights:
         self.gate.closed = True
         with self._quietly():
             self._vault.close()
-            forget(self._vault.folder, self._vault.keys)
+            forget(self._vault.folder, self._vault.keys, self._server_key)
             return True
         return False
 

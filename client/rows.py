@@ -71,7 +71,8 @@ class LapseRows:
 
 
 def lapse_rows(history: History, plan: Plan, risk: RiskPlan) -> LapseRows:
-    """The rows that phi is learned from, of a history (..., C, T) as of now."""
+    """The rows that phi is learned from, of a history (..., C, T) as of now: watched interests that were known for a whole
+    window, so that all features say what they mean."""
     last = history.n_steps - 1 - plan.detection.lapse_steps
     steps = np.arange(max(risk.rate_steps, last - risk.history_steps + 1), last + 1)
     if not steps.size:
@@ -85,6 +86,8 @@ def lapse_rows(history: History, plan: Plan, risk: RiskPlan) -> LapseRows:
         min_active=plan.detection.min_active_steps,
         lapse_steps=plan.detection.lapse_steps,
     )
+    begun = steps - plan.features.window_steps
+    chosen &= seen(history, np.maximum(begun, 0)) & (begun >= 0)[:, None]
     x, x_before = (extract(history, plan.features, at)[chosen] for at in (steps, steps - risk.rate_steps))
     came_back = labels(history, steps, plan.detection.lapse_steps)[chosen]
     return LapseRows(x, x_before, (~came_back).astype(np.float32), chosen)

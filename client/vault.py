@@ -48,7 +48,8 @@ TABLES: Mapping[str, Table] = MappingProxyType(
     {
         "profile": Table(
             Durability.POWER,
-            "step, number of categories, the catalogue's hash, the device's random number, origin of its calendar",
+            "step, number of categories, the catalogue's hash, the server's public key, the device's random number, origin "
+            "of its calendar",
             "what the device is, from its first day on",
             "forget",
         ),

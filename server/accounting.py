@@ -6,7 +6,7 @@ Gaussian by less than 1e-12 in delta at the grids that `PrivacyPlan` allows (see
 
 Three numbers, never one: to anybody who sees the models (amplified by secret Poisson sampling), to somebody who knows
 who took part (unamplified, for a device that took part k times), and to the server, which without secure aggregation
-sees each lone share: not protected.
+sees each lone share: not protected. Randomised bits are protected against the server as well, by their coins alone.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from dp_accounting import (
 from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 
+from shared import rdp
+from shared.coins import BitSchedule
 from shared.plan import PrivacyPlan
 
 #: Whole Renyi orders: fractional ones cost far more and hardly help at the epsilons of a plan.
@@ -130,6 +132,21 @@ def _epsilon(privacy: PrivacyPlan, counted: Also, event: Callable[[PrivacyPlan],
     if not privacy.noise_multiplier or any(count and not part.noise_multiplier for part, count in counted):
         return math.inf
     return epsilon_of(tuple((event(part), count) for part, count in counted if count), privacy.delta)
+
+
+def coins_epsilon(epsilon: float, coins: int, delta: float) -> float:
+    """Epsilon of all coins of one device together: their sum, or less by Renyi DP at `delta`. Local differential privacy:
+    it holds against the server itself, and nobody's secrecy is needed."""
+    return min(coins * epsilon, float(rdp.epsilon(coins * rdp.coin(epsilon), delta)))
+
+
+def to_server(bits: BitSchedule | None, coins: int, delta: float) -> str:
+    """What holds against the server, in words: of updates, and of randomised bits asked for so many times."""
+    if bits is None or not coins:
+        return TO_SERVER
+    together = coins_epsilon(bits.epsilon, coins, delta)
+    each = f"{coins} coin{'s' if coins > 1 else ''} of epsilon {bits.epsilon:g} each"
+    return f"{TO_SERVER}; randomised bits: {each}, {together:.3g} together"
 
 
 def likely_participations(privacy: PrivacyPlan, share: float = 0.999) -> int:

@@ -16,20 +16,24 @@ from numpy.typing import NDArray
 
 from shared.clock import Clock, ReplayClock, WallClock
 from shared.codec import pack_floats
+from shared.coins import BitSchedule
 from shared.errors import BudgetError, ConfigError, RunError
 from shared.plan import Plan, PrivacyPlan
 
 from .accounting import (
-    TO_SERVER,
     RoundAccountant,
     epsilon_to_public,
     epsilon_unamplified,
     likely_participations,
+    to_server,
 )
+from .bits import BitInbox, bits_account
+from .departed import Departed
 from .federation import DeviceNodes, Federation
 from .inbox import Inbox
 from .risk import PublicRows, RiskStart
 from .rounds import INTEREST, RISK, Line, Part, Traffic, open_sum
+from .signing import Signer, signing_key
 from .state import RISK as RISK_FILE
 from .state import Charges, ServerFolder
 from .strategy import ServerOptimizer, ServerSettings
@@ -42,7 +46,8 @@ RISK_TAIL = 0.75
 
 @dataclass(frozen=True)
 class Schedule:
-    """When the server asks, in steps of the public calendar. `seconds_per_step` 0 replays: nobody waits."""
+    """When the server asks, in steps of the public calendar. `seconds_per_step` 0 replays: nobody waits, and the clock
+    shows the calendar's own time, in steps of `replay_step_s`, as the clocks of simulated devices do."""
 
     train_step: int
     first_query_step: int
@@ -50,6 +55,16 @@ class Schedule:
     query_every_steps: int = 1
     seconds_per_step: float = 0.0
     origin_s: float = 0.0
+    replay_step_s: float = 86_400.0
+    bits: BitSchedule | None = None
+
+    @property
+    def bit_steps(self) -> range:
+        """The steps after training, up to the last query, at which a randomised bit is due."""
+        if self.bits is None:
+            return range(0)
+        every, first = self.bits.every_steps, self.train_step + 1
+        return range(first + -(first + 1) % every, self.last_query_step + 1, every)
 
     @property
     def query_steps(self) -> range:
@@ -57,7 +72,7 @@ class Schedule:
 
     def wait_for(self, step: int, clock: Clock) -> None:
         """Until the close of a step."""
-        clock.wait_until(self.origin_s + (step + 1) * self.seconds_per_step)
+        clock.wait_until(self.origin_s + (step + 1) * (self.seconds_per_step or self.replay_step_s))
 
     def clock(self) -> Clock:
         """The wall's, or for a replay one that does not make anybody wait."""
@@ -77,6 +92,7 @@ class RunSettings:
     node_wait_s: float
     risk_server: ServerSettings
     public_rows: PublicRows | None
+    key_file: Path
     warm: bool = False
 
     @classmethod
@@ -98,6 +114,10 @@ class RunSettings:
                     query_every_steps=int(config["schedule.query-every-steps"]),
                     seconds_per_step=float(config["schedule.seconds-per-step"]),
                     origin_s=float(config["schedule.origin-s"]),
+                    replay_step_s=float(config["schedule.replay-step-s"]),
+                    bits=_bit_schedule(
+                        int(config["schedule.bit-epsilon-micro"]), int(config["schedule.bit-every-steps"])
+                    ),
                 ),
                 Path(str(config["server.folder"])),
                 Path(str(config["server.model-file"])).read_bytes(),
@@ -105,10 +125,16 @@ class RunSettings:
                 float(config["server.node-wait-s"]),
                 ServerSettings(float(config["server.risk-learning-rate"]), 0.0, RISK_TAIL),
                 PublicRows.load(Path(public)) if (public := str(config["server.public-rows"])) else None,
+                Path(str(config["server.key-file"])),
                 warm=bool(config["server.theta-file"]),
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None
+
+
+def _bit_schedule(epsilon_micro: int, every_steps: int) -> BitSchedule | None:
+    """None if bits are never asked for: every 0 steps."""
+    return BitSchedule(epsilon_micro, every_steps) if every_steps else None
 
 
 def hasten(grid: Grid) -> None:
@@ -245,12 +271,17 @@ def offer(
 def ask_for_alerts(
     federation: Federation, settings: RunSettings, folder: ServerFolder, inbox: Inbox, clock: Clock
 ) -> None:
-    """Query every device at every scheduled step; what identified devices tell goes to the inbox."""
-    steps = settings.schedule.query_steps
+    """Query every device at every scheduled step; what identified devices tell goes to the inbox, and so do randomised
+    bits, asked for at the steps at which they are due."""
+    schedule, bits = settings.schedule, BitInbox(folder.inbox_file)
+    steps = sorted({*schedule.query_steps, *schedule.bit_steps})
     for i, step in enumerate(steps, start=1):
-        settings.schedule.wait_for(step, clock)
-        for device, alerts in federation.alerts(step):
-            inbox.add(device, alerts)
+        schedule.wait_for(step, clock)
+        if step in schedule.query_steps:
+            for device, alerts in federation.alerts(step):
+                inbox.add(device, alerts)
+        if schedule.bits and step in schedule.bit_steps:
+            bits.add_all(step, schedule.bits.epsilon_micro, federation.bits(schedule.bits, step))
         folder.report("queries", i, len(steps))
 
 
@@ -264,6 +295,7 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
     folder.report("offer", 1, 1)
     accountant = train(federation, settings, folder)
     ask_for_alerts(federation, settings, folder, inbox, clock)
+    coins, bit_steps = settings.schedule.bits, settings.schedule.bit_steps
     participations = likely_participations(privacy)
     likely = tuple((part, likely_participations(part)) for part in settings.plan.charged[1:])
     folder.keep_account(
@@ -276,7 +308,8 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
             "epsilon_to_public": _finite(epsilon_to_public(privacy, accountant.rounds, accountant.also)),
             "epsilon_unamplified": _finite(epsilon_unamplified(privacy, participations, likely)),
             "likely_participations": participations,
-            "to_server": TO_SERVER,
+            "to_server": to_server(coins, len(bit_steps), privacy.delta),
+            "bits": bits_account(folder.inbox_file, coins, len(bit_steps), privacy.delta) if coins else None,
             "plan_sha256": settings.plan.sha256.hex(),
             "traffic": federation.traffic.to_map(),
             "identified_alerts": inbox.count(),
@@ -296,6 +329,9 @@ def main(grid: Grid, context: Context) -> None:
     settings = RunSettings.read(context.run_config)
     population = settings.plan.privacy.population
     hasten(grid)
-    nodes = wait_for_nodes(grid, population, settings.node_wait_s)
-    ServerFolder(settings.folder).report("devices", len(nodes), population)
-    run(DeviceNodes(Line(grid, Traffic()), nodes), settings, settings.schedule.clock())
+    folder, clock = ServerFolder(settings.folder), settings.schedule.clock()
+    departed = Departed(folder.departed_file)
+    nodes = wait_for_nodes(grid, population - len(departed), settings.node_wait_s)
+    folder.report("devices", len(nodes), population)
+    line = Line(grid, Traffic(), Signer(signing_key(settings.key_file), clock), departed)
+    run(DeviceNodes(line, nodes), settings, clock)

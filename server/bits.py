@@ -7,16 +7,19 @@ they give.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import BigInteger, create_engine, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from shared.coins import truth_probability
+from shared.coins import BitSchedule, truth_probability
 from shared.errors import InputError
 
+from .accounting import coins_epsilon
 from .inbox import Base
 
 Z_95 = 1.959963984540054
@@ -86,11 +89,17 @@ class BitInbox:
         Base.metadata.create_all(self._engine)
 
     def add(self, node: int, step: int, epsilon_micro: int, bit: int) -> None:
-        """Keep what one device sent. Node ids are unsigned 64 bits; SQLite's integers are signed."""
-        signed = node - (1 << 64) if node >= 1 << 63 else node
-        values = {"node": signed, "step": step, "epsilon_micro": epsilon_micro, "bit": bit}
+        """Keep what one device sent."""
+        self.add_all(step, epsilon_micro, [(node, bit)])
+
+    def add_all(self, step: int, epsilon_micro: int, bits: Iterable[tuple[int, int]]) -> None:
+        """Keep what devices sent for a step: (node, bit). Node ids are unsigned 64 bits; SQLite's integers are signed."""
+        same = {"step": step, "epsilon_micro": epsilon_micro}
+        rows = [{"node": node - (1 << 64) if node >= 1 << 63 else node, "bit": bit, **same} for node, bit in bits]
+        if not rows:
+            return
         with Session(self._engine) as session:
-            session.execute(insert(ReceivedBit).on_conflict_do_nothing(), [values])
+            session.execute(insert(ReceivedBit).on_conflict_do_nothing(), rows)
             session.commit()
 
     def rates(self, epsilon_micro: int) -> dict[int, Rate]:
@@ -104,3 +113,15 @@ class BitInbox:
         with Session(self._engine) as session:
             rows = session.execute(query).all()
         return {int(step): rate_of_answering(int(ones), int(answers), epsilon_micro) for step, ones, answers in rows}
+
+
+def bits_account(file: Path, asked: BitSchedule, coins: int, delta: float) -> dict[str, Any]:
+    """What was asked for so many times, what that cost a device that answered them all, and the rates by step."""
+    rates = BitInbox(file).rates(asked.epsilon_micro)
+    return {
+        "epsilon": asked.epsilon,
+        "every_steps": asked.every_steps,
+        "coins": coins,
+        "epsilon_together": coins_epsilon(asked.epsilon, coins, delta),
+        "rates": [{"step": step, **asdict(rate)} for step, rate in rates.items()],
+    }

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.coins import BitSchedule
 from shared.plan import Plan
 
 from .rounds import Line, Part, Traffic, collect, poisson_cohort
@@ -38,9 +39,13 @@ class Federation(Protocol):
         """Ask every device for alerts: (device, what it tells), for those that answered."""
         ...
 
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        """Ask every device for the randomised bit of a due step: (device, bit), for those that agreed and answered."""
+        ...
+
 
 class DeviceNodes:
-    """A federation in which one Flower node is one device."""
+    """A federation in which one Flower node is one device. A device that is gone is not sampled either."""
 
     def __init__(self, line: Line, nodes: Sequence[int]) -> None:
         self._line, self._nodes = line, nodes
@@ -50,7 +55,7 @@ class DeviceNodes:
         self._line.ask(self._nodes, "query.model", "model_offer", fields, "receipt")
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
-        return poisson_cohort(self._nodes, sampling_rate)
+        return poisson_cohort(self._line.enrolled(self._nodes), sampling_rate)
 
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
@@ -61,3 +66,11 @@ class DeviceNodes:
         replies = self._line.ask(self._nodes, "query.alerts", "alerts_query", {"step": step}, "alerts")
         for node, fields in replies.items():
             yield node, fields["alerts"]
+
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        fields = {"step": step, **vars(asked)}
+        for node, reply in self._line.ask(self._nodes, "query.bits", "bits_query", fields, "alert_bit").items():
+            if (reply["step"], reply["epsilon_micro"]) == (step, asked.epsilon_micro):
+                yield node, reply["bit"]
+            else:
+                self.traffic.dropped["other_coin"] += 1

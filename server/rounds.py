@@ -14,13 +14,18 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from shared.codec import decode, encode, unpack_words
-from shared.errors import WireError
+from shared.errors import RefusalCode, WireError
 from shared.mechanisms import Entropy, from_grid
 from shared.messages import REGISTER, REQUESTS
 from shared.plan import Plan, PrivacyPlan
 from shared.risk import N_COEFFICIENTS
 
+from .departed import Departed
+from .signing import Signer
+
 REPLY_TIMEOUT_S = 600.0
+#: Reasons to drop a reply that are reasons to ask its device no more; the second if the first was lost on its way.
+GONE = ("deletion", f"refusal_{int(RefusalCode.FORGOTTEN)}")
 
 
 def poisson_cohort(nodes: Sequence[int], sampling_rate: float, entropy: Entropy = os.urandom) -> list[int]:
@@ -47,20 +52,29 @@ class Traffic:
 
 
 class Line:
-    """The line to the devices: one request to many nodes, checked replies from those that answered."""
+    """The line to the devices: one signed request to many nodes, checked replies from those that answered. A node in
+    `departed` is not asked; one whose device turns out to be gone is put there."""
 
-    def __init__(self, grid: Grid, traffic: Traffic, timeout_s: float = REPLY_TIMEOUT_S) -> None:
-        self._grid, self.traffic, self._timeout_s = grid, traffic, timeout_s
+    def __init__(
+        self,
+        grid: Grid,
+        traffic: Traffic,
+        signer: Signer,
+        departed: Departed | None = None,
+        timeout_s: float = REPLY_TIMEOUT_S,
+    ) -> None:
+        self._grid, self.traffic, self._signer, self._timeout_s = grid, traffic, signer, timeout_s
+        self.departed = Departed() if departed is None else departed
 
     def ask(
         self, nodes: Iterable[int], message_type: str, name: str, fields: Mapping[str, Any], expected: str
     ) -> dict[int, dict[str, Any]]:
         """Fields of the reply `expected`, by node. A node that fails, refuses or sends anything else is dropped and
         counted; its reply's content goes nowhere."""
-        data = encode(REQUESTS, name, fields)
+        data = self._signer.sign(encode(REQUESTS, name, fields))
         wire = np.frombuffer(data, dtype=np.uint8)
         content = RecordDict({"wire": ArrayRecord({"bytes": Array(wire)})})
-        messages = [Message(content, dst_node_id=node, message_type=message_type) for node in nodes]
+        messages = [Message(content, dst_node_id=node, message_type=message_type) for node in self.enrolled(nodes)]
         self.traffic.sent[name] += len(messages)
         self.traffic.sent_bytes[name] += len(messages) * len(data)
         out: dict[int, dict[str, Any]] = {}
@@ -68,11 +82,17 @@ class Line:
             fields_or_reason = self._read(reply, expected)
             if isinstance(fields_or_reason, str):
                 self.traffic.dropped[fields_or_reason] += 1
+                if fields_or_reason in GONE:
+                    self.departed.add(reply.metadata.src_node_id)
             elif reply.metadata.src_node_id in out:
                 self.traffic.dropped["twice"] += 1
             else:
                 out[reply.metadata.src_node_id] = fields_or_reason
         return out
+
+    def enrolled(self, nodes: Iterable[int]) -> list[int]:
+        """Those of the nodes whose devices are not gone."""
+        return [node for node in nodes if node not in self.departed]
 
     def _read(self, reply: Message, expected: str) -> dict[str, Any] | str:
         if reply.has_error():
@@ -88,6 +108,8 @@ class Line:
         self.traffic.received_bytes[name] += len(data)
         if name == "refusal":
             return f"refusal_{fields['code']}"
+        if name == "deletion":
+            return name
         return fields if name == expected else "other_message"
 
 

@@ -44,7 +44,7 @@ class Charges:
     """The write-ahead ledger of rounds. A round number can be charged once only."""
 
     def __init__(self, file: Path, plan_sha256: bytes) -> None:
-        self._engine = _durable_engine(file)
+        self._engine = durable_engine(file)
         self._plan = plan_sha256
         Base.metadata.create_all(self._engine)
         with Session(self._engine) as session:
@@ -66,7 +66,7 @@ class Charges:
             return int(session.execute(query).scalar_one())
 
 
-def _durable_engine(file: Path) -> Engine:
+def durable_engine(file: Path) -> Engine:
     """SQLite that waits for the disk at every commit."""
     engine = create_engine(f"sqlite:///{file}")
 
@@ -78,7 +78,8 @@ def _durable_engine(file: Path) -> Engine:
 
 
 class ServerFolder:
-    """One run's folder on the server. Holds no cohort, no realised size and no seed: amplification rests on that."""
+    """One run's folder on the server. Holds no cohort, no realised size and no seed: amplification rests on that. The key
+    that signs requests may lie here, readable by its owner only (`server/signing.py`)."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +87,7 @@ class ServerFolder:
         self.progress_file = folder / "progress.jsonl"
         self.account_file = folder / "account.json"
         self.inbox_file = folder / "inbox.db"
+        self.departed_file = folder / "departed.db"
 
     def charges(self, plan_sha256: bytes) -> Charges:
         """The run's charged rounds; ConfigError if they belong to another plan."""

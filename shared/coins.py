@@ -103,6 +103,7 @@ class BitSchedule:
         )
 
 
+@lru_cache(maxsize=64)
 def bit_schedule(cap_epsilon: float, delta: float, period_steps: int, least_epsilon: float = 1.0) -> BitSchedule:
     """The schedule that a cap of epsilon per period pays for: as many bits as can have `least_epsilon` each, evenly
     spread over `period_steps`, and then each as loud as the cap allows. At least one bit a period.

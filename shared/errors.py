@@ -131,7 +131,7 @@ class RefusalCode(IntEnum):
 
     MALFORMED = 1  #: the request does not decode
     PLAN_MISMATCH = 2  #: the plan's hash is not the hash of the plan that came along
-    PLAN_REFUSED = 3  #: the plan asks for more than this device's own caps allow
+    PLAN_REFUSED = 3  #: no plan, or one for another catalogue or another network than this device's
     MODEL_MISSING = 4  #: no model of that hash is installed here
     MODEL_REFUSED = 5  #: the model's bytes are not the pinned ones
     UNDECLARED = 6  #: the register holds no such message
@@ -143,7 +143,11 @@ class RefusalCode(IntEnum):
     PERIOD_BUDGET = 12  #: this period's epsilon is spent, here
     LIFETIME_BUDGET = 13  #: this device's epsilon is spent, for good
     COST = 14  #: nobody can say what it would cost: no such line in the ledger, or a cost that is no cost
-    SCHEDULE = 15  #: a bit is asked for more often, more loudly or at another step than this device's schedule allows
+    SCHEDULE = 15  #: a bit is asked for more often or at another step than this device's schedule allows
+    SIGNATURE = 16  #: nothing that the server of this device signed
+    CLIP_NORM = 17  #: the plan clips at a larger norm than this device's owner allows
+    EPSILON = 18  #: one participation in the plan would cost more than this device's caps of a period or of its life
+    BIT_EPSILON = 19  #: a bit is asked for more loudly than this device's schedule allows
 
 
 class Refusal(EbbtideError):

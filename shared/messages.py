@@ -1,4 +1,4 @@
-"""The register: every message that may leave a device, field by field; and the requests it answers.
+"""The register: every message that may leave a device, field by field; the requests it answers; and their envelope.
 
 What is not declared here cannot leave: `shared.codec` refuses to encode it and `client.gate` lets nothing else out.
 Bounds are checked on both ends. `sensitivity` says what one field can tell about a user, `purpose` why it exists.
@@ -20,6 +20,9 @@ MAX_READINGS = 64
 MAX_COEFFICIENTS = 16
 MAX_STEP = 1 << 20
 MAX_BIT_EPSILON_MICRO = 20_000_000
+MAX_REQUEST_BYTES = MAX_MODEL_BYTES + 4 * MAX_PARAMETERS + (1 << 16) + (1 << 12)
+#: No clock shows more.
+MAX_TIME_S = (1 << 53) - 1
 VERSION = 1
 
 
@@ -210,6 +213,20 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 coefficients=Field(Bytes(4, 4 * MAX_COEFFICIENTS, unit=4), _PUBLIC, "what the rounds learn"),
             ),
             _kind("alerts_query", cost="nothing", purpose="ask for alerts since the last query", step=_STEP),
+        )
+    }
+)
+
+#: What a request travels in: see `shared.envelope`.
+SIGNED: Mapping[str, MessageKind] = MappingProxyType(
+    {
+        "signed": _kind(
+            "signed",
+            cost="nothing",
+            purpose="a request, and the server's word that it asked",
+            body=Field(Bytes(1, MAX_REQUEST_BYTES), _PUBLIC, "the request's canonical bytes"),
+            time_s=Field(Int(0, MAX_TIME_S), _PUBLIC, "when the server asked: a period of a ledger ends by it"),
+            signature=Field(Bytes(64, 64), _PUBLIC, "Ed25519, over the tag, the time and the body"),
         )
     }
 )

@@ -130,18 +130,23 @@ def epsilon(
 
     Example: [bold]ebbtide epsilon --devices 10000 --set privacy.noise_multiplier=4[/]
     """
-    from server.accounting import TO_SERVER, epsilon_to_public, epsilon_unamplified, likely_participations
+    from server.accounting import epsilon_to_public, epsilon_unamplified, likely_participations, to_server
     from shared.events import Catalogue
 
     from .config import load_scenario
-    from .simulate import check_budget, protocol_of
+    from .owners import caps_figures
+    from .simulate import check_budget, check_owners, protocol_of, schedule_of
+    from .table import caps_line
 
     chosen = load_scenario(scenario, overrides or ())
     n_devices = devices or chosen.data.users
     if not n_devices:
         raise ConfigError("expected --devices N: the scenario says all users, which only its data knows")
-    plan = chosen.plan(protocol_of(chosen), Catalogue(("any",)), n_devices, bytes(32))
+    protocol, caps = protocol_of(chosen), chosen.caps
+    plan = chosen.plan(protocol, Catalogue(("any",)), n_devices, bytes(32))
     check_budget(plan)
+    check_owners(chosen, plan)
+    asked = schedule_of(chosen, protocol)
     privacy = plan.privacy
     taking_part = likely_participations(privacy)
     table = Table("to whom", f"epsilon at delta {privacy.delta:g}", title=f"{chosen.name}: {n_devices} devices")
@@ -154,7 +159,8 @@ def epsilon(
         f"who also knows that a device took part {taking_part} times (99.9 % do not more often)",
         _number(epsilon_unamplified(privacy, taking_part, tuple((p, likely_participations(p)) for p, _ in plan.also))),
     )
-    table.add_row("the server", TO_SERVER)
+    table.add_row("the server", to_server(asked.bits, len(asked.bit_steps), privacy.delta))
+    table.add_row("what the owner of each device allows", caps_line(caps_figures(caps.caps(), caps.table)))
     out.print(table)
     out.print(
         f"expected cohort {privacy.expected_cohort:.0f}, noise multiplier {privacy.noise_multiplier:g}, "

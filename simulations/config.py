@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from client.caps import Cap, Caps, Line
+from shared.coins import MICRO, BitSchedule
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec
@@ -156,12 +158,58 @@ class DetectionSection(Section):
     season_steps: Whole = 1
 
 
+Epsilon = Annotated[float, Field(ge=0)]
+#: Most epsilon of one period and of a device's life.
+CapPair = tuple[Epsilon, Epsilon]
+
+
+class CapsSection(Section):
+    """What the owners of the devices let be spent: the default table of client.caps, or no cap at all; then single caps in
+    place of the table's, named as the ledger's lines."""
+
+    table: Literal["default", "none"] = "default"
+    participations_per_plan: Annotated[int, Field(ge=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    total: CapPair | None = None
+    update: CapPair | None = None
+    risk_update: CapPair | None = None
+    metrics: CapPair | None = None
+    alert_bit: CapPair | None = None
+
+    def caps(self) -> Caps:
+        """The caps of every device; ConfigError if they contradict themselves."""
+        base = Caps() if self.table == "default" else Caps.none()
+        own = {line: pair for line in Line if (pair := getattr(self, line.value)) is not None}
+        most, norm = self.participations_per_plan, self.clip_norm
+        return replace(
+            base,
+            lines={**base.lines, **{line: Cap(*pair) for line, pair in own.items()}},
+            total=base.total if self.total is None else Cap(*self.total),
+            participations_per_plan=base.participations_per_plan if most is None else most,
+            clip_norm=base.clip_norm if norm is None else norm,
+        )
+
+
+class BitsSection(Section):
+    """Randomised bits: the server asks at every `every_steps`-th step for any alert in these steps, through a coin of
+    `epsilon`. `every_steps` 0: it never asks."""
+
+    epsilon: Annotated[float, Field(gt=0)] = 1.0
+    every_steps: Annotated[int, Field(ge=0)] = 0
+
+    def schedule(self) -> BitSchedule | None:
+        """What the server asks for; ConfigError if epsilon is out of range."""
+        return BitSchedule(round(self.epsilon * MICRO), self.every_steps) if self.every_steps else None
+
+
 class SimulationSection(Section):
-    """How the run is carried out."""
+    """How the run is carried out. Of the users, `identified_share` tell their alerts, `randomised_share` a randomised bit
+    of them; with all others alerts stay on the device."""
 
     fidelity: Literal["devices", "hosts"] = "devices"
     hosts: Whole = 2
     identified_share: Share = 0.3
+    randomised_share: Share = 0.0
     query_every_steps: Whole = 1
     timeout_s: float = 3600.0
 
@@ -179,6 +227,8 @@ class Scenario(Section):
     risk: RiskSection = RiskSection()
     server: ServerSection = ServerSection()
     detection: DetectionSection = DetectionSection()
+    caps: CapsSection = CapsSection()
+    bits: BitsSection = BitsSection()
     simulation: SimulationSection = SimulationSection()
 
     def plan(self, protocol: ProtocolSection, catalogue: Catalogue, n_devices: int, model_sha256: bytes) -> Plan:

@@ -6,13 +6,11 @@ Those notes are the simulation's, for its metrics; they do not leave through the
 
 Each device has a vault and a passphrase from the operating system. The passphrase lies beside the lock, scrypt is set to
 its cheapest, and no write waits for the disk (a killed run loses nothing, one that lost power starts again): all three
-in simulations only. No cap of its own limits what a simulated device spends: the scenario's
-plan does, as it does for hosted devices.
+in simulations only. What it may spend, and what it tells of alerts, its owner decided: see `owners.py`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -22,31 +20,49 @@ import numpy as np
 from flwr.app import Context
 
 from client.app import build_app
-from client.caps import Caps
-from client.consent import Consent
 from client.device import Device, Profile
 from client.keys import FileKeys
 from client.vault import Limits
 from shared.clock import ReplayClock
-from shared.errors import RunError
+from shared.codec import decode
+from shared.envelope import unwrap
+from shared.errors import RunError, WireError
 from shared.events import BehaviourEvent, EventKind
+from shared.messages import REQUESTS
 
 from .notes import DEVICES, DeviceNotes
+from .owners import Owners
 from .population import Population
 
 POPULATION = "population"
-CONSENTS_FILE = "consents.json"
 PASSPHRASE_FILE = "passphrase"
+#: The server's public key, which every simulated device pins.
+SERVER_KEY_FILE = "server.pub"
 #: For simulations only: scrypt's least work, which makes a passphrase easy to guess, and no waiting for the disk.
 CHEAP: dict[str, Any] = {"n": 2, "r": 1, "p": 1, "waits_for_disk": False}
 LIMITS = Limits(waits_for_disk=False)
 
 
 @lru_cache(maxsize=1)
-def world(folder: Path) -> tuple[Population, frozenset[int]]:
-    """The population and the users who consented to identified alerts, mapped once per worker."""
-    consented = json.loads((folder / CONSENTS_FILE).read_text(encoding="utf-8"))
-    return Population.load(folder / POPULATION), frozenset(consented)
+def world(folder: Path) -> tuple[Population, Owners]:
+    """The population, and what its users decided as owners of their devices, mapped once per worker."""
+    return Population.load(folder / POPULATION), Owners.load(folder)
+
+
+@lru_cache(maxsize=1)
+def server_key(folder: Path) -> bytes:
+    """The 32 bytes of the run's server that its devices pin."""
+    return (folder / SERVER_KEY_FILE).read_bytes()
+
+
+def step_of(data: bytes) -> int | None:
+    """The step of the public calendar in a request, signed or not: the world around a phone goes by it, the phone does
+    not. None if there is none."""
+    try:
+        step: int | None = decode(REQUESTS, unwrap(data).body)[1].get("step")
+    except WireError:
+        return None
+    return step
 
 
 def simulation_keys(home: Path) -> FileKeys:
@@ -57,18 +73,20 @@ def simulation_keys(home: Path) -> FileKeys:
     return FileKeys(home, file.read_bytes(), **CHEAP)
 
 
-def open_simulated(context: Context, step: int | None) -> Device:
-    """The device of this node's user, who has lived up to the close of `step`."""
+def open_simulated(context: Context, data: bytes) -> Device:
+    """The device of this node's user, who has lived up to the close of the step that the request names."""
+    step = step_of(data)
     folder = Path(str(context.run_config["simulation.folder"]))
     user = int(context.node_config["partition-id"])
-    population, consented = world(folder)
+    population, owners = world(folder)
     home = folder / DEVICES / str(user)
     home.mkdir(parents=True, exist_ok=True)
     profile = Profile(
         step=population.step,
         n_categories=len(population.catalogue),
         catalogue_sha256=population.catalogue.sha256,
-        consent=Consent.IDENTIFIED if user in consented else Consent.LOCAL,
+        server_key=server_key(folder),
+        consent=owners.consent_of(user),
         number=user,
     )
     notes = DeviceNotes(home)
@@ -77,8 +95,8 @@ def open_simulated(context: Context, step: int | None) -> Device:
         profile,
         keys=simulation_keys(home),
         on_step=notes.write,
-        clock=ReplayClock(float((step or 0) * population.step.seconds)),
-        caps=Caps.none(),
+        clock=ReplayClock(0.0 if step is None else float((step + 1) * population.step.seconds)),
+        caps=owners.caps,
         limits=LIMITS,
     )
     notes.explain = device.explain

@@ -16,19 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from client.consent import Consent
 from client.policy import Intervention, Segment
 from client.risk import Direction
 from client.watch import Watch, observed, past_steps
 from server.state import RISK, ServerFolder
+from shared.errors import RefusalCode
 from shared.features import History, extract, seen
 from shared.network import forward
 from shared.plan import Plan
 
+from .bit_rates import rates_beside_truth
 from .comparison import compare
 from .config import ProtocolSection
 from .counted import history_of, rows_of
 from .early_warning import lapse_quality
 from .notes import read_notes, read_reasons
+from .owners import Owners
 from .population import Population
 from .quality import Rows, auc, figures_of, tenths
 from .turns import Alerts, ShownAlerts, Turns, delays, judge, lapse_mask, planted_turns, takeoff_mask, watched
@@ -229,6 +233,12 @@ def traffic_figures(account: dict[str, Any], n_devices: int) -> dict[str, Any]:
     }
 
 
+def refused_figures(traffic: Mapping[str, Any]) -> dict[str, int]:
+    """How many requests devices declined, by the name of the code."""
+    found = {code: traffic["dropped"].get(f"refusal_{code.value}", 0) for code in RefusalCode}
+    return {code.name.lower(): n for code, n in found.items() if n}
+
+
 def evaluate(
     run_folder: Path,
     population: Population,
@@ -248,6 +258,7 @@ def evaluate(
     the bootstrap's users.
     """
     account = json.loads((run_folder / "server" / "account.json").read_text(encoding="utf-8"))
+    agreed = Owners.load(run_folder).who(Consent.RANDOMISED)
     models = ServerFolder(run_folder / "server").models()
     history = history_of(population)
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
@@ -284,7 +295,9 @@ def evaluate(
         "learning_curve": learning_curve(models, plan, shown),
         "lapse": lapse,
         "alerts": alert_quality(population, history, protocol, plan, models[-1], p, alerts),
-        "privacy": {k: v for k, v in account.items() if k != "traffic"},
+        "privacy": {k: v for k, v in account.items() if k not in ("traffic", "bits")},
+        "refused": refused_figures(account["traffic"]),
+        "bits": rates_beside_truth(account["bits"], alerts, agreed) if account.get("bits") else None,
         "traffic": traffic_figures(account, population.n_users),
         "example_user": example_user(population, protocol, history, p, alerts, run_folder),
     }

@@ -14,11 +14,13 @@ import numpy as np
 
 from client.runtime import PINNED_SHA256, pinned_model
 from server.app import RunSettings, Schedule, run
-from server.federation import DeviceNodes
+from server.federation import DeviceNodes, Federation
 from server.risk import PublicRows
 from server.rounds import Line, Traffic
+from server.signing import Signer, signing_key
 from server.state import ServerFolder
 from server.strategy import ServerSettings
+from shared.clock import Clock
 
 from . import devices
 from .config import PLANTED_PROTOCOL, Scenario, load_scenario
@@ -26,7 +28,7 @@ from .local import LocalHost
 from .local_grid import LocalGrid, Node, context_of
 from .planted import plant
 from .population import Population
-from .simulate import PUBLIC_FILE, prepare_folder, write_public
+from .simulate import PUBLIC_FILE, SIGNING_KEY_FILE, prepare_folder, write_public
 
 N_USERS = 50
 SEED = 3
@@ -43,6 +45,8 @@ WITHOUT_NOISE = (
     "training.l2=0.001",
     "training.local_steps=2",
     "simulation.identified_share=1.0",
+    "simulation.randomised_share=0.0",
+    "bits.every_steps=0",
 )
 
 
@@ -65,13 +69,16 @@ def settings_for(folder: Path, people: Population, scenario: Scenario) -> RunSet
     return RunSettings(
         plan=plan,
         server=ServerSettings(),
-        schedule=Schedule(protocol.train_at, protocol.train_at + 7, protocol.train_at + 21, 7),
+        schedule=Schedule(
+            protocol.train_at, protocol.train_at + 7, protocol.train_at + 21, 7, bits=scenario.bits.schedule()
+        ),
         folder=folder / "server",
         model=pinned_model(),
         theta=plan.network.initial_theta(0),
         node_wait_s=1.0,
         risk_server=ServerSettings(scenario.risk.learning_rate, 0.0, 0.5),
         public_rows=public,
+        key_file=folder / SIGNING_KEY_FILE,
     )
 
 
@@ -86,18 +93,28 @@ def run_devices(folder: Path, people: Population, scenario: Scenario) -> RunSett
         return lambda message: devices.app(message, context)
 
     grid = LocalGrid({user: node(user) for user in range(people.n_users)})
-    federation = DeviceNodes(Line(grid, Traffic()), list(range(people.n_users)))
-    run(federation, settings, settings.schedule.clock())
+    clock = settings.schedule.clock()
+    line = Line(grid, Traffic(), Signer(signing_key(settings.key_file), clock))
+    run(DeviceNodes(line, list(range(people.n_users))), settings, clock)
     return settings
 
 
+def in_this_process(folder: Path, clock: Clock) -> Federation:
+    """All users of a run folder on one host, here."""
+    return LocalHost(folder)
+
+
 def run_hosted(
-    folder: Path, people: Population, scenario: Scenario, federation: Callable[[Path], LocalHost] = LocalHost
+    folder: Path,
+    people: Population,
+    scenario: Scenario,
+    federation: Callable[[Path, Clock], Federation] = in_this_process,
 ) -> RunSettings:
-    """The run with all users on one host, in `folder`."""
+    """The run with all users hosted, in `folder`; `federation` is made for the folder and the server's clock."""
     prepare_folder(folder, scenario, people)
     settings = settings_for(folder, people, scenario)
-    run(federation(folder), settings, settings.schedule.clock())
+    clock = settings.schedule.clock()
+    run(federation(folder, clock), settings, clock)
     return settings
 
 

@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from server.app import RunSettings, hasten, run, wait_for_nodes
 from server.rounds import REPLY_TIMEOUT_S, Part, Traffic, poisson_cohort
+from server.signing import Signer, signing_key
 from server.state import ServerFolder
 from shared.codec import decode, encode
+from shared.coins import BitSchedule
 from shared.errors import RunError
 from shared.messages import REGISTER, REQUESTS
 from shared.plan import Plan
+
+from .host_ledger import count_bits, count_refusals
 
 app = ServerApp()
 
@@ -25,8 +29,8 @@ app = ServerApp()
 class HostNodes:
     """A federation in which a Flower node hosts many devices. Bytes are counted as if each device had been asked."""
 
-    def __init__(self, grid: Grid, nodes: Sequence[int], n_devices: int) -> None:
-        self._grid, self._nodes, self._n_devices = grid, nodes, n_devices
+    def __init__(self, grid: Grid, nodes: Sequence[int], n_devices: int, signer: Signer) -> None:
+        self._grid, self._nodes, self._n_devices, self._signer = grid, nodes, n_devices, signer
         self._first_user: dict[int, int] = {}
         self.traffic = Traffic()
 
@@ -55,6 +59,7 @@ class HostNodes:
         for reply in self._ask(part.message_type, data, parts).values():
             total += reply["total"]
             survivors += int(reply["survivors"][0])
+            count_refusals(self.traffic, dict(reply["refused"].tolist()))
         fields = {k: request[k] for k in ("round", "plan_sha256")}
         self._count_replies(part.reply, {**fields, "values": bytes(4 * total.size)}, survivors)
         return total, survivors
@@ -70,12 +75,18 @@ class HostNodes:
                 yield device, decode(REGISTER, message)[1]["alerts"]
         self._count_replies("alerts", {"step": step, "alerts": []}, self._n_devices - told)
 
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        data = self._encode("bits_query", {"step": step, **vars(asked)}, self._n_devices)
+        for reply in self._ask("query.bits", data, self._nothing_more()).values():
+            yield from count_bits(self.traffic, asked, step, (reply["devices"], reply["bits"]))
+            count_refusals(self.traffic, dict(reply["refused"].tolist()))
+
     def _nothing_more(self) -> dict[int, dict[str, NDArray[Any]]]:
         """The request alone, to every host."""
         return {node: {} for node in self._nodes}
 
     def _encode(self, name: str, fields: Mapping[str, Any], n_devices: int) -> bytes:
-        data = encode(REQUESTS, name, fields)
+        data = self._signer.sign(encode(REQUESTS, name, fields))
         self.traffic.sent[name] += n_devices
         self.traffic.sent_bytes[name] += n_devices * len(data)
         return data
@@ -116,4 +127,5 @@ def main(grid: Grid, context: Context) -> None:
     nodes = wait_for_nodes(grid, int(context.run_config["simulation.hosts"]), settings.node_wait_s)
     devices = settings.plan.privacy.population
     ServerFolder(settings.folder).report("devices", devices, devices)
-    run(HostNodes(grid, nodes, devices), settings, settings.schedule.clock())
+    clock = settings.schedule.clock()
+    run(HostNodes(grid, nodes, devices, Signer(signing_key(settings.key_file), clock)), settings, clock)

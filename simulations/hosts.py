@@ -2,12 +2,14 @@
 
 Each device still draws its own rows, is clipped on its own, makes its own noise and is counted on its own, by the code
 of `shared` and `client` with a leading axis; training is the numpy network instead of TFLite (a test holds the two
-equal). What a host replies to a training round is the sum modulo 2^32 of its devices' updates: what a secure sum over
-them would show. Work goes in chunks, so memory does not grow with K; training rows lie in a memory-mapped file.
+equal). Each is charged on disk before its update goes into a sum (`host_ledger.py`); one that declines is not in it.
+What a host replies to a training round is the sum modulo 2^32 of its devices' updates: what a secure sum over them would
+show. Work goes in chunks, so memory does not grow with K; training rows lie in a memory-mapped file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,22 +20,32 @@ from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from client.alerts import Alert, alert_fields
+from client.alerts import alert_fields
+from client.bits import expect_granted, own_schedule
+from client.caps import Line
 from client.consent import Consent
 from client.gate import declared
+from client.installed import expect_bounds
+from client.ledger import ALLOWED
 from client.policy import POLICY, segments
-from client.risk import Direction, RiskLevel, p_and_risk, recent_rows
+from client.risk import p_and_risk, recent_rows
+from client.signature import verify
 from client.watch import Watch, observed, past_steps
 from shared.codec import decode, unpack_floats
-from shared.errors import RunError
+from shared.coins import BitSchedule, randomised_response
+from shared.errors import Refusal, RefusalCode, RunError
 from shared.features import History, extract, seen
 from shared.messages import REQUESTS
 from shared.network import forward
 from shared.plan import Plan
+from shared.rdp import Curve, coin, update_cost
+from shared.risk import N_COEFFICIENTS
 
 from .counted import history_of
-from .devices import world
+from .devices import server_key, world
 from .held_out import read_mask
+from .host_alerts import HostAlerts
+from .host_ledger import HostLedger, as_pairs, refused_of
 from .host_training import (
     SCORE_USERS,
     TrainingRows,
@@ -48,6 +60,7 @@ from .turns import ShownAlerts
 COUNT_USERS = 4096
 #: Where the rows that phi is learned from lie, in a host's folder.
 LAPSES = "lapses"
+LEDGER_FILE = "ledger.npz"
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -57,7 +70,7 @@ class Host:
     """The devices of one node, with what they keep on disk between two messages."""
 
     def __init__(self, run_folder: Path, partition: int, n_partitions: int) -> None:
-        self.population, self._consented = world(run_folder)
+        self.population, self._owners = world(run_folder)
         users = np.array_split(np.arange(self.population.n_users), n_partitions)[partition]
         self.first_user, self.n_users = int(users[0]), len(users)
         self.folder = run_folder / HOSTS / str(partition)
@@ -95,7 +108,9 @@ class Host:
             ready.replace(file)
 
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
-        """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival."""
+        """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival. Refusal if
+        the plan asks for more than the owners' caps."""
+        expect_bounds(plan, self._owners.caps)
         if not (self.folder / "offsets.npy").exists() or self._plan_on_disk() != plan:
             TrainingRows.write(self.folder, self.history.until(step), plan, self._held_out)
             if plan.risk:
@@ -113,19 +128,48 @@ class Host:
         watch = begin(plan, scores, step)
         self._save(theta, risk, round_number, step, watch)
 
-    def collect(self, request: dict[str, Any], devices: Ints) -> NDArray[np.uint32]:
-        """The sum of updates of hosted users `devices` (numbers in the whole population)."""
+    @property
+    def ledger(self) -> HostLedger:
+        """What the hosted devices have spent, as it is on disk."""
+        return HostLedger.load(self.folder / LEDGER_FILE, self.n_users, self._owners.caps)
+
+    def meet(self, step: int, signed_time_s: float, devices: Ints | None = None) -> None:
+        """Let a period of the ledgers of hosted users `devices` (None: of all) end, as `Gate.meet` does: their clocks show
+        the close of `step`."""
+        asked = np.arange(self.n_users) if devices is None else devices - self.first_user
+        before = self.ledger
+        ledger = before.advance(asked, float((step + 1) * self.population.step.seconds), signed_time_s)
+        if ledger is not before:
+            ledger.save(self.folder / LEDGER_FILE)
+
+    def charge(
+        self, devices: Ints, line: Line, cost: Curve, plan_sha256: bytes | None = None
+    ) -> tuple[Ints, dict[int, int]]:
+        """Those of hosted users `devices` whose device takes part, charged on disk when this returns; and how many
+        decline, by code."""
+        ledger, codes = self.ledger.charge(devices - self.first_user, line, cost, plan_sha256)
+        ledger.save(self.folder / LEDGER_FILE)
+        return devices[codes == ALLOWED], refused_of(codes)
+
+    def collect(self, request: dict[str, Any], devices: Ints) -> tuple[NDArray[np.uint32], dict[int, int]]:
+        """The sum of updates of hosted users `devices` (numbers in the whole population), but of those that decline; and
+        how many these are, by code."""
         plan, rows = self._asked(request, self.folder)
         theta = unpack_floats(request["theta"])
+        cost = update_cost(plan.privacy, plan.network.n_parameters)
+        devices, refused = self.charge(devices, Line.UPDATE, cost, plan.sha256)
         positions = devices - self.first_user
-        return sum_of_updates(rows, positions, devices, plan, theta, request["round"], fresh_entropy(self.folder))
+        entropy = fresh_entropy(self.folder)
+        return sum_of_updates(rows, positions, devices, plan, theta, request["round"], entropy), refused
 
-    def collect_risk(self, request: dict[str, Any], devices: Ints) -> NDArray[np.uint32]:
+    def collect_risk(self, request: dict[str, Any], devices: Ints) -> tuple[NDArray[np.uint32], dict[int, int]]:
         """The same for updates of phi."""
         plan, rows = self._asked(request, self.folder / LAPSES)
         assert plan.risk is not None
+        cost = update_cost(plan.risk.privacy, N_COEFFICIENTS)
+        devices, refused = self.charge(devices, Line.PHI, cost, plan.sha256)
         theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
-        return sum_of_risk_updates(
+        total = sum_of_risk_updates(
             rows,
             devices - self.first_user,
             devices,
@@ -135,6 +179,7 @@ class Host:
             request["round"],
             fresh_entropy(self.folder),
         )
+        return total, refused
 
     def _asked(self, request: dict[str, Any], rows: Path) -> tuple[Plan, TrainingRows]:
         """The installed plan, which the request must mean, and the rows in a folder."""
@@ -146,12 +191,47 @@ class Host:
     def alerts(self, step: int) -> list[tuple[int, bytes]]:
         """Close every step up to `step`, detect, and answer the query for each device that has something to tell:
         (user, bytes through that device's gate). The others' replies are all alike: an empty list."""
+        kept = self._close_until(step)
+        told = kept.take(step)
+        kept.save(self.folder)
+        replies = []
+        for user, alerts in told.items():
+            number = self.first_user + user
+            replies.append((number, declared("alerts", alert_fields(step, alerts), self._owners.consent_of(number))))
+        return replies
+
+    def bits(self, request: dict[str, Any]) -> tuple[Ints, NDArray[np.uint8], dict[int, int]]:
+        """The users whose device answers with a randomised bit, the bits, and how many decline, by code. Charged on disk
+        first; the same request again has the same answer, at no cost."""
+        step, asked = request["step"], BitSchedule(request["epsilon_micro"], request["every_steps"])
+        file = self.folder / f"bits-{step}-{asked.epsilon_micro}-{asked.every_steps}.npz"
+        if not file.exists():
+            willing = np.flatnonzero(self._owners.who(Consent.RANDOMISED)[self._users]) + self.first_user
+            refused = {int(RefusalCode.CONSENT): self.n_users - len(willing)}
+            try:
+                expect_granted(own_schedule(self._owners.caps, self.population.step.seconds), asked, step)
+            except Refusal as refusal:
+                return np.empty(0, np.int64), np.empty(0, np.uint8), {**refused, int(refusal.code): len(willing)}
+            alerted = self._close_until(step).alerted(self.n_users, asked.covered(step))
+            devices, declined = self.charge(willing, Line.ALERT_BIT, coin(asked.epsilon))
+            said = randomised_response(alerted[devices - self.first_user], asked.epsilon_micro)
+            fresh = file.with_suffix(".new")
+            with fresh.open("wb") as out:
+                np.savez(out, devices=devices, bits=said, refused=as_pairs({**refused, **declined}))
+            fresh.replace(file)
+        with np.load(file) as answer:
+            return answer["devices"], answer["bits"], dict(answer["refused"].tolist())
+
+    def _close_until(self, step: int) -> HostAlerts:
+        """Close every step up to `step`, and detect; the alerts that the devices keep then."""
         plan = _plan_in(self.folder)
         with np.load(self.folder / "state.npz") as state:
             theta, weights = state["theta"], state["risk"]
             round_number, closed = int(state["round"]), int(state["closed"])
             watch = Watch.of(state)
-        told: dict[int, list[Alert]] = {}
+        kept, raised = HostAlerts.load(self.folder, closed), []
+        if step <= closed:
+            return kept
         for at in range(closed + 1, step + 1):
             p, risk = self._read(plan, theta, weights, at)
             fired, levels = watch.see(plan, self.history.until(at), at, p, risk)
@@ -159,17 +239,12 @@ class Host:
             level = levels[who, direction, category]
             segment = segments(self.history.until(at), plan.features.window_steps)[who]
             chosen = POLICY.choose(segment, direction, level)
-            raised = ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen)
-            HostNotes(self.folder, self.first_user).write(at, p, raised)
-            for u, d, c, w in zip(*(a.tolist() for a in (who, direction, category, level)), strict=True):
-                told.setdefault(u, []).append(Alert(Direction(d), c, RiskLevel(w), at, round_number))
+            raised.append(ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen))
+            HostNotes(self.folder, self.first_user).write(at, p, raised[-1])
+        kept = kept.with_raised(raised, round_number, step)
+        kept.save(self.folder)
         self._save(theta, weights, round_number, step, watch)
-        replies = []
-        for user, alerts in told.items():
-            number = self.first_user + user
-            consent = Consent.IDENTIFIED if number in self._consented else Consent.LOCAL
-            replies.append((number, declared("alerts", alert_fields(step, alerts), consent)))
-        return replies
+        return kept
 
     def _scores(self, plan: Plan, theta: Floats, steps: Ints) -> Floats:
         """p (K, S, C) as of the close of each step; NaN where a user never touched a category."""
@@ -228,10 +303,23 @@ app = ClientApp()
 
 
 def _begin(message: Message, context: Context) -> tuple[Host, dict[str, Any]]:
-    """The host that this node is, and the request's fields."""
-    _, request = decode(REQUESTS, message.content["wire"]["bytes"].numpy().tobytes())  # type: ignore[union-attr]
-    partition, n_partitions = (int(context.node_config[k]) for k in ("partition-id", "num-partitions"))
-    return _host(Path(str(context.run_config["simulation.folder"])), partition, n_partitions), request
+    """The host that this node is, and the request's fields; Refusal unless the run's server signed it. Its devices have
+    one server: one look is for all of them."""
+    folder = Path(str(context.run_config["simulation.folder"]))
+    data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
+    envelope = verify(data, server_key(folder))
+    _, request = decode(REQUESTS, envelope.body)
+    host = _host(folder, *(int(context.node_config[k]) for k in ("partition-id", "num-partitions")))
+    host.meet(request["step"], envelope.time_s, _asked(message))
+    return host, request
+
+
+def _asked(message: Message) -> Ints | None:
+    """The devices that a request is for; None for all of the node's."""
+    if "devices" not in (extra := message.content["host"]):
+        return None
+    devices: Ints = extra["devices"].numpy()  # type: ignore[union-attr]
+    return devices
 
 
 def _reply(message: Message, **arrays: NDArray[Any]) -> Message:
@@ -247,18 +335,34 @@ def on_model(message: Message, context: Context) -> Message:
     return _reply(message, users=np.array([host.first_user, host.n_users]))
 
 
+def _reply_sum(
+    message: Message,
+    context: Context,
+    collect: Callable[[Host, dict[str, Any], Ints], tuple[NDArray[np.uint32], dict[int, int]]],
+) -> Message:
+    host, request = _begin(message, context)
+    devices = _asked(message)
+    assert devices is not None
+    total, refused = collect(host, request, devices)
+    survivors = len(devices) - sum(refused.values())
+    return _reply(message, total=total, survivors=np.array([survivors]), refused=as_pairs(refused))
+
+
 @app.train()
 def on_train(message: Message, context: Context) -> Message:
-    host, request = _begin(message, context)
-    devices = message.content["host"]["devices"].numpy()  # type: ignore[union-attr]
-    return _reply(message, total=host.collect(request, devices), survivors=np.array([len(devices)]))
+    return _reply_sum(message, context, Host.collect)
 
 
 @app.train("risk")
 def on_train_risk(message: Message, context: Context) -> Message:
+    return _reply_sum(message, context, Host.collect_risk)
+
+
+@app.query("bits")
+def on_bits(message: Message, context: Context) -> Message:
     host, request = _begin(message, context)
-    devices = message.content["host"]["devices"].numpy()  # type: ignore[union-attr]
-    return _reply(message, total=host.collect_risk(request, devices), survivors=np.array([len(devices)]))
+    devices, bits, refused = host.bits(request)
+    return _reply(message, devices=devices, bits=bits, refused=as_pairs(refused))
 
 
 @app.query("alerts")

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from server.rounds import INTEREST, Part, Traffic, poisson_cohort
 from shared.codec import decode, unpack_floats
+from shared.coins import BitSchedule
 from shared.messages import REGISTER
 from shared.plan import Plan
 
+from .host_ledger import count_bits, count_refusals
 from .hosts import Host
 
 
@@ -27,6 +29,7 @@ class LocalHost:
 
     def offer(self, fields: Mapping[str, Any]) -> None:
         plan = Plan.from_bytes(fields["plan"])
+        self._meet(fields["step"])
         weights = unpack_floats(fields["theta"]), unpack_floats(fields["risk"])
         self.host.install(plan, *weights, fields["round"], fields["step"])
 
@@ -37,8 +40,23 @@ class LocalHost:
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
     ) -> tuple[NDArray[np.uint32], int]:
         collect = self.host.collect if part is INTEREST else self.host.collect_risk
-        return collect(dict(request), np.asarray(cohort, np.int64)), len(cohort)
+        devices = np.asarray(cohort, np.int64)
+        self._meet(request["step"], devices)
+        total, refused = collect(dict(request), devices)
+        count_refusals(self.traffic, refused)
+        return total, len(cohort) - sum(refused.values())
+
+    def _meet(self, step: int, devices: NDArray[np.int64] | None = None) -> None:
+        """The server's clock shows the close of the step that it asks at, as the devices' do."""
+        self.host.meet(step, float((step + 1) * self.host.population.step.seconds), devices)
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        self._meet(step)
         for device, message in self.host.alerts(step):
             yield device, decode(REGISTER, message)[1]["alerts"]
+
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        self._meet(step)
+        devices, bits, refused = self.host.bits({"step": step, **vars(asked)})
+        yield from count_bits(self.traffic, asked, step, (devices, bits))
+        count_refusals(self.traffic, refused)

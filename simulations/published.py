@@ -19,6 +19,7 @@ from pathlib import Path
 from .lapse_figures import lapse_figures, rise_figures
 from .learning_figures import (
     Measured,
+    bit_figures,
     epsilon_figures,
     fidelity_figures,
     held_out_figures,
@@ -120,6 +121,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
     out: dict[str, Callable[[], Mapping[str, Figure | Measured]]] = {
         "fidelity": fidelity_figures,
         "streams": stream_figures,
+        "bit": bit_figures,
     }
     for name, overrides in data.items():
         out[name] = partial(epsilon_figures, name, overrides)

@@ -60,11 +60,15 @@ DETECTOR_RULES = {
 #: Sections that a run may lack, and what stands for them then.
 OPTIONAL: Mapping[str, Any] = {
     "baselines": [],
+    "bits": None,
+    "caps": None,
     "gap": None,
     "gap_to": None,
     "groups": [],
     "held_out_users": None,
     "lapse": None,
+    "refused": {},
+    "randomised_share": 0.0,
     "utility": [],
 }
 
@@ -86,6 +90,7 @@ def render(results: Mapping[str, Any]) -> str:
             **{**OPTIONAL, **results},
             rows=table.result_rows(results),
             drawings=drawings(results),
+            caps_line=table.caps_line(results["caps"]) if results.get("caps") else None,
             one_scale=len(set(figures.alert_scales(results).values())) == 1,
             messages=message_rows(results),
             detector=detector_of(results),

@@ -2,11 +2,13 @@
 
 runs/<name>/scenario.json       what was asked for, with every default
 runs/<name>/population/         everybody's events (exists in a simulation only)
+runs/<name>/consents.npy, caps.json  what they agree to tell, and let be spent
 runs/<name>/held_out.npy        which users never train, if any
 runs/<name>/theta0.npy, public.npz  what planted people teach before any private round
 runs/<name>/app/, flower/       the app folder that Flower runs, and Flower's own files
 runs/<name>/devices/<n>/        each device's state, and what its app noted down
-runs/<name>/server/             the server's models, account and inbox
+runs/<name>/server/             the server's models, account and inbox, and the key that it signs with
+runs/<name>/server.pub          the public half, which the devices pin
 runs/<name>/results.json, report.html
 """
 
@@ -27,14 +29,17 @@ import numpy as np
 
 from client.runtime import MODEL_FILE, PINNED_SHA256
 from server.accounting import affordable_rounds, epsilon_to_public
+from server.app import Schedule
+from server.signing import public_bytes, signing_key
 from shared.errors import BudgetError, ConfigError, RunError
 from shared.plan import Plan
 
-from .config import PLANTED_PROTOCOL, ProtocolSection, Scenario
+from .config import PLANTED_PROTOCOL, ProtocolSection, Scenario, step_of
 from .datasets import DATASETS, load
-from .devices import CONSENTS_FILE, POPULATION
+from .devices import POPULATION, SERVER_KEY_FILE
 from .evaluate import evaluate
 from .held_out import expect_hosts, held_out_users, read_mask, write_mask
+from .owners import CONSENTS_FILE, Owners, caps_figures, check_bits, check_caps
 from .planted import plant
 from .population import Population
 from .report import write_report
@@ -46,6 +51,8 @@ THETA_FILE = "theta0.npy"
 PUBLIC_FILE = "public.npz"
 RESULTS_FILE = "results.json"
 REPORT_FILE = "report.html"
+#: Where the server's private key lies in a run's folder.
+SIGNING_KEY_FILE = "server/signing.pem"
 
 #: Server and client app of each fidelity.
 COMPONENTS = {
@@ -97,6 +104,27 @@ def check_budget(plan: Plan) -> None:
         )
 
 
+def check_owners(scenario: Scenario, plan: Plan) -> None:
+    """ConfigError if the owners' caps refuse a round of the plan on every device, or the scenario's bits."""
+    caps = scenario.caps.caps()
+    check_caps(plan, caps)
+    if bits := scenario.bits.schedule():
+        check_bits(bits, caps, step_of(scenario))
+
+
+def schedule_of(scenario: Scenario, protocol: ProtocolSection) -> Schedule:
+    """When the server asks; nobody waits."""
+    every = scenario.simulation.query_every_steps
+    return Schedule(
+        protocol.train_at,
+        protocol.test_steps[0] + every - 1,
+        protocol.test_steps[1],
+        query_every_steps=every,
+        replay_step_s=float(step_of(scenario).seconds),
+        bits=scenario.bits.schedule(),
+    )
+
+
 def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> dict[str, Any]:
     """Run a scenario in `folder` and return its results; RunError if the federation fails.
 
@@ -109,6 +137,7 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resum
     population = population_of(scenario, protocol)
     plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
     check_budget(plan)
+    check_owners(scenario, plan)
     if resume:
         expect_same_run(folder, scenario)
     else:
@@ -169,6 +198,8 @@ def write_results(
         "step": population.step.value,
         "fidelity": scenario.simulation.fidelity,
         "identified_share": scenario.simulation.identified_share,
+        "randomised_share": scenario.simulation.randomised_share,
+        "caps": caps_figures(scenario.caps.caps(), scenario.caps.table),
         "protocol": protocol.model_dump(),
         "plan": plan_figures(plan),
         **evaluate(folder, population, protocol, plan, held_out=read_mask(folder), seed=scenario.data.seed),
@@ -184,9 +215,10 @@ def write_results(
 
 
 def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> None:
-    """An empty run folder with the people, their consents and the mask of held-out users in it. Refuses to empty a
-    folder that is not a run's."""
+    """An empty run folder with the people, what they decided, the mask of held-out users and the server's keys in it.
+    Refuses to empty a folder that is not a run's."""
     held_out = held_out_users(scenario, population.n_users)
+    owners = owners_of(scenario, population.n_users)
     if folder.exists() and any(folder.iterdir()):
         if not (folder / SCENARIO_FILE).exists():
             raise ConfigError(f"expected an empty folder or an earlier run, got {folder}")
@@ -194,19 +226,27 @@ def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SCENARIO_FILE).write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
     population.save(folder / POPULATION)
+    (folder / SERVER_KEY_FILE).write_bytes(public_bytes(signing_key(folder / SIGNING_KEY_FILE)))
     write_mask(folder, held_out)
-    random = np.random.Generator(np.random.Philox(scenario.data.seed))
-    consented = np.flatnonzero(random.random(population.n_users) < scenario.simulation.identified_share)
-    (folder / CONSENTS_FILE).write_text(json.dumps(consented.tolist()), encoding="utf-8")
+    owners.save(folder)
+
+
+def owners_of(scenario: Scenario, n_users: int) -> Owners:
+    """What the owners of a scenario's devices decide."""
+    shares = scenario.simulation.identified_share, scenario.simulation.randomised_share
+    return Owners.draw(n_users, *shares, scenario.caps.caps(), scenario.data.seed)
 
 
 def expect_same_run(folder: Path, scenario: Scenario) -> None:
-    """ConfigError unless `folder` holds a run of the very same scenario, with its people."""
+    """ConfigError unless `folder` holds a run of the very same scenario, with its people and the key that they pinned."""
     file = folder / SCENARIO_FILE
     if not file.exists() or not (folder / CONSENTS_FILE).exists():
         raise ConfigError(f"expected an interrupted run to go on with, got {folder}: start it without --resume")
     if Scenario.model_validate_json(file.read_text(encoding="utf-8")) != scenario:
         raise ConfigError(f"expected the scenario that {folder} began with: give the same options, or another --out")
+    pinned, key = folder / SERVER_KEY_FILE, folder / SIGNING_KEY_FILE
+    if not (pinned.exists() and key.exists()) or pinned.read_bytes() != public_bytes(signing_key(key)):
+        raise ConfigError(f"expected the server's key that {folder} began with: start it without --resume")
 
 
 def write_public(
@@ -233,7 +273,7 @@ def run_config(
     scenario: Scenario, protocol: ProtocolSection, plan: Plan, folder: Path
 ) -> dict[str, str | int | float | bool]:
     """Flower's run configuration: what server and simulated devices are told."""
-    every = scenario.simulation.query_every_steps
+    schedule = schedule_of(scenario, protocol)
     return {
         "plan": plan.canonical.hex(),
         "server.learning-rate": scenario.server.learning_rate,
@@ -245,13 +285,17 @@ def run_config(
         "server.public-rows": str((folder / PUBLIC_FILE).resolve()) if plan.risk else "",
         "server.folder": str((folder / "server").resolve()),
         "server.model-file": str(MODEL_FILE),
+        "server.key-file": str((folder / SIGNING_KEY_FILE).resolve()),
         "server.node-wait-s": 300.0,
-        "schedule.train-step": protocol.train_at,
-        "schedule.first-query-step": protocol.test_steps[0] + every - 1,
-        "schedule.last-query-step": protocol.test_steps[1],
-        "schedule.query-every-steps": every,
-        "schedule.seconds-per-step": 0.0,
-        "schedule.origin-s": 0.0,
+        "schedule.train-step": schedule.train_step,
+        "schedule.first-query-step": schedule.first_query_step,
+        "schedule.last-query-step": schedule.last_query_step,
+        "schedule.query-every-steps": schedule.query_every_steps,
+        "schedule.seconds-per-step": schedule.seconds_per_step,
+        "schedule.origin-s": schedule.origin_s,
+        "schedule.replay-step-s": schedule.replay_step_s,
+        "schedule.bit-epsilon-micro": schedule.bits.epsilon_micro if schedule.bits else 0,
+        "schedule.bit-every-steps": schedule.bits.every_steps if schedule.bits else 0,
         "simulation.folder": str(folder.resolve()),
         "simulation.hosts": scenario.simulation.hosts,
     }

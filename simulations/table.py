@@ -36,11 +36,11 @@ def signed_between(low: float | None, high: float | None, digits: int = 3) -> st
 
 
 def percent(value: float | None) -> str:
-    """A share in per cent, with a digit more where it would round to nothing: 18 %, 0.4 %."""
+    """A share in per cent, with a digit more where it would round to nothing: 18 %, 0.4 %, −3 %."""
     if value is None:
         return NONE
     digits = 1 if 0 < abs(value) < 0.0095 else 0
-    return f"{100 * value:.{digits}f}{THIN_SPACE}%"
+    return f"{100 * value:.{digits}f}{THIN_SPACE}%".replace("-", "−")
 
 
 def grouped(value: float | None) -> str:
@@ -81,6 +81,8 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((f"{way} alerts", _alert_line(alerts[way], alerts["steps"], results["step"])) for way in ("fall", "rise")),
         ("epsilon to the public", public),
         ("to the server", str(privacy["to_server"])),
+        *_owners(results),
+        *_bits(results),
         (
             "bytes per device and round",
             f"{grouped(traffic['round_down_bytes'])} down, {grouped(traffic['round_up_bytes'])} up",
@@ -89,6 +91,39 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
             "bytes per device, whole run",
             f"{grouped(traffic['down_bytes_per_device'])} down, {grouped(traffic['up_bytes_per_device'])} up",
         ),
+    ]
+
+
+def _owners(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the devices' owners allowed, and how often devices declined."""
+    if not (caps := results.get("caps")):
+        return []
+    refused = {name: n for name, n in results["refused"].items() if name != "consent"}
+    by_code = ", ".join(f"{grouped(n)} {name.replace('_', ' ')}" for name, n in refused.items())
+    return [("owners' caps on a device", caps_line(caps)), ("requests that devices declined", by_code or "none")]
+
+
+def caps_line(caps: Mapping[str, Any]) -> str:
+    """The caps that count most, in one line."""
+    period, most = caps["total"][0], caps["participations_per_plan"]
+    if period is None and most is None:
+        return "lifted in this scenario"
+    parts = [f"at most {grouped(most)} participations in a plan"] if most is not None else []
+    parts += [f"epsilon <= {period:g} in {grouped(caps['period_days'])} days"] if period is not None else []
+    return ", ".join(parts)
+
+
+def _bits(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The last rate from randomised bits, beside the true one."""
+    if not (bits := results.get("bits")) or not bits["rates"]:
+        return []
+    last = bits["rates"][-1]
+    told = f"{percent(last['estimate'])}, 95 % interval {percent(last['low'])} to {percent(last['high'])}"
+    return [
+        (
+            "alerted lately, by randomised bits",
+            f"{told} (true: {percent(last['true_rate'])}, known to a simulation only)",
+        )
     ]
 
 

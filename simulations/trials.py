@@ -29,6 +29,7 @@ from server.state import RISK as RISK_FILE
 from server.state import Charges, ServerFolder
 from server.strategy import ServerOptimizer
 from shared.codec import unpack_floats
+from shared.coins import BitSchedule
 from shared.errors import ConfigError
 from shared.features import FeatureSpec, History
 from shared.network import forward
@@ -101,6 +102,9 @@ class TrainingHost:
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         yield from ()
 
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        yield from ()
+
 
 class Dropouts:
     """A federation in which every member of a cohort stays silent with probability `rate`, by OS entropy.
@@ -127,6 +131,9 @@ class Dropouts:
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         return self._federation.alerts(step)
+
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        return self._federation.bits(asked, step)
 
 
 class _Uncharged(Charges):

@@ -2,6 +2,7 @@
 
 import cbor2
 import numpy as np
+from cryptography.exceptions import InvalidSignature
 from hypothesis import strategies as st
 
 from client.app import HANDLERS
@@ -9,13 +10,24 @@ from client.consent import Consent
 from client.device import Device
 from client.runtime import pinned_model
 from shared.codec import decode, encode, pack_floats
+from shared.envelope import TAG, unwrap, wrap
 from shared.errors import ConfigError, RefusalCode, UndeclaredError, WireError
-from shared.messages import MAX_BIT_EPSILON_MICRO, MAX_STEP, REGISTER, REQUESTS, VERSION
+from shared.messages import (
+    MAX_BIT_EPSILON_MICRO,
+    MAX_REQUEST_BYTES,
+    MAX_STEP,
+    MAX_TIME_S,
+    REGISTER,
+    REQUESTS,
+    SIGNED,
+    VERSION,
+)
 from shared.network import NetworkSpec
 from shared.plan import Plan
 from shared.risk import N_COEFFICIENTS, READINGS
 
 from .conftest import CATALOGUE, NETWORK, activity_theta, make_plan, make_risk
+from .signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, signed
 
 PLAN, OTHER_PLAN = make_plan(risk=make_risk()), make_plan(training={"rows": 17})
 STRANGE_PLANS = [make_plan(catalogue_sha256=bytes(32)), make_plan(network=NetworkSpec(27, (8,)))]
@@ -112,7 +124,58 @@ def requests(draw) -> Request:
         data = encode(REGISTER, "receipt", {"plan_sha256": PLAN.sha256})
     elif how == "random":
         data = draw(st.binary(max_size=40))
-    return Request((data, endpoint))
+    return Request((draw(envelopes(data)), endpoint))
+
+
+#: Envelopes that no device opens, by what is wrong with them; and one that it does.
+ENVELOPES = ("unsigned", "other key", "no signature", "time", "body", "flip", "cut", "tail", "type", "field", "huge")
+
+
+@st.composite
+def envelopes(draw, body: bytes) -> bytes:
+    """What a body travels in: this server's envelope three times in four, else one with something wrong."""
+    how = draw(st.sampled_from(["right"] * 3 * len(ENVELOPES) + list(ENVELOPES)))
+    time_s = draw(st.sampled_from([0, ASKED_AT_S, MAX_TIME_S]))
+    if not body or how == "unsigned":
+        return body
+    if how == "right":
+        return signed(body, time_s)
+    if how == "other key":
+        return signed(body, time_s, OTHER_PRIVATE_KEY)
+    if how == "no signature":
+        return wrap(body, time_s, lambda _: bytes(64))
+    right = signed(body, ASKED_AT_S)
+    fields = decode(SIGNED, right)[1]
+    if how == "time":
+        return encode(SIGNED, "signed", {**fields, "time_s": ASKED_AT_S + draw(st.sampled_from([-1, 1, 86_400]))})
+    if how == "body":
+        return encode(SIGNED, "signed", {**fields, "body": body[:-1] + bytes([body[-1] ^ 1])})
+    if how == "flip":
+        damaged = bytearray(right)
+        damaged[draw(st.integers(0, len(right) - 1))] ^= draw(st.integers(1, 255))
+        return bytes(damaged)
+    if how == "cut":
+        return right[: draw(st.integers(0, len(right) - 1))]
+    if how == "tail":
+        return right + draw(st.binary(min_size=1, max_size=4))
+    if how == "type":
+        wrong = {**fields, draw(st.sampled_from(sorted(fields))): draw(wrong_types)}
+        return cbor2.dumps(["signed", VERSION, wrong], canonical=True)
+    if how == "field":
+        return cbor2.dumps(["signed", VERSION, {**fields, "debug": "canary"}], canonical=True)
+    body = bytes(MAX_REQUEST_BYTES + draw(st.sampled_from([0, 1, 1 << 17])))
+    return cbor2.dumps(["signed", VERSION, {**fields, "body": body}], canonical=True)
+
+
+def is_signed(data: bytes) -> bytes | None:
+    """The body that the tests' server signed, None if it did not: from the layout, without the client's code."""
+    try:
+        envelope = unwrap(data)
+        signed_part = TAG + envelope.time_s.to_bytes(8, "big") + envelope.body
+        PRIVATE_KEY.public_key().verify(envelope.signature, signed_part)
+    except (WireError, InvalidSignature):
+        return None
+    return envelope.body
 
 
 #: What of an alert may leave.
@@ -126,8 +189,10 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
     def refusal(code: RefusalCode) -> tuple[str, dict]:
         return "refusal", {"code": int(code)}
 
+    if (body := is_signed(data)) is None:
+        return refusal(RefusalCode.SIGNATURE)
     try:
-        name, request = decode(REQUESTS, data)
+        name, request = decode(REQUESTS, body)
     except UndeclaredError:
         return refusal(RefusalCode.UNDECLARED)
     except WireError:

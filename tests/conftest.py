@@ -26,6 +26,8 @@ from shared.features import FeatureSpec, History
 from shared.network import NetworkSpec
 from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
 
+from .signing import SERVER_KEY
+
 SOAK = os.environ.get("EBBTIDE_SOAK") == "1"
 SOAK_FACTOR = 20
 COMMON: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -178,7 +180,7 @@ class Diary:
 
 
 def make_profile(consent: Consent = Consent.LOCAL, number: int = 7) -> Profile:
-    return Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, consent, number)
+    return Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, SERVER_KEY, consent, number)
 
 
 def cheap_keys(folder: Path, passphrase: bytes = b"correct horse") -> FileKeys:

@@ -9,15 +9,33 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDic
 
 from client.app import build_app
 from client.device import Device
+from server.signing import Signer
+from shared.clock import ReplayClock
 from simulations.local_grid import LocalGrid as FakeGrid
 from simulations.local_grid import Node, context_of, wire
 
-__all__ = ["FakeGrid", "context_of", "device_node", "fails", "says", "silent", "talks_otherwise", "wire", "with_wire"]
+from .signing import ASKED_AT_S, PRIVATE_KEY
+
+__all__ = [
+    "SIGNER",
+    "FakeGrid",
+    "context_of",
+    "device_node",
+    "fails",
+    "says",
+    "silent",
+    "talks_otherwise",
+    "wire",
+    "with_wire",
+]
+
+#: The tests' server, at one moment.
+SIGNER = Signer(PRIVATE_KEY, ReplayClock(ASKED_AT_S))
 
 
 def device_node(node: int, device: Device) -> Node:
     """A node that runs the client as shipped on one device."""
-    app = build_app(lambda context, step: nullcontext(device))
+    app = build_app(lambda context, data: nullcontext(device))
     return lambda message: app(message, context_of(node))
 
 

@@ -71,7 +71,7 @@ class Phone:
         shutil.copytree(homes / life, self.folder)
         self.life, self.draws = life, 0
 
-    def open(self, context=None, step: int | None = 0) -> Device:
+    def open(self, context=None, data: bytes = b"") -> Device:
         self.draws += 1
         return open_device(self.folder, entropy=replayed_entropy((self.life, self.draws)))
 

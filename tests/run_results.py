@@ -180,8 +180,33 @@ def with_nothing_known() -> Results:
 QUALITY = {"rows": 77, "base_rate": 0.2, "auc": 0.707, "log_loss": 0.459, "calibration_error": 0.0245}
 
 
+CAPS = {
+    "table": "default",
+    "participations_per_plan": 14,
+    "clip_norm": 1.0,
+    "period_days": 182,
+    "delta": 1e-5,
+    "total": [7.5, 20.0],
+    "update": [4.5, 10.0],
+    "risk_update": [1.0, 2.0],
+    "metrics": [1.0, 2.0],
+    "alert_bit": [2.0, 8.0],
+}
+BITS = {
+    "epsilon": 1.0,
+    "every_steps": 7,
+    "coins": 2,
+    "epsilon_together": 2.0,
+    "agreed": 5,
+    "rates": [
+        {"step": 16, "estimate": -0.12, "low": -0.6, "high": 0.36, "answers": 5, "true_rate": 0.2},
+        {"step": 23, "estimate": 0.43, "low": -0.05, "high": 0.91, "answers": 4, "true_rate": 0.4},
+    ],
+}
+
+
 def with_everything() -> Results:
-    """A run with pooled models, users held out, groups and several epsilons."""
+    """A run with pooled models, users held out, groups, several epsilons, owners' caps and randomised bits."""
     table = [
         baseline(EBBTIDE, 0.782),
         baseline(POOLED_DNN, 0.787, ahead=0.005),
@@ -203,6 +228,10 @@ def with_everything() -> Results:
         baselines=table,
         gap=0.005,
         gap_to=POOLED_DNN,
+        caps=CAPS,
+        refused={"consent": 6, "participations": 3, "period_budget": 1200},
+        bits=BITS,
+        randomised_share=0.6,
         held_out_users={"users": 3, "rows": 99, "baselines": table, "gap": 0.005, "gap_to": POOLED_DNN},
         groups=[{**group, "group": "light users"}, nobody],
         utility=[dict(zip(("epsilon", "auc_mean", "auc_sd", "pooled_auc"), p, strict=True)) for p in points],

@@ -7,6 +7,7 @@ from server.bits import BitInbox, rate_of_answering, rate_of_population
 from server.inbox import Inbox
 from shared.coins import randomised_response, truth_probability
 from shared.errors import InputError
+from simulations.bit_rates import coverage as published_coverage
 
 from .conftest import replayed_entropy
 
@@ -45,6 +46,11 @@ def test_the_population_s_interval_is_the_wider_one():
     of_these, of_all = rate_of_answering(300, 1000, 2_000_000), rate_of_population(300, 1000, 2_000_000)
     assert of_all.estimate == of_these.estimate
     assert of_all.high - of_all.low > of_these.high - of_these.low
+
+
+def test_the_published_coverage_is_that_of_the_shipped_coin():
+    assert 0.93 <= published_coverage(entropy=replayed_entropy("bit.coverage")) <= 0.97
+    assert published_coverage(repetitions=50, entropy=lambda n: bytes(n)) == 0.0, "a coin that never lies is no coin"
 
 
 @pytest.mark.parametrize("rate_of", [rate_of_answering, rate_of_population])

@@ -15,10 +15,10 @@ from client.app import answer, build_app, open_in_data_dir
 from client.device import Profile
 from client.journal import Journal
 from client.runtime import pinned_model
-from shared.codec import decode, encode, pack_floats
+from shared.codec import decode, pack_floats
 from shared.errors import Refusal, RefusalCode
 from shared.events import Step
-from shared.messages import REGISTER, REQUESTS
+from shared.messages import REGISTER
 
 from .client_requests import COEFFICIENTS, PLAN, allowed, requests
 from .conftest import (
@@ -30,6 +30,7 @@ from .conftest import (
 )
 from .fake_grid import FakeGrid, context_of, wire, with_wire
 from .phones import CANARIES, LIVES, Phone, homes
+from .signing import SERVER_KEY, signed_request
 
 __all__ = ["homes"]
 
@@ -86,7 +87,7 @@ def test_the_right_requests_are_answered(homes):
     }
     request = {"step": 3, "round": 2, "plan_sha256": PLAN.sha256, "theta": pack_floats(activity_theta())}
     answers = [
-        decode(REGISTER, phone.answer(encode(REQUESTS, name, fields), name))
+        decode(REGISTER, phone.answer(signed_request(name, fields), name))
         for name, fields in (
             ("model_offer", offer),
             ("train_request", request),
@@ -104,7 +105,7 @@ def test_the_right_requests_are_answered(homes):
 
 def test_nothing_recorded_is_in_any_answer_whatever_goes_wrong(homes, monkeypatch):
     """Texts of exceptions would hold raw values: none leaves, whoever raises."""
-    request = encode(REQUESTS, "alerts_query", {"step": 3})
+    request = signed_request("alerts_query", {"step": 3})
     internal = ("refusal", {"code": int(RefusalCode.INTERNAL)})
 
     def raising(error: BaseException):
@@ -140,7 +141,7 @@ def test_a_damaged_device_answers_internal_and_nothing_else(homes):
     phone = Phone(homes, "busy")
     for file in phone.folder.iterdir():
         file.write_bytes(b"canary")
-    out = phone.answer(encode(REQUESTS, "alerts_query", {"step": 3}), "alerts_query")
+    out = phone.answer(signed_request("alerts_query", {"step": 3}), "alerts_query")
     assert decode(REGISTER, out) == ("refusal", {"code": int(RefusalCode.INTERNAL)})
 
 
@@ -178,7 +179,7 @@ def test_the_app_s_routes_reach_their_handlers_and_a_reply_holds_one_array(homes
         "query.alerts": {"step": 1},
     }
     for route, expected in zip(right, ("receipt", "update", "risk_update", "alerts"), strict=True):
-        reply = ask(app, with_wire(encode(REQUESTS, ROUTES[route], right[route])), route)
+        reply = ask(app, with_wire(signed_request(ROUTES[route], right[route])), route)
         assert not reply.has_error()
         assert {k: list(v) for k, v in reply.content.items()} == {"wire": ["bytes"]}
         assert reply.content["wire"]["bytes"].numpy().dtype == np.uint8
@@ -196,22 +197,22 @@ def test_the_app_s_routes_reach_their_handlers_and_a_reply_holds_one_array(homes
     ],
     ids=["nothing", "another record", "no array", "another name"],
 )
-def test_a_message_of_another_shape_is_malformed(homes, route, content):
+def test_a_message_of_another_shape_is_from_nobody(homes, route, content):
     reply = ask(build_app(Phone(homes, "busy").open), content, route)
-    assert decode(REGISTER, wire(reply)) == ("refusal", {"code": int(RefusalCode.MALFORMED)})
+    assert decode(REGISTER, wire(reply)) == ("refusal", {"code": int(RefusalCode.SIGNATURE)})
 
 
 def test_a_bare_node_s_device_lives_in_its_data_dir_and_follows_the_wall_clock(tmp_path, monkeypatch):
     origin_s = 1_000_000.0
-    profile = Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, number=4, origin_s=origin_s)
+    profile = Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, SERVER_KEY, number=4, origin_s=origin_s)
     passphrase = tmp_path / "elsewhere"
     passphrase.write_bytes(b"correct horse\n")
     home = {"data-dir": str(tmp_path / "vault"), "passphrase-file": str(passphrase)}
     open_device(tmp_path / "vault", profile).close()
     monkeypatch.setattr(client_app.WallClock, "now_s", lambda self: origin_s + 3.5 * Step.DAY.seconds)
-    with open_in_data_dir(context_of(1, **home), 0) as device:
+    with open_in_data_dir(context_of(1, **home), b"") as device:
         assert device.profile == profile and device.n_closed_steps == 3
-    query = with_wire(encode(REQUESTS, "alerts_query", {"step": 3}))
+    query = with_wire(signed_request("alerts_query", {"step": 3}))
     reply = ask(client_app.app, query, "query.alerts", context_of(1, **home))
     assert decode(REGISTER, wire(reply)) == ("alerts", {"step": 3, "alerts": []})
     with open_device(tmp_path / "vault") as device:

@@ -7,21 +7,22 @@ from client.app import answer
 from client.bits import own_schedule
 from client.caps import Caps
 from client.consent import Consent
-from shared.codec import decode, encode, pack_floats
+from shared.codec import decode, pack_floats
 from shared.errors import RefusalCode
 from shared.events import Step
-from shared.messages import REGISTER, REQUESTS
+from shared.messages import REGISTER
 
 from .client_requests import COEFFICIENTS, PLAN
 from .conftest import activity_theta, open_device
 from .fake_grid import context_of
 from .phones import CANARIES, Phone, homes
+from .signing import OTHER_PRIVATE_KEY, signed, signed_request
 
 __all__ = ["homes"]
 
 PROFILE_STEP_S = Step.DAY.seconds
 
-QUERY, OTHER_QUERY = (encode(REQUESTS, "alerts_query", {"step": step}) for step in (3, 4))
+QUERY, OTHER_QUERY = (signed_request("alerts_query", {"step": step}) for step in (3, 4))
 
 
 def refused(code: RefusalCode) -> tuple[str, dict]:
@@ -31,17 +32,17 @@ def refused(code: RefusalCode) -> tuple[str, dict]:
 def test_every_refusal_is_in_the_journal_with_its_own_code(homes):
     phone = Phone(homes, "busy without a model")
     sent = [
-        (b"canary", "alerts_query", RefusalCode.MALFORMED),
+        (b"canary", "alerts_query", RefusalCode.SIGNATURE),
+        (signed(b"canary"), "alerts_query", RefusalCode.MALFORMED),
         (QUERY, "train_request", RefusalCode.UNDECLARED),
-        (cbor2.dumps(["diagnostics_request", 1, {}], canonical=True), "alerts_query", RefusalCode.UNDECLARED),
+        (signed(cbor2.dumps(["diagnostics_request", 1, {}], canonical=True)), "alerts_query", RefusalCode.UNDECLARED),
         (
-            cbor2.dumps(["alerts_query", 1, {"step": 3, "why": "canary"}], canonical=True),
+            signed(cbor2.dumps(["alerts_query", 1, {"step": 3, "why": "canary"}], canonical=True)),
             "alerts_query",
             RefusalCode.MALFORMED,
         ),
         (
-            encode(
-                REQUESTS,
+            signed_request(
                 "train_request",
                 {"step": 3, "round": 1, "plan_sha256": bytes(32), "theta": pack_floats(activity_theta())},
             ),
@@ -83,9 +84,9 @@ def test_the_ledger_of_a_device_says_no_in_the_end(homes, name, reply, code):
     phone = Phone(homes, "busy")
     theta = pack_floats(activity_theta())
     fields = {"step": 3, "round": 2, "plan_sha256": PLAN.sha256, "theta": theta}
-    request = encode(REQUESTS, name, {**fields, **(COEFFICIENTS if name == "risk_request" else {})})
+    request = signed_request(name, {**fields, **(COEFFICIENTS if name == "risk_request" else {})})
 
-    def open_capped(context, step):
+    def open_capped(context, data):
         return open_device(phone.folder, caps=Caps(), entropy=lambda n: pytest.fail("computed what it cannot pay for"))
 
     assert decode(REGISTER, answer(request, name, context_of(1), open_capped)) == refused(code)
@@ -102,12 +103,14 @@ def test_a_forgotten_device_says_so_once_and_then_refuses_every_round(homes, res
     phone = Phone(homes, "busy and telling")
     device = phone.open()
     assert device.forget()
-    open_again = (lambda context, step: device) if not restarted else (lambda context, step: phone.open())
-    train = encode(
-        REQUESTS,
+    open_again = (lambda context, data: device) if not restarted else (lambda context, data: phone.open())
+    train = signed_request(
         "train_request",
         {"step": 3, "round": 2, "plan_sha256": PLAN.sha256, "theta": pack_floats(activity_theta())},
     )
+    for stranger in (b"canary", signed(b"canary", key=OTHER_PRIVATE_KEY)):
+        out = answer(stranger, "train_request", context_of(1), open_again)
+        assert decode(REGISTER, out) == refused(RefusalCode.SIGNATURE), "and the notice is still due"
     answers = [
         decode(REGISTER, answer(data, name, context_of(1), open_again))
         for data, name in ((train, "train_request"), (QUERY, "alerts_query"), (train, "train_request"))
@@ -117,7 +120,7 @@ def test_a_forgotten_device_says_so_once_and_then_refuses_every_round(homes, res
 
 def bits_query(step: int, epsilon_micro: int, every_steps: int) -> bytes:
     fields = {"step": step, "epsilon_micro": epsilon_micro, "every_steps": every_steps}
-    return encode(REQUESTS, "bits_query", fields)
+    return signed_request("bits_query", fields)
 
 
 def test_a_bit_goes_out_at_its_step_once_paid_for_and_only_from_who_agreed(homes):
@@ -131,7 +134,7 @@ def test_a_bit_goes_out_at_its_step_once_paid_for_and_only_from_who_agreed(homes
     for life in ("busy", "light", "empty"):
         phone = Phone(homes, life)
 
-        def opened(context, step, phone=phone):
+        def opened(context, data, phone=phone):
             return open_device(phone.folder, caps=Caps())
 
         def ask(data, opened=opened):
@@ -144,7 +147,10 @@ def test_a_bit_goes_out_at_its_step_once_paid_for_and_only_from_who_agreed(homes
         name, fields = decode(REGISTER, first)
         assert name == "alert_bit" and fields["step"] == step and fields["bit"] in (0, 1)
         assert all(ask(due) == first for _ in range(5)), "one coin: asked again, it is not thrown again"
-        assert [decode(REGISTER, ask(wish)) for wish in wishes] == [refused(RefusalCode.SCHEDULE)] * 2
+        assert [decode(REGISTER, ask(wish)) for wish in wishes] == [
+            refused(RefusalCode.SCHEDULE),
+            refused(RefusalCode.BIT_EPSILON),
+        ]
         with opened(None, None) as device:
             assert device.gate.ledger.releases["alert_bit"] == 1
             assert [e.kind for e in device.what_left()] == ["refusal", "alert_bit", "refusal", "refusal"]
@@ -163,7 +169,7 @@ def test_alerts_stay_with_their_device_and_consent_tells_from_now_on(homes, aske
     with phone.open() as device:
         assert device.alerts() == seen
         assert device.consent(Consent.IDENTIFIED) is Consent.IDENTIFIED
-    later = encode(REQUESTS, "alerts_query", {"step": 5})
+    later = signed_request("alerts_query", {"step": 5})
     assert decode(REGISTER, phone.answer(later, "alerts_query"))[1]["alerts"] == [], "told from now on, not the past"
 
 
@@ -178,7 +184,7 @@ def test_nothing_recorded_is_in_the_journal(homes):
         ("alerts_query", {"step": 19}),
         ("bits_query", {"step": 6, "epsilon_micro": 1, "every_steps": 7}),
     ):
-        phone.answer(encode(REQUESTS, name, fields), name)
+        phone.answer(signed_request(name, fields), name)
     phone.answer(b"canary", "train_request")
     with phone.open() as device:
         entries = device.what_left()

@@ -81,15 +81,15 @@ def test_a_bit_tells_of_the_steps_it_covers_and_of_no_other():
 @pytest.mark.parametrize("alerts", [[], [12]])
 def test_a_server_that_asks_for_more_is_refused_whatever_was_detected(alerts):
     own = BitSchedule(1_000_000, 13)
-    for asked, step in [
-        (BitSchedule(1_000_001, 13), 12),
-        (BitSchedule(1_000_000, 12), 11),
-        (own, 11),
-        (own, 13),
+    for asked, step, code in [
+        (BitSchedule(1_000_001, 13), 12, RefusalCode.BIT_EPSILON),
+        (BitSchedule(1_000_000, 12), 11, RefusalCode.SCHEDULE),
+        (own, 11, RefusalCode.SCHEDULE),
+        (own, 13, RefusalCode.SCHEDULE),
     ]:
         with pytest.raises(Refusal) as refusal:
             alert_bit(alerts, own, asked, step)
-        assert refusal.value.code is RefusalCode.SCHEDULE
+        assert refusal.value.code is code
     with pytest.raises(Refusal):
         alert_bit(alerts, None, own, 12)
 

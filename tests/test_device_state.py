@@ -25,6 +25,7 @@ from .conftest import (
     replayed_entropy,
     view,
 )
+from .signing import SERVER_KEY
 
 
 def everything(device: Device) -> list:
@@ -83,7 +84,7 @@ def test_a_new_device_needs_a_profile_and_gets_a_number_of_its_own(tmp_path):
     assert not (tmp_path / "none").exists(), "nothing is made for nobody"
     numbers = set()
     for i in range(5):
-        with open_device(tmp_path / str(i), Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256)) as device:
+        with open_device(tmp_path / str(i), Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, SERVER_KEY)) as device:
             assert device.consent() is Consent.LOCAL
         with open_device(tmp_path / str(i)) as again:
             assert again.profile == device.profile, "the number is kept"
@@ -94,11 +95,11 @@ def test_a_new_device_needs_a_profile_and_gets_a_number_of_its_own(tmp_path):
 @pytest.mark.parametrize("n_categories", [0, 513])
 def test_a_catalogue_beyond_the_bounds_is_refused(n_categories):
     with pytest.raises(InputError, match="categories"):
-        Profile(Step.DAY, n_categories, bytes(32))
+        Profile(Step.DAY, n_categories, bytes(32), SERVER_KEY)
 
 
 def test_consent_and_calendar_survive_a_restart(tmp_path):
-    profile = Profile(Step.WEEK, 3, bytes(range(32)), Consent.IDENTIFIED, 2**63 - 1, 1.5e9)
+    profile = Profile(Step.WEEK, 3, bytes(range(32)), bytes(range(32, 64)), Consent.IDENTIFIED, 2**63 - 1, 1.5e9)
     open_device(tmp_path, profile).close()
     with open_device(tmp_path, make_profile()) as again:
         assert again.profile == profile, "what is in the folder counts, not what is passed"

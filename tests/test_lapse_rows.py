@@ -61,7 +61,7 @@ def test_rows_and_labels_of_a_history_made_by_hand():
     history = history_of(
         [2, 4, 6, 8, 10, 12, 14],  # lapses after 14: watched while less than 4 steps quiet, 14 to 17
         [2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22],  # goes on: watched always, never a lapse
-        [10, 12, 14, 16, 18, 20, 22],  # the same, but too new (half a window = 6) until 16
+        [6, 10, 12, 14, 16, 18, 20, 22],  # the same, but known for less than a window (12) until 18
         [2, 14],  # too rarely active to be watched
         [],
         n_steps=24,
@@ -70,7 +70,7 @@ def test_rows_and_labels_of_a_history_made_by_hand():
     assert rows.chosen.shape == (6, 5) and "raw" in repr(rows) and len(repr(rows)) < 40
     found = dict(zip(moment(rows, history), rows.y.tolist(), strict=True))
     expected = {(t, 0): 1.0 for t in range(14, 18)} | {(t, 1): 0.0 for t in range(14, 20)}
-    expected |= {(t, 2): 0.0 for t in range(16, 20)}
+    expected |= {(t, 2): 0.0 for t in range(18, 20)}
     assert found == expected
     for i, (step, category) in enumerate(moment(rows, history)):
         np.testing.assert_allclose(rows.x[i], extract(history, FEATURES, [step])[0, category], atol=1e-6)
@@ -79,9 +79,9 @@ def test_rows_and_labels_of_a_history_made_by_hand():
 
 def test_a_return_within_the_lapse_steps_is_no_lapse_and_one_after_them_is():
     for gap, lapsed in ((1, 0.0), (4, 0.0), (5, 1.0), (6, 1.0)):
-        history = history_of([2, 4, 6, 8, 10, 10 + gap], n_steps=20)
+        history = history_of([2, 8, 10, 12, 14, 14 + gap], n_steps=24)
         rows = lapse_rows(history, PLAN, RISK)
-        assert dict(zip(moment(rows, history), rows.y, strict=True))[(10, 0)] == lapsed, gap
+        assert dict(zip(moment(rows, history), rows.y, strict=True))[(14, 0)] == lapsed, gap
 
 
 @given(st.integers(0, 2**32), st.integers(0, 23))

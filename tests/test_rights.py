@@ -154,7 +154,8 @@ def test_a_folder_without_a_forgotten_device_has_no_last_words_but_a_refusal(tmp
 def test_the_host_app_never_sees_an_exception(home, monkeypatch):
     """Whatever the vault does, every method of an open device returns."""
     diary = Diary()
-    device = ready(open_device(home, make_profile(), on_step=diary.write, caps=Caps()), make_plan())
+    plan = make_plan(privacy={"noise_multiplier": 4.0, "min_survivors": 8})
+    device = ready(open_device(home, make_profile(), on_step=diary.write, caps=Caps()), plan)
 
     def broken(*_, **__):
         raise VaultError("canary")

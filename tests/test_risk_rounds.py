@@ -20,7 +20,7 @@ from shared.errors import BudgetError, ConfigError
 from shared.risk import N_COEFFICIENTS, READINGS, phi
 
 from .conftest import FEATURES, NETWORK, activity_theta, event_stream, make_plan, make_profile, make_risk, open_device
-from .fake_grid import FakeGrid, device_node
+from .fake_grid import SIGNER, FakeGrid, device_node
 
 P_ROUNDS, PHI_ROUNDS = 3, 4
 PRIVACY = {"noise_multiplier": 4.0, "rounds": P_ROUNDS, "population": 8, "min_survivors": 2}
@@ -50,6 +50,7 @@ def settings_for(folder, plan, **changes) -> RunSettings:
         "node_wait_s": 0.0,
         "risk_server": ServerSettings(1.0, 0.0, 0.75),
         "public_rows": public_rows(),
+        "key_file": folder / "signing.pem",
         **changes,
     }
     return RunSettings(**fields)
@@ -207,7 +208,7 @@ def test_a_whole_run_learns_phi_from_devices_and_gives_it_to_them(tmp_path):
         device.close_until(24)
         devices[node] = device
     grid = FakeGrid({node: device_node(node, device) for node, device in devices.items()})
-    run(DeviceNodes(Line(grid, Traffic()), list(devices)), settings, ReplayClock())
+    run(DeviceNodes(Line(grid, Traffic(), SIGNER), list(devices)), settings, ReplayClock())
     folder = ServerFolder(settings.folder)
     account = json.loads(folder.account_file.read_text())
     assert (account["rounds_charged"], account["risk_rounds_charged"]) == (P_ROUNDS, 6)

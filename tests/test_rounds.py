@@ -16,7 +16,7 @@ from shared.messages import REGISTER
 from shared.network import NetworkSpec
 
 from .conftest import event_stream, full, make_plan, make_profile, open_device, ready, replayed_entropy
-from .fake_grid import FakeGrid, device_node, fails, says, silent, talks_otherwise, wire, with_wire
+from .fake_grid import SIGNER, FakeGrid, device_node, fails, says, silent, talks_otherwise, wire, with_wire
 
 THETA = NetworkSpec(27).initial_theta(1)
 P = THETA.size
@@ -58,7 +58,7 @@ class Everybody(DeviceNodes):
 def ask(nodes, plan=QUIET):
     traffic, grid = Traffic(), FakeGrid(nodes)
     request = {"step": 20, "round": ROUND, "plan_sha256": plan.sha256, "theta": pack_floats(THETA)}
-    federation = Everybody(Line(grid, traffic), list(nodes))
+    federation = Everybody(Line(grid, traffic, SIGNER), list(nodes))
     return run_round(federation, plan, plan.privacy, request, INTEREST), traffic, grid
 
 

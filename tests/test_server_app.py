@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flwr.app import Context, RecordDict
 
 from client.consent import Consent
@@ -25,12 +26,11 @@ from server.rounds import Line, Traffic
 from server.state import ServerFolder
 from server.strategy import ServerSettings
 from shared.clock import ReplayClock, WallClock
-from shared.codec import decode
 from shared.errors import BudgetError, ConfigError, RunError
-from shared.messages import REQUESTS
 
 from .conftest import NETWORK, activity_theta, event_stream, make_plan, make_profile, open_device, replayed_entropy
-from .fake_grid import FakeGrid, device_node, fails
+from .fake_grid import SIGNER, FakeGrid, device_node, fails, wire
+from .signing import PRIVATE_KEY, asked
 
 PRIVACY = {"noise_multiplier": 4.0, "rounds": 3, "population": 8, "min_survivors": 2}
 N_STEPS, TRAIN_STEP = 24, 11
@@ -39,6 +39,9 @@ N_STEPS, TRAIN_STEP = 24, 11
 def run_config(folder, plan, **changes) -> dict:
     model_file = folder / "interest.bin"
     model_file.write_bytes(pinned_model())
+    key_file = folder / "signing.pem"
+    key_file.touch(0o600)
+    key_file.write_bytes(PRIVATE_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return {
         "plan": plan.canonical.hex(),
         "server.learning-rate": 1.0,
@@ -46,6 +49,7 @@ def run_config(folder, plan, **changes) -> dict:
         "server.tail": 0.5,
         "server.folder": str(folder / "server"),
         "server.model-file": str(model_file),
+        "server.key-file": str(key_file),
         "server.theta-file": "",
         "server.theta-seed": 3,
         "server.risk-learning-rate": 1.0,
@@ -57,6 +61,9 @@ def run_config(folder, plan, **changes) -> dict:
         "schedule.query-every-steps": 1,
         "schedule.seconds-per-step": 0.0,
         "schedule.origin-s": 0.0,
+        "schedule.bit-epsilon-micro": 0,
+        "schedule.bit-every-steps": 0,
+        "schedule.replay-step-s": 86_400.0,
         **changes,
     }
 
@@ -78,7 +85,7 @@ class Phones:
         ask = device_node(node, device)
 
         def answer(message):
-            step = decode(REQUESTS, message.content["wire"]["bytes"].numpy().tobytes())[1]["step"]
+            step = asked(wire(message))[1]["step"]
             begin, end = device.n_closed_steps, step + 1
             for event in self.events[node]:
                 if begin <= device.profile.step.at(event.time_s) < end:
@@ -136,7 +143,7 @@ def test_one_run_from_the_first_device_to_the_last_query(tmp_path):
         for name in ("query.model", "train", "query.alerts")
     ]
     assert routes == [("query.model", 8), ("train", 8), ("query.alerts", 8)]
-    offers = [decode(REQUESTS, data)[1] for _, route, data in grid.asked if route == "query.model"]
+    offers = [asked(data)[1] for _, route, data in grid.asked if route == "query.model"]
     assert [len(o["model"]) for o in offers] == [MODEL_FILE.stat().st_size] * 8 + [0] * 8, "the file travels once"
     assert account["traffic"]["sent"]["train_request"] == 3 * 8 and not account["traffic"]["dropped"]
 
@@ -166,7 +173,7 @@ def test_only_identified_devices_are_in_the_inbox(tmp_path):
 
 
 def federation_of(grid: FakeGrid) -> DeviceNodes:
-    return DeviceNodes(Line(grid, Traffic()), list(grid.nodes))
+    return DeviceNodes(Line(grid, Traffic(), SIGNER), list(grid.nodes))
 
 
 def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSettings:
@@ -180,6 +187,7 @@ def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSett
         node_wait_s=0.0,
         risk_server=ServerSettings(1.0, 0.0, 0.75),
         public_rows=public_rows,
+        key_file=folder / "signing.pem",
     )
 
 

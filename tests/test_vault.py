@@ -176,7 +176,8 @@ def test_problems_are_kept_by_name_over_a_restart(tmp_path):
 def test_at_the_cap_the_outbox_and_old_counters_go_first_and_the_ledger_never(tmp_path):
     """Then new events are refused, and what must not be lost still goes in."""
     limits = Limits(max_bytes=300_000, raw_events=10**9)
-    device = ready(open_device(tmp_path, make_profile(), limits=limits, caps=Caps()), make_plan())
+    plan = make_plan(privacy={"noise_multiplier": 4.0, "min_survivors": 8})
+    device = ready(open_device(tmp_path, make_profile(), limits=limits, caps=Caps()), plan)
     device.close_until(400)
     for i in range(10):
         fields = {"step": i, "alerts": []}

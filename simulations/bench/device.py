@@ -83,7 +83,7 @@ def device_figures(repeats: int) -> list[Figure]:
 
 def recorder(folder: Path, catalogue: Catalogue) -> Callable[[], bool]:
     """Records one more event of an open step on a device of its own."""
-    profile = Profile(Step.DAY, len(catalogue), catalogue.sha256, number=1)
+    profile = Profile(Step.DAY, len(catalogue), catalogue.sha256, bytes(32), number=1)
     device = Device.open(folder, profile, keys=FileKeys(folder, os.urandom(16)))
     event = BehaviourEvent(EventKind.VIEW, 3, 10.0, 0.0)
     return lambda: device.record(event)

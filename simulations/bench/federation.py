@@ -20,7 +20,15 @@ import psutil
 from client.runtime import PINNED_SHA256
 from shared.plan import Plan
 
-from ..config import DataSection, PrivacySection, ProtocolSection, Scenario, SimulationSection, load_scenario
+from ..config import (
+    CapsSection,
+    DataSection,
+    PrivacySection,
+    ProtocolSection,
+    Scenario,
+    SimulationSection,
+    load_scenario,
+)
 from ..host_training import TrainingRows
 from ..notes import HOSTS
 from ..planted import plant
@@ -49,6 +57,7 @@ def bench_scenario(devices: int, rounds: int) -> Scenario:
         name="bench",
         data=DataSection(users=devices),
         protocol=BENCH_PROTOCOL,
+        caps=CapsSection(table="none"),  # a round of this noise is more than an owner would allow
         privacy=PrivacySection(sampling_rate=1.0, noise_multiplier=1.0, rounds=rounds, max_epsilon=math.inf),
         simulation=SimulationSection(fidelity="hosts", hosts=os.cpu_count() or 1, identified_share=0.0),
     )

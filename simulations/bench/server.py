@@ -15,6 +15,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from server.app import RunSettings, hasten, run, wait_for_nodes
+from server.signing import Signer, signing_key
 from server.state import ServerFolder
 
 from ..host_server import HostNodes
@@ -30,8 +31,8 @@ class TimedHosts(HostNodes):
     """Notes how long rounds take: from the sampling of a cohort to the sampling of the next, so charge, checkpoint and
     the server's step are inside, and `bare_seconds` is not."""
 
-    def __init__(self, grid: Grid, nodes: Sequence[int], n_devices: int, bare: BareLoop | None) -> None:
-        super().__init__(grid, nodes, n_devices)
+    def __init__(self, grid: Grid, nodes: Sequence[int], n_devices: int, signer: Signer, bare: BareLoop | None) -> None:
+        super().__init__(grid, nodes, n_devices, signer)
         self._bare = bare
         self._began_s: float | None = None
         self.round_s: list[float] = []
@@ -68,9 +69,10 @@ def main(grid: Grid, context: Context) -> None:
     ServerFolder(settings.folder).report("devices", devices, devices)
     with_bare = bool(context.run_config["bench.bare-loop"])
     bare = BareLoop([folder / HOSTS / str(i) for i in range(n_hosts)]) if with_bare else None
-    federation = TimedHosts(grid, nodes, devices, bare)
+    clock = settings.schedule.clock()
+    federation = TimedHosts(grid, nodes, devices, Signer(signing_key(settings.key_file), clock), bare)
     try:
-        run(federation, settings, settings.schedule.clock())
+        run(federation, settings, clock)
     finally:
         if bare is not None:
             bare.__exit__(None, None, None)

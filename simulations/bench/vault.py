@@ -67,7 +67,7 @@ EVENT = BehaviourEvent(EventKind.PURCHASE, 3, 10.0, 12.5)
 
 def new_device(home: Path) -> Device:
     """A device as an app opens it, with scrypt at its full cost; no cap, so that releases can be repeated."""
-    profile = Profile(Step.DAY, len(CATALOGUE), CATALOGUE.sha256, number=1)
+    profile = Profile(Step.DAY, len(CATALOGUE), CATALOGUE.sha256, bytes(32), number=1)
     return Device.open(home, profile, keys=FileKeys(home, os.urandom(16)), caps=Caps.none())
 
 

@@ -8,12 +8,13 @@ from client.app import answer
 from client.device import Device
 from client.trainer import LocalTrainer
 from server.rounds import Line, Traffic, collect, open_sum
-from shared.codec import decode, encode, pack_floats
-from shared.messages import REGISTER, REQUESTS
+from shared.codec import decode, pack_floats
+from shared.messages import REGISTER
 from shared.network import NetworkSpec
 
 from ..conftest import event_stream, make_plan, make_profile, open_device, ready, replayed_entropy, view
-from ..fake_grid import FakeGrid, context_of, device_node
+from ..fake_grid import SIGNER, FakeGrid, context_of, device_node
+from ..signing import signed_request
 
 PLAN = make_plan(privacy={"noise_multiplier": 0.5})
 THETA = NetworkSpec(27).initial_theta(1)
@@ -82,11 +83,11 @@ REQUEST = {"step": 30, "round": 4, "plan_sha256": PLAN.sha256, "theta": pack_flo
 
 
 def test_every_contribution_leaves_in_the_same_form(population):
-    data = encode(REQUESTS, "train_request", REQUEST)
+    data = signed_request("train_request", REQUEST)
     names = [*LIVES, *TRAININGS]
     lengths = set()
     for name, device in zip(names, population.values(), strict=True):
-        out = answer(data, "train_request", context_of(1), lambda context, step, device=device: device)
+        out = answer(data, "train_request", context_of(1), lambda context, data, device=device: device)
         kind, fields = decode(REGISTER, out)
         assert kind == "update", name
         assert (fields["round"], fields["plan_sha256"]) == (4, PLAN.sha256), name
@@ -121,7 +122,7 @@ def test_the_null_contributions_are_noise_alone(population):
 def test_a_round_of_such_contributions_is_a_round(population):
     grid = FakeGrid({node: device_node(node, device) for node, device in population.items()})
     traffic = Traffic()
-    mean = open_sum(*collect(Line(grid, traffic), list(population), PLAN, REQUEST), PLAN.privacy, traffic)
+    mean = open_sum(*collect(Line(grid, traffic, SIGNER), list(population), PLAN, REQUEST), PLAN.privacy, traffic)
     assert mean is not None and np.isfinite(mean).all()
     assert not traffic.dropped and traffic.received["update"] == len(population)
     noise = PLAN.privacy.share_sigma * PLAN.privacy.grid_step * np.sqrt(len(population) * P)
