@@ -45,6 +45,9 @@ def burst_at(history: History, features: FeatureSpec, steps: Sequence[int] | Int
     first = max(int(at.min()) - gap - features.window_steps, 0)
     here = slice(first, int(at.max()) + 1)
     active, count = history.active[..., here], history.count[..., here]
+    enough = count[..., at - first] >= LEAST
+    if not enough.any():
+        return np.moveaxis(enough, -1, -2)
     logs = np.log(count, out=np.zeros_like(count), where=active)
     end = np.maximum(at - first - gap, 0)
     begin = np.maximum(end - features.window_steps, 0)
@@ -52,7 +55,7 @@ def burst_at(history: History, features: FeatureSpec, steps: Sequence[int] | Int
     anywhere, n_anywhere = (values.sum(axis=-2, keepdims=True) for values in (total, n))
     mean = np.where(n > 0, total / np.maximum(n, 1), anywhere / np.maximum(n_anywhere, 1))
     usual = np.exp(mean) * (n_anywhere > 0)
-    out: Bools = active[..., at - first] & (count[..., at - first] >= np.maximum(RATIO * usual, LEAST))
+    out: Bools = enough & active[..., at - first] & (count[..., at - first] >= RATIO * usual)
     return np.moveaxis(out, -1, -2)
 
 
@@ -63,6 +66,8 @@ def held_by_burst(history: History, features: FeatureSpec, steps: Sequence[int] 
         return np.zeros((*history.active.shape[:-2], 0, history.n_categories), bool)
     first = max(int(at.min()) - width + 1, 0)
     found = burst_at(history, features, np.arange(first, int(at.max()) + 1))
+    if not found.any():
+        return np.zeros((*found.shape[:-2], at.size, found.shape[-1]), bool)
     out: Bools = _within(np.moveaxis(found, -2, -1), np.maximum(at - width + 1, 0) - first, at + 1 - first) > 0
     return np.moveaxis(out, -1, -2)
 
