@@ -21,9 +21,10 @@ from shared.plan import Plan
 from shared.rdp import coin, update_cost
 from shared.risk import N_COEFFICIENTS
 
+from .alerts import alert_fields
 from .bits import alert_bit, own_schedule
 from .consent import Consent
-from .device import Alert, Device
+from .device import Device
 from .farewell import answer_forgotten
 from .gate import bare_refusal
 from .keys import FileKeys
@@ -69,21 +70,6 @@ def train_risk(device: Device, asked: bytes, request: Fields) -> bytes:
     words = device.risk_update(sha256, theta, basis, coefficients, request["round"])
     fields = {"round": request["round"], "plan_sha256": sha256, "values": pack_words(words)}
     return device.gate.release(asked, "risk_update", fields, cost, sha256)
-
-
-def alert_fields(step: int, alerts: list[Alert]) -> Fields:
-    """The fields of an alerts reply."""
-    found = [
-        {
-            "direction": int(alert.direction),
-            "category": alert.category,
-            "level": int(alert.level),
-            "step": alert.step,
-            "model_round": alert.model_round,
-        }
-        for alert in alerts
-    ]
-    return {"step": step, "alerts": found}
 
 
 def alerts(device: Device, asked: bytes, request: Fields) -> bytes:

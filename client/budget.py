@@ -7,10 +7,15 @@ Three things keep it, each for another reason:
 - a threshold of one's own, h <- h + ETA (alarms - expected), bounded, so that a user whose streams are livelier than the
   simulated ones comes back to the same rate;
 - a bucket of F tokens, each of which comes back N steps after it was spent: no N steps ever show more than F alerts,
-  whatever the streams do. When there are fewer tokens than alarms, the strongest go first; the others are lost.
+  whatever the streams do. When there are fewer tokens than alarms, falls go before rises and the strongest first; the
+  others are lost.
 
-A device cannot know which alerts are false, so true ones take tokens too. Arrays have any leading axes: one user is (),
-a host (K,).
+Falls are what a warning is for, and rises are many times more common (interest grows in jumps and fades slowly). So
+rises hold at most half the tokens, rounded up, and push the threshold of falls up by at most `PUSH`. With F = 1 the one
+token is for whichever comes first.
+
+The table and the thresholds are the CUSUM's; the bucket holds for every detector. A device cannot know which alerts are
+false, so true ones take tokens too. Arrays have any leading axes: one user is (), a host (K,).
 """
 
 from __future__ import annotations
@@ -34,21 +39,47 @@ Bools = NDArray[np.bool_]
 
 #: How far one alarm moves a user's threshold.
 ETA = 0.5
+#: How far rises move the threshold of falls, at most.
+PUSH = 0.25
 #: No threshold is lower: three steps of any p stay below it (see cusum.immune_steps).
 LEAST = 3 * GAIN + 0.1
 #: Adapted thresholds stay within these shares of the start threshold (and within LEAST and MOST).
 LOWEST, HIGHEST = 0.8, 3.0
 #: The step at which a token that was never spent was spent.
 NEVER = -(2**62)
+#: Falls and rises.
+SIDES = 2
 
 
 @dataclass
 class Spending:
-    """What has to be remembered of users (...): how far each one's threshold has moved, float32 (...), and the steps at
-    which its F tokens were last spent, oldest first, int64 (F, ...)."""
+    """What has to be remembered of users (...): how far each one's threshold has moved by falls alone and by falls and
+    rises together, float32 (2, ...); the steps at which its F tokens were last spent, oldest first, int64 (F, ...), and
+    the last R of those that went to rises, int64 (R, ...)."""
 
     moved: Floats
     spent: Ints
+    risen: Ints
+
+    @classmethod
+    def nothing(cls, shape: tuple[int, ...]) -> Spending:
+        """Users of `shape` (...) without a budget."""
+        none = np.empty((0, *shape), np.int64)
+        return cls(np.zeros((SIDES, *shape), np.float32), none, none.copy())
+
+    @classmethod
+    def of(cls, moved: Floats, spent: Ints, risen: Ints | None = None) -> Spending:
+        """The spending of stored arrays. Before rises were held apart there were no `risen` and one threshold `moved`
+        (...): then both moves are that one, and no rise is known to have been shown."""
+        if risen is not None:
+            return cls(moved, spent, risen)
+        nobody = np.full((most_rises(len(spent)), *moved.shape), NEVER, np.int64)
+        return cls(np.stack([moved, moved]), spent, nobody)
+
+
+def most_rises(false_alerts: int) -> int:
+    """How many of F tokens rises may hold."""
+    return (false_alerts + 1) // 2
 
 
 @dataclass(frozen=True)
@@ -65,6 +96,11 @@ class Budget:
                 f"expected at least 1 false alert, 1 step and 1 stream, "
                 f"got {self.false_alerts}, {self.steps} and {self.n_streams}"
             )
+
+    @property
+    def most_rises(self) -> int:
+        """How many of the tokens rises may hold."""
+        return most_rises(self.false_alerts)
 
     @cached_property
     def start_threshold(self) -> float:
@@ -83,47 +119,62 @@ class Budget:
 
     def start(self, shape: tuple[int, ...]) -> Spending:
         """Users of `shape` (...) with full buckets."""
-        return Spending(np.zeros(shape, np.float32), np.full((self.false_alerts, *shape), NEVER, np.int64))
+        spent, risen = (np.full((n, *shape), NEVER, np.int64) for n in (self.false_alerts, self.most_rises))
+        return Spending(np.zeros((SIDES, *shape), np.float32), spent, risen)
 
     def carried(self, spending: Spending) -> Spending:
         """The spending of an earlier budget under this one: what was spent stays spent, newest first."""
-        kept = spending.spent[-self.false_alerts :]
-        fresh = self.start(spending.moved.shape)
-        fresh.spent[self.false_alerts - len(kept) :] = kept
+        fresh = self.start(spending.moved.shape[1:])
+        for now, before in ((fresh.spent, spending.spent), (fresh.risen, spending.risen)):
+            n = min(len(now), len(before))
+            now[len(now) - n :] = before[len(before) - n :]
         fresh.moved[...] = spending.moved
         return fresh
 
     def thresholds(self, spending: Spending) -> Floats:
-        """Each user's threshold now: float32 (...)."""
-        out: Floats = np.float32(self.start_threshold) + spending.moved
-        return out
+        """Each user's thresholds now, falls first: float32 (2, ...)."""
+        falls, both = spending.moved
+        moved = np.stack([np.minimum(both, falls + np.float32(PUSH)), both])
+        return np.float32(self.start_threshold) + moved
 
     def adapt(self, spending: Spending, alarms: Ints, judged: Ints) -> None:
-        """Move thresholds after a step in which users (...) had `alarms` of `judged` streams."""
-        moved = spending.moved + np.float32(ETA) * (alarms - np.float32(self.per_stream_rate) * judged)
+        """Move thresholds after a step in which users had `alarms` (2, ...), falls first, of `judged` (...) streams."""
+        counted = np.stack([alarms[0], alarms.sum(axis=0)])
+        expected = np.stack([judged / SIDES, judged]) * np.float32(self.per_stream_rate)
+        moved = spending.moved + np.float32(ETA) * (counted - expected)
         start = self.start_threshold
         least, most = max(LOWEST * start, LEAST) - start, min(HIGHEST * start, MOST) - start
         spending.moved[...] = np.clip(moved, least, most)
 
     def allow(self, spending: Spending, raised: Bools, strength: Floats, step: int) -> Bools:
-        """Which of the alarms `raised` (..., 2, C) at `step` become alerts; their tokens are spent. `strength`
-        (..., 2, C) says which go first."""
-        wanted = raised.sum(axis=(-2, -1))
-        free = (spending.spent <= step - self.steps).sum(axis=0)
-        if (wanted <= free).all():
-            allowed = raised
-        else:
-            ranked = np.where(raised, strength, -np.inf).reshape(*wanted.shape, -1)
-            order = np.argsort(-ranked, axis=-1, kind="stable")
-            place = np.empty_like(order)
-            np.put_along_axis(place, order, np.broadcast_to(np.arange(order.shape[-1]), order.shape), axis=-1)
-            allowed = raised & (place.reshape(raised.shape) < free[..., None, None])
-        taken = np.minimum(wanted, free)
-        for i in range(int(taken.max(initial=0))):
-            moves = np.broadcast_to(taken > i, spending.spent.shape)
-            pushed = np.concatenate([spending.spent[1:], np.full_like(spending.spent[:1], step)])
-            np.copyto(spending.spent, pushed, where=moves)
+        """Which of the alarms `raised` (..., 2, C) at `step` become alerts; their tokens are spent. Falls go first, and
+        of one direction the strongest by `strength` (..., 2, C)."""
+        wanted = raised.sum(axis=-1)
+        falls, rises = wanted[..., 0], wanted[..., 1]
+        free, free_to_rise = ((held <= step - self.steps).sum(axis=0) for held in (spending.spent, spending.risen))
+        falls = np.minimum(falls, free)
+        rises = np.minimum(rises, np.minimum(free - falls, free_to_rise))
+        allowed = strongest(raised, strength, np.stack([falls, rises], axis=-1))
+        _spend(spending.spent, falls + rises, step)
+        _spend(spending.risen, rises, step)
         return allowed
+
+
+def strongest(raised: Bools, strength: Floats, most: Ints) -> Bools:
+    """The at most `most` (...) strongest of each row's alarms `raised` (..., C); equals in their order."""
+    if (raised.sum(axis=-1) <= most).all():
+        return raised
+    order = np.argsort(-np.where(raised, strength, -np.inf), axis=-1, kind="stable")
+    place = np.empty_like(order)
+    np.put_along_axis(place, order, np.broadcast_to(np.arange(order.shape[-1]), order.shape), axis=-1)
+    return raised & (place < most[..., None])
+
+
+def _spend(tokens: Ints, taken: Ints, step: int) -> None:
+    """Spend `taken` (...) of the tokens (F, ...), the oldest first, at `step`."""
+    for i in range(int(taken.max(initial=0))):
+        pushed = np.concatenate([tokens[1:], np.full_like(tokens[:1], step)])
+        np.copyto(tokens, pushed, where=np.broadcast_to(taken > i, tokens.shape))
 
 
 def false_alarm_rate(

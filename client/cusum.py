@@ -58,10 +58,9 @@ def immune_steps(threshold: float) -> int:
 
 @dataclass(frozen=True)
 class CusumAlarms(Alarms):
-    """Alarms, the statistics behind them before any alarm set them back (2, ..., C), falls first, each in 0..MOST, and
-    which streams were judged at all: observed, warmed up, not learning anew."""
+    """Alarms, whose strength are the statistics before any alarm set them back, each in 0..MOST, and which streams were
+    judged at all: observed, warmed up, not learning anew."""
 
-    statistics: Floats
     judged: Bools
 
 
@@ -91,7 +90,7 @@ class CusumDetector:
         self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
     ) -> CusumAlarms:
         """An alarm sets both statistics back to 0, whether or not it is shown: a fall of an interest that is not
-        established is none. The threshold broadcasts against (..., C); at infinity nothing is ever set back."""
+        established is none. The threshold broadcasts against (2, ..., C), falls first; at infinity nothing is ever set back."""
         judged = self._learn(memory, p, step)
         statistics = memory[FALL : RISE + 1].copy()
         crossed = statistics >= threshold

@@ -3,7 +3,7 @@
 A detector is a rule without memory of its own; what it remembers is a small array that the caller keeps, so that a
 device with C streams and a host with (K, C) run the same code. `update` changes that array in place and returns the
 alarms. Memory is (m, ..., C), so that each remembered number lies in one piece. `cusum.py` holds the detector for dense
-streams, and `BurstDetector` below calls spikes, which are neither falls nor rises.
+streams; spikes of activity, which are neither falls nor rises, are `bursts.py`'s.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ Bools = NDArray[np.bool_]
 
 #: A rate of .2 in decimal is not .2 in floating point; thresholds are reached within this.
 TOLERANCE = 1e-6
-#: Logits; a stream that hardly moves has no smaller spread than this.
-MIN_SPREAD = np.float32(0.05)
 
 
 @dataclass(frozen=True)
 class Alarms:
-    """Where a detector fires now: two masks (..., C), and the change rate per step behind them (NaN: not known yet)."""
+    """Where a detector fires now: two masks (..., C), the change rate per step behind them (NaN: not known yet), and how
+    strong each alarm is, (2, ..., C), falls first: of two in the same direction the stronger one is further beyond its
+    line. Where nothing fires the strength says nothing."""
 
     fall: Bools
     rise: Bools
     rate: Floats
+    strength: Floats
 
 
 class Detector(Protocol):
@@ -73,7 +74,8 @@ class RateDetector:
     ) -> Alarms:
         rate = shift(memory, p)
         with np.errstate(invalid="ignore"):
-            return Alarms(rate <= TOLERANCE - self.threshold, rate >= self.threshold - TOLERANCE, rate)
+            fall, rise = rate <= TOLERANCE - self.threshold, rate >= self.threshold - TOLERANCE
+        return Alarms(fall, rise, rate, np.stack([-rate, rate]))
 
 
 class LevelDetector:
@@ -98,7 +100,7 @@ class LevelDetector:
         with np.errstate(invalid="ignore"):
             fall = (p <= self.fall_level) & (before > self.fall_level) & established
             rise = (p >= self.rise_level) & (before < self.rise_level) & ~established
-        return Alarms(fall, rise, shift(memory, p))
+        return Alarms(fall, rise, shift(memory, p), np.stack([-p, p]))
 
 
 class RiskDetector:
@@ -134,7 +136,7 @@ class RiskDetector:
             rise = (p >= self.rise_level) & (memory[1] < self.rise_level) & ~established
         rate = p - memory[1]
         memory[0], memory[1] = risk, p
-        return Alarms(fall, rise, rate)
+        return Alarms(fall, rise, rate, np.stack([risk, p]))
 
 
 class OwnLevelDetector:
@@ -169,55 +171,7 @@ class OwnLevelDetector:
         fall, rise = low & (was_low == 0) & established, high & (was_high == 0)
         own += np.float32(2 / (self.span_steps + 1)) * np.nan_to_num(gap)
         was_low[:], was_high[:] = low, high
-        return Alarms(fall, rise, shift(memory[3:], p))
-
-
-@dataclass(frozen=True)
-class Bursts:
-    """Where a spike has just ended: up (+1) or down (-1), 0 where none has; int8 (..., C)."""
-
-    sign: NDArray[np.int8]
-
-
-class BurstDetector:
-    """A spike: p leaves this stream's own level by `scales` of its spread, and is back within `max_steps` steps.
-
-    It is called when p is back, for only then it was short. It is no turn of interest, so it is a third kind of alarm
-    and never a fall or a rise: bots, flash sales, somebody else's phone. A longer excursion is not a burst; then level
-    and spread are learned anew. Memory: level and spread (EWMAs of logit p and of its absolute deviation, which no spike
-    moves), steps seen, and the length of the excursion that goes on, negative if downwards.
-    """
-
-    def __init__(self, scales: float = 5.0, max_steps: int = 3, span_steps: int = 42, warm_steps: int = 14) -> None:
-        if not scales > 0 or min(max_steps, span_steps, warm_steps) < 1:
-            raise ConfigError(
-                f"expected scales > 0 and max_steps, span_steps and warm_steps >= 1, "
-                f"got {scales}, {max_steps}, {span_steps} and {warm_steps}"
-            )
-        self.scales, self.max_steps, self.span_steps, self.warm_steps = scales, max_steps, span_steps, warm_steps
-
-    def start(self, shape: tuple[int, ...]) -> Floats:
-        return np.zeros((4, *shape), np.float32)
-
-    def update(self, memory: Floats, p: Floats) -> Bursts:
-        """The spikes that end at p (..., C); a p that is NaN changes nothing."""
-        level, spread, seen, away = memory
-        known, now = ~np.isnan(p), logit(p)
-        np.copyto(level, now, where=known & (seen == 0))
-        gap = np.where(known, now - level, np.float32(0))
-        margin = np.float32(self.scales) * np.maximum(spread, MIN_SPREAD)
-        beyond = known & (seen >= self.warm_steps) & (np.abs(gap) >= margin)
-        goes_on = beyond & (np.sign(away) == np.sign(gap))
-        ended = np.where(known & ~goes_on, np.sign(away), 0).astype(np.int8)
-        np.copyto(away, np.where(goes_on, away, 0) + np.where(beyond, np.sign(gap), 0), where=known)
-        learns = known & ~beyond
-        weight = learns / np.minimum(seen + 1, np.float32((self.span_steps + 1) / 2))
-        level += weight * gap
-        spread += weight * (np.abs(gap) - spread)
-        seen += learns
-        lasting = np.abs(away) > self.max_steps
-        seen[lasting], away[lasting] = 0, 0
-        return Bursts(ended)
+        return Alarms(fall, rise, shift(memory[3:], p), np.stack([-gap, gap]))
 
 
 def shift(past: Floats, p: Floats) -> Floats:

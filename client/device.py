@@ -1,7 +1,7 @@
 """The device: records behaviour, closes steps, scores and detects, trains, and answers; raw behaviour stays inside.
 
     device.record(event)   -> counters of the open step
-    the step closes        -> History -> extract -> Scorer -> p -> detector -> risk -> Alert -> the app's callback
+    the step closes        -> History -> extract -> Scorer -> p -> detector -> risk -> policy -> Alert -> the app
     a round asks           -> own rows -> LocalTrainer -> raw delta -> protect -> (gate) -> bytes
 
 Everything it knows lies in its vault (`client/vault.py`), sealed. An event is there before `record` returns True; a
@@ -14,10 +14,8 @@ any value. The methods that answer the server (`install`, `update`, `take_alerts
 from __future__ import annotations
 
 import os
-import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,23 +26,25 @@ from shared.errors import InputError, Refusal, RefusalCode
 from shared.events import ENGAGEMENT, BehaviourEvent
 from shared.features import History, extract, seen
 from shared.mechanisms import Entropy
-from shared.messages import MAX_ALERTS
 from shared.plan import Plan, RiskPlan
 
 from . import kept
+from .alerts import TOLD, Alert, Taken, raised_alerts, taken_by, with_raised
+from .bursts import held_by_burst
 from .caps import Caps
-from .consent import Consent, Decision
+from .consent import Consent
 from .explain import Explanation, explain
 from .gate import Gate
 from .installed import Installed
-from .kept import Alert, Profile
+from .kept import Profile
 from .keys import KeyProvider
+from .policy import POLICY, Policy
 from .rights import Rights
-from .risk import Direction, RiskLevel, p_and_risk, recent_rows
+from .risk import p_and_risk, recent_rows
 from .runtime import pinned_model
 from .updates import Work
 from .vault import Limits, Vault
-from .watch import Watch, past_steps
+from .watch import Watch, observed, past_steps
 
 __all__ = ["Alert", "Device", "Installed", "Profile"]
 
@@ -52,10 +52,6 @@ Floats = NDArray[np.float32]
 
 #: A clock that jumps further ahead than this is a broken clock: the event is not recorded.
 MAX_JUMP_STEPS = 1000
-#: An alert stays on the device for this long, for its user to see.
-KEEP_ALERTS_STEPS = 366
-#: In place of the step of the query that took an alert: none did; an earlier one did, and nobody is told again.
-NOT_TAKEN, TOLD = -1, -2
 
 #: Told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it raised.
 OnStep = Callable[[int, Floats, list[Alert]], None]
@@ -64,10 +60,12 @@ OnStep = Callable[[int, Floats, list[Alert]], None]
 class Device(Rights):
     """One user's device. Open it with `Device.open`, close it with `close` or `with`; it is not safe for two threads."""
 
-    def __init__(self, vault: Vault, profile: Profile, on_step: OnStep | None, entropy: Entropy, gate: Gate) -> None:
+    def __init__(
+        self, vault: Vault, profile: Profile, on_step: OnStep | None, entropy: Entropy, gate: Gate, policy: Policy
+    ) -> None:
         super().__init__(vault, gate, profile.server_key)
         self.profile = profile
-        self._on_step, self._entropy = on_step, entropy
+        self._on_step, self._entropy, self._policy = on_step, entropy, policy
         self._told_later: list[tuple[int, Floats, list[Alert]]] | None = None  # while catching up
         self._history = History.empty(profile.n_categories)
         self._open_count = np.zeros(profile.n_categories, np.float32)
@@ -75,7 +73,7 @@ class Device(Rights):
         self._installed: Installed | None = None
         self._watch: Watch | None = None
         self._p = np.full(profile.n_categories, np.nan, np.float32)
-        self._alerts: list[tuple[Alert, int]] = []  # with the step of the query that took it
+        self._alerts: Taken = []
 
     @classmethod
     def open(
@@ -89,28 +87,22 @@ class Device(Rights):
         clock: Clock | None = None,
         caps: Caps | None = None,
         limits: Limits | None = None,
+        policy: Policy = POLICY,
     ) -> Device:
         """The device that lives in `folder`; a new one with `profile` if there is none yet (then it is required).
 
         `keys` open its vault. `caps` are the app's own on what may be spent (`client/caps.py`), `clock` dates the
-        journal. A VaultError by name if the vault does not open: see `client/store.py`; Forgotten if it was forgotten.
+        journal, `policy` chooses what a new alert tells the app to do (`client/policy.py`). A VaultError by name if the
+        vault does not open: see `client/store.py`; Forgotten if it was forgotten.
         """
         if profile is None and not Vault.exists(folder, keys):
             raise InputError("expected a profile for a new device")
         vault = Vault(folder, keys, limits or Limits())
         try:
             clock = clock or WallClock()
-            if (found := vault.get("profile")) is not None:
-                profile = kept.profile(found)
-            elif profile is None:
-                raise InputError("expected a profile for a new device")
-            else:
-                profile = replace(profile, number=secrets.randbits(63)) if profile.number < 0 else profile
-                with vault.writing("profile", "consent"):
-                    vault.put("profile", kept.plain_profile(profile))
-                    vault.decisions.add(Decision(clock.now_s(), profile.consent))
+            profile = kept.profile_of(vault, profile, clock.now_s())
             gate = Gate(vault, caps, clock, Counter(vault.get("problems") or {}))
-            device = cls(vault, profile, on_step, entropy, gate)
+            device = cls(vault, profile, on_step, entropy, gate, policy)
             device._restore()
         except BaseException:
             vault.close()
@@ -274,13 +266,8 @@ class Device(Rights):
     def _detect(self, installed: Installed, step: int, p: Floats, risk: Floats) -> list[Alert]:
         assert self._watch is not None
         fired, levels = self._watch.see(installed.plan, self._history, step, p, risk)
-        raised = [
-            Alert(Direction(d), int(c), RiskLevel(int(levels[d, c])), step, installed.round_number)
-            for d, c in zip(*np.nonzero(fired), strict=True)
-        ]
-        here = [(alert, taken) for alert, taken in self._alerts if alert.step > step - KEEP_ALERTS_STEPS]
-        if raised or len(here) < len(self._alerts):
-            self._alerts = [*here, *((alert, NOT_TAKEN) for alert in raised)][-MAX_ALERTS:]
+        raised = raised_alerts(fired, levels, self._history, installed.plan, self._policy, installed.round_number)
+        self._alerts = with_raised(self._alerts, raised, step)
         return raised
 
     # ---- what the server asks
@@ -296,7 +283,7 @@ class Device(Rights):
         past = np.arange(max(0, self.n_closed_steps - past_steps(plan)), self.n_closed_steps)
         scores = self._scores(self._installed, past)
         begin = self._watch.restart if self._watch else Watch.start
-        self._watch = begin(plan, scores, self.n_closed_steps - 1)
+        self._watch = begin(plan, observed(plan, self._history, past, scores), self.n_closed_steps - 1)
         self._p = scores[-1] if past.size else np.full(self.profile.n_categories, np.nan, np.float32)
         with self._vault.writing("model", "watch"):
             self._vault.put("model", kept.plain_model(self._installed))
@@ -330,9 +317,7 @@ class Device(Rights):
 
     def take_alerts(self, step: int) -> list[Alert]:
         """Alerts that no earlier query took; asking again for the same step gives the same answer."""
-        alerts = [
-            (alert, {NOT_TAKEN: step}.get(taken, taken if taken >= step else TOLD)) for alert, taken in self._alerts
-        ]
+        alerts = taken_by(self._alerts, step)
         if alerts != self._alerts:
             self._alerts = alerts
             with self._vault.writing("alerts"):
@@ -355,8 +340,15 @@ class Device(Rights):
         """p (C,) as of the last closed step; NaN where there is no score."""
         return self._p.copy()
 
+    def bursts(self) -> NDArray[np.bool_]:
+        """Where p follows a burst of events (`client/bursts.py`) and not interest, as of the last closed step: (C,)."""
+        out = np.zeros(self.profile.n_categories, bool)
+        if self._installed and self.n_closed_steps:
+            out |= held_by_burst(self._history, self._installed.plan.features, [self.n_closed_steps - 1])[0]
+        return out
+
     def alerts(self) -> list[Alert]:
-        """Alerts that are still here, the oldest first."""
+        """Alerts that are still here, the oldest first, each with the segment and the intervention of its moment."""
         return [alert for alert, _ in self._alerts]
 
     def forget(self) -> bool:

@@ -32,7 +32,7 @@ from .cusum import CusumAlarms
 from .detectors import Alarms, RiskDetector
 from .risk import Direction
 from .scorer import Scorer
-from .watch import Watch, budget_for, detector_for
+from .watch import Watch, budget_for, detector_for, observed
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -195,10 +195,10 @@ def explain(
     before = x[max(0, calm + 1 - features.window_steps - first) : calm + 1 - first].mean(axis=0)
 
     # Row 0 is what happened, the others what would have: all of them share the steps before the last `long`.
-    rows = np.repeat(x[None], 1 + len(kept), axis=0)
+    rows, others = np.repeat(x[None], 1 + len(kept), axis=0), []
     if kept:
-        others = _stacked([at_earlier_rate(history, features, category, step, n) for n in kept])
-        rows[1:, -long:] = extract(others, features, steps[-long:])[:, :, category]
+        others = [at_earlier_rate(history, features, category, step, n) for n in kept]
+        rows[1:, -long:] = extract(_stacked(others), features, steps[-long:])[:, :, category]
     mixed, changed = mixtures(features, before, x[-1]), rows[1:, steps.size - long :]
     p = scorer.score(np.concatenate([mixed, x, changed.reshape(-1, x.shape[-1])]))
     worth, happened, would = np.split(p, [len(mixed), len(mixed) + len(x)])
@@ -209,6 +209,9 @@ def explain(
         lines = np.repeat(happened[None], 1 + len(kept), axis=0)
         lines[1:, -long:] = would.reshape(len(kept), long)
         lines[:, ~np.logical_or.accumulate(history.active[category])[steps]] = np.nan
+        for line, lived in zip(lines, (history, *others), strict=True):
+            every = np.broadcast_to(line[:, None], (steps.size, history.n_categories))
+            line[:] = observed(plan, lived, steps, every)[:, category]
         begin = int(watch.marked[mark]) + 1 - first
         memory = np.repeat(watch.marks[mark, :, category, None], len(lines), axis=1)
         fired = _fires(plan, risk, memory, rows, lines, begin, first, direction, history.n_categories)
@@ -256,7 +259,8 @@ def _fires(
     detector = detector_for(settings)
     may = np.full(p.shape[:1], direction is Direction.FALL)
     fired = np.zeros(p.shape[:1], bool)
-    least = max(LOWEST * budget_for(settings, (n_categories,)).start_threshold, LEAST)
+    budget = budget_for(settings, (n_categories,))
+    least = max(LOWEST * budget.start_threshold, LEAST) if budget else LEAST
     rate = plan.risk.rate_steps if plan.risk else 0
     for i in range(begin, p.shape[1]):
         if isinstance(detector, RiskDetector):
@@ -267,7 +271,7 @@ def _fires(
         else:
             alarms = detector.update(memory, p[:, i], may, first + i)
         if isinstance(alarms, CusumAlarms):
-            fired |= (alarms.statistics >= least).any(axis=0)
+            fired |= (alarms.strength >= least).any(axis=0)
         else:
             fired |= (alarms.fall, alarms.rise)[direction]
     return fired

@@ -1,38 +1,35 @@
-"""What a device is and keeps: profile, model, alerts, detectors; and each as plain values for a row of its vault."""
+"""What a device is and keeps: profile, model, alerts, detectors; and each as plain values for a row of its vault.
+
+What a released version wrote stays readable: a later form says its number, `ALERTS_FORM`, or has arrays that the earlier
+one had not (`Watch.of` says what stands for them).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec import pack_floats, unpack_floats
-from shared.errors import InputError
+from shared.errors import InputError, VaultError
 from shared.events import MAX_CATEGORIES, Step
 from shared.plan import Plan
 
-from .consent import Consent
+from .alerts import Alert, Taken
+from .consent import Consent, Decision
 from .installed import Installed
+from .policy import Intervention, Segment
 from .risk import Direction, RiskLevel
+from .vault import Vault
 from .watch import Watch
 
 Floats = NDArray[np.float32]
 
-
-@dataclass(frozen=True)
-class Alert:
-    """One turn of interest, as the app on the device is told."""
-
-    direction: Direction
-    category: int
-    level: RiskLevel
-    step: int
-    model_round: int
-
-    def __repr__(self) -> str:
-        return "Alert(<raw>)"
+#: How alerts are stored; form 1 knew no segment and no intervention.
+ALERTS_FORM = 2
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,19 @@ def profile(fields: dict[str, Any]) -> Profile:
     return Profile(**{**fields, "step": Step(fields["step"]), "consent": Consent(fields["consent"])})
 
 
+def profile_of(vault: Vault, given: Profile | None, now_s: float) -> Profile:
+    """The profile in a vault; in a new one it is `given`, with a number of its own, and dates the first consent."""
+    if (found := vault.get("profile")) is not None:
+        return profile(found)
+    if given is None:
+        raise InputError("expected a profile for a new device")
+    fresh = replace(given, number=secrets.randbits(63)) if given.number < 0 else given
+    with vault.writing("profile", "consent"):
+        vault.put("profile", plain_profile(fresh))
+        vault.decisions.add(Decision(now_s, fresh.consent))
+    return fresh
+
+
 def plain_model(installed: Installed) -> list[Any]:
     weights = pack_floats(installed.theta), pack_floats(installed.risk)
     return [installed.plan.canonical, installed.model, *weights, installed.round_number]
@@ -99,13 +109,31 @@ def watch(fields: list[Any]) -> tuple[int, Watch | None, Floats]:
     return n_closed_steps, found, unpack(p)
 
 
-def plain_alerts(alerts: list[tuple[Alert, int]]) -> list[Any]:
-    return [[*vars(alert).values(), taken] for alert, taken in alerts]
+def plain_alerts(alerts: Taken) -> dict[str, Any]:
+    return {"form": ALERTS_FORM, "rows": [[*vars(alert).values(), taken] for alert, taken in alerts]}
 
 
-def alerts(rows: list[Any]) -> list[tuple[Alert, int]]:
-    """Alerts, each with the step of the query that took it."""
+def alerts(found: dict[str, Any] | list[Any]) -> Taken:
+    """Alerts, each with the step of the query that took it; of form 1, a bare list of rows that end with the model's
+    round, or of `ALERTS_FORM`."""
+    if isinstance(found, list):
+        rows = [[*row[:-1], None, None, row[-1]] for row in found]
+    elif found["form"] == ALERTS_FORM:
+        rows = found["rows"]
+    else:
+        raise VaultError(f"expected alerts of form 1 or {ALERTS_FORM}, got another")
     return [
-        (Alert(Direction(direction), category, RiskLevel(level), step, round_number), taken)
-        for direction, category, level, step, round_number, taken in rows
+        (
+            Alert(
+                Direction(direction),
+                category,
+                RiskLevel(level),
+                step,
+                round_number,
+                None if segment is None else Segment(segment),
+                None if intervention is None else Intervention(intervention),
+            ),
+            taken,
+        )
+        for direction, category, level, step, round_number, segment, intervention, taken in rows
     ]

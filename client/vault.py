@@ -97,7 +97,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         ),
         "alerts": Table(
             Durability.PROCESS,
-            "alerts raised, and the query that took each",
+            "alerts raised, and the query that took each; for the app alone, the user's segment and the intervention chosen",
             "shown to the user; told under identified consent, or within a randomised bit",
             "366 steps later, or when 4,096 newer ones are there",
         ),

@@ -9,7 +9,7 @@ raises nothing. Steps that never come, or whose p is NaN, are not observed; a ju
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ from shared.features import History, established
 from shared.plan import Detection, Plan
 
 from .budget import Budget, Spending
+from .bursts import held_by_burst
 from .cusum import CusumAlarms, CusumDetector
 from .detectors import Alarms, Detector, LevelDetector, OwnLevelDetector, RateDetector, RiskDetector
 from .risk import Direction, risk_levels
@@ -54,8 +55,10 @@ def cusum_for(settings: Detection) -> CusumDetector:
     return CusumDetector(settings.warm_steps, settings.season_steps)
 
 
-def budget_for(settings: Detection, shape: tuple[int, ...]) -> Budget:
-    """The budget of each user with streams of `shape` (..., C)."""
+def budget_for(settings: Detection, shape: tuple[int, ...]) -> Budget | None:
+    """The budget of each user with streams of `shape` (..., C); None if the plan says that there is none."""
+    if not settings.false_alerts:
+        return None
     return _budget(settings.false_alerts, settings.budget_steps, shape[-1])
 
 
@@ -67,6 +70,13 @@ def _budget(false_alerts: int, steps: int, n_streams: int) -> Budget:
 def past_steps(plan: Plan) -> int:
     """How many closed steps, as the new weights score them, a watch starts on."""
     return max(plan.features.window_steps, 2 * plan.detection.warm_steps)
+
+
+def observed(plan: Plan, history: History, steps: Sequence[int] | Ints, p: Floats) -> Floats:
+    """p (..., S, C) of `steps` as the plan's detector observes it: under the CUSUM not where a burst moves it (NaN)."""
+    if plan.detection.detector != "cusum":
+        return p
+    return np.where(held_by_burst(history, plan.features, steps), np.float32(np.nan), p)
 
 
 @dataclass
@@ -91,15 +101,18 @@ class Watch:
 
     @classmethod
     def start(cls, plan: Plan, past: Floats, step: int) -> Watch:
-        """A watch on streams, warmed up without any alert on their past p (..., S, C), which ends with `step`."""
+        """A watch on streams, warmed up without any alert on their past p (..., S, C) as `observed`, up to `step`."""
         shape = (*past.shape[:-2], past.shape[-1])
-        return cls._fresh(plan, shape, budget_for(plan.detection, shape).start(shape[:-1]))._warm_up(plan, past, step)
+        budget = budget_for(plan.detection, shape)
+        spending = budget.start(shape[:-1]) if budget else Spending.nothing(shape[:-1])
+        return cls._fresh(plan, shape, spending)._warm_up(plan, past, step)
 
     def restart(self, plan: Plan, past: Floats, step: int) -> Watch:
         """The watch after a new model has come: detectors start again on the past as the new weights score it, for a
         jump between two models is no turn. Quiet time, tokens and adapted thresholds stay."""
         shape = (*past.shape[:-2], past.shape[-1])
-        watch = Watch._fresh(plan, shape, budget_for(plan.detection, shape).carried(self.spending))
+        budget = budget_for(plan.detection, shape)
+        watch = Watch._fresh(plan, shape, budget.carried(self.spending) if budget else self.spending)
         watch.quiet_until[...] = self.quiet_until
         return watch._warm_up(plan, past, step)
 
@@ -130,7 +143,7 @@ class Watch:
         """Which streams raise an alert at the close of `step`, and their risk levels: both (..., 2, C), falls first.
 
         `history` ends with `step`; p and phi (None: not learned) are (..., C). After an alert a stream is quiet in that
-        direction for `quiet_steps`; under the CUSUM a user's alerts also keep the plan's budget.
+        direction for `quiet_steps`, and a user's alerts keep the plan's budget.
         """
         settings = plan.detection
         watched = established(
@@ -140,7 +153,8 @@ class Watch:
             min_active=settings.min_active_steps,
             lapse_steps=settings.lapse_steps,
         )[..., 0, :]
-        raised = self.judge(settings, step, p, watched, risk)
+        calm = observed(plan, history, [step], p[..., None, :])[..., 0, :]
+        raised = self.judge(settings, step, calm, watched, risk)
         return raised, risk_levels(p, np.full_like(p, np.nan) if risk is None else risk)
 
     def judge(self, settings: Detection, step: int, p: Floats, watched: Bools, risk: Floats | None = None) -> Bools:
@@ -156,13 +170,12 @@ class Watch:
             else:
                 alarms = detector.update(self.memory, p, watched, step)
         raised = np.stack([alarms.fall, alarms.rise], axis=-2)
-        if settings.detector == "cusum":
-            budget = budget_for(settings, p.shape)
-            budget.adapt(self.spending, raised.sum(axis=(-2, -1)), shifts.judged.sum(axis=-1))
-            raised &= self.quiet_until <= step
-            raised = budget.allow(self.spending, raised, self.statistics, step)
-        else:
-            raised &= self.quiet_until <= step
+        budget = budget_for(settings, p.shape)
+        if budget and settings.detector == "cusum":
+            budget.adapt(self.spending, np.moveaxis(raised.sum(axis=-1), -1, 0), shifts.judged.sum(axis=-1))
+        raised &= self.quiet_until <= step
+        if budget:
+            raised = budget.allow(self.spending, raised, np.moveaxis(alarms.strength, 0, -2), step)
         self.quiet_until[raised] = step + 1 + settings.quiet_steps
         self._mark(step)
         return raised
@@ -174,10 +187,10 @@ class Watch:
 
     def _shifts(self, settings: Detection, step: int, p: Floats, watched: Bools) -> CusumAlarms:
         """What the CUSUM says to p; its statistics are noted. Where it does not call, nothing sets it back."""
-        calls = settings.detector == "cusum"
-        threshold = budget_for(settings, p.shape).thresholds(self.spending)[..., None] if calls else np.inf
+        budget = budget_for(settings, p.shape) if settings.detector == "cusum" else None
+        threshold = budget.thresholds(self.spending)[..., None] if budget else np.inf
         shifts = cusum_for(settings).update(self.cusum, p, watched, step, threshold)
-        np.multiply(np.moveaxis(shifts.statistics, 0, -2), shifts.judged[..., None, :], out=self.statistics)
+        np.multiply(np.moveaxis(shifts.strength, 0, -2), shifts.judged[..., None, :], out=self.statistics)
         return shifts
 
     # ---- kept between two calls
@@ -185,13 +198,14 @@ class Watch:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that has to be kept, by name."""
         fields = {name: value for name, value in vars(self).items() if name != "spending"}
-        return {**fields, "moved": self.spending.moved, "spent": self.spending.spent}
+        return {**fields, **vars(self.spending)}
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Watch:
         """The watch of `arrays`, bit for bit."""
         names = ("memory", "cusum", "quiet_until", "last_step", "statistics", "marks", "marked")
-        return cls(spending=Spending(arrays["moved"], arrays["spent"]), **{name: arrays[name] for name in names})
+        spending = Spending.of(arrays["moved"], arrays["spent"], arrays.get("risen"))
+        return cls(spending=spending, **{name: arrays[name] for name in names})
 
     def copy(self) -> Watch:
         """A watch that shares no array with this one."""

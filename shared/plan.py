@@ -137,9 +137,10 @@ class PrivacyPlan:
 class Detection:
     """When a device calls a turn of interest. Rates are per step, levels are interest probabilities, margins logits.
 
-    The cusum raises at most `false_alerts` false alerts per user in `budget_steps` steps (client/budget.py), in a stream
-    of which `warm_steps` steps were seen. A season of `season_steps` steps is taken out first: 7 for daily steps, 1 for
-    none.
+    A device shows at most `false_alerts` alerts in any `budget_steps` steps, over all categories and both directions,
+    whichever detector calls them (client/budget.py); 0: as many as are called. The cusum has to have a budget, for its
+    thresholds follow from it; it calls a stream of which `warm_steps` steps were seen. A season of `season_steps` steps
+    is taken out first: 7 for daily steps, 1 for none.
     """
 
     detector: str = "level"
@@ -174,7 +175,8 @@ class Detection:
         _expect(self.min_active_steps >= 1, "min_active_steps >= 1", self.min_active_steps)
         _expect(self.lapse_steps >= 1, "lapse_steps >= 1", self.lapse_steps)
         _expect(self.quiet_steps >= 0, "quiet_steps >= 0", self.quiet_steps)
-        _expect(1 <= self.false_alerts <= 100, "false_alerts in 1..100", self.false_alerts)
+        least = int(self.detector == "cusum")
+        _expect(least <= self.false_alerts <= 100, f"false_alerts in {least}..100", self.false_alerts)
         _expect(1 <= self.budget_steps <= 10_000, "budget_steps in 1..10000", self.budget_steps)
         _expect(8 <= self.warm_steps <= 1000, "warm_steps in 8..1000", self.warm_steps)
         _expect(1 <= self.season_steps <= 15, "season_steps in 1..15", self.season_steps)

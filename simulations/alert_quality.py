@@ -12,14 +12,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from client.policy import Intervention, Segment
 from client.risk import Direction
 from shared.features import History, extract, seen
 from shared.plan import Detection, Plan
 
 from .config import ProtocolSection
 from .population import Population
-from .replay import SETTINGS, Scores, alerts_of, scores_at, tried, with_setting
-from .turns import Alerts, Turns, in_time, judge, lapse_mask, planted_turns, takeoff_mask, watched
+from .replay import SETTINGS, Scores, alerts_of, can_run, scores_at, tried, with_setting
+from .turns import Alerts, ShownAlerts, Turns, in_time, judge, lapse_mask, planted_turns, takeoff_mask, watched
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -55,6 +56,21 @@ def turns_of(
     return turns, turns
 
 
+def intervention_counts(alerts: ShownAlerts, steps: tuple[int, int]) -> list[dict[str, Any]]:
+    """How many alerts of steps first..last the policy table answered with each intervention, by direction and by the
+    segment of the user."""
+    rows: list[dict[str, Any]] = [{"intervention": one.name.lower()} for one in Intervention]
+    shown = [alerts.of(direction, steps) for direction in Direction]
+    for row, one in zip(rows, Intervention, strict=True):
+        for direction, these in zip(Direction, shown, strict=True):
+            row[direction.name.lower()] = int((these.intervention == one).sum())
+        for segment in Segment:
+            row[f"segment_{segment.name.lower()}"] = int(
+                sum(((these.intervention == one) & (these.segment == segment)).sum() for these in shown)
+            )
+    return rows
+
+
 def alert_steps(protocol: ProtocolSection) -> Ints:
     """The steps that alerts are judged on: (S,)."""
     return np.arange(protocol.alert_steps[0], protocol.alert_steps[1] + 1)
@@ -67,7 +83,7 @@ def alert_quality(
     plan: Plan,
     theta: Floats,
     weights: Floats,
-    alerts: Alerts,
+    alerts: ShownAlerts,
 ) -> dict[str, Any]:
     """The devices' alerts, and beside them the other detectors on the same p and rules of counters, per direction; who
     went over the budget; and what every detector would have done at other settings. theta (P,) and phi's weights (R,;
@@ -93,12 +109,15 @@ def alert_quality(
         if direction is Direction.FALL:
             out["curves"] = curves(plan, scores, steps, turns, truths)
     out["first_step"] = int(steps[0])
-    out["budget"] = {
-        "false_alerts": settings.false_alerts,
-        "steps": settings.budget_steps,
-        "over": over_budget(mine, n_users, settings),
-        "beside": {rule: over_budget(found, n_users, settings) for rule, found in false.items()},
-    }
+    out["interventions"] = intervention_counts(alerts, protocol.alert_steps)
+    out["budget"] = None
+    if settings.false_alerts:
+        out["budget"] = {
+            "false_alerts": settings.false_alerts,
+            "steps": settings.budget_steps,
+            "over": over_budget(mine, n_users, settings),
+            "beside": {rule: over_budget(found, n_users, settings) for rule, found in false.items()},
+        }
     return out
 
 
@@ -110,7 +129,7 @@ def rule_alerts(
     steps = alert_steps(protocol)
     fired: dict[str, dict[Direction, Bools]] = {}
     for kind, name in DETECTOR_NAMES.items():
-        if kind != plan.detection.detector and (kind != "risk" or scores.risk is not None):
+        if kind != plan.detection.detector and can_run(plan.detection, kind, scores):
             raised = alerts_of(plan, replace(plan.detection, detector=kind), scores)[:, -len(steps) :]
             fired[name] = {d: raised[:, :, d] for d in Direction}
     watching = watched(history, steps, protocol, plan.detection.min_active_steps)
@@ -145,17 +164,11 @@ def curves(plan: Plan, scores: Scores, steps: Ints, turns: Turns, truths: Turns)
     n_users = len(scores.p)
     if n_users > CURVE_USERS:
         chosen = np.sort(np.random.Generator(np.random.Philox(0)).permutation(n_users)[:CURVE_USERS])
-        scores = Scores(
-            scores.steps,
-            scores.past[chosen],
-            scores.p[chosen],
-            None if scores.risk is None else scores.risk[chosen],
-            scores.watched[chosen],
-        )
+        scores = scores.of_users(chosen)
         turns, truths, n_users = turns.of_users(chosen), truths.of_users(chosen), len(chosen)
     lines = []
     for kind, name in DETECTOR_NAMES.items():
-        if kind == "risk" and scores.risk is None:
+        if not can_run(plan.detection, kind, scores):
             continue
         planned, points = float(getattr(plan.detection, SETTINGS[kind][0])), []
         for value in tried(plan.detection, kind):

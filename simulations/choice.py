@@ -8,8 +8,9 @@ The rule, fixed before it was run:
    epsilon and have seen no row of these users. Three such starts are scored, and everything below is over all three.
 3. Every detector runs as on a device (`client.watch`), on the same p and phi and with the plan's quiet time and past to
    warm up on. The one number that sets how often it fires takes every value of `SETTINGS`, besides the plan's own.
-4. A setting is within the budget if false falls per user are at most the plan's `false_alerts`, in proportion to the steps.
-   Rises are not counted: a lapse says nothing about them.
+4. A setting is within the budget if false falls per user are at most the plan's `false_alerts`, in proportion to the steps
+   (any, without a budget). Rises are not counted: a lapse says nothing about them. The bucket that devices keep, which
+   rises and true alerts take from too, is at work.
 5. The detector with the highest F-score of falls within the budget is chosen: the harmonic mean of precision (falls that
    a lapse followed) and recall (whole lapses, begun and over within the steps, with an alert in time). A scenario's own
    detector gives way only to one that is clearly ahead under every start: the 95 % interval of the difference of F, over
@@ -22,6 +23,7 @@ with it, and where against it: docs/detectors.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -201,7 +203,9 @@ def best_of(outcomes: Iterable[Outcome], most: float) -> Outcome:
 
 
 def budget_of(settings: Detection, n_steps: int) -> float:
-    """False alerts that the plan's budget leaves a user in `n_steps` steps."""
+    """False alerts that the plan's budget leaves a user in `n_steps` steps; infinite if there is none."""
+    if not settings.false_alerts:
+        return math.inf
     return settings.false_alerts * n_steps / settings.budget_steps
 
 
@@ -234,7 +238,8 @@ def choose(
     settings, steps = plan.detection, judged_steps(protocol)
     lapses = Truth.of_lapses(history, protocol, settings.min_active_steps)
     planted = Truth.of_planted(population, protocol) if population.truth is not None else None
-    detectors = [name for name in SETTINGS if name != "risk" or plan.risk is not None]
+    without = {"risk": plan.risk is None, "cusum": not settings.false_alerts}
+    detectors = [name for name in SETTINGS if not without.get(name, False)]
     jobs = [(name, value) for name in detectors for value in tried(settings, name)]
     found: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}
     on_planted: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}
@@ -243,7 +248,7 @@ def choose(
         scores = scores_at(history, protocol, plan, *weights, steps)
         for i, (name, value) in enumerate(jobs):
             on_setting(name, start * len(jobs) + i, starts * len(jobs))
-            falls = alerts_of(plan, with_setting(settings, name, value), scores)[:, :, Direction.FALL]
+            falls = alerts_of(plan, with_setting(settings, name, value, falls_only=True), scores)[:, :, Direction.FALL]
             found[name, value].append(outcome(name, value, falls, lapses, steps))
             if planted is not None:
                 on_planted[name, value].append(outcome(name, value, falls, planted, steps))
@@ -260,7 +265,7 @@ def choose(
         "starts": starts,
         "watched": int(scores.watched.sum()),
         "base_rate": float(lapses.true[scores.watched].mean()) if scores.watched.any() else None,
-        "budget": most,
+        "budget": most if math.isfinite(most) else None,
         **verdict(lapse_outcomes, settings, most, seed, protocol.lapse_steps),
         "planted": verdict(planted_outcomes, settings, most, seed, None) if planted is not None else None,
     }

@@ -96,7 +96,8 @@ def _settings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def sentence(found: Mapping[str, Any], planned: str) -> str:
     """What the rule says of the scenario's own detector."""
-    budget = f"budget: {found['budget']:.2f} false falls per user in {found['steps'][1] - found['steps'][0] + 1} steps"
+    most = "any number of" if found["budget"] is None else f"{found['budget']:.2f}"
+    budget = f"budget: {most} false falls per user in {found['steps'][1] - found['steps'][0] + 1} steps"
     if found["chosen"] == planned:
         return f"{budget}; the rule keeps {planned}"
     verb = "prefers" if found["clear"] else "puts first, though not clearly,"

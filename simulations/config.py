@@ -152,7 +152,7 @@ class DetectionSection(Section):
     rise_margin: float = 2.0
     min_active_steps: Whole = 4
     quiet_steps: Annotated[int, Field(ge=0)] = 8
-    false_alerts: Whole = 3
+    false_alerts: Annotated[int, Field(ge=0)] = 3
     budget_steps: Whole = 182
     warm_steps: Whole = 28
     season_steps: Whole = 1

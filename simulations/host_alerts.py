@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from client.device import KEEP_ALERTS_STEPS, NOT_TAKEN, Alert
+from client.alerts import KEEP_ALERTS_STEPS, NOT_TAKEN, Alert
 from client.risk import Direction, RiskLevel
 
 from .turns import Alerts

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from client.runtime import PINNED_SHA256
-from client.watch import Watch, past_steps
+from client.watch import Watch, observed, past_steps
 from shared.events import ENGAGEMENT, Catalogue, EventKind, Step
 from shared.features import History, extract, seen
 from shared.network import forward
@@ -30,7 +30,8 @@ from .warm_start import planted_history, pretrain
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-START, FIRST, LAST = 111, 130, 160  # the watch begins after START; attacks from FIRST on; alerts counted to LAST
+#: The watch begins after START; attacks from FIRST on; alerts counted to LAST, when no window holds a short attack any more.
+START, FIRST, LAST = 111, 130, 180
 SEED, TEACHERS, N_CATEGORIES = 100, 250, 12
 PUSHES = (0.05, 0.1, 0.2)
 
@@ -84,7 +85,8 @@ class World:
         steps = np.arange(LAST + 1 - p.shape[1], LAST + 1)
         p = np.where(seen(history, steps), p, np.float32(np.nan))
         past = START + 1 - int(steps[0])
-        watch, users = Watch.start(self.plan, p[:, :past], START), np.arange(len(p))
+        before = observed(self.plan, history, steps[:past], p[:, :past])
+        watch, users = Watch.start(self.plan, before, START), np.arange(len(p))
         raised = [
             watch.see(self.plan, history.until(step), step, p[:, step - int(steps[0])])[0][users, :, self.category]
             for step in range(START + 1, LAST + 1)

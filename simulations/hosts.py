@@ -20,16 +20,17 @@ from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from client.app import alert_fields
+from client.alerts import alert_fields
 from client.bits import expect_granted, own_schedule
 from client.caps import Line
 from client.consent import Consent
 from client.gate import declared
 from client.installed import expect_bounds
 from client.ledger import ALLOWED
+from client.policy import POLICY, segments
 from client.risk import p_and_risk, recent_rows
 from client.signature import verify
-from client.watch import Watch, past_steps
+from client.watch import Watch, observed, past_steps
 from shared.codec import decode, unpack_floats
 from shared.coins import BitSchedule, randomised_response
 from shared.errors import Refusal, RefusalCode, RunError
@@ -54,7 +55,7 @@ from .host_training import (
     users_of,
 )
 from .notes import HOSTS, HostNotes
-from .turns import Alerts
+from .turns import ShownAlerts
 
 COUNT_USERS = 4096
 #: Where the rows that phi is learned from lie, in a host's folder.
@@ -118,7 +119,8 @@ class Host:
                     self.folder / LAPSES, self.history.until(step), plan, plan.risk, self._held_out
                 )
             (self.folder / "plan.cbor").write_bytes(plan.canonical)
-        scores = self._scores(plan, theta, np.arange(max(0, step + 1 - past_steps(plan)), step + 1))
+        past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
+        scores = observed(plan, self.history.until(step), past, self._scores(plan, theta, past))
         begin = Watch.start
         if (file := self.folder / "state.npz").exists():
             with np.load(file) as state:
@@ -235,7 +237,9 @@ class Host:
             fired, levels = watch.see(plan, self.history.until(at), at, p, risk)
             who, direction, category = np.nonzero(fired)
             level = levels[who, direction, category]
-            raised.append(Alerts(who, np.full_like(who, at), direction, category, level))
+            segment = segments(self.history.until(at), plan.features.window_steps)[who]
+            chosen = POLICY.choose(segment, direction, level)
+            raised.append(ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen))
             HostNotes(self.folder, self.first_user).write(at, p, raised[-1])
         kept = kept.with_raised(raised, round_number, step)
         kept.save(self.folder)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from client.device import Alert
+from client.alerts import Alert
 from client.explain import Explanation
 
-from .turns import Alerts
+from .turns import ShownAlerts
 
 DEVICES = "devices"
 HOSTS = "hosts"
@@ -42,7 +42,7 @@ class DeviceNotes:
         with (self._folder / INTERESTS_FILE).open("ab") as file:
             file.write(np.concatenate([[np.float32(step)], p]).astype("<f4").tobytes())
         if alerts:
-            rows = [[a.step, a.direction, a.category, a.level, a.model_round] for a in alerts]
+            rows = [[a.step, a.direction, a.category, a.level, a.segment, a.intervention] for a in alerts]
             with (self._folder / ALERTS_FILE).open("ab") as file:
                 file.write(np.array(rows, dtype="<i4").tobytes())
             if self.explain is not None:
@@ -64,7 +64,7 @@ class HostNotes:
     def __init__(self, folder: Path, first_user: int) -> None:
         self._folder, self._first_user = folder, first_user
 
-    def write(self, step: int, p: Floats, alerts: Alerts) -> None:
+    def write(self, step: int, p: Floats, alerts: ShownAlerts) -> None:
         """p (K, C) of one closed step, and the alerts raised at it (users counted from the host's first)."""
         columns = np.stack([column for column in vars(alerts).values()])
         columns[0] += self._first_user
@@ -74,7 +74,7 @@ class HostNotes:
         fresh.replace(self._folder / f"notes-{step}.npz")
 
 
-def read_notes(folder: Path, n_users: int, n_categories: int, n_steps: int) -> tuple[Floats, Alerts]:
+def read_notes(folder: Path, n_users: int, n_categories: int, n_steps: int) -> tuple[Floats, ShownAlerts]:
     """Everybody's notes of a run: p (K, T, C), NaN where none, and all alerts."""
     p = np.full((n_users, n_steps, n_categories), np.nan, np.float32)
     found: list[Ints] = []
@@ -89,10 +89,10 @@ def read_notes(folder: Path, n_users: int, n_categories: int, n_steps: int) -> t
             rows = np.fromfile(home / INTERESTS_FILE, dtype="<f4").reshape(-1, n_categories + 1)
             p[user, rows[:, 0].astype(int)] = rows[:, 1:]
         if (home / ALERTS_FILE).exists():
-            alerts = np.fromfile(home / ALERTS_FILE, dtype="<i4").reshape(-1, 5)
-            found.append(np.column_stack([np.full(len(alerts), user), alerts[:, :4]]))
-    table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 5), np.int64)
-    return p, Alerts(*table[np.lexsort((table[:, 1], table[:, 0]))].T)
+            alerts = np.fromfile(home / ALERTS_FILE, dtype="<i4").reshape(-1, 6)
+            found.append(np.column_stack([np.full(len(alerts), user), alerts]))
+    table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 7), np.int64)
+    return p, ShownAlerts(*table[np.lexsort((table[:, 1], table[:, 0]))].T)
 
 
 def read_reasons(folder: Path, user: int) -> dict[tuple[int, int, int], list[str]]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from client.watch import Watch, past_steps
+from client.watch import Watch, observed, past_steps
 from shared.features import History, extract, seen
 from shared.network import forward
 from shared.plan import Detection, Plan
@@ -40,13 +40,21 @@ SETTINGS: Final[Mapping[str, tuple[str, tuple[float, ...]]]] = {
 @dataclass(frozen=True)
 class Scores:
     """What everybody's devices compute: p (K, P, C) of the steps before and p (K, S, C) of consecutive `steps` (S,); phi
-    (None: not learned) and `watched`, both (K, S, C)."""
+    (None: not learned) and `watched`, both (K, S, C); from the counters of `history`, which ends with the last step."""
+
+    history: History
 
     steps: Ints
     past: Floats
     p: Floats
     risk: Floats | None
     watched: Bools
+
+    def of_users(self, users: Ints) -> Scores:
+        """The scores of some users (n,)."""
+        history = History(**{name: getattr(self.history, name)[users] for name in History.__slots__})
+        risk = None if self.risk is None else self.risk[users]
+        return Scores(history, self.steps, self.past[users], self.p[users], risk, self.watched[users])
 
 
 def scores_at(
@@ -69,6 +77,7 @@ def scores_at(
             risk_parts.append(phi(weights, readings(plan.features, x[:, now], p[:, now], p[:, earlier])))
     p = np.concatenate(p_parts)
     return Scores(
+        known,
         steps,
         p[:, : len(before)],
         p[:, len(before) :],
@@ -79,18 +88,25 @@ def scores_at(
 
 def alerts_of(plan: Plan, settings: Detection, scores: Scores) -> Bools:
     """Alerts (K, S, 2, C) that devices raise under `settings`, falls first."""
-    watch = Watch.start(replace(plan, detection=settings), scores.past, int(scores.steps[0]) - 1)
-    out = []
+    plan, first = replace(plan, detection=settings), int(scores.steps[0])
+    before = np.arange(first - scores.past.shape[1], first)
+    watch = Watch.start(plan, observed(plan, scores.history.until(first - 1), before, scores.past), first - 1)
+    p, out = observed(plan, scores.history, scores.steps, scores.p), []
     for i, step in enumerate(scores.steps.tolist()):
         risk = None if scores.risk is None else scores.risk[:, i]
-        out.append(watch.judge(settings, step, scores.p[:, i], scores.watched[:, i], risk))
+        out.append(watch.judge(settings, step, p[:, i], scores.watched[:, i], risk))
     return np.stack(out, axis=1)
 
 
-def with_setting(settings: Detection, detector: str, value: float) -> Detection:
-    """A plan's settings with another detector, set to fire as `value` says; a level's line for rises makes room."""
+def with_setting(settings: Detection, detector: str, value: float, *, falls_only: bool = False) -> Detection:
+    """A plan's settings with another detector, set to fire as `value` says.
+
+    A level's line for rises makes room for one for falls that lies as high. With `falls_only` no line for rises is ever
+    reached, so that rises of p and of phi take nothing from the budget.
+    """
     key, _ = SETTINGS[detector]
-    room = {"rise_level": 1.0} if detector == "level" else {}
+    high = detector == "level" and value >= settings.rise_level
+    room = {"rise_level": 1.0} if high or (falls_only and detector in ("level", "risk")) else {}
     changes: dict[str, Any] = {key: int(value) if key == "false_alerts" else value, **room}
     return replace(settings, detector=detector, **changes)
 
@@ -99,3 +115,8 @@ def tried(settings: Detection, detector: str) -> list[float]:
     """The values of a detector's setting that are tried: those of SETTINGS, and the plan's own."""
     key, values = SETTINGS[detector]
     return sorted({*map(float, values), float(getattr(settings, key))})
+
+
+def can_run(settings: Detection, detector: str, scores: Scores) -> bool:
+    """Whether a detector has what it needs: phi its weights, the CUSUM a budget."""
+    return {"risk": scores.risk is not None, "cusum": settings.false_alerts > 0}.get(detector, True)

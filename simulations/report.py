@@ -47,8 +47,8 @@ DETECTOR_RULES = {
         "not established climbs to {rise_level:g}."
     ),
     "cusum": (
-        "It calls a turn when p shifts lastingly against this interest's own level and chance (a CUSUM on logit p), within "
-        "{false_alerts} false alerts per user in {budget_steps} steps."
+        "It calls a turn when p shifts lastingly against this interest's own level and chance (a CUSUM on logit p); its "
+        "thresholds are set for at most {false_alerts} false alerts per user in {budget_steps} steps."
     ),
     "own_level": (
         "It calls a turn when p leaves this interest's own slow average (span {own_span_steps} steps): a fall by "

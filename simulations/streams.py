@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.budget import Budget
-from client.watch import Watch, budget_for
+from client.watch import Watch
 from shared.events import Catalogue
 from shared.plan import Plan
 
@@ -208,7 +208,7 @@ def curves(
     for i, most in enumerate(CURVE_BUDGETS):
         on_progress(name, i, len(CURVE_BUDGETS))
         plan = shipped_plan(N_STREAMS, most)
-        budget = budget_for(plan.detection, (N_STREAMS,))
+        budget = Budget(most, BUDGET_STEPS, N_STREAMS)
         calm = calm_users(plan, budget, min(n_users, CHUNK_USERS), (seed, i))
         p = simulated(None, Change.DROP, min(n_users, CHUNK_USERS), N_STREAMS, n_steps, (CURVE, seed, i), CHANGE_STEP)
         alerts = shipped_alerts(plan, p)[:, :, :, 0]

@@ -10,7 +10,7 @@ A turn is a (user, category, direction) and the steps in which an alert for it i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,13 +117,13 @@ class Alerts:
     def __len__(self) -> int:
         return int(self.user.size)
 
-    def of(self, direction: Direction, steps: tuple[int, int]) -> Alerts:
+    def of(self, direction: Direction, steps: tuple[int, int]) -> Self:
         """Those of one direction within steps first..last."""
         return self.where((self.direction == direction) & (self.step >= steps[0]) & (self.step <= steps[1]))
 
-    def where(self, keep: Bools) -> Alerts:
+    def where(self, keep: Bools) -> Self:
         """Those that `keep` (n,) names."""
-        return Alerts(*(column[keep] for column in vars(self).values()))
+        return type(self)(*(column[keep] for column in vars(self).values()))
 
     @classmethod
     def of_mask(cls, fired: Bools, steps: Ints, direction: Direction, quiet_steps: int) -> Alerts:
@@ -137,6 +137,15 @@ class Alerts:
             found.append(np.stack([user, np.full_like(user, step), category]))
         user, step_of, category = np.concatenate(found, axis=1) if found else np.empty((3, 0), np.int64)
         return cls(user, step_of, np.full_like(user, direction), category, np.zeros_like(user))
+
+
+@dataclass(frozen=True)
+class ShownAlerts(Alerts):
+    """Alerts as the apps on the devices saw them: with the segment of the user at that moment, and what the policy table
+    chose to do."""
+
+    segment: Ints
+    intervention: Ints
 
 
 def judge(alerts: Alerts, turns: Turns, n_users: int, *, truths: Turns | None = None) -> dict[str, Any]:

@@ -178,6 +178,10 @@ def is_signed(data: bytes) -> bytes | None:
     return envelope.body
 
 
+#: What of an alert may leave.
+TOLD = ("direction", "category", "level", "step", "model_round")
+
+
 def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
     """What may be answered: the message's name and its fields, from the request and the device's public state alone.
     `values` and `alerts` are a length, and the list of what this device could tell."""
@@ -198,7 +202,7 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
     installed = device._installed and device._installed.plan
     if name == "alerts_query":
         told = device.alerts() if device.profile.consent is Consent.IDENTIFIED else []
-        return "alerts", {"step": request["step"], "alerts": [vars(alert) for alert in told]}
+        return "alerts", {"step": request["step"], "alerts": [{k: getattr(alert, k) for k in TOLD} for alert in told]}
     if name == "bits_query":
         return refusal(RefusalCode.CONSENT)
     theta = np.frombuffer(request["theta"], "<f4")

@@ -132,6 +132,16 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
             "steps": 14,
             "first_step": 10,
             "by_step": {"fall": [1, 2] * 7, "rise": [0, 3] * 7},
+            "interventions": [
+                {
+                    "intervention": "small_offer",
+                    "fall": 17,
+                    "rise": 0,
+                    "segment_low": 0,
+                    "segment_middle": 12,
+                    "segment_high": 5,
+                }
+            ],
             "fall": {**judged(21), "beside": beside},
             "rise": {**judged(), "beside": beside},
             "budget": {"false_alerts": 3, "steps": 182, "over": 0.125, "beside": {"always": 1.0, "never": 0.0}},

@@ -22,7 +22,7 @@ from simulations.examples import example_users, typical
 from simulations.population import Population
 from simulations.replay import SETTINGS, Scores, alerts_of, scores_at, with_setting
 from simulations.simulate import population_of
-from simulations.turns import Alerts, Turns, judge
+from simulations.turns import Alerts, ShownAlerts, Turns, judge
 
 USERS = 25
 
@@ -51,10 +51,10 @@ def scores(rounds: int = 8) -> Scores:
     return scores_at(history_of(people()), PLANTED_PROTOCOL, plan, *weights_of(plan), lived)
 
 
-def devices_alerts(plan: Plan) -> Alerts:
+def devices_alerts(plan: Plan) -> ShownAlerts:
     raised = alerts_of(plan, plan.detection, scores())
     user, step, direction, category = np.nonzero(raised)
-    return Alerts(user, scores().steps[step], direction, category, np.zeros_like(user))
+    return ShownAlerts(user, scores().steps[step], direction, category, *np.zeros((3, len(user)), int))
 
 
 @cache

@@ -15,6 +15,7 @@ import pytest
 from client.risk import Direction
 from client.watch import Watch
 from shared.errors import ConfigError
+from shared.features import History
 from shared.plan import Detection
 from simulations import cli
 from simulations.choice import (
@@ -155,7 +156,9 @@ def test_falls_are_those_of_a_device(detector: str) -> None:
     p = random.uniform(0.05, 0.95, (3, 60, len(people.catalogue))).astype(np.float32)
     p[0, :, 1] = np.nan
     steps = np.arange(49, 69)
-    scores = Scores(steps, p[:, :40], p[:, 40:], 1 - p[:, 40:], random.random((3, 20, p.shape[2])) < 0.9)
+    watched = random.random((3, 20, p.shape[2])) < 0.9
+    nothing = np.zeros((3, p.shape[2], 69), np.float32)
+    scores = Scores(History(nothing > 0, nothing, nothing), steps, p[:, :40], p[:, 40:], 1 - p[:, 40:], watched)
     settings = with_setting(plan.detection, detector, SETTINGS[detector][1][1])
     falls = alerts_of(plan, settings, scores)[:, :, Direction.FALL]
     alone = Watch.start(replace(plan, detection=settings), p[1, :40], 48)

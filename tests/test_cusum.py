@@ -34,7 +34,7 @@ def run(p: np.ndarray, threshold=THRESHOLD, detector: CusumDetector | None = Non
     everybody, out = np.ones(p.shape[1:], bool), []
     for t, now in enumerate(p):
         a = rule.update(memory, now, everybody, first + t, threshold)
-        out.append((a.fall, a.rise, *a.statistics, a.judged))
+        out.append((a.fall, a.rise, *a.strength, a.judged))
     return tuple(np.array(column) for column in zip(*out, strict=True)), memory
 
 

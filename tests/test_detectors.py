@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from client.cusum import CusumDetector
-from client.detectors import Alarms, BurstDetector, LevelDetector, OwnLevelDetector, RateDetector
+from client.detectors import Alarms, LevelDetector, OwnLevelDetector, RateDetector
 from client.watch import detector_for
 from shared.errors import ConfigError
 from shared.plan import Detection
@@ -190,69 +190,8 @@ def test_a_plan_names_its_detector():
         (OwnLevelDetector, (0, 1.0, 1.0)),
         (OwnLevelDetector, (5, 0.0, 1.0)),
         (OwnLevelDetector, (5, 1.0, -1.0)),
-        (BurstDetector, (0.0,)),
-        (BurstDetector, (4.0, 0)),
-        (BurstDetector, (4.0, 3, 0)),
     ],
 )
 def test_settings_that_could_never_or_always_fire_are_refused(kind, arguments):
     with pytest.raises(ConfigError):
         kind(*arguments)
-
-
-# ---- bursts: a third thing, never a fall or a rise
-
-
-def bursts(stream: np.ndarray, detector: BurstDetector | None = None) -> list[tuple[int, int]]:
-    """(step, sign) of the spikes called in one stream."""
-    rule = detector or BurstDetector()
-    memory, out = rule.start((1,)), []
-    for t, p in enumerate(stream.astype(np.float32)):
-        sign = int(rule.update(memory, np.array([p], np.float32)).sign[0])
-        out += [(t, sign)] if sign else []
-    return out
-
-
-def quiet_stream(n_steps: int = 80, seed: int = 0) -> np.ndarray:
-    logits = 0.2 * np.random.default_rng(seed).normal(size=n_steps)
-    return 1 / (1 + np.exp(-logits))
-
-
-@pytest.mark.parametrize("length", [1, 2, 3, 4, 6])
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_a_spike_is_called_when_it_is_over_and_only_if_it_was_short(length, sign):
-    stream = quiet_stream()
-    stream[40 : 40 + length] = 0.95 if sign > 0 else 0.05
-    assert bursts(stream) == ([(40 + length, sign)] if length <= 3 else [])
-
-
-def test_a_spike_that_turns_over_is_two_and_a_step_without_a_score_is_no_end():
-    stream = quiet_stream()
-    stream[40:44] = [0.95, math.nan, 0.95, 0.05]
-    assert bursts(stream) == [(43, 1), (44, -1)]
-
-
-def test_spikes_do_not_teach_and_a_lasting_move_is_learned_as_the_new_level():
-    stream = quiet_stream(300)
-    stream[50::25] = 0.95
-    assert [t for t, _ in bursts(stream)] == list(range(51, 300, 25))
-    moved = quiet_stream(300)
-    moved[100:] = 1 / (1 + np.exp(-np.log(moved[100:] / (1 - moved[100:])) - 2))
-    moved[200] = 0.99
-    assert bursts(moved) == [(201, 1)]
-
-
-def test_few_steps_of_plain_noise_are_bursts():
-    n = sum(len(bursts(quiet_stream(200, seed))) for seed in range(50))
-    assert n < 50 * 200 / 500
-
-
-@given(streams)
-@pytest.mark.filterwarnings("error")
-def test_bursts_have_a_sign_and_leave_finite_memory_whatever_p_is(stream):
-    rule = BurstDetector(warm_steps=2)
-    memory = rule.start((1,))
-    for p in [*stream, *stream]:
-        found = rule.update(memory, np.array([p], np.float32))
-        assert found.sign.dtype == np.int8 and abs(int(found.sign[0])) <= 1
-        assert not (math.isnan(p) and found.sign[0]) and np.isfinite(memory).all()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from client.consent import Consent
 from client.device import MAX_JUMP_STEPS, Alert, Device
+from client.policy import Intervention, Segment
 from client.risk import Direction, RiskLevel
 from client.rows import labelled_rows
 from client.runtime import pinned_model
@@ -57,9 +58,9 @@ def test_the_article_s_worked_example_on_a_device(new_device, monkeypatch):
     device.close_until(4)
     assert diary.steps == [0, 1, 2, 3]
     assert diary.alerts == [
-        Alert(Direction.RISE, 0, RiskLevel.LOW, 2, 5),
-        Alert(Direction.RISE, 1, RiskLevel.LOW, 2, 5),
-        Alert(Direction.RISE, 2, RiskLevel.LOW, 2, 5),
+        Alert(Direction.RISE, 0, RiskLevel.LOW, 2, 5, Segment.LOW, Intervention.NOTHING),
+        Alert(Direction.RISE, 1, RiskLevel.LOW, 2, 5, Segment.LOW, Intervention.NOTHING),
+        Alert(Direction.RISE, 2, RiskLevel.LOW, 2, 5, Segment.LOW, Intervention.NOTHING),
     ]
     assert not device.problems
 
@@ -233,9 +234,9 @@ def test_a_lapse_and_a_rise_are_alerts_when_they_happen(new_device, plan):
     device.record(view(10, 1))
     device.close_until(20)
     assert diary.alerts == [
-        Alert(Direction.RISE, 0, RiskLevel.HIGH, 1, 3),
-        Alert(Direction.RISE, 1, RiskLevel.HIGH, 10, 3),
-        Alert(Direction.FALL, 0, RiskLevel.HIGH, 11, 3),
+        Alert(Direction.RISE, 0, RiskLevel.HIGH, 1, 3, Segment.MIDDLE, Intervention.SUGGEST),
+        Alert(Direction.RISE, 1, RiskLevel.HIGH, 10, 3, Segment.MIDDLE, Intervention.SUGGEST),
+        Alert(Direction.FALL, 0, RiskLevel.HIGH, 11, 3, Segment.MIDDLE, Intervention.SMALL_OFFER),
     ]
 
 

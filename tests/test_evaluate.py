@@ -11,12 +11,14 @@ import pytest
 from shared.errors import InputError
 from shared.features import FeatureSpec, History
 from simulations import baselines
+from simulations.alert_quality import intervention_counts
 from simulations.baselines import BY_ITSELF, EBBTIDE, OURS, POOLED, POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY, RULE
 from simulations.comparison import baseline_table, compare, gap_of
 from simulations.counted import history_of, rows_of
 from simulations.evaluate import interest_quality
 from simulations.planted import plant
 from simulations.quality import Rows, auc
+from simulations.turns import ShownAlerts
 
 from .conftest import make_plan
 
@@ -138,3 +140,13 @@ def test_calibration_has_ten_groups_of_rows(data: tuple[History, Rows, Rows]) ->
     assert sum(group["rows"] for group in quality["calibration"]) == quality["rows"] == len(test.y)
     shares = [group["share"] for group in quality["calibration"]]
     assert shares[0] < shares[-1]
+
+
+def test_interventions_are_counted_by_direction_and_segment_within_the_alert_steps():
+    columns = [(0, 5, 0, 1, 2, 2, 4), (1, 5, 0, 0, 0, 1, 0), (1, 6, 1, 0, 0, 1, 0), (2, 9, 0, 0, 2, 2, 4)]
+    alerts = ShownAlerts(*(np.array(column) for column in zip(*columns, strict=True)))
+    rows = {row.pop("intervention"): row for row in intervention_counts(alerts, (5, 8))}
+    assert set(rows) == {"nothing", "remind", "suggest", "small_offer", "large_offer"}
+    assert rows["large_offer"] == {"fall": 1, "rise": 0, "segment_low": 0, "segment_middle": 0, "segment_high": 1}
+    assert rows["nothing"] == {"fall": 1, "rise": 1, "segment_low": 0, "segment_middle": 2, "segment_high": 0}
+    assert not any(rows["suggest"].values())

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import client.watch
 from client.budget import LEAST
 from client.cusum import FALL, RISE, immune_steps
 from client.risk import Direction
@@ -124,6 +125,16 @@ def test_spikes_that_poison_the_scale_hide_no_lasting_drop():
 @pytest.fixture(scope="module")
 def world() -> World:
     return World.make(40, 0)
+
+
+def test_bots_and_click_farms_make_hardly_a_turn_more_than_nobody_does(world):
+    """Without the rule for bursts a bot raises a rise in every second user and, once it is gone, a fall in many."""
+    none, bot, farm = effects(world, pushes=())[:3]
+    assert bot.attack.startswith("bot") and farm.attack.startswith("click farm")
+    assert max(bot.rises - none.rises, farm.rises - none.rises) <= 0.15 and max(bot.falls, farm.falls) <= 0.1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client.watch, "held_by_burst", lambda history, features, steps: np.zeros((len(steps), 1), bool))
+        assert min(e.rises for e in effects(world, pushes=())[1:3]) >= none.rises + 0.2
 
 
 def test_pushed_features_stay_plausible_and_go_the_way_they_are_pushed(world):

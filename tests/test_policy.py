@@ -5,12 +5,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client import kept
+from client.alerts import Alert, alert_fields
+from client.consent import Consent
+from client.device import Device
 from client.policy import POLICY, Intervention, Policy, Segment, segments
 from client.risk import Direction, RiskLevel
-from shared.errors import ConfigError, InputError
+from shared.errors import ConfigError, InputError, VaultError
+from shared.events import EventKind
 from shared.features import History
+from shared.messages import REGISTER, ListOf
 
-from .conftest import examples, random_history
+from .conftest import (
+    Diary,
+    examples,
+    make_plan,
+    make_profile,
+    open_device,
+    random_history,
+    ready,
+    replayed_entropy,
+    view,
+)
 
 WINDOW = 20
 
@@ -78,3 +94,78 @@ def test_the_policy_answers_every_case_and_spends_on_likely_falls_of_good_users_
 def test_a_table_with_a_gap_or_an_unknown_intervention_is_refused(table):
     with pytest.raises(ConfigError, match=r"expected a table of \(3, 2, 3\) interventions"):
         Policy(table)
+
+
+# ---- on the device: alerts carry the segment and the intervention of their moment
+
+HANDS_OFF = Policy(np.full((len(Segment), len(Direction), len(RiskLevel)), Intervention.NOTHING).tolist())
+
+
+def lived(device: Device) -> Device:
+    """Two interests that begin and stop, with money in the first."""
+    for step in range(8):
+        device.record(view(step, 0, EventKind.PURCHASE, 30.0))
+    for step in (9, 10, 11, 25, 26, 27, 28):
+        device.record(view(step, 1))
+    device.close_until(45)
+    return device
+
+
+def test_each_alert_carries_the_segment_of_its_moment_and_what_the_table_chose(new_device):
+    diary, plan = Diary(), make_plan()
+    device = lived(ready(new_device(on_step=diary.write), plan))
+    assert len(device.alerts()) > 3 and device.alerts() == diary.alerts and not device.problems
+    for alert in device.alerts():
+        now = segments(device._history.until(alert.step), plan.features.window_steps)
+        assert alert.segment == now and alert.intervention == POLICY.choose(now, alert.direction, alert.level)
+    assert len({alert.segment for alert in device.alerts()}) > 1
+    assert {type(alert.segment) for alert in device.alerts()} == {Segment}
+
+
+def test_an_app_s_own_policy_chooses_from_then_on_and_what_was_said_stays_said(tmp_path):
+    with open_device(tmp_path, make_profile()) as device:
+        lived(ready(device, make_plan()))
+        said = device.alerts()
+    with open_device(tmp_path, policy=HANDS_OFF) as device:
+        assert device.alerts() == said
+        for step in range(46, 50):
+            device.record(view(step, 2))
+        device.close_until(50)
+        later = device.alerts()[len(said) :]
+    assert later and {alert.intervention for alert in later} == {Intervention.NOTHING}
+    assert Intervention.NOTHING not in {alert.intervention for alert in said}
+
+
+@pytest.mark.parametrize("consent", [Consent.IDENTIFIED, Consent.LOCAL])
+def test_what_leaves_is_the_same_to_the_byte_whatever_the_policy(new_device, consent):
+    replies = []
+    for policy in (POLICY, HANDS_OFF):
+        device = lived(ready(new_device(consent, policy=policy, entropy=replayed_entropy(1)), make_plan()))
+        fields = alert_fields(45, device.take_alerts(45))
+        assert len(fields["alerts"]) > 3
+        replies.append(device.gate.release(b"asked", "alerts", fields))
+        left = device.what_left()[-1].content
+        assert len(left["alerts"]) == (len(fields["alerts"]) if consent is Consent.IDENTIFIED else 0)
+    assert replies[0] == replies[1]
+
+
+def test_no_message_has_a_field_for_a_segment_or_an_intervention():
+    def names(fields):
+        for name, field in fields.items():
+            yield name
+            yield from names(field.type.fields) if isinstance(field.type, ListOf) else ()
+
+    found = {name for kind in REGISTER.values() for name in names(kind.fields)}
+    assert {"direction", "level"} <= found and not {"segment", "intervention", "policy"} & found
+
+
+def test_alerts_that_an_earlier_version_stored_are_read_and_another_form_is_refused():
+    old = kept.alerts([[0, 3, 2, 11, 61, -1], [1, 2, 0, 12, 61, 12]])
+    assert old == [
+        (Alert(Direction.FALL, 3, RiskLevel.HIGH, 11, 61, None, None), -1),
+        (Alert(Direction.RISE, 2, RiskLevel.LOW, 12, 61, None, None), 12),
+    ]
+    new = [*old, (Alert(Direction.FALL, 1, RiskLevel.LOW, 13, 61, Segment.HIGH, Intervention.REMIND), 13)]
+    assert kept.alerts(kept.plain_alerts(new)) == new and kept.alerts([]) == []
+    with pytest.raises(VaultError, match="expected alerts of form 1 or 2"):
+        kept.alerts({"form": 3, "rows": []})

@@ -196,6 +196,14 @@ def test_who_is_about_to_leave_is_said_with_and_without_phi() -> None:
     assert "Who is about to leave?" not in Outline(made("planted")).text
 
 
+def test_the_report_counts_what_the_apps_would_have_done_if_the_run_knows(undrawn: None) -> None:
+    text = Outline(render(make_results())).text
+    assert "What the apps would have done" in text and "small offer170" in text.replace(" 0", "0")
+    results = make_results()
+    del results["alerts"]["interventions"]
+    assert "What the apps would have done" not in Outline(render(results)).text
+
+
 def test_what_cannot_be_computed_reads_as_a_dash() -> None:
     rows = dict(result_rows(with_nothing_known()))
     assert rows["interest AUC, on the devices"] == rows["beside it: recency"] == "–"

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.alerts import KEEP_ALERTS_STEPS
 from client.caps import Caps
-from client.device import KEEP_ALERTS_STEPS, Device
+from client.device import Device
 from client.store import Durability, Store
 from client.vault import TABLES, Limits, Vault
 from shared.errors import RefusalCode, VaultFull

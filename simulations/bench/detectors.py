@@ -10,7 +10,7 @@ import numpy as np
 from river.drift import ADWIN, PageHinkley
 
 from client.cusum import CusumDetector
-from client.detectors import BurstDetector, LevelDetector, OwnLevelDetector, RateDetector
+from client.detectors import LevelDetector, OwnLevelDetector, RateDetector
 
 from ..daily_streams import Change, simulated
 from .figures import Figure
@@ -31,16 +31,12 @@ def detector_figures(repeats: int) -> list[Figure]:
         ("rate", "change rate over 7 steps", RateDetector(WEEK, 0.1)),
         ("level", "level", LevelDetector(0.15, 0.85)),
         ("own_level", "own level", OwnLevelDetector(42, 1.5, 2.0)),
-        ("burst", "bursts", BurstDetector()),
         ("cusum", "CUSUM", CusumDetector(season_steps=WEEK)),
     ):
         memory = detector.start((N_STREAMS,))
 
         def update(step: int, detector=detector, memory=memory) -> None:  # type: ignore[no-untyped-def]
-            if isinstance(detector, BurstDetector):
-                detector.update(memory, p[step])
-            else:
-                detector.update(memory, p[step], everybody, step, threshold)
+            detector.update(memory, p[step], everybody, step, threshold)
 
         rates = _rates(update, repeats)
         ours = key == "cusum"
