@@ -104,10 +104,11 @@ class LevelDetector:
 
 
 class RiskDetector:
-    """phi, the probability of a lapse, reaches a line from below on an established interest; rises as `LevelDetector`
-    calls them. With a calibrated phi, one such alert in 1 / line comes true.
+    """phi, the probability of a lapse, is at or above a line on an established interest; rises as `LevelDetector` calls
+    them. With a calibrated phi, at least one such alert in 1 / line comes true.
 
-    Memory: the last phi and the last p.
+    It fires as long as phi is there: quiet time keeps it from repeating itself, the budget lets the likeliest lapses go
+    first. An interest that is at risk already when the model arrives is told of, too. Memory: the last p.
     """
 
     def __init__(self, line: float, rise_level: float) -> None:
@@ -116,7 +117,7 @@ class RiskDetector:
         self.line, self.rise_level = line, rise_level
 
     def start(self, shape: tuple[int, ...]) -> Floats:
-        return np.full((2, *shape), np.nan, np.float32)
+        return np.full((1, *shape), np.nan, np.float32)
 
     def update(
         self,
@@ -128,14 +129,13 @@ class RiskDetector:
         *,
         risk: Floats | None = None,
     ) -> Alarms:
-        """As any detector's; `risk` is phi (..., C). Without it no fall is called, and none where phi was not known
-        before: what is low already when the first phi comes is no turn."""
+        """As any detector's; `risk` is phi (..., C). Without it no fall is called."""
         risk = np.full_like(p, np.nan) if risk is None else risk
         with np.errstate(invalid="ignore"):
-            fall = (risk >= self.line) & (memory[0] < self.line) & established
-            rise = (p >= self.rise_level) & (memory[1] < self.rise_level) & ~established
-        rate = p - memory[1]
-        memory[0], memory[1] = risk, p
+            fall = (risk >= self.line) & established
+            rise = (p >= self.rise_level) & (memory[0] < self.rise_level) & ~established
+        rate = p - memory[0]
+        memory[0] = p
         return Alarms(fall, rise, rate, np.stack([risk, p]))
 
 

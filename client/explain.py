@@ -272,6 +272,8 @@ def _fires(
             alarms = detector.update(memory, p[:, i], may, first + i)
         if isinstance(alarms, CusumAlarms):
             fired |= (alarms.strength >= least).any(axis=0)
+        elif isinstance(detector, RiskDetector) and direction is Direction.FALL:
+            fired = alarms.fall  # it remembers nothing: what counts is the alert's own step
         else:
             fired |= (alarms.fall, alarms.rise)[direction]
     return fired

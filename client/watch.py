@@ -158,7 +158,8 @@ class Watch:
         return raised, risk_levels(p, np.full_like(p, np.nan) if risk is None else risk)
 
     def judge(self, settings: Detection, step: int, p: Floats, watched: Bools, risk: Floats | None = None) -> Bools:
-        """Which streams raise an alert at p (..., C) of `step`: (..., 2, C). A fall counts on a `watched` stream only."""
+        """Which streams raise an alert at p (..., C) of `step`: (..., 2, C). A fall counts on a `watched` stream only,
+        but for the article's rule (`RateDetector`), which does not ask."""
         if step <= self.last_step[0]:
             return np.zeros(self.quiet_until.shape, bool)
         self.last_step[:] = step

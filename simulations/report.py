@@ -38,7 +38,7 @@ PRIVACY_NUMBERS = {
 #: What a detector does, with the plan's numbers to be filled in.
 DETECTOR_RULES = {
     "risk": (
-        "It calls a fall when phi, the probability that an established interest lapses, reaches {risk_line:.0%}, and a "
+        "It calls a fall when phi, the probability that an established interest lapses, is {risk_line:.0%} or more, and a "
         "rise when p of one that is not established climbs to {rise_level:g}."
     ),
     "rate": "It calls a turn when p changed by at least {rate_threshold:g} per step over {rate_window_steps} steps.",
