@@ -187,7 +187,8 @@ def is_alive(process: psutil.Process) -> bool:
 @pytest.mark.parametrize(("number", "after"), [(signal.SIGINT, "cached"), (signal.SIGKILL, "begun")])
 def test_nothing_is_left_when_we_are_ended(tmp_path: Path, modules: Path, number: int, after: str) -> None:
     app, home = write_tiny_app(tmp_path / "app", "wait"), tmp_path / "home"
-    program = (
+    program = (  # a shell that starts tests in the background leaves SIGINT ignored, and that is inherited
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         f"import pathlib, simulations.runner as r; p = pathlib.Path; r.run_app(p({str(app)!r}), nodes={NODES},"
         f" home=p({str(home)!r}), on_line=lambda line: print(line, flush=True), timeout_s=150)"
     )

@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flwr.app import Context, RecordDict
 
+from client.alerts import alert_fields
 from client.consent import Consent
 from client.device import Device
 from client.runtime import MODEL_FILE, pinned_model
@@ -165,7 +166,7 @@ def test_only_identified_devices_are_in_the_inbox(tmp_path):
     assert {node for node, alerts in seen if alerts} == {2, 5}
     for node in (2, 5):
         told = [alert for n, alerts in seen if n == node for alert in alerts]
-        raised = [{k: int(v) for k, v in vars(a).items()} for a, _ in phones.devices[node]._alerts]
+        raised = alert_fields(0, [a for a, _ in phones.devices[node]._alerts])["alerts"]
         assert all(alert in told for alert in raised) and len(told) == len({str(a) for a in told}), "each once"
 
 

@@ -64,10 +64,12 @@ def test_a_run_of_hosts_signs_once_per_ask_and_each_host_verifies_once_per_messa
     nodes, grid = federation(settings, signing_key(settings.key_file), clock)
     run(nodes, settings, clock)
     assert len(verified) == len(grid.asked) and len({data for _, _, data in grid.asked}) * N_HOSTS == len(grid.asked)
-    steps = [settings.schedule.train_step] * 4 + list(settings.schedule.query_steps)  # an offer, 2 rounds, an offer
+    schedule = settings.schedule
+    queries = sorted([*schedule.query_steps, *schedule.bit_steps])
+    steps = [schedule.train_step] * 4 + queries  # an offer, 2 rounds, an offer
     assert verified[::N_HOSTS] == [(step + 1) * 86_400 for step in steps], "the time that simulated phones show"
     assert np.isfinite(ServerFolder(settings.folder).models()).all()
-    each = len(grid.asked[-1][2])
+    each = next(len(data) for _, route, data in grid.asked if route == "query.alerts")
     assert nodes.traffic.sent_bytes["alerts_query"] == N_USERS * each * len(settings.schedule.query_steps)
 
 

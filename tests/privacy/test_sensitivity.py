@@ -127,7 +127,7 @@ def test_a_real_device_moves_the_sum_by_at_most_the_clip(tmp_path, clip_norm, pa
     plan = make_plan(privacy=bound, training={"learning_rate": 2.0}, detection={"lapse_steps": 4}, risk=risk)
     theta = plan.network.initial_theta(3)
     basis, coefficients = np.ones((len(READINGS), N_COEFFICIENTS), np.float32), np.ones(N_COEFFICIENTS, np.float32)
-    users = [event_stream(np.random.default_rng(seed), 14, rate) for seed, rate in enumerate((0.3, 0.5, 0.9))]
+    users = [event_stream(np.random.default_rng(seed), 26, rate) for seed, rate in enumerate((0.3, 0.5, 0.9))]
 
     def total(name: str, population: list, round_number: int) -> np.ndarray:
         words = []
@@ -139,7 +139,7 @@ def test_a_real_device_moves_the_sum_by_at_most_the_clip(tmp_path, clip_norm, pa
             )
             for event in events:
                 device.record(event)
-            device.close_until(14)
+            device.close_until(26)
             ready(device, plan)
             if part == "interest":
                 words.append(device.update(plan.sha256, theta, round_number))
