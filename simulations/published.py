@@ -109,7 +109,7 @@ def bench_figures(file: Path) -> dict[str, Figure]:
     made = {"command": "make bench", "commit": commit()}
     out = {}
     for key, figure in json.loads(file.read_text(encoding="utf-8"))["figures"].items():
-        if key.startswith(("hosts.", "detector.")) and "value" in figure:
+        if key.startswith(("hosts.", "detector.", "explain.", "vault.")) and "value" in figure:
             lowest, highest = figure["spread"]
             spread = round((highest - lowest) / 2, 4)
             out[key] = Figure(round(figure["value"], 4), spread, figure["unit"] or "ratio", figure["what"], **made)
