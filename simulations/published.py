@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from .alert_quality import DETECTOR_NAMES
 from .choice_figures import choice_figures
 from .lapse_figures import lapse_figures, rise_figures
 from .learning_figures import (
@@ -97,6 +98,10 @@ def run_figures(name: str, run: Path) -> dict[str, Figure]:
             value = results["alerts"][direction][key]
             if value is not None:
                 out[f"{name}.{direction}_{key}"] = Figure(value, None, unit, "", **made)
+        for rule, row in results["alerts"][direction]["beside"].items():
+            for key in ("precision", "recall"):
+                if rule == DETECTOR_NAMES["own_level"] and row[key] is not None:
+                    out[f"{name}.{direction}_{key}.own_level"] = Figure(row[key], None, "share", rule, **made)
     if (epsilon := results["privacy"]["epsilon_to_public"]) is not None:
         out[f"{name}.epsilon"] = Figure(epsilon, None, f"epsilon at delta {results['privacy']['delta']:g}", "", **made)
     if "federation" in results["seconds"]:
