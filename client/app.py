@@ -26,9 +26,12 @@ from .bits import alert_bit, own_schedule
 from .consent import Consent
 from .device import Device
 from .farewell import answer_forgotten
-from .gate import bare_refusal
 from .keys import FileKeys
+from .refusal import bare_refusal
 from .signature import verify
+
+#: How long a node waits for an app that has its device open, seconds.
+WAIT_S = 20.0
 
 #: Opens the device that answers; it is closed at the end of the `with` block. The bytes are what came, unchecked: a
 #: simulated world reads its calendar in them, a device is opened without a look.
@@ -54,7 +57,7 @@ def train(device: Device, asked: bytes, request: Fields) -> bytes:
     theta, sha256 = unpack_floats(request["theta"]), request["plan_sha256"]
     plan = device.plan_of(sha256, theta)
     cost = update_cost(plan.privacy, plan.network.n_parameters)
-    device.gate.ledger.charge("update", cost, sha256)
+    device.gate.ledger.charge("update", cost, sha256, request["round"])
     words = device.update(sha256, theta, request["round"])
     fields = {"round": request["round"], "plan_sha256": sha256, "values": pack_words(words)}
     return device.gate.release(asked, "update", fields, cost, sha256)
@@ -66,7 +69,7 @@ def train_risk(device: Device, asked: bytes, request: Fields) -> bytes:
     sha256 = request["plan_sha256"]
     risk = device.risk_plan_of(sha256, theta, basis, coefficients)
     cost = update_cost(risk.privacy, N_COEFFICIENTS)
-    device.gate.ledger.charge("risk_update", cost, sha256)
+    device.gate.ledger.charge("risk_update", cost, sha256, request["round"])
     words = device.risk_update(sha256, theta, basis, coefficients, request["round"])
     fields = {"round": request["round"], "plan_sha256": sha256, "values": pack_words(words)}
     return device.gate.release(asked, "risk_update", fields, cost, sha256)
@@ -142,7 +145,7 @@ def open_in_data_dir(context: Context, data: bytes) -> Device:
     if not folder or not passphrase:
         raise EbbtideError("expected node-config data-dir and passphrase-file")
     keys = FileKeys(Path(str(folder)), Path(str(passphrase)).read_bytes().strip())
-    device = Device.open(Path(str(folder)), keys=keys)
+    device = Device.open(Path(str(folder)), keys=keys, wait_s=WAIT_S)
     device.close_until(device.profile.step.at(WallClock().now_s() - device.profile.origin_s))
     return device
 

@@ -35,6 +35,13 @@ class Decision:
     paused: bool = False
 
 
+def stricter(a: Decision, b: Decision) -> Decision:
+    """What both allow: paused if either is, and `local` unless they agree."""
+    return Decision(
+        max(a.time_s, b.time_s), a.consent if a.consent is b.consent else Consent.LOCAL, a.paused or b.paused
+    )
+
+
 class Decisions:
     """Every decision, the last of which holds. `add` belongs inside a transaction that survives power loss."""
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from shared.errors import VaultReadOnly
+from shared.errors import VaultDamaged, VaultFull, VaultReadOnly, VaultUnwritable
+
+from .named_errors import raise_named
 
 PAGE_BYTES = 1024
 
@@ -27,6 +31,23 @@ def make_file(file: Path) -> None:
         pass
     except OSError:
         raise VaultReadOnly("expected a file that can be written") from None
+
+
+@contextmanager
+def held_alone(file: Path) -> Iterator[None]:
+    """Nobody else opens the database in `file` while the block runs; VaultBusy if a process holds it. What is no database
+    any more, or is not there, nobody can hold."""
+    if not file.exists():
+        yield
+        return
+    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("PRAGMA locking_mode=EXCLUSIVE")
+            database.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            with suppress(VaultDamaged, VaultUnwritable, VaultReadOnly, VaultFull):
+                raise_named(error)
+        yield
 
 
 def take(database: sqlite3.Connection, max_bytes: int) -> None:

@@ -50,8 +50,11 @@ __all__ = ["Alert", "Device", "Installed", "Profile"]
 
 Floats = NDArray[np.float32]
 
-#: A clock that jumps further ahead than this is a broken clock: the event is not recorded.
-MAX_JUMP_STEPS = 1000
+#: A clock that jumps further ahead than this is a broken clock: the event is not recorded. Nor is one that is dated
+#: further ahead of the device's own clock than `AHEAD_S`.
+MAX_JUMP_STEPS, AHEAD_S = 1000, 86_400.0
+#: An event that comes so many steps after its own has closed is told among the problems: a clock was wrong, then or now.
+LATE_STEPS = 7
 
 #: Told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it raised.
 OnStep = Callable[[int, Floats, list[Alert]], None]
@@ -88,16 +91,18 @@ class Device(Rights):
         caps: Caps | None = None,
         limits: Limits | None = None,
         policy: Policy = POLICY,
+        wait_s: float = 0.0,
     ) -> Device:
         """The device that lives in `folder`; a new one with `profile` if there is none yet (then it is required).
 
         `keys` open its vault. `caps` are the app's own on what may be spent (`client/caps.py`), `clock` dates the
-        journal, `policy` chooses what a new alert tells the app to do (`client/policy.py`). A VaultError by name if the
-        vault does not open: see `client/store.py`; Forgotten if it was forgotten.
+        journal, `policy` chooses what a new alert tells the app to do (`client/policy.py`). `wait_s`: how long to wait for
+        a process that holds the vault. A VaultError by name if the vault does not open: see `client/store.py`; Forgotten
+        if it was forgotten.
         """
         if profile is None and not Vault.exists(folder, keys):
             raise InputError("expected a profile for a new device")
-        vault = Vault(folder, keys, limits or Limits())
+        vault = Vault(folder, keys, limits or Limits(), wait_s)
         try:
             clock = clock or WallClock()
             profile = kept.profile_of(vault, profile, clock.now_s())
@@ -119,8 +124,10 @@ class Device(Rights):
         """Count one event; whether it was taken. A step that lies behind it closes first, in the same call.
 
         True means that it is in the vault, and survives a killed process. A late event counts in its own, closed step
-        (nothing is detected again). One that is out of range, further ahead than `MAX_JUMP_STEPS`, or that the vault
-        could not take is not counted.
+        (nothing is detected again). One that is out of range, dated ahead of the clock, further ahead than
+        `MAX_JUMP_STEPS`, or that the vault could not take is not counted. The clock itself is believed: while one is
+        wrong and ahead, steps close empty, which may look like a lapse, and until the calendar has caught up with them
+        events are late ones.
         """
         with self._quietly():
             return self._take(event)
@@ -138,7 +145,7 @@ class Device(Rights):
                         self._take(event, step)
                     self._close_steps(step)
                     self._keep_watch()
-                    self._keep_alerts()
+                    self._keep_alerts(self._alerts)
             except BaseException:
                 self._told_later = None
                 self._restore()
@@ -161,20 +168,30 @@ class Device(Rights):
             self.problems["Forgotten"] += 1
             return False
         step = self.profile.step.at(event.time_s)
-        if step > self.n_closed_steps + MAX_JUMP_STEPS:
+        if step > self.n_closed_steps + MAX_JUMP_STEPS or event.time_s > self._now_s() + AHEAD_S:
             self.problems["clock_jump"] += 1
             return False
         self._close_steps(step)
         if step < self.n_closed_steps:
             self._amend(step, event)
+            if self.n_closed_steps - step > LATE_STEPS:
+                self.problems["late_event"] += 1
             return True
         if step >= closing:
-            if self._vault.fold_is_due(event):
-                with self._vault.writing("counters", "events"):
-                    self._vault.fold(self.n_closed_steps, self._open_count, self._open_amount)
+            self._fold_old(event.time_s)
             self._vault.add_event(event)
         self._count(event)
         return True
+
+    def _now_s(self) -> float:
+        """The time by this device's clock, on its own calendar."""
+        return self.gate.clock.now_s() - self.profile.origin_s
+
+    def _fold_old(self, time_s: float) -> None:
+        """Fold the open step's raw events into its counters if that is due at a time on the device's calendar."""
+        if self._vault.fold_is_due(time_s):
+            with self._vault.writing("counters", "events"):
+                self._vault.fold(self.n_closed_steps, self._open_count, self._open_amount)
 
     def _count(self, event: BehaviourEvent) -> None:
         self._open_count[event.category] += ENGAGEMENT[event.kind]
@@ -191,9 +208,11 @@ class Device(Rights):
         self._history.active[event.category, step] = True
 
     def close_until(self, step: int) -> bool:
-        """Close every step before `step`: count, score, detect. False if the vault did not take it."""
+        """Close every step before `step`: count, score, detect; and fold what is raw for longer than it may be. False if
+        the vault did not take it."""
         with self._quietly():
             self._close_steps(step)
+            self._fold_old(self._now_s())
             return True
         return False
 
@@ -220,7 +239,7 @@ class Device(Rights):
                 if alone:
                     self._keep_watch()
                 if alone and self._alerts is not before[4]:
-                    self._keep_alerts()
+                    self._keep_alerts(self._alerts)
         except BaseException:
             self._history, self._open_count, self._open_amount, self._p, self._alerts = before
             self._watch = watch
@@ -279,15 +298,16 @@ class Device(Rights):
         if not model:
             model = self._installed.model if self._installed else pinned_model()
         offered = Installed(plan, model, theta, risk, round_number)
-        self._installed = offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps)
+        installed = offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps)
         past = np.arange(max(0, self.n_closed_steps - past_steps(plan)), self.n_closed_steps)
-        scores = self._scores(self._installed, past)
+        scores = self._scores(installed, past)
         begin = self._watch.restart if self._watch else Watch.start
-        self._watch = begin(plan, observed(plan, self._history, past, scores), self.n_closed_steps - 1)
-        self._p = scores[-1] if past.size else np.full(self.profile.n_categories, np.nan, np.float32)
+        watch = begin(plan, observed(plan, self._history, past, scores), self.n_closed_steps - 1)
+        p = scores[-1] if past.size else np.full(self.profile.n_categories, np.nan, np.float32)
         with self._vault.writing("model", "watch"):
-            self._vault.put("model", kept.plain_model(self._installed))
-            self._keep_watch()
+            self._vault.put("model", kept.plain_model(installed))
+            self._vault.put("watch", kept.plain_watch(self.n_closed_steps, watch, p))
+        self._installed, self._watch, self._p = installed, watch, p
 
     def plan_of(self, plan_sha256: bytes, theta: Floats) -> Plan:
         """The installed plan, if it is the one that is asked for and the weights fit; Refusal otherwise."""
@@ -319,20 +339,16 @@ class Device(Rights):
         """Alerts that no earlier query took; asking again for the same step gives the same answer."""
         alerts = taken_by(self._alerts, step)
         if alerts != self._alerts:
-            self._alerts = alerts
-            with self._vault.writing("alerts"):
-                self._keep_alerts()
+            self._keep_alerts(alerts)
         return [alert for alert, taken in self._alerts if taken == step]
 
     def consent(self, choice: Consent | None = None) -> Consent:
         """See `Rights.consent`. Consent to identified alerts tells alerts from now on, not those of the past."""
         with self._quietly():
-            if choice is Consent.IDENTIFIED and super().consent() is not choice and self._alerts:
-                self._alerts = [(alert, TOLD) for alert, _ in self._alerts]
-                with self._vault.writing("alerts"):
-                    self._keep_alerts()
+            if choice is Consent.IDENTIFIED and super().consent() is not choice:
+                self._keep_alerts([(alert, TOLD) for alert, _ in self._alerts])
             return super().consent(choice)
-        return Consent.LOCAL
+        return super().consent()
 
     # ---- what the app sees
 
@@ -343,8 +359,9 @@ class Device(Rights):
     def bursts(self) -> NDArray[np.bool_]:
         """Where p follows a burst of events (`client/bursts.py`) and not interest, as of the last closed step: (C,)."""
         out = np.zeros(self.profile.n_categories, bool)
-        if self._installed and self.n_closed_steps:
-            out |= held_by_burst(self._history, self._installed.plan.features, [self.n_closed_steps - 1])[0]
+        with self._quietly():
+            if self._installed and self.n_closed_steps:
+                out |= held_by_burst(self._history, self._installed.plan.features, [self.n_closed_steps - 1])[0]
         return out
 
     def alerts(self) -> list[Alert]:
@@ -362,9 +379,9 @@ class Device(Rights):
     def explain(self, alert: Alert) -> Explanation | None:
         """Why this device raised `alert`; None once another model has come, or if it cannot say. It never leaves."""
         installed, watch = self._installed, self._watch
-        if installed is None or watch is None or alert.model_round != installed.round_number:
-            return None
         with self._quietly():
+            if installed is None or watch is None or alert.model_round != installed.round_number:
+                return None
             model = installed.plan, installed.scorer, installed.risk
             return explain(*model, self._history, watch, alert.category, alert.step, alert.direction, self.profile.step)
         return None
@@ -374,8 +391,10 @@ class Device(Rights):
     def _keep_watch(self) -> None:
         self._vault.put("watch", kept.plain_watch(self.n_closed_steps, self._watch, self._p))
 
-    def _keep_alerts(self) -> None:
-        self._vault.put("alerts", kept.plain_alerts(self._alerts))
+    def _keep_alerts(self, alerts: Taken) -> None:
+        with self._vault.writing("alerts"):
+            self._vault.put("alerts", kept.plain_alerts(alerts))
+        self._alerts = alerts
 
     def _restore(self) -> None:
         """Take up what the vault holds."""

@@ -2,7 +2,8 @@
 
 A marker without any content about the user outlives the vault in its folder: `due` until the notice went out, `told`
 afterwards, and the public key of the server that it is for. It is written before anything is destroyed, so that a
-process killed half-way is finished by the next one.
+process killed half-way is finished by the next one. On a disk too full for it the key goes all the same, and the marker
+is written into the room that the database left.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from shared.errors import Forgotten, Refusal, RefusalCode
 from shared.messages import REGISTER
 
 from .keys import KeyProvider, sync_folder, write_durably
+from .refusal import bare_refusal
 from .signature import verify
 from .store import Store
 
@@ -22,23 +24,30 @@ MARKER = "forgotten"
 DUE, TOLD = b"due \n", b"told\n"  #: of one length; the key follows
 
 
-def forget(folder: Path, keys: KeyProvider, server_key: bytes) -> None:
-    """Destroy the key, then the database. Can be repeated; nothing brings the device back."""
+def begin_to_forget(folder: Path, keys: KeyProvider, server_key: bytes) -> None:
+    """Destroy the key: from here on nothing decrypts. Can be repeated; nothing brings the device back."""
+    with suppress(OSError):
+        _mark(folder, server_key)
+    keys.destroy()
+
+
+def finish_forgetting(folder: Path, server_key: bytes) -> None:
+    """Remove the database, which nobody holds any more. OSError if there is no room for the marker even now: then no
+    notice goes out."""
+    remove(folder)
+    _mark(folder, server_key)
+
+
+def _mark(folder: Path, server_key: bytes) -> None:
     if not (folder / MARKER).exists():
         write_durably(folder / MARKER, DUE + server_key)
-    destroy(folder, keys)
-
-
-def destroy(folder: Path, keys: KeyProvider) -> None:
-    """The part of forgetting that a killed process may have left undone."""
-    keys.destroy()
-    remove(folder)
 
 
 def expect_not_forgotten(folder: Path, keys: KeyProvider) -> None:
     """Forgotten if this folder's device was; finishes what an interrupted `forget` began."""
     if (folder / MARKER).exists():
-        destroy(folder, keys)
+        keys.destroy()
+        remove(folder)
         raise Forgotten(folder)
 
 
@@ -48,7 +57,7 @@ def answer_forgotten(folder: Path, data: bytes) -> bytes:
     try:
         verify(data, (folder / MARKER).read_bytes()[len(DUE) :])
     except (Refusal, OSError, ValueError):
-        return encode(REGISTER, "refusal", {"code": int(RefusalCode.SIGNATURE)})
+        return bare_refusal(RefusalCode.SIGNATURE)
     return last_words(folder)
 
 
@@ -57,13 +66,12 @@ def last_words(folder: Path) -> bytes:
 
     The notice counts as sent before it is handed over: it goes out once or, if the process dies just then, not at all.
     """
-    refusal = encode(REGISTER, "refusal", {"code": int(RefusalCode.FORGOTTEN)})
     with suppress(OSError):
         marker = (folder / MARKER).read_bytes()
         if marker.startswith(DUE):
             write_durably(folder / MARKER, TOLD + marker[len(DUE) :])
             return encode(REGISTER, "deletion", {})
-    return refusal
+    return bare_refusal(RefusalCode.FORGOTTEN)
 
 
 def remove(folder: Path) -> None:
@@ -71,4 +79,5 @@ def remove(folder: Path) -> None:
     for file in (folder / Store.FILE, *folder.glob(f"{Store.FILE}-*")):
         with suppress(FileNotFoundError):
             file.unlink()
-    sync_folder(folder)
+    with suppress(OSError):
+        sync_folder(folder)

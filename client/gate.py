@@ -16,9 +16,10 @@ from shared.messages import REGISTER
 from shared.rdp import Curve, epsilon
 
 from .caps import Caps
-from .consent import Consent
+from .consent import Consent, Decision, stricter
 from .farewell import last_words
 from .ledger import Ledger
+from .refusal import bare_refusal
 from .vault import Vault
 
 Fields = Mapping[str, Any]
@@ -27,6 +28,10 @@ Fields = Mapping[str, Any]
 FREE = frozenset({"alerts", "receipt", "refusal", "deletion"})
 #: Kinds that say nothing about behaviour: asked again, they are answered anew.
 SAYS_NOTHING = frozenset({"receipt", "refusal", "deletion"})
+#: Kinds that leave only under one consent.
+NEEDS = {"alerts": Consent.IDENTIFIED, "alert_bit": Consent.RANDOMISED}
+#: The field that says which round or step a kind that costs is for: each is answered once, and none before an earlier one.
+AT = {"update": "round", "risk_update": "round", "alert_bit": "step"}
 
 
 def declared(name: str, fields: Fields, consent: Consent) -> bytes:
@@ -35,19 +40,14 @@ def declared(name: str, fields: Fields, consent: Consent) -> bytes:
     Alerts leave only under `identified` consent: without it the list is emptied, so the reply has the form of a device
     that saw nothing. A randomised bit leaves only under `randomised` consent.
     """
-    if name == "alerts" and consent is not Consent.IDENTIFIED:
+    if name in NEEDS and consent is not NEEDS[name]:
+        if name != "alerts":
+            raise Refusal(RefusalCode.CONSENT)
         fields = {**fields, "alerts": []}
-    if name == "alert_bit" and consent is not Consent.RANDOMISED:
-        raise Refusal(RefusalCode.CONSENT)
     try:
         return encode(REGISTER, name, fields)
     except WireError:
         raise Refusal(RefusalCode.INTERNAL) from None
-
-
-def bare_refusal(code: RefusalCode) -> bytes:
-    """Bytes of a refusal: its code, nothing else."""
-    return encode(REGISTER, "refusal", {"code": int(code)})
 
 
 class Gate:
@@ -56,15 +56,22 @@ class Gate:
     Guarantees. Every byte string it returns decodes under the register. What depends on behaviour is charged, journalled
     and in the outbox, all durable against power loss, before `release` returns its bytes; killed before that, the
     charge may stand without a release, never the other way round. The same request gets the same bytes, whatever
-    happened in between, unless consent was revoked or the outbox let go of them: then it is another release, paid for
-    anew, within the same caps. `answer` never raises: a breach of the register or an exception
-    becomes a refusal with a code of a closed set and no text.
+    happened in between, unless consent was revoked. What costs is released once for each round of a plan and each step,
+    in order: when the outbox let go of it, it is refused (STALE). `answer` never raises: a breach of the register or an
+    exception becomes a refusal with a code of a closed set and no text.
     """
 
     def __init__(self, vault: Vault, caps: Caps | None, clock: Clock, problems: Counter[str]) -> None:
         self._vault, self._caps, self.clock, self.problems = vault, caps, clock, problems
         self._ledger: Ledger | None = None
         self.closed = False  #: the device was forgotten
+        self.wanted: Decision | None = None  #: what the user decided, if it could not be written down
+
+    @property
+    def holds(self) -> Decision:
+        """What the user decided, and where that could not be written down the stricter of it and what was before."""
+        written = self._vault.decisions.now
+        return stricter(written, self.wanted) if self.wanted else written
 
     @property
     def ledger(self) -> Ledger:
@@ -85,12 +92,12 @@ class Gate:
                 return bare_refusal(RefusalCode.SIGNATURE) if stranger else last_words(self._vault.folder)
             if isinstance(handler, RefusalCode):
                 raise Refusal(handler)
-            if self._vault.decisions.now.paused:
+            if self.holds.paused:
                 raise Refusal(RefusalCode.PAUSED)
             if signed_time_s is not None:
                 self.meet(signed_time_s)
-            sent = self._vault.outbox.find(asked)
-            if sent is None:
+            kind, sent = self._vault.outbox.find(asked) or ("", None)
+            if sent is None or self.holds.consent is not NEEDS.get(kind, self.holds.consent):
                 return handler()
             self._vault.store.settle()
             return sent
@@ -107,11 +114,12 @@ class Gate:
     ) -> bytes:
         """Bytes of one reply that may leave now. Refusal, and nothing spent, if it may not; an error of the vault if it
         could not be written down."""
-        data = declared(name, fields, self._vault.decisions.now.consent)
+        data = declared(name, fields, self.holds.consent)
         content = decode(REGISTER, data)[1]
         ledger, spent = self.ledger, 0.0
         if name not in FREE:
-            ledger = ledger.charge(name, cost, plan_sha256)  # type: ignore[arg-type]  # no cost is refused there
+            at = content[AT[name]] if name in AT else None
+            ledger = ledger.charge(name, cost, plan_sha256, at)  # type: ignore[arg-type]  # no cost is refused there
             spent = float(epsilon(cost, ledger.caps.delta)) if cost is not None else 0.0
         outside = name == "alerts" and bool(content["alerts"])
         try:

@@ -1,7 +1,8 @@
 """What left this device: append-only, each entry holding the hash of the one before.
 
-Entries older than the newest `most` fold into a checkpoint: how many they were, their bytes and epsilon by kind, and the
-hash that the chain goes on from. Long byte strings (the body of a protected update) are kept as their hash alone.
+Entries older than the newest `most` fold into a checkpoint: how many they were, their bytes and epsilon by kind, how many
+of them lay outside epsilon, and the hash that the chain goes on from. Long byte strings (the body of a protected update)
+are kept as their hash alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cbor2
 
@@ -48,13 +49,31 @@ class Entry:
         return f"Entry(<private> {self.number} {self.kind} size_bytes={self.size_bytes})"
 
 
+class Total(NamedTuple):
+    """Entries of one kind together: how many, their bytes, the sum of their epsilons, and how many of them (identified
+    alerts) lie outside epsilon."""
+
+    n: int = 0
+    size_bytes: int = 0
+    epsilon: float = 0.0
+    n_outside: int = 0
+
+    def plus(self, entry: Entry) -> Total:
+        return Total(
+            self.n + 1,
+            self.size_bytes + entry.size_bytes,
+            self.epsilon + (entry.epsilon or 0.0),
+            self.n_outside + (entry.epsilon is None),
+        )
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """What the folded entries 1 .. `number` added up to: by kind, how many, their bytes, their epsilons' sum."""
+    """What the folded entries 1 .. `number` added up to, by kind."""
 
     number: int
     hash: bytes
-    totals: Mapping[str, tuple[int, int, float]]
+    totals: Mapping[str, Total]
 
 
 def without_bodies(value: Any) -> Any:
@@ -94,8 +113,7 @@ class Journal:
         totals = dict(checkpoint.totals)
         for number in leaving:
             entry = self._entry(number)
-            n, size, epsilon = totals.get(entry.kind, (0, 0, 0.0))
-            totals[entry.kind] = n + 1, size + entry.size_bytes, epsilon + (entry.epsilon or 0.0)
+            totals[entry.kind] = totals.get(entry.kind, Total()).plus(entry)
             checkpoint = Checkpoint(number, entry.hash, totals)
         fields = [checkpoint.number, checkpoint.hash, {k: list(v) for k, v in totals.items()}]
         self._store.put(TABLE, CHECKPOINT, cbor2.dumps(fields, canonical=True))
@@ -108,7 +126,7 @@ class Journal:
         if payload is None:
             return Checkpoint(0, START, {})
         number, digest, totals = cbor2.loads(payload)
-        return Checkpoint(number, digest, {kind: (n, size, epsilon) for kind, (n, size, epsilon) in totals.items()})
+        return Checkpoint(number, digest, {kind: Total(*total) for kind, total in totals.items()})
 
     def entries(self) -> list[Entry]:
         """Every entry that is not folded, the oldest first; VaultDamaged unless each holds the hash of the one before."""

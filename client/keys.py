@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, VaultRolledBack, WrongKey
 
 from .anchor import TIP_BYTES, Anchor
+from .keyed_hash import KEY_BYTES, KeyedHash, derived
 
-KEY_BYTES = 32
 NONCE_BYTES = 12
 SALT_BYTES = 16
 MAX_SCRYPT_BYTES = 1 << 30  #: a key file that asks for more memory than this is damaged
@@ -84,7 +84,8 @@ def write_durably(file: Path, data: bytes) -> None:
     fresh = file.with_name(file.name + ".new")
     number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(number, data)
+        with open(number, "wb", closefd=False) as out:
+            out.write(data)
         os.fsync(number)
     finally:
         os.close(number)
@@ -114,6 +115,7 @@ class FileKeys:
         self._key_file, self._anchor_file = folder / self.KEY_FILE, folder / self.ANCHOR_FILE
         self._waits = waits_for_disk
         self._key: bytes | None = None
+        self._uses: tuple[AESGCM, KeyedHash] | None = None  #: of the key: to wrap, and to mark the anchor
         self._destroyed = False
 
     def __repr__(self) -> str:
@@ -126,11 +128,11 @@ class FileKeys:
         if not self.exists() and not self._destroyed:
             self._create()
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + AESGCM(self._unlocked()).encrypt(nonce, data_key, b"data key")
+        return nonce + self._unlocked()[0].encrypt(nonce, data_key, b"data key")
 
     def unwrap(self, wrapped: bytes) -> bytes:
         try:
-            return AESGCM(self._unlocked()).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], b"data key")
+            return self._unlocked()[0].decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], b"data key")
         except (InvalidTag, ValueError):
             raise WrongKey("expected the key that this vault was made with, got another") from None
 
@@ -159,17 +161,17 @@ class FileKeys:
             os.close(number)
 
     def destroy(self) -> None:
-        self._key, self._passphrase, self._destroyed = None, b"", True
+        self._key, self._uses, self._passphrase, self._destroyed = None, None, b"", True
         for file in (self._key_file, self._anchor_file, *self._folder.glob("device.*.new")):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # what cannot be overwritten can still be removed
                 number = os.open(file, os.O_WRONLY)
                 try:
                     os.write(number, os.urandom(file.stat().st_size))
                     os.fsync(number)
                 finally:
                     os.close(number)
-                file.unlink()
-        if self._folder.exists():
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
             sync_folder(self._folder)
 
     # ---- the key file: SHA-256 of the rest, then [magic, version, n, r, p, salt, nonce + sealed key]
@@ -185,13 +187,15 @@ class FileKeys:
             write_durably(self._anchor_file, (self._slot(Anchor()).ljust(_SLOT_STEP, b"\0")) * 2)
             write_durably(self._key_file, hashlib.sha256(body).digest() + body)
         except OSError:
-            self._key = None
+            self._key = self._uses = None
             raise VaultReadOnly("expected to write a key file") from None
 
-    def _unlocked(self) -> bytes:
-        if self._key is None:
-            self._key = self._read()
-        return self._key
+    def _unlocked(self) -> tuple[AESGCM, KeyedHash]:
+        if self._uses is None:
+            self._key = self._key or self._read()
+            wrap, anchor = derived(self._key, b"ebbtide device key 1", 2)
+            self._uses = AESGCM(wrap), KeyedHash(anchor)
+        return self._uses
 
     def _read(self) -> bytes:
         try:
@@ -222,7 +226,7 @@ class FileKeys:
 
     def _slot(self, anchor: Anchor) -> bytes:
         body = _ANCHOR.pack(*anchor)
-        return body + hashlib.blake2b(body, key=self._unlocked(), person=b"anchor", digest_size=32).digest()
+        return body + self._unlocked()[1](body)
 
     def _slots(self) -> tuple[Anchor | None, Anchor | None]:
         """The two anchors, None for a slot that does not verify; KeyDamaged if neither does."""

@@ -1,9 +1,8 @@
 """What this device has spent: every release in one ledger, under caps that no server can raise.
 
 `charge_all` and `advance_all` hold the rules, over arrays with leading axes: one device, or the K of a host. `Ledger` is
-one device's state around them, without I/O: a value with bytes of its own. Who keeps it (`client.store`) writes the new
-bytes durably, then moves its anchor to them, and only then hands anything out. An anchor that holds the `version` alone
-is not enough: after a crash between the two writes there are two histories of the same version.
+one device's state around them, without I/O: a value with bytes of its own. Who keeps it (`client.gate`, in the vault)
+writes the new bytes durably, the vault's anchor moves on, and only then anything is handed out.
 
 A period ends only when the local clock and a signed time agree that it is over: a clock that jumps, either way, frees
 nothing.
@@ -123,15 +122,16 @@ def advance_all(spent: Spent, now_s: NDArray[np.float64], signed_time_s: float, 
 class Ledger:
     """One device's account. A value: `charge` and `advance` return the next one, and leave this one as it was.
 
-    `version` rises by one with every change, for the anchor against a rolled-back database. `plans`: how often this
-    device took part, by (line, plan hash). `releases`: how many were charged, by line, for the app to show.
+    `plans`: how often this device took part, by (line, plan hash). `latest`: the last round or step that it answered, by
+    (line, plan hash or nothing): an earlier one is answered no more. `releases`: how many were charged, by line, for the
+    app to show.
     """
 
     caps: Caps
     spent: Spent
     plans: Mapping[tuple[Line, bytes], int]
+    latest: Mapping[tuple[Line, bytes], int]
     releases: Mapping[Line, int]
-    version: int = 0
 
     def __post_init__(self) -> None:
         self.spent.curves.flags.writeable = False
@@ -142,7 +142,8 @@ class Ledger:
         default the default table: lower ones than before refuse at once, whatever was allowed."""
         caps = caps or Caps()
         if data is None:
-            return cls(caps, Spent.nothing(), MappingProxyType({}), MappingProxyType(dict.fromkeys(Line, 0)))
+            none: Mapping[Any, int] = MappingProxyType({})
+            return cls(caps, Spent.nothing(), none, none, MappingProxyType(dict.fromkeys(Line, 0)))
         try:
             fields = cbor2.loads(data)
             ledger = _revive(fields, caps)
@@ -161,26 +162,30 @@ class Ledger:
             {
                 "format": FORMAT,
                 "orders": ORDERS_SHA256,
-                "version": self.version,
                 "curves": self.spent.curves.astype("<f8").tobytes(),
                 "period_start_s": int(self.spent.period_start_s),
-                "plans": sorted([str(line), plan, count] for (line, plan), count in self.plans.items()),
+                "plans": _rows(self.plans),
+                "latest": _rows(self.latest),
                 "releases": {str(line): count for line, count in self.releases.items()},
             },
             canonical=True,
         )
 
-    def charge(self, kind: str, cost: Curve, plan_sha256: bytes | None = None) -> Ledger:
+    def charge(self, kind: str, cost: Curve, plan_sha256: bytes | None = None, at: int | None = None) -> Ledger:
         """The ledger after one release of message `kind`; Refusal, and nothing changed, if it may not be.
 
         `cost` (O,): `rdp.update_cost(plan.privacy, n)`, `rdp.coin(epsilon)`, ... . `plan_sha256`: 32 bytes for kinds that
-        belong to a plan, None for the others. Codes: COST for a kind that has no line here, for what is not a cost and
-        for a plan that is missing or has none to be; PARTICIPATIONS, LIFETIME_BUDGET, PERIOD_BUDGET.
+        belong to a plan, None for the others. `at`: the round or step that the release is for; without one, any may be.
+        Codes: COST for a kind that has no line here, for what is not a cost and for a plan that is missing or has none to
+        be; STALE for a round or step that is not after every one that was charged; PARTICIPATIONS, LIFETIME_BUDGET,
+        PERIOD_BUDGET.
         """
         line = _line(kind)
         if np.shape(cost) != ORDERS.shape or not _is_plan_of(line, plan_sha256):
             raise Refusal(RefusalCode.COST)
         part = (line, plan_sha256 or b"")
+        if at is not None and at <= self.latest.get(part, -1):
+            raise Refusal(RefusalCode.STALE)
         count = self.plans.get(part, 0)
         spent, code = charge_all(
             self.spent,
@@ -193,12 +198,13 @@ class Ledger:
         if code != ALLOWED:
             raise Refusal(RefusalCode(int(code)))
         plans = {**self.plans, part: count + 1} if line in OF_A_PLAN else self.plans
+        latest = self.latest if at is None else {**self.latest, part: at}
         return replace(
             self,
             spent=spent,
             plans=MappingProxyType(dict(plans)),
+            latest=MappingProxyType(dict(latest)),
             releases=MappingProxyType({**self.releases, line: self.releases[line] + 1}),
-            version=self.version + 1,
         )
 
     def advance(self, now_s: float, signed_time_s: float) -> Ledger:
@@ -206,7 +212,7 @@ class Ledger:
         spent = advance_all(self.spent, np.array(now_s, np.float64), signed_time_s, self.caps)
         if spent.period_start_s == self.spent.period_start_s:
             return self
-        return replace(self, spent=spent, version=self.version + 1)
+        return replace(self, spent=spent)
 
     def epsilon(self, scope: int, line: Line | None = None) -> float:
         """Epsilon spent so far in a scope, on one line or in total, at the caps' delta: what caps are compared with."""
@@ -241,6 +247,10 @@ def _is_plan_of(line: Line, plan_sha256: bytes | None) -> bool:
     return plan_sha256 is None
 
 
+def _rows(counts: Mapping[tuple[Line, bytes], int]) -> list[list[Any]]:
+    return sorted([str(line), plan, count] for (line, plan), count in counts.items())
+
+
 def _expect(condition: bool) -> None:
     if not condition:
         raise DataError("expected a ledger's bytes: they contradict themselves")
@@ -256,11 +266,13 @@ def _revive(fields: Any, caps: Caps) -> Ledger:
     total = curves[:, TOTAL]
     _expect(bool((lines <= total[:, None]).all() and (total <= lines.sum(axis=1) * (1 + 1e-9)).all()))
     start_s = np.array(fields["period_start_s"], np.int64)
-    plans = {(Line(line), plan): count for line, plan, count in fields["plans"]}
+    plans, latest = ({(Line(line), plan): n for line, plan, n in fields[name]} for name in ("plans", "latest"))
     releases = {Line(line): count for line, count in fields["releases"].items()}
     _expect(all(_is_plan_of(line, plan) and line in OF_A_PLAN for line, plan in plans) and len(plans) <= MAX_PLANS)
     _expect(all(type(n) is int and n > 0 for n in plans.values()))
+    _expect(all(type(n) is int and n >= 0 and (part in plans or part == (part[0], b"")) for part, n in latest.items()))
     _expect(set(releases) == set(Line) and all(type(n) is int and n >= 0 for n in releases.values()))
     _expect(all(releases[line] == sum(n for (of, _), n in plans.items() if of == line) for line in OF_A_PLAN))
-    _expect(bool(start_s >= UNSET) and type(fields["version"]) is int and fields["version"] >= sum(releases.values()))
-    return Ledger(caps, Spent(curves, start_s), MappingProxyType(plans), MappingProxyType(releases), fields["version"])
+    _expect(bool(start_s >= UNSET))
+    counts = MappingProxyType(plans), MappingProxyType(latest), MappingProxyType(releases)
+    return Ledger(caps, Spent(curves, start_s), *counts)

@@ -1,7 +1,7 @@
 """Replies that were paid for, by the request they answer: the same request gets the same bytes, and that is one release.
 
 A reply that is asked for again (the line broke, the process was killed before it went out) costs nothing more, because
-it says nothing more. The newest `most` are kept; who asks again for an older one asks for a new release.
+it says nothing more. The newest `most` are kept; an older one is gone, and not made again (`client/gate.py`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class Outbox:
     def __init__(self, store: Store, most: int = 32) -> None:
         self._store, self._most = store, most
 
-    def find(self, asked: bytes) -> bytes | None:
-        """The reply that request `asked` (its SHA-256) got, None if there is none."""
+    def find(self, asked: bytes) -> tuple[str, bytes] | None:
+        """Kind and bytes of the reply that request `asked` (its SHA-256) got, None if there is none."""
         payload = self._store.row(TABLE, self._store.place(TABLE, asked))
         if payload is None:
             return None
-        request, _, data = cbor2.loads(payload)
-        return bytes(data) if request == asked else None
+        request, kind, data = cbor2.loads(payload)
+        return (kind, bytes(data)) if request == asked else None
 
     def keep(self, asked: bytes, kind: str, data: bytes) -> None:
         """Keep the reply to `asked`; the oldest goes when there are more than `most`."""

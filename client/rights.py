@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
-from .consent import Consent, Decision
-from .farewell import forget
-from .gate import Gate
-from .journal import DECISION, Entry
+from shared.errors import VaultError
+
+from .consent import Consent
+from .database import held_alone
+from .farewell import begin_to_forget, finish_forgetting
+from .gate import NEEDS, Gate
+from .journal import DECISION, START, Checkpoint, Entry
+from .keys import KeyProvider
+from .store import Store
 from .vault import Vault
 
 
@@ -45,43 +51,76 @@ class Rights:
             return [entry for entry in self._vault.journal.entries() if entry.size_bytes]
         return []
 
-    def consent(self, choice: Consent | None = None) -> Consent:
-        """What the user agreed to tell about alerts; with `choice`, from now on. What comes back holds, whatever was
-        asked for: a choice that could not be written down does not hold."""
+    def told_before(self) -> Checkpoint:
+        """What left before that, and is folded away: by kind how many, their bytes and epsilon, and how many identified
+        alerts."""
         with self._quietly():
-            now = self._vault.decisions.now
-            if choice is not None and choice is not now.consent:
-                self._decide(replace(now, consent=Consent(choice)))
+            return self._vault.journal.checkpoint()
+        return Checkpoint(0, START, {})
+
+    def consent(self, choice: Consent | None = None) -> Consent:
+        """What the user agreed to tell about alerts, as it is written down; with `choice`, from now on. Another answer
+        than the choice says that it could not be written, and should be asked for again: until this device is closed,
+        alerts are `local` then."""
+        if choice is not None:
+            with self._quietly():
+                self._decide(consent=Consent(choice))
+        with self._quietly():
             return self._vault.decisions.now.consent
         return Consent.LOCAL
 
     def pause(self, paused: bool = True) -> bool:
-        """Answer no round until `pause(False)`; events still count, here. Whether the device is paused now."""
+        """Answer no round until `pause(False)`; events still count, here. Whether it is written down that the device is
+        paused. Another answer than `paused` says that it could not be written, and should be asked for again: until
+        this device is closed, it answers no round then."""
         with self._quietly():
-            now = self._vault.decisions.now
-            if paused is not now.paused:
-                self._decide(replace(now, paused=bool(paused)))
+            self._decide(paused=bool(paused))
+        with self._quietly():
             return self._vault.decisions.now.paused
         return True
 
-    def _decide(self, decision: Decision) -> None:
-        time_s = self.gate.clock.now_s()
+    def _decide(self, **change: Any) -> None:
+        """Write down a decision, which differs from the last one in `change`. Where it is stricter it holds from before
+        the attempt, where it is not from after its success."""
+        gate, written = self.gate, self._vault.decisions.now
+        decision = replace(gate.wanted or written, time_s=gate.clock.now_s(), **change)
+        if replace(decision, time_s=written.time_s) == written:
+            gate.wanted = None
+            return
+        gate.wanted = decision
         content = {"consent": str(decision.consent), "paused": decision.paused}
         with self._vault.writing("consent", "journal", "outbox"):
-            self._vault.decisions.add(replace(decision, time_s=time_s))
-            self._vault.journal.add(time_s, DECISION, b"", 0.0, "what the user decided", content)
-            if decision.consent is not Consent.IDENTIFIED:
-                self._vault.outbox.drop("alerts")
+            self._vault.decisions.add(decision)
+            self._vault.journal.add(decision.time_s, DECISION, b"", 0.0, "what the user decided", content)
+            for kind, consent in NEEDS.items():
+                if decision.consent is not consent:
+                    self._vault.outbox.drop(kind)
+        gate.wanted = None
 
     def forget(self) -> bool:
         """Destroy the key, then everything in the folder; whether it is done. This device answers with a deletion notice
-        once, then with refusals; it records nothing any more."""
+        once, then with refusals; it records nothing any more. A disk that is full stops it no more than a full one can:
+        see `client/farewell.py`."""
         self.gate.closed = True
+        folder, keys = self._vault.folder, self._vault.keys
         with self._quietly():
+            begin_to_forget(folder, keys, self._server_key)  # while nobody else can open the vault
             self._vault.close()
-            forget(self._vault.folder, self._vault.keys, self._server_key)
+            finish_forgetting(folder, self._server_key)
             return True
         return False
+
+    @staticmethod
+    def forget_at(folder: Path, keys: KeyProvider, server_key: bytes) -> bool:
+        """`forget` for a vault that does not open any more: damaged, put back, its key missing or another one. Whether
+        it is done; false, and nothing happened, where a process holds the vault. `server_key`: whose the notice is."""
+        try:
+            with held_alone(folder / Store.FILE):
+                begin_to_forget(folder, keys, server_key)
+            finish_forgetting(folder, server_key)
+        except (VaultError, OSError):
+            return False
+        return True
 
     def close(self) -> None:
         """Let go of the vault; everything is in it already. Can be repeated."""

@@ -4,24 +4,22 @@ AES-256-GCM seals; the associated data binds table, row and version, so that a r
 nonce is random, 96 bits: after `MAX_SEALS` seals under one key two nonces are equal with a chance of 2^-33 (NIST
 SP 800-38D, section 8.3, allows 2^32 seals), and the key counts as worn out.
 
-`mark` is a keyed hash of one sealed row; the marks of a table's rows, added modulo 2^256, are its head: a set hash
+`mark` is a keyed hash (HMAC-SHA-256) of one sealed row; the marks of a table's rows, added modulo 2^256, are its head: a set hash
 that grows with one addition a write (Clarke et al. 2003, MSet-Add-Hash). Heads are sealed too, so that a thief who can
 write to the disk knows no mark, and cannot find another set of genuine rows with the same sum.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.errors import VaultDamaged
 
-from .keys import KEY_BYTES, NONCE_BYTES
+from .keyed_hash import KeyedHash, derived
+from .keys import NONCE_BYTES
 
 MAX_SEALS = 1 << 32
 OVERHEAD_BYTES = NONCE_BYTES + 16
@@ -32,8 +30,8 @@ class Seal:
     """Seals and opens rows under one data key."""
 
     def __init__(self, data_key: bytes) -> None:
-        derived = HKDF(SHA256(), 2 * KEY_BYTES, salt=None, info=b"ebbtide vault 1").derive(data_key)
-        self._cipher, self._mark_key = AESGCM(derived[:KEY_BYTES]), derived[KEY_BYTES:]
+        seal, mark, place = derived(data_key, b"ebbtide vault 1", 3)
+        self._cipher, self._mark, self._place = AESGCM(seal), KeyedHash(mark), KeyedHash(place)
 
     def __repr__(self) -> str:
         return "Seal(<secret>)"
@@ -56,11 +54,8 @@ class Seal:
         place = b"%s/%d/%d/" % (table.encode(), row, version)
         # The tag depends on nonce, ciphertext and place; with the nonce it stands for the whole row.
         stands_for = sealed[:NONCE_BYTES] + sealed[-16:]
-        return int.from_bytes(
-            hashlib.blake2b(place + stands_for, key=self._mark_key, digest_size=32).digest(), "little"
-        )
+        return int.from_bytes(self._mark(place + stands_for), "little")
 
     def place(self, table: str, name: bytes) -> int:
         """63 bits that stand for a name in a table, and tell nothing without the key."""
-        digest = hashlib.blake2b(table.encode() + b"/" + name, key=self._mark_key, person=b"place", digest_size=8)
-        return int.from_bytes(digest.digest(), "little") >> 1
+        return int.from_bytes(self._place(table.encode() + b"/" + name)[:8], "little") >> 1

@@ -16,13 +16,13 @@ Guarantees.
 - A transaction is there as a whole or not at all.
 - Opening raises VaultDamaged for a row that is changed or not in its place, RowsPutBack if rows are missing or older
   ones are back, VaultRolledBack if the whole file is not the one that raised the anchor (`client/anchor.py`), VaultBusy
-  if another process holds it.
+  if another process holds it, for all of `wait_s`.
 
 Edge cases. An older copy of the file from after the last `POWER` transaction cannot be told from a power loss: events
 are missing, never a charge. When the anchor cannot be raised, the transaction is kept and the error is raised: its
 caller hands nothing out, and the next such transaction raises the anchor first. With `waits_for_disk=False`, which is
-for simulations, power loss may take anything. Not for two threads at once. The lock is POSIX's: a process that opens and closes the file of
-its own open vault by other means lets go of it.
+for simulations, power loss may take anything. Not for two threads at once. The lock is POSIX's: a process that opens and
+closes the file of its own open vault by other means lets go of it.
 
 What a thief without the key still sees: the tables' names, how many rows each has and how long their payloads are, in
 which order rows were written and about how often (versions), file sizes and times; that a file was deleted.
@@ -50,7 +50,8 @@ from shared.errors import (
 
 from .anchor import TIP_BYTES, Anchor, expect_newest
 from .database import PAGE_BYTES, make_file, take
-from .keys import KEY_BYTES, KeyProvider, sync_folder
+from .keyed_hash import KEY_BYTES
+from .keys import KeyProvider, sync_folder
 from .named_errors import raise_named
 from .sealing import MAX_SEALS, MODULUS, Seal
 
@@ -84,6 +85,7 @@ class Store:
         *,
         max_bytes: int = 1 << 26,
         waits_for_disk: bool = True,
+        wait_s: float = 0.0,
     ) -> None:
         self.folder, self.tables, self.max_bytes = folder, tuple(tables), max_bytes
         self._keys, self._waits = keys, waits_for_disk
@@ -100,7 +102,7 @@ class Store:
         self._durability: Durability | None = None
         make_file(self._file)
         try:
-            self._db = sqlite3.connect(self._file, timeout=0, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(self._file, timeout=wait_s, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise_named(error)
         try:

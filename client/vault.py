@@ -69,7 +69,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             Durability.POWER,
             "replies that were paid for, by the request's hash",
             "asked again, the same bytes go out at no cost",
-            "the newest 32; replies with alerts go when consent is revoked",
+            "the newest 32; alerts and bits go when consent to them is revoked",
         ),
         "model": Table(
             Durability.PROCESS,
@@ -81,7 +81,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             Durability.PROCESS,
             "raw events of the open step: kind, category, time, amount",
             "counters of the open step",
-            "the step closes, a day passes, or 1,000 are there: they fold into one row of counters",
+            "the step closes, the device wakes a day later, or 1,000 are there: they fold into one row of counters",
         ),
         "counters": Table(
             Durability.PROCESS,
@@ -111,11 +111,11 @@ _POWER = frozenset(name for name, table in TABLES.items() if table.durability is
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a vault keeps. Raw events fold into counters when their step closes, when one is `raw_seconds` older
-    than the newest, or when there are `raw_events`. What goes first when the file exceeds `max_bytes`: replies in the
-    outbox but the newest 4, contents of journal entries but the newest 100, the oldest half of the counters. Ledger,
-    consent and the journal's chain never go: a new event is refused first. `waits_for_disk=False` is for simulations:
-    what is written survives a killed process, not power loss."""
+    """How much a vault keeps. Raw events fold into counters when their step closes, when the device wakes (an
+    event, `close_until`) and one is older than `raw_seconds`, or when there are `raw_events`. What goes first when the
+    file exceeds `max_bytes`: replies in the outbox but the newest 4, contents of journal entries but the newest 100, the
+    oldest half of the counters. Ledger, consent and the journal's chain never go: a new event is refused first.
+    `waits_for_disk=False` is for simulations: what is written survives a killed process, not power loss."""
 
     max_bytes: int = 1 << 26
     raw_seconds: float = 86_400.0
@@ -128,14 +128,20 @@ class Limits:
 class Vault:
     """One device's sealed tables."""
 
-    def __init__(self, folder: Path, keys: KeyProvider, limits: Limits) -> None:
+    def __init__(self, folder: Path, keys: KeyProvider, limits: Limits, wait_s: float = 0.0) -> None:
         expect_not_forgotten(folder, keys)
         self.folder, self.keys, self.limits = folder, keys, limits
         self._oldest = 0, 0.0  # version and time of the first event of the open step
         self.store = Store(
-            folder, tuple(TABLES), keys, max_bytes=limits.max_bytes, waits_for_disk=limits.waits_for_disk
+            folder,
+            tuple(TABLES),
+            keys,
+            max_bytes=limits.max_bytes,
+            waits_for_disk=limits.waits_for_disk,
+            wait_s=wait_s,
         )
         try:
+            expect_not_forgotten(folder, keys)  # by a process that held the vault until now
             self.decisions = Decisions(self.store)
             self.journal = Journal(self.store, limits.journal_entries)
             self.outbox = Outbox(self.store, limits.outbox_entries)
@@ -184,8 +190,8 @@ class Vault:
         found = (_EVENT.unpack(payload) for _, payload in self.store.rows("events"))
         return [BehaviourEvent(EventKind(kind), category, time_s, amount) for kind, category, time_s, amount in found]
 
-    def fold_is_due(self, event: BehaviourEvent) -> bool:
-        """Whether the raw events so far fold before this one is added."""
+    def fold_is_due(self, time_s: float) -> bool:
+        """Whether the raw events so far fold at this time, on the device's calendar."""
         version = self.store.version("events", 1)
         if not version:
             return False
@@ -194,8 +200,7 @@ class Vault:
             assert payload is not None
             self._oldest = version, _EVENT.unpack(payload)[2]
         return (
-            self.store.count("events") >= self.limits.raw_events
-            or self._oldest[1] < event.time_s - self.limits.raw_seconds
+            self.store.count("events") >= self.limits.raw_events or self._oldest[1] < time_s - self.limits.raw_seconds
         )
 
     def fold(self, step: int, count: Floats, amount: Floats) -> None:

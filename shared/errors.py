@@ -148,6 +148,7 @@ class RefusalCode(IntEnum):
     CLIP_NORM = 17  #: the plan clips at a larger norm than this device's owner allows
     EPSILON = 18  #: one participation in the plan would cost more than this device's caps of a period or of its life
     BIT_EPSILON = 19  #: a bit is asked for more loudly than this device's schedule allows
+    STALE = 20  #: this device answered that round or step, or a later one, and keeps the reply no more
 
 
 class Refusal(EbbtideError):

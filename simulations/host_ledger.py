@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.caps import OF_A_PLAN, Caps, Line
-from client.gate import bare_refusal
 from client.ledger import ALLOWED, Spent, advance_all, charge_all
+from client.refusal import bare_refusal
 from server.rounds import Traffic
 from shared.codec import encode
 from shared.coins import BitSchedule

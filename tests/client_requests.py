@@ -204,7 +204,13 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
         told = device.alerts() if device.profile.consent is Consent.IDENTIFIED else []
         return "alerts", {"step": request["step"], "alerts": [{k: getattr(alert, k) for k in TOLD} for alert in told]}
     if name == "bits_query":
-        return refusal(RefusalCode.CONSENT)
+        if device.profile.consent is not Consent.RANDOMISED:
+            return refusal(RefusalCode.CONSENT)
+        if (request["step"] + 1) % request[
+            "every_steps"
+        ]:  # the tests' owner lifted every cap: any coin at any due step
+            return refusal(RefusalCode.SCHEDULE)
+        return "alert_bit", {"step": request["step"], "epsilon_micro": request["epsilon_micro"], "bit": None}
     theta = np.frombuffer(request["theta"], "<f4")
     finite = all(
         np.isfinite(np.frombuffer(request.get(name, b""), "<f4")).all()

@@ -42,9 +42,9 @@ def full(count: int) -> int:
     return count * SOAK_FACTOR if SOAK else count
 
 
-def examples(count: int) -> Callable[[Any], Any]:
+def examples(count: int, **more: Any) -> Callable[[Any], Any]:
     """Decorator: how many hypothesis examples a property gets."""
-    return settings(max_examples=full(count))
+    return settings(max_examples=full(count), **more)
 
 
 CATALOGUE = Catalogue(("tea", "shoes", "books", "tools"))

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from client.caps import Line
 from client.consent import Consent
 from client.device import Device
 from client.vault import Limits
@@ -49,6 +50,11 @@ def release(device: Device, asked: bytes, round_number: int) -> bytes:
     return device.gate.release(asked, "update", fields, COST, PLAN.sha256)
 
 
+def next_round(device: Device) -> int:
+    """The first one that this device has not answered."""
+    return device.gate.ledger.latest.get((Line.UPDATE, PLAN.sha256), -1) + 1
+
+
 def live(folder: Path, pipe: int, seed: int) -> None:
     """The child: works until it is killed. Acknowledges by lines: E, S, R, C; announces a request by A."""
 
@@ -72,7 +78,7 @@ def live(folder: Path, pipe: int, seed: int) -> None:
         elif what < 0.97:
             asked = hashlib.sha256(f"{seed}/{i}".encode()).digest()
             say("A", asked.hex())
-            data = device.gate.answer(asked, lambda a=asked, r=i: release(device, a, r))
+            data = device.gate.answer(asked, lambda a=asked: release(device, a, next_round(device)))
             say("R", asked.hex(), hashlib.sha256(data).hexdigest())
         else:
             choice = chance.choice([Consent.IDENTIFIED, Consent.LOCAL])
@@ -156,8 +162,8 @@ class Witness:
             asked = bytes.fromhex(announced)
             charged = device.gate.ledger.releases["update"]
             kept = device._vault.outbox.find(asked)
-            data = device.gate.answer(asked, lambda: release(device, asked, 0))
-            assert kept is None or kept == data
+            data = device.gate.answer(asked, lambda: release(device, asked, next_round(device)))
+            assert kept is None or kept == ("update", data)
             self.tally["charged, not handed over"] += kept is not None
             assert device.gate.ledger.releases["update"] == charged + (kept is None)
             self.released[announced] = hashlib.sha256(data).hexdigest()

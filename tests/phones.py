@@ -44,6 +44,7 @@ LIVES = {
     "light": (Consent.LOCAL, "light", PLAN),
     "busy": (Consent.LOCAL, "busy", PLAN),
     "busy and telling": (Consent.IDENTIFIED, "busy", PLAN),
+    "busy and tossing coins": (Consent.RANDOMISED, "busy", PLAN),
     "busy without a model": (Consent.LOCAL, "busy", None),
     "empty without a model": (Consent.LOCAL, "empty", None),
 }
@@ -77,3 +78,7 @@ class Phone:
 
     def answer(self, data: bytes, endpoint: str) -> bytes:
         return answer(data, endpoint, context_of(1), self.open)
+
+    def at_rest(self) -> bytes:
+        """Every byte of every file of this device, while it is closed, with the files' names."""
+        return b"\0".join(file.name.encode() + b"\0" + file.read_bytes() for file in sorted(self.folder.rglob("*")))

@@ -4,10 +4,12 @@ The property test sends right, damaged and wrong-typed requests to devices of di
 register, and compares it field by field with what the request and the device's public state allow.
 """
 
+import tempfile
+
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from client import app as client_app
@@ -35,14 +37,28 @@ from .signing import SERVER_KEY, signed_request
 __all__ = ["homes"]
 
 
-@examples(300)
+@pytest.fixture(scope="module")
+def temporary(homes, tmp_path_factory):
+    """Where this process would put temporary files, while the tests of this module run."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("TMPDIR", "SQLITE_TMPDIR"):
+            patch.setenv(name, str(folder))
+        patch.setattr(tempfile, "tempdir", None)
+        yield folder
+
+
+@examples(300, suppress_health_check=[HealthCheck.function_scoped_fixture])  # they are read after each example
 @given(requests(), st.sampled_from(sorted(LIVES)))
-def test_no_handler_emits_a_byte_that_the_register_does_not_declare(homes, request_, life):
+def test_no_handler_emits_a_byte_that_the_register_does_not_declare(homes, temporary, caplog, capfd, request_, life):
+    """Nor writes anything of what was recorded: not to the disk, in the vault or beside it, and not to a log."""
     data, endpoint = request_
     phone = Phone(homes, life)
     with phone.open() as device:
         expected_name, expected = allowed(data, endpoint, device)
     out = phone.answer(data, endpoint)
+    written = phone.at_rest() + caplog.text.encode() + "".join(capfd.readouterr()).encode()
+    assert not any(canary in written for canary in CANARIES) and not list(temporary.rglob("*"))
     name, fields = decode(REGISTER, out)  # one spelling: nothing beside the fields fits in
     assert name == expected_name
     for field, value in fields.items():
@@ -51,6 +67,8 @@ def test_no_handler_emits_a_byte_that_the_register_does_not_declare(homes, reque
         elif field == "alerts":
             assert all(alert in expected[field] for alert in value)
             assert life == "busy and telling" or value == []
+        elif field == "bit":
+            assert value in (0, 1) and life == "busy and tossing coins"
         else:
             assert value == expected[field], field
     assert fields.keys() == expected.keys()
@@ -158,11 +176,12 @@ ROUTES = {
     "train.risk": "risk_request",
     "query.model": "model_offer",
     "query.alerts": "alerts_query",
+    "query.bits": "bits_query",
 }
 
 
 def test_the_app_s_routes_reach_their_handlers_and_a_reply_holds_one_array(homes):
-    phone = Phone(homes, "busy")
+    phone = Phone(homes, "busy and tossing coins")
     app = build_app(phone.open)
     theta = pack_floats(activity_theta())
     right = {
@@ -177,8 +196,9 @@ def test_the_app_s_routes_reach_their_handlers_and_a_reply_holds_one_array(homes
         "train": {"step": 1, "round": 1, "plan_sha256": PLAN.sha256, "theta": theta},
         "train.risk": {"step": 1, "round": 2, "plan_sha256": PLAN.sha256, "theta": theta, **COEFFICIENTS},
         "query.alerts": {"step": 1},
+        "query.bits": {"step": 1, "epsilon_micro": 1_000_000, "every_steps": 1},
     }
-    for route, expected in zip(right, ("receipt", "update", "risk_update", "alerts"), strict=True):
+    for route, expected in zip(right, ("receipt", "update", "risk_update", "alerts", "alert_bit"), strict=True):
         reply = ask(app, with_wire(signed_request(ROUTES[route], right[route])), route)
         assert not reply.has_error()
         assert {k: list(v) for k, v in reply.content.items()} == {"wire": ["bytes"]}

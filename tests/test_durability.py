@@ -68,10 +68,10 @@ from tests.conftest import make_profile, open_device, view
 from tests.test_gate import paid
 device = open_device(Path(sys.argv[1]), make_profile())
 device.record(view(0))
-paid(device, bytes(32))
+paid(device, bytes(32), 0)
 for i in range(5):
     os.write(1, b"record\\n"); assert device.record(view(0)); os.write(1, b"recorded\\n")
-    os.write(1, b"release\\n"); paid(device, bytes([i + 1]) * 32); os.write(1, b"released\\n")
+    os.write(1, b"release\\n"); paid(device, bytes([i + 1]) * 32, i + 1); os.write(1, b"released\\n")
 os._exit(0)
 """
 

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from client.caps import Caps, Line
 from client.consent import Consent
 from client.device import Device
-from client.gate import FREE, bare_refusal, declared
+from client.gate import AT, FREE, declared
 from client.journal import Journal
 from client.ledger import LIFETIME, PERIOD, Ledger
 from client.outbox import Outbox
+from client.refusal import bare_refusal
 from client.store import Store
+from client.vault import Limits
 from shared.clock import ReplayClock
 from shared.codec import decode
 from shared.errors import Refusal, RefusalCode, VaultFull, WireError
@@ -94,7 +96,7 @@ def test_what_the_register_does_not_declare_becomes_a_refusal_without_text(tmp_p
         data = device.gate.answer(ASKED, lambda: device.gate.release(ASKED, name, fields, COST, PLAN.sha256))
         assert decode(REGISTER, data) == ("refusal", {"code": int(RefusalCode.INTERNAL)})
         assert CANARY.encode() not in data
-        assert device.gate.ledger.version == 0, "nothing was charged"
+        assert not any(device.gate.ledger.releases.values()), "nothing was charged"
         assert [entry.kind for entry in device.what_left()] == ["refusal"]
 
 
@@ -174,7 +176,22 @@ def test_a_kind_without_a_line_or_a_cost_cannot_leave(device, monkeypatch):
     monkeypatch.setattr("client.gate.FREE", frozenset())
     with pytest.raises(Refusal):
         device.gate.release(ASKED, "receipt", {"plan_sha256": bytes(32)}, COST)
-    assert device.what_left() == [] and device.gate.ledger.version == 0
+    assert device.what_left() == [] and not any(device.gate.ledger.releases.values())
+
+
+def test_every_kind_that_costs_says_which_round_or_step_it_is_for():
+    assert set(AT) == {name for name in REGISTER if name not in FREE}
+    assert all(field in dict(REGISTER[name].fields) for name, field in AT.items())
+
+
+def test_a_round_is_released_once_also_when_the_outbox_let_go_of_it(tmp_path):
+    with open_device(tmp_path, make_profile(), caps=Caps(), limits=Limits(outbox_entries=1)) as device:
+        for round_number in (1, 5):
+            paid(device, bytes([round_number]) * 32, round_number)
+        for again in (1, 3, 5):
+            data = device.gate.answer(bytes(32), lambda r=again: paid(device, bytes(32), r))
+            assert decode(REGISTER, data) == ("refusal", {"code": int(RefusalCode.STALE)})
+        assert device.gate.ledger.releases["update"] == 2
 
 
 def test_a_receipt_is_answered_anew_each_time(device):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.journal import CHECKPOINT, START, TABLE, Journal, without_bodies
+from client.journal import CHECKPOINT, START, TABLE, Journal, Total, without_bodies
 from client.outbox import Outbox
 from client.store import Durability, Store
 from shared.errors import VaultDamaged
@@ -72,11 +72,19 @@ def test_folded_entries_are_summed_and_the_chain_goes_on(tmp_path_factory, parts
     assert checkpoint.number == len(folded)
     for kind in {entry.kind for entry in folded}:
         n = sum(entry.kind == kind for entry in folded)
-        assert checkpoint.totals[kind] == (n, 7 * n, 0.5 * n)
-    assert sum(n for n, _, _ in checkpoint.totals.values()) == len(folded)
+        assert checkpoint.totals[kind] == (n, 7 * n, 0.5 * n, 0)
+    assert sum(total.n for total in checkpoint.totals.values()) == len(folded)
     store.close()
     again = Journal(Store(folder, ("journal",), cheap_keys(folder)), most)
     assert again.entries() == left
+
+
+def test_what_lay_outside_epsilon_is_counted_apart_when_it_is_folded(store):
+    journal = Journal(store, 1)
+    for epsilon in (None, 0.0, None, 0.0, 0.0):
+        with store.transaction(Durability.POWER):
+            journal.add(1.0, "alerts", bytes(9), epsilon, "x", {})
+    assert journal.checkpoint().totals == {"alerts": Total(4, 36, 0.0, n_outside=2)}
 
 
 def test_a_broken_chain_is_damage(store):
@@ -103,11 +111,17 @@ def test_an_outbox_finds_by_request_keeps_the_newest_and_drops_by_kind(store):
     for i, request in enumerate(asked):
         with store.transaction(Durability.POWER):
             outbox.keep(request, "alerts" if i == 4 else "update", b"reply %d" % i)
-    assert [outbox.find(request) for request in asked] == [None, None, b"reply 2", b"reply 3", b"reply 4"]
+    assert [outbox.find(request) for request in asked] == [
+        None,
+        None,
+        ("update", b"reply 2"),
+        ("update", b"reply 3"),
+        ("alerts", b"reply 4"),
+    ]
     with store.transaction(Durability.POWER):
         outbox.drop("alerts")
-    assert outbox.find(asked[4]) is None and outbox.find(asked[3]) == b"reply 3"
+    assert outbox.find(asked[4]) is None and outbox.find(asked[3]) == ("update", b"reply 3")
     with store.transaction(Durability.POWER):
         outbox.keep(asked[3], "update", b"again")
-    assert outbox.find(asked[3]) == b"again" and store.count("outbox") == 2
+    assert outbox.find(asked[3]) == ("update", b"again") and store.count("outbox") == 2
     assert outbox.find(b"") is None

@@ -144,7 +144,11 @@ def test_destroyed_is_overwritten_removed_and_stays_so(tmp_path, monkeypatch):
     wrapped = keys.wrap(DATA_KEY)
     secret, overwritten = (tmp_path / FileKeys.KEY_FILE).read_bytes(), []
     unlink = type(tmp_path).unlink
-    monkeypatch.setattr(type(tmp_path), "unlink", lambda file: (overwritten.append(file.read_bytes()), unlink(file))[1])
+    monkeypatch.setattr(
+        type(tmp_path),
+        "unlink",
+        lambda file, **how: (overwritten.extend([file.read_bytes()] if file.exists() else []), unlink(file, **how))[1],
+    )
     keys.destroy()
     assert len(overwritten) == 2 and secret not in overwritten, "random bytes lie there before the name goes"
     assert list(tmp_path.iterdir()) == [] and not keys.exists()

@@ -87,7 +87,6 @@ def test_every_release_is_in_its_line_and_in_the_total_of_both_scopes():
         total = sum(expected.values())
         assert ledger.epsilon(scope) == pytest.approx(float(rdp.epsilon(total, 1e-5)), rel=1e-12)
     assert ledger.releases == {"update": 3, "risk_update": 3, "metrics": 3, "alert_bit": 2}
-    assert ledger.version == 11
 
 
 def test_each_cap_stands_alone():
@@ -101,8 +100,30 @@ def test_each_cap_stands_alone():
     ]:
         assert refused(new(caps), "update", COST, PLAN) is code
     assert refused(new(capped(Line.PHI, Cap(0.0, 0.0))), "risk_update", COST, PLAN) is RefusalCode.LIFETIME_BUDGET
-    assert new(capped(Line.PHI, Cap(0.0, 0.0))).charge("update", COST, PLAN).version == 1
+    assert new(capped(Line.PHI, Cap(0.0, 0.0))).charge("update", COST, PLAN).releases["update"] == 1
     new(capped(Line.UPDATE, Cap(one, one))).charge("update", COST, PLAN)
+
+
+def test_a_round_is_answered_once_and_none_before_it():
+    ledger = new(roomy()).charge("update", COST, PLAN, 3).charge("alert_bit", rdp.coin(0.5), at=27)
+    for kind, cost, plan, at in [
+        ("update", COST, PLAN, 3),
+        ("update", COST, PLAN, 0),
+        ("alert_bit", rdp.coin(0.1), None, 27),
+    ]:
+        assert refused(ledger, kind, cost, plan, at) is RefusalCode.STALE
+    ledger = (
+        ledger.charge("risk_update", COST, PLAN, 3)
+        .charge("update", COST, plan_of(1), 0)
+        .charge("update", COST, PLAN, 9)
+    )
+    assert refused(ledger, "update", COST, PLAN, 8) is RefusalCode.STALE
+    assert ledger.latest == {
+        ("update", PLAN): 9,
+        ("risk_update", PLAN): 3,
+        ("update", plan_of(1)): 0,
+        ("alert_bit", b""): 27,
+    }
 
 
 def test_participations_count_by_plan_and_by_line():
@@ -177,9 +198,10 @@ def test_lower_caps_refuse_at_once_and_higher_ones_are_the_owner_s_to_give():
 def test_a_ledger_is_a_value():
     ledger = new()
     after = ledger.charge("update", COST, PLAN)
-    assert ledger.version == 0 and not ledger.plans and ledger.spent.curves.max() == 0
+    assert not ledger.plans and not ledger.latest and ledger.spent.curves.max() == 0
     for change in (
-        lambda: setattr(after, "version", 0),
+        lambda: setattr(after, "plans", {}),
+        lambda: after.latest.__setitem__(("update", PLAN), 0),
         lambda: after.plans.__setitem__(("update", PLAN), 0),
         lambda: after.releases.__setitem__("update", 0),
         lambda: after.spent.curves.fill(0.0),
@@ -238,7 +260,7 @@ def test_a_period_ends_when_both_clocks_say_so():
         assert ledger.advance(now, signed) is ledger
         assert refused(ledger, "update", COST, PLAN) is RefusalCode.PERIOD_BUDGET
     over = ledger.advance(START_S + period + 6, START_S + period + 9.5)
-    assert over.version == ledger.version + 1 and over.spent.period_start_s == START_S + period + 10
+    assert over.spent.period_start_s == START_S + period + 10
     assert over.epsilon(PERIOD) == 0 and over.epsilon(LIFETIME) == ledger.epsilon(LIFETIME)
     assert over.plans == ledger.plans, "a plan's participations are the plan's, whatever the period"
     assert over.charge("update", COST, PLAN).epsilon(PERIOD) > 0
@@ -268,16 +290,17 @@ def test_a_long_absence_frees_one_period_and_the_next_one_is_whole():
 def test_bytes_are_the_ledger_and_equal_ledgers_have_equal_bytes(releases):
     ledger = new(roomy()).advance(START_S, START_S)
     for line, sigma, plan in releases:
-        ledger = ledger.charge(line, rdp.gaussian(sigma), plan_of(plan) if line in OF_A_PLAN else None)
+        sha256 = plan_of(plan) if line in OF_A_PLAN else None
+        ledger = ledger.charge(line, rdp.gaussian(sigma), sha256, ledger.latest.get((line, sha256 or b""), -1) + 1)
     again = Ledger.from_bytes(ledger.to_bytes(), ledger.caps)
     assert again.to_bytes() == ledger.to_bytes()
     np.testing.assert_array_equal(again.spent.curves, ledger.spent.curves)
-    assert (again.plans, again.releases, again.version) == (ledger.plans, ledger.releases, ledger.version)
+    assert (again.plans, again.latest, again.releases) == (ledger.plans, ledger.latest, ledger.releases)
     assert again.spent.period_start_s == ledger.spent.period_start_s
 
 
 def damaged(**changes) -> bytes:
-    ledger = new().charge("update", COST, PLAN).charge("alert_bit", rdp.coin(0.5)).advance(START_S, START_S)
+    ledger = new().charge("update", COST, PLAN, 7).charge("alert_bit", rdp.coin(0.5), at=90).advance(START_S, START_S)
     fields = cbor2.loads(ledger.to_bytes())
     for name, change in changes.items():
         fields[name] = change(fields[name])
@@ -307,9 +330,10 @@ def test_the_bytes_that_are_damaged_below_are_a_ledger_before():
         damaged()[:-1],
         damaged(format=lambda _: 2),
         damaged(orders=lambda _: bytes(32)),
-        damaged(version=lambda _: 1),
-        damaged(version=lambda v: float(v)),
-        damaged(version=lambda _: -1),
+        damaged(latest=lambda _: [["update", bytes(32), 1]]),
+        damaged(latest=lambda rows: [[*rows[0][:2], -1], rows[1]]),
+        damaged(latest=lambda rows: [[*rows[0][:2], 1.0], rows[1]]),
+        damaged(latest=lambda rows: rows[::-1]),
         damaged(period_start_s=lambda _: -2),
         damaged(period_start_s=lambda s: float(s)),
         damaged(period_start_s=lambda _: 2**70),

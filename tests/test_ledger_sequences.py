@@ -1,29 +1,33 @@
 """Whatever happens to a device, its ledger never counts less than what it handed out, and never exceeds a cap.
 
 A sequence is a life: releases, crashes at every moment of one, restarts, clocks that jump, databases put back. Beside the
-ledger lives a bookkeeper who sees only what was really handed out, and when. The store here is the smallest one that
-keeps the rules which `client.ledger` states: bytes first, anchor second, hand out last.
+ledger lives a bookkeeper who sees only what was really handed out, and when. Store, keys and anchor are the device's own.
 """
 
-import hashlib
 import math
+import shutil
 from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from dp_accounting import GaussianDpEvent, NeighboringRelation
 from dp_accounting.rdp import RdpAccountant
 
+from client.anchor import Anchor
 from client.caps import DAY_S, OF_A_PLAN, Cap, Caps, Line
+from client.keys import FileKeys
 from client.ledger import ALLOWED, LIFETIME, PERIOD, ROWS, TOTAL, UNSET, Ledger, Spent, advance_all, charge_all
+from client.store import Durability, Store
 from server.accounting import epsilon_unamplified
 from shared import rdp
-from shared.errors import Refusal, RefusalCode
+from shared.errors import Refusal, RefusalCode, VaultRolledBack
 from shared.rdp import ORDERS
 
 from .conftest import SOAK, make_plan
 
-SEQUENCES = 10_000 if SOAK else 300
+SEQUENCES = 10_000 if SOAK else 150
 START_S = 1_800_000_000
 PERIOD_S = 30 * DAY_S
 CAPS = Caps(
@@ -50,54 +54,87 @@ class Crash(Exception):
     """The process died."""
 
 
-class SmallStore:
-    """Durable bytes, every copy that a thief may have made of them, and an anchor that nobody can put back."""
+class DyingKeys(FileKeys):
+    """The device's own keys, in a process that may die after the database was written and before the anchor was."""
 
-    def __init__(self) -> None:
-        self.disk: bytes | None = None
-        self.copies: list[bytes | None] = [None]
-        self.anchor = (0, b"")
+    def __init__(self, folder: Path, dies: Callable[[], None]) -> None:
+        super().__init__(folder, b"passphrase", n=2, r=1, waits_for_disk=False)
+        self._dies = dies
 
-    def keep(self, ledger: Ledger, dies) -> None:
-        dies(0)
-        self.disk = ledger.to_bytes()
-        self.copies.append(self.disk)
-        dies(1)
-        self.raise_anchor(ledger)
-        dies(2)
+    def advance(self, anchor: Anchor) -> None:
+        if anchor != self.anchor():
+            self._dies()
+        super().advance(anchor)
 
-    def raise_anchor(self, ledger: Ledger) -> None:
-        self.anchor = (ledger.version, hashlib.sha256(ledger.to_bytes()).digest())
+
+class Disk:
+    """The real sealed store with one ledger in it, and every copy of its files that a thief may have made. The key file
+    and its anchor nobody puts back."""
+
+    FILES = (Store.FILE, Store.FILE + "-wal")
+
+    def __init__(self, folder: Path, dies: Callable[[], None]) -> None:
+        self.folder, self.dies = folder, dies
+        self.store: Store | None = None
+        self.open()
+        self.copies = [self.copy()]
+
+    def copy(self) -> dict[str, bytes]:
+        return {name: (self.folder / name).read_bytes() for name in self.FILES if (self.folder / name).exists()}
+
+    def put_back(self, copy: dict[str, bytes]) -> None:
+        self.kill()
+        for name in self.FILES:
+            (self.folder / name).unlink(missing_ok=True)
+        for name, data in copy.items():
+            (self.folder / name).write_bytes(data)
+
+    def kill(self) -> None:
+        if self.store is not None:
+            self.store.close()
+        self.store = None
+
+    def keep(self, ledger: Ledger) -> None:
+        """What the gate does: bytes first, anchor second; whoever calls hands out last."""
+        self.dies()
+        try:
+            with self.store.transaction(Durability.POWER):
+                self.store.put("ledger", 1, ledger.to_bytes())
+        finally:
+            self.copies.append(self.copy())
+        self.dies()
 
     def open(self) -> Ledger | None:
-        """The ledger on disk; None if it was put back."""
-        ledger = Ledger.from_bytes(self.disk, CAPS)
-        version, digest = self.anchor
-        if ledger.version < version:
-            return None
-        if ledger.version == version and version and hashlib.sha256(ledger.to_bytes()).digest() != digest:
-            return None
-        self.raise_anchor(ledger)
-        return ledger
+        """The ledger on disk, in a new process; None if the database was put back."""
+        self.kill()
+        while True:
+            try:
+                self.store = Store(self.folder, ("ledger",), DyingKeys(self.folder, self.dies), waits_for_disk=False)
+                return Ledger.from_bytes(self.store.row("ledger", 1), CAPS)
+            except VaultRolledBack:
+                return None
+            except Crash:
+                continue  # while it opened: once more
 
 
 class Life:
     """One device, the world around it, and the bookkeeper."""
 
-    def __init__(self, seed: object) -> None:
+    def __init__(self, seed: object, folder: Path) -> None:
         self.random = np.random.default_rng(seed)
-        self.store = SmallStore()
-        self.ledger = self.store.open()
+        self.disk = Disk(folder, self.dies)
+        self.ledger = self.disk.open()
         self.true_s = float(START_S)
         self.local_ahead_s = 0.0
         self.server_lies = self.random.random() < 0.5  # else the local clock does: one of the two is right
-        self.handed = 0
+        self.handed = self.noticed = 0
         self.lifetime = rdp.zero(1 + len(Line))  # what was really handed out: the total, then every line
         self.periods: dict[int, np.ndarray] = defaultdict(lambda: rdp.zero(1 + len(Line)))
         self.plans: Counter[tuple[Line, bytes]] = Counter()
+        self.rounds: dict[tuple[Line, bytes], int] = defaultdict(lambda: -1)  # the last one that was handed out
         self.began = {UNSET: (0, math.nan)}  # by a period's start: its number, and when it truly began
 
-    def dies(self, _: int) -> None:
+    def dies(self) -> None:
         if self.random.random() < 0.06:
             raise Crash
 
@@ -121,11 +158,16 @@ class Life:
         line = list(Line)[self.random.choice(4, p=[0.55, 0.1, 0.1, 0.25])]
         cost = COSTS[line][self.random.integers(len(COSTS[line]))]
         plan = PLANS[self.random.integers(4)] if line in OF_A_PLAN else None
+        part = line, plan or b""
+        at = max(0, int(self.rounds[part] + self.random.integers(-1, 4)))
         try:
-            after = self.ledger.charge(line, cost, plan)
-        except Refusal:
+            after = self.ledger.charge(line, cost, plan, at)
+        except Refusal as refusal:
+            assert refusal.code is RefusalCode.STALE or at > self.rounds[part]
             return
-        self.store.keep(after, self.dies)
+        assert at > self.rounds[part], "one round answered twice"
+        self.disk.keep(after)
+        self.rounds[part] = at
         self.ledger = after
         self.handed += 1
         for sums in (self.lifetime, self.periods[self.period]):
@@ -139,17 +181,18 @@ class Life:
         return self.began[int(self.ledger.spent.period_start_s)][0]
 
     def restart(self) -> None:
-        self.ledger = self.store.open()
+        self.ledger = self.disk.open()
         assert self.ledger is not None, "what was written last always opens"
 
     def put_back(self) -> None:
         """An older copy of the database. Either it is noticed, or nothing was handed out since it was made."""
-        good, copies = self.store.disk, self.store.copies
-        self.store.disk = copies[-1 - self.random.integers(min(len(copies), 6))]
-        ledger = self.store.open()
+        good, copies = self.disk.copy(), self.disk.copies
+        self.disk.put_back(copies[-1 - self.random.integers(min(len(copies), 6))])
+        ledger = self.disk.open()
         if ledger is None:
-            self.store.disk = good
-            ledger = self.store.open()
+            self.noticed += 1
+            self.disk.put_back(good)
+            ledger = self.disk.open()
             assert ledger is not None
         self.ledger = ledger
         self.check_never_less()
@@ -176,7 +219,7 @@ class Life:
             assert self.true_s - began_s >= PERIOD_S, "a period that is shorter than the caps say"
             number += 1
         self.began[int(after.spent.period_start_s)] = number, self.true_s
-        self.store.keep(after, self.dies)
+        self.disk.keep(after)
         self.ledger = after
 
     def check_never_less(self) -> None:
@@ -194,10 +237,12 @@ class Life:
         assert max(self.plans.values(), default=0) <= CAPS.participations_per_plan
 
 
-def test_lives_of_releases_crashes_restarts_clocks_and_databases_put_back():
-    handed = resets = spent_up = 0
+def test_lives_of_releases_crashes_restarts_clocks_and_databases_put_back(tmp_path):
+    handed = resets = spent_up = noticed = 0
     for seed in range(SEQUENCES):
-        life = Life(seed)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        life = Life(seed, folder)
         try:
             for _ in range(40):
                 life.step()
@@ -205,32 +250,14 @@ def test_lives_of_releases_crashes_restarts_clocks_and_databases_put_back():
             life.check_caps()
         except AssertionError as error:
             raise AssertionError(f"sequence {seed}: {error}") from error
+        life.disk.kill()
+        shutil.rmtree(folder)
         handed += life.handed
+        noticed += life.noticed
         resets += life.period
         spent_up += life.ledger.epsilon(PERIOD, Line.UPDATE) > 0.8 * CAPS.lines[Line.UPDATE].period
-    assert handed > 5 * SEQUENCES and resets > 0.1 * SEQUENCES and spent_up > 0.1 * SEQUENCES, (
-        "lives in which much happens"
-    )
-
-
-def test_a_version_alone_would_not_notice_every_database_put_back():
-    """Why the anchor holds the bytes' hash too: a crash between bytes and anchor leaves two histories of one version."""
-    store = SmallStore()
-
-    def dies_before_the_anchor(moment: int) -> None:
-        if moment == 1:
-            raise Crash
-
-    first = store.open()
-    with pytest.raises(Crash):
-        store.keep(first.charge("alert_bit", rdp.coin(0.1)), dies_before_the_anchor)
-    cheap = store.disk
-    store.disk = None  # put back: nothing was handed out since, so this is no roll-back
-    dear = store.open().charge("update", COSTS[Line.UPDATE][0], PLANS[0])
-    store.keep(dear, lambda _: None)
-    store.disk = cheap
-    assert Ledger.from_bytes(cheap, CAPS).version == dear.version
-    assert store.open() is None
+    assert handed > 5 * SEQUENCES and resets > 0.1 * SEQUENCES and spent_up > 0.1 * SEQUENCES, "much happens"
+    assert noticed > 0.3 * SEQUENCES, "and databases are put back"
 
 
 # ---- the server's account

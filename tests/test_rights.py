@@ -1,24 +1,21 @@
-"""What a user may ask of their device: what left, consent, pause, forget; dated, written down, and never raising."""
+"""What a user may ask of their device: what left, consent, pause; dated, written down, and never raising."""
 
-import shutil
-
-import numpy as np
 import pytest
 
 from client.caps import Caps
 from client.consent import Consent, Decision
-from client.farewell import MARKER, last_words
-from client.keys import FileKeys
 from client.store import Store
+from client.vault import Limits
 from shared.clock import ReplayClock
 from shared.codec import decode
-from shared.errors import Forgotten, KeyMissing, RefusalCode, VaultError
+from shared.errors import RefusalCode, VaultError
 from shared.messages import REGISTER
+from shared.rdp import coin
 
-from .conftest import Diary, cheap_keys, event_stream, make_plan, make_profile, open_device, ready, view
+from .conftest import Diary, make_plan, make_profile, open_device, ready, view
+from .test_gate import ALERT
 
 ASKED = bytes(32)
-FORGOTTEN = ("refusal", {"code": int(RefusalCode.FORGOTTEN)})
 
 
 @pytest.fixture
@@ -60,9 +57,60 @@ def test_a_choice_that_cannot_be_written_down_does_not_hold(home, monkeypatch):
             patch.setattr(Store, "append", broken)
             assert device.consent(Consent.IDENTIFIED) is Consent.LOCAL
             assert device.consent("everything") is Consent.LOCAL
-            assert device.pause() is True, "on doubt, send nothing"
+            assert device.pause() is False, "it is not written down"
         assert device.problems == {"VaultError": 2, "ValueError": 1}
-        assert device.consent() is Consent.LOCAL and not device._vault.decisions.now.paused
+        assert device.consent() is Consent.LOCAL
+
+
+@pytest.mark.parametrize("before", [Consent.IDENTIFIED, Consent.RANDOMISED])
+def test_a_restriction_that_cannot_be_written_down_holds_all_the_same_and_says_so(home, monkeypatch, before):
+    def broken(*_, **__):
+        raise VaultError("no")
+
+    def asked(name: str, fields: dict) -> tuple[str, dict]:
+        return decode(REGISTER, device.gate.answer(ASKED, lambda: device.gate.release(ASKED, name, fields, coin(1.0))))
+
+    answers = {
+        Consent.IDENTIFIED: ("alerts", {"step": 1, "alerts": [ALERT]}),
+        Consent.RANDOMISED: ("alert_bit", {"step": 1, "epsilon_micro": 1_000_000, "bit": 1}),
+    }
+    nothing = {
+        Consent.IDENTIFIED: ("alerts", {"step": 1, "alerts": []}),
+        Consent.RANDOMISED: ("refusal", {"code": int(RefusalCode.CONSENT)}),
+    }
+    with open_device(home, make_profile(before), caps=Caps()) as device:
+        assert asked(*answers[before]) == answers[before]
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "append", broken)
+            assert device.consent(Consent.LOCAL) is before, "what is written down is said"
+            assert asked(*answers[before]) == nothing[before], "and what was sent before is not sent again"
+            assert device.pause() is False
+            assert asked(*answers[before]) == ("refusal", {"code": int(RefusalCode.PAUSED)})
+        assert asked(*answers[before]) == ("refusal", {"code": int(RefusalCode.PAUSED)}), "still"
+        assert device.pause(False) is False and device.consent() is Consent.LOCAL, "one write brings both"
+        assert asked(*answers[before]) == nothing[before]
+        assert device.consent(before) is before
+
+
+def test_a_bit_or_alerts_that_wait_in_the_outbox_go_when_consent_does(home):
+    bit = {"step": 1, "epsilon_micro": 1_000_000, "bit": 1}
+    with open_device(home, make_profile(Consent.RANDOMISED), caps=Caps()) as device:
+        device.gate.release(ASKED, "alert_bit", bit, coin(1.0))
+        device.consent(Consent.LOCAL)
+        answer = device.gate.answer(ASKED, lambda: device.gate.release(ASKED, "alert_bit", bit, coin(1.0)))
+        assert decode(REGISTER, answer) == ("refusal", {"code": int(RefusalCode.CONSENT)})
+        device.consent(Consent.RANDOMISED)
+        answer = device.gate.answer(ASKED, lambda: device.gate.release(ASKED, "alert_bit", bit, coin(1.0)))
+        assert decode(REGISTER, answer) == ("refusal", {"code": int(RefusalCode.STALE)}), "one bit a step"
+
+
+def test_identified_alerts_that_were_folded_away_are_still_told_apart(home):
+    with open_device(home, make_profile(Consent.IDENTIFIED), limits=Limits(journal_entries=2)) as device:
+        device.gate.release(ASKED, "alerts", {"step": 1, "alerts": [ALERT]})
+        for _ in range(9):
+            device.gate.refuse(RefusalCode.SIGNATURE)
+        assert "alerts" not in {entry.kind for entry in device.what_left()}
+        assert device.told_before().totals["alerts"].n_outside == 1
 
 
 def test_a_paused_device_answers_no_round_and_goes_on_counting(home):
@@ -75,80 +123,6 @@ def test_a_paused_device_answers_no_round_and_goes_on_counting(home):
         assert device.pause(False) is False
         assert device.gate.answer(ASKED, lambda: b"answered") == b"answered"
         assert device.consent() is Consent.LOCAL
-
-
-def lived(home, consent: Consent = Consent.IDENTIFIED):
-    device = ready(open_device(home, make_profile(consent)), make_plan())
-    for event in event_stream(np.random.default_rng(0), 15):
-        assert device.record(event)
-    return device
-
-
-def test_after_forget_nothing_is_there_nothing_decrypts_and_nothing_raises(home, tmp_path):
-    device = lived(home)
-    assert device.alerts() and not np.isnan(device.interests()).all()
-    device.close()
-    shutil.copytree(home, tmp_path / "old copy")
-    device = open_device(home)
-    assert device.forget()
-    assert [file.name for file in home.iterdir()] == [MARKER]
-    assert device.record(view(20)) is False and device.close_until(30) is False
-    assert device.alerts() == [] and device.what_left() == [] and np.isnan(device.interests()).all()
-    assert device.consent() is Consent.LOCAL and device.consent(Consent.IDENTIFIED) is Consent.LOCAL
-    assert device.pause() is True and device.forget()
-    device.close()
-    assert device.problems["Forgotten"] == 1
-    with pytest.raises(Forgotten):
-        open_device(home, make_profile())
-    old = tmp_path / "old copy"
-    (old / FileKeys.KEY_FILE).unlink()  # the key file was not kept
-    with pytest.raises(KeyMissing):
-        open_device(old)
-    (old / FileKeys.ANCHOR_FILE).unlink()
-    cheap_keys(old).wrap(bytes(32))  # the right passphrase, and a new key
-    with pytest.raises(VaultError):
-        open_device(old)
-
-
-def test_the_deletion_notice_goes_out_once_whatever_process_answers(home):
-    device = lived(home)
-    device.forget()
-    answers = [decode(REGISTER, device.gate.answer(ASKED, lambda: pytest.fail("answered"))) for _ in range(2)]
-    answers += [decode(REGISTER, last_words(home)) for _ in range(2)]
-    assert answers == [("deletion", {}), FORGOTTEN, FORGOTTEN, FORGOTTEN]
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing after it runs, no handler catches it."""
-
-
-@pytest.mark.parametrize("where", ["key", "database"])
-def test_killed_half_way_through_forgetting_the_next_process_ends_it(home, monkeypatch, where):
-    device = lived(home)
-    device.close()
-    device = open_device(home)
-
-    def killed(*_):
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        if where == "key":
-            patch.setattr(FileKeys, "destroy", killed)
-        else:
-            patch.setattr("client.farewell.remove", killed)
-        with pytest.raises(Killed):
-            device.forget()
-    assert (home / Store.FILE).exists() and (home / FileKeys.KEY_FILE).exists() == (where == "key"), (
-        "the key goes first"
-    )
-    with pytest.raises(Forgotten):
-        open_device(home)
-    assert [file.name for file in home.iterdir()] == [MARKER]
-    assert decode(REGISTER, last_words(home)) == ("deletion", {})
-
-
-def test_a_folder_without_a_forgotten_device_has_no_last_words_but_a_refusal(tmp_path):
-    assert decode(REGISTER, last_words(tmp_path)) == FORGOTTEN
 
 
 def test_the_host_app_never_sees_an_exception(home, monkeypatch):
@@ -170,8 +144,12 @@ def test_the_host_app_never_sees_an_exception(home, monkeypatch):
                 device.consent(),
                 device.pause(),
                 device.interests(),
+                device.bursts(),
+                device.told_before(),
                 device.close_until(2),
             )
+    for strange in (None, "alert", 3):
+        assert device.explain(strange) is None and device.record(strange) is False
     assert device.problems["VaultError"] > 10
     device.pause(False)
     before = device.n_closed_steps

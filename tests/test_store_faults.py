@@ -251,6 +251,20 @@ def test_a_missing_and_a_wrong_key_have_their_names(tmp_path):
     assert (tmp_path / Store.FILE).exists() and not cheap_keys(tmp_path).exists(), "no new key for an old database"
 
 
+def test_who_waits_gets_the_vault_when_the_other_process_lets_go_of_it(tmp_path):
+    filled(tmp_path)
+    code = (
+        "import sys, time; from pathlib import Path; from tests.test_store import opened\n"
+        "store = opened(Path(sys.argv[1])); print('held', flush=True); time.sleep(1); store.close()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(VaultBusy):
+            opened(tmp_path)
+        Store(tmp_path, TABLES, cheap_keys(tmp_path), wait_s=60).close()
+    assert other.returncode == 0
+
+
 def test_one_process_at_a_time(tmp_path):
     store = opened(tmp_path)
     with pytest.raises(VaultBusy):

@@ -1,6 +1,7 @@
 """What a device keeps, for how long, and that an event is in the vault before `record` says so."""
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from client.caps import Caps
 from client.device import Device
 from client.store import Durability, Store
 from client.vault import TABLES, Limits, Vault
+from shared.clock import ReplayClock
 from shared.errors import RefusalCode, VaultFull
 from shared.events import ENGAGEMENT, BehaviourEvent, EventKind, Step
 
@@ -82,6 +84,17 @@ def test_raw_events_fold_at_the_close_of_their_step_after_a_day_and_when_there_a
         device.record(view(1))
         assert len(raw()) == 1, "the step closed"
         assert device._history.count[0, 0] == pytest.approx(11 * ENGAGEMENT[EventKind.VIEW])
+
+
+def test_raw_events_fold_when_the_device_wakes_a_day_later_though_no_event_comes(tmp_path):
+    clock = ReplayClock(0.0)
+    week = replace(make_profile(), step=Step.WEEK)
+    with open_device(tmp_path, week, clock=clock) as device:
+        device.record(BehaviourEvent(EventKind.VIEW, 0, 60.0))
+        for time_s, raw in ((DAY_S, 1), (DAY_S + 59.0, 1), (DAY_S + 61.0, 0)):
+            clock.wait_until(time_s)
+            assert device.close_until(0) and len(device._vault.events()) == raw
+        assert device.n_closed_steps == 0 and device._open_count[0] == ENGAGEMENT[EventKind.VIEW]
 
 
 def test_a_closed_step_its_scores_and_its_alerts_are_there_together_or_not_at_all(tmp_path, monkeypatch):
