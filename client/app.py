@@ -55,10 +55,11 @@ def train(device: Device, asked: bytes, request: Fields) -> bytes:
     """Answer a train_request with one protected update, charged to the ledger. What the ledger would refuse is not
     computed either."""
     theta, sha256 = unpack_floats(request["theta"]), request["plan_sha256"]
-    plan = device.plan_of(sha256, theta)
+    work = device.work(sha256, theta)
+    plan = work.installed.plan
     cost = update_cost(plan.privacy, plan.network.n_parameters)
     device.gate.ledger.charge("update", cost, sha256, request["round"])
-    words = device.update(sha256, theta, request["round"])
+    words = work.update(theta, request["round"])
     fields = {"round": request["round"], "plan_sha256": sha256, "values": pack_words(words)}
     return device.gate.release(asked, "update", fields, cost, sha256)
 
@@ -67,10 +68,11 @@ def train_risk(device: Device, asked: bytes, request: Fields) -> bytes:
     """Answer a risk_request with one protected update of phi, charged to the ledger, as `train` does."""
     theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
     sha256 = request["plan_sha256"]
-    risk = device.risk_plan_of(sha256, theta, basis, coefficients)
+    work = device.work(sha256, theta)
+    risk = work.risk_plan(basis, coefficients)
     cost = update_cost(risk.privacy, N_COEFFICIENTS)
     device.gate.ledger.charge("risk_update", cost, sha256, request["round"])
-    words = device.risk_update(sha256, theta, basis, coefficients, request["round"])
+    words = work.risk_update(theta, basis, coefficients, request["round"])
     fields = {"round": request["round"], "plan_sha256": sha256, "values": pack_words(words)}
     return device.gate.release(asked, "risk_update", fields, cost, sha256)
 

@@ -8,7 +8,7 @@ Everything it knows lies in its vault (`client/vault.py`), sealed. An event is t
 closed step, its scores and its alerts are there as one, or not at all.
 
 Once open, nothing here raises into the app that holds it: what goes wrong is counted in `problems`, by a name without
-any value. The methods that answer the server (`install`, `update`, `take_alerts`) raise, into `client.gate`.
+any value. The methods that answer the server (`install`, `work`, `take_alerts`) raise, into `client.gate`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shared.errors import InputError, Refusal, RefusalCode
 from shared.events import ENGAGEMENT, BehaviourEvent
 from shared.features import History, extract, seen
 from shared.mechanisms import Entropy
-from shared.plan import Plan, RiskPlan
+from shared.plan import Plan
 
 from . import kept
 from .alerts import TOLD, Alert, Taken, raised_alerts, taken_by, with_raised
@@ -309,26 +309,9 @@ class Device(Rights):
             self._vault.put("watch", kept.plain_watch(self.n_closed_steps, watch, p))
         self._installed, self._watch, self._p = installed, watch, p
 
-    def plan_of(self, plan_sha256: bytes, theta: Floats) -> Plan:
-        """The installed plan, if it is the one that is asked for and the weights fit; Refusal otherwise."""
-        return self._work(plan_sha256, theta).installed.plan
-
-    def risk_plan_of(self, plan_sha256: bytes, theta: Floats, basis: Floats, coefficients: Floats) -> RiskPlan:
-        """What that plan says of phi; Refusal if it learns none, or if the weights have another form."""
-        return self._work(plan_sha256, theta).risk_plan(basis, coefficients)
-
-    def update(self, plan_sha256: bytes, theta: Floats, round_number: int) -> NDArray[np.uint32]:
-        """This device's share of a round, protected: uint32 (P,). Refusal only for what the server can know: the plan."""
-        return self._work(plan_sha256, theta).update(theta, round_number)
-
-    def risk_update(
-        self, plan_sha256: bytes, theta: Floats, basis: Floats, coefficients: Floats, round_number: int
-    ) -> NDArray[np.uint32]:
-        """This device's share of a round that learns phi, protected: uint32 (2,). basis (R * 2,) row by row. Refusal as
-        `risk_plan_of`."""
-        return self._work(plan_sha256, theta).risk_update(theta, basis, coefficients, round_number)
-
-    def _work(self, plan_sha256: bytes, theta: Floats) -> Work:
+    def work(self, plan_sha256: bytes, theta: Floats) -> Work:
+        """What a round of the installed plan is answered with; Refusal, for what the server can know, if another plan is
+        asked for, the weights do not fit, or the plan asks for more than the caps allow."""
         installed = self._installed
         if installed is None:
             raise Refusal(RefusalCode.PLAN_MISMATCH)

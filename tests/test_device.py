@@ -14,8 +14,7 @@ from client.risk import Direction, RiskLevel
 from client.rows import labelled_rows
 from client.runtime import pinned_model
 from client.scorer import Scorer
-from client.store import Store
-from shared.errors import Refusal, RefusalCode, VaultFull
+from shared.errors import Refusal, RefusalCode
 from shared.events import ENGAGEMENT, MAX_AMOUNT, BehaviourEvent, EventKind, Step
 from shared.features import History
 from shared.messages import MAX_ALERTS
@@ -170,25 +169,6 @@ def test_no_event_whatever_its_types_raises_into_the_host(tmp_path_factory, even
     for event in events:
         assert device.record(event) in (True, False)
     assert np.isfinite(device._open_count).all() and np.isfinite(device._open_amount).all()
-
-
-def test_an_install_that_the_vault_does_not_take_changes_nothing(new_device, monkeypatch):
-    device = ready(new_device(), make_plan())
-    for event in event_stream(np.random.default_rng(1), 20):
-        device.record(event)
-    before, watch = device._installed, device._watch.arrays()
-    p = device.interests()
-
-    def full(*_, **__):
-        raise VaultFull("expected room")
-
-    monkeypatch.setattr(Store, "_write_heads", full)
-    with pytest.raises(VaultFull):
-        ready(device, make_plan(training={"rows": 17}))
-    assert device._installed is before
-    np.testing.assert_array_equal(device.interests(), p)
-    for name, array in device._watch.arrays().items():
-        np.testing.assert_array_equal(array, watch[name])
 
 
 def test_a_clock_that_goes_back_loses_no_event_and_reopens_no_step(new_device):
@@ -348,7 +328,7 @@ def test_a_model_for_another_shop_or_another_network_or_of_another_hash_is_refus
             device.install(other_plan, model, weights, NO_RISK, 1)
         assert refused.value.code is code
     np.testing.assert_array_equal(device.interests(), before)
-    assert device.update(plan.sha256, theta, 1).shape == (NETWORK.n_parameters,)
+    assert device.work(plan.sha256, theta).update(theta, 1).shape == (NETWORK.n_parameters,)
 
 
 def test_a_plan_that_was_never_installed_is_refused(new_device, plan):
@@ -357,11 +337,11 @@ def test_a_plan_that_was_never_installed_is_refused(new_device, plan):
     for prepare in (lambda: None, lambda: ready(device, make_plan(training={"rows": 17}))):
         prepare()
         with pytest.raises(Refusal) as refused:
-            device.update(plan.sha256, theta, 1)
+            device.work(plan.sha256, theta).update(theta, 1)
         assert refused.value.code is RefusalCode.PLAN_MISMATCH
     ready(device, plan)
     with pytest.raises(Refusal):
-        device.update(plan.sha256, theta[:-1], 1)
+        device.work(plan.sha256, theta[:-1]).update(theta[:-1], 1)
 
 
 def lived(device: Device, plan, seed: int = 0, n_steps: int = 16) -> Device:
@@ -377,7 +357,7 @@ def test_an_update_moves_the_model_towards_the_device_s_own_labels(new_device):
     plan = make_plan(privacy={"noise_multiplier": 0.0, "clip_norm": 5.0}, training={"rows": 64, "learning_rate": 0.5})
     device = lived(new_device(), plan)
     theta = NETWORK.initial_theta(1)
-    words = device.update(plan.sha256, theta, 1)
+    words = device.work(plan.sha256, theta).update(theta, 1)
     delta = words.view(np.int32) * plan.privacy.grid_step
     x, y = labelled_rows(device._history, FEATURES, plan.horizon_steps, plan.training.history_steps)
 
@@ -394,10 +374,12 @@ def test_an_update_is_noise_around_the_same_contribution(new_device):
     quiet, noisy = (make_plan(privacy={"noise_multiplier": n, "steps_per_clip": 64}) for n in (0.0, 1.0))
     device = lived(new_device(entropy=replayed_entropy("noise")), quiet)
     theta = NETWORK.initial_theta(1)
-    exact = device.update(quiet.sha256, theta, 1).view(np.int32)
+    exact = device.work(quiet.sha256, theta).update(theta, 1).view(np.int32)
     ready(device, noisy)
     n = full(50)
-    draws = np.stack([device.update(noisy.sha256, theta, 1).view(np.int32) for _ in range(n)]).astype(np.int64)
+    draws = np.stack([device.work(noisy.sha256, theta).update(theta, 1).view(np.int32) for _ in range(n)]).astype(
+        np.int64
+    )
     assert (draws[0] != draws[1]).mean() > 0.9
     noise = draws - exact
     sigma = noisy.privacy.share_sigma

@@ -6,7 +6,8 @@ import pytest
 from client.consent import Consent
 from client.device import Device, Profile
 from client.risk import Direction
-from shared.errors import InputError
+from client.store import Store
+from shared.errors import InputError, VaultFull
 from shared.events import Step
 
 from .conftest import (
@@ -72,8 +73,8 @@ def test_a_device_reopened_after_every_event_equals_one_kept_open(tmp_path, dete
     )
     theta = NETWORK.initial_theta(1)
     words = [
-        open_device(tmp_path / "reopened", entropy=replayed_entropy(1)).update(plan.sha256, theta, 4),
-        setattr(kept, "_entropy", replayed_entropy(1)) or kept.update(plan.sha256, theta, 4),
+        open_device(tmp_path / "reopened", entropy=replayed_entropy(1)).work(plan.sha256, theta).update(theta, 4),
+        setattr(kept, "_entropy", replayed_entropy(1)) or kept.work(plan.sha256, theta).update(theta, 4),
     ]
     np.testing.assert_array_equal(*words)
 
@@ -123,3 +124,22 @@ def test_interests_given_to_the_app_are_a_copy(new_device, plan):
     device.close_until(1)
     device.interests()[:] = 9
     assert (device.interests()[~np.isnan(device.interests())] <= 1).all()
+
+
+def test_an_install_that_the_vault_does_not_take_changes_nothing(new_device, monkeypatch):
+    device = ready(new_device(), make_plan())
+    for event in event_stream(np.random.default_rng(1), 20):
+        device.record(event)
+    before, watch = device._installed, device._watch.arrays()
+    p = device.interests()
+
+    def full(*_, **__):
+        raise VaultFull("expected room")
+
+    monkeypatch.setattr(Store, "_write_heads", full)
+    with pytest.raises(VaultFull):
+        ready(device, make_plan(training={"rows": 17}))
+    assert device._installed is before
+    np.testing.assert_array_equal(device.interests(), p)
+    for name, array in device._watch.arrays().items():
+        np.testing.assert_array_equal(array, watch[name])

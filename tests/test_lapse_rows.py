@@ -141,7 +141,9 @@ def phi_plan(rows: int = 32, **privacy) -> Plan:
 
 
 def ask(device: Device, plan, round_number: int = 4) -> np.ndarray:
-    words = device.risk_update(plan.sha256, activity_theta(), BASIS.ravel(), COEFFICIENTS, round_number)
+    words = device.work(plan.sha256, activity_theta()).risk_update(
+        activity_theta(), BASIS.ravel(), COEFFICIENTS, round_number
+    )
     assert words.shape == (N_COEFFICIENTS,) and words.dtype == np.uint32
     return words.view(np.int32).astype(np.int64)
 
@@ -214,10 +216,10 @@ def test_requests_under_another_plan_or_of_another_size_are_refused(new_device):
     theta, basis = activity_theta(), BASIS.ravel()
     device = new_device()
     with pytest.raises(Refusal) as refused:
-        device.risk_update(plan.sha256, theta, basis, COEFFICIENTS, 1)
+        device.work(plan.sha256, theta).risk_update(theta, basis, COEFFICIENTS, 1)
     assert refused.value.code is RefusalCode.PLAN_MISMATCH
     ready(device, plan)
-    assert device.risk_update(plan.sha256, theta, basis, COEFFICIENTS, 1).shape == (2,)
+    assert device.work(plan.sha256, theta).risk_update(theta, basis, COEFFICIENTS, 1).shape == (2,)
     for wrong in (
         (without.sha256, theta, basis, COEFFICIENTS),
         (plan.sha256, theta[:-1], basis, COEFFICIENTS),
@@ -227,11 +229,11 @@ def test_requests_under_another_plan_or_of_another_size_are_refused(new_device):
         (plan.sha256, theta, basis, np.append(COEFFICIENTS, COEFFICIENTS)),
     ):
         with pytest.raises(Refusal) as refused:
-            device.risk_update(*wrong, 1)
+            device.work(*wrong[:2]).risk_update(*wrong[1:], 1)
         assert refused.value.code is RefusalCode.PLAN_MISMATCH
     ready(device, without)
     with pytest.raises(Refusal) as refused:
-        device.risk_update(without.sha256, theta, basis, COEFFICIENTS, 1)
+        device.work(without.sha256, theta).risk_update(theta, basis, COEFFICIENTS, 1)
     assert refused.value.code is RefusalCode.PLAN_MISMATCH
 
 

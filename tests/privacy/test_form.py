@@ -112,7 +112,7 @@ def test_the_null_contributions_are_noise_alone(population):
     words = {}
     for name, device in zip([*LIVES, *TRAININGS], population.values(), strict=True):
         device._entropy = replayed_entropy("same")
-        words[name] = device.update(PLAN.sha256, THETA, 4)
+        words[name] = device.work(PLAN.sha256, THETA).update(THETA, 4)
     for name in null[1:]:
         np.testing.assert_array_equal(words[name], words[null[0]], err_msg=name)
     for name in ("light", "busy", "huge", "all on one weight"):

@@ -142,9 +142,11 @@ def test_a_real_device_moves_the_sum_by_at_most_the_clip(tmp_path, clip_norm, pa
             device.close_until(26)
             ready(device, plan)
             if part == "interest":
-                words.append(device.update(plan.sha256, theta, round_number))
+                words.append(device.work(plan.sha256, theta).update(theta, round_number))
             else:
-                words.append(device.risk_update(plan.sha256, theta, basis.ravel(), coefficients, round_number))
+                words.append(
+                    device.work(plan.sha256, theta).risk_update(theta, basis.ravel(), coefficients, round_number)
+                )
         return np.sum(words, axis=0, dtype=np.uint32)
 
     privacy = plan.privacy if part == "interest" else risk.privacy
