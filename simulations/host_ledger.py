@@ -5,7 +5,8 @@ they share one account, so a host holds a number for each device and as many acc
 rounds of one plan: one for each number of participations). `charge_all` runs over the accounts.
 
 Saved in one move: a process killed at any moment leaves the old ledger or the new one. As with a simulated device's
-vault no write waits for the disk. Hosted devices keep no journal.
+vault no write waits for the disk. Hosted devices keep no journal, and no outbox: a host is asked once for each round, so
+that the rule against answering one twice (`client.ledger`) has nothing to do here.
 """
 
 from __future__ import annotations
