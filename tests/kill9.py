@@ -56,7 +56,7 @@ def next_round(device: Device) -> int:
 
 
 def live(folder: Path, pipe: int, seed: int) -> None:
-    """The child: works until it is killed. Acknowledges by lines: E, S, R, C; announces a request by A."""
+    """The child: works until it is killed. Acknowledges by lines: E, S, R, C; announces a request by A, a decision by D."""
 
     def say(*words: str) -> None:
         os.write(pipe, (" ".join(words) + "\n").encode())
@@ -82,6 +82,7 @@ def live(folder: Path, pipe: int, seed: int) -> None:
             say("R", asked.hex(), hashlib.sha256(data).hexdigest())
         else:
             choice = chance.choice([Consent.IDENTIFIED, Consent.LOCAL])
+            say("D", str(choice))
             assert device.consent(choice) is choice
             say("C", str(choice))
 
@@ -117,7 +118,7 @@ class Witness:
 
     def check(self, folder: Path, said: list[list[str]]) -> None:
         self.tally["acknowledged"] += len(said)
-        announced = None
+        announced, wanted = None, ""
         for what, *words in said:
             if what == "E":
                 self.events += 1
@@ -127,8 +128,10 @@ class Witness:
                 announced = words[0]
             elif what == "R":
                 self.released[words[0]], announced = words[1], None
+            elif what == "D":
+                wanted = words[0]
             else:
-                self.consent = words[0]
+                self.consent, wanted = words[0], ""
         if not (folder / "vault.db").exists():
             assert not said
             self.tally["nothing there yet"] += 1
@@ -136,8 +139,7 @@ class Witness:
         with opened(folder) as device:
             self._check_events(device)
             self._check_releases(device, announced)
-            last = said[-1][0] if said else ""
-            assert last != "C" or device.consent() == self.consent
+            assert device.consent() in {self.consent, wanted}, "a decision is lost, or another one is there"
             self.consent = str(device.consent())
             assert not device.problems
 
