@@ -15,7 +15,7 @@ from shared.risk import phi, readings
 
 from .baselines import OURS
 from .config import ProtocolSection
-from .lapse import Score, TurnRows, lapse_rows, with_features
+from .lapse import Score, TurnRows, judged_lapses, with_features
 from .quality import tenths
 from .rivals import lapse_table, pooled_levels
 
@@ -46,7 +46,7 @@ def lapse_quality(
 ) -> dict[str, Any] | None:
     """The lapse table of a run whose final weights are theta (P,) and phi's `weights` (R,; empty: the plan learns none, and
     the level of p alone stands for us); None without a lapse row."""
-    rows = lapse_rows(history, protocol, protocol.lapse_test_steps)
+    rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
         return None
     ours: dict[str, Score] = {}

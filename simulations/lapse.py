@@ -70,7 +70,7 @@ class TurnRows:
         return cube[self.user, self.step - first_step, self.category]
 
 
-def lapse_rows(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
+def judged_lapses(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
     """Monitored (user, category, step) of steps first..last of a history (K, C, T), and whether a lapse follows.
 
     InputError unless last + `lapse_steps` is closed.
@@ -80,7 +80,7 @@ def lapse_rows(history: History, protocol: ProtocolSection, steps: tuple[int, in
     return _rows(history, protocol, at, watched(history, at, protocol, MIN_ACTIVE), silent)
 
 
-def takeoff_rows(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
+def judged_takeoffs(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
     """Known but quiet (user, category, step) of steps first..last of a history (K, C, T), and whether a take-off follows.
 
     InputError unless last + `lapse_steps` is closed.
@@ -141,7 +141,7 @@ class Score:
     probability: bool = False
 
 
-def table_of(
+def score_table(
     rows: TurnRows,
     scores: Mapping[str, Score],
     references: Sequence[str],
@@ -177,7 +177,7 @@ def table_of(
                 for other in references
                 if other != name
             },
-            **figures_of(rows, score),
+            **score_figures(rows, score),
         }
         if lapse_steps is not None:
             row["alerts"] = lead_of(rows, score.value, lapse_steps)
@@ -193,7 +193,7 @@ def _difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def figures_of(rows: TurnRows, score: Score) -> dict[str, float | None]:
+def score_figures(rows: TurnRows, score: Score) -> dict[str, float | None]:
     """Average precision, precision at the top, and for a probability Brier score, its skill against the base rate of
     these rows (1 - Brier / Brier of the base rate) and calibration error."""
     out: dict[str, float | None] = dict.fromkeys(

@@ -23,7 +23,7 @@ from .baselines import ALONE, BOOSTED, BY_ITSELF, FOREST, POOLED, POOLED_DNN, PO
 from .bgnbd import fit_history
 from .config import ProtocolSection
 from .counted import rows_of
-from .lapse import MIN_ACTIVE, Score, TurnRows, lapse_rows, table_of, takeoff_rows, with_features
+from .lapse import MIN_ACTIVE, Score, TurnRows, judged_lapses, judged_takeoffs, score_table, with_features
 
 Floats = NDArray[np.float32]
 
@@ -88,7 +88,7 @@ def lapse_scores(
         "ADWIN on activity (river), mean of its window": rule.of(rules.adwin, pairs=rule.pairs),
     }
     if levels is not None:
-        out.update(_pooled(history, protocol, plan, rows, levels, lapse_rows, seed, rising=False))
+        out.update(_pooled(history, protocol, plan, rows, levels, judged_lapses, seed, rising=False))
     return out
 
 
@@ -111,7 +111,7 @@ def takeoff_scores(
         "ADWIN on activity (river), mean of its window": rule.against(rules.adwin, pairs=rule.pairs),
     }
     if levels is not None:
-        out.update(_pooled(history, protocol, plan, rows, levels, takeoff_rows, seed, rising=True))
+        out.update(_pooled(history, protocol, plan, rows, levels, judged_takeoffs, seed, rising=True))
     return out
 
 
@@ -126,19 +126,19 @@ def lapse_table(
     seed: int = 0,
 ) -> dict[str, Any]:
     """The table of lapses, JSON-able: every score on all monitored rows of the lapse test steps (`table`, with `alerts`)
-    and on those before any silence (`early`); see `lapse.table_of`.
+    and on those before any silence (`early`); see `lapse.score_table`.
 
-    `extra`: further scores on `lapse_rows(history, protocol, protocol.lapse_test_steps)`, ours. `references`: the rows
+    `extra`: further scores on `judged_lapses(history, protocol, protocol.lapse_test_steps)`, ours. `references`: the rows
     that every other one is compared with; without any, P_SILENT. Without `levels` pooled models are left out.
     """
-    rows = lapse_rows(history, protocol, protocol.lapse_test_steps)
+    rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     scores = {**(extra or {}), **lapse_scores(history, protocol, plan, rows, levels, seed)}
     beside = tuple(references) or (P_SILENT,)
     early = {name: Score(score.value[rows.early], score.kind, score.probability) for name, score in scores.items()}
     return {
         **_about(rows, protocol),
-        "table": table_of(rows, scores, beside, seed, lapse_steps=protocol.lapse_steps),
-        "early": table_of(rows.where(rows.early), early, beside, seed),
+        "table": score_table(rows, scores, beside, seed, lapse_steps=protocol.lapse_steps),
+        "early": score_table(rows.where(rows.early), early, beside, seed),
     }
 
 
@@ -152,10 +152,10 @@ def takeoff_table(
     levels: Levels | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The table of take-offs, as `lapse_table`; `extra` on `takeoff_rows` of the lapse test steps."""
-    rows = takeoff_rows(history, protocol, protocol.lapse_test_steps)
+    """The table of take-offs, as `lapse_table`; `extra` on `judged_takeoffs` of the lapse test steps."""
+    rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
     scores = {**(extra or {}), **takeoff_scores(history, protocol, plan, rows, levels, seed)}
-    return {**_about(rows, protocol), "table": table_of(rows, scores, tuple(references) or (P_SILENT,), seed)}
+    return {**_about(rows, protocol), "table": score_table(rows, scores, tuple(references) or (P_SILENT,), seed)}
 
 
 def silent_by_category(history: History, protocol: ProtocolSection, rows: TurnRows) -> NDArray[np.float64]:
