@@ -1,8 +1,8 @@
 """The rows that early warnings are judged on, and how a score of them did (BENCHMARK protocol: lapses and take-offs).
 
 A lapse row is a monitored (user, category, step); it is positive if the user does nothing in the category for the next
-`lapse_steps`. A take-off row is a category the user knows and hardly uses, at most 2 active steps in the window; it is
-positive with at least 3 in the next `lapse_steps`. A score of either: the higher, the more the turn is to be expected.
+`lapse_steps`. A take-off row is a category the user knows and hardly uses; it is positive if the user takes it up in the
+next `lapse_steps` (`turns` has both definitions). A score of either: the higher, the more the turn is to be expected.
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from shared.errors import InputError
-from shared.features import FeatureSpec, History, extract, last_active, seen
+from shared.features import FeatureSpec, History, extract, last_active
 
 from .config import ProtocolSection
 from .quality import Rows, UserBootstrap, auc, calibration_error, interval
-from .turns import active_within, watched
+from .turns import lapse_mask, quiet_mask, takeoff_mask, watched
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Scores = NDArray[np.floating[Any]]
 
-#: Active steps in the window that make an interest worth monitoring; those that a quiet one has at most, and a take-off
-#: at least; steps since the last active one that are no silence yet.
+#: Active steps in the window that make an interest worth monitoring; steps since the last active one that are no silence
+#: yet.
 MIN_ACTIVE: Final = 4
-QUIET_ACTIVE: Final = 2
-TAKEOFF_ACTIVE: Final = 3
 EARLY_STEPS: Final = 1
 #: Who counts as a top-value user, and which rows as the top of a score.
 TOP_USERS: Final = 0.1
@@ -76,8 +74,8 @@ def judged_lapses(history: History, protocol: ProtocolSection, steps: tuple[int,
     InputError unless last + `lapse_steps` is closed.
     """
     at = _known(history, protocol, steps)
-    silent = active_within(history, at, protocol.lapse_steps) == 0
-    return _rows(history, protocol, at, watched(history, at, protocol, MIN_ACTIVE), silent)
+    turn = lapse_mask(history, at, protocol, MIN_ACTIVE)
+    return _rows(history, protocol, at, watched(history, at, protocol, MIN_ACTIVE), turn)
 
 
 def judged_takeoffs(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
@@ -86,9 +84,7 @@ def judged_takeoffs(history: History, protocol: ProtocolSection, steps: tuple[in
     InputError unless last + `lapse_steps` is closed.
     """
     at = _known(history, protocol, steps)
-    quiet = active_within(history, at, -protocol.window_steps) <= QUIET_ACTIVE
-    busy = active_within(history, at, protocol.lapse_steps) >= TAKEOFF_ACTIVE
-    return _rows(history, protocol, at, quiet & seen(history, at), busy)
+    return _rows(history, protocol, at, quiet_mask(history, at, protocol), takeoff_mask(history, at, protocol))
 
 
 def _known(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> Ints:

@@ -21,6 +21,7 @@ from simulations.lapse import (
     with_features,
 )
 from simulations.quality import auc, beats
+from simulations.turns import Turns, takeoff_mask
 
 from .conftest import random_history
 
@@ -78,6 +79,10 @@ def test_takeoff_rows_by_hand() -> None:
     assert found[0] == [(2, False), (3, False), (4, False), (5, True), (6, True), (7, False), (8, False)]
     assert found[1] == [(6, True), (7, False)]  # unknown before its first active step
     assert found[2] == [(6, True), (7, True), (8, False), (9, False)]  # three in the window until step 5
+    # alerts are judged by the same definition
+    told = Turns.of_runs(takeoff_mask(history, np.arange(2, 10), PROTOCOL), np.arange(2, 10))
+    runs = zip(told.user.tolist(), told.first.tolist(), told.last.tolist(), strict=True)
+    assert list(runs) == [(0, 5, 6), (1, 6, 6), (2, 6, 7)]
 
 
 def test_the_tenth_of_users_who_spent_most_by_the_end_of_training_are_valued() -> None:
