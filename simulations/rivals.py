@@ -47,14 +47,16 @@ class Levels:
     first_step: int
 
 
-def pooled_levels(history: History, protocol: ProtocolSection, plan: Plan, seed: int = 0) -> Levels:
-    """P(return within the horizon) by every pooled model fitted on the train steps, from as many steps before the first
-    alert step as the widest change rate needs to the last lapse test step."""
+def pooled_levels(
+    history: History, protocol: ProtocolSection, plan: Plan, seed: int = 0, *, every_model: bool = True
+) -> Levels:
+    """P(return within the horizon) by every pooled model fitted on the train steps (unless `every_model`, RIVALS), from as
+    many steps before the first alert step as the widest change rate needs to the last lapse test step."""
     first, last = max(protocol.lapse_test_steps[0] - max(CHANGE_STEPS), 0), protocol.lapse_test_steps[1]
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
     cells = rows_of(history, plan.features, plan.horizon_steps, (first, last))
     out = {}
-    for name, p in baselines.models(train, cells, plan, seed).items():
+    for name, p in baselines.models(train, cells, plan, seed, every=every_model).items():
         cube = np.full((history.active.shape[0], last - first + 1, history.n_categories), np.nan, np.float32)
         cube[cells.user, cells.step - first, cells.category] = p
         out[name] = cube
@@ -217,15 +219,21 @@ def _pooled(
         f"level of p, {name}": Score(sign * rows.of(cube, levels.first_step), ALONE if name == BY_ITSELF else POOLED)
         for name, cube in levels.p.items()
     }
-    for width in CHANGE_STEPS:
-        rate = -sign * rules.change_rate(levels.p[POOLED_DNN], width)
-        out[f"change rate of p, w = {width}, {POOLED_DNN}"] = Score(rows.of(rate, levels.first_step), RULE)
+    out.update(change_rates(levels.p[POOLED_DNN], levels.first_step, rows, POOLED_DNN, rising=rising))
     train = with_features(history, plan.features, rows_in(history, protocol, protocol.lapse_train_steps))
-    learned = baselines.models(train, with_features(history, plan.features, rows), plan, seed)
+    every = set(DIRECT) <= set(levels.p)
+    learned = baselines.models(train, with_features(history, plan.features, rows), plan, seed, every=every)
     turn = "take-offs" if rising else "lapses"
-    for name in DIRECT:
+    for name in (name for name in DIRECT if name in learned):
         out[f"{name}, trained on {turn}"] = Score(learned[name].astype(np.float64), POOLED, True)
     return out
+
+
+def change_rates(p: Floats, first_step: int, rows: TurnRows, whose: str, *, rising: bool) -> dict[str, Score]:
+    """The article's rule over windows of CHANGE_STEPS, on `whose` p (K, S, C) of consecutive steps from `first_step`."""
+    sign = -1 if rising else 1
+    rates = {width: sign * rules.change_rate(p, width) for width in CHANGE_STEPS}
+    return {f"change rate of p, w = {w}, {whose}": Score(rows.of(r, first_step), RULE) for w, r in rates.items()}
 
 
 def _about(rows: TurnRows, protocol: ProtocolSection) -> dict[str, Any]:
