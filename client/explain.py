@@ -214,7 +214,8 @@ def explain(
             line[:] = observed(plan, lived, steps, every)[:, category]
         begin = int(watch.marked[mark]) + 1 - first
         memory = np.repeat(watch.marks[mark, :, category, None], len(lines), axis=1)
-        fired = _fires(plan, risk, memory, rows, lines, begin, first, direction, history.n_categories)
+        since = steps.size - np.array([long, *kept])
+        fired = _fires(plan, risk, memory, rows, lines, begin, since, first, direction, history.n_categories)
         counterfactual = _counterfactual(history, features, category, direction, unit, kept, fired)
     return Explanation(
         float(values.sum()),
@@ -244,12 +245,14 @@ def _fires(
     x: Floats,
     p: Floats,
     begin: int,
+    since: Ints,
     first: int,
     direction: Direction,
     n_categories: int,
 ) -> Bools:
     """Whether the plan's detector, from `memory` (m, K) on, speaks on streams p (K, S) with rows x (K, S, F) of the steps
-    `first`, first + 1, ..., of which it has seen those before index `begin`: (K,).
+    `first`, first + 1, ..., of which it has seen those before index `begin`: (K,). What it says before a stream's index
+    `since` (K,), the first changed one, is past and does not count, but under the CUSUM, whose statistics carry it on.
 
     It errs on the side of firing: the interest counts as one for which `direction` may be called, nothing is quiet, the
     CUSUM's statistics are never set back, either of them counts, and its threshold is the lowest that the budget ever
@@ -272,10 +275,8 @@ def _fires(
             alarms = detector.update(memory, p[:, i], may, first + i)
         if isinstance(alarms, CusumAlarms):
             fired |= (alarms.strength >= least).any(axis=0)
-        elif isinstance(detector, RiskDetector) and direction is Direction.FALL:
-            fired = alarms.fall  # it remembers nothing: what counts is the alert's own step
         else:
-            fired |= (alarms.fall, alarms.rise)[direction]
+            fired |= (alarms.fall, alarms.rise)[direction] & (since <= i)
     return fired
 
 

@@ -4,7 +4,8 @@
 
 The readings have fixed scales. Weights come in two steps: planted (public) people give their direction, and private
 rounds learn two coefficients on top, an intercept and a slope, as Platt scaling does (Platt 1999, "Probabilistic outputs
-for support vector machines", section 2). Two numbers need little noise, and keep the order that the readings give.
+for support vector machines", section 2). Two numbers need little noise, and keep the order that the readings give. phi
+does without the CUSUM's statistics, and without a curve of many knots: neither gained (docs/learning.md).
 """
 
 from __future__ import annotations

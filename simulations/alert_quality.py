@@ -19,7 +19,7 @@ from shared.plan import Detection, Plan
 
 from .config import ProtocolSection
 from .population import Population
-from .replay import SETTINGS, Scores, alerts_of, can_run, scores_at, tried, with_setting
+from .replay import SETTINGS, Scores, alerts_of, can_run, tried, with_setting
 from .turns import Alerts, ShownAlerts, Turns, in_time, judge, lapse_mask, planted_turns, takeoff_mask, watched
 
 Floats = NDArray[np.float32]
@@ -76,21 +76,23 @@ def alert_steps(protocol: ProtocolSection) -> Ints:
     return np.arange(protocol.alert_steps[0], protocol.alert_steps[1] + 1)
 
 
+def lived_steps(protocol: ProtocolSection) -> Ints:
+    """The steps that devices watch with the trained model, up to the last that alerts are judged on: (S,)."""
+    return np.arange(protocol.train_at + 1, protocol.alert_steps[1] + 1)
+
+
 def alert_quality(
     population: Population,
     history: History,
     protocol: ProtocolSection,
     plan: Plan,
-    theta: Floats,
-    weights: Floats,
+    scores: Scores,
     alerts: ShownAlerts,
 ) -> dict[str, Any]:
     """The devices' alerts, and beside them the other detectors on the same p and rules of counters, per direction; who
-    went over the budget; and what every detector would have done at other settings. theta (P,) and phi's weights (R,;
-    empty: none) are those that the devices had."""
+    went over the budget; and what every detector would have done at other settings. `scores` are what the devices
+    computed at the `lived_steps`."""
     steps, settings, n_users = alert_steps(protocol), plan.detection, population.n_users
-    lived = np.arange(protocol.train_at + 1, steps[-1] + 1)
-    scores = scores_at(history, protocol, plan, theta, weights, lived)
     rules = rule_alerts(history, protocol, plan, scores)
     out: dict[str, Any] = {"detector": DETECTOR_NAMES[settings.detector], "steps": len(steps), "by_step": {}}
     mine: list[Alerts] = []

@@ -149,14 +149,14 @@ def public_weights(
 
 
 @dataclass(frozen=True)
-class Truth:
+class FallTruth:
     """Where a fall is true (K, S, C), and the turns that recall is about."""
 
     true: Bools
     turns: Turns
 
     @classmethod
-    def of_lapses(cls, history: History, protocol: ProtocolSection, min_active: int) -> Truth:
+    def of_lapses(cls, history: History, protocol: ProtocolSection, min_active: int) -> FallTruth:
         """Lapses of the judged steps; those for recall begin with an active step, and could be warned of until the end."""
         steps = judged_steps(protocol)
         true = lapse_mask(history.until(protocol.train_at), steps, protocol, min_active)
@@ -166,7 +166,7 @@ class Truth:
         return cls(true, Turns(*(column[whole] for column in vars(runs).values())))
 
     @classmethod
-    def of_planted(cls, population: Population, protocol: ProtocolSection) -> Truth:
+    def of_planted(cls, population: Population, protocol: ProtocolSection) -> FallTruth:
         """Planted falls: the turns that begin in the judged steps; an alert on an earlier one that is in time is true too."""
         assert population.truth is not None
         steps = judged_steps(protocol)
@@ -178,7 +178,7 @@ class Truth:
         return cls(true, planted_turns(population.truth, Direction.FALL, (first, last)))
 
 
-def outcome(detector: str, setting: float, falls: Bools, truth: Truth, steps: Ints) -> Outcome:
+def outcome(detector: str, setting: float, falls: Bools, truth: FallTruth, steps: Ints) -> Outcome:
     """What came of falls (K, S, C) of consecutive `steps`."""
     user, position, category = np.nonzero(falls)
     alerts = Alerts(user, steps[position], np.full_like(user, Direction.FALL), category, np.zeros_like(user))
@@ -236,8 +236,8 @@ def choose(
     plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
     history = history_of(population).until(protocol.train_at)
     settings, steps = plan.detection, judged_steps(protocol)
-    lapses = Truth.of_lapses(history, protocol, settings.min_active_steps)
-    planted = Truth.of_planted(population, protocol) if population.truth is not None else None
+    lapses = FallTruth.of_lapses(history, protocol, settings.min_active_steps)
+    planted = FallTruth.of_planted(population, protocol) if population.truth is not None else None
     without = {"risk": plan.risk is None, "cusum": not settings.false_alerts}
     detectors = [name for name in SETTINGS if not without.get(name, False)]
     jobs = [(name, value) for name in detectors for value in tried(settings, name)]

@@ -60,16 +60,16 @@ def choose(
     first, last = found["steps"]
     simulated = "SIMULATED data, " if chosen.data.name == "planted" else ""
     told = f"{simulated}{found['step']}s {first} to {last}, {found['users']:,} users"
-    out.print(table_of(found, f"{chosen.name}: falls and lapses, {told}, {found['turns']:,} whole lapses"))
+    out.print(choice_table(found, f"{chosen.name}: falls and lapses, {told}, {found['turns']:,} whole lapses"))
     if found["planted"]:
         title = f"the same on planted falls, for comparison: {found['planted']['turns']:,} of them"
-        out.print(table_of({**found, **found["planted"]}, title))
+        out.print(choice_table({**found, **found["planted"]}, title))
     out.print(sentence(found, chosen.detection.detector), soft_wrap=True)
     if file:
         out.print(f"figures: {file}", soft_wrap=True)
 
 
-def table_of(found: Mapping[str, Any], title: str) -> Table:
+def choice_table(found: Mapping[str, Any], title: str) -> Table:
     """A row for each detector at its best setting within the budget, best first, and one for the plan's own setting."""
     table = Table("detector", "set to", "precision", "recall", "F", "delay", "false per user", "surely behind by",
                   title=title)  # fmt: skip

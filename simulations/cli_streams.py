@@ -56,7 +56,7 @@ def streams(
 
     Example: [bold]ebbtide streams --streams 300 --peer-streams 100[/]
     """
-    from .stream_report import draw, table_of
+    from .stream_report import draw, stream_table
     from .streams import curves, measure
 
     with bars() as on_progress:
@@ -65,7 +65,7 @@ def streams(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULTS_FILE).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     draw(results["curves"], folder / FIGURE_FILE)
-    out.print(table_of(results))
+    out.print(stream_table(results))
     ours = results["rows"][0]
     out.print(
         f"ours: users of {ours['streams_per_user']} streams, at most {ours['false_alerts']} false alerts in "

@@ -60,23 +60,25 @@ def compare(
     plan: Plan,
     *,
     until: int,
-    with_models: bool,
+    every_model: bool,
     held_out: NDArray[np.bool_] | None = None,
     extra: Mapping[str, Floats],
     seed: int = 0,
 ) -> dict[str, Any]:
     """The devices' p beside every baseline: on users that trained, on those held out, by kind of user and category.
 
-    `scored` (n,): the devices' p on the test rows, NaN where they showed none; those rows are left out everywhere.
+    `scored` (n,): the devices' p on the test rows, NaN where they showed none; those rows are left out everywhere. Unless
+    `every_model`, the pooled models are RIVALS.
     `until`: the step up to which users count as light or heavy. InputError if an `extra` p is not on the test rows.
     """
     for name, p in extra.items():
         if len(p) != len(test.y):
             raise InputError(f"expected p on {len(test.y)} test rows from {name}, got {len(p)}")
-    others = baselines.rules(train, test, plan)
-    if with_models:
-        others.update(baselines.models(train, test, plan, seed))
-    others.update(extra)
+    others = {
+        **baselines.rules(train, test, plan),
+        **baselines.models(train, test, plan, seed, every=every_model),
+        **extra,
+    }
     known = ~np.isnan(scored)
     apart = np.zeros(len(test.y), bool) if held_out is None else held_out[test.user]
 

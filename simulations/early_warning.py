@@ -1,4 +1,5 @@
-"""How good phi is in one run: on the lapse rows of its test steps, beside every rule, and beside pooled models."""
+"""How early one run warns of lapses and take-offs: phi and p on the rows of its test steps, beside every rule and beside
+pooled models."""
 
 from __future__ import annotations
 
@@ -15,9 +16,10 @@ from shared.risk import phi, readings
 
 from .baselines import OURS
 from .config import ProtocolSection
-from .lapse import Score, TurnRows, lapse_rows, with_features
+from .lapse import Score, TurnRows, judged_lapses, judged_takeoffs, with_features
 from .quality import tenths
-from .rivals import lapse_table, pooled_levels
+from .replay import Scores
+from .rivals import Levels, change_rates, lapse_table, takeoff_table
 
 Floats = NDArray[np.float32]
 
@@ -35,30 +37,40 @@ def risk_of(history: History, plan: Plan, theta: Floats, weights: Floats, rows: 
 
 
 def lapse_quality(
-    history: History,
-    protocol: ProtocolSection,
-    plan: Plan,
-    theta: Floats,
-    weights: Floats,
-    *,
-    with_models: bool,
-    seed: int,
+    history: History, protocol: ProtocolSection, plan: Plan, scores: Scores, levels: Levels, seed: int
 ) -> dict[str, Any] | None:
-    """The lapse table of a run whose final weights are theta (P,) and phi's `weights` (R,; empty: the plan learns none, and
-    the level of p alone stands for us); None without a lapse row."""
-    rows = lapse_rows(history, protocol, protocol.lapse_test_steps)
+    """The lapse table of a run whose devices computed `scores`, beside pooled `levels`; where they computed no phi, the
+    level of p alone stands for us. None without a lapse row."""
+    rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
         return None
     ours: dict[str, Score] = {}
-    if weights.size:
-        p, risk = risk_of(history, plan, theta, weights, rows)
+    risk = None if scores.risk is None else rows.of(scores.risk, int(scores.steps[0]))
+    if risk is not None:
         ours[PHI] = Score(risk.astype(np.float64), OURS, True)
-    else:
-        p, risk = forward(plan.network, theta, with_features(history, plan.features, rows).x), None
-    ours[LEVEL] = Score(-p.astype(np.float64), OURS)
-    levels = pooled_levels(history, protocol, plan, seed) if with_models else None
-    found = lapse_table(history, protocol, plan, extra=ours, references=[next(iter(ours))], levels=levels, seed=seed)
+    ours.update(_of_p(scores, rows, rising=False))
+    first = next(iter(ours))
+    found = lapse_table(history, protocol, plan, extra=ours, references=[first], levels=levels, seed=seed)
     early = {row["name"]: row["auc"] for row in found.pop("early")}
     for row in found["table"]:
         row["early_auc"] = early[row["name"]]
     return {**found, "calibration": None if risk is None else tenths(rows.y, risk)}
+
+
+def rise_quality(
+    history: History, protocol: ProtocolSection, plan: Plan, scores: Scores, levels: Levels, seed: int
+) -> dict[str, Any] | None:
+    """The table of take-offs of such a run: the level of p stands for us. None without a take-off row."""
+    rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
+    if not rows.y.any() or rows.y.all():
+        return None
+    ours = _of_p(scores, rows, rising=True)
+    return takeoff_table(history, protocol, plan, extra=ours, references=[LEVEL], levels=levels, seed=seed)
+
+
+def _of_p(scores: Scores, rows: TurnRows, *, rising: bool) -> dict[str, Score]:
+    """The level of the devices' own p, and the article's change rate of it."""
+    p = np.concatenate([scores.past, scores.p], axis=1)
+    first = int(scores.steps[0]) - scores.past.shape[1]
+    level = (1 if rising else -1) * rows.of(p, first).astype(np.float64)
+    return {LEVEL: Score(level, OURS), **change_rates(p, first, rows, "Ebbtide", rising=rising)}

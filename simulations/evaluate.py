@@ -21,17 +21,19 @@ from shared.errors import RefusalCode
 from shared.network import forward
 from shared.plan import Plan
 
-from .alert_quality import alert_quality
+from .alert_quality import alert_quality, lived_steps
 from .bit_rates import rates_beside_truth
 from .comparison import compare
 from .config import ProtocolSection
 from .counted import history_of, rows_of
-from .early_warning import lapse_quality
+from .early_warning import lapse_quality, rise_quality
 from .examples import example_users
 from .notes import read_notes
 from .owners import Owners
 from .population import Population
 from .quality import Rows, auc, figures_of, tenths
+from .replay import scores_at
+from .rivals import pooled_levels
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -91,15 +93,16 @@ def evaluate(
     protocol: ProtocolSection,
     plan: Plan,
     *,
-    with_baselines: bool | None = None,
+    every_model: bool | None = None,
     held_out: NDArray[np.bool_] | None = None,
     extra: Mapping[str, Floats] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """All figures of a run that has ended, from its folder; nothing in it is NaN.
 
-    `with_baselines`: fit the pooled models too (a minute), not only the rules; None: if the data are real. `held_out`
-    (K,): users that never trained; pooled models learn without them, and they get a table of their own. `extra`: p (n,)
+    `every_model`: fit trees and each device's own model too (a minute), not only pooled logistic regression and DNN;
+    None: if the data are real. `held_out` (K,): users that never trained; pooled models learn without them, and they get
+    a table of their own. `extra`: p (n,)
     of further models by name, on the rows of `rows_of` for the protocol's test steps. `seed` draws the models' rows and
     the bootstrap's users.
     """
@@ -116,8 +119,10 @@ def evaluate(
     if held_out is not None:
         train, trained = train.where(~held_out[train.user]), ~held_out[test.user]
     shown = test.where(known & trained)
-    with_models = not population.simulated if with_baselines is None else with_baselines
+    every_model = not population.simulated if every_model is None else every_model
     weights = ServerFolder(run_folder / "server").models(RISK)[-1] if plan.risk else np.empty(0, np.float32)
+    scores = scores_at(history, protocol, plan, models[-1], weights, lived_steps(protocol))
+    levels = pooled_levels(history, protocol, plan, seed, every_model=every_model)
     return {
         "interest": {
             **interest_quality(shown, scored[known & trained]),
@@ -130,14 +135,15 @@ def evaluate(
             history,
             plan,
             until=protocol.train_at,
-            with_models=with_models,
+            every_model=every_model,
             held_out=held_out,
             extra=extra or {},
             seed=seed,
         ),
         "learning_curve": learning_curve(models, plan, shown),
-        "lapse": lapse_quality(history, protocol, plan, models[-1], weights, with_models=with_models, seed=seed),
-        "alerts": alert_quality(population, history, protocol, plan, models[-1], weights, alerts),
+        "lapse": lapse_quality(history, protocol, plan, scores, levels, seed),
+        "rises": rise_quality(history, protocol, plan, scores, levels, seed),
+        "alerts": alert_quality(population, history, protocol, plan, scores, alerts),
         "privacy": {k: v for k, v in account.items() if k not in ("traffic", "bits")},
         "refused": refused_figures(account["traffic"]),
         "bits": rates_beside_truth(account["bits"], alerts, agreed) if account.get("bits") else None,

@@ -1,8 +1,8 @@
 """The rows that early warnings are judged on, and how a score of them did (BENCHMARK protocol: lapses and take-offs).
 
 A lapse row is a monitored (user, category, step); it is positive if the user does nothing in the category for the next
-`lapse_steps`. A take-off row is a category the user knows and hardly uses, at most 2 active steps in the window; it is
-positive with at least 3 in the next `lapse_steps`. A score of either: the higher, the more the turn is to be expected.
+`lapse_steps`. A take-off row is a category the user knows and hardly uses; it is positive if the user takes it up in the
+next `lapse_steps` (`turns` has both definitions). A score of either: the higher, the more the turn is to be expected.
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from shared.errors import InputError
-from shared.features import FeatureSpec, History, extract, last_active, seen
+from shared.features import FeatureSpec, History, extract, last_active
 
 from .config import ProtocolSection
 from .quality import Rows, UserBootstrap, auc, calibration_error, interval
-from .turns import active_within, watched
+from .turns import lapse_mask, quiet_mask, takeoff_mask, watched
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Scores = NDArray[np.floating[Any]]
 
-#: Active steps in the window that make an interest worth monitoring; those that a quiet one has at most, and a take-off
-#: at least; steps since the last active one that are no silence yet.
+#: Active steps in the window that make an interest worth monitoring; steps since the last active one that are no silence
+#: yet.
 MIN_ACTIVE: Final = 4
-QUIET_ACTIVE: Final = 2
-TAKEOFF_ACTIVE: Final = 3
 EARLY_STEPS: Final = 1
 #: Who counts as a top-value user, and which rows as the top of a score.
 TOP_USERS: Final = 0.1
@@ -70,25 +68,23 @@ class TurnRows:
         return cube[self.user, self.step - first_step, self.category]
 
 
-def lapse_rows(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
+def judged_lapses(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
     """Monitored (user, category, step) of steps first..last of a history (K, C, T), and whether a lapse follows.
 
     InputError unless last + `lapse_steps` is closed.
     """
     at = _known(history, protocol, steps)
-    silent = active_within(history, at, protocol.lapse_steps) == 0
-    return _rows(history, protocol, at, watched(history, at, protocol, MIN_ACTIVE), silent)
+    turn = lapse_mask(history, at, protocol, MIN_ACTIVE)
+    return _rows(history, protocol, at, watched(history, at, protocol, MIN_ACTIVE), turn)
 
 
-def takeoff_rows(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
+def judged_takeoffs(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
     """Known but quiet (user, category, step) of steps first..last of a history (K, C, T), and whether a take-off follows.
 
     InputError unless last + `lapse_steps` is closed.
     """
     at = _known(history, protocol, steps)
-    quiet = active_within(history, at, -protocol.window_steps) <= QUIET_ACTIVE
-    busy = active_within(history, at, protocol.lapse_steps) >= TAKEOFF_ACTIVE
-    return _rows(history, protocol, at, quiet & seen(history, at), busy)
+    return _rows(history, protocol, at, quiet_mask(history, at, protocol), takeoff_mask(history, at, protocol))
 
 
 def _known(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> Ints:
@@ -141,7 +137,7 @@ class Score:
     probability: bool = False
 
 
-def table_of(
+def score_table(
     rows: TurnRows,
     scores: Mapping[str, Score],
     references: Sequence[str],
@@ -177,7 +173,7 @@ def table_of(
                 for other in references
                 if other != name
             },
-            **figures_of(rows, score),
+            **score_figures(rows, score),
         }
         if lapse_steps is not None:
             row["alerts"] = lead_of(rows, score.value, lapse_steps)
@@ -193,7 +189,7 @@ def _difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def figures_of(rows: TurnRows, score: Score) -> dict[str, float | None]:
+def score_figures(rows: TurnRows, score: Score) -> dict[str, float | None]:
     """Average precision, precision at the top, and for a probability Brier score, its skill against the base rate of
     these rows (1 - Brier / Brier of the base rate) and calibration error."""
     out: dict[str, float | None] = dict.fromkeys(

@@ -18,7 +18,7 @@ from server.accounting import epsilon_to_public
 
 from .baselines import OURS, POOLED, RULE
 from .early_warning import risk_of
-from .lapse import Score, TurnRows, lapse_rows, takeoff_rows
+from .lapse import Score, TurnRows, judged_lapses, judged_takeoffs
 from .learning_figures import SEEDS, Learning, Measured, learning, warmed
 from .rivals import EWMA_SPAN, P_ALIVE, P_SILENT, lapse_table, pooled_levels, takeoff_table
 
@@ -44,7 +44,7 @@ def lapse_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) 
     """Every row of the lapse table, and what ours is worth beside the best of each kind."""
     with learning(name, overrides) as of:
         history, protocol, plan = of.trials.history, of.protocol, of.plan
-        rows = lapse_rows(history, protocol, protocol.lapse_test_steps)
+        rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
         extra = {_ours(i): Score(risk, OURS, True) for i, (_, risk) in enumerate(ours(of, rows, seeds))}
         found = lapse_table(
             history,
@@ -136,7 +136,7 @@ def rise_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -
     """Take-offs: the level of p, as the private training makes it, beside every rule."""
     with learning(name, overrides) as of:
         history, protocol, plan = of.trials.history, of.protocol, of.plan
-        rows = takeoff_rows(history, protocol, protocol.lapse_test_steps)
+        rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
         extra = {_ours(i): Score(p.astype(np.float64), OURS) for i, (p, _) in enumerate(ours(of, rows, seeds))}
         found = takeoff_table(history, protocol, plan, extra=extra, references=[_ours(0)])
     table = {row["name"]: row for row in found["table"]}

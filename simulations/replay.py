@@ -61,9 +61,10 @@ def scores_at(
     history: History, protocol: ProtocolSection, plan: Plan, theta: Floats, weights: Floats, steps: Ints
 ) -> Scores:
     """p and phi of consecutive `steps` under theta (P,) and phi's weights (R,; empty: none), and of the past before them
-    that a detector warms up on; some users at a time."""
+    that any detector warms up on; some users at a time."""
     known = history.until(int(steps[-1]))
-    before = np.arange(max(0, int(steps[0]) - past_steps(plan)), int(steps[0]))
+    longest = max(past_steps(plan, kind) for kind in SETTINGS)
+    before = np.arange(max(0, int(steps[0]) - longest), int(steps[0]))
     at = np.concatenate([before, steps])
     p_parts, risk_parts = [], []
     for first in range(0, len(known.active), SCORE_USERS):

@@ -18,7 +18,7 @@ from shared.messages import REGISTER, REQUESTS, Field, ListOf
 
 from . import alert_figures, figures, table
 from .datasets import DATASETS
-from .turns import PLANTED_TOLERANCE_STEPS
+from .turns import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAKEOFF_ACTIVE
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -69,6 +69,7 @@ OPTIONAL: Mapping[str, Any] = {
     "lapse": None,
     "refused": {},
     "randomised_share": 0.0,
+    "rises": None,
     "utility": [],
 }
 
@@ -100,6 +101,8 @@ def render(results: Mapping[str, Any]) -> str:
             privacy_numbers=PRIVACY_NUMBERS,
             other_numbers=other_numbers(results["plan"]),
             tolerance_steps=PLANTED_TOLERANCE_STEPS,
+            quiet_active=QUIET_ACTIVE,
+            takeoff_active=TAKEOFF_ACTIVE,
             risk_levels=alert_figures.LEVELS,
             colours=figures.COLOURS,
         )

@@ -23,7 +23,7 @@ from .baselines import ALONE, BOOSTED, BY_ITSELF, FOREST, POOLED, POOLED_DNN, PO
 from .bgnbd import fit_history
 from .config import ProtocolSection
 from .counted import rows_of
-from .lapse import MIN_ACTIVE, Score, TurnRows, lapse_rows, table_of, takeoff_rows, with_features
+from .lapse import MIN_ACTIVE, Score, TurnRows, judged_lapses, judged_takeoffs, score_table, with_features
 
 Floats = NDArray[np.float32]
 
@@ -47,14 +47,16 @@ class Levels:
     first_step: int
 
 
-def pooled_levels(history: History, protocol: ProtocolSection, plan: Plan, seed: int = 0) -> Levels:
-    """P(return within the horizon) by every pooled model fitted on the train steps, from as many steps before the first
-    alert step as the widest change rate needs to the last lapse test step."""
+def pooled_levels(
+    history: History, protocol: ProtocolSection, plan: Plan, seed: int = 0, *, every_model: bool = True
+) -> Levels:
+    """P(return within the horizon) by every pooled model fitted on the train steps (unless `every_model`, RIVALS), from as
+    many steps before the first alert step as the widest change rate needs to the last lapse test step."""
     first, last = max(protocol.lapse_test_steps[0] - max(CHANGE_STEPS), 0), protocol.lapse_test_steps[1]
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
     cells = rows_of(history, plan.features, plan.horizon_steps, (first, last))
     out = {}
-    for name, p in baselines.models(train, cells, plan, seed).items():
+    for name, p in baselines.models(train, cells, plan, seed, every=every_model).items():
         cube = np.full((history.active.shape[0], last - first + 1, history.n_categories), np.nan, np.float32)
         cube[cells.user, cells.step - first, cells.category] = p
         out[name] = cube
@@ -88,7 +90,7 @@ def lapse_scores(
         "ADWIN on activity (river), mean of its window": rule.of(rules.adwin, pairs=rule.pairs),
     }
     if levels is not None:
-        out.update(_pooled(history, protocol, plan, rows, levels, lapse_rows, seed, rising=False))
+        out.update(_pooled(history, protocol, plan, rows, levels, judged_lapses, seed, rising=False))
     return out
 
 
@@ -111,7 +113,7 @@ def takeoff_scores(
         "ADWIN on activity (river), mean of its window": rule.against(rules.adwin, pairs=rule.pairs),
     }
     if levels is not None:
-        out.update(_pooled(history, protocol, plan, rows, levels, takeoff_rows, seed, rising=True))
+        out.update(_pooled(history, protocol, plan, rows, levels, judged_takeoffs, seed, rising=True))
     return out
 
 
@@ -126,19 +128,19 @@ def lapse_table(
     seed: int = 0,
 ) -> dict[str, Any]:
     """The table of lapses, JSON-able: every score on all monitored rows of the lapse test steps (`table`, with `alerts`)
-    and on those before any silence (`early`); see `lapse.table_of`.
+    and on those before any silence (`early`); see `lapse.score_table`.
 
-    `extra`: further scores on `lapse_rows(history, protocol, protocol.lapse_test_steps)`, ours. `references`: the rows
+    `extra`: further scores on `judged_lapses(history, protocol, protocol.lapse_test_steps)`, ours. `references`: the rows
     that every other one is compared with; without any, P_SILENT. Without `levels` pooled models are left out.
     """
-    rows = lapse_rows(history, protocol, protocol.lapse_test_steps)
+    rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     scores = {**(extra or {}), **lapse_scores(history, protocol, plan, rows, levels, seed)}
     beside = tuple(references) or (P_SILENT,)
     early = {name: Score(score.value[rows.early], score.kind, score.probability) for name, score in scores.items()}
     return {
         **_about(rows, protocol),
-        "table": table_of(rows, scores, beside, seed, lapse_steps=protocol.lapse_steps),
-        "early": table_of(rows.where(rows.early), early, beside, seed),
+        "table": score_table(rows, scores, beside, seed, lapse_steps=protocol.lapse_steps),
+        "early": score_table(rows.where(rows.early), early, beside, seed),
     }
 
 
@@ -152,10 +154,10 @@ def takeoff_table(
     levels: Levels | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The table of take-offs, as `lapse_table`; `extra` on `takeoff_rows` of the lapse test steps."""
-    rows = takeoff_rows(history, protocol, protocol.lapse_test_steps)
+    """The table of take-offs, as `lapse_table`; `extra` on `judged_takeoffs` of the lapse test steps."""
+    rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
     scores = {**(extra or {}), **takeoff_scores(history, protocol, plan, rows, levels, seed)}
-    return {**_about(rows, protocol), "table": table_of(rows, scores, tuple(references) or (P_SILENT,), seed)}
+    return {**_about(rows, protocol), "table": score_table(rows, scores, tuple(references) or (P_SILENT,), seed)}
 
 
 def silent_by_category(history: History, protocol: ProtocolSection, rows: TurnRows) -> NDArray[np.float64]:
@@ -217,15 +219,21 @@ def _pooled(
         f"level of p, {name}": Score(sign * rows.of(cube, levels.first_step), ALONE if name == BY_ITSELF else POOLED)
         for name, cube in levels.p.items()
     }
-    for width in CHANGE_STEPS:
-        rate = -sign * rules.change_rate(levels.p[POOLED_DNN], width)
-        out[f"change rate of p, w = {width}, {POOLED_DNN}"] = Score(rows.of(rate, levels.first_step), RULE)
+    out.update(change_rates(levels.p[POOLED_DNN], levels.first_step, rows, POOLED_DNN, rising=rising))
     train = with_features(history, plan.features, rows_in(history, protocol, protocol.lapse_train_steps))
-    learned = baselines.models(train, with_features(history, plan.features, rows), plan, seed)
+    every = set(DIRECT) <= set(levels.p)
+    learned = baselines.models(train, with_features(history, plan.features, rows), plan, seed, every=every)
     turn = "take-offs" if rising else "lapses"
-    for name in DIRECT:
+    for name in (name for name in DIRECT if name in learned):
         out[f"{name}, trained on {turn}"] = Score(learned[name].astype(np.float64), POOLED, True)
     return out
+
+
+def change_rates(p: Floats, first_step: int, rows: TurnRows, whose: str, *, rising: bool) -> dict[str, Score]:
+    """The article's rule over windows of CHANGE_STEPS, on `whose` p (K, S, C) of consecutive steps from `first_step`."""
+    sign = -1 if rising else 1
+    rates = {width: sign * rules.change_rate(p, width) for width in CHANGE_STEPS}
+    return {f"change rate of p, w = {w}, {whose}": Score(rows.of(r, first_step), RULE) for w, r in rates.items()}
 
 
 def _about(rows: TurnRows, protocol: ProtocolSection) -> dict[str, Any]:

@@ -17,7 +17,7 @@ COLUMNS = (("drop", "drop 1-1.8"), ("rise", "rise 1-1.8"), ("gradual", "gradual"
 LINES = ("ours", "fall", "rise")
 
 
-def table_of(results: Mapping[str, Any]) -> Table:
+def stream_table(results: Mapping[str, Any]) -> Table:
     """A row a rule: recall within 31 days and the median delay in days, for each change and for drops of sparse users."""
     title = (
         f"SIMULATED daily streams, one false alert per {results['steps_per_false_alert']:,} steps: recall within "

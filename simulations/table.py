@@ -78,7 +78,9 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("interest AUC, on the devices", decimal(interest["auc"])),
         *_beside(results),
         ("calibration error", decimal(interest["calibration_error"])),
+        ("detector that called", alerts["detector"]),
         *((f"{way} alerts", _alert_line(alerts[way], alerts["steps"], results["step"])) for way in ("fall", "rise")),
+        *_told(results),
         ("epsilon to the public", public),
         ("to the server", str(privacy["to_server"])),
         *_owners(results),
@@ -92,6 +94,19 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
             f"{grouped(traffic['down_bytes_per_device'])} down, {grouped(traffic['up_bytes_per_device'])} up",
         ),
     ]
+
+
+def _told(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the device told one of the drawn users of an alert; of simulated people only."""
+    if not results["simulated"]:
+        return []
+    for user in results["example_users"]:
+        for alert in user["alerts"]:
+            in_time = user["change_step"] <= alert["step"] <= user["last_step_in_time"]
+            if alert["reasons"] and alert["direction"] == user["direction"] and in_time:
+                what = f"{alert['direction']} in {user['category']}, {results['step']} {alert['step']}"
+                return [("one simulated user was told", f"{what}: {'; '.join(alert['reasons'])}")]
+    return []
 
 
 def _owners(results: Mapping[str, Any]) -> list[tuple[str, str]]:

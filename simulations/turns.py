@@ -3,20 +3,20 @@
 A turn is a (user, category, direction) and the steps in which an alert for it is in time. Two sources:
 - planted: a drop, rise or drift that the generator made; in time from its first step to 31 steps after it has settled;
 - lapses and take-offs (BENCHMARK protocol), from what really happened next: a lapse is a run of watched steps after
-  which the user does nothing in the category for `lapse_steps`; a take-off is a run of steps with at most 2 active ones
-  in the window before and at least 3 in the `lapse_steps` after.
+  which the user does nothing in the category for `lapse_steps`; a take-off is a run of steps at which a known interest
+  is quiet, at most QUIET_ACTIVE active ones in the window, with at least TAKEOFF_ACTIVE in the `lapse_steps` after.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.risk import Direction
-from shared.features import History, established
+from shared.features import History, established, seen
 
 from .config import ProtocolSection
 from .population import ChangeKind, Truth
@@ -25,6 +25,9 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 PLANTED_TOLERANCE_STEPS = 31
+#: Active steps that a quiet interest has at most in the window, and a take-off at least in the `lapse_steps` after.
+QUIET_ACTIVE: Final = 2
+TAKEOFF_ACTIVE: Final = 3
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,15 @@ def lapse_mask(history: History, steps: Ints, protocol: ProtocolSection, min_act
     return out
 
 
+def quiet_mask(history: History, steps: Ints, protocol: ProtocolSection) -> Bools:
+    """The (user, step, category) that a take-off is predicted for: known by then, and quiet: (K, S, C)."""
+    return seen(history, steps) & (active_within(history, steps, -protocol.window_steps) <= QUIET_ACTIVE)
+
+
 def takeoff_mask(history: History, steps: Ints, protocol: ProtocolSection) -> Bools:
-    """At most 2 active steps in the window before, at least 3 in the `lapse_steps` after: (K, S, C)."""
-    quiet = active_within(history, steps, -protocol.window_steps) <= 2
-    return quiet & (active_within(history, steps, protocol.lapse_steps) >= 3)
+    """Quiet, and TAKEOFF_ACTIVE active steps or more in the next `lapse_steps`: (K, S, C)."""
+    busy: Bools = active_within(history, steps, protocol.lapse_steps) >= TAKEOFF_ACTIVE
+    return quiet_mask(history, steps, protocol) & busy
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,13 @@ def lapse(*, phi: bool = True) -> Results:
     return {**about, "table": table, "calibration": calibration if phi else None}
 
 
+def rises() -> Results:
+    """A table of take-offs: ours, and a rule that is as good."""
+    row = {"auc": 0.81, "average_precision": 0.22, "top_precision": 0.27, "top_value_precision": 0.2, "brier": None}
+    table = [{"name": LEVEL, "kind": OURS, **row}, {"name": "recency", "kind": RULE, **row, "auc": 0.82}]
+    return {"steps": [10, 18], "lapse_steps": 5, "rows": 700, "users": 8, "base_rate": 0.061, "table": table}
+
+
 def make_results(*, simulated: bool = True, **changes: Any) -> Results:
     """Results of a small run, of planted data or of purchases; the arguments replace whole sections."""
     nothing = {"precision": None, "recall": 0.0, "median_delay_steps": None, "false_per_user": 0.0}
@@ -181,6 +188,7 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
                 "count": [1.0, 0.4, 0.0, 2.2] * 6 + [0.0, 0.0],
                 "p": p,
                 "change_step": 15,
+                "last_step_in_time": 23,
                 "alerts": [
                     {
                         "step": 20,
@@ -272,6 +280,7 @@ def with_everything() -> Results:
         bits=BITS,
         randomised_share=0.6,
         lapse=lapse(),
+        rises=rises(),
         held_out_users={"users": 3, "rows": 99, "baselines": table, "gap": 0.005, "gap_to": POOLED_DNN},
         groups=[{**group, "group": "light users"}, nobody],
         utility=[dict(zip(("epsilon", "auc_mean", "auc_sd", "pooled_auc"), p, strict=True)) for p in points],

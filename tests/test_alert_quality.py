@@ -12,15 +12,20 @@ import numpy as np
 import pytest
 
 from client.risk import Direction
+from shared.features import History
 from shared.plan import Detection, Plan
 from simulations import alert_quality as quality
 from simulations.alert_quality import DETECTOR_NAMES, alert_steps, over_budget, turns_of
+from simulations.baselines import RIVALS
 from simulations.config import PLANTED_PROTOCOL, load_scenario
 from simulations.counted import history_of
-from simulations.early_warning import LEVEL, PHI, lapse_quality
+from simulations.early_warning import LEVEL, PHI, lapse_quality, rise_quality, risk_of
 from simulations.examples import example_users, typical
+from simulations.lapse import TurnRows, judged_lapses, judged_takeoffs
 from simulations.population import Population
+from simulations.quality import auc
 from simulations.replay import SETTINGS, Scores, alerts_of, scores_at, with_setting
+from simulations.rivals import CHANGE_STEPS, Levels, pooled_levels
 from simulations.simulate import population_of
 from simulations.turns import Alerts, ShownAlerts, Turns, judge
 
@@ -46,9 +51,15 @@ def weights_of(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def scores(rounds: int = 8) -> Scores:
-    lived = np.arange(PLANTED_PROTOCOL.train_at + 1, PLANTED_PROTOCOL.alert_steps[1] + 1)
     plan = plan_of(rounds)
-    return scores_at(history_of(people()), PLANTED_PROTOCOL, plan, *weights_of(plan), lived)
+    return scores_at(
+        history_of(people()), PLANTED_PROTOCOL, plan, *weights_of(plan), quality.lived_steps(PLANTED_PROTOCOL)
+    )
+
+
+@cache
+def levels() -> Levels:
+    return pooled_levels(history_of(people()), PLANTED_PROTOCOL, plan_of(), every_model=False)
 
 
 def devices_alerts(plan: Plan) -> ShownAlerts:
@@ -60,9 +71,7 @@ def devices_alerts(plan: Plan) -> ShownAlerts:
 @cache
 def judged() -> dict[str, Any]:
     plan = plan_of()
-    return quality.alert_quality(
-        people(), history_of(people()), PLANTED_PROTOCOL, plan, *weights_of(plan), devices_alerts(plan)
-    )
+    return quality.alert_quality(people(), history_of(people()), PLANTED_PROTOCOL, plan, scores(), devices_alerts(plan))
 
 
 def of(user: list[int], step: list[int]) -> Alerts:
@@ -131,7 +140,7 @@ def test_louder_settings_come_first_and_many_users_are_sampled(monkeypatch: pyte
 def test_without_phi_nobody_calls_by_it() -> None:
     plan = plan_of(0)
     told = quality.alert_quality(
-        people(), history_of(people()), PLANTED_PROTOCOL, plan, *weights_of(plan), devices_alerts(plan_of())
+        people(), history_of(people()), PLANTED_PROTOCOL, plan, scores(0), devices_alerts(plan_of())
     )
     assert DETECTOR_NAMES["risk"] not in told["fall"]["beside"]
     assert "risk" not in [line["detector"] for line in told["curves"]["lines"]]
@@ -141,12 +150,49 @@ def test_without_phi_nobody_calls_by_it() -> None:
 @pytest.mark.parametrize("rounds", [0, 8])
 def test_lapses_are_judged_with_and_without_phi(rounds: int) -> None:
     plan = plan_of(rounds)
-    told = lapse_quality(history_of(people()), PLANTED_PROTOCOL, plan, *weights_of(plan), with_models=False, seed=0)
+    told = lapse_quality(history_of(people()), PLANTED_PROTOCOL, plan, scores(rounds), levels(), 0)
     assert told is not None
     names = [row["name"] for row in told["table"]]
     assert names[0] == (PHI if rounds else LEVEL) and (PHI in names) == bool(rounds)
     assert bool(told["calibration"]) == bool(rounds)
     json.dumps(told, allow_nan=False)
+
+
+def test_pooled_models_and_the_article_s_rate_of_our_own_p_are_in_every_run_s_tables() -> None:
+    plan, history = plan_of(), history_of(people())
+    for make, turns in ((lapse_quality, "lapses"), (rise_quality, "take-offs")):
+        told = make(history, PLANTED_PROTOCOL, plan, scores(), levels(), 0)
+        assert told is not None
+        names = {row["name"] for row in told["table"]}
+        wanted = {f"change rate of p, w = {w}, Ebbtide" for w in CHANGE_STEPS}
+        wanted |= {f"level of p, {name}" for name in RIVALS} | {f"{name}, trained on {turns}" for name in RIVALS}
+        assert wanted <= names and LEVEL in names
+        json.dumps(told, allow_nan=False)
+
+
+def test_what_a_table_says_of_us_is_what_the_devices_computed() -> None:
+    """p and phi of a row by their definition, from the row's features alone."""
+    plan, history = plan_of(), history_of(people())
+    rows = judged_lapses(history, PLANTED_PROTOCOL, PLANTED_PROTOCOL.lapse_test_steps)
+    p, risk = risk_of(history, plan, *weights_of(plan), rows)
+    told = lapse_quality(history, PLANTED_PROTOCOL, plan, scores(), levels(), 0)
+    table = {row["name"]: row["auc"] for row in told["table"]}
+    assert table[LEVEL] == pytest.approx(auc(rows.y, -p), abs=1e-5)
+    assert table[PHI] == pytest.approx(auc(rows.y, risk), abs=1e-5)
+    rising = judged_takeoffs(history, PLANTED_PROTOCOL, PLANTED_PROTOCOL.lapse_test_steps)
+    p, _ = risk_of(history, plan, *weights_of(plan), rising)
+    table = {
+        row["name"]: row["auc"] for row in rise_quality(history, PLANTED_PROTOCOL, plan, scores(), levels(), 0)["table"]
+    }
+    assert table[LEVEL] == pytest.approx(auc(rising.y, p), abs=1e-5)
+    earlier = replace(rising, step=rising.step - 4)
+    before = np.where(seen_at(history, earlier), risk_of(history, plan, *weights_of(plan), earlier)[0], p)
+    assert table["change rate of p, w = 4, Ebbtide"] == pytest.approx(auc(rising.y, p - before), abs=1e-5)
+
+
+def seen_at(history: History, rows: TurnRows) -> np.ndarray:
+    """Whether each row's user had touched its category by then: (n,)."""
+    return np.logical_or.accumulate(history.active, axis=-1)[rows.user, rows.category, rows.step]
 
 
 def test_turns_of_some_users_are_numbered_anew() -> None:

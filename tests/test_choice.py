@@ -19,8 +19,8 @@ from shared.features import History
 from shared.plan import Detection
 from simulations import cli
 from simulations.choice import (
+    FallTruth,
     Outcome,
-    Truth,
     ahead_low,
     best_of,
     budget_of,
@@ -81,7 +81,7 @@ def test_whole_lapses_count_for_recall_and_every_true_step_for_precision() -> No
         "00000000111111111111111000",  # last active at 22: nobody can know
         "00000000111111100011110000",  # away for 3 steps only, then last active at 21
     )
-    truth = Truth.of_lapses(history, RULE_PROTOCOL, min_active=4)
+    truth = FallTruth.of_lapses(history, RULE_PROTOCOL, min_active=4)
     assert (truth.turns.user.tolist(), truth.turns.first.tolist(), truth.turns.last.tolist()) == ([0], [16], [19])
     steps = judged_steps(RULE_PROTOCOL)
     assert [steps[row].tolist() for row in truth.true[:, :, 0]] == [[16, 17, 18, 19], [14], [], [21]]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from client.consent import Consent
+from client.cusum import FALL, RISE
 from client.device import Device, Profile
 from client.risk import Direction
 from client.store import Store
@@ -21,12 +22,16 @@ from .conftest import (
     full,
     make_plan,
     make_profile,
+    make_risk,
     open_device,
     ready,
     replayed_entropy,
     view,
 )
 from .signing import SERVER_KEY
+
+#: A phi that rises as p falls: constant, level, rate, silence, own silence, fading.
+FOLLOWS_P = np.array([0, -1, -1, 0, 0, 0], np.float32)
 
 
 def everything(device: Device) -> list:
@@ -37,27 +42,27 @@ def everything(device: Device) -> list:
     installed = device._installed
     return [
         [(a.dtype.str, a.shape, a.tobytes()) for a in arrays],
-        installed and (installed.plan, installed.model, installed.theta.tobytes(), installed.round_number),
+        installed and (installed.plan, installed.model, installed.theta.tobytes(), installed.risk.tobytes()),
+        installed and installed.round_number,
         device._alerts,
         device.profile,
         dict(device.problems),
     ]
 
 
-@pytest.mark.parametrize("detector", ["level", "rate", "own_level", "cusum"])
+@pytest.mark.parametrize("detector", ["level", "rate", "own_level", "cusum", "risk"])
 def test_a_device_reopened_after_every_event_equals_one_kept_open(tmp_path, detector):
-    plan = make_plan(
-        detection={"detector": detector, "rate_threshold": 0.3, "fall_margin": 0.5, "rise_margin": 0.5, "warm_steps": 8}
-    )
+    settings = {"rate_threshold": 0.3, "fall_margin": 0.5, "rise_margin": 0.5, "warm_steps": 8, "risk_line": 0.5}
+    plan = make_plan(detection={"detector": detector, **settings}, risk=make_risk())
     kept_diary, reopened_diary = Diary(), Diary()
     kept = open_device(tmp_path / "kept", make_profile(), on_step=kept_diary.write)
     open_device(tmp_path / "reopened", make_profile()).close()
-    ready(kept, plan)
+    ready(kept, plan, risk=FOLLOWS_P)
     events, bad = event_stream(np.random.default_rng(8), full(25)), view(0, category=N_CATEGORIES)
     for i, event in enumerate(events):
         reopened = open_device(tmp_path / "reopened", on_step=reopened_diary.write)
         if i == 0:
-            ready(reopened, plan)
+            ready(reopened, plan, risk=FOLLOWS_P)
         if i == len(events) // 2:
             assert kept.take_alerts(3) == reopened.take_alerts(3)
         if i % 10 == 0:
@@ -68,9 +73,10 @@ def test_a_device_reopened_after_every_event_equals_one_kept_open(tmp_path, dete
         assert everything(reopened) == everything(kept)
     assert kept_diary.steps == reopened_diary.steps and kept_diary.alerts == reopened_diary.alerts
     assert np.array(kept_diary.p).tobytes() == np.array(reopened_diary.p).tobytes()
-    assert kept_diary.alerts or (detector == "cusum" and kept._watch.statistics.any()), (
+    assert kept_diary.alerts or (detector == "cusum" and kept._watch.memory[[FALL, RISE]].any()), (
         "nothing was compared if nothing was detected"
     )
+    assert detector != "risk" or any(alert.direction is Direction.FALL for alert in kept_diary.alerts)
     theta = NETWORK.initial_theta(1)
     words = [
         open_device(tmp_path / "reopened", entropy=replayed_entropy(1)).work(plan.sha256, theta).update(theta, 4),

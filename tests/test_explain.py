@@ -20,7 +20,7 @@ from client.explain import (
     mixtures,
     shapley,
 )
-from client.risk import Direction, RiskLevel
+from client.risk import Direction, RiskLevel, p_and_risk, recent_rows
 from client.runtime import open_model, pinned_model
 from client.scorer import Scorer
 from client.watch import MARK_EVERY, MARKS, Watch, past_steps
@@ -30,7 +30,7 @@ from shared.features import FeatureSpec, History, extract, seen
 from shared.plan import Plan
 from shared.risk import logit
 
-from .conftest import Diary, activity_theta, examples, make_plan, random_history, ready, view
+from .conftest import Diary, activity_theta, examples, make_plan, make_risk, random_history, ready, view
 
 DAILY = FeatureSpec(28, (1, 3, 7, 14), (3, 14))
 NO_RISK = np.empty(0, np.float32)
@@ -39,11 +39,21 @@ DETECTIONS = {
     "own_level": {"detector": "own_level", "fall_margin": 0.8, "rise_margin": 0.8},
     "level": {"detector": "level", "fall_level": 0.3, "rise_level": 0.7},
     "rate": {"detector": "rate", "rate_window_steps": 3, "rate_threshold": 0.1},
+    "risk": {"detector": "risk", "risk_line": 0.4, "rise_level": 0.7},
 }
+#: A phi that follows the level of p, how fast it falls, and the silence.
+PHI = np.array([-1.5, -1.5, -3.0, 0.5, 0.3, -0.3], np.float32)
 
 
 def daily_plan(detector: str = "cusum") -> Plan:
-    return make_plan(features=DAILY, horizon_steps=7, detection={**DETECTIONS[detector], "min_active_steps": 2})
+    detection = {**DETECTIONS[detector], "min_active_steps": 2}
+    risk = make_risk(rate_steps=3) if detector == "risk" else None
+    return make_plan(features=DAILY, horizon_steps=7, detection=detection, risk=risk)
+
+
+def weights_of(plan: Plan) -> np.ndarray:
+    """phi's weights under the plan."""
+    return PHI if plan.risk else NO_RISK
 
 
 def scorer_of(theta: np.ndarray) -> Scorer:
@@ -80,7 +90,11 @@ def lived(plan: Plan, scorer: Scorer, history: History, start: int) -> tuple[np.
     past = start + 1 - steps[0]
     watch, raised, after = Watch.start(plan, p[:past], start), [], []
     for i in range(past, len(steps)):
-        raised.append(watch.see(plan, history.until(int(steps[i])), int(steps[i]), p[i])[0])
+        step = int(steps[i])
+        known = history.until(step)
+        x, touched = recent_rows(known, plan, step)
+        now, phi = p_and_risk(plan, weights_of(plan), x, scorer.score(x), touched)
+        raised.append(watch.see(plan, known, step, now, phi)[0])
         after.append(Watch.of({name: array.copy() for name, array in watch.arrays().items()}))
     return np.array(raised), after
 
@@ -176,7 +190,7 @@ def test_who_had_lived_the_counterfactual_would_have_seen_no_alert(seed, detecto
     raised, watches = lived(plan, scorer, history, 90)
     for i, d, category in zip(*np.nonzero(raised), strict=True):
         step, direction = 91 + int(i), Direction(int(d))
-        told = explain(plan, scorer, NO_RISK, history, watches[i], int(category), step, direction, Step.DAY)
+        told = explain(plan, scorer, weights_of(plan), history, watches[i], int(category), step, direction, Step.DAY)
         if (other := told.counterfactual) is not None:
             assert (other.visits > other.had) == (direction is Direction.FALL)
             instead = at_earlier_rate(history, DAILY, int(category), step, other.stretch_steps)
@@ -193,9 +207,8 @@ def test_most_falls_have_a_counterfactual(detector):
         history = lapsing(seed)
         raised, watches = lived(plan, scorer, history, 90)
         for i, category in zip(*np.nonzero(raised[:, Direction.FALL]), strict=True):
-            told = explain(
-                plan, scorer, NO_RISK, history, watches[i], int(category), 91 + int(i), Direction.FALL, Step.DAY
-            )
+            arguments = int(category), 91 + int(i), Direction.FALL, Step.DAY
+            told = explain(plan, scorer, weights_of(plan), history, watches[i], *arguments)
             given_one.append(told.counterfactual is not None)
     assert len(given_one) >= 5 and np.mean(given_one) >= 0.5
 

@@ -13,14 +13,15 @@ from simulations.config import ProtocolSection
 from simulations.lapse import (
     Score,
     TurnRows,
-    lapse_rows,
+    judged_lapses,
+    judged_takeoffs,
     lead_of,
-    table_of,
-    takeoff_rows,
+    score_table,
     top_precision,
     with_features,
 )
 from simulations.quality import auc, beats
+from simulations.turns import Turns, takeoff_mask
 
 from .conftest import random_history
 
@@ -52,7 +53,7 @@ def made_rows(y: list[int], user: list[int], step: list[int], silent: list[int])
 def test_lapse_rows_by_hand() -> None:
     #                     0123456789
     history = of_streams("11110000001111", "11110001001111", "10101010101010")
-    rows = lapse_rows(history, PROTOCOL, (3, 9))
+    rows = judged_lapses(history, PROTOCOL, (3, 9))
     found = [
         (int(u), int(s), bool(y), int(q)) for u, s, y, q in zip(rows.user, rows.step, rows.y, rows.silent, strict=True)
     ]
@@ -71,13 +72,17 @@ def test_lapse_rows_by_hand() -> None:
 
 def test_takeoff_rows_by_hand() -> None:
     history = of_streams("10000001110000", "00000011110000", "11100000111000")
-    rows = takeoff_rows(history, PROTOCOL, (2, 9))
+    rows = judged_takeoffs(history, PROTOCOL, (2, 9))
     found = {
         u: [(int(s), bool(y)) for k, s, y in zip(rows.user, rows.step, rows.y, strict=True) if k == u] for u in range(3)
     }
     assert found[0] == [(2, False), (3, False), (4, False), (5, True), (6, True), (7, False), (8, False)]
     assert found[1] == [(6, True), (7, False)]  # unknown before its first active step
     assert found[2] == [(6, True), (7, True), (8, False), (9, False)]  # three in the window until step 5
+    # alerts are judged by the same definition
+    told = Turns.of_runs(takeoff_mask(history, np.arange(2, 10), PROTOCOL), np.arange(2, 10))
+    runs = zip(told.user.tolist(), told.first.tolist(), told.last.tolist(), strict=True)
+    assert list(runs) == [(0, 5, 6), (1, 6, 6), (2, 6, 7)]
 
 
 def test_the_tenth_of_users_who_spent_most_by_the_end_of_training_are_valued() -> None:
@@ -85,12 +90,12 @@ def test_the_tenth_of_users_who_spent_most_by_the_end_of_training_are_valued() -
     history.amount[3] *= 5
     history.amount[7, :, 8] = 100
     history.amount[9, :, PROTOCOL.train_at + 1 :] = 1000  # too late to count
-    rows = lapse_rows(history, PROTOCOL, (7, 8))
+    rows = judged_lapses(history, PROTOCOL, (7, 8))
     for step in (7, 8):
         assert rows.user[rows.valued & (rows.step == step)].tolist() == [3, 7]
 
 
-@pytest.mark.parametrize("make", [lapse_rows, takeoff_rows])
+@pytest.mark.parametrize("make", [judged_lapses, judged_takeoffs])
 def test_a_turn_that_is_not_known_yet_is_refused(make) -> None:
     history = random_history(np.random.Generator(np.random.Philox(0)), (4, 2, 20))
     assert len(make(history, PROTOCOL, (6, 15)))
@@ -98,10 +103,10 @@ def test_a_turn_that_is_not_known_yet_is_refused(make) -> None:
         make(history, PROTOCOL, (6, 16))
 
 
-@pytest.mark.parametrize("make", [lapse_rows, takeoff_rows])
+@pytest.mark.parametrize("make", [judged_lapses, judged_takeoffs])
 def test_which_rows_there_are_does_not_depend_on_the_future(make) -> None:
     random = np.random.Generator(np.random.Philox(1))
-    history, other = (random_history(random, (40, 2, 30), 0.5 if make is lapse_rows else 0.2) for _ in range(2))
+    history, other = (random_history(random, (40, 2, 30), 0.5 if make is judged_lapses else 0.2) for _ in range(2))
     for column in ("active", "count", "amount"):
         getattr(other, column)[..., :19] = getattr(history, column)[..., :19]
     a, b = make(history, PROTOCOL, (12, 18)), make(other, PROTOCOL, (12, 18))
@@ -113,7 +118,7 @@ def test_which_rows_there_are_does_not_depend_on_the_future(make) -> None:
 def test_features_are_those_of_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulations.lapse.USERS_AT_ONCE", 7)
     history = random_history(np.random.Generator(np.random.Philox(2)), (20, 3, 30), 0.5)
-    rows = lapse_rows(history, PROTOCOL, (12, 18))
+    rows = judged_lapses(history, PROTOCOL, (12, 18))
     features = FeatureSpec(6, (1, 2, 3, 4))
     x = with_features(history, features, rows.where(rows.step != 15)).x
     cube = extract(history, features, range(30))
@@ -157,7 +162,7 @@ def test_a_score_that_only_knows_long_silences_has_a_short_lead() -> None:
     random = np.random.Generator(np.random.Philox(3))
     history = random_history(random, (400, 2, 40), 0.45)
     protocol = PROTOCOL.model_copy(update={"n_steps": 40})
-    rows = lapse_rows(history, protocol, (12, 30))
+    rows = judged_lapses(history, protocol, (12, 30))
     late = lead_of(rows, rows.silent.astype(float), 4, one_true_in=5)
     knowing = lead_of(rows, rows.y.astype(float), 4, one_true_in=1)
     assert knowing is not None and knowing["precision"] == 1 and knowing["recall"] == 1
@@ -182,7 +187,7 @@ def made_up(seed: int) -> tuple[TurnRows, dict[str, Score]]:
 
 def test_the_table_says_who_beats_whom() -> None:
     rows, scores = made_up(4)
-    table = table_of(rows, scores, ["poor"], seed=0)
+    table = score_table(rows, scores, ["poor"], seed=0)
     assert [row["name"] for row in table] == ["poor", "good", "never"]
     by_name = {row["name"]: row for row in table}
     good, never = by_name["good"], by_name["never"]
@@ -203,13 +208,13 @@ def test_the_table_says_who_beats_whom() -> None:
 def test_wrong_scores_are_refused_by_name() -> None:
     rows, scores = made_up(5)
     with pytest.raises(InputError, match="expected a reference among good, poor, never, got 'ours'"):
-        table_of(rows, scores, ["ours"], seed=0)
+        score_table(rows, scores, ["ours"], seed=0)
     for value in (np.zeros(3), np.full(1500, np.nan)):
         with pytest.raises(InputError, match="expected a finite score of 1500 rows from bad"):
-            table_of(rows, {"bad": Score(value, RULE)}, [], seed=0)
+            score_table(rows, {"bad": Score(value, RULE)}, [], seed=0)
 
 
 def test_rows_of_one_class_give_no_figures() -> None:
     rows, scores = made_up(6)
-    table = table_of(rows.where(~rows.y), {"good": Score(scores["good"].value[~rows.y], POOLED, True)}, [], seed=0)
+    table = score_table(rows.where(~rows.y), {"good": Score(scores["good"].value[~rows.y], POOLED, True)}, [], seed=0)
     assert table[0]["auc"] is table[0]["low"] is table[0]["average_precision"] is table[0]["brier"] is None

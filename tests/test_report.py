@@ -316,8 +316,10 @@ def test_the_result_table() -> None:
         ("beside it: frequency", "0.810"),
         ("beside it: recency", "0.762"),
         ("calibration error", "0.080"),
+        ("detector that called", "level of p against one's own"),
         ("fall alerts", f"precision 25{s}%, recall 50{s}%, delay 11.5 days (median), 0.38 false per user in 14 days"),
         ("rise alerts", f"precision 25{s}%, recall 50{s}%, delay 11.5 days (median), 0.38 false per user in 14 days"),
+        ("one simulated user was told", "fall in coats, day 20: visits fell: 0, usually 3; no alert if 3"),
         ("epsilon to the public", "9.08 (delta 1e-05)"),
         ("to the server", NOT_PROTECTED),
         ("bytes per device and round", f"5{s}850 down, 5{s}837 up"),
@@ -325,6 +327,24 @@ def test_the_result_table() -> None:
     ]
     text = Outline(made("planted")).text
     assert all(name in text and " ".join(value.split()) in text for name, value in result_rows(make_results()))
+
+
+def test_reasons_are_shown_of_an_alert_that_is_right_and_of_simulated_people_only() -> None:
+    row = "one simulated user was told"
+    results = make_results()
+    assert row in dict(result_rows(results))
+    assert row not in dict(result_rows({**results, "simulated": False}))
+    alert = results["example_users"][0]["alerts"][0]
+    for wrong in ({"step": 14}, {"step": 24}, {"direction": "rise"}, {"reasons": []}):
+        users = [{**results["example_users"][0], "alerts": [{**alert, **wrong}]}]
+        assert row not in dict(result_rows({**results, "example_users": users}))
+
+
+def test_a_report_has_a_table_of_rises_where_there_is_one() -> None:
+    text = Outline(made("everything")).text
+    assert "What is about to take off?" in text and "In 6 % of them a take-off followed" in text
+    assert "a category that the user knew and that had at most 2 active ones" in text
+    assert "What is about to take off?" not in Outline(made("planted")).text
 
 
 def test_how_numbers_are_written() -> None:

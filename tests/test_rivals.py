@@ -15,7 +15,7 @@ from simulations.baselines import BOOSTED, BY_ITSELF, OURS, POOLED_DNN, POOLED_L
 from simulations.config import PLANTED_PROTOCOL, load_scenario
 from simulations.counted import history_of
 from simulations.datasets import load
-from simulations.lapse import Score, lapse_rows, takeoff_rows
+from simulations.lapse import Score, judged_lapses, judged_takeoffs
 from simulations.planted import plant
 from simulations.quality import auc
 from simulations.rivals import (
@@ -68,7 +68,7 @@ def changed_after(history: History, step: int) -> History:
 
 
 def test_the_tables_hold_every_rule_and_pooled_model(history: History, levels: Levels) -> None:
-    rows = lapse_rows(history, PROTOCOL, PROTOCOL.lapse_test_steps)
+    rows = judged_lapses(history, PROTOCOL, PROTOCOL.lapse_test_steps)
     best = Score(rows.y + 0.0, OURS, True)
     out = lapse_table(history, PROTOCOL, PLAN, extra={"ours": best}, references=["ours"], levels=levels)
     table = {row["name"]: row for row in out["table"]}
@@ -92,7 +92,7 @@ def test_the_tables_hold_every_rule_and_pooled_model(history: History, levels: L
     assert json.loads(json.dumps(rises, allow_nan=False)) == rises
     by_name = {row["name"]: row for row in rises["table"]}
     assert by_name[f"level of p, {POOLED_LR}"]["auc"] > 0.6 and by_name[NEVER]["auc"] == 0.5
-    assert rises["rows"] == len(takeoff_rows(history, PROTOCOL, PROTOCOL.lapse_test_steps)) != out["rows"]
+    assert rises["rows"] == len(judged_takeoffs(history, PROTOCOL, PROTOCOL.lapse_test_steps)) != out["rows"]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def otherwise(history: History) -> tuple[History, Levels]:
     return other, pooled_levels(other, PROTOCOL, PLAN)
 
 
-@pytest.mark.parametrize(("make", "scores"), [(lapse_rows, lapse_scores), (takeoff_rows, takeoff_scores)])
+@pytest.mark.parametrize(("make", "scores"), [(judged_lapses, lapse_scores), (judged_takeoffs, takeoff_scores)])
 def test_no_score_knows_what_comes_after_its_step(history: History, levels: Levels, otherwise, make, scores) -> None:
     other, its_levels = otherwise
     before = make(history, PROTOCOL, PROTOCOL.lapse_test_steps)
@@ -117,7 +117,7 @@ def test_no_score_knows_what_comes_after_its_step(history: History, levels: Leve
 
 
 def test_levels_are_known_for_every_row_and_change_rate(history: History, levels: Levels) -> None:
-    rows = lapse_rows(history, PROTOCOL, PROTOCOL.lapse_test_steps)
+    rows = judged_lapses(history, PROTOCOL, PROTOCOL.lapse_test_steps)
     assert levels.first_step == PROTOCOL.lapse_test_steps[0] - max(CHANGE_STEPS)
     for cube in levels.p.values():
         p = rows.of(cube, levels.first_step)
@@ -130,7 +130,7 @@ def test_levels_are_known_for_every_row_and_change_rate(history: History, levels
 def test_the_benchmarks_rules_come_out_again_on_complete_journey() -> None:
     scenario = load_scenario("complete-journey-eps1")
     protocol, history = protocol_of(scenario), history_of(load("complete-journey"))
-    rows = lapse_rows(history, protocol, protocol.lapse_test_steps)
+    rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     assert len(rows) == 103_474 and rows.y.mean() == pytest.approx(0.115, abs=5e-4)
     scores = lapse_scores(history, protocol, PLAN, rows, None)
     for name, overall, early in (("recency", 0.672, 0.544), ("EWMA of activity, 8 steps", 0.716, 0.696)):

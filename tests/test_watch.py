@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from client.risk import Direction, RiskLevel
-from client.watch import Watch
+from client.watch import Watch, detector_for, past_steps
 from shared.features import History
-from shared.plan import Plan
+from shared.plan import DETECTORS, Plan
 
 from .conftest import make_plan, random_history
 
@@ -15,6 +15,7 @@ DETECTIONS = [
     {"detector": "rate", "rate_window_steps": 2, "rate_threshold": 0.2},
     {"detector": "own_level", "own_span_steps": 4, "fall_margin": 0.6, "rise_margin": 0.6},
     {"detector": "cusum", "warm_steps": 8, "false_alerts": 5, "budget_steps": 10},
+    {"detector": "risk", "risk_line": 0.6, "rise_level": 0.7},
 ]
 
 
@@ -38,11 +39,13 @@ def test_many_devices_at_once_are_each_device_alone(detection):
     each = [Watch.start(plan, past[k], 5) for k in range(3)]
     n_raised = 0
     for step in range(6, 120):
-        raised, levels = together.see(plan, cut(history, step + 1), step, stream[step])
+        raised, levels = together.see(plan, cut(history, step + 1), step, stream[step], 1 - stream[step])
         assert raised.shape == levels.shape == (3, 2, 4)
         n_raised += int(raised.sum())
         for k, watch in enumerate(each):
-            one, one_level = watch.see(plan, cut(alone(history, k), step + 1), step, stream[step, k])
+            one, one_level = watch.see(
+                plan, cut(alone(history, k), step + 1), step, stream[step, k], 1 - stream[step, k]
+            )
             np.testing.assert_array_equal(raised[k], one)
             np.testing.assert_array_equal(levels[k], one_level)
     assert n_raised > 10
@@ -84,9 +87,9 @@ def daily(n_steps: int, shape: tuple[int, ...], drop_at: int, seed: int = 0) -> 
 
 
 def played(watch: Watch, plan: Plan, p: np.ndarray, first: int) -> np.ndarray:
-    """Alerts (T, ..., 2, C) of steps from `first` on; everything is established."""
+    """Alerts (T, ..., 2, C) of steps from `first` on; everything is established, and phi is 1 - p."""
     watched = np.ones(p.shape[1:], bool)
-    return np.array([watch.judge(plan.detection, first + t, now, watched) for t, now in enumerate(p)])
+    return np.array([watch.judge(plan.detection, first + t, now, watched, 1 - now) for t, now in enumerate(p)])
 
 
 def begun(plan: Plan, p: np.ndarray) -> Watch:
@@ -102,32 +105,32 @@ def test_under_the_cusum_no_user_sees_more_than_the_budget_and_the_strongest_str
     assert played(begun(generous, p[:60]), generous, p[60:], 60)[:, :, Direction.FALL].any(axis=0).all()
 
 
-@pytest.mark.parametrize("detector", ["cusum", "own_level", "level", "rate"])
-def test_every_detector_leaves_the_cusum_s_statistics(detector):
-    """phi reads them: falls first, 0 while nothing is known, large after a shift."""
-    plan, p = make_plan(detection={**CUSUM, "detector": detector}), daily(120, (3, 4), 80)
-    watch = begun(plan, p[:60])
-    assert watch.statistics.shape == (3, 2, 4)
-    highest = np.zeros((3, 2, 4))
-    for t in range(60, 90):
-        watch.judge(plan.detection, t, p[t], EVERYBODY)
-        np.maximum(highest, watch.statistics, out=highest)
-    assert (highest[:, Direction.FALL] > 3.5).all()
-    assert (highest[:, Direction.FALL] > highest[:, Direction.RISE]).all()
-    watch.judge(plan.detection, 90, np.full((3, 4), np.nan, np.float32), EVERYBODY)
-    assert not watch.statistics.any()
-    assert not begun(plan, p[:10]).statistics.any()
+@pytest.mark.parametrize("detector", ["cusum", "own_level", "level", "rate", "risk"])
+def test_a_watch_remembers_what_its_own_detector_does_and_no_more(detector):
+    plan, p = make_plan(detection={**CUSUM, "detector": detector}), daily(60, (3, 4), 80)
+    watch = begun(plan, p)
+    np.testing.assert_equal(watch.memory.shape, detector_for(plan.detection).start((3, 4)).shape)
+    kept = sum(array.nbytes for name, array in watch.arrays().items() if name not in ("spent", "risen", "moved"))
+    assert kept == watch.memory.nbytes + watch.quiet_until.nbytes + watch.last_step.nbytes, "many devices have no marks"
 
 
-@pytest.mark.parametrize("detector", ["cusum", "own_level"])
+def test_only_the_cusum_asks_for_more_past_than_the_features_window():
+    window = make_plan().features.window_steps
+    for detector in DETECTORS:
+        plan = make_plan(detection={"detector": detector, "warm_steps": 50})
+        assert past_steps(plan) == (100 if detector == "cusum" else window)
+        assert past_steps(plan, "cusum") == 100 and past_steps(plan, "risk") == window
+
+
+@pytest.mark.parametrize("detector", ["cusum", "own_level", "risk"])
 def test_a_step_that_is_not_later_changes_nothing_and_raises_nothing(detector):
     plan, p = make_plan(detection={**CUSUM, "detector": detector}), daily(120, (3, 4), 80)
     straight, disturbed = begun(plan, p[:60]), begun(plan, p[:60])
     for t in range(60, 120):
-        expected = straight.judge(plan.detection, t, p[t], EVERYBODY)
-        np.testing.assert_array_equal(disturbed.judge(plan.detection, t, p[t], EVERYBODY), expected)
+        expected = straight.judge(plan.detection, t, p[t], EVERYBODY, 1 - p[t])
+        np.testing.assert_array_equal(disturbed.judge(plan.detection, t, p[t], EVERYBODY, 1 - p[t]), expected)
         for again in (t, t - 1, t - 40, -5):
-            assert not disturbed.judge(plan.detection, again, 1 - p[t], EVERYBODY).any()
+            assert not disturbed.judge(plan.detection, again, 1 - p[t], EVERYBODY, p[t]).any()
     for name, array in straight.arrays().items():
         assert disturbed.arrays()[name].tobytes() == array.tobytes(), name
 
@@ -158,7 +161,7 @@ def test_a_new_model_forgets_neither_quiet_time_nor_tokens_nor_thresholds():
     assert played(Watch.start(plan, past, 99), plan, again, 100).any(), "a watch that begins anew has a full one"
 
 
-@pytest.mark.parametrize("detector", ["cusum", "own_level"])
+@pytest.mark.parametrize("detector", ["cusum", "own_level", "risk"])
 @pytest.mark.parametrize("at", [60, 83, 101])
 def test_a_watch_restored_at_any_step_goes_on_bit_for_bit(detector, at):
     plan, p = make_plan(detection={**CUSUM, "detector": detector}), daily(120, (3, 4), 80)
