@@ -173,7 +173,7 @@ class Watch:
         raised = np.stack([alarms.fall, alarms.rise], axis=-2)
         budget = budget_for(settings, p.shape)
         if budget and settings.detector == "cusum":
-            budget.adapt(self.spending, np.moveaxis(raised.sum(axis=-1), -1, 0), shifts.judged.sum(axis=-1))
+            budget.own.adapt(self.spending.moved, np.moveaxis(raised.sum(axis=-1), -1, 0), shifts.judged.sum(axis=-1))
         raised &= self.quiet_until <= step
         if budget:
             raised = budget.allow(self.spending, raised, np.moveaxis(alarms.strength, 0, -2), step)
@@ -189,7 +189,7 @@ class Watch:
     def _shifts(self, settings: Detection, step: int, p: Floats, watched: Bools) -> CusumAlarms:
         """What the CUSUM says to p; its statistics are noted. Where it does not call, nothing sets it back."""
         budget = budget_for(settings, p.shape) if settings.detector == "cusum" else None
-        threshold = budget.thresholds(self.spending)[..., None] if budget else np.inf
+        threshold = budget.own.now(self.spending.moved)[..., None] if budget else np.inf
         shifts = cusum_for(settings).update(self.cusum, p, watched, step, threshold)
         np.multiply(np.moveaxis(shifts.strength, 0, -2), shifts.judged[..., None, :], out=self.statistics)
         return shifts
@@ -205,7 +205,7 @@ class Watch:
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Watch:
         """The watch of `arrays`, bit for bit."""
         names = ("memory", "cusum", "quiet_until", "last_step", "statistics", "marks", "marked")
-        spending = Spending.of(arrays["moved"], arrays["spent"], arrays.get("risen"))
+        spending = Spending(arrays["moved"], arrays["spent"], arrays["risen"])
         return cls(spending=spending, **{name: arrays[name] for name in names})
 
     def copy(self) -> Watch:
