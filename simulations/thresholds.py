@@ -108,7 +108,7 @@ def start_thresholds(p: Floats, rates: Sequence[float], first: int) -> list[list
             break
     shares = np.array(over)
     return [
-        [round(lowest_threshold(GRID, shares[:, i, j], p.shape[1]), 2) for j in range(len(FALSE_ALERTS))]
+        [round(lowest_threshold(GRID, shares[:, i, j].tolist(), p.shape[1]), 2) for j in range(len(FALSE_ALERTS))]
         for i in range(len(STEPS))
     ]
 
