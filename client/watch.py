@@ -1,7 +1,6 @@
 """Watching streams of p: detector, quiet time after an alert, false-alarm budget, risk level. Arrays with any leading axes.
 
-A device watches its C streams, a simulated host (K, C) of them, with this code. The CUSUM always runs along: its
-statistics say how far a stream has moved, whichever detector calls the alerts.
+A device watches its C streams, a simulated host (K, C) of them, with this code.
 
 Steps come in order. One that is not later than the last one seen (a duplicate, a clock set back) changes nothing and
 raises nothing. Steps that never come, or whose p is NaN, are not observed; a jump ahead is many such steps.
@@ -30,15 +29,15 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-#: A device remembers its detector as of every so many steps, so many times: what it was told two weeks ago can be told
-#: again, otherwise (explain.py).
-MARK_EVERY, MARKS = 7, 3
+#: A device remembers its detector as of every so many steps, so many times: one mark lies at least `MARK_EVERY` steps
+#: back, and from there on it can be told otherwise (explain.py).
+MARK_EVERY, MARKS = 14, 2
 
 
 def detector_for(settings: Detection) -> Detector:
     """The detector that a plan asks for."""
     if settings.detector == "cusum":
-        return cusum_for(settings)
+        return CusumDetector(settings.warm_steps, settings.season_steps)
     if settings.detector == "risk":
         return RiskDetector(settings.risk_line, settings.rise_level)
     if settings.detector == "rate":
@@ -48,11 +47,6 @@ def detector_for(settings: Detection) -> Detector:
             settings.own_span_steps, settings.fall_margin, settings.rise_margin, settings.rate_window_steps
         )
     return LevelDetector(settings.fall_level, settings.rise_level, settings.rate_window_steps)
-
-
-def cusum_for(settings: Detection) -> CusumDetector:
-    """The CUSUM of a plan, which runs beside any detector."""
-    return CusumDetector(settings.warm_steps, settings.season_steps)
 
 
 def budget_for(settings: Detection, shape: tuple[int, ...]) -> Budget | None:
@@ -81,21 +75,17 @@ def observed(plan: Plan, history: History, steps: Sequence[int] | Ints, p: Float
 
 @dataclass
 class Watch:
-    """What has to be remembered of streams (..., C): the memory (m, ..., C) of the detector that calls alerts (empty if
-    that is the CUSUM) and of the CUSUM; the first step at which each direction may speak again (..., 2, C); what each
-    user has spent of the budget; the last step seen (1,).
+    """What has to be remembered of streams (..., C): the detector's memory (m, ..., C); the first step at which each
+    direction may speak again, int32 (..., 2, C); what each user has spent of the budget; the last step seen (1,).
 
-    `statistics` (..., 2, C) are the CUSUM's, falls first, as of the last step and before any alarm set them back:
-    0..MOST, 0 where a stream was not judged. `marks` (MARKS, m, C) is the memory that calls alerts as of the steps
-    `marked` (MARKS,), oldest first, -1: none; only a lone device has them, (0, m, ..., C) is what many have.
+    `marks` (MARKS, m, C) is the memory as of the steps `marked` (MARKS,), oldest first, -1: none; only a lone device has
+    them, (0, m, ..., C) is what many have.
     """
 
     memory: Floats
-    cusum: Floats
-    quiet_until: Ints
+    quiet_until: NDArray[np.int32]
     spending: Spending
     last_step: Ints
-    statistics: Floats
     marks: Floats
     marked: Ints
 
@@ -118,23 +108,19 @@ class Watch:
 
     @classmethod
     def _fresh(cls, plan: Plan, shape: tuple[int, ...], spending: Spending) -> Watch:
-        settings = plan.detection
-        sides = (*shape[:-1], len(Direction), shape[-1])
-        own = np.zeros((0, *shape), np.float32) if settings.detector == "cusum" else detector_for(settings).start(shape)
-        cusum = cusum_for(settings).start(shape)
-        quiet, statistics = np.zeros(sides, np.int64), np.zeros(sides, np.float32)
-        n_marks, calling = MARKS if len(shape) == 1 else 0, own if len(own) else cusum
-        marks, marked = np.zeros((n_marks, *calling.shape), np.float32), np.full(n_marks, -1, np.int64)
-        return cls(own, cusum, quiet, spending, np.zeros(1, np.int64), statistics, marks, marked)
+        memory = detector_for(plan.detection).start(shape)
+        quiet = np.zeros((*shape[:-1], len(Direction), shape[-1]), np.int32)
+        n_marks = MARKS if len(shape) == 1 else 0
+        marks, marked = np.zeros((n_marks, *memory.shape), np.float32), np.full(n_marks, -1, np.int64)
+        return cls(memory, quiet, spending, np.zeros(1, np.int64), marks, marked)
 
     def _warm_up(self, plan: Plan, past: Floats, step: int) -> Watch:
-        """A detector of one's own sees the features' window, as devices without a CUSUM did; the CUSUM sees all."""
-        n, nobody = past.shape[-2], np.zeros(self.cusum.shape[1:], bool)
-        for i in range(n):
-            at, p = step - n + 1 + i, past[..., i, :]
-            self._shifts(plan.detection, at, p, nobody)
-            if len(self.memory) and i >= n - plan.features.window_steps:
-                detector_for(plan.detection).update(self.memory, p, nobody, at)
+        """The CUSUM sees all of the past, any other detector the features' window."""
+        n, nobody = past.shape[-2], np.zeros(self.memory.shape[1:], bool)
+        n_seen = n if plan.detection.detector == "cusum" else min(n, plan.features.window_steps)
+        for i in range(n - n_seen, n):
+            at = step - n + 1 + i
+            self._alarms(plan.detection, at, past[..., i, :], nobody)
             self._mark(at)
         self.last_step[:] = step
         return self
@@ -163,17 +149,11 @@ class Watch:
         if step <= self.last_step[0]:
             return np.zeros(self.quiet_until.shape, bool)
         self.last_step[:] = step
-        alarms: Alarms = (shifts := self._shifts(settings, step, p, watched))
-        if len(self.memory):
-            detector = detector_for(settings)
-            if isinstance(detector, RiskDetector):
-                alarms = detector.update(self.memory, p, watched, step, risk=risk)
-            else:
-                alarms = detector.update(self.memory, p, watched, step)
+        alarms = self._alarms(settings, step, p, watched, risk)
         raised = np.stack([alarms.fall, alarms.rise], axis=-2)
         budget = budget_for(settings, p.shape)
-        if budget and settings.detector == "cusum":
-            budget.own.adapt(self.spending.moved, np.moveaxis(raised.sum(axis=-1), -1, 0), shifts.judged.sum(axis=-1))
+        if budget and isinstance(alarms, CusumAlarms):
+            budget.own.adapt(self.spending.moved, np.moveaxis(raised.sum(axis=-1), -1, 0), alarms.judged.sum(axis=-1))
         raised &= self.quiet_until <= step
         if budget:
             raised = budget.allow(self.spending, raised, np.moveaxis(alarms.strength, 0, -2), step)
@@ -184,15 +164,16 @@ class Watch:
     def _mark(self, step: int) -> None:
         if len(self.marks) and step % MARK_EVERY == 0:
             self.marks[:-1], self.marked[:-1] = self.marks[1:].copy(), self.marked[1:].copy()
-            self.marks[-1], self.marked[-1] = self.memory if len(self.memory) else self.cusum, step
+            self.marks[-1], self.marked[-1] = self.memory, step
 
-    def _shifts(self, settings: Detection, step: int, p: Floats, watched: Bools) -> CusumAlarms:
-        """What the CUSUM says to p; its statistics are noted. Where it does not call, nothing sets it back."""
-        budget = budget_for(settings, p.shape) if settings.detector == "cusum" else None
+    def _alarms(self, settings: Detection, step: int, p: Floats, watched: Bools, risk: Floats | None = None) -> Alarms:
+        """What the detector says to p, which goes into its memory."""
+        detector = detector_for(settings)
+        if isinstance(detector, RiskDetector):
+            return detector.update(self.memory, p, watched, step, risk=risk)
+        budget = budget_for(settings, p.shape) if isinstance(detector, CusumDetector) else None
         threshold = budget.own.now(self.spending.moved)[..., None] if budget else np.inf
-        shifts = cusum_for(settings).update(self.cusum, p, watched, step, threshold)
-        np.multiply(np.moveaxis(shifts.strength, 0, -2), shifts.judged[..., None, :], out=self.statistics)
-        return shifts
+        return detector.update(self.memory, p, watched, step, threshold)
 
     # ---- kept between two calls
 
@@ -204,7 +185,7 @@ class Watch:
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Watch:
         """The watch of `arrays`, bit for bit."""
-        names = ("memory", "cusum", "quiet_until", "last_step", "statistics", "marks", "marked")
+        names = ("memory", "quiet_until", "last_step", "marks", "marked")
         spending = Spending(arrays["moved"], arrays["spent"], arrays["risen"])
         return cls(spending=spending, **{name: arrays[name] for name in names})
 

@@ -30,7 +30,7 @@ def cusum_plan() -> Plan:
 def watch_of(plan: Plan, p: np.ndarray) -> Watch:
     """A watch on streams p (T, C) whose first step is 0; no statistic has begun to rise."""
     watch = Watch.start(plan, p, len(p) - 1)
-    watch.cusum[[FALL, RISE]] = 0
+    watch.memory[[FALL, RISE]] = 0
     return watch
 
 

@@ -102,21 +102,20 @@ def test_under_the_cusum_no_user_sees_more_than_the_budget_and_the_strongest_str
     assert played(begun(generous, p[:60]), generous, p[60:], 60)[:, :, Direction.FALL].any(axis=0).all()
 
 
-@pytest.mark.parametrize("detector", ["cusum", "own_level", "level", "rate"])
-def test_every_detector_leaves_the_cusum_s_statistics(detector):
-    """phi reads them: falls first, 0 while nothing is known, large after a shift."""
-    plan, p = make_plan(detection={**CUSUM, "detector": detector}), daily(120, (3, 4), 80)
-    watch = begun(plan, p[:60])
-    assert watch.statistics.shape == (3, 2, 4)
-    highest = np.zeros((3, 2, 4))
-    for t in range(60, 90):
-        watch.judge(plan.detection, t, p[t], EVERYBODY)
-        np.maximum(highest, watch.statistics, out=highest)
-    assert (highest[:, Direction.FALL] > 3.5).all()
-    assert (highest[:, Direction.FALL] > highest[:, Direction.RISE]).all()
-    watch.judge(plan.detection, 90, np.full((3, 4), np.nan, np.float32), EVERYBODY)
-    assert not watch.statistics.any()
-    assert not begun(plan, p[:10]).statistics.any()
+def bytes_per_stream(watch: Watch, n_streams: int) -> float:
+    return sum(array.nbytes for array in watch.arrays().values()) / n_streams
+
+
+@pytest.mark.parametrize(
+    ("detector", "alone", "hosted"), [("cusum", 240, 100), ("risk", 40, 30), ("level", 100, 50), ("rate", 100, 50)]
+)
+def test_a_watch_keeps_few_bytes_of_a_stream(detector, alone, hosted):
+    """Everything that is kept, the budget's tokens (64 bytes a user here) spread over 12 streams."""
+    weekly = {"season_steps": 7, "rate_window_steps": 7, "false_alerts": 3}
+    plan = make_plan(detection={**CUSUM, **weekly, "detector": detector})
+    past = daily(60, (5, 12), 10_000)
+    many, one = begun(plan, past), begun(plan, past[:, 0])
+    assert bytes_per_stream(one, 12) <= alone and bytes_per_stream(many, 60) <= hosted
 
 
 @pytest.mark.parametrize("detector", ["cusum", "own_level"])
