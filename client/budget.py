@@ -67,14 +67,27 @@ class Spending:
         none = np.empty((0, *shape), np.int64)
         return cls(np.zeros((SIDES, *shape), np.float32), none, none.copy())
 
-    @classmethod
-    def of(cls, moved: Floats, spent: Ints, risen: Ints | None = None) -> Spending:
-        """The spending of stored arrays. Before rises were held apart there were no `risen` and one threshold `moved`
-        (...): then both moves are that one, and no rise is known to have been shown."""
-        if risen is not None:
-            return cls(moved, spent, risen)
-        nobody = np.full((most_rises(len(spent)), *moved.shape), NEVER, np.int64)
-        return cls(np.stack([moved, moved]), spent, nobody)
+
+@dataclass(frozen=True)
+class OwnThresholds:
+    """Thresholds that begin at `start` and follow a user's alarms, to come back to `rate` of them per judged step and
+    stream. `moved` (2, ...) is how far they went: by falls alone, and by falls and rises together."""
+
+    start: float
+    rate: float
+
+    def now(self, moved: Floats) -> Floats:
+        """Each user's thresholds, falls first: float32 (2, ...)."""
+        falls, both = moved
+        return np.float32(self.start) + np.stack([np.minimum(both, falls + np.float32(PUSH)), both])
+
+    def adapt(self, moved: Floats, alarms: Ints, judged: Ints) -> None:
+        """Move them after a step in which users had `alarms` (2, ...), falls first, of `judged` (...) streams."""
+        counted = np.stack([alarms[0], alarms.sum(axis=0)])
+        expected = np.stack([judged / SIDES, judged]) * np.float32(self.rate)
+        moved += np.float32(ETA) * (counted - expected).astype(np.float32)
+        least, most = max(LOWEST * self.start, LEAST), min(HIGHEST * self.start, MOST)
+        np.clip(moved, least - self.start, most - self.start, out=moved)
 
 
 def most_rises(false_alerts: int) -> int:
@@ -112,6 +125,11 @@ class Budget:
         """False alarms per observed step of a simulated stream at the start threshold."""
         return false_alarm_rate(self.start_threshold)
 
+    @cached_property
+    def own(self) -> OwnThresholds:
+        """Each user's thresholds, which only the CUSUM has."""
+        return OwnThresholds(self.start_threshold, self.per_stream_rate)
+
     @property
     def per_user_rate(self) -> float:
         """False alarms per step of a user all of whose streams are observed."""
@@ -130,21 +148,6 @@ class Budget:
             now[len(now) - n :] = before[len(before) - n :]
         fresh.moved[...] = spending.moved
         return fresh
-
-    def thresholds(self, spending: Spending) -> Floats:
-        """Each user's thresholds now, falls first: float32 (2, ...)."""
-        falls, both = spending.moved
-        moved = np.stack([np.minimum(both, falls + np.float32(PUSH)), both])
-        return np.float32(self.start_threshold) + moved
-
-    def adapt(self, spending: Spending, alarms: Ints, judged: Ints) -> None:
-        """Move thresholds after a step in which users had `alarms` (2, ...), falls first, of `judged` (...) streams."""
-        counted = np.stack([alarms[0], alarms.sum(axis=0)])
-        expected = np.stack([judged / SIDES, judged]) * np.float32(self.per_stream_rate)
-        moved = spending.moved + np.float32(ETA) * (counted - expected)
-        start = self.start_threshold
-        least, most = max(LOWEST * start, LEAST) - start, min(HIGHEST * start, MOST) - start
-        spending.moved[...] = np.clip(moved, least, most)
 
     def allow(self, spending: Spending, raised: Bools, strength: Floats, step: int) -> Bools:
         """Which of the alarms `raised` (..., 2, C) at `step` become alerts; their tokens are spent. Falls go first, and

@@ -29,9 +29,9 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-#: A device remembers its detector as of every so many steps, so many times: what it was told two weeks ago can be told
-#: again, otherwise (explain.py).
-MARK_EVERY, MARKS = 7, 3
+#: A device remembers its detector as of every so many steps, so many times: one mark lies at least `MARK_EVERY` steps
+#: back, and from there on it can be told otherwise (explain.py).
+MARK_EVERY, MARKS = 14, 2
 
 
 def detector_for(settings: Detection) -> Detector:
@@ -78,14 +78,14 @@ def observed(plan: Plan, history: History, steps: Sequence[int] | Ints, p: Float
 @dataclass
 class Watch:
     """What has to be remembered of streams (..., C): the detector's memory (m, ..., C); the first step at which each
-    direction may speak again (..., 2, C); what each user has spent of the budget; the last step seen (1,).
+    direction may speak again, int32 (..., 2, C); what each user has spent of the budget; the last step seen (1,).
 
     `marks` (MARKS, m, C) is the memory as of the steps `marked` (MARKS,), oldest first, -1: none; only a lone device has
     them, (0, m, ..., C) is what many have.
     """
 
     memory: Floats
-    quiet_until: Ints
+    quiet_until: NDArray[np.int32]
     spending: Spending
     last_step: Ints
     marks: Floats
@@ -111,7 +111,7 @@ class Watch:
     @classmethod
     def _fresh(cls, plan: Plan, shape: tuple[int, ...], spending: Spending) -> Watch:
         memory = detector_for(plan.detection).start(shape)
-        quiet_until = np.zeros((*shape[:-1], len(Direction), shape[-1]), np.int64)
+        quiet_until = np.zeros((*shape[:-1], len(Direction), shape[-1]), np.int32)
         n_marks = MARKS if len(shape) == 1 else 0
         marks, marked = np.zeros((n_marks, *memory.shape), np.float32), np.full(n_marks, -1, np.int64)
         return cls(memory, quiet_until, spending, np.zeros(1, np.int64), marks, marked)
@@ -154,7 +154,7 @@ class Watch:
         raised = np.stack([alarms.fall, alarms.rise], axis=-2)
         budget = budget_for(settings, p.shape)
         if budget and isinstance(alarms, CusumAlarms):
-            budget.adapt(self.spending, np.moveaxis(raised.sum(axis=-1), -1, 0), alarms.judged.sum(axis=-1))
+            budget.own.adapt(self.spending.moved, np.moveaxis(raised.sum(axis=-1), -1, 0), alarms.judged.sum(axis=-1))
         raised &= self.quiet_until <= step
         if budget:
             raised = budget.allow(self.spending, raised, np.moveaxis(alarms.strength, 0, -2), step)
@@ -167,8 +167,8 @@ class Watch:
         detector = detector_for(settings)
         if isinstance(detector, RiskDetector):
             return detector.update(self.memory, p, watched, step, risk=risk)
-        budget = budget_for(settings, p.shape)
-        threshold = budget.thresholds(self.spending)[..., None] if budget else np.inf
+        budget = budget_for(settings, p.shape) if isinstance(detector, CusumDetector) else None
+        threshold = budget.own.now(self.spending.moved)[..., None] if budget else np.inf
         return detector.update(self.memory, p, watched, step, threshold)
 
     def _mark(self, step: int) -> None:

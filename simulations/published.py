@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .alert_quality import DETECTOR_NAMES
 from .choice_figures import choice_figures
+from .hostile import hostile_figures
 from .lapse_figures import lapse_figures, rise_figures
 from .learning_figures import (
     Measured,
@@ -127,6 +128,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
     out: dict[str, Callable[[], Mapping[str, Figure | Measured]]] = {
         "fidelity": fidelity_figures,
         "streams": stream_figures,
+        "hostile": hostile_figures,
         "bit": bit_figures,
         "choice.planted": partial(choice_figures, "planted"),
     }

@@ -164,7 +164,7 @@ def calm_users(plan: Plan, budget: Budget, n_users: int, seed: tuple[int, ...]) 
     for first in range(0, n_users, CHUNK_USERS):
         n = min(CHUNK_USERS, n_users - first)
         p = simulated(None, Change.NONE, n, budget.n_streams, FIRST_STEP + CALM_STEPS, (CALM, *seed, first))
-        raw, _ = false_alarms(p, budget.start_threshold, budget.per_stream_rate)
+        raw, _ = false_alarms(p, budget.own)
         alerts = shipped_alerts(plan, p).sum(axis=(2, 3))
         alarms, shown = alarms + int(raw[FIRST_STEP:].sum()), shown + int(alerts[FIRST_STEP:].sum())
         n_calm += CALM_STEPS * n * budget.n_streams

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from client import threshold_table
-from client.budget import ETA, HIGHEST, LEAST, LOWEST, false_alarm_rate
-from client.cusum import MOST, CusumDetector
+from client.budget import LEAST, SIDES, OwnThresholds, false_alarm_rate
+from client.cusum import CusumDetector
 
 from .daily_streams import Change, simulated
 
@@ -30,7 +30,9 @@ Floats = NDArray[np.float32]
 TABLE_FILE = Path(threshold_table.__file__)
 OVERRUN = 0.005
 STREAMS, STEPS, FALSE_ALERTS = (1, 3, 10, 30, 100), (28, 91, 182, 364), (1, 2, 3, 5, 8, 13)
-GRID = tuple(round(float(h), 2) for h in np.arange(LEAST, 9.01, 0.4))
+GRID = tuple(round(float(h), 2) for h in np.arange(LEAST, 9.01, 0.2))
+#: Rates are linear in their logarithm over twice the step: the slope of the last two, which is extrapolated, is steadier.
+RATE_GRID = GRID[::2]
 #: A rate from fewer alarms than this is extrapolated.
 ENOUGH = 30
 #: First of a seed: nobody else's.
@@ -53,23 +55,23 @@ THRESHOLDS = {thresholds}
 '''
 
 
-def false_alarms(p: Floats, threshold: float, rate: float | None) -> tuple[NDArray[np.int64], float]:
-    """False alarms per step and user (T, U) on streams p (T, U, C), and their rate per judged step and stream. The
-    threshold adapts towards `rate` (per judged step and stream); None: not at all."""
+def false_alarms(p: Floats, own: OwnThresholds, *, adapting: bool = True) -> tuple[NDArray[np.int64], float]:
+    """False alarms per step and user (T, U) on streams p (T, U, C), and their rate per judged step and stream, by the
+    thresholds that devices run; not `adapting`: all stay at the start."""
     detector = CusumDetector(season_steps=WEEK)
     _, n_users, n_streams = p.shape
     memory, everybody = detector.start((n_users, n_streams)), np.ones((n_users, n_streams), bool)
-    own = np.full(n_users, threshold, np.float32)
+    moved = np.zeros((SIDES, n_users), np.float32)
     out = np.zeros(p.shape[:2], np.int64)
     n_judged = 0
     for step, now in enumerate(p):
-        alarms = detector.update(memory, now, everybody, step, own[:, None])
-        out[step] = (alarms.fall | alarms.rise).sum(axis=-1)
+        alarms = detector.update(memory, now, everybody, step, own.now(moved)[..., None])
+        sides = np.stack([alarms.fall, alarms.rise]).sum(axis=-1)
         judged = alarms.judged.sum(axis=-1)
+        if adapting:
+            own.adapt(moved, sides, judged)
+        out[step] = sides.sum(axis=0)
         n_judged += int(judged.sum())
-        if rate is not None:
-            own += ETA * (out[step] - rate * judged)
-            np.clip(own, max(LOWEST * threshold, LEAST), min(HIGHEST * threshold, MOST), out=own)
     return out, float(out.sum() / n_judged)
 
 
@@ -89,10 +91,26 @@ def lowest_threshold(grid: Sequence[float], shares: Sequence[float], n_users: in
     if not over.size:
         return grid[0]
     i = int(over[-1])
-    if i + 1 == len(grid):
-        return grid[-1]
+    if i + 1 == len(shares):
+        return grid[i]
     share = (logs[i] - np.log(OVERRUN)) / (logs[i] - logs[i + 1])
     return float(grid[i] + share * (grid[i + 1] - grid[i]))
+
+
+def start_thresholds(p: Floats, rates: Sequence[float], first: int) -> list[list[float]]:
+    """The lowest start thresholds of users with streams p (T, U, C), for STEPS and FALSE_ALERTS; `rates` are those of
+    GRID, which is climbed until all of them keep to OVERRUN."""
+    over: list[NDArray[np.float64]] = []
+    for h, rate in zip(GRID, rates, strict=True):
+        alarms, _ = false_alarms(p, OwnThresholds(h, rate))
+        over.append(np.array([[overruns(alarms, first, steps, most) for most in FALSE_ALERTS] for steps in STEPS]))
+        if over[-1].max() <= OVERRUN:
+            break
+    shares = np.array(over)
+    return [
+        [round(lowest_threshold(GRID, shares[:, i, j].tolist(), p.shape[1]), 2) for j in range(len(FALSE_ALERTS))]
+        for i in range(len(STEPS))
+    ]
 
 
 def make_table(n_users: int, n_streams: int) -> str:
@@ -101,27 +119,16 @@ def make_table(n_users: int, n_streams: int) -> str:
     warm = CusumDetector().warm_steps
     n_steps = warm + max(STEPS)
     alone = simulated(None, Change.NONE, n_streams // 5, 1, n_steps, (SEED, 0))
-    measured = [false_alarms(alone, h, None) for h in track(GRID, description="rates")]
+    measured = [
+        false_alarms(alone, OwnThresholds(h, 0.0), adapting=False) for h in track(RATE_GRID, description="rates")
+    ]
     known = [i for i, (alarms, _) in enumerate(measured) if alarms.sum() >= ENOUGH]
-    known_grid, known_rates = [GRID[i] for i in known], [float(f"{measured[i][1]:.3g}") for i in known]
+    known_grid, known_rates = [RATE_GRID[i] for i in known], [float(f"{measured[i][1]:.3g}") for i in known]
     rates = [false_alarm_rate(h, known_grid, known_rates) for h in GRID]
     thresholds = []
-    for n in STREAMS:
-        users = min(n_users, n_streams // n)
-        p = simulated(None, Change.NONE, users, n, n_steps, (SEED, n))
-        runs = [
-            false_alarms(p, h, rate)[0]
-            for h, rate in track(list(zip(GRID, rates, strict=True)), description=f"users of {n} streams")
-        ]
-        thresholds.append(
-            tuple(
-                tuple(
-                    round(lowest_threshold(GRID, [overruns(a, warm, steps, most) for a in runs], users), 2)
-                    for most in FALSE_ALERTS
-                )
-                for steps in STEPS
-            )
-        )
+    for n in track(STREAMS, description="thresholds"):
+        p = simulated(None, Change.NONE, min(n_users, n_streams // n), n, n_steps, (SEED, n))
+        thresholds.append(tuple(tuple(row) for row in start_thresholds(p, rates, warm)))
     return TABLE.format(
         overrun=OVERRUN,
         grid=pprint.pformat(tuple(known_grid), width=110, compact=True),
@@ -134,5 +141,5 @@ def make_table(n_users: int, n_streams: int) -> str:
 
 
 if __name__ == "__main__":
-    TABLE_FILE.write_text(make_table(n_users=4_000, n_streams=150_000), encoding="utf-8")
+    TABLE_FILE.write_text(make_table(n_users=10_000, n_streams=200_000), encoding="utf-8")
     print(f"{TABLE_FILE.name}: {len(STREAMS) * len(STEPS) * len(FALSE_ALERTS)} start thresholds")

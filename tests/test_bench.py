@@ -9,13 +9,19 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from client.runtime import Model, pinned_model
+from client.scorer import Scorer
+from client.watch import MARKS
 from simulations.bench.__main__ import app
 from simulations.bench.bare import BareLoop
+from simulations.bench.detectors import detector_figures
+from simulations.bench.explain import explained, first_alerts
 from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory
 from simulations.bench.figures import Figure, table_of, write_results
 from simulations.bench.peers import ratio
 from simulations.counted import history_of
 from simulations.host_training import TrainingRows, sum_of_updates
+from simulations.hostile import World
 from simulations.planted import plant
 
 from .conftest import SOAK
@@ -103,6 +109,27 @@ def test_quick_bench_prints_a_table_and_writes_results(tmp_path, parts):
     assert done.exit_code == 0, done.output
     figures = json.loads((tmp_path / "results.json").read_text())["figures"]
     assert len(figures) >= len(parts) and all("value" in f or "skipped" in f for f in figures.values())
+
+
+def test_whole_watches_are_counted_and_hold_the_detector_s_memory():
+    found = {f.key: f.value for f in detector_figures(1)}
+    assert found["detector.state_bytes"] == 68 and found["detector.risk.state_bytes"] == 4
+    for name in ("", "rate.", "level.", "own_level.", "risk."):
+        state, hosted, lone = (found[f"detector.{name}{what}_bytes"] for what in ("state", "hosted", "watch"))
+        assert state <= 100 and hosted >= state + 8 and lone >= hosted + MARKS * state
+    assert found["detector.watch_bytes"] <= 220 and found["detector.risk.watch_bytes"] <= 30
+
+
+def test_explanations_are_of_alerts_that_devices_raise():
+    world = World.make(12, 0)
+    scorer = Scorer(Model(pinned_model()), world.theta)
+    alerts = list(first_alerts(world, scorer))
+    assert 1 <= len(alerts) <= 12
+    for alert in alerts:
+        assert alert.watch.last_step[0] == alert.step == alert.history.n_steps - 1
+        assert alert.watch.quiet_until[alert.direction, alert.category] > alert.step, "it has just spoken"
+    told = [explained(world, scorer, alert) for alert in alerts]
+    assert any(told.counterfactual for told in told), "some are replayed to an end"
 
 
 def test_help_teaches():

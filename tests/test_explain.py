@@ -219,7 +219,7 @@ def test_no_counterfactual_where_activity_did_not_change_or_the_marks_have_gone(
     i, d, category = (int(v[0]) for v in np.nonzero(raised))
     arguments = (int(category), 91 + i, Direction(d), Step.DAY)
     late = explain(plan, scorer, NO_RISK, history, watches[-1], *arguments)
-    assert 91 + i < 150 - 2 * MARK_EVERY * MARKS and late.counterfactual is None and late.values
+    assert 91 + i < 150 - MARK_EVERY * MARKS and late.counterfactual is None and late.values
     steady = History(*(np.ones((2, 150), kind) for kind in (bool, np.float32, np.float32)))
     _, after = lived(plan, scorer, steady, 90)
     for direction in Direction:

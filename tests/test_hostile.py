@@ -1,6 +1,7 @@
 """Hostile input on a device: short bursts, impossible rates, poisoned baselines, features pushed against the model."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -15,7 +16,19 @@ from client.watch import Watch, budget_for
 from shared.events import MAX_AMOUNT, EventKind
 from shared.features import FeatureSpec, History, extract
 from shared.plan import Plan
-from simulations.hostile import FIRST, START, World, effects, pushed, table_of, with_events
+from simulations.hostile import (
+    DETECTORS,
+    FIRST,
+    PUBLISHED,
+    START,
+    Effect,
+    World,
+    effects,
+    hostile_figures,
+    pushed,
+    table_of,
+    with_events,
+)
 
 from .conftest import N_CATEGORIES, examples, make_plan, ready, view
 
@@ -124,22 +137,58 @@ def test_spikes_that_poison_the_scale_hide_no_lasting_drop():
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return World.make(40, 0)
+    return World.make(60, 0)
 
 
-def test_bots_and_click_farms_make_hardly_a_turn_more_than_nobody_does(world):
-    """Without the rule for bursts a bot raises a rise in every second user and, once it is gone, a fall in many."""
-    none, bot, farm = effects(world, pushes=())[:3]
-    assert bot.attack.startswith("bot") and farm.attack.startswith("click farm")
-    assert max(bot.rises - none.rises, farm.rises - none.rises) <= 0.15 and max(bot.falls, farm.falls) <= 0.1
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client.watch, "held_by_burst", lambda history, features, steps: np.zeros((len(steps), 1), bool))
-        assert min(e.rises for e in effects(world, pushes=())[1:3]) >= none.rises + 0.2
+@pytest.fixture(scope="module")
+def found(world) -> dict[str, dict[str, Effect]]:
+    """Every attack's effect on each detector, by the attack's first words."""
+    each = {name: effects(world.under(name), pushes=(0.2,)) for name in DETECTORS}
+    return {name: {re.split(r", (?!d|t)", e.attack)[0]: e for e in rows} for name, rows in each.items()}
+
+
+#: By how much each attack may raise the share of users with a fall, with a rise, against the CUSUM and against phi's
+#: line. What is allowed to be large is the bad news of docs/detectors.md.
+MOST = {
+    "bot": ((0.05, 0.1), (0.05, 0.2)),
+    "click farm": ((0.05, 0.15), (0.05, 0.2)),
+    "flood": ((0.05, 0.05), (0.05, 0.35)),
+    "poison": ((0.5, 0.0), (0.1, 0.0)),
+    "slow poison": ((0.5, 0.0), (0.1, 0.0)),
+    "features pushed by 0.2, down": ((0.25, 0.0), (0.15, 0.0)),
+    "features pushed by 0.2, to and fro": ((0.05, 0.05), (0.15, 0.15)),
+}
+
+
+@pytest.mark.parametrize("attack", MOST)
+def test_no_attack_makes_more_false_alerts_than_we_say(found, attack):
+    for rows, (falls, rises) in zip(found.values(), MOST[attack], strict=True):
+        none, hit = rows["none"], rows[attack]
+        assert hit.falls <= none.falls + falls + 1e-9 and hit.rises <= none.rises + rises + 1e-9
+
+
+def test_scores_move_within_bounds(found):
+    """Events move p by much for some user-steps; pushed features by less than they are pushed, for both scores."""
+    for rows in found.values():
+        assert rows["none"].most_move == 0
+        for attack, effect in rows.items():
+            assert effect.mean_move <= (0.1 if attack.startswith("features") else 0.25)
+            assert effect.most_move <= (0.2 if attack.startswith("features") else 0.7)
+
+
+def test_without_the_rule_for_bursts_a_bot_would_make_rises(found, world, monkeypatch):
+    """In every second user or so, and, once it is gone, a fall in many."""
+    monkeypatch.setattr(client.watch, "held_by_burst", lambda history, features, steps: np.zeros((len(steps), 1), bool))
+    assert min(e.rises for e in effects(world, pushes=())[1:3]) >= found["cusum"]["none"].rises + 0.2
+
+
+def test_withdrawn_poison_does_make_false_falls_under_the_cusum(found):
+    """The bad news: if this fails for good, docs/detectors.md is too modest."""
+    assert found["cusum"]["poison"].falls >= found["cusum"]["none"].falls + 0.1
 
 
 def test_pushed_features_stay_plausible_and_go_the_way_they_are_pushed(world):
-    users = np.arange(40)
-    x = world.rows(world.history)[1][users, :, world.category]
+    x = world.rows(world.history)[world.mine]
     for sign in (1, -1):
         moved = pushed(world, x, 0.1, np.full(x.shape[1], sign))
         assert (moved >= x.min(axis=(0, 1))).all() and (moved <= x.max(axis=(0, 1))).all()
@@ -151,13 +200,36 @@ def test_added_events_touch_the_attacked_category_alone(world):
     per_step = np.where(np.arange(world.history.n_steps) == FIRST, 5.0, 0.0)
     other = with_events(world, EventKind.CLICK, per_step)
     change = other.count - world.history.count
-    assert change[np.arange(40), world.category, FIRST] == pytest.approx(2.0)
-    assert np.count_nonzero(change) == 40 and START < FIRST
+    assert change[np.arange(60), world.category, FIRST] == pytest.approx(2.0)
+    assert np.count_nonzero(change) == 60 and START < FIRST
 
 
-def test_the_table_has_a_row_without_attack_and_one_for_each(world):
-    found = effects(world, pushes=(0.1,))
-    assert found[0].attack == "none" and found[0].mean_move == 0
-    assert len(found) == 7 and all(e.mean_move > 0 and e.most_move >= e.mean_move for e in found[1:])
-    assert found[-2].mean_move < 0.2, "a push of .1 moves p a little"
-    assert table_of(found, 40).row_count == 7
+def test_the_table_has_a_row_without_attack_and_one_for_each(found):
+    for detector, rows in found.items():
+        assert next(iter(rows)) == "none" and len(rows) == 1 + len(MOST)
+        assert all(e.mean_move > 0 and e.most_move >= e.mean_move for e in list(rows.values())[1:])
+        assert table_of(list(rows.values()), 60, detector).row_count == 8
+
+
+def test_a_push_against_phi_is_one_of_phi(world):
+    """The score of the risk world is 1 - phi, and a push down raises phi more than the same push of p does."""
+    risk = world.under("risk")
+    x = world.rows(world.history)[world.mine]
+    down = np.full(x.shape[1], -1)
+
+    def risen(moved: np.ndarray) -> float:
+        return float((risk.score(x, risk.before(risk.p(x))) - risk.score(moved, risk.before(risk.p(moved)))).mean())
+
+    assert risen(pushed(risk, x, 0.1, down)) > risen(pushed(world, x, 0.1, down)) > 0
+
+
+def test_published_figures_name_detector_attack_and_measure(monkeypatch, world, found):
+    monkeypatch.setattr("simulations.hostile.FIGURE_SEEDS", 1)
+    monkeypatch.setattr(World, "make", lambda n_users, seed: world)
+    monkeypatch.setattr(
+        "simulations.hostile.effects", lambda world, pushes: list(found[world.plan.detection.detector].values())
+    )
+    figures = hostile_figures()
+    assert len(figures) == len(DETECTORS) * len(PUBLISHED) * 3
+    assert figures["hostile.cusum.poison.falls"].value == pytest.approx(found["cusum"]["poison"].falls, abs=1e-5)
+    assert figures["hostile.risk.down.most_move"].unit == "of phi"

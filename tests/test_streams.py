@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,17 @@ from shared.errors import InputError
 from simulations import cli
 from simulations.daily_streams import SIZE, Change, Kind, simulated
 from simulations.stream_rules import RULES
-from simulations.streams import CALM_STEPS, FIRST_STEP, TARGET_RATE, Seen, calm_users, curves, measure, shipped_plan
+from simulations.streams import (
+    CALM_STEPS,
+    FIRST_STEP,
+    TARGET_RATE,
+    Seen,
+    calm_users,
+    curves,
+    measure,
+    shipped_alerts,
+    shipped_plan,
+)
 from simulations.thresholds import GRID, OVERRUN, false_alarms, lowest_threshold, make_table, overruns
 
 from .conftest import SOAK
@@ -117,6 +128,18 @@ def test_a_miss_is_never_and_the_step_of_the_change_is_delay_1():
     assert Seen.of(alarms[:, 1:3]).median_delay == 3
 
 
+def test_false_alarms_are_those_of_a_watch_that_shows_every_alarm(monkeypatch):
+    """What the table and `users_over_budget` are measured on is what devices run, alarm for alarm."""
+    p = simulated(None, Change.NONE, 40, 15, 250, (14,))
+    plan, budget = shipped_plan(15, 3), Budget(3, 182, 15)
+    loud = replace(plan, detection=replace(plan.detection, quiet_steps=0))
+    monkeypatch.setattr(Budget, "allow", lambda self, spending, raised, strength, step: raised)
+    shown = shipped_alerts(loud, p).sum(axis=(2, 3))
+    counted, _ = false_alarms(p, budget.own)
+    assert counted.sum() > 20
+    np.testing.assert_array_equal(counted, shown)
+
+
 def test_users_over_a_budget_are_counted_by_stretches():
     alarms = np.zeros((25, 2), int)
     alarms[[6, 7], 0] = 1
@@ -151,7 +174,7 @@ def test_shipped_thresholds_keep_the_budget_on_fresh_users(streams, most):
 def test_the_rate_table_is_what_fresh_streams_do():
     p = simulated(None, Change.NONE, 3000, 1, FIRST_STEP + CALM_STEPS, (13,))
     budget = Budget(FALSE_ALERTS[2], STEPS[2], STREAMS[2])
-    assert false_alarms(p, budget.start_threshold, None)[1] == pytest.approx(budget.per_stream_rate, rel=0.25)
+    assert false_alarms(p, budget.own, adapting=False)[1] == pytest.approx(budget.per_stream_rate, rel=0.25)
 
 
 def test_one_run_measures_everything_and_ours_is_ahead():

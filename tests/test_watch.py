@@ -114,6 +114,22 @@ def test_a_watch_remembers_what_its_own_detector_does_and_no_more(detector):
     assert kept == watch.memory.nbytes + watch.quiet_until.nbytes + watch.last_step.nbytes, "many devices have no marks"
 
 
+def bytes_per_stream(watch: Watch, n_streams: int) -> float:
+    return sum(array.nbytes for array in watch.arrays().values()) / n_streams
+
+
+@pytest.mark.parametrize(
+    ("detector", "alone", "hosted"), [("cusum", 240, 100), ("risk", 40, 30), ("level", 100, 50), ("rate", 100, 50)]
+)
+def test_a_watch_keeps_few_bytes_of_a_stream(detector, alone, hosted):
+    """Everything that is kept, the budget's tokens (64 bytes a user here) spread over 12 streams."""
+    weekly = {"season_steps": 7, "rate_window_steps": 7, "false_alerts": 3}
+    plan = make_plan(detection={**CUSUM, **weekly, "detector": detector})
+    past = daily(60, (5, 12), 10_000)
+    many, one = begun(plan, past), begun(plan, past[:, 0])
+    assert bytes_per_stream(one, 12) <= alone and bytes_per_stream(many, 60) <= hosted
+
+
 def test_only_the_cusum_asks_for_more_past_than_the_features_window():
     window = make_plan().features.window_steps
     for detector in DETECTORS:

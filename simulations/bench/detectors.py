@@ -1,51 +1,62 @@
-"""How many stream-updates a second each detector makes on one core, 10,000 streams at once, and what a stream's memory
-takes; beside them river's detectors, which take one stream at a time."""
+"""How many stream-updates a second each detector makes on one core, 10,000 streams at once, and what is kept of a stream;
+beside them river's detectors, which take one stream at a time.
+
+`state_bytes` is the memory of the detector itself. `watch_bytes` is all that a lone device of 12 categories keeps, spread
+over them: that memory, the marks that counterfactuals are replayed from, quiet times, tokens; `hosted_bytes` the same for
+a device among many, which has no marks.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from river.drift import ADWIN, PageHinkley
 
-from client.cusum import CusumDetector
-from client.detectors import LevelDetector, OwnLevelDetector, RateDetector
+from client.detectors import RiskDetector
+from client.watch import Watch, detector_for
+from shared.plan import Plan
 
 from ..daily_streams import Change, simulated
+from ..streams import FALSE_ALERTS, shipped_plan
 from .figures import Figure
 
+Floats = NDArray[np.float32]
+
 N_STREAMS, WARM_STEPS, TIMED_STEPS = 10_000, 60, 50
+N_CATEGORIES, N_HOSTED = 12, 1_000
 RIVER_VALUES = 20_000
 THRESHOLD = 4.4
-WEEK = 7
+DETECTORS = {
+    "rate": "change rate over 7 steps",
+    "level": "level",
+    "own_level": "own level",
+    "risk": "phi's line",
+    "cusum": "CUSUM",
+}
 
 
 def detector_figures(repeats: int) -> list[Figure]:
-    """Every detector on the same simulated streams, an eighth of whose steps are not observed; medians of `repeats`."""
+    """Every detector on the same simulated streams, an eighth of whose steps are not observed; medians of `repeats`. The
+    keys of the CUSUM, which daily streams get, have no name in them."""
     p = simulated(None, Change.NONE, N_STREAMS, 1, WARM_STEPS + TIMED_STEPS, (0,))[:, :, 0]
-    everybody = np.ones(N_STREAMS, bool)
-    threshold = np.full(N_STREAMS, THRESHOLD, np.float32)
+    plan = shipped_plan(N_CATEGORIES, FALSE_ALERTS)
     figures = []
-    for key, what, detector in (
-        ("rate", "change rate over 7 steps", RateDetector(WEEK, 0.1)),
-        ("level", "level", LevelDetector(0.15, 0.85)),
-        ("own_level", "own level", OwnLevelDetector(42, 1.5, 2.0)),
-        ("cusum", "CUSUM", CusumDetector(season_steps=WEEK)),
-    ):
-        memory = detector.start((N_STREAMS,))
-
-        def update(step: int, detector=detector, memory=memory) -> None:  # type: ignore[no-untyped-def]
-            detector.update(memory, p[step], everybody, step, threshold)
-
-        rates = _rates(update, repeats)
-        ours = key == "cusum"
-        name = "detector.updates_per_s" if ours else f"detector.{key}.updates_per_s"
-        size = "detector.state_bytes" if ours else f"detector.{key}.state_bytes"
-        what = f"{what}, {N_STREAMS:,} streams at once, one core"
-        figures.append(Figure.of(name, what, rates, "M updates/s", at_least=20.0 if ours else None))
-        bytes_each = [memory.nbytes / N_STREAMS]
-        figures.append(Figure.of(size, "  memory of a stream", bytes_each, "bytes", at_most=100.0))
+    for name, what in DETECTORS.items():
+        its = replace(plan, detection=replace(plan.detection, detector=name))
+        update, memory = _updating(its, p)
+        key = "detector" if name == "cusum" else f"detector.{name}"
+        what, at_least = f"{what}, {N_STREAMS:,} streams at once, one core", 20.0 if name == "cusum" else None
+        own = memory.nbytes / N_STREAMS
+        figures += [
+            Figure.of(f"{key}.updates_per_s", what, _rates(update, repeats), "M updates/s", at_least=at_least),
+            Figure.of(f"{key}.state_bytes", "  its memory of a stream", [own], "bytes", at_most=100.0),
+            Figure.of(f"{key}.watch_bytes", "  all that a lone device keeps of one", [_kept(its, ())], "bytes"),
+            Figure.of(f"{key}.hosted_bytes", "  of a device among many", [_kept(its, (N_HOSTED,))], "bytes"),
+        ]
     values = p[~np.isnan(p)][:RIVER_VALUES].tolist()
     for key, what, make in (
         ("adwin", "ADWIN of river, one stream, its own defaults", _adwin),
@@ -56,11 +67,28 @@ def detector_figures(repeats: int) -> list[Figure]:
     return figures
 
 
+def _updating(plan: Plan, p: Floats) -> tuple[Callable[[int], object], Floats]:
+    """What takes p (T, N) of a step into a plan's detector, and the memory that it changes."""
+    detector, n = detector_for(plan.detection), p.shape[1]
+    memory, everybody = detector.start((n,)), np.ones(n, bool)
+    if isinstance(detector, RiskDetector):
+        return lambda step: detector.update(memory, p[step], everybody, step, risk=1 - p[step]), memory
+    threshold = np.full(n, THRESHOLD, np.float32)
+    return lambda step: detector.update(memory, p[step], everybody, step, threshold), memory
+
+
+def _kept(plan: Plan, users: tuple[int, ...]) -> float:
+    """Bytes that the watch of `users` (...) keeps of each of their streams."""
+    shape = (*users, 0, N_CATEGORIES)
+    watch = Watch.start(plan, np.empty(shape, np.float32), -1)
+    return sum(array.nbytes for array in watch.arrays().values()) / float(watch.memory[0].size)
+
+
 def _adwin() -> ADWIN:
     return ADWIN()  # type: ignore[no-untyped-call]
 
 
-def _rates(update: Callable[[int], None], repeats: int) -> list[float]:
+def _rates(update: Callable[[int], object], repeats: int) -> list[float]:
     """Million stream-updates a second, `repeats` times over the timed steps; the first steps warm up."""
     for step in range(WARM_STEPS):
         update(step)
