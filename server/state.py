@@ -7,7 +7,6 @@ in one move: a process killed at any moment leaves the old one or the new one.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from sqlalchemy import Engine, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from shared.errors import ConfigError
+from shared.whole_files import replace_content, replacing
 
 from .strategy import ServerOptimizer
 
@@ -102,12 +102,8 @@ class ServerFolder:
     def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST) -> None:
         """Keep the optimiser of one part of the training, and what it published after every round that ended:
         float32 (R + 1, P), row 0 the first."""
-        fresh = self.folder / f"{name}.new"
-        with fresh.open("wb") as file:
+        with replacing(self.folder / f"{name}.npz", durable=True) as file:
             np.savez(file, allow_pickle=False, models=np.stack(models), **optimizer.to_arrays())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self.folder / f"{name}.npz")
 
     def load_checkpoint(self, optimizer: ServerOptimizer, name: str = INTEREST) -> list[Floats]:
         """Restore the optimiser and return the models so far; none, and nothing restored, without a checkpoint."""
@@ -126,6 +122,4 @@ class ServerFolder:
 
     def keep_account(self, account: Mapping[str, Any]) -> None:
         """Write what the run cost, for people: the last thing of a run."""
-        fresh = self.account_file.with_suffix(".new")
-        fresh.write_text(json.dumps(account, indent=1), encoding="utf-8")
-        os.replace(fresh, self.account_file)
+        replace_content(self.account_file, json.dumps(account, indent=1))

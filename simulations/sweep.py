@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from server.accounting import epsilon_to_public
 from shared.errors import BudgetError, ConfigError
+from shared.whole_files import replace_content
 
 from .config import ProtocolSection, Scenario, load_scenario
 from .drawing import COLOURS
@@ -101,7 +102,7 @@ def sweep(
         "repeat": repeat,
         "rows": rows,
     }
-    _write(folder / RESULTS_FILE, json.dumps(out, indent=1))
+    replace_content(folder / RESULTS_FILE, json.dumps(out, indent=1))
     draw(out, folder / FIGURE_FILE)
     return out
 
@@ -127,7 +128,7 @@ class Cache:
             return None
 
     def put(self, key: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        _write(self._file(key), json.dumps({"key": json.loads(_canonical(key)), "result": result}, indent=1))
+        replace_content(self._file(key), json.dumps({"key": json.loads(_canonical(key)), "result": result}, indent=1))
 
     def _file(self, key: Mapping[str, Any]) -> Path:
         return self._folder / f"{hashlib.sha256(_canonical(key).encode()).hexdigest()}.json"
@@ -345,7 +346,7 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
             axes.legend(frameon=False)
         drawing = io.StringIO()
         figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
-    _write(file, drawing.getvalue())
+    replace_content(file, drawing.getvalue())
 
 
 def _is_number(text: str) -> bool:
@@ -373,10 +374,3 @@ def population_sha256(population: Population) -> str:
 
 def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def _write(file: Path, text: str) -> None:
-    """At once or not at all."""
-    fresh = file.with_name(file.name + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(file)
