@@ -22,9 +22,10 @@ from shared.errors import BudgetError, ConfigError
 from shared.whole_files import replace_content
 
 from .config import ProtocolSection, Scenario, load_scenario
+from .grid import combinations
 from .population import Population
 from .simulate import check_budget, population_of, protocol_of
-from .trials import OnTrial, Trials, combinations, with_noise_for
+from .trials import OnTrial, Trials, with_noise_for
 
 NOT_COUNTED = (
     "Tuning looks at private data of every user, again and again: that is NOT counted in any epsilon shown here."
