@@ -78,14 +78,16 @@ def durable_engine(file: Path) -> Engine:
 
 
 class ServerFolder:
-    """One run's folder on the server. Holds no cohort, no realised size and no seed: amplification rests on that. The key
-    that signs requests may lie here, readable by its owner only (`server/signing.py`)."""
+    """One run's folder on the server. Holds no cohort and no seed. Amplification rests on their secrecy, and on that of
+    realised sizes, which `traffic.json` adds up: it is the server's own, not to be published; `account.json` is for
+    people. The key that signs requests may lie here, readable by its owner only (`server/signing.py`)."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.progress_file = folder / "progress.jsonl"
         self.account_file = folder / "account.json"
+        self.traffic_file = folder / "traffic.json"
         self.inbox_file = folder / "inbox.db"
         self.departed_file = folder / "departed.db"
 
@@ -119,6 +121,18 @@ class ServerFolder:
         with np.load(self.folder / f"{name}.npz") as arrays:
             models: Floats = arrays["models"]
             return models
+
+    def keep_traffic(self, traffic: Mapping[str, Mapping[str, int]]) -> None:
+        """Keep what the run's messages came to so far, for a process that goes on with it; what moved after the last
+        time, before an interruption, is not in it."""
+        replace_content(self.traffic_file, json.dumps(traffic, indent=1))
+
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """What `keep_traffic` kept last, by any process of the run; empty before the first time."""
+        if not self.traffic_file.exists():
+            return {}
+        found: dict[str, dict[str, int]] = json.loads(self.traffic_file.read_text(encoding="utf-8"))
+        return found
 
     def keep_account(self, account: Mapping[str, Any]) -> None:
         """Write what the run cost, for people: the last thing of a run."""

@@ -120,6 +120,9 @@ class Scratch(ServerFolder):
     def report(self, phase: str, done: int, total: int, **figures: float | None) -> None:
         pass
 
+    def keep_traffic(self, traffic: Mapping[str, Mapping[str, int]]) -> None:
+        pass
+
     def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST_FILE) -> None:
         self._models[name] = models[-1:]
 
