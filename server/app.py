@@ -178,6 +178,7 @@ def train(federation: Federation, settings: RunSettings, folder: ServerFolder) -
         if mean_delta is not None:
             optimizer.step(mean_delta)
         models.append(optimizer.published)
+        folder.keep_traffic(federation.traffic.to_map())
         folder.save_checkpoint(optimizer, models)
         folder.report("rounds", round_number, n_rounds, epsilon=_finite(accountant.epsilon))
     if not accountant.rounds:
@@ -218,6 +219,7 @@ def train_risk(
         if mean_delta is not None:
             optimizer.step(start.newton @ mean_delta)
         models.append(start.weights(optimizer.published))
+        folder.keep_traffic(federation.traffic.to_map())
         folder.save_checkpoint(optimizer, models, RISK_FILE)
         folder.report("risk_rounds", i, privacy.rounds, epsilon=_finite(accountant.epsilon))
     return models[-1]
@@ -282,6 +284,7 @@ def ask_for_alerts(
                 inbox.add(device, alerts)
         if schedule.bits and step in schedule.bit_steps:
             bits.add_all(step, schedule.bits.epsilon_micro, federation.bits(schedule.bits, step))
+        folder.keep_traffic(federation.traffic.to_map())
         folder.report("queries", i, len(steps))
 
 
@@ -290,11 +293,13 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
     folder = ServerFolder(settings.folder)
     privacy = settings.plan.privacy
     inbox = Inbox(folder.inbox_file)
+    federation.traffic.add(folder.traffic())
     settings.schedule.wait_for(settings.schedule.train_step, clock)
     offer(federation, settings, settings.theta, 0, with_file=True)
     folder.report("offer", 1, 1)
     accountant = train(federation, settings, folder)
     ask_for_alerts(federation, settings, folder, inbox, clock)
+    folder.keep_traffic(federation.traffic.to_map())
     coins, bit_steps = settings.schedule.bits, settings.schedule.bit_steps
     participations = likely_participations(privacy)
     likely = tuple((part, likely_participations(part)) for part in settings.plan.charged[1:])
@@ -315,7 +320,6 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
             "identified_alerts": inbox.count(),
         }
     )
-    folder.report("done", 1, 1)
 
 
 def _finite(value: float) -> float | None:

@@ -18,6 +18,7 @@ from shared.errors import ConfigError
 from shared.network import forward
 from shared.plan import Plan
 from shared.risk import N_COEFFICIENTS, READINGS, readings
+from shared.whole_files import replacing
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -49,7 +50,9 @@ class PublicRows:
         return rows
 
     def save(self, file: Path) -> None:
-        np.savez(file, x=self.x, x_before=self.x_before, y=self.y)
+        """Whole or not at all."""
+        with replacing(file) as out:
+            np.savez(out, x=self.x, x_before=self.x_before, y=self.y)
 
 
 @dataclass(frozen=True)

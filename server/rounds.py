@@ -50,6 +50,11 @@ class Traffic:
     def to_map(self) -> dict[str, dict[str, int]]:
         return {name: dict(counter) for name, counter in vars(self).items()}
 
+    def add(self, counted: Mapping[str, Mapping[str, int]]) -> None:
+        """Count on from what another `to_map` gave."""
+        for name, counter in counted.items():
+            getattr(self, name).update(counter)
+
 
 class Line:
     """The line to the devices: one signed request to many nodes, checked replies from those that answered. A node in

@@ -7,7 +7,6 @@ in one move: a process killed at any moment leaves the old one or the new one.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from sqlalchemy import Engine, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from shared.errors import ConfigError
+from shared.whole_files import replace_content, replacing
 
 from .strategy import ServerOptimizer
 
@@ -78,14 +78,16 @@ def durable_engine(file: Path) -> Engine:
 
 
 class ServerFolder:
-    """One run's folder on the server. Holds no cohort, no realised size and no seed: amplification rests on that. The key
-    that signs requests may lie here, readable by its owner only (`server/signing.py`)."""
+    """One run's folder on the server. Holds no cohort and no seed. Amplification rests on their secrecy, and on that of
+    realised sizes, which `traffic.json` adds up: it is the server's own, not to be published; `account.json` is for
+    people. The key that signs requests may lie here, readable by its owner only (`server/signing.py`)."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.progress_file = folder / "progress.jsonl"
         self.account_file = folder / "account.json"
+        self.traffic_file = folder / "traffic.json"
         self.inbox_file = folder / "inbox.db"
         self.departed_file = folder / "departed.db"
 
@@ -102,12 +104,8 @@ class ServerFolder:
     def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST) -> None:
         """Keep the optimiser of one part of the training, and what it published after every round that ended:
         float32 (R + 1, P), row 0 the first."""
-        fresh = self.folder / f"{name}.new"
-        with fresh.open("wb") as file:
+        with replacing(self.folder / f"{name}.npz", durable=True) as file:
             np.savez(file, allow_pickle=False, models=np.stack(models), **optimizer.to_arrays())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self.folder / f"{name}.npz")
 
     def load_checkpoint(self, optimizer: ServerOptimizer, name: str = INTEREST) -> list[Floats]:
         """Restore the optimiser and return the models so far; none, and nothing restored, without a checkpoint."""
@@ -124,8 +122,18 @@ class ServerFolder:
             models: Floats = arrays["models"]
             return models
 
+    def keep_traffic(self, traffic: Mapping[str, Mapping[str, int]]) -> None:
+        """Keep what the run's messages came to so far, for a process that goes on with it; what moved after the last
+        time, before an interruption, is not in it."""
+        replace_content(self.traffic_file, json.dumps(traffic, indent=1))
+
+    def traffic(self) -> dict[str, dict[str, int]]:
+        """What `keep_traffic` kept last, by any process of the run; empty before the first time."""
+        if not self.traffic_file.exists():
+            return {}
+        found: dict[str, dict[str, int]] = json.loads(self.traffic_file.read_text(encoding="utf-8"))
+        return found
+
     def keep_account(self, account: Mapping[str, Any]) -> None:
         """Write what the run cost, for people: the last thing of a run."""
-        fresh = self.account_file.with_suffix(".new")
-        fresh.write_text(json.dumps(account, indent=1), encoding="utf-8")
-        os.replace(fresh, self.account_file)
+        replace_content(self.account_file, json.dumps(account, indent=1))

@@ -47,6 +47,7 @@ PHASES = {
     "devices": "devices connect",
     "offer": "the model reaches every device",
     "rounds": "private training rounds",
+    "risk_rounds": "private rounds of phi",
     "queries": "devices live, score and detect",
     "figures": "figures and report",
 }
@@ -62,8 +63,6 @@ def _progress_bars() -> Iterator[object]:
         bars: dict[str, TaskID] = {}
 
         def on_progress(phase: str, done: int, total: int) -> None:
-            if phase not in PHASES:
-                return
             if phase not in bars:
                 for earlier in bars.values():
                     progress.stop_task(earlier)

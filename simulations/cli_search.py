@@ -67,7 +67,7 @@ def tune(
     from shared.errors import ConfigError
 
     from .config import load_scenario
-    from .trials import parse_values
+    from .grid import parse_values
     from .tune import NOT_COUNTED, write_tuned
     from .tune import tune as search
 
@@ -130,9 +130,9 @@ def sweep(
     --over dropout=0,0.1[/]
     """
     from .config import load_scenario
+    from .grid import parse_values
     from .sweep import FIGURE_FILE
     from .sweep import sweep as run
-    from .trials import parse_values
 
     given = _given(overrides, path)
     chosen = load_scenario(scenario, given)
@@ -149,7 +149,7 @@ def sweep(
             on_trial=on_trial,
         )
     title = f"{chosen.name}: {'SIMULATED data, ' if results['simulated'] else ''}test steps, {repeat} trainings each"
-    columns = ("AUC", "sd", "gap to pooled LR", "epsilon to public", "rounds skipped")
+    columns = ("AUC", "sd", "gap to pooled", "epsilon to public", "rounds skipped")
     table = Table(*_keys(results["over"]), *columns, title=title)
     for row in results["rows"]:
         table.add_row(

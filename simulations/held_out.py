@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ConfigError
+from shared.whole_files import replacing
 
 from .config import Scenario
 
@@ -55,7 +56,8 @@ def expect_hosts(scenario: Scenario) -> None:
 def write_mask(run_folder: Path, mask: Bools | None) -> None:
     """Keep the mask with a run; without one, nothing is written."""
     if mask is not None:
-        np.save(run_folder / HELD_OUT_FILE, mask)
+        with replacing(run_folder / HELD_OUT_FILE) as file:
+            np.save(file, mask)
 
 
 def read_mask(run_folder: Path) -> Bools | None:

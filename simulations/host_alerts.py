@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from client.alerts import KEEP_ALERTS_STEPS, NOT_TAKEN, Alert
 from client.risk import Direction, RiskLevel
+from shared.whole_files import replacing
 
 from .turns import Alerts
 
@@ -35,10 +36,8 @@ class HostAlerts:
 
     def save(self, folder: Path) -> None:
         """Replace what is in the folder, in one move."""
-        fresh = folder / "alerts.new"
-        with fresh.open("wb") as file:
+        with replacing(folder / FILE) as file:
             np.save(file, self.table)
-        fresh.replace(folder / FILE)
 
     def with_raised(self, raised: Iterable[Alerts], model_round: int, step: int) -> HostAlerts:
         """These and new ones, without those that are too old at `step`."""

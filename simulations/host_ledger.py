@@ -28,6 +28,7 @@ from shared.coins import BitSchedule
 from shared.errors import InputError, RefusalCode
 from shared.messages import REGISTER
 from shared.rdp import Curve
+from shared.whole_files import replacing
 
 Ints = NDArray[np.int64]
 Codes = NDArray[np.uint8]
@@ -68,8 +69,7 @@ class HostLedger:
 
     def save(self, file: Path) -> None:
         """Replace what is in the file, in one move."""
-        fresh = file.with_suffix(".new")
-        with fresh.open("wb") as out:
+        with replacing(file) as out:
             np.savez(
                 out,
                 account=self.account,
@@ -79,7 +79,6 @@ class HostLedger:
                 plans=np.frombuffer(b"".join(plan for _, plan in self.plans), np.uint8).reshape(-1, 32),
                 participations=self.participations,
             )
-        fresh.replace(file)
 
     def charge(
         self, devices: Ints, line: Line, cost: Curve, plan_sha256: bytes | None = None

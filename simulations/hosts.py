@@ -10,6 +10,7 @@ show. Work goes in chunks, so memory does not grow with K; training rows lie in 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from shared.network import forward
 from shared.plan import Plan
 from shared.rdp import Curve, coin, update_cost
 from shared.risk import N_COEFFICIENTS
+from shared.whole_files import replace_content, replacing
 
 from .counted import history_of
 from .devices import server_key, world
@@ -61,6 +63,8 @@ COUNT_USERS = 4096
 #: Where the rows that phi is learned from lie, in a host's folder.
 LAPSES = "lapses"
 LEDGER_FILE = "ledger.npz"
+#: The installed plan; where it is, the training rows that it asks for are there, too.
+PLAN_FILE = "plan.cbor"
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -95,30 +99,30 @@ class Host:
     def _write_history(self, files: list[Path]) -> None:
         """Count the users' events, a chunk of users at a time; the last file appears last."""
         shape = (self.n_users, len(self.population.catalogue), self.population.n_steps)
-        types = {"active": np.bool_, "count": np.float32, "amount": np.float32}
-        fresh = [file.with_suffix(".new") for file in files]
-        columns = [np.lib.format.open_memmap(f, "w+", types[f.stem], shape) for f in fresh]
-        for first in range(0, self.n_users, COUNT_USERS):
-            users = self._users[first : first + COUNT_USERS]
-            part = history_of(self.population.take(users))
-            for file, column in zip(files, columns, strict=True):
-                column[first : first + len(users)] = getattr(part, file.stem)
-        for column, ready, file in zip(columns, fresh, files, strict=True):
-            column.flush()
-            ready.replace(file)
+        types = {"active": "|b1", "count": "<f4", "amount": "<f4"}
+        with ExitStack() as whole:
+            columns = {file.stem: whole.enter_context(replacing(file)) for file in reversed(files)}
+            for name, column in columns.items():
+                header = {"descr": types[name], "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(column, header)
+            for first in range(0, self.n_users, COUNT_USERS):
+                part = history_of(self.population.take(self._users[first : first + COUNT_USERS]))
+                for name, column in columns.items():
+                    column.write(np.ascontiguousarray(getattr(part, name), types[name]).data)
 
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival. Refusal if
         the plan asks for more than the owners' caps."""
         expect_bounds(plan, self._owners.caps)
-        if not (self.folder / "offsets.npy").exists() or self._plan_on_disk() != plan:
+        if self._plan_on_disk() != plan:
+            (self.folder / PLAN_FILE).unlink(missing_ok=True)
             TrainingRows.write(self.folder, self.history.until(step), plan, self._held_out)
             if plan.risk:
                 (self.folder / LAPSES).mkdir(exist_ok=True)
                 TrainingRows.write_lapses(
                     self.folder / LAPSES, self.history.until(step), plan, plan.risk, self._held_out
                 )
-            (self.folder / "plan.cbor").write_bytes(plan.canonical)
+            replace_content(self.folder / PLAN_FILE, plan.canonical)
         past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
         scores = observed(plan, self.history.until(step), past, self._scores(plan, theta, past))
         begin = Watch.start
@@ -186,7 +190,7 @@ class Host:
         plan = _plan_in(self.folder)
         if request["plan_sha256"] != plan.sha256:
             raise RunError("expected a request under the installed plan")
-        return plan, _rows_in(rows, (self.folder / "plan.cbor").stat().st_mtime_ns)
+        return plan, _rows_in(rows, (self.folder / PLAN_FILE).stat().st_mtime_ns)
 
     def alerts(self, step: int) -> list[tuple[int, bytes]]:
         """Close every step up to `step`, detect, and answer the query for each device that has something to tell:
@@ -215,10 +219,8 @@ class Host:
             alerted = self._close_until(step).alerted(self.n_users, asked.covered(step))
             devices, declined = self.charge(willing, Line.ALERT_BIT, coin(asked.epsilon))
             said = randomised_response(alerted[devices - self.first_user], asked.epsilon_micro)
-            fresh = file.with_suffix(".new")
-            with fresh.open("wb") as out:
+            with replacing(file) as out:
                 np.savez(out, devices=devices, bits=said, refused=as_pairs({**refused, **declined}))
-            fresh.replace(file)
         with np.load(file) as answer:
             return answer["devices"], answer["bits"], dict(answer["refused"].tolist())
 
@@ -267,15 +269,13 @@ class Host:
         return np.concatenate(p), np.concatenate(risk)
 
     def _plan_on_disk(self) -> Plan | None:
-        file = self.folder / "plan.cbor"
+        file = self.folder / PLAN_FILE
         return Plan.from_bytes(file.read_bytes()) if file.exists() else None
 
     def _save(self, theta: Floats, risk: Floats, round_number: int, closed: int, watch: Watch) -> None:
-        fresh = self.folder / "state.new"
-        with fresh.open("wb") as file:
+        with replacing(self.folder / "state.npz") as file:
             arrays: dict[str, Any] = watch.arrays()
             np.savez(file, theta=theta, risk=risk, round=round_number, closed=closed, **arrays)
-        fresh.replace(self.folder / "state.npz")
 
 
 @lru_cache(maxsize=8)
@@ -285,7 +285,7 @@ def _host(run_folder: Path, partition: int, n_partitions: int) -> Host:
 
 def _plan_in(folder: Path) -> Plan:
     """The plan that lies in a host's folder, read again when another worker has written it."""
-    file = folder / "plan.cbor"
+    file = folder / PLAN_FILE
     return _plan_at(file, file.stat().st_mtime_ns)
 
 

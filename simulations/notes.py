@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from client.alerts import Alert
 from client.explain import Explanation
+from shared.whole_files import replacing
 
 from .turns import ShownAlerts
 
@@ -68,10 +69,8 @@ class HostNotes:
         """p (K, C) of one closed step, and the alerts raised at it (users counted from the host's first)."""
         columns = np.stack([column for column in vars(alerts).values()])
         columns[0] += self._first_user
-        fresh = self._folder / "notes.new"
-        with fresh.open("wb") as file:
+        with replacing(self._folder / f"notes-{step}.npz") as file:
             np.savez(file, first_user=self._first_user, p=p, alerts=columns)
-        fresh.replace(self._folder / f"notes-{step}.npz")
 
 
 def read_notes(folder: Path, n_users: int, n_categories: int, n_steps: int) -> tuple[Floats, ShownAlerts]:

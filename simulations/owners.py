@@ -27,6 +27,7 @@ from shared.events import Step
 from shared.plan import Plan, PrivacyPlan
 from shared.rdp import Curve
 from shared.risk import N_COEFFICIENTS
+from shared.whole_files import replace_content, replacing
 
 CONSENTS_FILE = "consents.npy"
 CAPS_FILE = "caps.json"
@@ -63,10 +64,12 @@ class Owners:
         return cls(np.load(folder / CONSENTS_FILE, mmap_mode="r"), caps)
 
     def save(self, folder: Path) -> None:
-        np.save(folder / CONSENTS_FILE, self.consents)
+        """What everybody decided, consents last: where they are, all is there."""
         fields = {**vars(self.caps), "lines": {line: asdict(cap) for line, cap in self.caps.lines.items()}}
         fields["total"] = asdict(self.caps.total)
-        (folder / CAPS_FILE).write_text(json.dumps(fields, indent=1), encoding="utf-8")
+        replace_content(folder / CAPS_FILE, json.dumps(fields, indent=1))
+        with replacing(folder / CONSENTS_FILE) as file:
+            np.save(file, self.consents)
 
     def consent_of(self, user: int) -> Consent:
         return CHOICES[int(self.consents[user])]

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from shared.errors import DataError, InputError
 from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
+from shared.whole_files import replacing
 
 Ints = npt.NDArray[np.int64]
 
@@ -282,12 +283,8 @@ class Population:
                 "simulated": self.simulated,
                 "files": files,
             }
-            part = place / f"{INDEX_FILE}.part"
-            with part.open("w", encoding="utf-8") as file:
-                file.write(json.dumps({"sha256": _digest(body), "population": body}, indent=1))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(place / INDEX_FILE)
+            with replacing(place / INDEX_FILE, durable=True) as file:
+                file.write(json.dumps({"sha256": _digest(body), "population": body}, indent=1).encode())
             for old in place.glob("*-*.npy*"):
                 key = old.name.split("-")[0]
                 if key in (*_COLUMNS, "truth") and old.name != files.get(key, {}).get("file"):

@@ -114,18 +114,6 @@ def interval(draws: NDArray[np.float64]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def auc_interval(y: Bools, p: NDArray[Any], user: Ints, seed: int, n: int = DRAWS) -> tuple[float, float] | None:
-    """(low, high) of the AUC's 95 % interval, by `n` draws of users; None if no draw holds both classes."""
-    return interval(UserBootstrap(y, user, seed, n).aucs(p))
-
-
-def beats(y: Bools, p_a: NDArray[Any], p_b: NDArray[Any], user: Ints, seed: int = 0, n: int = DRAWS) -> float | None:
-    """Lower end of the 95 % interval of AUC(a) - AUC(b) over the same draws of users: above 0, a beats b."""
-    draws = UserBootstrap(y, user, seed, n)
-    ends = interval(draws.aucs(p_a) - draws.aucs(p_b))
-    return None if ends is None else ends[0]
-
-
 def figures_of(y: Bools, p: NDArray[Any]) -> dict[str, Any]:
     """Rows, base rate, AUC, log loss and calibration error of p on labelled rows; None where there is nothing."""
     return {

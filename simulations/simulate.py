@@ -33,6 +33,7 @@ from server.app import Schedule
 from server.signing import public_bytes, signing_key
 from shared.errors import BudgetError, ConfigError, RunError
 from shared.plan import Plan
+from shared.whole_files import replace_content, replacing
 
 from .config import PLANTED_PROTOCOL, ProtocolSection, Scenario, step_of
 from .datasets import DATASETS, load
@@ -209,14 +210,14 @@ def write_results(
             "python": platform.python_version(),
         },
     }
-    (folder / RESULTS_FILE).write_text(json.dumps(results, indent=1), encoding="utf-8")
+    replace_content(folder / RESULTS_FILE, json.dumps(results, indent=1))
     write_report(results, folder / REPORT_FILE)
     return results
 
 
 def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> None:
-    """An empty run folder with the people, what they decided, the mask of held-out users and the server's keys in it.
-    Refuses to empty a folder that is not a run's."""
+    """An empty run folder with the people, the mask of held-out users, the server's keys and, last, what the people
+    decided in it. Refuses to empty a folder that is not a run's."""
     held_out = held_out_users(scenario, population.n_users)
     owners = owners_of(scenario, population.n_users)
     if folder.exists() and any(folder.iterdir()):
@@ -224,9 +225,10 @@ def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> 
             raise ConfigError(f"expected an empty folder or an earlier run, got {folder}")
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # In place: from this moment on the folder is a run's, and may be emptied.
     (folder / SCENARIO_FILE).write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
     population.save(folder / POPULATION)
-    (folder / SERVER_KEY_FILE).write_bytes(public_bytes(signing_key(folder / SIGNING_KEY_FILE)))
+    replace_content(folder / SERVER_KEY_FILE, public_bytes(signing_key(folder / SIGNING_KEY_FILE)))
     write_mask(folder, held_out)
     owners.save(folder)
 
@@ -257,16 +259,13 @@ def write_public(
     n_categories, step = len(population.catalogue), population.step
     if scenario.warm_start.users and not (folder / THETA_FILE).exists():
         theta = warm_theta(plan.network, plan.features, protocol, step, n_categories, scenario.warm_start)
-        fresh = folder / "theta0.new.npy"
-        np.save(fresh, theta)
-        fresh.replace(folder / THETA_FILE)
+        with replacing(folder / THETA_FILE) as file:
+            np.save(file, theta)
     if plan.risk and not (folder / PUBLIC_FILE).exists():
         users, seed = scenario.warm_start.users or scenario.risk.public_users, scenario.warm_start.seed
         only = scenario.data.name != "planted"
         people = planted_history(protocol, step, n_categories, users, seed, purchases_only=only)
-        fresh = folder / "public.new.npz"
-        public_lapse_rows(people, protocol, plan, plan.risk, seed).save(fresh)
-        fresh.replace(folder / PUBLIC_FILE)
+        public_lapse_rows(people, protocol, plan, plan.risk, seed).save(folder / PUBLIC_FILE)
 
 
 def run_config(

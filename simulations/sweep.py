@@ -20,19 +20,20 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from server.accounting import epsilon_to_public
 from shared.errors import BudgetError, ConfigError
+from shared.whole_files import replace_content
 
+from .baselines import rivals
 from .config import ProtocolSection, Scenario, load_scenario
 from .drawing import COLOURS
 from .figures import save_utility_figure
+from .grid import combinations
 from .population import Population
+from .quality import auc
 from .simulate import check_budget, population_of, protocol_of
-from .trials import OnTrial, Trials, combinations, score_of, with_noise_for
+from .trials import OnTrial, Trials, with_noise_for
 
 #: Raised when a result would come out otherwise for the same scenario: older results are not used again.
 CACHE_FORMAT = 1
@@ -42,6 +43,7 @@ FIGURE_FILE = "sweep.svg"
 #: Keys that are no scenario's: a target, and the share of a cohort that never answers.
 EPSILON, DROPOUT = "epsilon", "dropout"
 NOISE = "privacy.noise_multiplier"
+POOLED_LINE = "pooled model, no privacy"
 #: What a run's result does not depend on.
 NOT_IN_KEY = {"name", "about", "detection", "simulation"}
 
@@ -76,7 +78,7 @@ def sweep(
     if fresh:
         cache.clear()
     total, done = len(settings) * repeat, 0
-    found: list[tuple[int, list[dict[str, Any]], float]] = []
+    found: list[tuple[int, list[dict[str, Any]], dict[str, float]]] = []
     on_trial(done, total)
     for people in _by_people(settings):
         runs = Runs(settings[people[0]], cache)
@@ -89,7 +91,7 @@ def sweep(
                     done += 1
                     on_trial(done, total)
                 settings[i] = setting
-                found.append((i, results, runs.pooled_auc(setting)))
+                found.append((i, results, runs.pooled_aucs(setting)))
         finally:
             runs.close()
     rows = [_row(settings[i], results, pooled) for i, results, pooled in sorted(found, key=lambda each: each[0])]
@@ -101,7 +103,7 @@ def sweep(
         "repeat": repeat,
         "rows": rows,
     }
-    _write(folder / RESULTS_FILE, json.dumps(out, indent=1))
+    replace_content(folder / RESULTS_FILE, json.dumps(out, indent=1))
     draw(out, folder / FIGURE_FILE)
     return out
 
@@ -127,7 +129,7 @@ class Cache:
             return None
 
     def put(self, key: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        _write(self._file(key), json.dumps({"key": json.loads(_canonical(key)), "result": result}, indent=1))
+        replace_content(self._file(key), json.dumps({"key": json.loads(_canonical(key)), "result": result}, indent=1))
 
     def _file(self, key: Mapping[str, Any]) -> Path:
         return self._folder / f"{hashlib.sha256(_canonical(key).encode()).hexdigest()}.json"
@@ -154,8 +156,12 @@ class Runs:
                 privacy = scenario.privacy
                 target = _number(EPSILON, setting.values[EPSILON])
                 plan = self._trials.plan(scenario, setting.protocol)
-                key = {"epsilon": target, **privacy.model_dump(include={"rounds", "sampling_rate", "delta"})}
-                key["phi"] = scenario.risk.model_dump(include={"rounds", "noise_multiplier"})
+                key = {
+                    "format": CACHE_FORMAT,
+                    "epsilon": target,
+                    **privacy.model_dump(include={"rounds", "sampling_rate", "delta"}),
+                    "phi": scenario.risk.model_dump(include={"rounds", "noise_multiplier"}),
+                }
                 if (kept := self._cache.get(key)) is None:
                     kept = {"noise_multiplier": with_noise_for(scenario, target, plan).privacy.noise_multiplier}
                     self._cache.put(key, kept)
@@ -195,11 +201,17 @@ class Runs:
         self._cache.put(key, result)
         return result
 
-    def pooled_auc(self, setting: Setting) -> float:
-        """Test AUC of a logistic regression on the pooled train rows of all who train: no privacy at all."""
+    def pooled_aucs(self, setting: Setting) -> dict[str, float]:
+        """Test AUC of the rivals, fitted to the pooled train rows of all who train: no privacy at all."""
         protocol, plan = setting.protocol, self._trials.plan(setting.scenario, setting.protocol)
-        pooled = {"pooled_lr": protocol.model_dump(mode="json"), **_held_out_key(setting)}
-        key = {"format": CACHE_FORMAT, "data": self._data, **pooled}
+        seed = setting.scenario.data.seed
+        key = {
+            "format": CACHE_FORMAT,
+            "data": self._data,
+            "rivals": [plan.network.hidden, seed],
+            "protocol": protocol.model_dump(mode="json"),
+            **_held_out_key(setting),
+        }
         kept = self._cache.get(key)
         if kept is None:
             train, test = (
@@ -208,10 +220,9 @@ class Runs:
             )
             if (held_out := self._trials.held_out(setting.scenario)) is not None:
                 train, test = (rows.where(~held_out[rows.user]) for rows in (train, test))
-            model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300)).fit(train.x, train.y)
-            kept = {"auc": score_of(test.y, model.predict_proba(test.x)[:, 1]).auc}
+            kept = {name: auc(test.y, p) for name, p in rivals(train, test, plan, seed).items()}
             self._cache.put(key, kept)
-        return float(kept["auc"])
+        return kept
 
 
 def _settings(name_or_file: str, given: Sequence[str], over: Mapping[str, Sequence[str]]) -> list[Setting]:
@@ -266,8 +277,8 @@ def _by_people(settings: Sequence[Setting]) -> Iterator[list[int]]:
     yield from groups.values()
 
 
-def _row(setting: Setting, results: Sequence[Mapping[str, Any]], pooled_auc: float) -> dict[str, Any]:
-    """One row of the table: means over repetitions, with spreads."""
+def _row(setting: Setting, results: Sequence[Mapping[str, Any]], pooled: Mapping[str, float]) -> dict[str, Any]:
+    """One row of the table: means over repetitions, with spreads; the gap is to the better rival."""
 
     def mean(name: str) -> float:
         return statistics.fmean(result[name] for result in results)
@@ -275,7 +286,7 @@ def _row(setting: Setting, results: Sequence[Mapping[str, Any]], pooled_auc: flo
     def spread(name: str) -> float:
         return statistics.stdev(result[name] for result in results) if len(results) > 1 else 0.0
 
-    privacy = setting.scenario.privacy
+    privacy, best = setting.scenario.privacy, max(pooled.values())
     return {
         "values": setting.values,
         "noise_multiplier": privacy.noise_multiplier,
@@ -288,8 +299,9 @@ def _row(setting: Setting, results: Sequence[Mapping[str, Any]], pooled_auc: flo
         "calibration_error_mean": mean("calibration_error"),
         "rounds": results[0]["rounds"],
         "skipped_mean": mean("skipped"),
-        "pooled_auc": pooled_auc,
-        "gap_mean": pooled_auc - mean("auc"),
+        "pooled": pooled,
+        "pooled_auc": best,
+        "gap_mean": best - mean("auc"),
     }
 
 
@@ -327,9 +339,9 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
             axes.errorbar(x, means, yerr=spreads, marker="o", capsize=3, color=colour, label=label)
         pooled = sorted({(across(row), row["pooled_auc"]) for row in private})
         if len({value for _, value in pooled}) == 1:
-            axes.axhline(pooled[0][1], color=COLOURS["ink"], linestyle="--", label="pooled logistic regression")
+            axes.axhline(pooled[0][1], color=COLOURS["ink"], linestyle="--", label=POOLED_LINE)
         elif pooled:
-            axes.plot(*zip(*pooled, strict=True), "--", color=COLOURS["ink"], label="pooled logistic regression")
+            axes.plot(*zip(*pooled, strict=True), "--", color=COLOURS["ink"], label=POOLED_LINE)
         if by_epsilon:
             at = sorted({across(row) for row in private})
             axes.set_xscale("log")
@@ -345,7 +357,7 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
             axes.legend(frameon=False)
         drawing = io.StringIO()
         figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
-    _write(file, drawing.getvalue())
+    replace_content(file, drawing.getvalue())
 
 
 def _is_number(text: str) -> bool:
@@ -373,10 +385,3 @@ def population_sha256(population: Population) -> str:
 
 def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def _write(file: Path, text: str) -> None:
-    """At once or not at all."""
-    fresh = file.with_name(file.name + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(file)

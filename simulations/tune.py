@@ -19,11 +19,13 @@ import tomli_w
 
 from server.accounting import epsilon_to_public
 from shared.errors import BudgetError, ConfigError
+from shared.whole_files import replace_content
 
 from .config import ProtocolSection, Scenario, load_scenario
+from .grid import combinations
 from .population import Population
 from .simulate import check_budget, population_of, protocol_of
-from .trials import OnTrial, Trials, combinations, with_noise_for
+from .trials import OnTrial, Trials, with_noise_for
 
 NOT_COUNTED = (
     "Tuning looks at private data of every user, again and again: that is NOT counted in any epsilon shown here."
@@ -240,9 +242,7 @@ def write_tuned(tuning: Tuning, file: Path, data_path: str = "") -> None:
     if file.suffix != ".toml":
         raise ConfigError(f"expected a .toml file to write, got {file.name!r}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(file.name + ".new")
-    fresh.write_text(f"{header}\n\n{body}", encoding="utf-8")
-    fresh.replace(file)
+    replace_content(file, f"{header}\n\n{body}")
 
 
 def _header(tuning: Tuning) -> list[str]:

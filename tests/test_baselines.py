@@ -22,7 +22,7 @@ from simulations.baselines import (
 )
 from simulations.counted import history_of, rows_of
 from simulations.planted import plant
-from simulations.quality import Rows, auc, beats
+from simulations.quality import Rows, UserBootstrap, auc, interval
 
 from .conftest import make_plan
 
@@ -63,7 +63,8 @@ def test_every_baseline_beats_chance_and_pooled_models_beat_recency(
         assert np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1
         assert score[name] > 0.6, name
     assert score["recency"] < score[RECENCY_FREQUENCY] < score[POOLED_LR] + 0.01
-    assert beats(test.y, found[POOLED_LR], found["recency"], test.user) > 0
+    draws = UserBootstrap(test.y, test.user, 0)
+    assert interval(draws.aucs(found[POOLED_LR]) - draws.aucs(found["recency"]))[0] > 0
     assert abs(score[POOLED_DNN] - score[POOLED_LR]) < 0.03
 
 

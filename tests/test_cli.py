@@ -1,6 +1,8 @@
 """The `ebbtide` command: bad input is one line and exit code 2; a run that fails is 1; help teaches."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +94,16 @@ def test_data_lists_what_there_is_with_terms(ebbtide):
     assert code == 0
     for word in ("planted", "SIMULATED", "complete-journey", "online-retail-ii", "CC BY"):
         assert word in out
+
+
+def test_every_phase_that_a_run_reports_has_a_bar():
+    folder = Path(cli.__file__).parent
+    files = [*(folder.parent / "server").glob("*.py"), folder / "host_server.py", folder / "simulate.py"]
+    told = {phase for file in files for phase in re.findall(r'(?:report|on_progress)\("(\w+)"', file.read_text())}
+    assert told == set(cli.PHASES)
+    with cli._progress_bars() as on_progress:
+        for phase in told:
+            on_progress(phase, 1, 2)
 
 
 @pytest.mark.parametrize("command", ["", *ROOT_COMMANDS])

@@ -1,7 +1,7 @@
 """A device whose user had it forgotten is asked no more: not in this run, and not when it is resumed."""
 
-import json
 import sqlite3
+from collections import Counter
 
 import pytest
 from flwr.app import Context, RecordDict
@@ -102,9 +102,8 @@ def test_a_whole_run_and_the_one_that_goes_on_do_without_who_left(tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr(server_app, "offer", leaving)
         server_app.app(grid, Context(1, 0, {}, RecordDict(), config))
-    account = json.loads(ServerFolder(tmp_path / "server").account_file.read_text())
-    assert account["traffic"]["dropped"] == {"deletion": 1}
-    assert account["traffic"]["received"]["deletion"] == 1
+    traffic = ServerFolder(tmp_path / "server").traffic()
+    assert traffic["dropped"] == {"deletion": 1} and traffic["received"]["deletion"] == 1
     times = sum(node == 6 for node, _, _ in grid.asked)
     assert times == 2, "the offer, and the request that it answered with the notice"
 
@@ -112,6 +111,9 @@ def test_a_whole_run_and_the_one_that_goes_on_do_without_who_left(tmp_path, monk
     del resumed.nodes[6]  # its user took the app away, too
     server_app.app(resumed, Context(1, 0, {}, RecordDict(), config))
     assert {node for node, _, _ in resumed.asked} == {1, 2, 3, 4, 5, 7, 8}
+    both = ServerFolder(tmp_path / "server").traffic()
+    routes = Counter(route for _, route, _ in [*grid.asked, *resumed.asked])
+    assert both["dropped"] == traffic["dropped"] and both["sent"]["alerts_query"] == routes["query.alerts"]
     del resumed.nodes[7]
     with pytest.raises(RunError, match="expected 7 connected devices"):
         server_app.app(resumed, Context(1, 0, {}, RecordDict(), config))

@@ -11,8 +11,6 @@ from simulations import quality
 from simulations.quality import (
     Rows,
     UserBootstrap,
-    auc_interval,
-    beats,
     calibration_error,
     figures_of,
     groups,
@@ -31,6 +29,16 @@ def people(seed: int, users: int = 40, rows: int = 900, signal: float = 1.0) -> 
     y[user == 0], y[user == 3] = True, False
     logit = signal * (taste + y) + random.normal(size=rows)
     return y, (1 / (1 + np.exp(-logit))).astype(np.float32), user
+
+
+def auc_interval(y: np.ndarray, p: np.ndarray, user: np.ndarray, seed: int) -> tuple[float, float] | None:
+    return interval(UserBootstrap(y, user, seed).aucs(p))
+
+
+def ahead(y: np.ndarray, a: np.ndarray, b: np.ndarray, user: np.ndarray) -> tuple[float, float] | None:
+    """The interval of AUC(a) - AUC(b) over the same draws."""
+    draws = UserBootstrap(y, user, 0)
+    return interval(draws.aucs(a) - draws.aucs(b))
 
 
 def by_hand(y: np.ndarray, p: np.ndarray, user: np.ndarray, draws: UserBootstrap) -> np.ndarray:
@@ -87,8 +95,8 @@ def test_separable_and_random_scores() -> None:
     chance = np.random.Generator(np.random.Philox(9)).random(len(y))
     low, high = auc_interval(y, chance, user, 0)
     assert low < 0.5 < high
-    assert beats(y, p, chance, user) > 0 > beats(y, chance, p, user)
-    assert beats(y, p, p, user) == 0
+    assert ahead(y, p, chance, user)[0] > 0 > ahead(y, chance, p, user)[1]
+    assert ahead(y, p, p, user) == (0, 0)
 
 
 def test_rows_of_one_class_have_no_interval() -> None:
@@ -96,7 +104,7 @@ def test_rows_of_one_class_have_no_interval() -> None:
     for y in (np.ones(6, bool), np.zeros(6, bool)):
         assert auc_interval(y, np.linspace(0, 1, 6), user, 0) is None
     assert auc_interval(np.empty(0, bool), np.empty(0), np.empty(0, np.int64), 0) is None
-    assert beats(np.ones(6, bool), user, -user, user) is None
+    assert ahead(np.ones(6, bool), user, -user, user) is None
     # two users of one class each: a draw that takes one of them twice is left out
     assert auc_interval(np.array([True, False]), np.array([0.9, 0.1]), np.array([5, 8]), 0) == (1.0, 1.0)
     assert interval(np.array([np.nan, 0.5])) == (0.5, 0.5)

@@ -217,9 +217,9 @@ def test_a_whole_run_learns_phi_from_devices_and_gives_it_to_them(tmp_path):
     participations = likely_participations(plan.privacy)
     likely = ((plan.risk.privacy, likely_participations(plan.risk.privacy)),)
     assert account["epsilon_unamplified"] == pytest.approx(epsilon_unamplified(plan.privacy, participations, likely))
-    sent = account["traffic"]["sent"]
-    assert (sent["train_request"], sent["risk_request"]) == (8 * P_ROUNDS, 8 * 6)
-    assert not account["traffic"]["dropped"] and account["traffic"]["received"]["risk_update"] == 8 * 6
+    traffic = folder.traffic()
+    assert (traffic["sent"]["train_request"], traffic["sent"]["risk_request"]) == (8 * P_ROUNDS, 8 * 6)
+    assert not traffic["dropped"] and traffic["received"]["risk_update"] == 8 * 6
     weights = folder.models(RISK_FILE)
     assert np.isfinite(weights).all() and (np.abs(np.diff(weights, axis=0)).max(axis=1) > 1e-4).all()
     for device in devices.values():

@@ -121,7 +121,7 @@ def test_one_run_from_the_first_device_to_the_last_query(tmp_path):
     assert account["plan_sha256"] == plan.sha256.hex()
 
     progress = [json.loads(line) for line in folder.progress_file.read_text().splitlines()]
-    assert list(dict.fromkeys(p["phase"] for p in progress)) == ["devices", "offer", "rounds", "queries", "done"]
+    assert list(dict.fromkeys(p["phase"] for p in progress)) == ["devices", "offer", "rounds", "queries"]
     assert [p["epsilon"] for p in progress if p["phase"] == "rounds"] == sorted(
         p["epsilon"] for p in progress if p["phase"] == "rounds"
     )
@@ -146,7 +146,8 @@ def test_one_run_from_the_first_device_to_the_last_query(tmp_path):
     assert routes == [("query.model", 8), ("train", 8), ("query.alerts", 8)]
     offers = [asked(data)[1] for _, route, data in grid.asked if route == "query.model"]
     assert [len(o["model"]) for o in offers] == [MODEL_FILE.stat().st_size] * 8 + [0] * 8, "the file travels once"
-    assert account["traffic"]["sent"]["train_request"] == 3 * 8 and not account["traffic"]["dropped"]
+    traffic = folder.traffic()
+    assert traffic["sent"]["train_request"] == 3 * 8 and not traffic["dropped"]
 
 
 def test_only_identified_devices_are_in_the_inbox(tmp_path):
@@ -212,6 +213,7 @@ class Sums:
 
     def collect(self, cohort, plan, request, part):
         self.rounds.append(request["round"])
+        self.traffic.sent[part.request] += len(cohort)
         if request["round"] == self.crash_in_round:
             raise RuntimeError("the server was killed")
         return np.full(part.length(plan), 4096, np.uint32), self.survivors
@@ -241,6 +243,14 @@ def test_an_interrupted_round_stays_charged_and_is_never_run_again(tmp_path):
     models, others = ServerFolder(tmp_path).models(), ServerFolder(tmp_path / "other").models()
     np.testing.assert_array_equal(models[:2], others[:2])
     np.testing.assert_array_equal(models[-1], others[len(models) - 1], err_msg="momentum and average went on")
+
+
+def test_traffic_is_that_of_every_process_of_a_run_but_for_the_round_in_which_one_was_killed(tmp_path):
+    settings = settings_for(tmp_path, make_plan(privacy={**PRIVACY, "rounds": 5}))
+    with pytest.raises(RuntimeError):
+        server_app.run(Sums(crash_in_round=3), settings, ReplayClock())
+    server_app.run(Sums(), settings, ReplayClock())
+    assert ServerFolder(tmp_path).traffic()["sent"] == {"train_request": 8 * len([1, 2, 4, 5])}
 
 
 def test_another_plan_cannot_go_on_with_this_run(tmp_path):

@@ -1,12 +1,13 @@
 """What the server keeps: charges that outlive power loss, checkpoints that are whole, progress line by line."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from server import state as state_module
 from server.state import RISK, ServerFolder
 from server.strategy import ServerOptimizer, ServerSettings
 from shared.errors import ConfigError
@@ -98,8 +99,8 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_killed_while_saving_the_old_checkpoint_is_there(tmp_path, monkeypatch, call):
+@pytest.mark.parametrize(("place", "call"), [(os, "fsync"), (Path, "replace")])
+def test_killed_while_saving_the_old_checkpoint_is_there(tmp_path, monkeypatch, place, call):
     folder = ServerFolder(tmp_path)
     folder.save_checkpoint(optimizer_after(1), [np.zeros(5, np.float32)])
 
@@ -107,7 +108,7 @@ def test_killed_while_saving_the_old_checkpoint_is_there(tmp_path, monkeypatch, 
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(state_module.os, call, killed)
+        patch.setattr(place, call, killed)
         with pytest.raises(Killed):
             folder.save_checkpoint(optimizer_after(2), [np.ones(5, np.float32)] * 2)
     assert ServerFolder(tmp_path).models().shape == (1, 5)

@@ -12,10 +12,14 @@ from typer.testing import CliRunner
 from server.accounting import epsilon_to_public
 from server.rounds import INTEREST, Traffic
 from shared.errors import ConfigError
+from simulations import baselines
+from simulations.baselines import POOLED_DNN, RIVALS
 from simulations.cli_search import register
+from simulations.noise_search import noise_multiplier_for
 from simulations.planted import plant
 from simulations.sweep import CACHE, FIGURE_FILE, NOISE, RESULTS_FILE, draw, population_sha256, sweep
-from simulations.trials import Dropouts, Trials, noise_multiplier_for
+from simulations.trial_federation import Dropouts
+from simulations.trials import Trials, with_noise_for
 
 from .conftest import make_plan
 
@@ -26,6 +30,12 @@ SMALL = (
     "privacy.noise_multiplier=0",
     "risk.rounds=0",
 )
+
+
+@pytest.fixture(autouse=True)
+def short_pooled_training(monkeypatch):
+    """What the pooled network is worth is tested where it is made."""
+    monkeypatch.setattr("simulations.baselines.DNN_BATCHES", 20)
 
 
 class Trainings:
@@ -57,10 +67,11 @@ def test_what_was_run_is_not_run_again(tmp_path, monkeypatch):
     pooled = {row["values"]["data.users"]: row["pooled_auc"] for row in first["rows"]}
     assert pooled["30"] != pooled["40"]
     for row in first["rows"]:
+        assert set(row["pooled"]) == set(RIVALS) and row["pooled_auc"] == max(row["pooled"].values())
         assert row["gap_mean"] == row["pooled_auc"] - row["auc_mean"]
         assert 0.5 < row["auc_mean"] < 1 and row["epsilon_to_public"] is None and row["skipped_mean"] == 0
 
-    monkeypatch.setattr("simulations.sweep.LogisticRegression", None)
+    monkeypatch.setattr("simulations.sweep.rivals", None)
     assert sweep("demo", over, tmp_path, overrides=SMALL, repeat=2) == first
     sweep("demo", over, tmp_path, overrides=[*SMALL, "detection.detector=rate", 'about="other words"'], repeat=2)
     assert trainings.count == 8, "a run does not depend on these"
@@ -68,6 +79,41 @@ def test_what_was_run_is_not_run_again(tmp_path, monkeypatch):
     assert trainings.count == 9, "one more repetition"
     sweep("demo", {"training.rows": ("8",)}, tmp_path, overrides=[*SMALL, "training.l2=0.001"], repeat=1)
     assert trainings.count == 10, "another scenario"
+
+
+def test_pooled_models_are_the_ones_that_every_gap_is_measured_to(tmp_path, monkeypatch):
+    asked = []
+
+    def rivals(train, test, plan, seed):
+        asked.append((len(train.y), len(test.y), plan.network.hidden, seed))
+        found = baselines.rivals(train, test, plan, seed)
+        return {**found, POOLED_DNN: test.y.astype(np.float32)}  # it knows everything
+
+    monkeypatch.setattr("simulations.sweep.rivals", rivals)
+    over = {"training.hidden": ("[32, 16]", "[8, 4]")}
+    results = sweep("demo", over, tmp_path, overrides=[*SMALL, "data.held_out_share=0.25"], repeat=1)
+    for row in results["rows"]:
+        assert row["pooled_auc"] == 1 and row["gap_mean"] == 1 - row["auc_mean"]
+    assert [each[2:] for each in asked] == [((32, 16), 1), ((8, 4), 1)], "a network for each, under the data's seed"
+    sweep("demo", {"training.rows": ("8", "64")}, tmp_path, overrides=SMALL, repeat=1)
+    assert len(asked) == 3, "what a pooled model does not depend on does not train another"
+    assert all(few < many for few, many in zip(asked[0][:2], asked[2][:2], strict=True)), "held out of both"
+
+
+def test_another_format_of_the_cache_knows_nothing_of_the_old_one(tmp_path, monkeypatch):
+    searched = []
+
+    def search(scenario, epsilon, plan):
+        searched.append(epsilon)
+        return with_noise_for(scenario, epsilon, plan)
+
+    trainings = Trainings(monkeypatch)
+    monkeypatch.setattr("simulations.sweep.with_noise_for", search)
+    over = {"epsilon": ("2",)}
+    for version, n_runs in ((1, 1), (1, 1), (2, 2)):
+        monkeypatch.setattr("simulations.sweep.CACHE_FORMAT", version)
+        sweep("demo", over, tmp_path, overrides=[*SMALL, "privacy.sampling_rate=0.5"], repeat=1)
+        assert trainings.count == len(searched) == n_runs
 
 
 def test_fresh_throws_results_away(tmp_path, monkeypatch):
@@ -177,7 +223,7 @@ def test_the_figure_has_the_pooled_line_and_every_key(tmp_path):
     over = {"epsilon": ["1", "2"], "dropout": ["0", "0.1"]}
     rows = [row({"epsilon": e, "dropout": d}, float(e), 0.7) for e in ("1", "2") for d in ("0", "0.1")]
     text = drawn(tmp_path, over, rows, simulated=True)
-    for part in ("SIMULATED", "pooled logistic regression", "epsilon to who sees the models", "dropout 0.1"):
+    for part in ("SIMULATED", "pooled model", "epsilon to who sees the models", "dropout 0.1"):
         assert part in text
 
 

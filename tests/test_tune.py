@@ -15,10 +15,13 @@ from shared.codec import pack_floats
 from shared.errors import ConfigError
 from simulations.cli_search import register
 from simulations.config import PLANTED_PROTOCOL, ProtocolSection, Scenario, load_scenario
+from simulations.grid import parse_values
 from simulations.local import LocalHost
+from simulations.noise_search import noise_multiplier_for
 from simulations.planted import plant
 from simulations.simulate import population_of, prepare_folder, protocol_of
-from simulations.trials import Trained, TrainingHost, Trials, noise_multiplier_for, parse_values
+from simulations.trial_federation import TrainingHost
+from simulations.trials import Trained, Trials
 from simulations.tune import Fold, default_grid, folds_of, tune, until_last_label, write_tuned
 
 SMALL = (

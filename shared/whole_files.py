@@ -1,0 +1,31 @@
+"""Files that are there whole or not at all: written under another name first, then given their own in one move."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(file: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
+    """What to write the next content of `file` to: it takes the file's place when the body ends, and not if it raises.
+
+    A process killed at any moment leaves the old content or the new one. With `durable` the new one is on disk, power
+    loss included, before it has its name. One writer at a time.
+    """
+    fresh = file.with_name(f"{file.name}.new")
+    with fresh.open("wb") as out:
+        yield out
+        if durable:
+            out.flush()
+            os.fsync(out.fileno())
+    fresh.replace(file)
+
+
+def replace_content(file: Path, content: str | bytes) -> None:
+    """The file with this content, text as UTF-8 with the newlines it has."""
+    with replacing(file) as out:
+        out.write(content.encode("utf-8") if isinstance(content, str) else content)
