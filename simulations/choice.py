@@ -156,10 +156,10 @@ class FallTruth:
     turns: Turns
 
     @classmethod
-    def of_lapses(cls, history: History, protocol: ProtocolSection, min_active: int) -> FallTruth:
-        """Lapses of the judged steps; those for recall begin with an active step, and could be warned of until the end."""
-        steps = judged_steps(protocol)
-        true = lapse_mask(history.until(protocol.train_at), steps, protocol, min_active)
+    def of_lapses(cls, history: History, protocol: ProtocolSection, min_active: int, steps: Ints) -> FallTruth:
+        """Lapses of consecutive `steps` (S,); those for recall begin with an active step of theirs, and could be warned of
+        until the end."""
+        true = lapse_mask(history, steps, protocol, min_active)
         runs = Turns.of_runs(true, steps)
         whole = history.active[runs.user, runs.category, runs.first]
         whole &= runs.first + protocol.lapse_steps - 1 <= steps[-1]
@@ -236,7 +236,7 @@ def choose(
     plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
     history = history_of(population).until(protocol.train_at)
     settings, steps = plan.detection, judged_steps(protocol)
-    lapses = FallTruth.of_lapses(history, protocol, settings.min_active_steps)
+    lapses = FallTruth.of_lapses(history, protocol, settings.min_active_steps, steps)
     planted = FallTruth.of_planted(population, protocol) if population.truth is not None else None
     without = {"risk": plan.risk is None, "cusum": not settings.false_alerts}
     detectors = [name for name in SETTINGS if not without.get(name, False)]

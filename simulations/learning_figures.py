@@ -25,7 +25,7 @@ from .fidelity import N_USERS, run_devices, run_hosted, scenario_without_noise, 
 from .figures import save_utility_panels
 from .quality import auc
 from .simulate import population_of, protocol_of
-from .trials import Trials, with_noise_for
+from .trials import Trained, Trials, with_noise_for
 
 Bools = NDArray[np.bool_]
 
@@ -79,9 +79,9 @@ class Learning:
             train, test = train.where(~held_out[train.user]), test.where(held_out[test.user])
         return max(_known(auc(test.y, p)) for p in rivals(train, test, plan, seed).values())
 
-    def theta(self, scenario: Scenario, seed: int) -> NDArray[np.float32]:
-        """The model that one training ends with."""
-        return self.trials.train(warmed(scenario, seed), self.protocol, repetition=seed).theta
+    def train(self, scenario: Scenario, seed: int) -> Trained:
+        """One private training."""
+        return self.trials.train(warmed(scenario, seed), self.protocol, repetition=seed)
 
     def start(self, scenario: Scenario, seed: int) -> NDArray[np.float32]:
         """The model that it begins with: planted people's."""
@@ -129,7 +129,7 @@ def epsilon_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
         for seed in track(range(seeds), description=name):
             pooled.append(of.pooled_auc(seed))
             for key, scenario in scenarios.items():
-                runs[key].append(of.judge(of.theta(scenario, seed), pooled[-1]))
+                runs[key].append(of.judge(of.train(scenario, seed).theta, pooled[-1]))
             runs["planted_only"].append(of.judge(of.start(scenarios["eps1"], seed), pooled[-1]))
     out = _by_measure(name, runs, f"{RIVALS_NAME}, AUC {np.mean(pooled):.4f}")
     headline = {f"calibration_error.{name}": out[f"calibration_error.{name}.eps1"]}
@@ -147,7 +147,7 @@ def held_out_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEED
             mask = of.trials.held_out(scenario)
             assert mask is not None
             pooled.append(of.pooled_auc(seed, mask))
-            runs.append(of.judge(of.theta(scenario, seed), pooled[-1], ~mask))
+            runs.append(of.judge(of.train(scenario, seed).theta, pooled[-1], ~mask))
     beside = f"{RIVALS_NAME}, without those users, AUC {np.mean(pooled):.4f}"
     out = _by_measure(name, {"eps1.held_out": runs}, beside)
     return {**out, f"auc.{name}.pooled.held_out": Measured.over(pooled, "AUC")}
@@ -173,7 +173,7 @@ def utility_figures(
             for seed in track(range(seeds), description=f"{name}, utility"):
                 pooled.append(of.pooled_auc(seed))
                 for key, each in scenarios.items():
-                    runs[key].append(of.judge(of.theta(each, seed), pooled[-1])[0])
+                    runs[key].append(of.judge(of.train(each, seed).theta, pooled[-1])[0])
                 runs["planted_only"].append(of.judge(of.start(scenario, seed), pooled[-1])[0])
         beside = f"{RIVALS_NAME}, AUC {np.mean(pooled):.4f}"
         out |= {f"utility.{name}.{key}": Measured.over(values, "AUC", beside) for key, values in runs.items()}

@@ -29,6 +29,7 @@ from .learning_figures import (
     utility_figures,
     with_path,
 )
+from .shipped_figures import shipped_figures
 from .simulate import RESULTS_FILE
 from .stream_figures import stream_figures
 
@@ -137,6 +138,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         out[f"held_out.{name}"] = partial(held_out_figures, name, overrides)
         out[f"lapse.{name}"] = partial(lapse_figures, name, overrides)
         out[f"rise.{name}"] = partial(rise_figures, name, overrides)
+        out[f"shipped.{name}"] = partial(shipped_figures, name, overrides)
         out[f"choice.{name}"] = partial(choice_figures, name, overrides)
     if ONLINE_RETAIL in data:
         out["utility"] = partial(utility_figures, data, UTILITY_FILE)

@@ -81,9 +81,9 @@ def test_whole_lapses_count_for_recall_and_every_true_step_for_precision() -> No
         "00000000111111111111111000",  # last active at 22: nobody can know
         "00000000111111100011110000",  # away for 3 steps only, then last active at 21
     )
-    truth = FallTruth.of_lapses(history, RULE_PROTOCOL, min_active=4)
-    assert (truth.turns.user.tolist(), truth.turns.first.tolist(), truth.turns.last.tolist()) == ([0], [16], [19])
     steps = judged_steps(RULE_PROTOCOL)
+    truth = FallTruth.of_lapses(history.until(RULE_PROTOCOL.train_at), RULE_PROTOCOL, 4, steps)
+    assert (truth.turns.user.tolist(), truth.turns.first.tolist(), truth.turns.last.tolist()) == ([0], [16], [19])
     assert [steps[row].tolist() for row in truth.true[:, :, 0]] == [[16, 17, 18, 19], [14], [], [21]]
     falls = np.zeros((4, len(steps), 1), bool)
     falls[0, 3], falls[1, 0], falls[2, 5], falls[3, 1] = True, True, True, True  # at 17, 14, 19, 15
