@@ -24,6 +24,7 @@ from .bgnbd import fit_history
 from .config import ProtocolSection
 from .counted import rows_of
 from .lapse import MIN_ACTIVE, Score, TurnRows, lapse_rows, table_of, takeoff_rows, with_features
+from .replay import change_rate
 
 Floats = NDArray[np.float32]
 
@@ -218,7 +219,7 @@ def _pooled(
         for name, cube in levels.p.items()
     }
     for width in CHANGE_STEPS:
-        rate = -sign * rules.change_rate(levels.p[POOLED_DNN], width)
+        rate = sign * np.nan_to_num(change_rate(levels.p[POOLED_DNN], width))  # no rate, no alarm
         out[f"change rate of p, w = {width}, {POOLED_DNN}"] = Score(rows.of(rate, levels.first_step), RULE)
     train = with_features(history, plan.features, rows_in(history, protocol, protocol.lapse_train_steps))
     learned = baselines.models(train, with_features(history, plan.features, rows), plan, seed)
