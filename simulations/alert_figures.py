@@ -9,9 +9,9 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
-from numpy.typing import NDArray
 
 from .drawing import BAND, FALL, INK, MUTED, OURS, RISE, empty_figure, flag, numbers, style, suffix, svg
+from .replay import change_rate
 from .table import duration, grouped
 
 SIGNS = {"fall": (FALL, "v"), "rise": (RISE, "^")}
@@ -98,7 +98,7 @@ def drawn_user(results: Mapping[str, Any], index: int, *, wide: bool) -> Markup:
         level.set_title(
             f"p: engages within the next {duration(results['plan']['horizon_steps'], step)}", pad=ABOVE_FLAGS
         )
-        rate = change_rate(p, window)
+        rate = change_rate(p[:, None], window)[:, 0]
         change.axhline(0, color=MUTED, linewidth=0.9)
         for sign in (-1, 1):
             change.axhline(sign * threshold, color=MUTED, linewidth=1, linestyle=":")
@@ -131,13 +131,6 @@ def drawn_user(results: Mapping[str, Any], index: int, *, wide: bool) -> Markup:
             f"user{index}-{suffix(wide)}",
             "One planted user: engagement, p, change rate, planted change, alerts",
         )
-
-
-def change_rate(p: NDArray[np.float64], window_steps: int) -> NDArray[np.float64]:
-    """r_t = (p_t - p_{t - w}) / w, (T,); NaN where either is not known."""
-    rate = np.full(len(p), np.nan)
-    rate[window_steps:] = (p[window_steps:] - p[:-window_steps]) / window_steps
-    return rate
 
 
 def detector_curves(results: Mapping[str, Any], *, wide: bool) -> Markup:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from client.detectors import shift
 from client.watch import Watch, observed, past_steps
 from shared.features import History, extract, seen
 from shared.network import forward
@@ -97,6 +98,12 @@ def alerts_of(plan: Plan, settings: Detection, scores: Scores) -> Bools:
         risk = None if scores.risk is None else scores.risk[:, i]
         out.append(watch.judge(settings, step, p[:, i], scores.watched[:, i], risk))
     return np.stack(out, axis=1)
+
+
+def change_rate(p: NDArray[Any], window_steps: int) -> NDArray[Any]:
+    """The article's r_t = (p_t - p_{t - w}) / w along the steps of p (..., S, C); NaN where either is not known."""
+    past = np.full((window_steps, *p.shape[:-2], p.shape[-1]), np.nan, p.dtype)
+    return np.stack([shift(past, p[..., i, :]) for i in range(p.shape[-2])], axis=-2)
 
 
 def with_setting(settings: Detection, detector: str, value: float, *, falls_only: bool = False) -> Detection:

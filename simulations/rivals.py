@@ -24,6 +24,7 @@ from .bgnbd import fit_history
 from .config import ProtocolSection
 from .counted import rows_of
 from .lapse import MIN_ACTIVE, Score, TurnRows, judged_lapses, judged_takeoffs, score_table, with_features
+from .replay import change_rate
 
 Floats = NDArray[np.float32]
 
@@ -231,8 +232,8 @@ def _pooled(
 
 def change_rates(p: Floats, first_step: int, rows: TurnRows, whose: str, *, rising: bool) -> dict[str, Score]:
     """The article's rule over windows of CHANGE_STEPS, on `whose` p (K, S, C) of consecutive steps from `first_step`."""
-    sign = -1 if rising else 1
-    rates = {width: sign * rules.change_rate(p, width) for width in CHANGE_STEPS}
+    sign = 1 if rising else -1
+    rates = {width: sign * np.nan_to_num(change_rate(p, width)) for width in CHANGE_STEPS}  # no rate, no alarm
     return {f"change rate of p, w = {w}, {whose}": Score(rows.of(r, first_step), RULE) for w, r in rates.items()}
 
 

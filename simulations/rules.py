@@ -137,16 +137,6 @@ def silent_ahead(history: History, steps: Steps, model: BgNbd, lapse_steps: int)
     return model.p_silent(np.maximum(known.x, 0), known.t_x, known.age, lapse_steps)
 
 
-def change_rate(p: NDArray[Any], width: int) -> Doubles:
-    """The article's rule: minus (p_t - p_{t - width}) / width along the step axis of p (..., S, C).
-
-    0 where either p is not known (NaN, or before the first step): no rate, no alarm.
-    """
-    out = np.zeros(p.shape)
-    out[..., width:, :] = -(p[..., width:, :] - p[..., : p.shape[-2] - width, :]) / width
-    return np.nan_to_num(out, nan=0.0)
-
-
 def _steps_before_streams(values: NDArray[Any]) -> Doubles:
     """(..., C, S) as (..., S, C), in double precision."""
     return np.moveaxis(values, -1, -2).astype(np.float64)

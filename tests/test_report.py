@@ -362,12 +362,6 @@ def test_how_numbers_are_written() -> None:
     assert base_log_loss(0.5) == pytest.approx(np.log(2)) and base_log_loss(1.0) == 0
 
 
-def test_the_change_rate_is_over_the_window() -> None:
-    rate = alert_figures.change_rate(np.array([np.nan, 0.3, 0.4, 0.6, 0.5]), 2)
-    np.testing.assert_allclose(rate, [np.nan, np.nan, np.nan, 0.15, 0.05])
-    assert np.isnan(alert_figures.change_rate(np.array([0.1, 0.2]), 5)).all()
-
-
 def test_halves_of_the_alerts_share_a_scale_unless_one_would_vanish(undrawn: None) -> None:
     results = make_results()
     assert alert_figures.alert_scales(results) == {"fall": 3, "rise": 3}

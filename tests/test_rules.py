@@ -12,6 +12,7 @@ from river import drift
 from shared.features import FeatureSpec, History, extract
 from simulations import rules
 from simulations.bgnbd import BgNbd
+from simulations.replay import change_rate
 
 from .conftest import random_history
 
@@ -136,7 +137,8 @@ def test_streams_that_nobody_asked_for_are_not_watched() -> None:
         assert np.isnan(score[0, :, 1]).all() and np.isnan(score[1, :, 0]).all()
 
 
-def test_the_change_rate_is_that_of_the_article_and_0_where_p_is_not_known() -> None:
+def test_the_change_rate_is_that_of_the_article_and_unknown_where_p_is() -> None:
     p = np.array([np.nan, 0.2, 0.6, 0.5])[None, :, None]
-    np.testing.assert_allclose(rules.change_rate(p, 1)[0, :, 0], [0, 0, -0.4, 0.1])
-    np.testing.assert_allclose(rules.change_rate(p, 2)[0, :, 0], [0, 0, 0, -0.15])
+    np.testing.assert_allclose(change_rate(p, 1)[0, :, 0], [np.nan, np.nan, 0.4, -0.1])
+    np.testing.assert_allclose(change_rate(p, 2)[0, :, 0], [np.nan, np.nan, np.nan, 0.15])
+    assert np.isnan(change_rate(p, 5)).all()
