@@ -62,6 +62,8 @@ OPTIONAL: Mapping[str, Any] = {
     "baselines": [],
     "bits": None,
     "caps": None,
+    "commit": None,
+    "cpu": None,
     "gap": None,
     "gap_to": None,
     "groups": [],
@@ -69,7 +71,7 @@ OPTIONAL: Mapping[str, Any] = {
     "lapse": None,
     "refused": {},
     "randomised_share": 0.0,
-    "utility": [],
+    "utility": None,
 }
 
 
@@ -127,7 +129,7 @@ def drawings(results: Mapping[str, Any]) -> dict[str, Any]:
         "detectors": {way: alert_figures.detector_curves(results, wide=way == "wide") for way in ("wide", "narrow")}
         if curves
         else None,
-        "utility": {way: figures.utility_figure(utility, wide=way == "wide") for way in ("wide", "narrow")}
+        "utility": {way: figures.utility_figure(utility["points"], wide=way == "wide") for way in ("wide", "narrow")}
         if utility
         else None,
     }
@@ -197,7 +199,15 @@ def _environment() -> Environment:
     out.filters.update(
         {
             f.__name__: f
-            for f in (table.decimal, table.signed, table.percent, table.grouped, table.duration, table.epsilon)
+            for f in (
+                table.decimal,
+                table.signed,
+                table.percent,
+                table.grouped,
+                table.compact,
+                table.duration,
+                table.epsilon,
+            )
         }
     )
     out.globals["between"] = table.between
