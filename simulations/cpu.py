@@ -45,6 +45,6 @@ def cpu_figures(run_folder: Path, updates_asked: int, n_devices: int) -> dict[st
             kind, _, seconds = line.partition(" ")
             spent[kind] += float(seconds or 0)  # a killed worker may leave half a line
     return {
-        "round_ms": 1000 * spent[TRAIN] / updates_asked if spent[TRAIN] and updates_asked else None,
+        "round_ms": 1000 * spent[TRAIN] / updates_asked if TRAIN in spent and updates_asked else None,
         "s_per_device": sum(spent.values()) / n_devices if spent else None,
     }
