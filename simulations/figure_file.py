@@ -1,7 +1,7 @@
 """docs/figures.json: every figure that README and docs quote, and how a text quotes one.
 
-A text quotes a figure as `<number> <!-- key -->`, with `± <number>` behind it for its spread. A row of a table whose decimals
-are no figures (settings, say) tells so: `<!-- no figure -->`.
+A text quotes a figure as `<number> <!-- key -->`, with `± <number>` behind it for its spread. Decimals of a
+table that are no figures, such as settings, stand in backticks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ FIGURES_FILE = ROOT / "docs" / "figures.json"
 QUOTE: Final = re.compile(
     r"(-?\d[\d ]*(?:\.\d+)?)\s*(?:\*\*)?\s*<!-- ([a-z0-9_.-]+) -->(?:\s*%)?(?:\*\*)?(?:\s*±\s*(\d+(?:\.\d+)?))?"
 )
-NO_FIGURE: Final = "<!-- no figure -->"
 #: What a spread can be.
 DEVIATION: Final = "standard deviation"
 HALF_RANGE: Final = "half-range"
@@ -77,6 +76,6 @@ def without_key(text: str) -> list[str]:
     for line in text.splitlines():
         bare = QUOTE.sub("", line)
         decimals = line.startswith("|") and re.search(r"\.\d", re.sub(r"`[^`]*`", "", bare))
-        if NO_FIGURE not in line and (decimals or re.search(r"±\s*\d", bare)):
+        if decimals or re.search(r"±\s*\d", bare):
             found.append(line)
     return found
