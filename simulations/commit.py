@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 COMMIT_FILE = "commit.txt"
 
 
+@cache
 def commit() -> str:
-    """The commit of the code as it is now, marked if the working tree differs from it; docs/ and README.md, which
-    figures are written to, do not count. "unknown" outside a clone."""
+    """The commit of the code as it is when this process first asks, marked if the working tree differs from it; docs/
+    and README.md, which figures are written to, do not count. "unknown" outside a clone."""
 
     def git(*arguments: str) -> str:
         said = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -22,7 +24,7 @@ def commit() -> str:
 
 
 def stamp(folder: Path) -> None:
-    """Write into a folder that the code as it is now works there."""
+    """Write into a folder that this process's code works there."""
     with (folder / COMMIT_FILE).open("a", encoding="ascii") as file:
         file.write(commit() + "\n")
 
