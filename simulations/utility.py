@@ -16,6 +16,8 @@ from .figure_file import FIGURES_FILE, read
 
 UTILITY_EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SWEEP = "sweep"
+#: What a sweep is over if its points differ in nothing but noise.
+OVER = (["epsilon"], ["privacy.noise_multiplier"])
 
 
 class Quoted(Protocol):
@@ -44,10 +46,11 @@ def utility_points(
 def utility_of(run_folder: Path, data: str) -> dict[str, Any] | None:
     """`points`, and `published`: whether they are docs/figures.json's and not a sweep's in the run's folder. None where
     there are neither."""
-    if (file := run_folder / SWEEP / "results.json").exists():
-        rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    file = run_folder / SWEEP / "results.json"
+    swept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"over": {}}
+    if list(swept["over"]) in OVER:
         kept = ("auc_mean", "auc_sd", "pooled_auc")
-        points = [{"epsilon": row["epsilon_to_public"], **{key: row[key] for key in kept}} for row in rows]
+        points = [{"epsilon": row["epsilon_to_public"], **{key: row[key] for key in kept}} for row in swept["rows"]]
         return {"points": points, "published": False}
     if FIGURES_FILE.exists() and f"utility.{data}.pooled" in (figures := read()):
         return {"points": utility_points(figures, data), "published": True}

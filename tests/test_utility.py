@@ -20,7 +20,10 @@ def test_a_data_set_without_published_points_has_none(tmp_path):
 def test_a_sweep_in_the_run_s_folder_comes_first(tmp_path):
     row = {"epsilon_to_public": 1.5, "auc_mean": 0.7, "auc_sd": 0.01, "pooled_auc": 0.71, "rounds": 3}
     (tmp_path / "sweep").mkdir()
-    (tmp_path / "sweep" / "results.json").write_text(json.dumps({"rows": [row]}))
+    file = tmp_path / "sweep" / "results.json"
+    file.write_text(json.dumps({"over": {"epsilon": ["1.5"]}, "rows": [row]}))
     for data in ("planted", "complete-journey"):
         point = {"epsilon": 1.5, "auc_mean": 0.7, "auc_sd": 0.01, "pooled_auc": 0.71}
         assert utility_of(tmp_path, data) == {"points": [point], "published": False}
+    file.write_text(json.dumps({"over": {"epsilon": ["1.5"], "data.users": ["30"]}, "rows": [row]}))
+    assert utility_of(tmp_path, "planted") is None, "its points differ in more than noise"
