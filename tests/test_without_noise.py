@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from server.state import ServerFolder
-from simulations import without_noise
+from simulations import baselines, without_noise
+from simulations.baselines import BARE, NO_NOISE
+from simulations.config import PLANTED_PROTOCOL
 from simulations.cpu import cpu_figures
+from simulations.evaluate import evaluate
 from simulations.fidelity import run_devices, run_hosted, scenario_without_noise, some_people
 from simulations.without_noise import theta_without_noise
 
@@ -66,3 +69,19 @@ def test_cpu_time_of_devices_of_their_own_is_written_down(tmp_path):
 
 def test_nothing_is_known_of_a_run_that_wrote_nothing(tmp_path):
     assert cpu_figures(tmp_path, updates_asked=3, n_devices=2) == {"round_ms": None, "s_per_device": None}
+
+
+def test_it_is_a_row_of_the_run_s_table_beside_pooled_models(tmp_path, monkeypatch):
+    people = some_people()
+    loud = scenario_without_noise("privacy.noise_multiplier=1.0", "privacy.steps_per_clip=4096", *SERVER)
+    settings = run_hosted(tmp_path, people, loud)
+    monkeypatch.setattr(baselines, "models", lambda *_: {})
+    monkeypatch.setattr("simulations.evaluate.lapse_quality", lambda *_, **__: None)
+    tables = {
+        with_models: evaluate(tmp_path, people, PLANTED_PROTOCOL, settings.plan, with_baselines=with_models)
+        for with_models in (True, False)
+    }
+    assert [row["kind"] for row in tables[True]["baselines"] if row["name"] == NO_NOISE] == [BARE]
+    assert NO_NOISE not in {row["name"] for row in tables[False]["baselines"]}, "a minute's work, with the models only"
+    assert tables[True]["commit"].startswith("unknown"), "this run was not made through Flower, which stamps it"
+    assert tables[True]["cpu"]["s_per_device"] is None and tables[True]["utility"] is None
