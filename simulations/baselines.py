@@ -19,10 +19,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from shared.network import sigmoid
+from shared.network import NetworkSpec, forward, sigmoid
 from shared.plan import Plan
 
+from .config import WarmStartSection
 from .quality import Rows
+from .warm_start import pretrain
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -36,10 +38,13 @@ OURS: Final = "ours"
 POOLED: Final = "pooled, sees all data"
 RULE: Final = "rule"
 ALONE: Final = "own data only"
+BARE: Final = "own data, a bare sum"
 
 EBBTIDE: Final = "Ebbtide, on the devices"
+NO_NOISE: Final = "federated, no noise"
 POOLED_LR: Final = "pooled logistic regression"
 POOLED_DNN: Final = "pooled DNN"
+POOLED_NUMPY: Final = "pooled DNN, numpy"
 FOREST: Final = "pooled random forest"
 BOOSTED: Final = "pooled boosted trees"
 RECENCY_FREQUENCY: Final = "recency + frequency (pooled LR)"
@@ -51,8 +56,8 @@ DNN_BATCHES: Final = 1500
 DNN_BATCH_ROWS: Final = 1024
 DNN_MOST_PASSES: Final = 40
 
-#: Models that a gap is measured to: the better of the two.
-RIVALS: Final = (POOLED_LR, POOLED_DNN)
+#: Models that a gap is measured to: the best of them.
+RIVALS: Final = (POOLED_LR, POOLED_DNN, POOLED_NUMPY)
 
 #: Ridge of a device on its own, per summed log loss; Newton steps; cells of a batch of devices.
 OWN_L2: Final = 200.0
@@ -63,7 +68,8 @@ OWN_CELLS: Final = 4_000_000
 def pooled_baselines(train: Rows, test: Rows, plan: Plan, seed: int) -> dict[str, Floats]:
     """p (n,) of every baseline on the test rows, by name; the same for the same arguments.
 
-    The pooled network is that of the plan, in scikit-learn: Adam, L2, a fixed number of batches; mean p of DNN_SEEDS networks.
+    The pooled networks are that of the plan: in scikit-learn (Adam, L2, a fixed number of batches; mean p of DNN_SEEDS
+    networks), and in the numpy that hosts train with.
     Not early stopping on held-out rows: those come from the same weeks as the others, and on online-retail-ii it
     trained on until the AUC of later weeks had fallen from .777 to .65.
     """
@@ -92,7 +98,26 @@ def rivals(train: Rows, test: Rows, plan: Plan, seed: int) -> dict[str, Floats]:
         return {
             POOLED_LR: _fitted(LogisticRegression(max_iter=200), x, y, test.x),
             POOLED_DNN: np.mean([_fitted(network, x, y, test.x) for network in networks], axis=0, dtype=np.float32),
+            POOLED_NUMPY: _fitted(NumpyNetwork(plan.network, seed), x, y, test.x),
         }
+
+
+class NumpyNetwork:
+    """The very network that devices run, full size and in one place, as scikit-learn's models are used: trained on as
+    many batches as the other pooled network, with the rate, decay and L2 that a planted start is trained with."""
+
+    def __init__(self, network: NetworkSpec, seed: int) -> None:
+        self._network, self._seed = network, seed
+
+    def fit(self, x: Floats, y: NDArray[np.bool_]) -> NumpyNetwork:
+        nobody = np.zeros(len(y), np.int64)
+        settings = WarmStartSection(seed=self._seed, epochs=_passes(len(y)))
+        self._theta = pretrain(self._network, Rows(x, y, nobody, nobody, nobody), settings)
+        return self
+
+    def predict_proba(self, x: Floats) -> Floats:
+        p = forward(self._network, self._theta, x)
+        return np.stack([1 - p, p], axis=1)
 
 
 def _sample(train: Rows, seed: int) -> tuple[Floats, NDArray[np.bool_]]:
@@ -122,18 +147,22 @@ def models(train: Rows, test: Rows, plan: Plan, seed: int, *, every: bool = True
 
 def _network(plan: Plan, seed: int, n_rows: int) -> MLPClassifier:
     """The plan's network for scikit-learn, which says in passes over the rows how long to train."""
-    rows_in_batch = max(1, min(DNN_BATCH_ROWS, n_rows))
-    passes = round(DNN_BATCHES * rows_in_batch / max(n_rows, 1))
     return MLPClassifier(
         plan.network.hidden,
         alpha=1e-3,
-        batch_size=rows_in_batch,
+        batch_size=max(1, min(DNN_BATCH_ROWS, n_rows)),
         learning_rate_init=5e-4,
-        max_iter=min(max(passes, 1), DNN_MOST_PASSES),
+        max_iter=_passes(n_rows),
         tol=0,
         n_iter_no_change=DNN_MOST_PASSES,
         random_state=seed,
     )
+
+
+def _passes(n_rows: int) -> int:
+    """Passes over the rows that make DNN_BATCHES batches."""
+    passes = round(DNN_BATCHES * min(DNN_BATCH_ROWS, n_rows) / max(n_rows, 1))
+    return min(max(passes, 1), DNN_MOST_PASSES)
 
 
 def _fitted(model: Any, x: Floats, y: NDArray[np.bool_], x_test: Floats) -> Floats:
@@ -194,11 +223,13 @@ def _ridge(x: Floats, y: Floats, base: Floats, there: NDArray[np.bool_]) -> Floa
 #: What kind each row of the table is; one that comes from elsewhere and is not here counts as pooled.
 KINDS: Final[dict[str, str]] = {
     EBBTIDE: OURS,
+    NO_NOISE: BARE,
     "recency": RULE,
     "frequency": RULE,
     RECENCY_FREQUENCY: RULE,
     POOLED_LR: POOLED,
     POOLED_DNN: POOLED,
+    POOLED_NUMPY: POOLED,
     BOOSTED: POOLED,
     FOREST: POOLED,
     BY_ITSELF: ALONE,

@@ -30,6 +30,7 @@ from shared.errors import RunError, WireError
 from shared.events import BehaviourEvent, EventKind
 from shared.messages import REQUESTS
 
+from .cpu import Metered
 from .notes import DEVICES, DeviceNotes
 from .owners import Owners
 from .population import Population
@@ -114,4 +115,4 @@ def open_simulated(context: Context, data: bytes) -> Device:
     return device
 
 
-app = build_app(open_simulated)
+app = Metered(build_app(open_simulated))

@@ -22,10 +22,13 @@ from shared.network import forward
 from shared.plan import Plan
 
 from .alert_quality import alert_quality, lived_steps
+from .baselines import NO_NOISE
 from .bit_rates import rates_beside_truth
+from .commit import commit, commits_of
 from .comparison import compare
 from .config import ProtocolSection
 from .counted import history_of, rows_of
+from .cpu import cpu_figures
 from .early_warning import lapse_quality, rise_quality
 from .examples import example_users
 from .notes import read_notes
@@ -34,6 +37,8 @@ from .population import Population
 from .quality import Rows, auc, figures_of, tenths
 from .replay import scores_at
 from .rivals import pooled_levels
+from .utility import utility_of
+from .without_noise import theta_without_noise
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -95,17 +100,15 @@ def evaluate(
     *,
     every_model: bool | None = None,
     held_out: NDArray[np.bool_] | None = None,
-    extra: Mapping[str, Floats] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """All figures of a run that has ended, from its folder; nothing in it is NaN.
 
     `every_model`: fit trees and each device's own model too (a minute), not only pooled logistic regression and DNN;
     None: if the data are real. `held_out` (K,): users that never trained; pooled models learn without them, and they get
-    a table of their own. `extra`: p (n,)
-    of further models by name, on the rows of `rows_of` for the protocol's test steps. `seed` draws the models' rows and
-    the bootstrap's users.
+    a table of their own. `seed` draws the models' rows and the bootstrap's users.
     """
+    scenario = json.loads((run_folder / "scenario.json").read_text(encoding="utf-8"))
     account = json.loads((run_folder / "server" / "account.json").read_text(encoding="utf-8"))
     agreed = Owners.load(run_folder).who(Consent.RANDOMISED)
     models = ServerFolder(run_folder / "server").models()
@@ -137,7 +140,7 @@ def evaluate(
             until=protocol.train_at,
             every_model=every_model,
             held_out=held_out,
-            extra=extra or {},
+            extra=without_noise(run_folder, plan, models[0], test.x) if every_model else {},
             seed=seed,
         ),
         "learning_curve": learning_curve(models, plan, shown),
@@ -148,5 +151,14 @@ def evaluate(
         "refused": refused_figures(account["traffic"]),
         "bits": rates_beside_truth(account["bits"], alerts, agreed) if account.get("bits") else None,
         "traffic": traffic_figures(account, population.n_users),
+        "cpu": cpu_figures(run_folder, account["traffic"]["sent"].get("train_request", 0), population.n_users),
+        "utility": utility_of(run_folder, scenario["data"]["name"]),
         "example_users": example_users(population, protocol, history, p, alerts, run_folder),
+        "commit": "+".join(dict.fromkeys([*commits_of(run_folder / "flower").split("+"), commit()])),
     }
+
+
+def without_noise(run_folder: Path, plan: Plan, theta: Floats, x: Floats) -> dict[str, Floats]:
+    """p (n,) on rows x (n, F) of the run's training without noise, by its name; empty where that is not to be had."""
+    quiet = theta_without_noise(run_folder, plan, theta)
+    return {} if quiet is None else {NO_NOISE: forward(plan.network, quiet, x)}

@@ -44,6 +44,7 @@ from shared.risk import N_COEFFICIENTS
 from shared.whole_files import replace_content, replacing
 
 from .counted import history_of
+from .cpu import Metered
 from .devices import server_key, world
 from .held_out import read_mask
 from .host_alerts import HostAlerts
@@ -299,7 +300,8 @@ def _rows_in(folder: Path, written_ns: int) -> TrainingRows:
     return TrainingRows.load(folder)
 
 
-app = ClientApp()
+hosted = ClientApp()
+app = Metered(hosted)
 
 
 def _begin(message: Message, context: Context) -> tuple[Host, dict[str, Any]]:
@@ -327,7 +329,7 @@ def _reply(message: Message, **arrays: NDArray[Any]) -> Message:
     return Message(RecordDict({"host": content}), reply_to=message)
 
 
-@app.query("model")
+@hosted.query("model")
 def on_model(message: Message, context: Context) -> Message:
     host, request = _begin(message, context)
     weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
@@ -348,24 +350,24 @@ def _reply_sum(
     return _reply(message, total=total, survivors=np.array([survivors]), refused=as_pairs(refused))
 
 
-@app.train()
+@hosted.train()
 def on_train(message: Message, context: Context) -> Message:
     return _reply_sum(message, context, Host.collect)
 
 
-@app.train("risk")
+@hosted.train("risk")
 def on_train_risk(message: Message, context: Context) -> Message:
     return _reply_sum(message, context, Host.collect_risk)
 
 
-@app.query("bits")
+@hosted.query("bits")
 def on_bits(message: Message, context: Context) -> Message:
     host, request = _begin(message, context)
     devices, bits, refused = host.bits(request)
     return _reply(message, devices=devices, bits=bits, refused=as_pairs(refused))
 
 
-@app.query("alerts")
+@hosted.query("alerts")
 def on_alerts(message: Message, context: Context) -> Message:
     host, request = _begin(message, context)
     replies = np.frombuffer(cbor2.dumps(host.alerts(request["step"])), dtype=np.uint8)

@@ -2,22 +2,23 @@
 
     python -m simulations.published [--only PREFIX ...] [--online-retail-path PATH]
 
-A text quotes a figure as `<number> <!-- key -->`, and the test compares the number with the file, to the digits shown.
+`make figures` runs the demo and the bench first, whose figures are read from runs/.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .alert_quality import DETECTOR_NAMES
+from .baselines import RECENCY_FREQUENCY
 from .choice_figures import choice_figures
+from .commit import ROOT, commit
+from .figure_file import FIGURES_FILE, HALF_RANGE, Figure, publish
 from .hostile import hostile_figures
 from .lapse_figures import lapse_figures, rise_figures
 from .learning_figures import (
@@ -33,93 +34,83 @@ from .shipped_figures import shipped_figures
 from .simulate import RESULTS_FILE
 from .stream_figures import stream_figures
 
-ROOT = Path(__file__).parent.parent
-FIGURES_FILE = ROOT / "docs" / "figures.json"
-QUOTE = re.compile(r"(-?\d[\d ]*(?:\.\d+)?)\s*(?:\*\*)?\s*<!-- ([a-z0-9_.-]+) -->")
 UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
 ONLINE_RETAIL = "online-retail-ii"
 COMMAND = "python -m simulations.published"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One quoted number: its spread (standard deviation, or None), the baseline beside it, and the command."""
-
-    value: float
-    spread: float | None
-    unit: str
-    baseline: str
-    command: str
-    commit: str
-
-
-def commit() -> str:
-    """The commit that the figures are made on, marked if the code in the working tree differs from it; docs/, which
-    figures are written to, does not count."""
-
-    def git(*arguments: str) -> str:
-        said = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-        return said.stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
-
-
-def read() -> dict[str, Figure]:
-    """Every published figure, by key."""
-    return {key: Figure(**fields) for key, fields in json.loads(FIGURES_FILE.read_text(encoding="utf-8")).items()}
-
-
-def publish(figures: Mapping[str, Figure]) -> None:
-    """Add figures to the file, or replace them."""
-    known = {key: asdict(figure) for key, figure in read().items()} if FIGURES_FILE.exists() else {}
-    known |= {key: asdict(figure) for key, figure in figures.items()}
-    fresh = FIGURES_FILE.with_suffix(".new")
-    fresh.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n", encoding="utf-8")
-    fresh.replace(FIGURES_FILE)
-
-
-def quotes(text: str) -> Iterator[tuple[str, str]]:
-    """(number as written, key) of every figure that a text quotes."""
-    for number, key in QUOTE.findall(text):
-        yield number.replace(" ", ""), key
+#: What of a bench's figures is published.
+BENCHED = ("hosts.", "training.", "detector.", "explain.", "vault.")
+#: What is published of a run's randomised bits, and of the last rate from them.
+COINS = ("coins", "epsilon", "epsilon_together")
+RATE = ("estimate", "low", "high", "true_rate")
 
 
 def run_figures(name: str, run: Path) -> dict[str, Figure]:
-    """Figures of a run that has ended (`make demo` and the like), from its results."""
+    """Figures of a run that has ended (`make demo` and the like), from its results: every number that the command
+    line prints of it, and a few more. The commit is the run's."""
     results = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))
-    made = {"command": f"ebbtide simulate {name}", "commit": commit()}
+    made = {"command": f"ebbtide simulate {name}", "commit": results["commit"]}
+    interest, privacy, traffic = results["interest"], results["privacy"], results["traffic"]
     rules = {row["name"]: row["auc"] for row in results["baselines"]}
-    out = {
-        f"{name}.auc": Figure(results["interest"]["auc"], None, "AUC", f"frequency {rules['frequency']:.3f}", **made)
+    found: dict[str, tuple[float | None, str, str]] = {
+        "devices": (results["devices"], "devices", ""),
+        "auc": (interest["auc"], "AUC", f"frequency {rules['frequency']:.3f}"),
+        "auc_recency": (rules["recency"], "AUC", ""),
+        "auc_frequency": (rules["frequency"], "AUC", ""),
+        "auc_recency_frequency": (rules[RECENCY_FREQUENCY], "AUC", ""),
+        "calibration_error": (interest["calibration_error"], "share", ""),
+        "alert_steps": (results["alerts"]["steps"], f"{results['step']}s", ""),
+        "epsilon": (privacy["epsilon_to_public"], f"epsilon at delta {privacy['delta']:g}", ""),
+        "delta": (privacy["delta"], "probability", ""),
+        "round_down_bytes": (traffic["round_down_bytes"], "bytes", ""),
+        "round_up_bytes": (traffic["round_up_bytes"], "bytes", ""),
+        "down_bytes_per_device": (traffic["down_bytes_per_device"], "bytes", ""),
+        "up_bytes_per_device": (traffic["up_bytes_per_device"], "bytes", ""),
+        "cpu_round_ms": (results["cpu"]["round_ms"], "ms", ""),
+        "cpu_s_per_device": (results["cpu"]["s_per_device"], "s", ""),
+        "seconds": (results["seconds"].get("federation"), "s", ""),
+        **_alert_figures(results),
     }
-    for rule, label in (("recency", "recency"), ("frequency", "frequency")):
-        out[f"{name}.auc_{label}"] = Figure(rules[rule], None, "AUC", "", **made)
+    if bits := results["bits"]:
+        found |= {f"bits.{key}": (bits[key], "coins" if key == "coins" else "epsilon", "") for key in COINS}
+        last = bits["rates"][-1] if bits["rates"] else {}
+        found |= {f"bits.{key}": (value, "share", "") for key, value in last.items() if key in RATE}
+    return {
+        f"{name}.{key}": Figure(value, None, unit, beside, **made)
+        for key, (value, unit, beside) in found.items()
+        if value is not None
+    }
+
+
+def _alert_figures(results: Mapping[str, Any]) -> dict[str, tuple[float | None, str, str]]:
+    """The devices' alerts, and what the level of p against one's own would have called."""
+    out: dict[str, tuple[float | None, str, str]] = {}
+    rival, step = DETECTOR_NAMES["own_level"], results["step"]
     for direction in ("fall", "rise"):
-        for key, unit in (("precision", "share"), ("recall", "share"), ("median_delay_steps", results["step"])):
-            value = results["alerts"][direction][key]
-            if value is not None:
-                out[f"{name}.{direction}_{key}"] = Figure(value, None, unit, "", **made)
-        for rule, row in results["alerts"][direction]["beside"].items():
-            for key in ("precision", "recall"):
-                if rule == DETECTOR_NAMES["own_level"] and row[key] is not None:
-                    out[f"{name}.{direction}_{key}.own_level"] = Figure(row[key], None, "share", rule, **made)
-    if (epsilon := results["privacy"]["epsilon_to_public"]) is not None:
-        out[f"{name}.epsilon"] = Figure(epsilon, None, f"epsilon at delta {results['privacy']['delta']:g}", "", **made)
-    if "federation" in results["seconds"]:
-        out[f"{name}.seconds"] = Figure(results["seconds"]["federation"], None, "s", "", **made)
+        judged = results["alerts"][direction]
+        for key, unit in (
+            ("precision", "share"),
+            ("recall", "share"),
+            ("median_delay_steps", step),
+            ("false_per_user", "false alerts per user"),
+        ):
+            out[f"{direction}_{key}"] = (judged[key], unit, "")
+        for key in ("precision", "recall"):
+            if rival in judged["beside"]:
+                out[f"{direction}_{key}.own_level"] = (judged["beside"][rival][key], "share", rival)
     return out
 
 
 def bench_figures(file: Path) -> dict[str, Figure]:
-    """The figures of speed of the last `make bench`: medians, with the half-range of the runs as spread."""
-    made = {"command": "make bench", "commit": commit()}
+    """The figures of speed of the last `make bench`, on its commit: medians, with the half-range of the runs as
+    spread."""
+    bench = json.loads(file.read_text(encoding="utf-8"))
+    made = {"command": "make bench", "commit": bench["commit"], "spread_kind": HALF_RANGE}
     out = {}
-    for key, figure in json.loads(file.read_text(encoding="utf-8"))["figures"].items():
-        if key.startswith(("hosts.", "detector.", "explain.", "vault.")) and "value" in figure:
+    for key, figure in bench["figures"].items():
+        if key.startswith(BENCHED) and "value" in figure:
             lowest, highest = figure["spread"]
-            spread = round((highest - lowest) / 2, 4)
-            out[key] = Figure(round(figure["value"], 4), spread, figure["unit"] or "ratio", figure["what"], **made)
+            spread = round((highest - lowest) / 2, 4) if figure["n"] > 1 else None
+            out[key] = Figure(round(figure["value"], 4), spread, figure["unit"] or "ratio", figure["beside"], **made)
     return out
 
 
@@ -142,22 +133,23 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         out[f"choice.{name}"] = partial(choice_figures, name, overrides)
     if ONLINE_RETAIL in data:
         out["utility"] = partial(utility_figures, data, UTILITY_FILE)
-    for name in ("demo",):
-        if (ROOT / "runs" / name / RESULTS_FILE).exists():
-            out[name] = partial(run_figures, name, ROOT / "runs" / name)
+    if (ROOT / "runs" / "demo" / RESULTS_FILE).exists():
+        out["demo"] = partial(run_figures, "demo", ROOT / "runs" / "demo")
     if (bench := ROOT / "runs" / "bench" / "results.json").exists():
         out["bench"] = partial(bench_figures, bench)
     return out
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Re-make figures. Runs of the demo scenarios are read from runs/, where `make demo` leaves them."""
+    """Re-make figures, and say which are not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", help="make only groups whose name begins with this; may be repeated")
     parser.add_argument(
         "--online-retail-path", default="", help="where online-retail-ii lies; without it, it is skipped"
     )
     chosen = parser.parse_args(arguments)
+    if not chosen.online_retail_path:
+        print(f"{ONLINE_RETAIL}: its figures stay as they were; --online-retail-path says where the data lie")
     for name, make in groups(chosen.online_retail_path).items():
         if name.startswith(tuple(chosen.only or [""])):
             command, made_on = f"{COMMAND} --only {name}", commit()

@@ -62,6 +62,8 @@ OPTIONAL: Mapping[str, Any] = {
     "baselines": [],
     "bits": None,
     "caps": None,
+    "commit": None,
+    "cpu": None,
     "gap": None,
     "gap_to": None,
     "groups": [],
@@ -70,7 +72,7 @@ OPTIONAL: Mapping[str, Any] = {
     "refused": {},
     "randomised_share": 0.0,
     "rises": None,
-    "utility": [],
+    "utility": None,
 }
 
 
@@ -130,7 +132,7 @@ def drawings(results: Mapping[str, Any]) -> dict[str, Any]:
         "detectors": {way: alert_figures.detector_curves(results, wide=way == "wide") for way in ("wide", "narrow")}
         if curves
         else None,
-        "utility": {way: figures.utility_figure(utility, wide=way == "wide") for way in ("wide", "narrow")}
+        "utility": {way: figures.utility_figure(utility["points"], wide=way == "wide") for way in ("wide", "narrow")}
         if utility
         else None,
     }
@@ -200,7 +202,15 @@ def _environment() -> Environment:
     out.filters.update(
         {
             f.__name__: f
-            for f in (table.decimal, table.signed, table.percent, table.grouped, table.duration, table.epsilon)
+            for f in (
+                table.decimal,
+                table.signed,
+                table.percent,
+                table.grouped,
+                table.compact,
+                table.duration,
+                table.epsilon,
+            )
         }
     )
     out.globals["between"] = table.between

@@ -32,6 +32,8 @@ import tomli_w
 
 from shared.errors import ConfigError, RunError
 
+from .commit import stamp
+
 #: Environment variable of every process of a run: its home, a colon, and a number of its own.
 MARKER = "EBBTIDE_RUN"
 LOG_FILE, SUPERLINK_LOG_FILE = "flower.log", "superlink.log"
@@ -93,8 +95,8 @@ def run_app(
 
     `home` becomes FLWR_HOME, for one run at a time. Ray gets one worker per `worker_cpus` cores of the machine. What
     this process can import, the app can. `on_line` gets each line of the run's log, without colours, in this thread;
-    `flower.log` in `home` gets it too. `timeout_s` covers everything. A RAY_ADDRESS in the environment attaches the run
-    to that Ray cluster; otherwise its Ray is its own.
+    `flower.log` in `home` gets it too, and `commit.txt` which code ran. `timeout_s` covers everything. A RAY_ADDRESS in
+    the environment attaches the run to that Ray cluster; otherwise its Ray is its own.
 
     RunFailed, with the reason, if the app did not complete; PortInUse if no port could be had; ConfigError if `nodes`
     or `worker_cpus` is below 1. Whatever is raised, KeyboardInterrupt included, nothing is left running.
@@ -106,6 +108,7 @@ def run_app(
     home.mkdir(parents=True, exist_ok=True)
     if processes_of(home):
         raise RunFailed("another run is using this home", home / LOG_FILE)
+    stamp(home)
     marker, parent = f"{home}:{uuid4().hex}", tempfile.gettempdir()
     ray_folder = Path(tempfile.mkdtemp(prefix="ebb-", dir=parent if len(parent) <= _LONGEST_TEMP_FOLDER else "/tmp"))
     environment = _environment(home, marker, ray_folder)

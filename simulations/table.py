@@ -93,6 +93,7 @@ def result_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
             "bytes per device, whole run",
             f"{grouped(traffic['down_bytes_per_device'])} down, {grouped(traffic['up_bytes_per_device'])} up",
         ),
+        *_cpu(results.get("cpu")),
     ]
 
 
@@ -126,6 +127,14 @@ def caps_line(caps: Mapping[str, Any]) -> str:
     parts = [f"at most {grouped(most)} participations in a plan"] if most is not None else []
     parts += [f"epsilon <= {period:g} in {grouped(caps['period_days'])} days"] if period is not None else []
     return ", ".join(parts)
+
+
+def _cpu(cpu: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What a device's work cost in this simulation."""
+    if not cpu or cpu["s_per_device"] is None:
+        return []
+    rounds = "" if cpu["round_ms"] is None else f"{compact(cpu['round_ms'])} ms a round, "
+    return [("CPU per device, simulated here", f"{rounds}{compact(cpu['s_per_device'])} s in the whole run")]
 
 
 def _bits(results: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -88,16 +88,18 @@ def public_lapse_rows(history: History, protocol: ProtocolSection, plan: Plan, r
 
 
 def pretrain(network: NetworkSpec, rows: Rows, settings: WarmStartSection) -> Floats:
-    """Adam (Kingma and Ba 2015) on shuffled batches, with a learning rate that falls to zero and L2 on the kernels."""
+    """Adam (Kingma and Ba 2015) on shuffled batches, with a learning rate that falls to zero and L2 on the kernels.
+    Fewer rows than a batch are one batch."""
     random = np.random.Generator(np.random.Philox(settings.seed))
     theta, y = network.initial_theta(settings.seed), rows.y.astype(np.float32)
     mean, square = np.zeros(network.n_parameters), np.zeros(network.n_parameters)
-    weight = np.full(BATCH, 1 / BATCH, np.float32)
-    n_batches = len(y) // BATCH
+    size = min(BATCH, len(y))
+    weight = np.full(size, 1 / size, np.float32)
+    n_batches = len(y) // size
     for t in range(1, settings.epochs * n_batches + 1):
         if (t - 1) % n_batches == 0:
             order = random.permutation(len(y))
-        at = order[((t - 1) % n_batches) * BATCH :][:BATCH]
+        at = order[((t - 1) % n_batches) * size :][:size]
         slope = gradient(network, theta, rows.x[at], y[at], weight, l2=settings.l2).astype(np.float64)
         mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
         rate = settings.learning_rate * (1 - t / (settings.epochs * n_batches + 1))

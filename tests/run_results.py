@@ -283,5 +283,10 @@ def with_everything() -> Results:
         rises=rises(),
         held_out_users={"users": 3, "rows": 99, "baselines": table, "gap": 0.005, "gap_to": POOLED_DNN},
         groups=[{**group, "group": "light users"}, nobody],
-        utility=[dict(zip(("epsilon", "auc_mean", "auc_sd", "pooled_auc"), p, strict=True)) for p in points],
+        utility={
+            "points": [dict(zip(("epsilon", "auc_mean", "auc_sd", "pooled_auc"), p, strict=True)) for p in points],
+            "published": True,
+        },
+        cpu={"round_ms": 1.2345, "s_per_device": 0.0421},
+        commit="0123abc",
     )

@@ -13,8 +13,10 @@ from simulations.baselines import (
     BY_ITSELF,
     EBBTIDE,
     KINDS,
+    NO_NOISE,
     POOLED_DNN,
     POOLED_LR,
+    POOLED_NUMPY,
     RECENCY_FREQUENCY,
     each_on_its_own,
     pooled_baselines,
@@ -56,7 +58,7 @@ def test_every_baseline_beats_chance_and_pooled_models_beat_recency(
     halves: tuple[Rows, Rows], found: dict[str, np.ndarray]
 ) -> None:
     _, test = halves
-    assert set(found) == set(KINDS) - {EBBTIDE}
+    assert set(found) == set(KINDS) - {EBBTIDE, NO_NOISE}
     score = {name: auc(test.y, p) for name, p in found.items()}
     for name, p in found.items():
         assert p.shape == test.y.shape and p.dtype == np.float32
@@ -66,6 +68,7 @@ def test_every_baseline_beats_chance_and_pooled_models_beat_recency(
     draws = UserBootstrap(test.y, test.user, 0)
     assert interval(draws.aucs(found[POOLED_LR]) - draws.aucs(found["recency"]))[0] > 0
     assert abs(score[POOLED_DNN] - score[POOLED_LR]) < 0.03
+    assert abs(score[POOLED_NUMPY] - score[POOLED_LR]) < 0.03
 
 
 def test_a_rule_has_the_order_of_its_counter(halves: tuple[Rows, Rows], found: dict[str, np.ndarray]) -> None:
@@ -83,7 +86,8 @@ def test_the_same_seed_gives_the_same_p_and_the_pooled_network_depends_on_it(
     some = test.where(np.arange(len(test.y)) % 20 == 0)
     once, again, other = (pooled_baselines(few, some, PLAN, seed=seed) for seed in (1, 1, 2))
     assert all(np.array_equal(once[name], again[name]) for name in once)
-    assert not np.array_equal(once[POOLED_DNN], other[POOLED_DNN])
+    for name in (POOLED_DNN, POOLED_NUMPY):
+        assert not np.array_equal(once[name], other[name])
     assert np.array_equal(once[BY_ITSELF], other[BY_ITSELF])
 
 

@@ -12,13 +12,15 @@ from typer.testing import CliRunner
 from client.runtime import Model, pinned_model
 from client.scorer import Scorer
 from client.watch import MARKS
-from simulations.bench.__main__ import app
+from simulations.bench import federation
+from simulations.bench.__main__ import _ratio_to_per_client, app
 from simulations.bench.bare import BareLoop
 from simulations.bench.detectors import detector_figures
 from simulations.bench.explain import explained, first_alerts
-from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory
+from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory, training_seconds
 from simulations.bench.figures import Figure, table_of, write_results
 from simulations.bench.peers import ratio
+from simulations.config import load_scenario
 from simulations.counted import history_of
 from simulations.host_training import TrainingRows, sum_of_updates
 from simulations.hostile import World
@@ -81,6 +83,34 @@ def test_a_ratio_of_medians_with_the_worst_and_the_best():
     assert ratio([20.0, 10.0, 40.0], [2.0, 1.0, 4.0]) == [10.0, 2.5, 40.0]
 
 
+def test_the_ratio_to_flower_s_own_simulation_needs_both():
+    ours = Figure.of("hosts.devices_per_s", "ours", [8000.0, 10_000.0, 9000.0], "devices/s")
+    theirs = Figure.of("per_client.devices_per_s", "theirs", [90.0], "devices/s")
+    (found,) = _ratio_to_per_client({figure.key: figure for figure in (ours, theirs)})
+    assert found.key == "hosts.ratio_to_per_client" and found.value == 100.0
+    assert found.beside == "Flower's simulation, a node per device, 90 devices/s"
+    assert _ratio_to_per_client({ours.key: ours}) == _ratio_to_per_client({theirs.key: theirs}) == []
+
+
+@pytest.mark.parametrize(("name", "rounds"), [("complete-journey", 60), ("online-retail-ii", 60)])
+def test_the_training_that_is_timed_is_the_shipped_one_at_60_rounds(name, rounds, tmp_path, monkeypatch):
+    """Only its rounds, its cap on epsilon and the number of hosts differ from the scenario that README quotes."""
+    timed = []
+
+    def no_run(scenario, folder, on_progress, *, serverapp):
+        timed.append(scenario)
+        (folder / "times.json").write_text(json.dumps({"round_s": [1.0, 2.5]}))
+
+    monkeypatch.setattr(federation, "run_hosts", no_run)
+    assert training_seconds(name, "", 60, tmp_path, lambda *_: None) == 3.5
+    (scenario,), shipped = timed, load_scenario(f"{name}-eps7")
+    assert scenario.privacy.rounds == rounds and scenario.privacy.sampling_rate == 1
+    assert scenario.warm_start.users == 3000 and scenario.data.users == 0 and scenario.risk == shipped.risk
+    free = {"rounds", "max_epsilon"}
+    assert scenario.privacy.model_dump(exclude=free) == shipped.privacy.model_dump(exclude=free)
+    assert scenario.training == shipped.training and scenario.server == shipped.server
+
+
 def test_the_table_shows_what_was_skipped_and_results_hold_no_path(tmp_path):
     figures = [Figure.of("a", "first", [1.0], "s"), Figure("b", "second", (), "", skipped="not here")]
     console = Console(width=120, record=True, file=io.StringIO())
@@ -89,6 +119,7 @@ def test_the_table_shows_what_was_skipped_and_results_hold_no_path(tmp_path):
     write_results(figures, {"cores": 1}, tmp_path / "sub" / "results.json")
     text = (tmp_path / "sub" / "results.json").read_text()
     assert str(tmp_path) not in text and json.loads(text)["figures"]["b"]["skipped"] == "not here"
+    assert json.loads(text)["commit"]
 
 
 def test_memory_is_seen_while_it_is_used(tmp_path):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from simulations import learning_figures
-from simulations.baselines import POOLED_DNN, POOLED_LR, pooled_baselines, rivals
+from simulations.baselines import RIVALS, pooled_baselines, rivals
 from simulations.learning_figures import (
+    BESIDE,
     Learning,
     Measured,
     epsilon_figures,
@@ -35,18 +36,16 @@ def test_means_and_spreads_are_over_seeds():
 
 def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
     learning = Learning(NAME, FEW, tmp_path)
-    plan, protocol = learning.plan, learning.protocol
-    train, test = (
-        learning.trials.rows(plan.features, plan.horizon_steps, steps)
-        for steps in (protocol.train_steps, protocol.test_steps)
-    )
+    plan = learning.plan
+    train, test = learning.halves()
     every = pooled_baselines(train, test, plan, seed=3)
     only = rivals(train, test, plan, seed=3)
-    assert set(only) == {POOLED_LR, POOLED_DNN}
+    assert tuple(only) == RIVALS
     for name, p in only.items():
         np.testing.assert_array_equal(p, every[name])
     best = max(learning_figures.auc(test.y, p) for p in only.values())
     assert learning.pooled_auc(3) == best
+    assert learning.beside(3) == {name: learning_figures.auc(test.y, p) for name, p in every.items()}
     start = learning.start(learning.scenario("eps1"), 3)
     ours, gap, calibration_error, log_loss = learning.judge(start, best)
     assert gap == best - ours and 0 < calibration_error < 0.3 < log_loss
@@ -59,8 +58,13 @@ def test_epsilon_figures_have_every_key():
         f"{measure}.{NAME}.{key}"
         for measure in ("auc", "auc_gap", "calibration_error", "log_loss")
         for key in ("eps1", "eps7", "planted_only")
-    } | {f"calibration_error.{NAME}", f"auc.{NAME}.pooled"}
-    assert all(figure.spread is not None for figure in out.values())
+    } | {f"calibration_error.{NAME}", f"auc.{NAME}.pooled", *(f"auc.{NAME}.{key}" for key in BESIDE)}
+    without = {key.rpartition(".")[2] for key, figure in out.items() if figure.spread is None}
+    few = "boosted"  # so few rows are all in its sample: nothing is left to the seed
+    assert without - {few} == {"recency", "frequency", "recency_frequency", "alone"}
+    rivals = [out[f"auc.{NAME}.{key}"].value for key in ("pooled_lr", "pooled_dnn", "pooled_numpy")]
+    assert out[f"auc.{NAME}.pooled"].value >= max(rivals)
+    assert out[f"auc.{NAME}.recency"].value < out[f"auc.{NAME}.recency_frequency"].value < max(rivals)
     pooled = out[f"auc.{NAME}.pooled"].value
     for key in ("eps1", "eps7", "planted_only"):
         assert out[f"auc_gap.{NAME}.{key}"].value == pytest.approx(pooled - out[f"auc.{NAME}.{key}"].value, abs=2e-5)

@@ -257,10 +257,28 @@ def test_the_curve_is_beside_the_rules_and_the_rivals_only() -> None:
 def test_utility_can_be_a_file(kind: str, tmp_path: Path) -> None:
     one, two = tmp_path / f"one.{kind}", tmp_path / f"two.{kind}"
     for file in (one, two):
-        figures.save_utility_figure(with_everything()["utility"], file)
+        figures.save_utility_figure(with_everything()["utility"]["points"], file)
     assert one.read_bytes() == two.read_bytes()
     if kind == "svg":
         assert "var(--" not in one.read_text() and "pooled model, no privacy" in one.read_text()
+
+
+def test_utility_says_that_it_is_not_of_this_run(undrawn: None) -> None:
+    results = with_everything()
+    text = Outline(render(results)).text
+    assert "Not of this run: measured beforehand on everybody in this data set" in text and "dotted" in text
+    results["utility"]["published"] = False
+    text = Outline(render(results)).text
+    assert "a sweep over its scenario" in text and "measured beforehand" not in text and "dotted" not in text
+
+
+def test_cpu_stands_beside_bytes_and_the_commit_with_the_versions(undrawn: None) -> None:
+    results = with_everything()
+    assert dict(result_rows(results))["CPU per device, simulated here"] == "1.23 ms a round, 0.0421 s in the whole run"
+    text = Outline(render(results)).text
+    assert "it worked 1.23 ms in a round of p" in text and "commit0123abc" in text
+    results["cpu"] = {"round_ms": None, "s_per_device": None}
+    assert "CPU" not in Outline(render(results)).text
 
 
 def test_utility_of_one_point_can_be_drawn() -> None:

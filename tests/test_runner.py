@@ -19,6 +19,7 @@ import pytest
 
 from shared.errors import ConfigError
 from simulations import runner
+from simulations.commit import commit, commits_of
 from simulations.runner import MARKER, PortInUse, RunFailed, end_run, processes_of, run_app, write_app_folder
 
 NODES = 4
@@ -169,6 +170,7 @@ def test_two_runs_at_once_of_which_one_fails(tmp_path: Path, modules: Path, monk
     assert {"begun: complete 1.5", "partition [0, 1, 2, 3]", "state [3, 3, 3, 3]", "cached 12"} <= said
     assert f"sigma {[1.5] * NODES}" in said
     assert (home(good) / "flower.log").read_text("utf-8").splitlines() == lines
+    assert commits_of(home(good)) == commit(), "the code that ran"
     assert [path.name for path in (home(good) / "apps").glob("*/*.*")] == ["pyproject.toml"]
 
     assert isinstance(failure, RunFailed)

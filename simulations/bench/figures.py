@@ -14,10 +14,13 @@ from typing import Any
 
 from rich.table import Table
 
+from ..commit import commit
+
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: a median over `values`, and what it should be, if that was promised. `skipped` says why there is none."""
+    """One figure: a median over `values`, what was measured `beside` it, and what it should be, if that was promised.
+    `skipped` says why there is none."""
 
     key: str
     what: str
@@ -26,6 +29,7 @@ class Figure:
     at_least: float | None = None
     at_most: float | None = None
     skipped: str = ""
+    beside: str = ""
 
     @classmethod
     def of(
@@ -37,9 +41,10 @@ class Figure:
         *,
         at_least: float | None = None,
         at_most: float | None = None,
+        beside: str = "",
     ) -> Figure:
         """Values in any order; at least one."""
-        return cls(key, what, tuple(sorted(values)), unit, at_least, at_most)
+        return cls(key, what, tuple(sorted(values)), unit, at_least, at_most, beside=beside)
 
     @property
     def value(self) -> float:
@@ -68,6 +73,7 @@ class Figure:
             "spread": [self.values[0], self.values[-1]],
             "n": len(self.values),
             "unit": self.unit,
+            "beside": self.beside,
             "target": self.target,
             "met": self.met,
         }
@@ -106,7 +112,12 @@ def machine() -> dict[str, Any]:
 
 
 def write_results(figures: Sequence[Figure], before: dict[str, Any], file: Path) -> None:
-    """results.json: the machine before and after, and every figure by key."""
+    """results.json: the commit, the machine before and after, and every figure by key."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = {"before": before, "after": machine(), "figures": {f.key: f.to_map() for f in figures}}
+    content = {
+        "commit": commit(),
+        "before": before,
+        "after": machine(),
+        "figures": {f.key: f.to_map() for f in figures},
+    }
     file.write_text(json.dumps(content, indent=1), encoding="utf-8")

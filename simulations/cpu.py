@@ -1,0 +1,50 @@
+"""What the devices' work costs in processor time: each message to a simulated node, by its kind.
+
+Measured is the CPU time, of all threads, of the worker process from a message's arrival at the app to its reply: the
+simulated world around a device included, Flower, Ray and the server left out. It is Python on this machine, not a phone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+CPU = "cpu"
+TRAIN = "train"
+
+
+class Metered(ClientApp):
+    """Another app, whose CPU seconds are written into the run's folder: a file per node, a line per message."""
+
+    def __init__(self, app: ClientApp) -> None:
+        super().__init__()
+        self._app = app
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        began_s = time.process_time()
+        try:
+            return self._app(message, context)
+        finally:
+            took_s = time.process_time() - began_s
+            folder = Path(str(context.run_config["simulation.folder"])) / CPU
+            folder.mkdir(exist_ok=True)
+            with (folder / f"{context.node_config['partition-id']}.txt").open("a", encoding="ascii") as file:
+                file.write(f"{message.metadata.message_type} {took_s:.6f}\n")
+
+
+def cpu_figures(run_folder: Path, updates_asked: int, n_devices: int) -> dict[str, Any]:
+    """Of one device: milliseconds for a round of p that it is asked in, seconds for the whole run; None if not known."""
+    spent: dict[str, float] = defaultdict(float)
+    for file in (run_folder / CPU).glob("*.txt"):
+        for line in file.read_text(encoding="ascii").splitlines():
+            kind, _, seconds = line.partition(" ")
+            spent[kind] += float(seconds or 0)  # a killed worker may leave half a line
+    return {
+        "round_ms": 1000 * spent[TRAIN] / updates_asked if TRAIN in spent and updates_asked else None,
+        "s_per_device": sum(spent.values()) / n_devices if spent else None,
+    }
