@@ -24,6 +24,7 @@ from shared.risk import N_COEFFICIENTS, gradient, readings
 
 CHUNK_DEVICES = 64
 SCORE_USERS = 512
+COMMITMENTS_FILE = "commitments.txt"
 _MOST = np.iinfo(np.uint64).max
 
 Floats = NDArray[np.float32]
@@ -37,12 +38,12 @@ def users_of(history: History, first: int) -> History:
     return History(history.active[rows], history.count[rows], history.amount[rows])
 
 
-def fresh_entropy(folder: Path) -> Entropy:
-    """A ChaCha20 stream under a new key from the operating system; the key's SHA-256 is written down first, on disk,
-    so that a test can see that no noise was ever used twice."""
+def fresh_entropy(folder: Path, round_number: int = 0) -> Entropy:
+    """A ChaCha20 stream under a new key from the operating system, for the noise of one round (0: of no plan's). The round
+    and the key's SHA-256 are written down first, on disk, so that a test can see that no round made noise twice."""
     key = os.urandom(32)
-    with (folder / "commitments.txt").open("a", encoding="ascii") as file:
-        file.write(hashlib.sha256(key).hexdigest() + "\n")
+    with (folder / COMMITMENTS_FILE).open("a", encoding="ascii") as file:
+        file.write(f"{round_number} {hashlib.sha256(key).hexdigest()}\n")
         file.flush()
         os.fsync(file.fileno())
     stream = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()

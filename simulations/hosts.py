@@ -164,7 +164,7 @@ class Host:
         cost = update_cost(plan.privacy, plan.network.n_parameters)
         devices, refused = self.charge(devices, Line.UPDATE, cost, plan.sha256)
         positions = devices - self.first_user
-        entropy = fresh_entropy(self.folder)
+        entropy = fresh_entropy(self.folder, request["round"])
         return sum_of_updates(rows, positions, devices, plan, theta, request["round"], entropy), refused
 
     def collect_risk(self, request: dict[str, Any], devices: Ints) -> tuple[NDArray[np.uint32], dict[int, int]]:
@@ -182,7 +182,7 @@ class Host:
             plan.risk,
             (theta, basis.reshape(-1, len(coefficients)), coefficients),
             request["round"],
-            fresh_entropy(self.folder),
+            fresh_entropy(self.folder, request["round"]),
         )
         return total, refused
 

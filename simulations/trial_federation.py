@@ -45,7 +45,7 @@ class TrainingHost:
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
     ) -> tuple[NDArray[np.uint32], int]:
-        devices, entropy = np.asarray(cohort, np.int64), fresh_entropy(self._folder)
+        devices, entropy = np.asarray(cohort, np.int64), fresh_entropy(self._folder, request["round"])
         theta = unpack_floats(request["theta"])
         if part is INTEREST:
             total = sum_of_updates(self._rows, devices, devices, plan, theta, request["round"], entropy)

@@ -21,7 +21,7 @@ from simulations.fidelity import (
     some_people,
     theta_difference,
 )
-from simulations.host_training import TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
+from simulations.host_training import COMMITMENTS_FILE, TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
 from simulations.local import LocalHost
 from simulations.notes import read_notes
 
@@ -121,11 +121,11 @@ def test_each_hosted_device_s_phi_is_clipped_and_noised_on_its_own(tmp_path, peo
     assert noise.std() == pytest.approx(risk.privacy.share_sigma * math.sqrt(people.n_users), rel=0.15)
 
 
-def test_noise_keys_are_written_down_before_use_and_never_repeat(tmp_path, people):
+def test_each_round_has_one_noise_key_which_is_written_down_before_use(tmp_path, people):
     scenario = scenario_without_noise("privacy.noise_multiplier=1.0", "privacy.steps_per_clip=4096")
     run_hosted(tmp_path, people, scenario)
-    commitments = (tmp_path / "hosts" / "0" / "commitments.txt").read_text().split()
-    assert len(commitments) == len(set(commitments)) == scenario.privacy.rounds
+    lines = [line.split() for line in (tmp_path / "hosts" / "0" / COMMITMENTS_FILE).read_text().splitlines()]
+    assert [int(number) for number, _ in lines] == [1, 2, 3] and len({key for _, key in lines}) == 3
 
 
 def test_only_consenting_users_tell_anything(tmp_path, people):

@@ -1,97 +1,190 @@
-"""kill -9 at any moment: the resumed run ends, what was spent stays spent, and no noise is used twice."""
+"""kill -9 at any moment: the run that goes on ends, what was spent stays spent, and no round makes noise twice."""
+
+from __future__ import annotations
 
 import json
-import os
+import multiprocessing
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
+from client.runtime import PINNED_SHA256
+from server.app import RunSettings, run
+from server.state import INTEREST, RISK, ServerFolder
 from simulations.config import load_scenario
+from simulations.host_training import COMMITMENTS_FILE
+from simulations.local import LocalHost
+from simulations.owners import CONSENTS_FILE
+from simulations.runner import processes_of
+from simulations.simulate import (
+    RESULTS_FILE,
+    expect_same_run,
+    population_of,
+    prepare_folder,
+    protocol_of,
+    run_config,
+    write_public,
+)
 
 from .conftest import SOAK
 
 ROOT = Path(__file__).parent.parent
 
-#: One run of the server and a host in one process; prepares the folder the first time, goes on with it afterwards.
-RUN = """
-import sys
-from pathlib import Path
-from client.runtime import PINNED_SHA256
-from server.app import RunSettings, run
-from simulations.config import load_scenario
-from simulations.local import LocalHost
-from simulations.simulate import (
-    expect_same_run, population_of, prepare_folder, protocol_of, run_config, write_public
-)
-folder, scenario = Path(sys.argv[1]), load_scenario("demo", sys.argv[2:])
-protocol = protocol_of(scenario)
-people = population_of(scenario, protocol)
-if (folder / "consents.json").exists():
-    expect_same_run(folder, scenario)
-else:
-    prepare_folder(folder, scenario, people)
-plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
-write_public(folder, scenario, protocol, plan, people)
-settings = RunSettings.read(run_config(scenario, protocol, plan, folder))
-print("ready", flush=True)
-run(LocalHost(folder), settings, settings.schedule.clock())
-"""
+#: Kills in one trial, at least; and at most, if none of them fell into a round.
+KILLS, MOST_KILLS = 3, 12
+ROUNDS, RISK_ROUNDS = 40, 10
+#: Everybody in every round, loud noise on a coarse grid and few queries: a run is rounds, and its epsilon quickly told.
 OVERRIDES = [
-    "data.users=40",
-    "privacy.rounds=20",
-    "privacy.sampling_rate=0.5",
-    "privacy.min_survivors_share=0.1",
-    "risk.rounds=10",
-    "risk.public_users=40",
+    "data.users=30",
+    f"privacy.rounds={ROUNDS}",
+    "privacy.sampling_rate=1.0",
+    "privacy.noise_multiplier=16.0",
+    "privacy.steps_per_clip=256",
+    f"risk.rounds={RISK_ROUNDS}",
+    "risk.noise_multiplier=16.0",
+    "risk.public_users=20",
+    "simulation.query_every_steps=60",
+    "bits.every_steps=0",
 ]
 
 
-def start(folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-c", RUN, str(folder), *OVERRIDES]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+def begin_or_go_on(folder: Path) -> None:
+    """One process of a run: the server and a host. The first one prepares the folder."""
+    scenario = load_scenario("demo", OVERRIDES)
+    protocol = protocol_of(scenario)
+    people = population_of(scenario, protocol)
+    if (folder / CONSENTS_FILE).exists():
+        expect_same_run(folder, scenario)
+    else:
+        prepare_folder(folder, scenario, people)
+    plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
+    write_public(folder, scenario, protocol, plan, people)
+    settings = RunSettings.read(run_config(scenario, protocol, plan, folder))
+    run(LocalHost(folder), settings, settings.schedule.clock())
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a run has on disk: (round, noise key) as they were committed, rounds that were charged, rounds that ended."""
+
+    keys: list[list[str]]
+    charged: int
+    ended: int
+
+    @classmethod
+    def by(cls, folder: Path) -> Left:
+        committed, server = folder / "hosts" / "0" / COMMITMENTS_FILE, folder / "server"
+        keys = committed.read_text().splitlines() if committed.exists() else []
+        charged = 0
+        if (file := server / "charges.db").exists():
+            with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file)) as charges:  # no table yet
+                charged = charges.execute("SELECT count(*) FROM charged_rounds").fetchone()[0]
+        parts = [name for name in (INTEREST, RISK) if (server / f"{name}.npz").exists()]
+        ended = sum(len(ServerFolder(server).models(name)) - 1 for name in parts)
+        return cls([key.split() for key in keys], charged, ended)
+
+    @property
+    def interrupted(self) -> int:
+        """Rounds that were paid for and did not end."""
+        return self.charged - self.ended
+
+    def expect_after(self, earlier: Left) -> None:
+        """Nothing that was there before is gone, and no round has two keys."""
+        assert self.keys[: len(earlier.keys)] == earlier.keys, "committed keys are gone: the run began anew"
+        rounds = [number for number, _ in self.keys]
+        assert len(set(rounds)) == len(rounds), "a round made noise twice"
+        assert self.charged >= earlier.charged and self.ended >= earlier.ended
+        assert self.ended <= len(self.keys) <= self.charged, "noise that nobody paid for"
+
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])
+
+
+def start(folder: Path) -> ForkServerProcess:
+    process = FORKS.Process(target=begin_or_go_on, args=(folder,))
+    process.start()
+    return process
 
 
 def finish(folder: Path) -> dict:
     process = start(folder)
-    assert process.wait(timeout=240) == 0
-    process.stdout.close()
+    process.join(240)
+    assert process.exitcode == 0
     return json.loads((folder / "server" / "account.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
+    """The account of a run that nobody killed, and how long it took."""
+    imports = FORKS.Process(target=str)
+    imports.start()
+    imports.join()
     folder = tmp_path_factory.mktemp("whole") / "run"
-    began = time.monotonic()
+    began_s = time.monotonic()
     account = finish(folder)
-    return account, time.monotonic() - began
+    return account, time.monotonic() - began_s
 
 
-@pytest.mark.parametrize("trial", range(20 if SOAK else 1))
+@pytest.mark.parametrize("trial", range(20 if SOAK else 2))
 def test_killed_at_random_moments_a_run_still_ends_and_spends_no_less(tmp_path, uninterrupted, trial):
     whole, seconds = uninterrupted
     folder, chance = tmp_path / "run", random.Random(trial)
-    for _ in range(3):
+    left, kills, in_a_round = Left([], 0, 0), 0, 0
+    while kills < KILLS or (not in_a_round and kills < MOST_KILLS):
         process = start(folder)
-        process.stdout.readline()  # "ready": the imports are done
-        time.sleep(chance.uniform(0, 0.7 * seconds))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        process.join(chance.uniform(0, 0.3 * seconds))
+        process.kill()
+        process.join()
+        now = Left.by(folder)
+        now.expect_after(left)
+        in_a_round += now.interrupted > left.interrupted
+        kills, left = kills + 1, now
     account = finish(folder)
-    scenario = load_scenario("demo", OVERRIDES)
-    rounds, all_rounds = scenario.privacy.rounds, scenario.privacy.rounds + scenario.risk.rounds
-    assert account["rounds_charged"] == whole["rounds_charged"] == rounds
-    assert account["risk_rounds_charged"] == whole["risk_rounds_charged"] == scenario.risk.rounds
+    Left.by(folder).expect_after(left)
+    assert in_a_round, "no kill fell into a round"
+    assert (account["rounds_charged"], account["risk_rounds_charged"]) == (ROUNDS, RISK_ROUNDS)
     assert account["epsilon_to_public"] >= whole["epsilon_to_public"]
-    commitments = (folder / "hosts" / "0" / "commitments.txt").read_text().split()
-    assert len(commitments) == len(set(commitments)), "a noise key was used twice"
-    assert len(commitments) <= all_rounds, "an interrupted round was run again"
-    with np.load(folder / "server" / "checkpoint.npz") as checkpoint:
-        assert np.isfinite(checkpoint["models"]).all()
-        assert len(checkpoint["models"]) <= rounds + 1
+    server = ServerFolder(folder / "server")
+    for part in (INTEREST, RISK):
+        assert np.isfinite(server.models(part)).all()
+
+
+def test_a_run_through_flower_whose_processes_were_all_killed_goes_on(tmp_path):
+    folder, home = tmp_path / "run", tmp_path / "run" / "flower"
+    overrides = [*OVERRIDES, "risk.rounds=0", 'simulation.fidelity="hosts"', "simulation.hosts=1"]
+    sets = [part for each in overrides for part in ("--set", each)]
+    command = [sys.executable, "-c", "from simulations.cli import main; main()", "simulate", "demo", *sets]
+    command += ["--out", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as ours:
+        try:
+            while Left.by(folder).ended < 3:
+                assert ours.poll() is None
+                time.sleep(0.1)
+        finally:
+            for process in (psutil.Process(ours.pid), *processes_of(home)):
+                with suppress(psutil.Error):
+                    process.send_signal(signal.SIGKILL)
+    while processes_of(home):
+        time.sleep(0.05)
+    left, moved = Left.by(folder), ServerFolder(folder / "server").traffic()
+    assert left.charged < ROUNDS, "killed in the middle of training"
+    subprocess.run([*command, "--resume"], cwd=ROOT, stderr=subprocess.DEVNULL, check=True)
+    now = Left.by(folder)
+    now.expect_after(left)
+    assert (now.charged, now.interrupted) == (ROUNDS, left.interrupted)
+    results = json.loads((folder / RESULTS_FILE).read_text())
+    assert results["privacy"]["rounds_charged"] == ROUNDS
+    sent = results["traffic"]["by_message"]["train_request"]["messages"]
+    assert sent == 30 * now.ended > moved["sent"]["train_request"], "both processes' messages"
