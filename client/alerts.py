@@ -27,8 +27,7 @@ NOT_TAKEN, TOLD = -1, -2
 
 @dataclass(frozen=True)
 class Alert:
-    """One turn of interest, as the app on the device is told. `segment` and `intervention` are None in an alert that was
-    raised before alerts had them."""
+    """One turn of interest, as the app on the device is told. Hosts keep no `segment` and `intervention`: None there."""
 
     direction: Direction
     category: int

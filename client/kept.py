@@ -1,8 +1,4 @@
-"""What a device is and keeps: profile, model, alerts, detectors; and each as plain values for a row of its vault.
-
-What a released version wrote stays readable: a later form says its number, `ALERTS_FORM`, or has arrays that the earlier
-one had not (`Watch.of` says what stands for them).
-"""
+"""What a device is and keeps: profile, model, alerts, detectors; and each as plain values for a row of its vault."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec import pack_floats, unpack_floats
-from shared.errors import InputError, VaultError
+from shared.errors import InputError
 from shared.events import MAX_CATEGORIES, Step
 from shared.plan import Plan
 
@@ -27,9 +23,6 @@ from .vault import Vault
 from .watch import Watch
 
 Floats = NDArray[np.float32]
-
-#: How alerts are stored; form 1 knew no segment and no intervention.
-ALERTS_FORM = 2
 
 
 @dataclass(frozen=True)
@@ -109,31 +102,12 @@ def watch(fields: list[Any]) -> tuple[int, Watch | None, Floats]:
     return n_closed_steps, found, unpack(p)
 
 
-def plain_alerts(alerts: Taken) -> dict[str, Any]:
-    return {"form": ALERTS_FORM, "rows": [[*vars(alert).values(), taken] for alert, taken in alerts]}
+def plain_alerts(alerts: Taken) -> list[list[int]]:
+    return [[*vars(alert).values(), taken] for alert, taken in alerts]
 
 
-def alerts(found: dict[str, Any] | list[Any]) -> Taken:
-    """Alerts, each with the step of the query that took it; of form 1, a bare list of rows that end with the model's
-    round, or of `ALERTS_FORM`."""
-    if isinstance(found, list):
-        rows = [[*row[:-1], None, None, row[-1]] for row in found]
-    elif found["form"] == ALERTS_FORM:
-        rows = found["rows"]
-    else:
-        raise VaultError(f"expected alerts of form 1 or {ALERTS_FORM}, got another")
+def alerts(rows: list[list[int]]) -> Taken:
     return [
-        (
-            Alert(
-                Direction(direction),
-                category,
-                RiskLevel(level),
-                step,
-                round_number,
-                None if segment is None else Segment(segment),
-                None if intervention is None else Intervention(intervention),
-            ),
-            taken,
-        )
-        for direction, category, level, step, round_number, segment, intervention, taken in rows
+        (Alert(Direction(direction), category, RiskLevel(level), step, at, Segment(segment), Intervention(act)), taken)
+        for direction, category, level, step, at, segment, act, taken in rows
     ]

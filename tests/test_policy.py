@@ -1,5 +1,6 @@
 """Segments by one's own recency, frequency and amount; a table with an answer to every case."""
 
+import cbor2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from client.consent import Consent
 from client.device import Device
 from client.policy import POLICY, Intervention, Policy, Segment, segments
 from client.risk import Direction, RiskLevel
-from shared.errors import ConfigError, InputError, VaultError
+from shared.errors import ConfigError, InputError
 from shared.events import EventKind
 from shared.features import History
 from shared.messages import REGISTER, ListOf
@@ -159,13 +160,10 @@ def test_no_message_has_a_field_for_a_segment_or_an_intervention():
     assert {"direction", "level"} <= found and not {"segment", "intervention", "policy"} & found
 
 
-def test_alerts_that_an_earlier_version_stored_are_read_and_another_form_is_refused():
-    old = kept.alerts([[0, 3, 2, 11, 61, -1], [1, 2, 0, 12, 61, 12]])
-    assert old == [
-        (Alert(Direction.FALL, 3, RiskLevel.HIGH, 11, 61, None, None), -1),
-        (Alert(Direction.RISE, 2, RiskLevel.LOW, 12, 61, None, None), 12),
+def test_alerts_are_kept_as_they_were_with_the_query_that_took_each():
+    alerts = [
+        (Alert(Direction.FALL, 3, RiskLevel.HIGH, 11, 61, Segment.LOW, Intervention.NOTHING), -1),
+        (Alert(Direction.RISE, 1, RiskLevel.LOW, 13, 61, Segment.HIGH, Intervention.REMIND), 13),
     ]
-    new = [*old, (Alert(Direction.FALL, 1, RiskLevel.LOW, 13, 61, Segment.HIGH, Intervention.REMIND), 13)]
-    assert kept.alerts(kept.plain_alerts(new)) == new and kept.alerts([]) == []
-    with pytest.raises(VaultError, match="expected alerts of form 1 or 2"):
-        kept.alerts({"form": 3, "rows": []})
+    stored = cbor2.loads(cbor2.dumps(kept.plain_alerts(alerts)))
+    assert kept.alerts(stored) == alerts and kept.alerts([]) == []
