@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
-import signal
 import sqlite3
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -22,6 +21,7 @@ import pytest
 from client.runtime import PINNED_SHA256
 from server.app import RunSettings, run
 from server.state import INTEREST, RISK, ServerFolder
+from simulations import cli
 from simulations.config import load_scenario
 from simulations.host_training import COMMITMENTS_FILE
 from simulations.local import LocalHost
@@ -38,8 +38,6 @@ from simulations.simulate import (
 )
 
 from .conftest import SOAK
-
-ROOT = Path(__file__).parent.parent
 
 #: Kills in one trial, at least; and at most, if none of them fell into a round.
 KILLS, MOST_KILLS = 3, 12
@@ -108,18 +106,24 @@ class Left:
         assert self.ended <= len(self.keys) <= self.charged, "noise that nobody paid for"
 
 
+def ebbtide(*arguments: str) -> None:
+    sys.argv = ["ebbtide", *arguments]
+    cli.main()
+
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([__name__])
 
 
-def start(folder: Path) -> ForkServerProcess:
-    process = FORKS.Process(target=begin_or_go_on, args=(folder,))
+def start(do: Callable[..., None], *arguments: object) -> ForkServerProcess:
+    """A process of its own that has the imports behind it."""
+    process = FORKS.Process(target=do, args=arguments)
     process.start()
     return process
 
 
 def finish(folder: Path) -> dict:
-    process = start(folder)
+    process = start(begin_or_go_on, folder)
     process.join(240)
     assert process.exitcode == 0
     return json.loads((folder / "server" / "account.json").read_text())
@@ -128,9 +132,7 @@ def finish(folder: Path) -> dict:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     """The account of a run that nobody killed, and how long it took."""
-    imports = FORKS.Process(target=str)
-    imports.start()
-    imports.join()
+    start(str).join()
     folder = tmp_path_factory.mktemp("whole") / "run"
     began_s = time.monotonic()
     account = finish(folder)
@@ -143,7 +145,7 @@ def test_killed_at_random_moments_a_run_still_ends_and_spends_no_less(tmp_path, 
     folder, chance = tmp_path / "run", random.Random(trial)
     left, kills, in_a_round = Left([], 0, 0), 0, 0
     while kills < KILLS or (not in_a_round and kills < MOST_KILLS):
-        process = start(folder)
+        process = start(begin_or_go_on, folder)
         process.join(chance.uniform(0, 0.3 * seconds))
         process.kill()
         process.join()
@@ -161,26 +163,28 @@ def test_killed_at_random_moments_a_run_still_ends_and_spends_no_less(tmp_path, 
         assert np.isfinite(server.models(part)).all()
 
 
+@pytest.mark.timeout(600)  # Flower starts twice: slow on a busy machine
 def test_a_run_through_flower_whose_processes_were_all_killed_goes_on(tmp_path):
     folder, home = tmp_path / "run", tmp_path / "run" / "flower"
     overrides = [*OVERRIDES, "risk.rounds=0", 'simulation.fidelity="hosts"', "simulation.hosts=1"]
-    sets = [part for each in overrides for part in ("--set", each)]
-    command = [sys.executable, "-c", "from simulations.cli import main; main()", "simulate", "demo", *sets]
-    command += ["--out", str(folder)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as ours:
-        try:
-            while Left.by(folder).ended < 3:
-                assert ours.poll() is None
-                time.sleep(0.1)
-        finally:
-            for process in (psutil.Process(ours.pid), *processes_of(home)):
-                with suppress(psutil.Error):
-                    process.send_signal(signal.SIGKILL)
+    command = ["simulate", "demo", "--out", str(folder), *(part for each in overrides for part in ("--set", each))]
+    ours = start(ebbtide, *command)
+    try:
+        while Left.by(folder).ended < 3:
+            assert ours.is_alive()
+            time.sleep(0.1)
+    finally:
+        ours.kill()
+        for process in processes_of(home):
+            with suppress(psutil.Error):
+                process.kill()
     while processes_of(home):
         time.sleep(0.05)
     left, moved = Left.by(folder), ServerFolder(folder / "server").traffic()
     assert left.charged < ROUNDS, "killed in the middle of training"
-    subprocess.run([*command, "--resume"], cwd=ROOT, stderr=subprocess.DEVNULL, check=True)
+    again = start(ebbtide, *command, "--resume")
+    again.join()
+    assert again.exitcode == 0
     now = Left.by(folder)
     now.expect_after(left)
     assert (now.charged, now.interrupted) == (ROUNDS, left.interrupted)
