@@ -316,7 +316,6 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
             "to_server": to_server(coins, len(bit_steps), privacy.delta),
             "bits": bits_account(folder.inbox_file, coins, len(bit_steps), privacy.delta) if coins else None,
             "plan_sha256": settings.plan.sha256.hex(),
-            "traffic": federation.traffic.to_map(),
             "identified_alerts": inbox.count(),
         }
     )

@@ -64,12 +64,11 @@ def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[dict[str, Any
     return [{"round": i, "auc": auc(y, forward(plan.network, theta, x))} for i, theta in enumerate(models)]
 
 
-def traffic_figures(account: dict[str, Any], n_devices: int) -> dict[str, Any]:
+def traffic_figures(traffic: Mapping[str, Mapping[str, int]], n_devices: int) -> dict[str, Any]:
     """Bytes of our messages per device, and of one training round for a device that takes part."""
-    traffic = account["traffic"]
     sent, received = traffic["sent_bytes"], traffic["received_bytes"]
 
-    def each(bytes_by: dict[str, int], counts: dict[str, int], name: str) -> float:
+    def each(bytes_by: Mapping[str, int], counts: Mapping[str, int], name: str) -> float:
         return bytes_by.get(name, 0) / max(counts.get(name, 0), 1)
 
     return {
@@ -109,9 +108,10 @@ def evaluate(
     a table of their own. `seed` draws the models' rows and the bootstrap's users.
     """
     scenario = json.loads((run_folder / "scenario.json").read_text(encoding="utf-8"))
-    account = json.loads((run_folder / "server" / "account.json").read_text(encoding="utf-8"))
+    server = ServerFolder(run_folder / "server")
+    account, traffic = json.loads(server.account_file.read_text(encoding="utf-8")), server.traffic()
     agreed = Owners.load(run_folder).who(Consent.RANDOMISED)
-    models = ServerFolder(run_folder / "server").models()
+    models = server.models()
     history = history_of(population)
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
     test = rows_of(history, plan.features, plan.horizon_steps, protocol.test_steps)
@@ -123,7 +123,7 @@ def evaluate(
         train, trained = train.where(~held_out[train.user]), ~held_out[test.user]
     shown = test.where(known & trained)
     every_model = not population.simulated if every_model is None else every_model
-    weights = ServerFolder(run_folder / "server").models(RISK)[-1] if plan.risk else np.empty(0, np.float32)
+    weights = server.models(RISK)[-1] if plan.risk else np.empty(0, np.float32)
     scores = scores_at(history, protocol, plan, models[-1], weights, lived_steps(protocol))
     levels = pooled_levels(history, protocol, plan, seed, every_model=every_model)
     return {
@@ -147,11 +147,11 @@ def evaluate(
         "lapse": lapse_quality(history, protocol, plan, scores, levels, seed),
         "rises": rise_quality(history, protocol, plan, scores, levels, seed),
         "alerts": alert_quality(population, history, protocol, plan, scores, alerts),
-        "privacy": {k: v for k, v in account.items() if k not in ("traffic", "bits")},
-        "refused": refused_figures(account["traffic"]),
+        "privacy": {k: v for k, v in account.items() if k != "bits"},
+        "refused": refused_figures(traffic),
         "bits": rates_beside_truth(account["bits"], alerts, agreed) if account.get("bits") else None,
-        "traffic": traffic_figures(account, population.n_users),
-        "cpu": cpu_figures(run_folder, account["traffic"]["sent"].get("train_request", 0), population.n_users),
+        "traffic": traffic_figures(traffic, population.n_users),
+        "cpu": cpu_figures(run_folder, traffic["sent"].get("train_request", 0), population.n_users),
         "utility": utility_of(run_folder, scenario["data"]["name"]),
         "example_users": example_users(population, protocol, history, p, alerts, run_folder),
         "commit": "+".join(dict.fromkeys([*commits_of(run_folder / "flower").split("+"), commit()])),

@@ -172,7 +172,7 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"expected the folder of a run, got {folder}: {SCENARIO_FILE} is missing") from None
     except ValueError:
         raise ConfigError(f"expected the folder of a run, got {folder}: {SCENARIO_FILE} is damaged") from None
-    if not (folder / "server" / "account.json").exists():
+    if not all((folder / "server" / name).exists() for name in ("account.json", "traffic.json")):
         raise ConfigError(f"expected a run that has ended, got {folder}: simulate it again")
     population = Population.load(folder / POPULATION)
     protocol = protocol_of(scenario)

@@ -253,6 +253,19 @@ def test_traffic_is_that_of_every_process_of_a_run_but_for_the_round_in_which_on
     assert ServerFolder(tmp_path).traffic()["sent"] == {"train_request": 8 * len([1, 2, 4, 5])}
 
 
+def test_what_is_for_people_says_nothing_of_realised_sizes(tmp_path):
+    """Another cohort, other survivors, a round that was not opened: the account is the same to the byte."""
+    said, counted = set(), set()
+    for i, sizes in enumerate([(8, 8), (5, 4), (8, 3), (2, 2)]):
+        folder = tmp_path / str(i)
+        server_app.run(
+            Sums(*sizes), settings_for(folder, make_plan(privacy={**PRIVACY, "min_survivors": 4})), ReplayClock()
+        )
+        said.add((folder / "account.json").read_bytes())
+        counted.add((folder / "traffic.json").read_bytes())
+    assert len(said) == 1 and len(counted) == 4
+
+
 def test_another_plan_cannot_go_on_with_this_run(tmp_path):
     train(Sums(), settings_for(tmp_path, make_plan(privacy=PRIVACY)), ServerFolder(tmp_path))
     other = make_plan(privacy={**PRIVACY, "clip_norm": 0.25})
