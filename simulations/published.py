@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .alert_quality import DETECTOR_NAMES
-from .baselines import RECENCY_FREQUENCY
+from .baselines import POOLED_DNN, POOLED_LR, POOLED_NUMPY, RECENCY_FREQUENCY
 from .choice_figures import choice_figures
 from .commit import ROOT, commit
 from .figure_file import FIGURES_FILE, HALF_RANGE, Figure, publish
@@ -39,6 +39,7 @@ ONLINE_RETAIL = "online-retail-ii"
 COMMAND = "python -m simulations.published"
 #: What of a bench's figures is published.
 BENCHED = ("hosts.", "training.", "detector.", "explain.", "vault.")
+RIVAL_KEYS = {"pooled_lr": POOLED_LR, "pooled_dnn": POOLED_DNN, "pooled_numpy": POOLED_NUMPY}
 #: What is published of a run's randomised bits, and of the last rate from them.
 COINS = ("coins", "epsilon", "epsilon_together")
 RATE = ("estimate", "low", "high", "true_rate")
@@ -57,6 +58,8 @@ def run_figures(name: str, run: Path) -> dict[str, Figure]:
         "auc_recency": (rules["recency"], "AUC", ""),
         "auc_frequency": (rules["frequency"], "AUC", ""),
         "auc_recency_frequency": (rules[RECENCY_FREQUENCY], "AUC", ""),
+        **{f"auc_{key}": (rules.get(model), "AUC", "") for key, model in RIVAL_KEYS.items()},
+        "gap": (results.get("gap"), "AUC", results.get("gap_to") or ""),
         "calibration_error": (interest["calibration_error"], "share", ""),
         "alert_steps": (results["alerts"]["steps"], f"{results['step']}s", ""),
         "epsilon": (privacy["epsilon_to_public"], f"epsilon at delta {privacy['delta']:g}", ""),
