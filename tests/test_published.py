@@ -160,8 +160,7 @@ def test_every_number_of_readme_s_demo_is_the_file_s():
 
 def test_any_other_digit_in_readme_s_demo_is_noticed():
     block, figures = readme_s_demo(), read()
-    example = re.search(rf"│ {EXAMPLE} .*?(?=│ [a-z])", block, re.S)
-    block = block.replace(example[0], "") if example else block
+    block = re.sub(rf"^│ {EXAMPLE} .*?(?=^│ \S)", "", block, flags=re.S | re.M)
     for at in [match.start() for match in re.finditer(r"\d", block)]:
         if (line := block[block.rfind("\n", 0, at) + 1 :]).startswith("│") and "│" in line[
             1 : at - block.rfind("\n", 0, at)
