@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 
 #: A device remembers its detector as of every so many steps, so many times: one mark lies at least `MARK_EVERY` steps
 #: back, and from there on it can be told otherwise (explain.py).
-MARK_EVERY, MARKS = 14, 2
+MARK_EVERY, MARKS = 7, 3
 
 
 def detector_for(settings: Detection) -> Detector:

@@ -169,7 +169,8 @@ def _ewma(active: Bools, steps: Ints, span: int) -> Floats:
     """
     weight = 2 / (span + 1)
     age = steps - np.arange(active.shape[-1])[:, None]
-    decay = np.where(age >= 0, weight * (1 - weight) ** np.maximum(age, 0), 0).astype(np.float32)
+    powers = weight * (1 - weight) ** np.arange(active.shape[-1] + 1)
+    decay = np.where(age >= 0, powers[np.maximum(age, 0)], 0).astype(np.float32)
     out: Floats = active.astype(np.float32) @ decay
     return out
 

@@ -119,7 +119,7 @@ def bytes_per_stream(watch: Watch, n_streams: int) -> float:
 
 
 @pytest.mark.parametrize(
-    ("detector", "alone", "hosted"), [("cusum", 240, 100), ("risk", 40, 30), ("level", 100, 50), ("rate", 100, 50)]
+    ("detector", "alone", "hosted"), [("cusum", 300, 100), ("risk", 40, 30), ("level", 140, 50), ("rate", 140, 50)]
 )
 def test_a_watch_keeps_few_bytes_of_a_stream(detector, alone, hosted):
     """Everything that is kept, the budget's tokens (64 bytes a user here) spread over 12 streams."""

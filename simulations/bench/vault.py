@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -75,8 +76,8 @@ def releaser(device: Device) -> Callable[[], bytes]:
     """Releases one more update: register, consent, ledger, journal, outbox, anchor, bytes."""
     plan = bench_scenario(10_000, 1).plan(BENCH_PROTOCOL, CATALOGUE, 10_000, bytes(32))
     cost = update_cost(plan.privacy, plan.network.n_parameters)
-    fields = {"round": 1, "plan_sha256": plan.sha256, "values": os.urandom(BODY_BYTES)}
-    return lambda: device.gate.release(os.urandom(32), "update", fields, cost, plan.sha256)
+    fields, rounds = {"plan_sha256": plan.sha256, "values": os.urandom(BODY_BYTES)}, count()
+    return lambda: device.gate.release(os.urandom(32), "update", {"round": next(rounds), **fields}, cost, plan.sha256)
 
 
 def bare_insert(home: Path) -> Callable[[], object]:
