@@ -148,7 +148,7 @@ def test_whole_watches_are_counted_and_hold_the_detector_s_memory():
     for name in ("", "rate.", "level.", "own_level.", "risk."):
         state, hosted, lone = (found[f"detector.{name}{what}_bytes"] for what in ("state", "hosted", "watch"))
         assert state <= 100 and hosted >= state + 8 and lone >= hosted + MARKS * state
-    assert found["detector.watch_bytes"] <= 300 and found["detector.risk.watch_bytes"] <= 30
+    assert found["detector.watch_bytes"] <= 300 and found["detector.risk.watch_bytes"] <= 32
 
 
 def test_explanations_are_of_alerts_that_devices_raise():
