@@ -91,7 +91,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         ),
         "watch": Table(
             Durability.PROCESS,
-            "number of closed steps, the detectors' memory, quiet times, the false-alarm budget, the last scores",
+            "number of closed steps, the detector's memory, quiet times, the false-alarm budget, the last scores",
             "detection goes on where it stopped",
             "replaced at the close of every step",
         ),

@@ -18,7 +18,6 @@ from simulations.report import base_log_loss, odds_factor, render, write_report
 from simulations.table import THIN_SPACE, compact, duration, grouped, percent, result_rows
 
 from .run_results import (
-    CAPS,
     NOT_PROTECTED,
     Results,
     baseline,
@@ -387,27 +386,3 @@ def test_halves_of_the_alerts_share_a_scale_unless_one_would_vanish(undrawn: Non
     results["alerts"]["by_step"]["rise"] = [200] * 14
     assert alert_figures.alert_scales(results) == {"fall": 2, "rise": 200}
     assert "different scales" in render(results)
-
-
-def test_what_owners_allow_and_devices_declined_stands_beside_epsilon() -> None:
-    text = Outline(made("everything")).text
-    allowed = "at most 14 participations in a plan, epsilon <= 7.5 in 182 days"
-    assert "what the owners allow" in text and allowed in text
-    assert "Requests declined: 6 × consent, 3 × participations, 1 200 × period budget." in text
-    rows = dict(result_rows(with_everything()))
-    assert rows["owners' caps on a device"] == allowed
-    assert rows["requests that devices declined"] == "3 participations, 1\u202f200 period budget"
-    lifted = make_results(caps={**CAPS, "total": [None, None], "participations_per_plan": None}, refused={})
-    assert dict(result_rows(lifted))["owners' caps on a device"] == "lifted in this scenario"
-    assert dict(result_rows(lifted))["requests that devices declined"] == "none"
-    assert "what the owners allow" not in Outline(made("planted")).text, "an account of before there were caps"
-
-
-def test_rates_from_bits_are_shown_with_interval_and_truth() -> None:
-    text = Outline(made("everything")).text
-    assert "5 users agreed to a randomised bit: every 7 weeks" in text
-    assert "165−12 %−60 % to 36 %20 %" in text
-    assert "2 coins of epsilon 1 each" in text and "holds against the server itself" in text
-    last = dict(result_rows(with_everything()))["alerted lately, by randomised bits"]
-    assert last == "43\u202f%, 95 % interval −5\u202f% to 91\u202f% (true: 40\u202f%, known to a simulation only)"
-    assert "randomised bit" not in Outline(made("planted")).text

@@ -157,7 +157,7 @@ def test_real_devices_are_summed(tmp_path):
             device.record(event)
         device.close_until(16)
         devices[node] = device
-    alone = [d.update(QUIET.sha256, THETA, ROUND).view(np.int32).astype(np.int64) for d in devices.values()]
+    alone = [d.work(QUIET.sha256, THETA).update(THETA, ROUND).view(np.int32).astype(np.int64) for d in devices.values()]
     mean, traffic, _ = ask({node: device_node(node, device) for node, device in devices.items()})
     np.testing.assert_allclose(mean, sum(alone) * QUIET.privacy.grid_step / QUIET.privacy.expected_cohort, rtol=1e-12)
     assert np.linalg.norm(mean) > 0 and traffic.received == {"update": 3}

@@ -78,7 +78,7 @@ def test_it_is_a_row_of_the_run_s_table_beside_pooled_models(tmp_path, monkeypat
     monkeypatch.setattr(baselines, "models", lambda *_: {})
     monkeypatch.setattr("simulations.evaluate.lapse_quality", lambda *_, **__: None)
     tables = {
-        with_models: evaluate(tmp_path, people, PLANTED_PROTOCOL, settings.plan, with_baselines=with_models)
+        with_models: evaluate(tmp_path, people, PLANTED_PROTOCOL, settings.plan, every_model=with_models)
         for with_models in (True, False)
     }
     assert [row["kind"] for row in tables[True]["baselines"] if row["name"] == NO_NOISE] == [BARE]
