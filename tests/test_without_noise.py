@@ -75,8 +75,9 @@ def test_it_is_a_row_of_the_run_s_table_beside_pooled_models(tmp_path, monkeypat
     people = some_people()
     loud = scenario_without_noise("privacy.noise_multiplier=1.0", "privacy.steps_per_clip=4096", *SERVER)
     settings = run_hosted(tmp_path, people, loud)
-    monkeypatch.setattr(baselines, "models", lambda *_: {})
-    monkeypatch.setattr("simulations.evaluate.lapse_quality", lambda *_, **__: None)
+    monkeypatch.setattr(baselines, "models", lambda *_, **__: {})
+    for name in ("lapse_quality", "rise_quality"):
+        monkeypatch.setattr(f"simulations.evaluate.{name}", lambda *_, **__: None)
     tables = {
         with_models: evaluate(tmp_path, people, PLANTED_PROTOCOL, settings.plan, every_model=with_models)
         for with_models in (True, False)
