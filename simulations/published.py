@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from .alert_quality import DETECTOR_NAMES
@@ -117,6 +120,16 @@ def bench_figures(file: Path) -> dict[str, Figure]:
     return out
 
 
+def kill9_figures(runs: int = 500) -> dict[str, Figure]:
+    """How many processes were killed while they lived on a vault, with every promise kept: see tests/kill9.py."""
+    with TemporaryDirectory() as home:
+        command = [sys.executable, "-m", "tests.kill9", home, str(runs), "11"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout[done.stdout.index("{") :])
+    shown = f"python -m tests.kill9 FOLDER {runs} 11"
+    return {"vault.kill9_runs": Figure(told["kill9_runs"], None, "killed processes", "", shown, commit())}
+
+
 def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Figure | Measured]]]:
     """What makes each group of figures; those of online-retail-ii only if it is there."""
     data = {"complete-journey": [], **({ONLINE_RETAIL: with_path(online_retail_path)} if online_retail_path else {})}
@@ -125,6 +138,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "streams": stream_figures,
         "hostile": hostile_figures,
         "bit": bit_figures,
+        "kill9": kill9_figures,
         "choice.planted": partial(choice_figures, "planted"),
     }
     for name, overrides in data.items():
