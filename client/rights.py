@@ -99,8 +99,8 @@ class Rights:
 
     def forget(self) -> bool:
         """Destroy the key, then everything in the folder; whether it is done. This device answers with a deletion notice
-        once, then with refusals; it records nothing any more. A disk that is full stops it no more than a full one can:
-        see `client/farewell.py`."""
+        once, then with refusals; it records nothing any more. A full disk does not stop it: see
+        `client/farewell.py`."""
         self.gate.closed = True
         folder, keys = self._vault.folder, self._vault.keys
         with self._quietly():

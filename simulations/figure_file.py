@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from shared.whole_files import replace_content
+
 from .commit import ROOT
 
 FIGURES_FILE = ROOT / "docs" / "figures.json"
@@ -47,9 +49,7 @@ def publish(figures: Mapping[str, Figure]) -> None:
     """Add figures to the file, or replace them."""
     known = {key: asdict(figure) for key, figure in read().items()} if FIGURES_FILE.exists() else {}
     known |= {key: asdict(figure) for key, figure in figures.items()}
-    fresh = FIGURES_FILE.with_suffix(".new")
-    fresh.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n", encoding="utf-8")
-    fresh.replace(FIGURES_FILE)
+    replace_content(FIGURES_FILE, json.dumps(dict(sorted(known.items())), indent=1) + "\n")
 
 
 def quotes(text: str) -> Iterator[tuple[str, str, str]]:
