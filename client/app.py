@@ -14,21 +14,20 @@ from flwr.clientapp import ClientApp
 
 from shared.clock import WallClock
 from shared.codec import decode, pack_words, unpack_floats
-from shared.coins import BitSchedule
 from shared.errors import ConfigError, EbbtideError, Forgotten, Refusal, RefusalCode, UndeclaredError, WireError
+from shared.lapse_risk import N_COEFFICIENTS
 from shared.messages import REQUESTS
 from shared.plan import Plan
+from shared.randomised_response import BitSchedule
 from shared.rdp import coin, update_cost
-from shared.risk import N_COEFFICIENTS
 
-from .alerts import alert_fields
-from .bits import alert_bit, own_schedule
-from .consent import Consent
+from .detection.alerts import alert_fields
 from .device import Device
-from .farewell import answer_forgotten
-from .keys import FileKeys
-from .refusal import bare_refusal
-from .signature import verify
+from .privacy.alert_bit import alert_bit, own_schedule
+from .privacy.request_signature import verify
+from .refusals import answer_forgotten, bare_refusal
+from .vault.consent import Consent
+from .vault.keys import FileKeys
 
 #: How long a node waits for an app that has its device open, seconds.
 WAIT_S = 20.0

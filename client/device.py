@@ -28,23 +28,23 @@ from shared.features import History, extract, seen
 from shared.mechanisms import Entropy
 from shared.plan import Plan
 
-from . import kept
-from .alerts import TOLD, Alert, Taken, raised_alerts, taken_by, with_raised
-from .bursts import held_by_burst
-from .caps import Caps
-from .consent import Consent
-from .explain import Explanation, explain
+from . import state as kept
+from .detection.alerts import TOLD, Alert, Taken, raised_alerts, taken_by, with_raised
+from .detection.bursts import held_by_burst
+from .detection.explain import Explanation, explain
+from .detection.policy import POLICY, Policy
+from .detection.risk_levels import p_and_risk, recent_rows
+from .detection.watch import Watch, observed, past_steps
 from .gate import Gate
-from .installed import Installed
-from .kept import Profile
-from .keys import KeyProvider
-from .policy import POLICY, Policy
-from .rights import Rights
-from .risk import p_and_risk, recent_rows
-from .runtime import pinned_model
-from .updates import Work
-from .vault import Limits, Vault
-from .watch import Watch, observed, past_steps
+from .model.installed import Installed
+from .model.runtime import pinned_model
+from .model.updates import Work
+from .owner import Rights
+from .privacy.caps import Caps
+from .profile import Profile
+from .vault.consent import Consent
+from .vault.keys import KeyProvider
+from .vault.vault import Limits, Vault
 
 __all__ = ["Alert", "Device", "Installed", "Profile"]
 

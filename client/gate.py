@@ -15,12 +15,11 @@ from shared.errors import Refusal, RefusalCode, WireError
 from shared.messages import REGISTER
 from shared.rdp import Curve, epsilon
 
-from .caps import Caps
-from .consent import Consent, Decision, stricter
-from .farewell import last_words
-from .ledger import Ledger
-from .refusal import bare_refusal
-from .vault import Vault
+from .privacy.caps import Caps
+from .privacy.ledger import Ledger
+from .refusals import bare_refusal, last_words
+from .vault.consent import Consent, Decision, stricter
+from .vault.vault import Vault
 
 Fields = Mapping[str, Any]
 

@@ -28,8 +28,8 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 
 from shared import rdp
-from shared.coins import BitSchedule
 from shared.plan import PrivacyPlan
+from shared.randomised_response import BitSchedule
 
 #: Whole Renyi orders: fractional ones cost far more and hardly help at the epsilons of a plan.
 ORDERS = [*range(2, 33), *range(36, 65, 4), 80, 96, 128, 192, 256, 512]

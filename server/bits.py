@@ -16,8 +16,8 @@ from sqlalchemy import BigInteger, create_engine, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from shared.coins import BitSchedule, truth_probability
 from shared.errors import InputError
+from shared.randomised_response import BitSchedule, truth_probability
 
 from .accounting import coins_epsilon
 from .inbox import Base

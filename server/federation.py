@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.coins import BitSchedule
 from shared.plan import Plan
+from shared.randomised_response import BitSchedule
 
 from .rounds import Line, Part, Traffic, collect, poisson_cohort
 

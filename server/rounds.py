@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from shared.codec import decode, encode, unpack_words
 from shared.errors import RefusalCode, WireError
+from shared.lapse_risk import N_COEFFICIENTS
 from shared.mechanisms import Entropy, from_grid
 from shared.messages import REGISTER, REQUESTS
 from shared.plan import Plan, PrivacyPlan
-from shared.risk import N_COEFFICIENTS
 
 from .departed import Departed
 from .signing import Signer

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from shared.atomic_files import replace_content, replacing
 from shared.errors import ConfigError
-from shared.whole_files import replace_content, replacing
 
-from .strategy import ServerOptimizer
+from .optimizer import ServerOptimizer
 
 Floats = NDArray[np.float32]
 

@@ -1,196 +1,26 @@
-"""What several tests share: a small plan, a network whose scores are known, histories, event streams, entropy that can
-be replayed. Imports only what a device has: these files also run under tflite-runtime, without Flower or pandas.
+"""Fixtures that several rooms' tests share, and how many examples a property gets.
 
 `make test` runs reduced counts; EBBTIDE_SOAK=1 (`make soak`) runs full ones, with fresh random examples.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from client.caps import Caps
-from client.consent import Consent
-from client.device import Alert, Device, Profile
-from client.keys import FileKeys
-from client.runtime import PINNED_SHA256, pinned_model
-from shared.events import BehaviourEvent, Catalogue, EventKind, Step
-from shared.features import FeatureSpec, History
-from shared.network import NetworkSpec
-from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
+from client.device import Device
+from client.vault.consent import Consent
+from shared.plan import Plan
+from tests.world.basics import SOAK, SOAK_FACTOR, make_plan, make_profile, open_device
 
-from .signing import SERVER_KEY
-
-SOAK = os.environ.get("EBBTIDE_SOAK") == "1"
-SOAK_FACTOR = 20
 COMMON: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 settings.register_profile("test", max_examples=40, derandomize=True, database=None, **COMMON)
 settings.register_profile("soak", max_examples=40 * SOAK_FACTOR, print_blob=True, **COMMON)
 settings.load_profile("soak" if SOAK else "test")
-
-
-def full(count: int) -> int:
-    """`count` in `make test`, 20 times as many in `make soak`."""
-    return count * SOAK_FACTOR if SOAK else count
-
-
-def examples(count: int, **more: Any) -> Callable[[Any], Any]:
-    """Decorator: how many hypothesis examples a property gets."""
-    return settings(max_examples=full(count), **more)
-
-
-CATALOGUE = Catalogue(("tea", "shoes", "books", "tools"))
-N_CATEGORIES = len(CATALOGUE)
-NETWORK = NetworkSpec(27)
-FEATURES = FeatureSpec(window_steps=12)
-
-
-def make_plan(
-    *,
-    training: dict[str, Any] | None = None,
-    privacy: dict[str, Any] | None = None,
-    detection: dict[str, Any] | None = None,
-    **changes: Any,
-) -> Plan:
-    """A small valid plan of the pinned model; the arguments replace single numbers of it. Without the CUSUM there is no
-    budget of alerts unless a test asks for one."""
-    cusum = (detection or {}).get("detector") == "cusum"
-    base_detection = {"min_active_steps": 3, "lapse_steps": 8, "quiet_steps": 4, "false_alerts": 3 if cusum else 0}
-    base_privacy = {
-        "clip_norm": 0.5,
-        "noise_multiplier": 1.0,
-        "sampling_rate": 1.0,
-        "rounds": 3,
-        "population": 8,
-        "min_survivors": 2,
-    }
-    return Plan(
-        **{
-            "network": NETWORK,
-            "features": FEATURES,
-            "horizon_steps": 2,
-            "catalogue_sha256": CATALOGUE.sha256,
-            "model_sha256": bytes.fromhex(PINNED_SHA256),
-            "training": LocalTraining(**{"rows": 16, "history_steps": 10, **(training or {})}),
-            "privacy": PrivacyPlan(**{**base_privacy, **(privacy or {})}),
-            "detection": Detection(**{**base_detection, **(detection or {})}),
-            **changes,
-        }
-    )
-
-
-def make_risk(*, privacy: dict[str, Any] | None = None, **changes: Any) -> RiskPlan:
-    """How phi is learned, for `make_plan(risk=...)`; the arguments replace single numbers."""
-    base = {
-        "clip_norm": 0.25,
-        "noise_multiplier": 1.0,
-        "sampling_rate": 1.0,
-        "rounds": 2,
-        "population": 8,
-        "min_survivors": 2,
-    }
-    return RiskPlan(
-        **{
-            "rows": 8,
-            "history_steps": 10,
-            "rate_steps": 2,
-            "privacy": PrivacyPlan(**{**base, **(privacy or {})}),
-            **changes,
-        }
-    )
-
-
-def activity_theta() -> np.ndarray:
-    """Weights under which p = sigmoid(12 a - 3), a the share of active steps among the last four: .05 at rest, .95 when
-    two of four steps were active. Simple enough to know when an alert is due."""
-    theta = np.zeros(NETWORK.n_parameters, np.float32)
-    kernel_1, bias_1, kernel_2, _, kernel_3, bias_3 = NETWORK.split(theta)
-    kernel_1[FEATURES.names.index("active_4"), 0] = 1
-    bias_1[0] = 1
-    kernel_2[0, 0] = 1
-    kernel_3[0, 0] = 6
-    bias_3[0] = -3
-    return theta
-
-
-def expected_interest(history: History, step: int) -> np.ndarray:
-    """p (C,) of `activity_theta` as of a step, from its definition; NaN for a category never touched."""
-    share = history.active[:, max(0, step - 3) : step + 1].sum(axis=-1) / 4
-    p = 1 / (1 + np.exp(3 - 12 * share))
-    return np.where(history.active[:, : step + 1].any(axis=-1), p, np.nan)
-
-
-def random_history(random: np.random.Generator, shape: tuple[int, ...], rate: float = 0.3) -> History:
-    """Counters of shape (..., C, T) as events would leave them."""
-    active = random.random(shape) < rate
-    count = np.where(active, random.integers(1, 9, shape) * np.float32(0.2), 0).astype(np.float32)
-    amount = np.where(active & (random.random(shape) < 0.5), random.random(shape) * 80, 0).astype(np.float32)
-    return History(active, count, amount)
-
-
-def event_stream(random: np.random.Generator, n_steps: int, rate: float = 0.4) -> list[BehaviourEvent]:
-    """Events of a user over n daily steps, in order of time; categories differ in how often they are used."""
-    out = []
-    for step in range(n_steps):
-        for category in np.flatnonzero(random.random(N_CATEGORIES) < rate * (1 + np.arange(N_CATEGORIES)) / 2):
-            kind = EventKind(int(random.integers(5)))
-            time_s = (step + random.random()) * Step.DAY.seconds
-            amount = float(random.random() * 90) if kind is EventKind.PURCHASE else 0.0
-            out.append(BehaviourEvent(kind, int(category), time_s, amount))
-    return sorted(out, key=lambda event: event.time_s)
-
-
-def view(step: int, category: int = 0, kind: EventKind = EventKind.VIEW, amount: float = 0.0) -> BehaviourEvent:
-    """One event in the middle of a daily step."""
-    return BehaviourEvent(kind, category, (step + 0.5) * Step.DAY.seconds, amount)
-
-
-def replayed_entropy(seed: object) -> Callable[[int], bytes]:
-    """Bytes that look random and come again for the same seed; for tests only."""
-    counter = 0
-
-    def draw(n: int) -> bytes:
-        nonlocal counter
-        counter += 1
-        return hashlib.shake_128(f"{seed}/{counter}".encode()).digest(n)
-
-    return draw
-
-
-class Diary:
-    """What the app on the device was told."""
-
-    def __init__(self) -> None:
-        self.steps: list[int] = []
-        self.p: list[np.ndarray] = []
-        self.alerts: list[Alert] = []
-
-    def write(self, step: int, p: np.ndarray, alerts: list[Alert]) -> None:
-        self.steps.append(step)
-        self.p.append(p)
-        self.alerts += alerts
-
-
-def make_profile(consent: Consent = Consent.LOCAL, number: int = 7) -> Profile:
-    return Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, SERVER_KEY, consent, number)
-
-
-def cheap_keys(folder: Path, passphrase: bytes = b"correct horse") -> FileKeys:
-    """Keys whose scrypt costs nothing. For tests."""
-    return FileKeys(folder, passphrase, n=2, r=1, p=1)
-
-
-def open_device(folder: Path, profile: Profile | None = None, **arguments: Any) -> Device:
-    """`Device.open` with cheap keys and without caps, unless told otherwise."""
-    return Device.open(folder, profile, **{"keys": cheap_keys(folder), "caps": Caps.none(), **arguments})
 
 
 @pytest.fixture
@@ -209,19 +39,3 @@ def new_device(tmp_path) -> Callable[..., Device]:
         return open_device(tmp_path / f"device-{n_opened}", make_profile(consent, number), **arguments)
 
     return open_one
-
-
-#: Weights of phi before it is learned.
-NO_RISK = np.empty(0, np.float32)
-
-
-def ready(
-    device: Device,
-    plan: Plan,
-    theta: np.ndarray | None = None,
-    round_number: int = 0,
-    risk: np.ndarray = NO_RISK,
-) -> Device:
-    """The device with the plan's model installed."""
-    device.install(plan, pinned_model(), activity_theta() if theta is None else theta, risk, round_number)
-    return device

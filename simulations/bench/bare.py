@@ -19,7 +19,7 @@ import numpy as np
 
 from shared.plan import Plan
 
-from ..host_training import TrainingRows, fresh_entropy, sum_of_updates
+from ..federation.host_training import TrainingRows, fresh_entropy, sum_of_updates
 
 
 class BareLoop:

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from river.drift import ADWIN, PageHinkley
 
-from client.detectors import RiskDetector
-from client.watch import Watch, detector_for
+from client.detection.detectors import RiskDetector
+from client.detection.watch import Watch, detector_for
 from shared.plan import Plan
 
-from ..daily_streams import Change, simulated
-from ..streams import FALSE_ALERTS, shipped_plan
+from ..streams.generate import Change, simulated
+from ..streams.measure import FALSE_ALERTS, shipped_plan
 from .figures import Figure
 
 Floats = NDArray[np.float32]

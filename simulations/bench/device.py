@@ -12,11 +12,11 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from client.device import Device, Profile
-from client.keys import FileKeys
-from client.rows import batches
-from client.runtime import PINNED_SHA256, Model, pinned_model
-from client.scorer import Scorer
-from client.trainer import LocalTrainer
+from client.model.runtime import PINNED_SHA256, Model, pinned_model
+from client.model.scorer import Scorer
+from client.model.trainer import LocalTrainer
+from client.model.training_rows import batches
+from client.vault.keys import FileKeys
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.mechanisms import DiscreteGaussian, clip_to_grid
 from shared.network import fit, forward

@@ -9,15 +9,15 @@ from itertools import islice
 
 import numpy as np
 
-from client.explain import Explanation, explain
-from client.risk import Direction
-from client.runtime import Model, pinned_model
-from client.scorer import Scorer
-from client.watch import Watch, observed
+from client.detection.explain import Explanation, explain
+from client.detection.risk_levels import Direction
+from client.detection.watch import Watch, observed
+from client.model.runtime import Model, pinned_model
+from client.model.scorer import Scorer
 from shared.events import Step
 from shared.features import History, extract, seen
 
-from ..hostile import START, World
+from ..attacks.hostile_behaviour import START, World
 from .figures import Figure
 
 CALLS, USERS = 20, 200

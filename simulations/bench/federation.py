@@ -17,10 +17,17 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from client.runtime import PINNED_SHA256
+from client.model.runtime import PINNED_SHA256
 from shared.plan import Plan
 
-from ..config import (
+from ..federation.flower_runtime import processes_of, run_app, write_app_folder
+from ..federation.host_training import TrainingRows
+from ..federation.observations import HOSTS
+from ..federation.run_folder import COMPONENTS, OnProgress, prepare_folder, run_config, write_public
+from ..people.of_scenario import population_of, protocol_of
+from ..people.planted import plant
+from ..run import watching
+from ..scenarios.config import (
     CapsSection,
     DataSection,
     PrivacySection,
@@ -28,20 +35,6 @@ from ..config import (
     Scenario,
     SimulationSection,
     load_scenario,
-)
-from ..host_training import TrainingRows
-from ..notes import HOSTS
-from ..planted import plant
-from ..runner import processes_of, run_app, write_app_folder
-from ..simulate import (
-    COMPONENTS,
-    OnProgress,
-    population_of,
-    prepare_folder,
-    protocol_of,
-    run_config,
-    watching,
-    write_public,
 )
 from .server import TIMES_FILE
 

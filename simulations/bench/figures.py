@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ..commit import commit
+from ..provenance import commit
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from server.app import RunSettings, hasten, run, wait_for_nodes
+from server.app import hasten, run, wait_for_nodes
+from server.settings import RunSettings
 from server.signing import Signer, signing_key
 from server.state import ServerFolder
 
-from ..host_server import HostNodes
-from ..notes import HOSTS
+from ..federation.host_server_app import HostNodes
+from ..federation.observations import HOSTS
 from .bare import BareLoop
 
 TIMES_FILE = "times.json"

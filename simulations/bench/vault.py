@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from client.caps import Caps
 from client.device import Device, Profile
-from client.keys import FileKeys
+from client.privacy.caps import Caps
+from client.vault.keys import FileKeys
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.rdp import update_cost
 

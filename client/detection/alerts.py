@@ -1,0 +1,99 @@
+"""Alerts on the device: what the app is told of a turn, and which query has taken each.
+
+An alert carries the user's segment at that moment and the intervention that the app's policy chose (`client/policy.py`).
+Both are for the app alone: no message has a field for either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.features import History
+from shared.messages import MAX_ALERTS
+from shared.plan import Plan
+
+from .policy import Intervention, Policy, Segment, segments
+from .risk_levels import Direction, RiskLevel
+
+#: An alert stays on the device for this long, for its user to see.
+KEEP_ALERTS_STEPS = 366
+#: In place of the step of the query that took an alert: none did; an earlier one did, and nobody is told again.
+NOT_TAKEN, TOLD = -1, -2
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One turn of interest, as the app on the device is told. Hosts keep no `segment` and `intervention`: None there."""
+
+    direction: Direction
+    category: int
+    level: RiskLevel
+    step: int
+    model_round: int
+    segment: Segment | None = None
+    intervention: Intervention | None = None
+
+    def __repr__(self) -> str:
+        return "Alert(<raw>)"
+
+
+#: Alerts, the oldest first, each with the step of the query that took it.
+Taken = list[tuple[Alert, int]]
+
+
+def raised_alerts(
+    fired: NDArray[np.bool_],
+    levels: NDArray[np.int64],
+    history: History,
+    plan: Plan,
+    policy: Policy,
+    model_round: int,
+) -> list[Alert]:
+    """The alerts of one device where `fired` (2, C), with levels (2, C), at the close of the history's last step."""
+    if not fired.any():
+        return []
+    segment = int(segments(history, plan.features.window_steps))
+    return [
+        Alert(
+            Direction(d),
+            c,
+            RiskLevel(int(levels[d, c])),
+            history.n_steps - 1,
+            model_round,
+            Segment(segment),
+            Intervention(int(policy.choose(segment, d, int(levels[d, c])))),
+        )
+        for d, c in zip(*(at.tolist() for at in np.nonzero(fired)), strict=True)
+    ]
+
+
+def with_raised(alerts: Taken, raised: list[Alert], step: int) -> Taken:
+    """What a device keeps once `raised` came at `step`: the same list if nothing changes."""
+    here = [(alert, taken) for alert, taken in alerts if alert.step > step - KEEP_ALERTS_STEPS]
+    if not raised and len(here) == len(alerts):
+        return alerts
+    return [*here, *((alert, NOT_TAKEN) for alert in raised)][-MAX_ALERTS:]
+
+
+def taken_by(alerts: Taken, step: int) -> Taken:
+    """The alerts once the query of `step` has come: it takes what none took, and what earlier ones took is old."""
+    return [(alert, {NOT_TAKEN: step}.get(taken, taken if taken >= step else TOLD)) for alert, taken in alerts]
+
+
+def alert_fields(step: int, alerts: list[Alert]) -> dict[str, Any]:
+    """The fields of an alerts reply: what consent may let out of alerts, and no more."""
+    found = [
+        {
+            "direction": int(alert.direction),
+            "category": alert.category,
+            "level": int(alert.level),
+            "step": alert.step,
+            "model_round": alert.model_round,
+        }
+        for alert in alerts
+    ]
+    return {"step": step, "alerts": found}

@@ -1,0 +1,348 @@
+"""Why a device called a turn: reasons in words and a counterfactual, for the person whose device it is.
+
+Reasons: exact Shapley values (Shapley 1953, "A value for n-person games") over eight groups of features, of the change of
+logit p between this stream's own earlier baseline and the alert. The baseline is the mean feature row of the
+`window_steps` steps that end the longest short window before the alert. All 2^8 mixtures of the two rows go through the
+model at once. In words, a visit is a step with any activity.
+
+Counterfactual: the activity of the last steps goes on at this user's own earlier rate, the detector goes on from what it
+had learned before those steps (`Watch.marks`) on the scores of that history, and only a change after which it stays
+silent is named. An alert that is older than the marks gets none.
+
+Everything here is raw behaviour. No message carries any of it, and no repr shows it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import InputError
+from shared.events import Step
+from shared.features import FeatureSpec, History, extract
+from shared.lapse_risk import logit, phi, readings
+from shared.plan import Plan
+
+from ..model.scorer import Scorer
+from .alert_budget import LEAST, LOWEST
+from .cusum import CusumAlarms
+from .detectors import Alarms, RiskDetector
+from .risk_levels import Direction
+from .watch import Watch, budget_for, detector_for, observed
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+#: The groups, in the order of the values.
+GROUPS = ("silence", "rhythm", "lately", "long run", "trend", "amounts", "elsewhere", "share")
+#: Groups whose number rises when interest falls.
+_PAUSES = ("silence", "rhythm")
+#: At most this many reasons, each of at least this share of the largest one.
+MOST_REASONS, LEAST_SHARE = 2, 0.25
+
+
+def group_of(features: FeatureSpec) -> Ints:
+    """The group of every feature, as a position in GROUPS: int (F,)."""
+    lately = features.short_steps[:3]
+    names = {
+        "silence": ("recency", "log_recency"),
+        "rhythm": ("interval", "recency_per_interval"),
+        "lately": (*(f"active_{k}" for k in lately), f"log_count_{lately[-1]}", f"ewma_{features.ewma_steps[0]}"),
+        "trend": ("ewma_difference",),
+        "amounts": tuple(f"log_amount_{k}" for k in (lately[-1], features.window_steps)),
+        "elsewhere": tuple(name for name in features.names if name.startswith("user_")),
+        "share": ("share_of_user",),
+    }
+    where = {name: GROUPS.index(group) for group, members in names.items() for name in members}
+    return np.array([where.get(name, GROUPS.index("long run")) for name in features.names])
+
+
+@lru_cache(maxsize=4)
+def _coalitions(n_groups: int) -> tuple[Bools, Doubles]:
+    """Who is in each coalition (2^G, G), and the weights (2^G, G) that make Shapley values of the coalitions' worths."""
+    inside = (np.arange(2**n_groups)[:, None] >> np.arange(n_groups)) & 1 == 1
+    size = inside.sum(axis=1, keepdims=True)
+    each = np.array([1 / (n_groups * math.comb(n_groups - 1, k)) for k in range(n_groups)])
+    return inside, np.where(inside, each[np.maximum(size - 1, 0)], -each[np.minimum(size, n_groups - 1)])
+
+
+def mixtures(features: FeatureSpec, before: Floats, now: Floats) -> Floats:
+    """Row `now` (F,) with the groups outside each coalition as in row `before`: (2^G, F); nobody first, everybody last."""
+    inside, _ = _coalitions(len(GROUPS))
+    return np.where(inside[:, group_of(features)], now, before)
+
+
+def shapley(worth: Doubles) -> Doubles:
+    """Shapley values (..., G) of the worths (..., 2^G) of coalitions, in the order of `mixtures`.
+
+    They sum to worth[..., -1] - worth[..., 0].
+    """
+    n_groups = worth.shape[-1].bit_length() - 1
+    out: Doubles = worth @ _coalitions(n_groups)[1]
+    return out
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One group of features that moved p: by how much (logits), and a number that a person knows, now and usually."""
+
+    group: str
+    value: float
+    now: float
+    usual: float
+    text: str
+
+    def __repr__(self) -> str:
+        return "Reason(<raw>)"
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """No alert if the last `stretch_steps` steps had seen `visits` active ones, as earlier; they saw `had`."""
+
+    stretch_steps: int
+    visits: int
+    had: int
+    text: str
+
+    def __repr__(self) -> str:
+        return "Counterfactual(<raw>)"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What moved p, by group: `values` sum to `change`, in logits. Reasons with the strongest first."""
+
+    change: float
+    values: dict[str, float]
+    reasons: tuple[Reason, ...]
+    counterfactual: Counterfactual | None
+
+    def __repr__(self) -> str:
+        return "Explanation(<raw>)"
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The reasons, then the counterfactual, as sentences."""
+        last = (self.counterfactual.text,) if self.counterfactual else ()
+        return (*(reason.text for reason in self.reasons), *last)
+
+
+def stretches(features: FeatureSpec) -> tuple[int, int]:
+    """How many of the last steps a counterfactual may change, the smallest change first."""
+    return features.short_steps[2], features.short_steps[3]
+
+
+def earlier_visits(history: History, features: FeatureSpec, category: int, step: int, stretch: int) -> int:
+    """Active steps that `stretch` steps would hold at this user's own rate in the window before them."""
+    end = step + 1 - stretch
+    window = history.active[category, max(0, end - features.window_steps) : max(0, end)]
+    return round(float(window.mean()) * stretch) if window.size else 0
+
+
+def at_earlier_rate(history: History, features: FeatureSpec, category: int, step: int, stretch: int) -> History:
+    """`history` (C, T) as of `step`, whose last `stretch` steps saw as many active ones in the category as earlier.
+
+    Steps are added or taken away evenly; an added one has the mean count and amount of the active ones before.
+    """
+    end = step + 1
+    out = History(history.active[:, :end].copy(), history.count[:, :end].copy(), history.amount[:, :end].copy())
+    begin = max(0, step + 1 - stretch)
+    here, before = slice(begin, step + 1), slice(max(0, begin - features.window_steps), begin)
+    active = out.active[category, here]
+    wanted = earlier_visits(history, features, category, step, stretch)
+    more = wanted - int(active.sum())
+    free = np.flatnonzero(~active if more > 0 else active)
+    n = min(abs(more), free.size)
+    chosen = begin + free[((np.arange(n) + 0.5) * free.size / max(n, 1)).astype(np.int64)]
+    usual = out.active[category, before]
+    for values in (out.count, out.amount):
+        mean = values[category, before][usual].mean() if more > 0 and usual.any() else 0.0
+        values[category, chosen] = mean
+    out.active[category, chosen] = more > 0
+    return out
+
+
+def explain(
+    plan: Plan,
+    scorer: Scorer,
+    risk: Floats,
+    history: History,
+    watch: Watch,
+    category: int,
+    step: int,
+    direction: Direction,
+    unit: Step,
+) -> Explanation:
+    """Why the turn of `category` at the close of `step` was called. history (C, T), T > step; `risk` are phi's weights
+    (R,; empty: none). InputError if there is no such step or category."""
+    if not (0 <= step < history.n_steps and 0 <= category < history.n_categories):
+        raise InputError("expected the step and category of an alert of this device")
+    features, history = plan.features, history.until(step)
+    kept, mark = _replayable(features, watch, step)
+    long = kept[-1] if kept else 0
+    rate = plan.risk.rate_steps if plan.risk else 0
+    calm = max(0, step - stretches(features)[-1])
+    first = max(0, min(calm - features.window_steps, watch.marked[mark] - rate if kept else calm) + 1)
+    steps = np.arange(first, step + 1)
+    x = extract(history, features, steps)[:, category]
+    before = x[max(0, calm + 1 - features.window_steps - first) : calm + 1 - first].mean(axis=0)
+
+    # Row 0 is what happened, the others what would have: all of them share the steps before the last `long`.
+    rows, others = np.repeat(x[None], 1 + len(kept), axis=0), []
+    if kept:
+        others = [at_earlier_rate(history, features, category, step, n) for n in kept]
+        rows[1:, -long:] = extract(_stacked(others), features, steps[-long:])[:, :, category]
+    mixed, changed = mixtures(features, before, x[-1]), rows[1:, steps.size - long :]
+    p = scorer.score(np.concatenate([mixed, x, changed.reshape(-1, x.shape[-1])]))
+    worth, happened, would = np.split(p, [len(mixed), len(mixed) + len(x)])
+    values = shapley(logit(worth).astype(np.float64))
+
+    counterfactual = None
+    if kept:
+        lines = np.repeat(happened[None], 1 + len(kept), axis=0)
+        lines[1:, -long:] = would.reshape(len(kept), long)
+        lines[:, ~np.logical_or.accumulate(history.active[category])[steps]] = np.nan
+        for line, lived in zip(lines, (history, *others), strict=True):
+            every = np.broadcast_to(line[:, None], (steps.size, history.n_categories))
+            line[:] = observed(plan, lived, steps, every)[:, category]
+        begin = int(watch.marked[mark]) + 1 - first
+        memory = np.repeat(watch.marks[mark, :, category, None], len(lines), axis=1)
+        since = steps.size - np.array([long, *kept])
+        fired = _fires(plan, risk, memory, rows, lines, begin, since, first, direction, history.n_categories)
+        counterfactual = _counterfactual(history, features, category, direction, unit, kept, fired)
+    return Explanation(
+        float(values.sum()),
+        dict(zip(GROUPS, values.tolist(), strict=True)),
+        _reasons(features, before, x[-1], values, direction, unit),
+        counterfactual,
+    )
+
+
+def _replayable(features: FeatureSpec, watch: Watch, step: int) -> tuple[list[int], int]:
+    """The stretches before which the watch has a mark, and the latest mark that lies before them all."""
+    marked = watch.marked[watch.marked >= 0]
+    kept = [n for n in stretches(features) if n <= step and (marked <= step - n).any()]
+    usable = np.flatnonzero((watch.marked >= 0) & (watch.marked <= step - max(kept, default=0)))
+    return kept, int(usable[-1]) if kept else -1
+
+
+def _stacked(histories: list[History]) -> History:
+    """Histories (C, T) as one (K, C, T)."""
+    return History(*(np.stack([getattr(h, name) for h in histories]) for name in ("active", "count", "amount")))
+
+
+def _fires(
+    plan: Plan,
+    risk: Floats,
+    memory: Floats,
+    x: Floats,
+    p: Floats,
+    begin: int,
+    since: Ints,
+    first: int,
+    direction: Direction,
+    n_categories: int,
+) -> Bools:
+    """Whether the plan's detector, from `memory` (m, K) on, speaks on streams p (K, S) with rows x (K, S, F) of the steps
+    `first`, first + 1, ..., of which it has seen those before index `begin`: (K,). What it says before a stream's index
+    `since` (K,), the first changed one, is past and does not count, but under the CUSUM, whose statistics carry it on.
+
+    It errs on the side of firing: the interest counts as one for which `direction` may be called, nothing is quiet, the
+    CUSUM's statistics are never set back, either of them counts, and its threshold is the lowest that the budget ever
+    gives a user. So where this is silent, so is the device, whatever its threshold was.
+    """
+    settings = plan.detection
+    detector = detector_for(settings)
+    may = np.full(p.shape[:1], direction is Direction.FALL)
+    fired = np.zeros(p.shape[:1], bool)
+    budget = budget_for(settings, (n_categories,))
+    least = max(LOWEST * budget.start_threshold, LEAST) if budget else LEAST
+    rate = plan.risk.rate_steps if plan.risk else 0
+    for i in range(begin, p.shape[1]):
+        if isinstance(detector, RiskDetector):
+            read = readings(plan.features, x[:, i], p[:, i], p[:, max(0, i - rate)])
+            alarms: Alarms = detector.update(
+                memory, p[:, i], may, first + i, risk=phi(risk, read) if risk.size else None
+            )
+        else:
+            alarms = detector.update(memory, p[:, i], may, first + i)
+        if isinstance(alarms, CusumAlarms):
+            fired |= (alarms.strength >= least).any(axis=0)
+        else:
+            fired |= (alarms.fall, alarms.rise)[direction] & (since <= i)
+    return fired
+
+
+def _counterfactual(
+    history: History,
+    features: FeatureSpec,
+    category: int,
+    direction: Direction,
+    unit: Step,
+    kept: list[int],
+    fired: Bools,
+) -> Counterfactual | None:
+    """The smallest change after which the detector stays silent; `fired` (1 + len(kept),), what happened first. None if
+    none does, or if the replay of what happened stays silent too: then it proves nothing."""
+    step = history.n_steps - 1
+    for stretch, would_fire in zip(kept, fired[1:].tolist(), strict=True):
+        had = int(history.active[category, -stretch:].sum())
+        visits = earlier_visits(history, features, category, step, stretch)
+        turned = visits > had if direction is Direction.FALL else visits < had
+        if fired[0] and turned and not would_fire:
+            text = f"no alert if visits had stayed at {visits} in {stretch} {unit.value}s (they were {had})"
+            return Counterfactual(stretch, visits, had, text)
+    return None
+
+
+def _reasons(
+    features: FeatureSpec, before: Floats, now: Floats, values: Doubles, direction: Direction, unit: Step
+) -> tuple[Reason, ...]:
+    """The groups that moved p the alert's way the most, where a number that a person knows moved visibly too.
+
+    A number that moved the way a person expects (fewer visits, longer silence for a fall) goes before any other: a model
+    may also have learned that silence ends. The strongest of the others is told only where there is none of the first.
+    """
+    names, mid, w = features.names, features.short_steps[2], features.window_steps
+    units = f"{unit.value}s"
+    known = {  # group: (feature, its scale, what it is, unit behind the number)
+        "silence": ("recency", w, "{unit}s since the last visit to this category", ""),
+        "rhythm": ("recency_per_interval", 5, "the pause in this category, in usual pauses,", ""),
+        "lately": (f"active_{mid}", mid, "visits to this category", f" in the last {mid} {units}"),
+        "long run": (f"active_{w}", w, "visits to this category", f" in the last {w} {units}"),
+        "trend": ("ewma_difference", 1, "the pace of visits to this category, against your slower average,", ""),
+        "amounts": (f"log_amount_{w}", 5, "money spent in this category", f" in the last {w} {units}"),
+        "elsewhere": (f"user_active_{mid}", mid, "visits to the whole shop", f" in the last {mid} {units}"),
+        "share": ("share_of_user", 100, "this category's share of your visits, in percent,", ""),
+    }
+    towards = -values if direction is Direction.FALL else values
+    out: list[Reason] = []
+    odd: list[Reason] = []
+    for g in np.argsort(-towards, kind="stable").tolist():
+        if towards[g] <= max(LEAST_SHARE * float(towards.max()), 0):
+            break
+        feature, scale, what, behind = known[GROUPS[g]]
+        row = [(float(r[names.index(feature)]) / 2 + 0.5) * scale for r in (now, before)]
+        is_now, usual = (math.expm1(v) for v in row) if GROUPS[g] == "amounts" else row
+        shown = _number(is_now), _number(usual)
+        if shown[0] != shown[1]:
+            fell = is_now < usual
+            text = (
+                f"{what.format(unit=unit.value)} {'fell' if fell else 'rose'}: {shown[0]}{behind}, usually {shown[1]}"
+            )
+            reason = Reason(GROUPS[g], float(values[g]), is_now, usual, text)
+            less = fell != (GROUPS[g] in _PAUSES)
+            (out if less == (direction is Direction.FALL) else odd).append(reason)
+    return tuple(out[:MOST_REASONS] or odd[:1])
+
+
+def _number(value: float) -> str:
+    """One decimal below 10, none above."""
+    return f"{value:.0f}" if abs(value) >= 9.95 else f"{round(value, 1) + 0.0:g}"

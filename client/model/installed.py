@@ -1,0 +1,80 @@
+"""What a server installed here: a model, its plan and its weights, checked before any of it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ModelError, Refusal, RefusalCode
+from shared.lapse_risk import N_COEFFICIENTS, READINGS
+from shared.plan import Plan, PrivacyPlan
+from shared.rdp import charge, update_cost, zero
+
+from ..privacy.caps import Caps, Line
+from .runtime import open_model, verified
+from .scorer import Scorer
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A model, its plan, its weights and phi's (R,; empty: none yet), as of one round."""
+
+    plan: Plan
+    model: bytes
+    theta: Floats
+    risk: Floats
+    round_number: int
+
+    @property
+    def scorer(self) -> Scorer:
+        """What makes p."""
+        return Scorer(open_model(self.model), self.theta)
+
+    def checked(self, catalogue_sha256: bytes, caps: Caps) -> Installed:
+        """This same object, if the file is the pinned one, plan and weights are for this catalogue and this network, and
+        the plan asks for no more than the owner's caps; Refusal otherwise."""
+        network = self.plan.network
+        fits = len(self.theta) == network.n_parameters and len(self.risk) in (0, len(READINGS))
+        if self.plan.catalogue_sha256 != catalogue_sha256 or not fits:
+            raise Refusal(RefusalCode.PLAN_REFUSED)
+        try:
+            verified(self.model)
+        except ModelError:
+            raise Refusal(RefusalCode.MODEL_REFUSED) from None
+        if open_model(self.model).sizes != (network.n_features, network.n_parameters, network.n_hidden):
+            raise Refusal(RefusalCode.PLAN_REFUSED)
+        expect_bounds(self.plan, caps)
+        return self
+
+    def expect_asked(self, plan_sha256: bytes, theta: Floats, caps: Caps) -> None:
+        """Refusal unless a round means this plan, its weights fit, and the plan's norm is within the caps as they are
+        now. What a round costs is the ledger's to refuse."""
+        if self.plan.sha256 != plan_sha256 or len(theta) != len(self.theta):
+            raise Refusal(RefusalCode.PLAN_MISMATCH)
+        expect_norms(self.plan, caps)
+
+
+def expect_norms(plan: Plan, caps: Caps) -> None:
+    """Refusal (CLIP_NORM) if a part of the plan clips at more than the owner allows."""
+    if any(privacy.clip_norm > caps.clip_norm for privacy, _, _ in _parts(plan)):
+        raise Refusal(RefusalCode.CLIP_NORM)
+
+
+def expect_bounds(plan: Plan, caps: Caps) -> None:
+    """Refusal if a plan asks for more than the owner's table: CLIP_NORM, or EPSILON if a device that spent nothing yet
+    could not take part even once."""
+    expect_norms(plan, caps)
+    for privacy, size, line in _parts(plan):
+        _, fits = charge(zero(2, 2), update_cost(privacy, size), caps.epsilons(line), caps.delta)
+        if not fits.all():
+            raise Refusal(RefusalCode.EPSILON)
+
+
+def _parts(plan: Plan) -> list[tuple[PrivacyPlan, int, Line]]:
+    """What protects each part of a plan, the values of one of its updates, and its line of the ledger."""
+    parts = [(plan.privacy, plan.network.n_parameters, Line.UPDATE)]
+    return [*parts, (plan.risk.privacy, N_COEFFICIENTS, Line.PHI)] if plan.risk else parts

@@ -1,0 +1,105 @@
+"""Opens the interest model in whichever TFLite runtime is installed; refuses a file that is not the pinned one.
+
+Two runtimes do: ai-edge-litert (the default) and tflite-runtime 2.14, the last of its name, which needs numpy < 2.
+TensorFlow is never imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ModelError
+
+#: SHA-256 of models/interest.tflite. A device runs no other file, whoever offers it.
+PINNED_SHA256 = "65a1708041cc21758f32b6e1d0f3b0a5cf95df260b0eb1eda2e4741353c23a7a"
+MODEL_FILE = Path(__file__).parent / "interest.tflite"
+
+_RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
+
+
+def pinned_model() -> bytes:
+    """The packaged model file; ModelError if it is missing or not the pinned one."""
+    try:
+        data = MODEL_FILE.read_bytes()
+    except OSError:
+        raise ModelError(f"expected the packaged model {MODEL_FILE.name}: reinstall ebbtide") from None
+    return verified(data)
+
+
+def verified(data: bytes) -> bytes:
+    """The same bytes, if their SHA-256 is pinned; ModelError otherwise."""
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != PINNED_SHA256:
+        raise ModelError(f"expected a model with SHA-256 {PINNED_SHA256[:12]}..., got {digest[:12]}...")
+    return data
+
+
+def runtime_name() -> str:
+    """Import name of the runtime in use; ModelError, with what to install, if there is none."""
+    return str(_interpreter_module().__name__)
+
+
+@lru_cache(maxsize=1)
+def _interpreter_module() -> Any:
+    problems = []
+    for name in _RUNTIMES:
+        if name.startswith("tflite_runtime") and int(np.__version__.split(".")[0]) >= 2:
+            problems.append(f"tflite-runtime 2.14 needs numpy < 2, got {np.__version__}")
+            continue
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            problems.append(f"{name}: {error}")
+    raise ModelError(f"no TFLite runtime (pip install 'ebbtide[litert]'): {'; '.join(problems)}")
+
+
+class Model:
+    """One opened model file. Its signatures take and return numpy arrays; calls are serialised by a lock."""
+
+    def __init__(self, data: bytes) -> None:
+        interpreter = _interpreter_module().Interpreter(model_content=data, num_threads=1)
+        self._signatures = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
+        missing = {"infer", "train", "fit"} - set(self._signatures)
+        if missing:
+            raise ModelError(f"expected signatures infer, train, fit; missing {sorted(missing)}")
+        self._shapes = {
+            name: {key: tuple(map(int, d["shape_signature"])) for key, d in runner.get_input_details().items()}
+            for name, runner in self._signatures.items()
+        }
+        self._interpreter = interpreter
+        self._lock = threading.Lock()
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """How many features, weights and hidden units the file is built for."""
+        fit = self._shapes["fit"]
+        return fit["x"][-1], fit["theta"][-1], fit["masks"][-1]
+
+    def run(self, signature: str, **inputs: NDArray[Any] | np.float32) -> dict[str, NDArray[np.float32]]:
+        """Outputs of one signature, by name. ModelError for an input of another shape: the runtimes do not check, and
+        read beyond a theta that is too short."""
+        for name, shape in self._shapes[signature].items():
+            got = np.shape(inputs[name])
+            if len(got) != len(shape) or any(want not in (-1, n) for want, n in zip(shape, got, strict=True)):
+                raise ModelError(f"expected {name} of shape {shape}, got {got}")
+        with self._lock:
+            return dict(self._signatures[signature](**inputs))
+
+    @property
+    def operators(self) -> set[str]:
+        """Names of all operators in the main graph."""
+        return {str(op["op_name"]) for op in self._interpreter._get_ops_details()}
+
+
+@lru_cache(maxsize=2)
+def open_model(data: bytes) -> Model:
+    """The opened model, kept: creating an interpreter costs more than a round of training."""
+    return Model(data)

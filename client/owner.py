@@ -1,0 +1,141 @@
+"""What a user may ask of their device: what left, consent, pause, forget. None of it raises into the host app."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from shared.errors import VaultError
+
+from .gate import NEEDS, Gate
+from .vault.consent import Consent
+from .vault.erasure import begin_to_forget, finish_forgetting
+from .vault.journal import DECISION, START, Checkpoint, Entry
+from .vault.keys import KeyProvider
+from .vault.sqlite_file import held_alone
+from .vault.store import Store
+from .vault.vault import Vault
+
+
+class Quietly:
+    """The `with` block of a method that does not raise into the host app."""
+
+    __slots__ = ("_problems",)
+
+    def __init__(self, problems: Counter[str]) -> None:
+        self._problems = problems
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
+        if isinstance(error, Exception):
+            self._problems[type(error).__name__] += 1
+            return True
+        return False
+
+
+class Rights:
+    """The owner's side of a device, over its vault and gate."""
+
+    def __init__(self, vault: Vault, gate: Gate, server_key: bytes) -> None:
+        self.gate, self._server_key = gate, server_key
+        self.problems: Counter[str] = gate.problems
+        self._vault = vault
+
+    def what_left(self) -> list[Entry]:
+        """Everything that left this device and is not folded away yet, the oldest first, decoded."""
+        with self._quietly():
+            return [entry for entry in self._vault.journal.entries() if entry.size_bytes]
+        return []
+
+    def told_before(self) -> Checkpoint:
+        """What left before that, and is folded away: by kind how many, their bytes and epsilon, and how many identified
+        alerts."""
+        with self._quietly():
+            return self._vault.journal.checkpoint()
+        return Checkpoint(0, START, {})
+
+    def consent(self, choice: Consent | None = None) -> Consent:
+        """What the user agreed to tell about alerts, as it is written down; with `choice`, from now on. Another answer
+        than the choice says that it could not be written, and should be asked for again: until this device is closed,
+        alerts are `local` then."""
+        if choice is not None:
+            with self._quietly():
+                self._decide(consent=Consent(choice))
+        with self._quietly():
+            return self._vault.decisions.now.consent
+        return Consent.LOCAL
+
+    def pause(self, paused: bool = True) -> bool:
+        """Answer no round until `pause(False)`; events still count, here. Whether it is written down that the device is
+        paused. Another answer than `paused` says that it could not be written, and should be asked for again: until
+        this device is closed, it answers no round then."""
+        with self._quietly():
+            self._decide(paused=bool(paused))
+        with self._quietly():
+            return self._vault.decisions.now.paused
+        return True
+
+    def _decide(self, **change: Any) -> None:
+        """Write down a decision, which differs from the last one in `change`. Where it is stricter it holds from before
+        the attempt, where it is not from after its success."""
+        gate, written = self.gate, self._vault.decisions.now
+        decision = replace(gate.wanted or written, time_s=gate.clock.now_s(), **change)
+        if replace(decision, time_s=written.time_s) == written:
+            gate.wanted = None
+            return
+        gate.wanted = decision
+        content = {"consent": str(decision.consent), "paused": decision.paused}
+        with self._vault.writing("consent", "journal", "outbox"):
+            self._vault.decisions.add(decision)
+            self._vault.journal.add(decision.time_s, DECISION, b"", 0.0, "what the user decided", content)
+            for kind, consent in NEEDS.items():
+                if decision.consent is not consent:
+                    self._vault.outbox.drop(kind)
+        gate.wanted = None
+
+    def forget(self) -> bool:
+        """Destroy the key, then everything in the folder; whether it is done. This device answers with a deletion notice
+        once, then with refusals; it records nothing any more. A full disk does not stop it: see
+        `client/farewell.py`."""
+        self.gate.closed = True
+        folder, keys = self._vault.folder, self._vault.keys
+        with self._quietly():
+            begin_to_forget(folder, keys, self._server_key)  # while nobody else can open the vault
+            self._vault.close()
+            finish_forgetting(folder, self._server_key)
+            return True
+        return False
+
+    @staticmethod
+    def forget_at(folder: Path, keys: KeyProvider, server_key: bytes) -> bool:
+        """`forget` for a vault that does not open any more: damaged, put back, its key missing or another one. Whether
+        it is done; false, and nothing happened, where a process holds the vault. `server_key`: whose the notice is."""
+        try:
+            with held_alone(folder / Store.FILE):
+                begin_to_forget(folder, keys, server_key)
+            finish_forgetting(folder, server_key)
+        except (VaultError, OSError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of the vault; everything is in it already. Can be repeated."""
+        with self._quietly():
+            if not self.gate.closed and self._vault.get("problems") != dict(self.problems):
+                with self._vault.writing("problems"):
+                    self._vault.put("problems", dict(self.problems))
+        self._vault.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _quietly(self) -> Quietly:
+        """Count what goes wrong in a `with` body, by the name of the error, instead of raising it."""
+        return Quietly(self.problems)

@@ -1,0 +1,65 @@
+"""The SQLite file of a vault: made for its owner alone, held by one process, with a cap on its size."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from shared.errors import VaultDamaged, VaultFull, VaultReadOnly, VaultUnwritable
+
+from .sqlite_errors import raise_named
+
+PAGE_BYTES = 1024
+
+
+def make_file(file: Path) -> None:
+    """The file and its folder, if they are not there; VaultReadOnly if they cannot be made or written."""
+    folder = file.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise VaultReadOnly("expected a folder that can be made") from None
+    if not os.access(folder, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
+        raise VaultReadOnly("expected a folder that can be written")
+    try:
+        # For its owner only, and so its journal. Never opened when it is there: closing it would drop our own locks.
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
+    except OSError:
+        raise VaultReadOnly("expected a file that can be written") from None
+
+
+@contextmanager
+def held_alone(file: Path) -> Iterator[None]:
+    """Nobody else opens the database in `file` while the block runs; VaultBusy if a process holds it. What is no database
+    any more, or is not there, nobody can hold."""
+    if not file.exists():
+        yield
+        return
+    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("PRAGMA locking_mode=EXCLUSIVE")
+            database.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            with suppress(VaultDamaged, VaultUnwritable, VaultReadOnly, VaultFull):
+                raise_named(error)
+        yield
+
+
+def take(database: sqlite3.Connection, max_bytes: int) -> None:
+    """Set a connection up, and take the file for this process alone; sqlite3's errors."""
+    for pragma in (
+        f"page_size={PAGE_BYTES}",
+        "locking_mode=EXCLUSIVE",
+        "journal_mode=WAL",
+        "secure_delete=ON",
+        "temp_store=MEMORY",
+        f"max_page_count={max_bytes // PAGE_BYTES}",
+    ):
+        database.execute(f"PRAGMA {pragma}").fetchall()
+    database.execute("BEGIN EXCLUSIVE")
+    database.execute("COMMIT")

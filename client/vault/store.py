@@ -1,0 +1,385 @@
+"""Sealed tables in one SQLite file: a row opens only where and as it was written last, and nothing else goes in.
+
+    vault = Store(folder, ("events", "ledger"), keys)
+    with vault.transaction(Durability.POWER):
+        vault.put("ledger", 1, payload)
+
+Every table is (id, version, sealed). `version` is the number of the write, over all tables: no two rows ever share one.
+One more row, `heads`, holds for each table the number of its rows and the sum of their marks (`client/sealing.py`), and
+the anchor. It is written with every transaction and compared with the rows when the store opens.
+
+Guarantees.
+- `Durability.PROCESS` (synchronous=NORMAL): what a transaction wrote survives a process that is killed at any moment.
+  Power loss may take the latest such transactions away, whole ones, the last first.
+- `Durability.POWER` (synchronous=FULL): what it wrote, and everything before it, survives power loss, and is noticed if
+  an older copy of the database is put back: such a transaction raises the key provider's anchor before it returns.
+- A transaction is there as a whole or not at all.
+- Opening raises VaultDamaged for a row that is changed or not in its place, RowsPutBack if rows are missing or older
+  ones are back, VaultRolledBack if the whole file is not the one that raised the anchor (`client/anchor.py`), VaultBusy
+  if another process holds it, for all of `wait_s`.
+
+Edge cases. An older copy of the file from after the last `POWER` transaction cannot be told from a power loss: events
+are missing, never a charge. When the anchor cannot be raised, the transaction is kept and the error is raised: its
+caller hands nothing out, and the next such transaction raises the anchor first. With `waits_for_disk=False`, which is
+for simulations, power loss may take anything. Not for two threads at once. The lock is POSIX's: a process that opens and
+closes the file of its own open vault by other means lets go of it.
+
+What a thief without the key still sees: the tables' names, how many rows each has and how long their payloads are, in
+which order rows were written and about how often (versions), file sizes and times; that a file was deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+
+from shared.errors import KeyMissing, KeyWorn, RowsPutBack, VaultDamaged, VaultError, VaultRolledBack
+
+from .anchor import TIP_BYTES, Anchor, expect_newest
+from .key_derivation import KEY_BYTES
+from .keys import KeyProvider, sync_folder
+from .sealing import MAX_SEALS, MODULUS, Seal
+from .sqlite_errors import raise_named
+from .sqlite_file import PAGE_BYTES, make_file, take
+
+FORMAT = 1
+HEADS = "heads"
+HEADER = "header"
+#: Room beyond `max_bytes` that only what must not be refused may use: ledger, consent, journal.
+RESERVE_BYTES = 1 << 20
+
+_HEAD = struct.Struct("<Q32s")
+_ANCHOR = struct.Struct(f"<Q{TIP_BYTES}s{TIP_BYTES}s")  #: number and tip of the anchor, and the tip before
+
+
+class Durability(Enum):
+    """What a transaction survives; the value is SQLite's `synchronous`."""
+
+    PROCESS = "NORMAL"
+    POWER = "FULL"
+
+
+class Store:
+    """The sealed tables of one folder, held by this process alone."""
+
+    FILE = "vault.db"
+
+    def __init__(
+        self,
+        folder: Path,
+        tables: Sequence[str],
+        keys: KeyProvider,
+        *,
+        max_bytes: int = 1 << 26,
+        waits_for_disk: bool = True,
+        wait_s: float = 0.0,
+    ) -> None:
+        self.folder, self.tables, self.max_bytes = folder, tuple(tables), max_bytes
+        self._keys, self._waits = keys, waits_for_disk
+        self._file = folder / self.FILE
+        self._marks: dict[str, dict[int, tuple[int, int]]] = {table: {} for table in self.tables}
+        self._sums = dict.fromkeys(self.tables, 0)
+        self._last: dict[str, int] = {}  # the highest id of a table, where it is known
+        self._heads: dict[str, bytes] = {}  # the tables' heads, where nothing changed since
+        self._writes, self._anchor, self._tip_before = 0, Anchor(), Anchor().tip
+        self._was = self._anchor, self._tip_before, self._sums  # before this transaction
+        self._undo: list[tuple[dict[int, tuple[int, int]], int, tuple[int, int] | None]] | None = None
+        self._settled, self._closed = True, False
+        self._opened: dict[tuple[str, int], bytes] = {}  # payloads as the store opened them, until the first write
+        self._durability: Durability | None = None
+        make_file(self._file)
+        try:
+            self._db = sqlite3.connect(self._file, timeout=wait_s, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise_named(error)
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise_named(error)
+        except (TypeError, ValueError, OverflowError, struct.error):  # columns and heads that hold something else
+            self._db.close()
+            raise VaultDamaged("expected the vault's database: it is changed") from None
+        except BaseException:
+            self._db.close()
+            raise
+
+    def __repr__(self) -> str:
+        return "Store(<sealed>)"
+
+    def close(self) -> None:
+        """Let go of the file and of the key. Can be repeated."""
+        self._closed = True
+        vars(self).pop("_seal", None)
+        self._opened.clear()
+        with suppress(sqlite3.Error):
+            self._db.close()
+
+    # ---- reading
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return len(self._marks[table])
+
+    def version(self, table: str, row: int) -> int:
+        """The number of the write that a row came from, 0 if there is no such row."""
+        return self._marks[table].get(row, (0, 0))[0]
+
+    def ids(self, table: str) -> list[int]:
+        """The ids of a table's rows, rising."""
+        return sorted(self._marks[table])
+
+    def row(self, table: str, row: int) -> bytes | None:
+        """One payload, None if there is no such row."""
+        self._expect_open()
+        if row not in self._marks[table]:
+            return None
+        if (opened := self._opened.get((table, row))) is not None:
+            return opened
+        try:
+            found = self._db.execute(f"SELECT version, sealed FROM {table} WHERE id = ?", (row,)).fetchone()
+        except sqlite3.Error as error:
+            raise_named(error)
+        if found is None or self._marks[table][row] != (found[0], self._seal.mark(table, row, *found)):
+            raise RowsPutBack(f"expected the rows of {table} that were written last")
+        return self._seal.open(table, row, *found)
+
+    def rows(self, table: str) -> Iterator[tuple[int, bytes]]:
+        """(id, payload) of every row, ids rising."""
+        for row in self.ids(table):
+            payload = self.row(table, row)
+            assert payload is not None
+            yield row, payload
+
+    def ids_by_age(self, table: str) -> list[int]:
+        """The ids of a table's rows, the one written longest ago first."""
+        return sorted(self._marks[table], key=self._marks[table].__getitem__)
+
+    def place(self, table: str, name: bytes) -> int:
+        """The row id that stands for a name in a table: 63 bits that tell nothing without the key."""
+        return self._seal.place(table, name)
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the file's pages in use."""
+        pages, free = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+        return int((pages - free) * PAGE_BYTES)
+
+    # ---- writing, inside `transaction` only
+
+    def transaction(self, durability: Durability) -> Transaction:
+        """All writes of the `with` body, or none. Inside another transaction the body is a part of that one."""
+        return Transaction(self, durability)
+
+    def _expect_open(self) -> None:
+        if self._closed:
+            raise VaultError("expected an open vault, got one that was closed")
+
+    def _begin(self, durability: Durability) -> None:
+        self._expect_open()
+        if durability is Durability.POWER:
+            self.settle()  # the database is never two such writes ahead of its anchor
+        try:
+            if durability is not self._durability:
+                self._db.execute(f"PRAGMA synchronous={self._synchronous(durability)}")
+                self._durability = durability
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise_named(error)
+        self._opened.clear()
+        self._was = self._anchor, self._tip_before, dict(self._sums)
+        self._undo = []
+
+    def _synchronous(self, durability: Durability) -> str:
+        return durability.value if self._waits else "OFF"
+
+    def _commit(self) -> None:
+        try:
+            self._write_heads(self._durability is Durability.POWER)
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back()
+            if isinstance(error, sqlite3.Error):
+                raise_named(error)
+            raise
+        self._undo = None
+        if self._durability is Durability.POWER:
+            self._settled = False
+            self.settle()
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            self._db.execute("ROLLBACK")
+        undo, self._undo = self._undo or [], None
+        for marks, row, before in reversed(undo):
+            if before:
+                marks[row] = before
+            else:
+                marks.pop(row, None)
+        # The number of writes does not go back: no version is used twice.
+        self._anchor, self._tip_before, self._sums = self._was
+        self._last.clear()
+        self._heads.clear()
+
+    def settle(self) -> None:
+        """Raise the anchor to where the database is, if an earlier attempt failed; an error again if this one does."""
+        if not self._settled:
+            self._keys.advance(self._anchor)
+            self._settled = True
+
+    def put(self, table: str, row: int, payload: bytes) -> None:
+        """Write one row, in place of what it held."""
+        self._writes += 1
+        version = self._writes
+        sealed = self._seal.close(table, row, version, payload)
+        verb = "REPLACE" if row in self._marks[table] else "INSERT"
+        self._db.execute(f"{verb} INTO {table} VALUES (?, ?, ?)", (row, version, sealed))
+        self._account(table, row, (version, self._seal.mark(table, row, version, sealed)))
+
+    def append(self, table: str, payload: bytes) -> int:
+        """Write a row behind the last one; its id. An empty table begins at 1."""
+        if table not in self._last:
+            self._last[table] = max(self._marks[table], default=0)
+        row = self._last[table] + 1
+        self.put(table, row, payload)
+        return row
+
+    def delete(self, table: str, row: int) -> None:
+        """Take one row out; its bytes are overwritten."""
+        if row in self._marks[table]:
+            self._db.execute(f"DELETE FROM {table} WHERE id = ?", (row,))
+            self._account(table, row, None)
+
+    def clear(self, table: str) -> None:
+        """Take every row of a table out; their bytes are overwritten."""
+        self._db.execute(f"DELETE FROM {table}")
+        for row in self.ids(table):
+            self._account(table, row, None)
+
+    # ---- inside
+
+    def _account(self, table: str, row: int, now: tuple[int, int] | None) -> None:
+        """Keep the marks in step with a write, and how to take that back."""
+        assert self._undo is not None, "expected a transaction around every write"
+        marks = self._marks[table]
+        before = marks.get(row)
+        self._sums[table] = (self._sums[table] + (now[1] if now else 0) - (before[1] if before else 0)) % MODULUS
+        self._heads.pop(table, None)
+        if now:
+            marks[row] = now
+            last = self._last.get(table)
+            if last is not None and row > last:
+                self._last[table] = row
+        else:
+            del marks[row]
+            self._last.pop(table, None)
+        self._undo.append((marks, row, before))
+
+    def _write_heads(self, to_stay: bool = False) -> None:
+        """Write the heads; those of a transaction that must not be taken back move the anchor."""
+        self._writes += 1
+        if self._writes > MAX_SEALS:
+            raise KeyWorn(f"expected at most {MAX_SEALS} writes under one key")
+        for table in self.tables:
+            if table not in self._heads:
+                self._heads[table] = _HEAD.pack(len(self._marks[table]), self._sums[table].to_bytes(32, "little"))
+        heads = b"".join(map(self._heads.__getitem__, self.tables))
+        if to_stay:
+            self._anchor, self._tip_before = self._anchor.then(heads), self._anchor.tip
+        payload = _ANCHOR.pack(*self._anchor, self._tip_before) + heads
+        sealed = self._seal.close(HEADS, 0, self._writes, payload)
+        self._db.execute(f"UPDATE {HEADS} SET version = ?, sealed = ? WHERE id = 0", (self._writes, sealed))
+
+    def _open(self) -> None:
+        take(self._db, self.max_bytes + RESERVE_BYTES)
+        names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if names:
+            self._load(names)
+        else:
+            self._create()
+
+    def _create(self) -> None:
+        """A new vault; VaultRolledBack if there has been one that spent something under these keys."""
+        if self._keys.exists() and self._keys.anchor().number:
+            raise VaultRolledBack("expected the database that belongs to this key: it is missing")
+        data_key = os.urandom(KEY_BYTES)
+        self._seal = Seal(data_key)
+        wrapped = self._keys.wrap(data_key)
+        self._db.execute(f"PRAGMA synchronous={self._synchronous(Durability.POWER)}")
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute(
+            f"CREATE TABLE {HEADER} (format INTEGER NOT NULL, wrapped BLOB NOT NULL, sha256 BLOB NOT NULL)"
+        )
+        self._db.execute(f"INSERT INTO {HEADER} VALUES (?, ?, ?)", (FORMAT, wrapped, _digest(FORMAT, wrapped)))
+        for table in (HEADS, *self.tables):
+            columns = "id INTEGER PRIMARY KEY, version INTEGER NOT NULL, sealed BLOB NOT NULL"
+            self._db.execute(f"CREATE TABLE {table} ({columns})")
+        self._db.execute(f"INSERT INTO {HEADS} VALUES (0, 0, x'')")
+        self._write_heads()
+        self._db.execute("COMMIT")
+        sync_folder(self.folder)
+
+    def _load(self, names: set[str]) -> None:
+        """Open every row and compare the heads."""
+        if names != {HEADER, HEADS, *self.tables}:
+            raise VaultDamaged("expected the vault's tables, got others")
+        headers = self._db.execute(f"SELECT format, wrapped, sha256 FROM {HEADER}").fetchall()
+        if len(headers) != 1 or headers[0][0] != FORMAT or _digest(*headers[0][:2]) != headers[0][2]:
+            raise VaultDamaged(f"expected a vault of format {FORMAT}: its header is changed")
+        if not self._keys.exists():
+            raise KeyMissing("expected the key of this vault: it is missing")
+        self._seal = Seal(self._keys.unwrap(headers[0][1]))
+        heads = self._db.execute(f"SELECT version, sealed FROM {HEADS} WHERE id = 0").fetchone()
+        if heads is None:
+            raise VaultDamaged("expected the vault's heads: they are missing")
+        payload = self._seal.open(HEADS, 0, *heads)
+        number, tip, self._tip_before = _ANCHOR.unpack_from(payload)
+        self._writes, self._anchor = heads[0], Anchor(number, tip)
+        expect_newest(self._keys.anchor(), self._anchor, self._tip_before)
+        for at, table in enumerate(self.tables):
+            count, total = _HEAD.unpack_from(payload, _ANCHOR.size + at * _HEAD.size)
+            for row, version, sealed in self._db.execute(f"SELECT id, version, sealed FROM {table}"):
+                self._opened[table, row] = self._seal.open(table, row, version, sealed)
+                mark = self._seal.mark(table, row, version, sealed)
+                self._marks[table][row] = version, mark
+                self._sums[table] = (self._sums[table] + mark) % MODULUS
+            if (len(self._marks[table]), self._sums[table]) != (count, int.from_bytes(total, "little")):
+                raise RowsPutBack(f"expected the rows of {table} that were written last")
+        self._keys.advance(self._anchor)
+
+
+class Transaction:
+    """The `with` block of `Store.transaction`."""
+
+    __slots__ = ("_durability", "_inner", "_store")
+
+    def __init__(self, store: Store, durability: Durability) -> None:
+        self._store, self._durability = store, durability
+
+    def __enter__(self) -> None:
+        store = self._store
+        self._inner = store._undo is not None
+        if not self._inner:
+            store._begin(self._durability)
+        elif self._durability is Durability.POWER and store._durability is not Durability.POWER:
+            raise VaultError("expected a transaction that survives power loss, got one inside a lesser one")
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if self._inner:
+            return
+        if error is None:
+            self._store._commit()
+            return
+        self._store._roll_back()
+        if isinstance(error, sqlite3.Error):
+            raise_named(error)
+
+
+def _digest(number: int, wrapped: bytes) -> bytes:
+    return hashlib.sha256(b"%d/" % number + bytes(wrapped)).digest()

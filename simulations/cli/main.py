@@ -1,0 +1,272 @@
+"""The `ebbtide` command. Exit codes: 0 done, 1 a run failed, 2 bad input (one line says what), 130 stopped by Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from shared.errors import ConfigError, EbbtideError, InputError
+
+from .choose import register as register_choice
+from .search import register as register_search
+from .streams import register as register_streams
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""Early warning of turning user interest, computed on the user's own device.
+
+    Start with [bold]ebbtide simulate[/]: 300 simulated devices train, score and detect, and a report says how it went.
+    Then [bold]ebbtide data[/] shows the real data sets, and [bold]ebbtide epsilon[/] what a plan costs in privacy.""",
+)
+
+ScenarioName = Annotated[str, typer.Argument(help="A scenario that comes along, or a path to a .toml file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace one value of the scenario, e.g. privacy.rounds=20."),
+]
+
+PHASES = {
+    "people": "the people",
+    "warm_start": "a first model from planted people",
+    "devices": "devices connect",
+    "offer": "the model reaches every device",
+    "rounds": "private training rounds",
+    "risk_rounds": "private rounds of phi",
+    "queries": "devices live, score and detect",
+    "figures": "figures and report",
+}
+
+out = Console(highlight=False)
+
+
+@contextmanager
+def _progress_bars() -> Iterator[object]:
+    """A callback that draws one bar per phase of a run."""
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def on_progress(phase: str, done: int, total: int) -> None:
+            if phase not in bars:
+                for earlier in bars.values():
+                    progress.stop_task(earlier)
+                bars[phase] = progress.add_task(PHASES[phase], total=total)
+            progress.update(bars[phase], completed=done, total=total)
+
+        yield on_progress
+
+
+@app.command()
+def simulate(
+    scenario: ScenarioName = "",
+    data: Annotated[
+        str, typer.Option(help="planted (simulated), complete-journey or online-retail-ii: runs its own scenario.")
+    ] = "",
+    path: Annotated[str, typer.Option(help="Where the data set lies, if it does not come with a package.")] = "",
+    users: Annotated[int | None, typer.Option(help="How many of its users; 0 for all.")] = None,
+    overrides: Overrides = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="The run's folder (default: runs/<name>).")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run; what it spent stays spent.")] = False,
+) -> None:
+    """Run a whole federation on this machine: people, devices, server, alerts, and a report.
+
+    Without arguments it runs [bold]demo[/]: 300 simulated shoppers, one device each.
+
+    Examples: [bold]ebbtide simulate --data complete-journey[/], [bold]ebbtide simulate demo --set privacy.rounds=10[/]
+    """
+    from ..federation.run_folder import REPORT_FILE
+    from ..run import simulate as run
+    from ..scenarios.config import load_scenario
+
+    name = scenario or {"": "demo", "planted": "demo"}.get(data, data)
+    given = list(overrides or ())
+    given += [f'data.name="{data}"'] if data and scenario else []
+    given += [f"data.path={json.dumps(path)}"] if path else []
+    given += [f"data.users={users}"] if users is not None else []
+    chosen = load_scenario(name, given)
+    target = folder or Path("runs") / chosen.name
+    _print_terms(chosen.data.name, target.parent)
+    with _progress_bars() as on_progress:
+        results = run(chosen, target, on_progress, resume=resume)  # type: ignore[arg-type]
+    _print_results(results)
+    out.print(f"report: {target / REPORT_FILE}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a run that has ended, e.g. runs/demo.")],
+) -> None:
+    """Compute a run's figures and report again from its folder, without training."""
+    from ..federation.run_folder import REPORT_FILE
+    from ..run import evaluate_run
+
+    results = evaluate_run(run)
+    _print_results(results)
+    out.print(f"report: {run / REPORT_FILE}", soft_wrap=True)
+
+
+@app.command()
+def epsilon(
+    scenario: ScenarioName = "demo",
+    overrides: Overrides = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="How many devices (default: the scenario's).")] = None,
+) -> None:
+    """Say what a plan costs in privacy, without training anything.
+
+    Example: [bold]ebbtide epsilon --devices 10000 --set privacy.noise_multiplier=4[/]
+    """
+    from server.accounting import epsilon_to_public, epsilon_unamplified, likely_participations, to_server
+    from shared.events import Catalogue
+
+    from ..federation.checks import check_budget, check_owners, schedule_of
+    from ..people.of_scenario import protocol_of
+    from ..report.summary import caps_line
+    from ..scenarios.config import load_scenario
+    from ..scenarios.owners import caps_figures
+
+    chosen = load_scenario(scenario, overrides or ())
+    n_devices = devices or chosen.data.users
+    if not n_devices:
+        raise ConfigError("expected --devices N: the scenario says all users, which only its data knows")
+    protocol, caps = protocol_of(chosen), chosen.caps
+    plan = chosen.plan(protocol, Catalogue(("any",)), n_devices, bytes(32))
+    check_budget(plan)
+    check_owners(chosen, plan)
+    asked = schedule_of(chosen, protocol)
+    privacy = plan.privacy
+    taking_part = likely_participations(privacy)
+    table = Table("to whom", f"epsilon at delta {privacy.delta:g}", title=f"{chosen.name}: {n_devices} devices")
+    for rounds in sorted({max(1, privacy.rounds // 4), max(1, privacy.rounds // 2), privacy.rounds}):
+        table.add_row(f"who sees the models of {rounds} rounds", _number(epsilon_to_public(privacy, rounds)))
+    if plan.also:
+        with_phi = epsilon_to_public(privacy, privacy.rounds, plan.also)
+        table.add_row(f"who sees those and phi, of {plan.charged[1].rounds} rounds more", _number(with_phi))
+    table.add_row(
+        f"who also knows that a device took part {taking_part} times (99.9 % do not more often)",
+        _number(epsilon_unamplified(privacy, taking_part, tuple((p, likely_participations(p)) for p, _ in plan.also))),
+    )
+    table.add_row("the server", to_server(asked.bits, len(asked.bit_steps), privacy.delta))
+    table.add_row("what the owner of each device allows", caps_line(caps_figures(caps.caps(), caps.table)))
+    out.print(table)
+    out.print(
+        f"expected cohort {privacy.expected_cohort:.0f}, noise multiplier {privacy.noise_multiplier:g}, "
+        f"each device adds noise of {privacy.share_sigma:.0f} grid steps to at most {privacy.steps_per_clip}"
+    )
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write the .tflite file.")],
+    features: Annotated[int, typer.Option(min=1, help="Inputs of the network.")] = 27,
+) -> None:
+    """Build the interest DNN as a .tflite file. Needs TensorFlow: best in an environment of its own."""
+    try:
+        from server.export import build
+    except ImportError:
+        raise InputError(
+            "export needs TensorFlow, which must stay out of the environment that runs Flower: "
+            "make .venv-export, then .venv-export/bin/python -m server.export FILE"
+        ) from None
+    from shared.network import NetworkSpec
+
+    model = build(NetworkSpec(features))
+    file.write_bytes(model)
+    out.print(f"{file}: {len(model)} bytes")
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(help="A data set to open and check.")] = "",
+    path: Annotated[str, typer.Option(help="Where it lies, if it does not come with a package.")] = "",
+) -> None:
+    """List the data sets and their terms; with a name, open one and say what is in it."""
+    from ..people.datasets import DATASETS, load
+
+    if name:
+        found = load(name, Path(path) if path else None)
+        out.print(
+            f"{name}: {found.n_users} users, {found.n_events} events, {len(found.catalogue)} categories, "
+            f"{found.n_steps} {found.step.value}s"
+        )
+        return
+    table = Table("name", "what", "terms", show_lines=True)
+    table.add_row("planted", "SIMULATED shoppers with known turns of interest, daily", "ours; made by the project")
+    for info in DATASETS.values():
+        table.add_row(info.name, info.title, info.terms)
+    out.print(table)
+
+
+register_search(app)
+register_streams(app)
+register_choice(app)
+
+
+def _print_terms(name: str, state_folder: Path) -> None:
+    """A real data set's terms, on first use."""
+    from ..people.datasets import DATASETS, terms_once
+
+    if name in DATASETS:
+        terms_once(DATASETS[name], state_folder, out.print)
+
+
+def _print_results(results: dict[str, object]) -> None:
+    from ..report.summary import result_rows
+
+    table = Table(show_header=False, title="SIMULATED data" if results["simulated"] else str(results["data"]))
+    for label, value in result_rows(results):
+        table.add_row(label, value)
+    out.print(table)
+
+
+def _number(value: float) -> str:
+    return "infinite (no noise)" if math.isinf(value) else f"{value:.3g}"
+
+
+def _stop(signal_number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point: every error that we raise on purpose is one line; Ctrl-C and SIGTERM leave nothing running."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app(standalone_mode=False)
+    except InputError as error:
+        _fail(str(error), 2)
+    except EbbtideError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("stopped; nothing is left running", 130)
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), 2)
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.ClickException):
+            error.show()
+            sys.exit(error.exit_code)
+        if isinstance(error, click.exceptions.Abort):
+            _fail("stopped; nothing is left running", 130)
+        raise
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True, highlight=False).print(f"ebbtide: {' '.join(message.split())}", markup=False, soft_wrap=True)
+    sys.exit(code)

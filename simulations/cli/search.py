@@ -1,0 +1,187 @@
+"""`ebbtide tune` and `ebbtide sweep`: many trainings of one scenario."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+if TYPE_CHECKING:
+    from ..search.trials import OnTrial
+
+ScenarioName = Annotated[str, typer.Argument(help="A scenario that comes along, or a path to a .toml file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace one value of the scenario, e.g. data.users=500."),
+]
+DataPath = Annotated[str, typer.Option(help="Where the data set lies, if it does not come with a package.")]
+
+TOP = 10
+
+out = Console(highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add both commands to `app`."""
+    app.command()(tune)
+    app.command()(sweep)
+
+
+@contextmanager
+def _trial_bar() -> Iterator[OnTrial]:
+    """A callback that draws one bar over all trainings."""
+    columns = (TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("trainings", total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+def tune(
+    scenario: ScenarioName,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", metavar="KEY=V1,V2", help="Values to try; repeat it for more keys."),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Folds in time inside the train steps.")] = 2,
+    seeds: Annotated[int, typer.Option(help="How often each fold is trained.")] = 2,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Give every setting the noise at which its training costs this.")
+    ] = None,
+    path: DataPath = "",
+    overrides: Overrides = None,
+    file: Annotated[Path | None, typer.Option("--out", help="The file to write (default: tuned.toml).")] = None,
+) -> None:
+    """Choose a scenario's settings by cross-validation on its train steps, and write them as a scenario.
+
+    Without --grid it tries two values each of learning rate, clip, L2, dropout, rounds and sampling rate: 64 settings.
+
+    Example: [bold]ebbtide tune demo --grid training.learning_rate=0.1,0.3 --grid privacy.clip_norm=0.05,0.1[/]
+    """
+    from shared.errors import ConfigError
+
+    from ..scenarios.config import load_scenario
+    from ..scenarios.grid import parse_values
+    from ..search.tune import NOT_COUNTED, write_tuned
+    from ..search.tune import tune as search
+
+    target = file or Path("tuned.toml")
+    if target.suffix != ".toml":
+        raise ConfigError(f"expected --out to end in .toml, got {target.name!r}")
+    chosen = load_scenario(scenario, overrides or ())
+    _print_terms(chosen.data.name, target.parent)
+    out.print(f"[bold]{NOT_COUNTED}[/]")
+    with _trial_bar() as on_trial:
+        tuning = search(
+            scenario,
+            parse_values("--grid", grid or ()),
+            overrides=_given(overrides, path),
+            folds=folds,
+            seeds=seeds,
+            epsilon=epsilon,
+            on_trial=on_trial,
+        )
+    write_tuned(tuning, target, chosen.data.path)
+    shown = tuning.settings[:TOP]
+    title = f"{chosen.name}: best {len(shown)} of {len(tuning.settings)} settings, on validation steps"
+    table = Table(*_keys(tuning.grid), "AUC", "sd", "log loss", "epsilon", "skipped", title=title)
+    for setting in shown:
+        table.add_row(
+            *setting.values.values(),
+            f"{setting.auc:.4f}",
+            f"{setting.auc_sd:.4f}",
+            f"{setting.log_loss:.4f}",
+            _epsilon(setting.epsilon),
+            f"{setting.skipped:.1f}",
+        )
+    out.print(table)
+    out.print(f"[bold]{NOT_COUNTED}[/]")
+    out.print(f"scenario: {target}", soft_wrap=True)
+
+
+def sweep(
+    scenario: ScenarioName,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--over",
+            metavar="KEY=V1,V2",
+            help="Values of a scenario key, of [bold]epsilon[/] (finds the noise for it) or of [bold]dropout[/] "
+            "(share of a cohort that never answers); repeat it for more keys.",
+        ),
+    ] = None,
+    repeat: Annotated[int, typer.Option(help="How often each setting is trained.")] = 3,
+    path: DataPath = "",
+    overrides: Overrides = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Where results and their cache lie (default: runs/sweeps/<name>).")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw cached results away first.")] = False,
+) -> None:
+    """Train a scenario over other values of a few keys: one table, one figure. What was run before is not run again.
+
+    A sweep over epsilon with --out RUN/sweep stands in the report of RUN from its next [bold]ebbtide evaluate[/] on.
+
+    Examples: [bold]ebbtide sweep demo --over epsilon=0.5,1,2,4,8[/], [bold]ebbtide sweep demo --over data.users=100,300
+    --over dropout=0,0.1[/]
+    """
+    from ..scenarios.config import load_scenario
+    from ..scenarios.grid import parse_values
+    from ..search.sweep import FIGURE_FILE
+    from ..search.sweep import sweep as run
+
+    given = _given(overrides, path)
+    chosen = load_scenario(scenario, given)
+    target = folder or Path("runs") / "sweeps" / chosen.name
+    _print_terms(chosen.data.name, target.parent)
+    with _trial_bar() as on_trial:
+        results = run(
+            scenario,
+            parse_values("--over", over or ()),
+            target,
+            overrides=given,
+            repeat=repeat,
+            fresh=fresh,
+            on_trial=on_trial,
+        )
+    title = f"{chosen.name}: {'SIMULATED data, ' if results['simulated'] else ''}test steps, {repeat} trainings each"
+    columns = ("AUC", "sd", "gap to pooled", "epsilon to public", "rounds skipped")
+    table = Table(*_keys(results["over"]), *columns, title=title)
+    for row in results["rows"]:
+        table.add_row(
+            *row["values"].values(),
+            f"{row['auc_mean']:.4f}",
+            f"{row['auc_sd']:.4f}" if repeat > 1 else "-",
+            f"{row['gap_mean']:+.4f}",
+            _epsilon(row["epsilon_to_public"]),
+            f"{row['skipped_mean']:.1f} of {row['rounds']}",
+        )
+    out.print(table)
+    out.print(f"figure: {target / FIGURE_FILE}", soft_wrap=True)
+
+
+def _given(overrides: list[str] | None, path: str) -> list[str]:
+    return [*(overrides or ()), *([f"data.path={json.dumps(path)}"] if path else ())]
+
+
+def _keys(keys: Iterable[str]) -> list[Column]:
+    """A column for each key, which wraps where it would be cut."""
+    return [Column(key, overflow="fold") for key in keys]
+
+
+def _epsilon(value: float | None) -> str:
+    return "infinite" if value is None or value == float("inf") else f"{value:.3g}"
+
+
+def _print_terms(name: str, state_folder: Path) -> None:
+    """A real data set's terms, on first use."""
+    from ..people.datasets import DATASETS, terms_once
+
+    if name in DATASETS:
+        terms_once(DATASETS[name], state_folder, out.print)

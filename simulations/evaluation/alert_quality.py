@@ -1,0 +1,185 @@
+"""How a run's alerts did: beside other detectors on the same p, within the budget or not, and at louder and quieter settings.
+
+What counts as a turn is planted, where people are planted, and otherwise what happened next (`turns`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.detection.policy import Intervention, Segment
+from client.detection.risk_levels import Direction
+from shared.features import History, extract, seen
+from shared.plan import Detection, Plan
+
+from ..federation.alert_table import Alerts, ShownAlerts
+from ..people.population import Population
+from ..scenarios.config import ProtocolSection
+from .ground_truth import Turns, in_time, judge, lapse_mask, planted_turns, takeoff_mask, watched
+from .replay import SETTINGS, Scores, alerts_of, can_run, tried, with_setting
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+DETECTOR_NAMES: Final[Mapping[str, str]] = {
+    "rate": "change rate (the article's)",
+    "level": "level of p, fixed line",
+    "own_level": "level of p against one's own",
+    "cusum": "lasting shift of p (CUSUM)",
+    "risk": "phi reaches a line",
+}
+#: Louder and quieter settings are run on at most so many users, drawn by a fixed seed.
+CURVE_USERS: Final = 1000
+
+
+def turns_of(
+    population: Population, history: History, protocol: ProtocolSection, min_active: int, direction: Direction
+) -> tuple[Turns, Turns]:
+    """(turns that count for recall, turns that make an alert true) in the protocol's alert steps."""
+    if population.truth is not None:
+        first, last = protocol.alert_steps
+        return (
+            planted_turns(population.truth, direction, (first, last)),
+            planted_turns(population.truth, direction, (0, population.n_steps + last)),
+        )
+    steps = alert_steps(protocol)
+    if direction is Direction.FALL:
+        mask = lapse_mask(history, steps, protocol, min_active)
+    else:
+        mask = takeoff_mask(history, steps, protocol)
+    turns = Turns.of_runs(mask, steps)
+    return turns, turns
+
+
+def intervention_counts(alerts: ShownAlerts, steps: tuple[int, int]) -> list[dict[str, Any]]:
+    """How many alerts of steps first..last the policy table answered with each intervention, by direction and by the
+    segment of the user."""
+    rows: list[dict[str, Any]] = [{"intervention": one.name.lower()} for one in Intervention]
+    shown = [alerts.of(direction, steps) for direction in Direction]
+    for row, one in zip(rows, Intervention, strict=True):
+        for direction, these in zip(Direction, shown, strict=True):
+            row[direction.name.lower()] = int((these.intervention == one).sum())
+        for segment in Segment:
+            row[f"segment_{segment.name.lower()}"] = int(
+                sum(((these.intervention == one) & (these.segment == segment)).sum() for these in shown)
+            )
+    return rows
+
+
+def alert_steps(protocol: ProtocolSection) -> Ints:
+    """The steps that alerts are judged on: (S,)."""
+    return np.arange(protocol.alert_steps[0], protocol.alert_steps[1] + 1)
+
+
+def lived_steps(protocol: ProtocolSection) -> Ints:
+    """The steps that devices watch with the trained model, up to the last that alerts are judged on: (S,)."""
+    return np.arange(protocol.train_at + 1, protocol.alert_steps[1] + 1)
+
+
+def alert_quality(
+    population: Population,
+    history: History,
+    protocol: ProtocolSection,
+    plan: Plan,
+    scores: Scores,
+    alerts: ShownAlerts,
+) -> dict[str, Any]:
+    """The devices' alerts, and beside them the other detectors on the same p and rules of counters, per direction; who
+    went over the budget; and what every detector would have done at other settings. `scores` are what the devices
+    computed at the `lived_steps`."""
+    steps, settings, n_users = alert_steps(protocol), plan.detection, population.n_users
+    rules = rule_alerts(history, protocol, plan, scores)
+    out: dict[str, Any] = {"detector": DETECTOR_NAMES[settings.detector], "steps": len(steps), "by_step": {}}
+    mine: list[Alerts] = []
+    false: dict[str, list[Alerts]] = {}
+    for direction in Direction:
+        turns, truths = turns_of(population, history, protocol, settings.min_active_steps, direction)
+        name = direction.name.lower()
+        ours = alerts.of(direction, protocol.alert_steps)
+        out[name] = {**judge(ours, turns, n_users, truths=truths), "beside": {}}
+        mine.append(ours.where(~in_time(ours, truths)))
+        for rule, by in rules.items():
+            if (raised := by[direction]) is not None:
+                out[name]["beside"][rule] = judge(raised, turns, n_users, truths=truths)
+                false.setdefault(rule, []).append(raised.where(~in_time(raised, truths)))
+        out["by_step"][name] = np.bincount(ours.step - steps[0], minlength=len(steps)).tolist()
+        if direction is Direction.FALL:
+            out["curves"] = curves(plan, scores, steps, turns, truths)
+    out["first_step"] = int(steps[0])
+    out["interventions"] = intervention_counts(alerts, protocol.alert_steps)
+    out["budget"] = None
+    if settings.false_alerts:
+        out["budget"] = {
+            "false_alerts": settings.false_alerts,
+            "steps": settings.budget_steps,
+            "over": over_budget(mine, n_users, settings),
+            "beside": {rule: over_budget(found, n_users, settings) for rule, found in false.items()},
+        }
+    return out
+
+
+def rule_alerts(
+    history: History, protocol: ProtocolSection, plan: Plan, scores: Scores
+) -> dict[str, dict[Direction, Alerts | None]]:
+    """What each rule calls in the alert steps, per direction (None: it cannot): the other detectors, run as a device runs
+    them, and rules that look at the counters alone."""
+    steps = alert_steps(protocol)
+    fired: dict[str, dict[Direction, Bools]] = {}
+    for kind, name in DETECTOR_NAMES.items():
+        if kind != plan.detection.detector and can_run(plan.detection, kind, scores):
+            raised = alerts_of(plan, replace(plan.detection, detector=kind), scores)[:, -len(steps) :]
+            fired[name] = {d: raised[:, :, d] for d in Direction}
+    watching = watched(history, steps, protocol, plan.detection.min_active_steps)
+    recency = extract(history, plan.features, steps)[..., plan.features.names.index("recency")]
+    silent_steps = max(1, protocol.lapse_steps // 2)
+    silent = (recency / 2 + 0.5) * protocol.window_steps >= silent_steps - 0.5
+    known = seen(history, steps)
+    fired[f"silence of {silent_steps} steps"] = {Direction.FALL: silent & watching}
+    fired["always"] = {Direction.FALL: watching, Direction.RISE: known & ~watching}
+    fired["never"] = {d: np.zeros_like(known) for d in Direction}
+    return {
+        name: {d: Alerts.of_mask(by[d], steps, d, plan.detection.quiet_steps) if d in by else None for d in Direction}
+        for name, by in fired.items()
+    }
+
+
+def over_budget(false: list[Alerts], n_users: int, settings: Detection) -> float:
+    """The share of users who had more than the plan's `false_alerts` false alerts (falls and rises together) within any
+    `budget_steps` steps."""
+    user, step = (np.concatenate([getattr(part, key) for part in false]) for key in ("user", "step"))
+    order = np.lexsort((step, user))
+    user, step, over = user[order], step[order], np.zeros(n_users, bool)
+    most = settings.false_alerts
+    same = (user[most:] == user[:-most]) & (step[most:] - step[:-most] < settings.budget_steps)
+    over[user[most:][same]] = True
+    return float(over.mean())
+
+
+def curves(plan: Plan, scores: Scores, steps: Ints, turns: Turns, truths: Turns) -> dict[str, Any]:
+    """Falls of every detector at each of its settings, over the alert steps: a line for each, from the loudest point to the
+    quietest; `planned` marks the plan's own setting. On all users, or CURVE_USERS of them."""
+    n_users = len(scores.p)
+    if n_users > CURVE_USERS:
+        chosen = np.sort(np.random.Generator(np.random.Philox(0)).permutation(n_users)[:CURVE_USERS])
+        scores = scores.of_users(chosen)
+        turns, truths, n_users = turns.of_users(chosen), truths.of_users(chosen), len(chosen)
+    lines = []
+    for kind, name in DETECTOR_NAMES.items():
+        if not can_run(plan.detection, kind, scores):
+            continue
+        planned, points = float(getattr(plan.detection, SETTINGS[kind][0])), []
+        for value in tried(plan.detection, kind):
+            raised = alerts_of(plan, with_setting(plan.detection, kind, value), scores)
+            falls = raised[:, -len(steps) :, Direction.FALL]
+            found = Alerts.of_mask(falls, steps, Direction.FALL, plan.detection.quiet_steps)
+            point = judge(found, turns, n_users, truths=truths)
+            points.append({"setting": value, "planned": value == planned, **point})
+        points.sort(key=lambda point: -point["false_per_user"])
+        lines.append({"detector": kind, "name": name, "key": SETTINGS[kind][0], "points": points})
+    return {"users": n_users, "lines": lines}

@@ -1,0 +1,80 @@
+"""Planted (simulated) users to draw in a report: turns that their devices found, and one that it missed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.detection.risk_levels import Direction
+from shared.features import History
+
+from ..federation.alert_table import Alerts
+from ..federation.observations import read_reasons
+from ..people.population import Population
+from ..scenarios.config import ProtocolSection
+from .ground_truth import Turns, delays, planted_turns
+
+Floats = NDArray[np.float32]
+
+
+def example_users(
+    population: Population, protocol: ProtocolSection, history: History, p: Floats, alerts: Alerts, run_folder: Path
+) -> list[dict[str, Any]]:
+    """A fall and a rise that were called, those with the most typical delay, and a fall that was missed, the first one;
+    fewer where a run has none of a kind. With the reasons that the device showed. Empty without planted truth: real
+    people are never drawn."""
+    if population.truth is None:
+        return []
+    out: list[dict[str, Any]] = []
+    for direction, wanted in ((Direction.FALL, True), (Direction.RISE, True), (Direction.FALL, False)):
+        turns = planted_turns(population.truth, direction, protocol.alert_steps)
+        chosen = typical(delays(alerts.of(direction, protocol.alert_steps), turns), wanted)
+        if chosen is not None:
+            out.append(_drawn(population, history, p, alerts, run_folder, turns, chosen, direction, wanted))
+    return out
+
+
+def typical(delay: NDArray[np.float64], found: bool) -> int | None:
+    """Of turns with `delay` (n,), inf: missed, the position of the found one nearest to the median delay, or of the first
+    that was missed; None if there is none."""
+    which = np.flatnonzero(np.isfinite(delay) == found)
+    if not len(which):
+        return None
+    return int(which[np.argmin(np.abs(delay[which] - np.median(delay[which])))]) if found else int(which[0])
+
+
+def _drawn(
+    population: Population,
+    history: History,
+    p: Floats,
+    alerts: Alerts,
+    run_folder: Path,
+    turns: Turns,
+    index: int,
+    direction: Direction,
+    found: bool,
+) -> dict[str, Any]:
+    user, category = int(turns.user[index]), int(turns.category[index])
+    mine = alerts.where((alerts.user == user) & (alerts.category == category))
+    reasons = read_reasons(run_folder, user)
+    return {
+        "category": population.catalogue.names[category],
+        "direction": direction.name.lower(),
+        "found": found,
+        "count": [round(float(v), 2) for v in history.count[user, category]],
+        "p": [None if np.isnan(v) else round(float(v), 4) for v in p[user, :, category]],
+        "change_step": int(turns.first[index]),
+        "last_step_in_time": int(turns.last[index]),
+        "alerts": [
+            {
+                "step": int(s),
+                "direction": Direction(int(d)).name.lower(),
+                "level": int(w),
+                "reasons": reasons.get((int(s), int(d), category), []),
+            }
+            for s, d, w in zip(mine.step, mine.direction, mine.level, strict=True)
+        ],
+    }

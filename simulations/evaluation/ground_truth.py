@@ -1,0 +1,168 @@
+"""What an early warning should have warned of, and how a set of alerts did.
+
+A turn is a (user, category, direction) and the steps in which an alert for it is in time. Two sources:
+- planted: a drop, rise or drift that the generator made; in time from its first step to 31 steps after it has settled;
+- lapses and take-offs (BENCHMARK protocol), from what really happened next: a lapse is a run of watched steps after
+  which the user does nothing in the category for `lapse_steps`; a take-off is a run of steps at which a known interest
+  is quiet, at most QUIET_ACTIVE active ones in the window, with at least TAKEOFF_ACTIVE in the `lapse_steps` after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.detection.risk_levels import Direction
+from shared.features import History, established, seen
+
+from ..federation.alert_table import Alerts, Bools, Ints
+from ..people.population import ChangeKind, Truth
+from ..scenarios.config import ProtocolSection
+
+PLANTED_TOLERANCE_STEPS = 31
+#: Active steps that a quiet interest has at most in the window, and a take-off at least in the `lapse_steps` after.
+QUIET_ACTIVE: Final = 2
+TAKEOFF_ACTIVE: Final = 3
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Turns as arrays (n,): user, category, and the first and last step of an alert in time."""
+
+    user: Ints
+    category: Ints
+    first: Ints
+    last: Ints
+
+    def __len__(self) -> int:
+        return int(self.user.size)
+
+    def of_users(self, users: Ints) -> Turns:
+        """The turns of some users (n,), in ascending order, who are numbered from 0 then."""
+        at = np.minimum(np.searchsorted(users, self.user), len(users) - 1)
+        mine = users[at] == self.user
+        return Turns(at[mine], self.category[mine], self.first[mine], self.last[mine])
+
+    @classmethod
+    def of_runs(cls, mask: Bools, steps: Ints) -> Turns:
+        """One turn per maximal run of true in `mask` (K, S, C), whose columns are consecutive `steps` (S,)."""
+        padded = np.zeros((mask.shape[0], mask.shape[2], mask.shape[1] + 2), np.int8)
+        padded[..., 1:-1] = np.moveaxis(mask, 1, 2)
+        change = np.diff(padded, axis=-1)
+        user, category, begin = np.nonzero(change == 1)
+        _, _, end = np.nonzero(change == -1)
+        return cls(user, category, steps[begin], steps[end - 1])
+
+
+def planted_turns(truth: Truth, direction: Direction, steps: tuple[int, int]) -> Turns:
+    """The planted changes of one direction that begin in steps first..last and could still be seen within them."""
+    lasting = truth.of_kind(ChangeKind.DROP, ChangeKind.RISE, ChangeKind.GRADUAL)
+    sign = -1 if direction is Direction.FALL else 1
+    fits = (np.sign(lasting.size) == sign) & (lasting.step >= steps[0])
+    fits &= lasting.end_step + PLANTED_TOLERANCE_STEPS <= steps[1]
+    chosen = lasting.where(fits)
+    return Turns(
+        chosen.user.astype(np.int64),
+        chosen.category.astype(np.int64),
+        chosen.step.astype(np.int64),
+        chosen.end_step.astype(np.int64) + PLANTED_TOLERANCE_STEPS,
+    )
+
+
+def active_within(history: History, steps: Ints, width: int) -> NDArray[np.float64]:
+    """Active steps in (t, t + width], or for a negative width in (t + width, t]: (K, S, C)."""
+    sums = np.zeros((*history.active.shape[:-1], history.n_steps + 1))
+    np.cumsum(history.active, axis=-1, out=sums[..., 1:])
+    low, high = sorted((0, width))
+    span = sums[..., steps + 1 + high] - sums[..., np.maximum(steps + 1 + low, 0)]
+    return np.moveaxis(span, -1, -2)
+
+
+def watched(history: History, steps: Ints, protocol: ProtocolSection, min_active: int) -> Bools:
+    """The (user, step, category) that a lapse is predicted for: (K, S, C)."""
+    return established(
+        history,
+        steps,
+        window_steps=protocol.window_steps,
+        min_active=min_active,
+        lapse_steps=protocol.lapse_steps,
+    )
+
+
+def lapse_mask(history: History, steps: Ints, protocol: ProtocolSection, min_active: int) -> Bools:
+    """Watched, and nothing in the category for the next `lapse_steps`: (K, S, C)."""
+    silent = active_within(history, steps, protocol.lapse_steps) == 0
+    out: Bools = watched(history, steps, protocol, min_active) & silent
+    return out
+
+
+def quiet_mask(history: History, steps: Ints, protocol: ProtocolSection) -> Bools:
+    """The (user, step, category) that a take-off is predicted for: known by then, and quiet: (K, S, C)."""
+    return seen(history, steps) & (active_within(history, steps, -protocol.window_steps) <= QUIET_ACTIVE)
+
+
+def takeoff_mask(history: History, steps: Ints, protocol: ProtocolSection) -> Bools:
+    """Quiet, and TAKEOFF_ACTIVE active steps or more in the next `lapse_steps`: (K, S, C)."""
+    busy: Bools = active_within(history, steps, protocol.lapse_steps) >= TAKEOFF_ACTIVE
+    return quiet_mask(history, steps, protocol) & busy
+
+
+def judge(alerts: Alerts, turns: Turns, n_users: int, *, truths: Turns | None = None) -> dict[str, Any]:
+    """How alerts of one direction did: counts, precision, recall, median delay in steps, false alerts per user.
+
+    An alert is true if it falls into a turn of its user and category. `truths` are the turns that make an alert true,
+    where they are more than those that count for recall (a planted change before the period, say). Figures that cannot
+    be computed (no alert, no turn) are None.
+    """
+    wider = turns if truths is None else truths
+    is_true = in_time(alerts, wider)
+    waits = delays(alerts, turns)
+    found = np.isfinite(waits)
+    n_false = int((~is_true).sum())
+    return {
+        "alerts": len(alerts),
+        "turns": len(turns),
+        "precision": float(is_true.mean()) if len(alerts) else None,
+        "recall": float(found.mean()) if len(turns) else None,
+        "median_delay_steps": float(np.median(waits[found])) if found.any() else None,
+        "false_per_user": n_false / n_users,
+    }
+
+
+def in_time(alerts: Alerts, turns: Turns) -> Bools:
+    """Which alerts fall into a turn of their user and category: (n_alerts,)."""
+    return np.asarray(_hits(alerts, turns).any(axis=1), bool) if len(alerts) else np.zeros(0, bool)
+
+
+def _hits(alerts: Alerts, turns: Turns) -> Bools:
+    """Which alert is in time for which turn: (n_alerts, n_candidates), turns of the same stream in columns."""
+    stride = 1 + max(int(c.max(initial=0)) for c in (alerts.category, turns.category))
+    key, of_turn = alerts.user * stride + alerts.category, turns.user * stride + turns.category
+    order = np.argsort(of_turn, kind="stable")
+    low, high = np.searchsorted(of_turn[order], key, "left"), np.searchsorted(of_turn[order], key, "right")
+    width = int((high - low).max(initial=0))
+    out = np.zeros((len(alerts), width), bool)
+    for i in range(width):
+        inside = low + i < high
+        turn = order[np.where(inside, low + i, 0)] if len(turns) else np.zeros(len(alerts), np.int64)
+        out[:, i] = inside & (turns.first[turn] <= alerts.step) & (alerts.step <= turns.last[turn])
+    return out
+
+
+def delays(alerts: Alerts, turns: Turns) -> NDArray[np.float64]:
+    """Steps from a turn's first step to its first alert, inf where there is none: (n_turns,)."""
+    stride = 1 + max(int(c.max(initial=0)) for c in (alerts.category, turns.category))
+    order = np.lexsort((alerts.step, alerts.user * stride + alerts.category))
+    span = 1 + max(int(c.max(initial=0)) for c in (alerts.step, turns.last))
+    position = (alerts.user * stride + alerts.category)[order] * span + alerts.step[order]
+    stream = (turns.user * stride + turns.category) * span
+    at = np.searchsorted(position, stream + turns.first)
+    out = np.full(len(turns), np.inf)
+    inside = at < len(position)
+    reached = position[np.where(inside, at, 0)] if len(position) else np.zeros(len(turns), np.int64)
+    hit = inside & (reached <= stream + turns.last)
+    out[hit] = (reached - stream - turns.first)[hit]
+    return out

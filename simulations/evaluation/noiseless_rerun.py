@@ -1,0 +1,55 @@
+"""What a hosted run would have learned without noise: its own rounds again, on its own rows, clipped as they were.
+
+The difference to ours is what noise costs; what remains to pooled models is the price of learning apart.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.optimizer import ServerOptimizer, ServerSettings
+from shared.mechanisms import from_grid
+from shared.plan import Plan
+
+from ..federation.host_training import TrainingRows, sum_of_updates
+from ..federation.observations import HOSTS
+
+Floats = NDArray[np.float32]
+
+#: Updates of one device that are made again at most: half a minute's work. A larger run has no such row.
+MOST_UPDATES: Final = 400_000
+
+
+def theta_without_noise(run_folder: Path, plan: Plan, theta: Floats) -> Floats | None:
+    """The published model (P,) of the plan's rounds from `theta`, all devices in each, no noise added; None if the run
+    has no hosts, had no noise, drew its cohorts (another draw would be another training), or is too large."""
+    privacy = plan.privacy
+    hosts = sorted((run_folder / HOSTS).glob("*/offsets.npy"), key=lambda file: int(file.parent.name))
+    if not hosts or not privacy.noise_multiplier or privacy.sampling_rate < 1:
+        return None
+    if privacy.rounds * privacy.population > MOST_UPDATES:
+        return None
+    quiet = replace(plan, privacy=replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
+    optimizer, rows = ServerOptimizer(theta, _settings(run_folder)), [TrainingRows.load(file.parent) for file in hosts]
+    for number in range(1, privacy.rounds + 1):
+        first, total = 0, np.zeros(theta.size, np.uint32)
+        for mine in rows:
+            here = np.arange(len(mine.offsets) - 1)
+            theta_now = optimizer.theta.astype(np.float32)
+            total += sum_of_updates(mine, here, here + first, quiet, theta_now, number, os.urandom)
+            first += len(here)
+        optimizer.step(from_grid(total, privacy.grid_step) / privacy.expected_cohort)
+    return optimizer.published
+
+
+def _settings(run_folder: Path) -> ServerSettings:
+    server = json.loads((run_folder / "scenario.json").read_text(encoding="utf-8"))["server"]
+    return ServerSettings(server["learning_rate"], server["momentum"], server["tail"])

@@ -1,0 +1,155 @@
+"""How good a set of p is: AUC, calibration, and what a bootstrap over users says about chance.
+
+Rows of one user are alike (the same habit, week after week), so an interval that resamples rows would be far too
+narrow. Here whole users are drawn with replacement, a user drawn twice counts twice, and two models are compared on
+the same draws (BENCHMARK.md: "A beats B by").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import log_loss as sklearn_log_loss
+from sklearn.metrics import roc_auc_score
+
+from shared.features import History
+
+from ..people.labelled_rows import Bools, Ints, Rows
+
+#: Draws of users in a bootstrap, and the share of them inside an interval.
+DRAWS = 200
+INTERVAL = 0.95
+#: Levels that scores are cut into for a bootstrap, and users whose counts of them are in memory together.
+BINS = 2000
+USERS_AT_ONCE = 2500
+
+
+def auc(y: Bools, score: NDArray[Any]) -> float | None:
+    """Area under the ROC curve; None where only one class is there, or none."""
+    return float(roc_auc_score(y, score)) if y.any() and not y.all() else None
+
+
+def log_loss(y: Bools, p: NDArray[Any]) -> float | None:
+    """Mean -log of the probability that p gave to what happened, p kept within 1e-6 of 0 and 1; None without rows."""
+    if not len(y):
+        return None
+    return float(sklearn_log_loss(y, np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6), labels=[False, True]))
+
+
+def calibration_error(y: Bools, p: NDArray[Any], bins: int = 15) -> float:
+    """Expected calibration error: mean |share of positives - mean p| over equal-width bins, weighted by rows."""
+    bin_of = np.minimum((p * bins).astype(int), bins - 1)
+    count = np.bincount(bin_of, minlength=bins)
+    gap = np.abs(np.bincount(bin_of, weights=y, minlength=bins) - np.bincount(bin_of, weights=p, minlength=bins))
+    return float(gap.sum() / max(count.sum(), 1))
+
+
+class UserBootstrap:
+    """The same draws of users for every score of the same rows, y (n,) of user (n,).
+
+    `users` (U,) are those who have rows, `times` (draws, U) how often each draw takes them. Scores are cut into at most
+    BINS levels of equally many rows; a draw's AUC then differs from the exact one by less than 1e-5.
+    """
+
+    def __init__(self, y: Bools, user: Ints, seed: int, n: int = DRAWS) -> None:
+        self._y = np.asarray(y, dtype=bool)
+        self.users, self._user = np.unique(user, return_inverse=True)
+        random = np.random.Generator(np.random.Philox(seed))
+        size = self.users.size
+        drawn = (np.bincount(random.integers(0, max(size, 1), size), minlength=size) for _ in range(n))
+        self.times = np.array([*drawn], dtype=np.float32).reshape(n, size)
+
+    def aucs(self, score: NDArray[Any]) -> NDArray[np.float64]:
+        """AUC of `score` (n,) in every draw, equals counted half; NaN in a draw that holds one class only."""
+        level = levels(score)
+        n_levels = int(level.max(initial=0)) + 1
+        quiet, returning = (np.zeros((len(self.times), n_levels)) for _ in range(2))
+        for first in range(0, self.users.size, USERS_AT_ONCE):
+            last = min(first + USERS_AT_ONCE, self.users.size)
+            times = self.times[:, first:last].astype(np.float64)
+            for counts, of_class in ((quiet, ~self._y), (returning, self._y)):
+                mine = of_class & (self._user >= first) & (self._user < last)
+                cell = (self._user[mine] - first) * n_levels + level[mine]
+                counts += times @ np.bincount(cell, minlength=(last - first) * n_levels).reshape(-1, n_levels)
+        pairs = quiet.sum(axis=1) * returning.sum(axis=1)
+        won = (returning * (np.cumsum(quiet, axis=1) - quiet / 2)).sum(axis=1)
+        return np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan)
+
+
+def levels(score: NDArray[Any]) -> Ints:
+    """Scores (n,) as levels 0.. in their order: the same level for the same score, at most BINS of them."""
+    values = np.unique(score)
+    if values.size > BINS:
+        values = np.unique(np.quantile(score, np.linspace(0, 1, BINS + 1)[1:-1]))
+    return np.searchsorted(values, score, side="right").astype(np.int64)
+
+
+def interval(draws: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The middle 95 % of the draws that could be computed; None if none could."""
+    known = draws[np.isfinite(draws)]
+    if not known.size:
+        return None
+    low, high = np.quantile(known, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+    return float(low), float(high)
+
+
+def figures_of(y: Bools, p: NDArray[Any]) -> dict[str, Any]:
+    """Rows, base rate, AUC, log loss and calibration error of p on labelled rows; None where there is nothing."""
+    return {
+        "rows": len(y),
+        "base_rate": float(y.mean()) if len(y) else None,
+        "auc": auc(y, p),
+        "log_loss": log_loss(y, p),
+        "calibration_error": calibration_error(y, p) if len(y) else None,
+    }
+
+
+def thirds(size: NDArray[Any]) -> Ints:
+    """0, 1 or 2 for each of n things: the smallest third, the middle one, the largest; equals by their order."""
+    rank = np.empty(len(size), np.int64)
+    rank[np.argsort(size, kind="stable")] = np.arange(len(size))
+    return rank * 3 // max(len(size), 1)
+
+
+def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, step: int) -> list[dict[str, Any]]:
+    """Quality by kind of user and of category; `scores` names each p (n,) to judge, the devices' own first.
+
+    Users fall into thirds by the steps up to `step` in which they did anything, categories by their number of rows.
+    """
+    active = history.active[..., : step + 1].any(axis=1).sum(axis=-1)
+    per_category = np.bincount(rows.category, minlength=history.n_categories)
+    out = []
+    for names, size, whose, unit in (
+        (("light users", "middle users", "heavy users"), active, rows.user, "active steps"),
+        (("small categories", "middle categories", "large categories"), per_category, rows.category, "rows"),
+    ):
+        third = thirds(size)
+        for i, name in enumerate(names):
+            members, mine = third == i, third[whose] == i
+            first, *others = scores.items()
+            out.append(
+                {
+                    "group": name,
+                    "members": int(members.sum()),
+                    "unit": unit,
+                    "smallest": int(size[members].min()) if members.any() else None,
+                    "largest": int(size[members].max()) if members.any() else None,
+                    **figures_of(rows.y[mine], first[1][mine]),
+                    "beside": {other: auc(rows.y[mine], score[mine]) for other, score in others},
+                }
+            )
+    return out
+
+
+def tenths(y: NDArray[np.bool_], p: NDArray[Any]) -> list[dict[str, float]]:
+    """Rows in order of p, cut into tenths: how many, their mean p and the share of them that came true."""
+    edges = np.quantile(p, np.linspace(0, 1, 11)) if len(p) else np.linspace(0, 1, 11)
+    tenth = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, 9)
+    return [
+        {"rows": int(mine.sum()), "mean_p": float(p[mine].mean()), "share": float(y[mine].mean())}
+        for mine in (tenth == d for d in range(10))
+        if mine.any()
+    ]

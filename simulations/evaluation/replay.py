@@ -1,0 +1,130 @@
+"""Detectors run again on everybody at once, by the code that devices run: what other settings would have called.
+
+p and phi come from the numpy network, which devices' TFLite agrees with to 1e-5. A watch starts on the past that a device
+has when a model arrives, and sees every step after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.detection.detectors import shift
+from client.detection.watch import Watch, observed, past_steps
+from shared.features import History, extract, seen
+from shared.lapse_risk import phi, readings
+from shared.network import forward
+from shared.plan import Detection, Plan
+
+from ..people.labelled_rows import SCORE_USERS, users_of
+from ..scenarios.config import ProtocolSection
+from .ground_truth import watched
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+#: Per detector the number that sets how often it calls a fall, and values that are tried.
+SETTINGS: Final[Mapping[str, tuple[str, tuple[float, ...]]]] = {
+    "cusum": ("false_alerts", (1, 2, 3, 5, 8, 13)),
+    "risk": ("risk_line", (0.1, 0.15, 0.2, 0.25, 0.275, 0.3, 0.325, 0.35, 0.4, 0.5)),
+    "level": ("fall_level", (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)),
+    "own_level": ("fall_margin", (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)),
+    "rate": ("rate_threshold", (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3)),
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What everybody's devices compute: p (K, P, C) of the steps before and p (K, S, C) of consecutive `steps` (S,); phi
+    (None: not learned) and `watched`, both (K, S, C); from the counters of `history`, which ends with the last step."""
+
+    history: History
+
+    steps: Ints
+    past: Floats
+    p: Floats
+    risk: Floats | None
+    watched: Bools
+
+    def of_users(self, users: Ints) -> Scores:
+        """The scores of some users (n,)."""
+        history = History(**{name: getattr(self.history, name)[users] for name in History.__slots__})
+        risk = None if self.risk is None else self.risk[users]
+        return Scores(history, self.steps, self.past[users], self.p[users], risk, self.watched[users])
+
+
+def scores_at(
+    history: History, protocol: ProtocolSection, plan: Plan, theta: Floats, weights: Floats, steps: Ints
+) -> Scores:
+    """p and phi of consecutive `steps` under theta (P,) and phi's weights (R,; empty: none), and of the past before them
+    that any detector warms up on; some users at a time."""
+    known = history.until(int(steps[-1]))
+    longest = max(past_steps(plan, kind) for kind in SETTINGS)
+    before = np.arange(max(0, int(steps[0]) - longest), int(steps[0]))
+    at = np.concatenate([before, steps])
+    p_parts, risk_parts = [], []
+    for first in range(0, len(known.active), SCORE_USERS):
+        part = users_of(known, first)
+        x = extract(part, plan.features, at)
+        p = np.where(seen(part, at), forward(plan.network, theta, x), np.float32(np.nan))
+        p_parts.append(p)
+        if plan.risk and weights.size:
+            now = np.arange(len(before), len(at))
+            earlier = np.maximum(now - plan.risk.rate_steps, 0)
+            risk_parts.append(phi(weights, readings(plan.features, x[:, now], p[:, now], p[:, earlier])))
+    p = np.concatenate(p_parts)
+    return Scores(
+        known,
+        steps,
+        p[:, : len(before)],
+        p[:, len(before) :],
+        np.concatenate(risk_parts) if risk_parts else None,
+        watched(known, steps, protocol, plan.detection.min_active_steps),
+    )
+
+
+def alerts_of(plan: Plan, settings: Detection, scores: Scores) -> Bools:
+    """Alerts (K, S, 2, C) that devices raise under `settings`, falls first."""
+    plan, first = replace(plan, detection=settings), int(scores.steps[0])
+    before = np.arange(first - scores.past.shape[1], first)
+    watch = Watch.start(plan, observed(plan, scores.history.until(first - 1), before, scores.past), first - 1)
+    p, out = observed(plan, scores.history, scores.steps, scores.p), []
+    for i, step in enumerate(scores.steps.tolist()):
+        risk = None if scores.risk is None else scores.risk[:, i]
+        out.append(watch.judge(settings, step, p[:, i], scores.watched[:, i], risk))
+    return np.stack(out, axis=1)
+
+
+def change_rate(p: NDArray[Any], window_steps: int) -> NDArray[Any]:
+    """The article's r_t = (p_t - p_{t - w}) / w along the steps of p (..., S, C); NaN where either is not known."""
+    past = np.full((window_steps, *p.shape[:-2], p.shape[-1]), np.nan, p.dtype)
+    return np.stack([shift(past, p[..., i, :]) for i in range(p.shape[-2])], axis=-2)
+
+
+def with_setting(settings: Detection, detector: str, value: float, *, falls_only: bool = False) -> Detection:
+    """A plan's settings with another detector, set to fire as `value` says.
+
+    A level's line for rises makes room for one for falls that lies as high. With `falls_only` no line for rises is ever
+    reached, so that rises of p and of phi take nothing from the budget.
+    """
+    key, _ = SETTINGS[detector]
+    high = detector == "level" and value >= settings.rise_level
+    room = {"rise_level": 1.0} if high or (falls_only and detector in ("level", "risk")) else {}
+    changes: dict[str, Any] = {key: int(value) if key == "false_alerts" else value, **room}
+    return replace(settings, detector=detector, **changes)
+
+
+def tried(settings: Detection, detector: str) -> list[float]:
+    """The values of a detector's setting that are tried: those of SETTINGS, and the plan's own."""
+    key, values = SETTINGS[detector]
+    return sorted({*map(float, values), float(getattr(settings, key))})
+
+
+def can_run(settings: Detection, detector: str, scores: Scores) -> bool:
+    """Whether a detector has what it needs: phi its weights, the CUSUM a budget."""
+    return {"risk": scores.risk is not None, "cusum": settings.false_alerts > 0}.get(detector, True)

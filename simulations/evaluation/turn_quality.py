@@ -1,0 +1,76 @@
+"""How early one run warns of lapses and take-offs: phi and p on the rows of its test steps, beside every rule and beside
+pooled models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.features import History
+from shared.lapse_risk import phi, readings
+from shared.network import forward
+from shared.plan import Plan
+
+from ..baselines.interest_models import OURS
+from ..scenarios.config import ProtocolSection
+from .quality import tenths
+from .replay import Scores
+from .turn_rows import Score, TurnRows, judged_lapses, judged_takeoffs, with_features
+from .turn_table import Levels, change_rates, lapse_table, takeoff_table
+
+Floats = NDArray[np.float32]
+
+PHI: Final = "Ebbtide's phi, on the devices"
+LEVEL: Final = "level of p, Ebbtide"
+
+
+def risk_of(history: History, plan: Plan, theta: Floats, weights: Floats, rows: TurnRows) -> tuple[Floats, Floats]:
+    """p and phi (n,) of turn rows, by the numpy network: what the devices computed at the close of these steps."""
+    assert plan.risk is not None, "a plan that learns phi"
+    earlier = replace(rows, step=np.maximum(rows.step - plan.risk.rate_steps, 0))
+    x, x_before = (with_features(history, plan.features, these).x for these in (rows, earlier))
+    p, p_before = (forward(plan.network, theta, some) for some in (x, x_before))
+    return p, phi(weights, readings(plan.features, x, p, p_before))
+
+
+def lapse_quality(
+    history: History, protocol: ProtocolSection, plan: Plan, scores: Scores, levels: Levels, seed: int
+) -> dict[str, Any] | None:
+    """The lapse table of a run whose devices computed `scores`, beside pooled `levels`; where they computed no phi, the
+    level of p alone stands for us. None without a lapse row."""
+    rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
+    if not rows.y.any() or rows.y.all():
+        return None
+    ours: dict[str, Score] = {}
+    risk = None if scores.risk is None else rows.of(scores.risk, int(scores.steps[0]))
+    if risk is not None:
+        ours[PHI] = Score(risk.astype(np.float64), OURS, True)
+    ours.update(_of_p(scores, rows, rising=False))
+    first = next(iter(ours))
+    found = lapse_table(history, protocol, plan, extra=ours, references=[first], levels=levels, seed=seed)
+    early = {row["name"]: row["auc"] for row in found.pop("early")}
+    for row in found["table"]:
+        row["early_auc"] = early[row["name"]]
+    return {**found, "calibration": None if risk is None else tenths(rows.y, risk)}
+
+
+def rise_quality(
+    history: History, protocol: ProtocolSection, plan: Plan, scores: Scores, levels: Levels, seed: int
+) -> dict[str, Any] | None:
+    """The table of take-offs of such a run: the level of p stands for us. None without a take-off row."""
+    rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
+    if not rows.y.any() or rows.y.all():
+        return None
+    ours = _of_p(scores, rows, rising=True)
+    return takeoff_table(history, protocol, plan, extra=ours, references=[LEVEL], levels=levels, seed=seed)
+
+
+def _of_p(scores: Scores, rows: TurnRows, *, rising: bool) -> dict[str, Score]:
+    """The level of the devices' own p, and the article's change rate of it."""
+    p = np.concatenate([scores.past, scores.p], axis=1)
+    first = int(scores.steps[0]) - scores.past.shape[1]
+    level = (1 if rising else -1) * rows.of(p, first).astype(np.float64)
+    return {LEVEL: Score(level, OURS), **change_rates(p, first, rows, "Ebbtide", rising=rising)}

@@ -1,0 +1,259 @@
+"""The rows that early warnings are judged on, and how a score of them did (BENCHMARK protocol: lapses and take-offs).
+
+A lapse row is a monitored (user, category, step); it is positive if the user does nothing in the category for the next
+`lapse_steps`. A take-off row is a category the user knows and hardly uses; it is positive if the user takes it up in the
+next `lapse_steps` (`turns` has both definitions). A score of either: the higher, the more the turn is to be expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+
+from shared.errors import InputError
+from shared.features import FeatureSpec, History, extract, last_active
+
+from ..people.labelled_rows import Rows
+from ..scenarios.config import ProtocolSection
+from .ground_truth import lapse_mask, quiet_mask, takeoff_mask, watched
+from .quality import UserBootstrap, auc, calibration_error, interval
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+Scores = NDArray[np.floating[Any]]
+
+#: Active steps in the window that make an interest worth monitoring; steps since the last active one that are no silence
+#: yet.
+MIN_ACTIVE: Final = 4
+EARLY_STEPS: Final = 1
+#: Who counts as a top-value user, and which rows as the top of a score.
+TOP_USERS: Final = 0.1
+TOP_ROWS: Final = 0.1
+#: An alert line is set where one alert in so many is true, on this many candidate lines.
+ONE_TRUE_IN: Final = 4
+ALERT_LINES: Final = 200
+#: Users whose features are in memory together.
+USERS_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True)
+class TurnRows:
+    """Rows (n,), in order of user, step, category.
+
+    y: a turn follows. `silent`: steps since the last active one. `early`: before any silence (0 or 1 of them). `valued`:
+    the user is among the tenth of all users that had spent most when training ended.
+    """
+
+    user: Ints
+    step: Ints
+    category: Ints
+    y: Bools
+    silent: Ints
+    early: Bools
+    valued: Bools
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def where(self, keep: Bools) -> TurnRows:
+        """The rows that `keep` (n,) names."""
+        return TurnRows(*(column[keep] for column in vars(self).values()))
+
+    def of(self, cube: NDArray[Any], first_step: int) -> NDArray[Any]:
+        """What `cube` (K, S, C) of consecutive steps from `first_step` says on these rows: (n,)."""
+        return cube[self.user, self.step - first_step, self.category]
+
+
+def judged_lapses(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
+    """Monitored (user, category, step) of steps first..last of a history (K, C, T), and whether a lapse follows.
+
+    InputError unless last + `lapse_steps` is closed.
+    """
+    at = _known(history, protocol, steps)
+    turn = lapse_mask(history, at, protocol, MIN_ACTIVE)
+    return _rows(history, protocol, at, watched(history, at, protocol, MIN_ACTIVE), turn)
+
+
+def judged_takeoffs(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> TurnRows:
+    """Known but quiet (user, category, step) of steps first..last of a history (K, C, T), and whether a take-off follows.
+
+    InputError unless last + `lapse_steps` is closed.
+    """
+    at = _known(history, protocol, steps)
+    return _rows(history, protocol, at, quiet_mask(history, at, protocol), takeoff_mask(history, at, protocol))
+
+
+def _known(history: History, protocol: ProtocolSection, steps: tuple[int, int]) -> Ints:
+    """The steps as an array; the future that decides about each must be known."""
+    if not 0 <= steps[0] <= steps[1] < history.n_steps - protocol.lapse_steps:
+        raise InputError(
+            f"expected steps within 0..{history.n_steps - protocol.lapse_steps - 1}, so that the "
+            f"{protocol.lapse_steps} steps after each are known, got {steps[0]}..{steps[1]}"
+        )
+    return np.arange(steps[0], steps[1] + 1)
+
+
+def _rows(history: History, protocol: ProtocolSection, at: Ints, chosen: Bools, turn: Bools) -> TurnRows:
+    user, position, category = np.nonzero(chosen)
+    silent = at[position] - last_active(history.active)[user, category, at[position]]
+    spent = history.amount[..., : protocol.train_at + 1].sum(axis=(1, 2), dtype=np.float64)
+    valued = np.zeros(len(spent), bool)
+    valued[np.argsort(-spent, kind="stable")[: int(np.ceil(TOP_USERS * len(spent)))]] = True
+    return TurnRows(
+        user,
+        at[position],
+        category,
+        turn[chosen],
+        silent,
+        silent <= EARLY_STEPS,
+        valued[user],
+    )
+
+
+def with_features(history: History, features: FeatureSpec, rows: TurnRows) -> Rows:
+    """The rows with their features x (n, F), as of the close of each row's step."""
+    x = np.empty((len(rows), features.n_features), np.float32)
+    steps = np.unique(rows.step)
+    for first in range(0, history.active.shape[0], USERS_AT_ONCE):
+        these = slice(first, first + USERS_AT_ONCE)
+        mine = (rows.user >= first) & (rows.user < first + USERS_AT_ONCE)
+        part = History(history.active[these], history.count[these], history.amount[these])
+        some = extract(part, features, steps)
+        x[mine] = some[rows.user[mine] - first, np.searchsorted(steps, rows.step[mine]), rows.category[mine]]
+    return Rows(x, rows.y, rows.user, rows.step, rows.category)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score (n,) of turn rows, of which kind (`baselines.OURS`, POOLED, RULE, ALONE), and whether it claims to be the
+    probability of the turn."""
+
+    value: Scores
+    kind: str
+    probability: bool = False
+
+
+def score_table(
+    rows: TurnRows,
+    scores: Mapping[str, Score],
+    references: Sequence[str],
+    seed: int,
+    *,
+    lapse_steps: int | None = None,
+) -> list[dict[str, Any]]:
+    """One mapping per score of the same rows: `references` first, then the others from the best AUC to the worst.
+
+    `low`, `high`: 95 % interval of the AUC over draws of users. `ahead`: per reference the AUC minus the reference's,
+    with `low` and `high` over the same draws; a row beats the reference where `low` > 0 and is beaten where `high` < 0.
+    With `lapse_steps`, `alerts` too (see `lead_of`). Figures that cannot be computed are None. InputError for a score
+    that is not finite or not on these rows, or for an unknown reference.
+    """
+    for name in references:
+        if name not in scores:
+            raise InputError(f"expected a reference among {', '.join(scores)}, got {name!r}")
+    for name, score in scores.items():
+        if score.value.shape != (len(rows),) or not np.isfinite(score.value).all():
+            raise InputError(f"expected a finite score of {len(rows)} rows from {name}, got {score.value.shape}")
+    draws = UserBootstrap(rows.y, rows.user, seed)
+    drawn = {name: draws.aucs(score.value) for name, score in scores.items()}
+    exact = {name: auc(rows.y, score.value) for name, score in scores.items()}
+    out = []
+    for name, score in scores.items():
+        row = {
+            "name": name,
+            "kind": score.kind,
+            "auc": exact[name],
+            **_ends(drawn[name]),
+            "ahead": {
+                other: {"auc": _difference(exact[name], exact[other]), **_ends(drawn[name] - drawn[other])}
+                for other in references
+                if other != name
+            },
+            **score_figures(rows, score),
+        }
+        if lapse_steps is not None:
+            row["alerts"] = lead_of(rows, score.value, lapse_steps)
+        out.append(row)
+    return sorted(out, key=lambda row: (row["name"] not in references, -(row["auc"] or 0)))
+
+
+def _ends(draws: NDArray[np.float64]) -> dict[str, float | None]:
+    return dict(zip(("low", "high"), interval(draws) or (None, None), strict=True))
+
+
+def _difference(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def score_figures(rows: TurnRows, score: Score) -> dict[str, float | None]:
+    """Average precision, precision at the top, and for a probability Brier score, its skill against the base rate of
+    these rows (1 - Brier / Brier of the base rate) and calibration error."""
+    out: dict[str, float | None] = dict.fromkeys(
+        ("average_precision", "top_precision", "top_value_precision", "brier", "brier_skill", "calibration_error")
+    )
+    y, value = rows.y, score.value
+    if not y.any():
+        return out
+    out["average_precision"] = float(average_precision_score(y, value))
+    out["top_precision"] = top_precision(y, value)
+    out["top_value_precision"] = top_precision(y[rows.valued], value[rows.valued])
+    if score.probability:
+        brier, of_base_rate = float(np.mean((value - y) ** 2)), float(y.mean() * (1 - y.mean()))
+        out["brier"], out["brier_skill"] = brier, 1 - brier / of_base_rate if of_base_rate else None
+        out["calibration_error"] = calibration_error(y, value)
+    return out
+
+
+def top_precision(y: Bools, score: Scores, share: float = TOP_ROWS) -> float | None:
+    """Share of positives among the `share` of rows with the highest scores, the expected one where equals are cut
+    through; None without rows."""
+    if not len(y):
+        return None
+    n = int(np.ceil(share * len(y)))
+    line = np.partition(score, len(y) - n)[len(y) - n]
+    above, equal = score > line, score == line
+    return float((y[above].sum() + (n - above.sum()) * y[equal].mean()) / n)
+
+
+def lead_of(rows: TurnRows, score: Scores, lapse_steps: int, one_true_in: int = ONE_TRUE_IN) -> dict[str, Any] | None:
+    """How early a score warns of a lapse, at the lowest line at which one alert in `one_true_in` is true; None if there
+    is no such line, or no silence to be judged.
+
+    A silence is the steps after one last active step; it gets one alert, at the first row that reaches the line. The
+    alert is true if a lapse follows its row. Its lead is how long before the lapse is a fact: last active step +
+    `lapse_steps` - step of the alert, 1..`lapse_steps`. Only silences count that could be watched from their first step
+    to their last: those that began with an active step in the rows' steps, `lapse_steps` or more before their end.
+    Recall: share of these silences that became lapses and were warned of in time by a true alert.
+    """
+    if not len(rows):
+        return None
+    began = rows.step - rows.silent
+    whole = (began >= rows.step.min()) & (began + lapse_steps - 1 <= rows.step.max())
+    if not whole.any():
+        return None
+    order = np.lexsort((rows.step[whole], began[whole], rows.category[whole], rows.user[whole]))
+    user, category, start = (column[whole][order] for column in (rows.user, rows.category, began))
+    y, silent, value = (column[whole][order] for column in (rows.y, rows.silent, score))
+    new = np.ones(len(y), bool)
+    new[1:] = (user[1:] != user[:-1]) | (category[1:] != category[:-1]) | (start[1:] != start[:-1])
+    starts, position = np.flatnonzero(new), np.arange(len(y))
+    lapses = int(y[starts].sum())
+    for line in np.unique(np.quantile(value, np.linspace(0, 1, ALERT_LINES, endpoint=False), method="higher")):
+        at = np.minimum.reduceat(np.where(value >= line, position, len(y)), starts)
+        at = at[at < len(y)]
+        true = y[at]
+        if true.mean() * one_true_in >= 1:
+            return {
+                "silences": len(starts),
+                "lapses": lapses,
+                "alerts": len(at),
+                "precision": float(true.mean()),
+                "recall": float(true.sum() / lapses) if lapses else None,
+                "median_lead_steps": float(np.median(lapse_steps - silent[at[true]])) if true.any() else None,
+            }
+    return None

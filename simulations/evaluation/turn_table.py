@@ -1,0 +1,252 @@
+"""The tables of early warning: every rule, every detector and every pooled model beside ours, on the same rows.
+
+Pooled models see everybody's rows in one place. They come twice: p of a return within the horizon, whose low level warns
+of a lapse, and trained on the turns of the lapse train steps themselves. BG/NBD is fitted on steps up to the last lapse
+train step: its p_alive on streams that are busy enough to be monitored (that is better than all of them on the lapse
+train steps of both real data sets), its chance of silence on all streams of each category (likewise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.features import History, established
+from shared.plan import Plan
+
+from ..baselines import counter_rules as rules
+from ..baselines import interest_models as baselines
+from ..baselines.bgnbd import fit_history
+from ..baselines.interest_models import ALONE, BOOSTED, BY_ITSELF, FOREST, POOLED, POOLED_DNN, POOLED_LR, RULE
+from ..people.labelled_rows import rows_of
+from ..scenarios.config import ProtocolSection
+from .replay import change_rate
+from .turn_rows import MIN_ACTIVE, Score, TurnRows, judged_lapses, judged_takeoffs, score_table, with_features
+
+Floats = NDArray[np.float32]
+
+#: Windows of the change rate, in steps.
+CHANGE_STEPS: Final = (1, 2, 4, 7, 8)
+EWMA_SPAN: Final = 8
+#: Pooled models that also learn the turns themselves.
+DIRECT: Final = (POOLED_LR, POOLED_DNN, BOOSTED, FOREST)
+
+NEVER: Final = "never"
+ALWAYS: Final = "always"
+P_ALIVE: Final = "BG/NBD: 1 - p_alive"
+P_SILENT: Final = "BG/NBD: P(nothing in N steps)"
+
+
+@dataclass(frozen=True)
+class Levels:
+    """p of every pooled model (K, S, C) at consecutive steps from `first_step`, NaN before a first active step."""
+
+    p: dict[str, Floats]
+    first_step: int
+
+
+def pooled_levels(
+    history: History, protocol: ProtocolSection, plan: Plan, seed: int = 0, *, every_model: bool = True
+) -> Levels:
+    """P(return within the horizon) by every pooled model fitted on the train steps (unless `every_model`, RIVALS), from as
+    many steps before the first alert step as the widest change rate needs to the last lapse test step."""
+    first, last = max(protocol.lapse_test_steps[0] - max(CHANGE_STEPS), 0), protocol.lapse_test_steps[1]
+    train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
+    cells = rows_of(history, plan.features, plan.horizon_steps, (first, last))
+    out = {}
+    for name, p in baselines.models(train, cells, plan, seed, every=every_model).items():
+        cube = np.full((history.active.shape[0], last - first + 1, history.n_categories), np.nan, np.float32)
+        cube[cells.user, cells.step - first, cells.category] = p
+        out[name] = cube
+    return Levels(out, first)
+
+
+def lapse_scores(
+    history: History, protocol: ProtocolSection, plan: Plan, rows: TurnRows, levels: Levels | None, seed: int = 0
+) -> dict[str, Score]:
+    """What every rule and, with `levels`, every pooled model says on the lapse rows of the lapse test steps."""
+    known = history.until(protocol.lapse_test_steps[1])
+    rule = _Rules(known, protocol, rows)
+    fitted_at = protocol.lapse_train_steps[1]
+    busy = established(
+        known,
+        [fitted_at],
+        window_steps=protocol.window_steps,
+        min_active=MIN_ACTIVE,
+        lapse_steps=known.n_steps,
+    )[..., 0, :]
+    alive = fit_history(known, fitted_at, busy)
+    out = {
+        **rule.constants(),
+        "recency": rule.of(rules.silence),
+        "recency against own interval": rule.of(rules.silence_per_interval),
+        **{name: rule.of(rules.ewma, span=span) for name, span in _ewma_spans(protocol).items()},
+        P_ALIVE: rule.of(rules.gone, model=alive),
+        P_SILENT: Score(silent_by_category(known, protocol, rows), RULE, True),
+        "CUSUM on activity (Bernoulli)": rule.of(rules.cusum),
+        "Page-Hinkley on activity (river)": rule.of(rules.page_hinkley, pairs=rule.pairs),
+        "ADWIN on activity (river), mean of its window": rule.of(rules.adwin, pairs=rule.pairs),
+    }
+    if levels is not None:
+        out.update(_pooled(history, protocol, plan, rows, levels, judged_lapses, seed, rising=False))
+    return out
+
+
+def takeoff_scores(
+    history: History, protocol: ProtocolSection, plan: Plan, rows: TurnRows, levels: Levels | None, seed: int = 0
+) -> dict[str, Score]:
+    """What every rule, read the other way round, and with `levels` every pooled model says on the take-off rows of the
+    lapse test steps."""
+    known = history.until(protocol.lapse_test_steps[1])
+    rule = _Rules(known, protocol, rows)
+    out = {
+        **rule.constants(),
+        "recency": rule.against(rules.silence),
+        "recency against own interval": rule.against(rules.silence_per_interval),
+        **{name: rule.against(rules.ewma, span=span) for name, span in _ewma_spans(protocol).items()},
+        "EWMA of activity, 2 above 8 steps": rule.of(rules.ewma_rise, spans=(2, EWMA_SPAN)),
+        P_SILENT: Score(-silent_by_category(known, protocol, rows), RULE),
+        "CUSUM on activity (Bernoulli)": rule.of(rules.cusum, rising=True),
+        "Page-Hinkley on activity (river)": rule.of(rules.page_hinkley, pairs=rule.pairs, rising=True),
+        "ADWIN on activity (river), mean of its window": rule.against(rules.adwin, pairs=rule.pairs),
+    }
+    if levels is not None:
+        out.update(_pooled(history, protocol, plan, rows, levels, judged_takeoffs, seed, rising=True))
+    return out
+
+
+def lapse_table(
+    history: History,
+    protocol: ProtocolSection,
+    plan: Plan,
+    *,
+    extra: Mapping[str, Score] | None = None,
+    references: Sequence[str] = (),
+    levels: Levels | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The table of lapses, JSON-able: every score on all monitored rows of the lapse test steps (`table`, with `alerts`)
+    and on those before any silence (`early`); see `lapse.score_table`.
+
+    `extra`: further scores on `judged_lapses(history, protocol, protocol.lapse_test_steps)`, ours. `references`: the rows
+    that every other one is compared with; without any, P_SILENT. Without `levels` pooled models are left out.
+    """
+    rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
+    scores = {**(extra or {}), **lapse_scores(history, protocol, plan, rows, levels, seed)}
+    beside = tuple(references) or (P_SILENT,)
+    early = {name: Score(score.value[rows.early], score.kind, score.probability) for name, score in scores.items()}
+    return {
+        **_about(rows, protocol),
+        "table": score_table(rows, scores, beside, seed, lapse_steps=protocol.lapse_steps),
+        "early": score_table(rows.where(rows.early), early, beside, seed),
+    }
+
+
+def takeoff_table(
+    history: History,
+    protocol: ProtocolSection,
+    plan: Plan,
+    *,
+    extra: Mapping[str, Score] | None = None,
+    references: Sequence[str] = (),
+    levels: Levels | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The table of take-offs, as `lapse_table`; `extra` on `judged_takeoffs` of the lapse test steps."""
+    rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
+    scores = {**(extra or {}), **takeoff_scores(history, protocol, plan, rows, levels, seed)}
+    return {**_about(rows, protocol), "table": score_table(rows, scores, tuple(references) or (P_SILENT,), seed)}
+
+
+def silent_by_category(history: History, protocol: ProtocolSection, rows: TurnRows) -> NDArray[np.float64]:
+    """P(nothing in the next `lapse_steps`) (n,) of a BG/NBD per category, fitted up to the last lapse train step."""
+    out = np.empty(len(rows))
+    steps = np.arange(protocol.lapse_test_steps[0], protocol.lapse_test_steps[1] + 1)
+    for category in range(history.n_categories):
+        mine = rows.category == category
+        if not mine.any():
+            continue
+        one = slice(category, category + 1)
+        alone = History(history.active[:, one], history.count[:, one], history.amount[:, one])
+        model = fit_history(alone, protocol.lapse_train_steps[1])
+        cube = rules.silent_ahead(alone, steps, model, protocol.lapse_steps)
+        out[mine] = cube[rows.user[mine], rows.step[mine] - steps[0], 0]
+    return out
+
+
+class _Rules:
+    """Rules of counters on the same rows."""
+
+    def __init__(self, history: History, protocol: ProtocolSection, rows: TurnRows) -> None:
+        self._history, self._rows = history, rows
+        self._steps = np.arange(protocol.lapse_test_steps[0], protocol.lapse_test_steps[1] + 1)
+        self.pairs = np.zeros(history.active.shape[:-1], bool)
+        self.pairs[rows.user, rows.category] = True
+
+    def constants(self) -> dict[str, Score]:
+        return {name: Score(np.full(len(self._rows), p), RULE, True) for name, p in ((NEVER, 0.0), (ALWAYS, 1.0))}
+
+    def of(self, rule: Callable[..., NDArray[np.float64]], **settings: Any) -> Score:
+        cube = rule(self._history, self._steps, **settings)
+        return Score(self._rows.of(cube, int(self._steps[0])), RULE)
+
+    def against(self, rule: Callable[..., NDArray[np.float64]], **settings: Any) -> Score:
+        """The rule read the other way round."""
+        return Score(-self.of(rule, **settings).value, RULE)
+
+
+def _ewma_spans(protocol: ProtocolSection) -> dict[str, int]:
+    spans = (EWMA_SPAN, protocol.window_steps, 2 * protocol.window_steps)
+    return {f"EWMA of activity, {span} steps": span for span in sorted(set(spans))}
+
+
+def _pooled(
+    history: History,
+    protocol: ProtocolSection,
+    plan: Plan,
+    rows: TurnRows,
+    levels: Levels,
+    rows_in: Callable[[History, ProtocolSection, tuple[int, int]], TurnRows],
+    seed: int,
+    *,
+    rising: bool,
+) -> dict[str, Score]:
+    """Levels of p, change rates of the pooled network's p, and models that learned the turns themselves."""
+    sign = 1 if rising else -1
+    out = {
+        f"level of p, {name}": Score(sign * rows.of(cube, levels.first_step), ALONE if name == BY_ITSELF else POOLED)
+        for name, cube in levels.p.items()
+    }
+    out.update(change_rates(levels.p[POOLED_DNN], levels.first_step, rows, POOLED_DNN, rising=rising))
+    train = with_features(history, plan.features, rows_in(history, protocol, protocol.lapse_train_steps))
+    every = set(DIRECT) <= set(levels.p)
+    learned = baselines.models(train, with_features(history, plan.features, rows), plan, seed, every=every)
+    turn = "take-offs" if rising else "lapses"
+    for name in (name for name in DIRECT if name in learned):
+        out[f"{name}, trained on {turn}"] = Score(learned[name].astype(np.float64), POOLED, True)
+    return out
+
+
+def change_rates(p: Floats, first_step: int, rows: TurnRows, whose: str, *, rising: bool) -> dict[str, Score]:
+    """The article's rule over windows of CHANGE_STEPS, on `whose` p (K, S, C) of consecutive steps from `first_step`."""
+    sign = 1 if rising else -1
+    rates = {width: sign * np.nan_to_num(change_rate(p, width)) for width in CHANGE_STEPS}  # no rate, no alarm
+    return {f"change rate of p, w = {w}, {whose}": Score(rows.of(r, first_step), RULE) for w, r in rates.items()}
+
+
+def _about(rows: TurnRows, protocol: ProtocolSection) -> dict[str, Any]:
+    return {
+        "steps": list(protocol.lapse_test_steps),
+        "train_steps": list(protocol.lapse_train_steps),
+        "lapse_steps": protocol.lapse_steps,
+        "rows": len(rows),
+        "users": int(np.unique(rows.user).size),
+        "base_rate": float(rows.y.mean()) if len(rows) else None,
+        "valued_base_rate": float(rows.y[rows.valued].mean()) if rows.valued.any() else None,
+        "early_rows": int(rows.early.sum()),
+        "early_base_rate": float(rows.y[rows.early].mean()) if rows.early.any() else None,
+    }

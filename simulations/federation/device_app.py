@@ -1,0 +1,116 @@
+"""The ClientApp of `devices` fidelity: one Flower node is one device, running the client as shipped.
+
+The only things added are the world around a phone: its user, who acts as the population says, its clock, which follows
+the server's public calendar, and an app on it that writes down what the device shows to its user, reasons included.
+Those notes are the simulation's, for its metrics; they do not leave through the gate.
+
+Each device has a vault and a passphrase from the operating system. The passphrase lies beside the lock, scrypt is set to
+its cheapest, and no write waits for the disk (a killed run loses nothing, one that lost power starts again): all three
+in simulations only. What it may spend, and what it tells of alerts, its owner decided: see `owners.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Context
+
+from client.app import build_app
+from client.device import Device, Profile
+from client.vault.keys import FileKeys
+from client.vault.vault import Limits
+from shared.clock import ReplayClock
+from shared.codec import decode
+from shared.envelope import unwrap
+from shared.errors import RunError, WireError
+from shared.events import BehaviourEvent, EventKind
+from shared.messages import REQUESTS
+
+from ..people.population import Population
+from ..scenarios.owners import Owners
+from .metering import Metered
+from .observations import DEVICES, DeviceNotes
+from .run_folder import POPULATION, SERVER_KEY_FILE
+
+PASSPHRASE_FILE = "passphrase"
+#: For simulations only: scrypt's least work, which makes a passphrase easy to guess, and no waiting for the disk.
+CHEAP: dict[str, Any] = {"n": 2, "r": 1, "p": 1, "waits_for_disk": False}
+LIMITS = Limits(waits_for_disk=False)
+
+
+@lru_cache(maxsize=1)
+def world(folder: Path) -> tuple[Population, Owners]:
+    """The population, and what its users decided as owners of their devices, mapped once per worker."""
+    return Population.load(folder / POPULATION), Owners.load(folder)
+
+
+@lru_cache(maxsize=1)
+def server_key(folder: Path) -> bytes:
+    """The 32 bytes of the run's server that its devices pin."""
+    return (folder / SERVER_KEY_FILE).read_bytes()
+
+
+def step_of(data: bytes) -> int | None:
+    """The step of the public calendar in a request, signed or not: the world around a phone goes by it, the phone does
+    not. None if there is none."""
+    try:
+        step: int | None = decode(REQUESTS, unwrap(data).body)[1].get("step")
+    except WireError:
+        return None
+    return step
+
+
+def simulation_keys(home: Path) -> FileKeys:
+    """The key of one simulated device, under a passphrase that was drawn when it was first opened."""
+    file = home / PASSPHRASE_FILE
+    if not file.exists():
+        file.write_bytes(os.urandom(16).hex().encode())
+    return FileKeys(home, file.read_bytes(), **CHEAP)
+
+
+def open_simulated(context: Context, data: bytes) -> Device:
+    """The device of this node's user, who has lived up to the close of the step that the request names."""
+    step = step_of(data)
+    folder = Path(str(context.run_config["simulation.folder"]))
+    user = int(context.node_config["partition-id"])
+    population, owners = world(folder)
+    home = folder / DEVICES / str(user)
+    home.mkdir(parents=True, exist_ok=True)
+    profile = Profile(
+        step=population.step,
+        n_categories=len(population.catalogue),
+        catalogue_sha256=population.catalogue.sha256,
+        server_key=server_key(folder),
+        consent=owners.consent_of(user),
+        number=user,
+    )
+    notes = DeviceNotes(home)
+    device = Device.open(
+        home,
+        profile,
+        keys=simulation_keys(home),
+        on_step=notes.write,
+        clock=ReplayClock(0.0 if step is None else float((step + 1) * population.step.seconds)),
+        caps=owners.caps,
+        limits=LIMITS,
+    )
+    notes.explain = device.explain
+    if step is None:
+        return device
+    events = population.user_events(user)
+    begin_s, end_s = device.n_closed_steps * population.step.seconds, (step + 1) * population.step.seconds
+    first, last = np.searchsorted(events.time_s, [begin_s, end_s])
+    columns = (events.kind, events.category, events.time_s, events.amount)
+    rows = zip(*(column[first:last].tolist() for column in columns), strict=True)
+    lived = (BehaviourEvent(EventKind(kind), category, time_s, amount) for kind, category, time_s, amount in rows)
+    if not device.catch_up(lived, step + 1):
+        device.close()
+        raise RunError("expected a simulated device to take its user's events")
+    return device
+
+
+app = Metered(build_app(open_simulated))

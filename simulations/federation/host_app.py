@@ -1,0 +1,367 @@
+"""The ClientApp of `hosts` fidelity: one Flower node hosts K devices, and works on all of them at once.
+
+Each device still draws its own rows, is clipped on its own, makes its own noise and is counted on its own, by the code
+of `shared` and `client` with a leading axis; training is the numpy network instead of TFLite (a test holds the two
+equal). Each is charged on disk before its update goes into a sum (`host_ledger.py`); one that declines is not in it.
+What a host replies to a training round is the sum modulo 2^32 of its devices' updates: what a secure sum over them would
+show. Work goes in chunks, so memory does not grow with K; training rows lie in a memory-mapped file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import numpy as np
+from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
+
+from client.detection.alerts import alert_fields
+from client.detection.policy import POLICY, segments
+from client.detection.risk_levels import p_and_risk, recent_rows
+from client.detection.watch import Watch, observed, past_steps
+from client.gate import declared
+from client.model.installed import expect_bounds
+from client.privacy.alert_bit import expect_granted, own_schedule
+from client.privacy.caps import Line
+from client.privacy.ledger import ALLOWED
+from client.privacy.request_signature import verify
+from client.vault.consent import Consent
+from shared.atomic_files import replace_content, replacing
+from shared.codec import decode, unpack_floats
+from shared.errors import Refusal, RefusalCode, RunError
+from shared.features import History, extract, seen
+from shared.lapse_risk import N_COEFFICIENTS
+from shared.messages import REQUESTS
+from shared.network import forward
+from shared.plan import Plan
+from shared.randomised_response import BitSchedule, randomised_response
+from shared.rdp import Curve, coin, update_cost
+
+from ..people.labelled_rows import SCORE_USERS, history_of, users_of
+from ..scenarios.held_out import read_mask
+from .alert_table import ShownAlerts
+from .device_app import server_key, world
+from .host_alerts import HostAlerts
+from .host_ledger import HostLedger, as_pairs, refused_of
+from .host_training import TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
+from .metering import Metered
+from .observations import HOSTS, HostNotes
+
+COUNT_USERS = 4096
+#: Where the rows that phi is learned from lie, in a host's folder.
+LAPSES = "lapses"
+LEDGER_FILE = "ledger.npz"
+#: The installed plan; where it is, the training rows that it asks for are there, too.
+PLAN_FILE = "plan.cbor"
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+class Host:
+    """The devices of one node, with what they keep on disk between two messages."""
+
+    def __init__(self, run_folder: Path, partition: int, n_partitions: int) -> None:
+        self.population, self._owners = world(run_folder)
+        users = np.array_split(np.arange(self.population.n_users), n_partitions)[partition]
+        self.first_user, self.n_users = int(users[0]), len(users)
+        self.folder = run_folder / HOSTS / str(partition)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._users = users
+        held_out = read_mask(run_folder)
+        self._held_out = None if held_out is None else held_out[users]
+        self._history: History | None = None
+
+    @property
+    def history(self) -> History:
+        """Counters of the hosted users over all steps (K, C, T); callers cut it where their devices stand. They lie in
+        memory-mapped files, which every worker that serves this host shares."""
+        if self._history is None:
+            files = [self.folder / f"{name}.npy" for name in History.__slots__]
+            if not files[-1].exists():
+                self._write_history(files)
+            mapped = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in files}
+            self._history = History(**mapped)
+        return self._history
+
+    def _write_history(self, files: list[Path]) -> None:
+        """Count the users' events, a chunk of users at a time; the last file appears last."""
+        shape = (self.n_users, len(self.population.catalogue), self.population.n_steps)
+        types = {"active": "|b1", "count": "<f4", "amount": "<f4"}
+        with ExitStack() as whole:
+            columns = {file.stem: whole.enter_context(replacing(file)) for file in reversed(files)}
+            for name, column in columns.items():
+                header = {"descr": types[name], "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(column, header)
+            for first in range(0, self.n_users, COUNT_USERS):
+                part = history_of(self.population.take(self._users[first : first + COUNT_USERS]))
+                for name, column in columns.items():
+                    column.write(np.ascontiguousarray(getattr(part, name), types[name]).data)
+
+    def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
+        """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival. Refusal if
+        the plan asks for more than the owners' caps."""
+        expect_bounds(plan, self._owners.caps)
+        if self._plan_on_disk() != plan:
+            (self.folder / PLAN_FILE).unlink(missing_ok=True)
+            TrainingRows.write(self.folder, self.history.until(step), plan, self._held_out)
+            if plan.risk:
+                (self.folder / LAPSES).mkdir(exist_ok=True)
+                TrainingRows.write_lapses(
+                    self.folder / LAPSES, self.history.until(step), plan, plan.risk, self._held_out
+                )
+            replace_content(self.folder / PLAN_FILE, plan.canonical)
+        past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
+        scores = observed(plan, self.history.until(step), past, self._scores(plan, theta, past))
+        begin = Watch.start
+        if (file := self.folder / "state.npz").exists():
+            with np.load(file) as state:
+                begin = Watch.of(state).restart
+        watch = begin(plan, scores, step)
+        self._save(theta, risk, round_number, step, watch)
+
+    @property
+    def ledger(self) -> HostLedger:
+        """What the hosted devices have spent, as it is on disk."""
+        return HostLedger.load(self.folder / LEDGER_FILE, self.n_users, self._owners.caps)
+
+    def meet(self, step: int, signed_time_s: float, devices: Ints | None = None) -> None:
+        """Let a period of the ledgers of hosted users `devices` (None: of all) end, as `Gate.meet` does: their clocks show
+        the close of `step`."""
+        asked = np.arange(self.n_users) if devices is None else devices - self.first_user
+        before = self.ledger
+        ledger = before.advance(asked, float((step + 1) * self.population.step.seconds), signed_time_s)
+        if ledger is not before:
+            ledger.save(self.folder / LEDGER_FILE)
+
+    def charge(
+        self, devices: Ints, line: Line, cost: Curve, plan_sha256: bytes | None = None
+    ) -> tuple[Ints, dict[int, int]]:
+        """Those of hosted users `devices` whose device takes part, charged on disk when this returns; and how many
+        decline, by code."""
+        ledger, codes = self.ledger.charge(devices - self.first_user, line, cost, plan_sha256)
+        ledger.save(self.folder / LEDGER_FILE)
+        return devices[codes == ALLOWED], refused_of(codes)
+
+    def collect(self, request: dict[str, Any], devices: Ints) -> tuple[NDArray[np.uint32], dict[int, int]]:
+        """The sum of updates of hosted users `devices` (numbers in the whole population), but of those that decline; and
+        how many these are, by code."""
+        plan, rows = self._asked(request, self.folder)
+        theta = unpack_floats(request["theta"])
+        cost = update_cost(plan.privacy, plan.network.n_parameters)
+        devices, refused = self.charge(devices, Line.UPDATE, cost, plan.sha256)
+        positions = devices - self.first_user
+        entropy = fresh_entropy(self.folder, request["round"])
+        return sum_of_updates(rows, positions, devices, plan, theta, request["round"], entropy), refused
+
+    def collect_risk(self, request: dict[str, Any], devices: Ints) -> tuple[NDArray[np.uint32], dict[int, int]]:
+        """The same for updates of phi."""
+        plan, rows = self._asked(request, self.folder / LAPSES)
+        assert plan.risk is not None
+        cost = update_cost(plan.risk.privacy, N_COEFFICIENTS)
+        devices, refused = self.charge(devices, Line.PHI, cost, plan.sha256)
+        theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
+        total = sum_of_risk_updates(
+            rows,
+            devices - self.first_user,
+            devices,
+            plan,
+            plan.risk,
+            (theta, basis.reshape(-1, len(coefficients)), coefficients),
+            request["round"],
+            fresh_entropy(self.folder, request["round"]),
+        )
+        return total, refused
+
+    def _asked(self, request: dict[str, Any], rows: Path) -> tuple[Plan, TrainingRows]:
+        """The installed plan, which the request must mean, and the rows in a folder."""
+        plan = _plan_in(self.folder)
+        if request["plan_sha256"] != plan.sha256:
+            raise RunError("expected a request under the installed plan")
+        return plan, _rows_in(rows, (self.folder / PLAN_FILE).stat().st_mtime_ns)
+
+    def alerts(self, step: int) -> list[tuple[int, bytes]]:
+        """Close every step up to `step`, detect, and answer the query for each device that has something to tell:
+        (user, bytes through that device's gate). The others' replies are all alike: an empty list."""
+        kept = self._close_until(step)
+        told = kept.take(step)
+        kept.save(self.folder)
+        replies = []
+        for user, alerts in told.items():
+            number = self.first_user + user
+            replies.append((number, declared("alerts", alert_fields(step, alerts), self._owners.consent_of(number))))
+        return replies
+
+    def bits(self, request: dict[str, Any]) -> tuple[Ints, NDArray[np.uint8], dict[int, int]]:
+        """The users whose device answers with a randomised bit, the bits, and how many decline, by code. Charged on disk
+        first; the same request again has the same answer, at no cost."""
+        step, asked = request["step"], BitSchedule(request["epsilon_micro"], request["every_steps"])
+        file = self.folder / f"bits-{step}-{asked.epsilon_micro}-{asked.every_steps}.npz"
+        if not file.exists():
+            willing = np.flatnonzero(self._owners.who(Consent.RANDOMISED)[self._users]) + self.first_user
+            refused = {int(RefusalCode.CONSENT): self.n_users - len(willing)}
+            try:
+                expect_granted(own_schedule(self._owners.caps, self.population.step.seconds), asked, step)
+            except Refusal as refusal:
+                return np.empty(0, np.int64), np.empty(0, np.uint8), {**refused, int(refusal.code): len(willing)}
+            alerted = self._close_until(step).alerted(self.n_users, asked.covered(step))
+            devices, declined = self.charge(willing, Line.ALERT_BIT, coin(asked.epsilon))
+            said = randomised_response(alerted[devices - self.first_user], asked.epsilon_micro)
+            with replacing(file) as out:
+                np.savez(out, devices=devices, bits=said, refused=as_pairs({**refused, **declined}))
+        with np.load(file) as answer:
+            return answer["devices"], answer["bits"], dict(answer["refused"].tolist())
+
+    def _close_until(self, step: int) -> HostAlerts:
+        """Close every step up to `step`, and detect; the alerts that the devices keep then."""
+        plan = _plan_in(self.folder)
+        with np.load(self.folder / "state.npz") as state:
+            theta, weights = state["theta"], state["risk"]
+            round_number, closed = int(state["round"]), int(state["closed"])
+            watch = Watch.of(state)
+        kept, raised = HostAlerts.load(self.folder, closed), []
+        if step <= closed:
+            return kept
+        for at in range(closed + 1, step + 1):
+            p, risk = self._read(plan, theta, weights, at)
+            fired, levels = watch.see(plan, self.history.until(at), at, p, risk)
+            who, direction, category = np.nonzero(fired)
+            level = levels[who, direction, category]
+            segment = segments(self.history.until(at), plan.features.window_steps)[who]
+            chosen = POLICY.choose(segment, direction, level)
+            raised.append(ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen))
+            HostNotes(self.folder, self.first_user).write(at, p, raised[-1])
+        kept = kept.with_raised(raised, round_number, step)
+        kept.save(self.folder)
+        self._save(theta, weights, round_number, step, watch)
+        return kept
+
+    def _scores(self, plan: Plan, theta: Floats, steps: Ints) -> Floats:
+        """p (K, S, C) as of the close of each step; NaN where a user never touched a category."""
+        history = self.history.until(int(steps[-1]))
+        parts = [
+            forward(plan.network, theta, extract(users_of(history, first), plan.features, steps))
+            for first in range(0, self.n_users, SCORE_USERS)
+        ]
+        return np.where(seen(history, steps), np.concatenate(parts), np.float32(np.nan))
+
+    def _read(self, plan: Plan, theta: Floats, weights: Floats, at: int) -> tuple[Floats, Floats]:
+        """p and phi (K, C) as of the close of a step, as `Device` reads them."""
+        history = self.history.until(at)
+        parts = []
+        for first in range(0, self.n_users, SCORE_USERS):
+            part = users_of(history, first)
+            x, known = recent_rows(part, plan, at)
+            parts.append(p_and_risk(plan, weights, x, forward(plan.network, theta, x), known))
+        p, risk = zip(*parts, strict=True)
+        return np.concatenate(p), np.concatenate(risk)
+
+    def _plan_on_disk(self) -> Plan | None:
+        file = self.folder / PLAN_FILE
+        return Plan.from_bytes(file.read_bytes()) if file.exists() else None
+
+    def _save(self, theta: Floats, risk: Floats, round_number: int, closed: int, watch: Watch) -> None:
+        with replacing(self.folder / "state.npz") as file:
+            arrays: dict[str, Any] = watch.arrays()
+            np.savez(file, theta=theta, risk=risk, round=round_number, closed=closed, **arrays)
+
+
+@lru_cache(maxsize=8)
+def _host(run_folder: Path, partition: int, n_partitions: int) -> Host:
+    return Host(run_folder, partition, n_partitions)
+
+
+def _plan_in(folder: Path) -> Plan:
+    """The plan that lies in a host's folder, read again when another worker has written it."""
+    file = folder / PLAN_FILE
+    return _plan_at(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _plan_at(file: Path, written_ns: int) -> Plan:
+    return Plan.from_bytes(file.read_bytes())
+
+
+@lru_cache(maxsize=16)
+def _rows_in(folder: Path, written_ns: int) -> TrainingRows:
+    return TrainingRows.load(folder)
+
+
+hosted = ClientApp()
+app = Metered(hosted)
+
+
+def _begin(message: Message, context: Context) -> tuple[Host, dict[str, Any]]:
+    """The host that this node is, and the request's fields; Refusal unless the run's server signed it. Its devices have
+    one server: one look is for all of them."""
+    folder = Path(str(context.run_config["simulation.folder"]))
+    data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
+    envelope = verify(data, server_key(folder))
+    _, request = decode(REQUESTS, envelope.body)
+    host = _host(folder, *(int(context.node_config[k]) for k in ("partition-id", "num-partitions")))
+    host.meet(request["step"], envelope.time_s, _asked(message))
+    return host, request
+
+
+def _asked(message: Message) -> Ints | None:
+    """The devices that a request is for; None for all of the node's."""
+    if "devices" not in (extra := message.content["host"]):
+        return None
+    devices: Ints = extra["devices"].numpy()  # type: ignore[union-attr]
+    return devices
+
+
+def _reply(message: Message, **arrays: NDArray[Any]) -> Message:
+    content = ArrayRecord({name: Array(array) for name, array in arrays.items()})
+    return Message(RecordDict({"host": content}), reply_to=message)
+
+
+@hosted.query("model")
+def on_model(message: Message, context: Context) -> Message:
+    host, request = _begin(message, context)
+    weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
+    host.install(Plan.from_bytes(request["plan"]), *weights, request["round"], request["step"])
+    return _reply(message, users=np.array([host.first_user, host.n_users]))
+
+
+def _reply_sum(
+    message: Message,
+    context: Context,
+    collect: Callable[[Host, dict[str, Any], Ints], tuple[NDArray[np.uint32], dict[int, int]]],
+) -> Message:
+    host, request = _begin(message, context)
+    devices = _asked(message)
+    assert devices is not None
+    total, refused = collect(host, request, devices)
+    survivors = len(devices) - sum(refused.values())
+    return _reply(message, total=total, survivors=np.array([survivors]), refused=as_pairs(refused))
+
+
+@hosted.train()
+def on_train(message: Message, context: Context) -> Message:
+    return _reply_sum(message, context, Host.collect)
+
+
+@hosted.train("risk")
+def on_train_risk(message: Message, context: Context) -> Message:
+    return _reply_sum(message, context, Host.collect_risk)
+
+
+@hosted.query("bits")
+def on_bits(message: Message, context: Context) -> Message:
+    host, request = _begin(message, context)
+    devices, bits, refused = host.bits(request)
+    return _reply(message, devices=devices, bits=bits, refused=as_pairs(refused))
+
+
+@hosted.query("alerts")
+def on_alerts(message: Message, context: Context) -> Message:
+    host, request = _begin(message, context)
+    replies = np.frombuffer(cbor2.dumps(host.alerts(request["step"])), dtype=np.uint8)
+    return _reply(message, replies=replies)

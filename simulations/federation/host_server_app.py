@@ -1,0 +1,132 @@
+"""The ServerApp of `hosts` fidelity: the server as shipped, over nodes that host many devices each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import cbor2
+import numpy as np
+from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
+from flwr.serverapp import Grid, ServerApp
+from numpy.typing import NDArray
+
+from server.app import hasten, run, wait_for_nodes
+from server.rounds import REPLY_TIMEOUT_S, Part, Traffic, poisson_cohort
+from server.settings import RunSettings
+from server.signing import Signer, signing_key
+from server.state import ServerFolder
+from shared.codec import decode, encode
+from shared.errors import RunError
+from shared.messages import REGISTER, REQUESTS
+from shared.plan import Plan
+from shared.randomised_response import BitSchedule
+
+from .host_ledger import count_bits, count_refusals
+
+app = ServerApp()
+
+
+class HostNodes:
+    """A federation in which a Flower node hosts many devices. Bytes are counted as if each device had been asked."""
+
+    def __init__(self, grid: Grid, nodes: Sequence[int], n_devices: int, signer: Signer) -> None:
+        self._grid, self._nodes, self._n_devices, self._signer = grid, nodes, n_devices, signer
+        self._first_user: dict[int, int] = {}
+        self.traffic = Traffic()
+
+    def offer(self, fields: Mapping[str, Any]) -> None:
+        data = self._encode("model_offer", fields, self._n_devices)
+        users = {node: reply["users"] for node, reply in self._ask("query.model", data, self._nothing_more()).items()}
+        if sum(int(n) for _, n in users.values()) != self._n_devices:
+            raise RunError(f"expected hosts of {self._n_devices} devices, got {len(users)} answers")
+        self._first_user = {node: int(first) for node, (first, _) in users.items()}
+        self._count_replies("receipt", {"plan_sha256": bytes(32)}, self._n_devices)
+
+    def sample(self, sampling_rate: float) -> Sequence[int]:
+        return poisson_cohort(range(self._n_devices), sampling_rate)
+
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
+    ) -> tuple[NDArray[np.uint32], int]:
+        data = self._encode(part.request, request, len(cohort))
+        nodes = sorted(self._first_user, key=self._first_user.__getitem__)
+        devices = np.sort(np.asarray(cohort, np.int64))
+        cuts = np.searchsorted(devices, [self._first_user[node] for node in nodes[1:]])
+        parts = {
+            node: {"devices": mine} for node, mine in zip(nodes, np.split(devices, cuts), strict=True) if mine.size
+        }
+        total, survivors = np.zeros(part.length(plan), np.uint32), 0
+        for reply in self._ask(part.message_type, data, parts).values():
+            total += reply["total"]
+            survivors += int(reply["survivors"][0])
+            count_refusals(self.traffic, dict(reply["refused"].tolist()))
+        fields = {k: request[k] for k in ("round", "plan_sha256")}
+        self._count_replies(part.reply, {**fields, "values": bytes(4 * total.size)}, survivors)
+        return total, survivors
+
+    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        data = self._encode("alerts_query", {"step": step}, self._n_devices)
+        told = 0
+        for reply in self._ask("query.alerts", data, self._nothing_more()).values():
+            for device, message in cbor2.loads(reply["replies"].tobytes()):
+                told += 1
+                self.traffic.received["alerts"] += 1
+                self.traffic.received_bytes["alerts"] += len(message)
+                yield device, decode(REGISTER, message)[1]["alerts"]
+        self._count_replies("alerts", {"step": step, "alerts": []}, self._n_devices - told)
+
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        data = self._encode("bits_query", {"step": step, **vars(asked)}, self._n_devices)
+        for reply in self._ask("query.bits", data, self._nothing_more()).values():
+            yield from count_bits(self.traffic, asked, step, (reply["devices"], reply["bits"]))
+            count_refusals(self.traffic, dict(reply["refused"].tolist()))
+
+    def _nothing_more(self) -> dict[int, dict[str, NDArray[Any]]]:
+        """The request alone, to every host."""
+        return {node: {} for node in self._nodes}
+
+    def _encode(self, name: str, fields: Mapping[str, Any], n_devices: int) -> bytes:
+        data = self._signer.sign(encode(REQUESTS, name, fields))
+        self.traffic.sent[name] += n_devices
+        self.traffic.sent_bytes[name] += n_devices * len(data)
+        return data
+
+    def _count_replies(self, name: str, fields: Mapping[str, Any], n_devices: int) -> None:
+        """Count replies that have the same length for every device."""
+        self.traffic.received[name] += n_devices
+        self.traffic.received_bytes[name] += n_devices * len(encode(REGISTER, name, fields))
+
+    def _ask(
+        self, message_type: str, data: bytes, arrays: Mapping[int, Mapping[str, NDArray[Any]]]
+    ) -> dict[int, dict[str, NDArray[Any]]]:
+        """Replies' arrays by host. A host that fails is dropped with all its devices, and counted."""
+        wire = ArrayRecord({"bytes": Array(np.frombuffer(data, dtype=np.uint8))})
+        messages = [
+            Message(
+                RecordDict({"wire": wire, "host": ArrayRecord({k: Array(v) for k, v in extra.items()})}),
+                dst_node_id=node,
+                message_type=message_type,
+            )
+            for node, extra in arrays.items()
+        ]
+        out = {}
+        for reply in self._grid.send_and_receive(messages, timeout=REPLY_TIMEOUT_S):
+            if reply.has_error():
+                self.traffic.dropped["host"] += 1
+                continue
+            content = reply.content["host"]
+            out[reply.metadata.src_node_id] = {name: array.numpy() for name, array in content.items()}  # type: ignore[union-attr]
+        return out
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """One Flower run in which every node hosts many devices."""
+    settings = RunSettings.read(context.run_config)
+    hasten(grid)
+    nodes = wait_for_nodes(grid, int(context.run_config["simulation.hosts"]), settings.node_wait_s)
+    devices = settings.plan.privacy.population
+    ServerFolder(settings.folder).report("devices", devices, devices)
+    clock = settings.schedule.clock()
+    run(HostNodes(grid, nodes, devices, Signer(signing_key(settings.key_file), clock)), settings, clock)

@@ -1,0 +1,268 @@
+"""What hosted devices do in a training round, all at once: rows, draws, local training, clip and noise of each device.
+
+By the code of `shared` and `client` with a leading axis. Training rows lie in memory-mapped files, work goes in chunks
+of devices, so that memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from numpy.typing import NDArray
+
+from client.model.training_rows import draw_masks, draw_words, generator, lapse_rows, smallest
+from shared.features import History, extract, labels, seen
+from shared.lapse_risk import N_COEFFICIENTS, gradient, readings
+from shared.mechanisms import Entropy, protect
+from shared.network import fit, forward
+from shared.plan import Plan, PrivacyPlan, RiskPlan
+
+from ..people.labelled_rows import SCORE_USERS, users_of
+
+CHUNK_DEVICES = 64
+COMMITMENTS_FILE = "commitments.txt"
+_MOST = np.iinfo(np.uint64).max
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def fresh_entropy(folder: Path, round_number: int = 0) -> Entropy:
+    """A ChaCha20 stream under a new key from the operating system, for the noise of one round (0: of no plan's). The round
+    and the key's SHA-256 are written down first, on disk, so that a test can see that no round made noise twice."""
+    key = os.urandom(32)
+    with (folder / COMMITMENTS_FILE).open("a", encoding="ascii") as file:
+        file.write(f"{round_number} {hashlib.sha256(key).hexdigest()}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    stream = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
+    return lambda n: stream.update(bytes(n))
+
+
+class TrainingRows:
+    """The labelled rows of K devices, device by device: x (n + 1, F), y (n + 1,) memory-mapped, offsets (K + 1,).
+
+    The last row is spare, so that a device without rows has one to point at (with weight 0).
+    """
+
+    def __init__(self, x: Floats, y: Floats, offsets: Ints) -> None:
+        self.x, self.y, self.offsets = x, y, offsets
+
+    @classmethod
+    def write(cls, folder: Path, history: History, plan: Plan, held_out: Bools | None = None) -> None:
+        """Rows to learn p from, of the hosted users' history (K, C, T) as of now.
+
+        Users in `held_out` (K,) get none: as any device without rows, they contribute zero plus noise (with L2, the
+        decay of the weights they were sent).
+        """
+        last = history.n_steps - 1 - plan.horizon_steps
+        steps = np.arange(max(0, last - plan.training.history_steps + 1), last + 1)
+
+        def of(part: History) -> tuple[Floats, NDArray[np.generic], Bools]:
+            chosen = seen(part, steps)
+            x = extract(part, plan.features, steps)[chosen]
+            return x, labels(part, steps, plan.horizon_steps)[chosen], chosen
+
+        cls._write(folder, history, plan.features.n_features, of, held_out)
+
+    @classmethod
+    def write_lapses(
+        cls, folder: Path, history: History, plan: Plan, risk: RiskPlan, held_out: Bools | None = None
+    ) -> None:
+        """Rows to learn phi from: x (n, 2 F) holds the features at a row's step, and `rate_steps` earlier."""
+
+        def of(part: History) -> tuple[Floats, NDArray[np.generic], Bools]:
+            rows = lapse_rows(part, plan, risk)
+            return np.concatenate([rows.x, rows.x_before], axis=1), rows.y, rows.chosen
+
+        cls._write(folder, history, 2 * plan.features.n_features, of, held_out)
+
+    @staticmethod
+    def _write(
+        folder: Path,
+        history: History,
+        width: int,
+        of: Callable[[History], tuple[Floats, NDArray[np.generic], Bools]],
+        held_out: Bools | None,
+    ) -> None:
+        """Rows as `of` makes them for a chunk of users, x (n, width), y (n,), and where they come from (K, S, C).
+
+        Chunks go to files one after the other, which become .npy files when it is known how many rows there are.
+        """
+        counts = []
+        raw = [folder / name for name in ("x.raw", "y.raw")]
+        with raw[0].open("wb") as x_file, raw[1].open("wb") as y_file:
+            for first in range(0, len(history.active), SCORE_USERS):
+                x, y, chosen = of(users_of(history, first))
+                count = chosen.sum(axis=(1, 2))
+                if held_out is not None:
+                    stays = np.repeat(~held_out[first : first + SCORE_USERS], count)
+                    x, y, count = x[stays], y[stays], np.where(held_out[first : first + SCORE_USERS], 0, count)
+                x_file.write(np.ascontiguousarray(x, np.float32).data)
+                y_file.write(np.ascontiguousarray(y, np.float32).data)
+                counts.append(count)
+            x_file.write(np.zeros(width, np.float32).data)
+            y_file.write(np.zeros(1, np.float32).data)
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+        np.save(folder / "offsets.npy", offsets)
+        for file, shape in zip(raw, ((int(offsets[-1]) + 1, width), (int(offsets[-1]) + 1,)), strict=True):
+            _as_npy(file, shape)
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingRows:
+        x, y = (np.asarray(np.load(folder / name, mmap_mode="r")) for name in ("x.npy", "y.npy"))
+        return cls(x, y, np.load(folder / "offsets.npy"))
+
+
+def _as_npy(raw: Path, shape: tuple[int, ...]) -> None:
+    """A file of float32 values becomes `.npy` of this shape, a piece at a time."""
+    out = np.lib.format.open_memmap(raw.with_suffix(".npy"), "w+", np.float32, shape)
+    flat, piece = out.reshape(-1), 1 << 22
+    with raw.open("rb") as file:
+        for at in range(0, flat.size, piece):
+            flat[at : at + piece] = np.fromfile(file, np.float32, min(piece, flat.size - at))
+    out.flush()
+    raw.unlink()
+
+
+def sum_of_updates(
+    rows: TrainingRows,
+    devices: Ints,
+    numbers: Ints,
+    plan: Plan,
+    theta: Floats,
+    round_number: int,
+    entropy: Entropy,
+) -> NDArray[np.uint32]:
+    """Sum modulo 2^32 of the protected updates of some hosted devices: uint32 (P,).
+
+    `devices` are positions in `rows`, `numbers` the devices' own numbers (the key of their draws).
+
+    Guarantees. Every device's update is clipped and noised on its own, as `Device.update` does, before it is added.
+    """
+
+    def raw(chunk: slice) -> Floats:
+        return _raw_deltas(rows, devices[chunk], numbers[chunk], plan, theta, round_number)
+
+    return _protected_sum(len(devices), raw, plan.network.n_parameters, plan.privacy, entropy)
+
+
+def sum_of_risk_updates(
+    rows: TrainingRows,
+    devices: Ints,
+    numbers: Ints,
+    plan: Plan,
+    risk: RiskPlan,
+    request: tuple[Floats, Floats, Floats],
+    round_number: int,
+    entropy: Entropy,
+) -> NDArray[np.uint32]:
+    """The same for updates of phi, uint32 (2,), as `Device.risk_update` makes them; `rows` of `write_lapses`, `request`
+    is theta (P,), basis (R, 2) and coefficients (2,)."""
+    theta, basis, coefficients = request
+    n_features = plan.features.n_features
+
+    def raw(chunk: slice) -> Floats:
+        first, end = rows.offsets[devices[chunk]], rows.offsets[devices[chunk] + 1]
+        picks = _picks(end - first, numbers[chunk], (1, risk.rows), plan.training.seed, round_number)[:, 0]
+        real = picks >= 0
+        at = np.where(real, picks + first[:, None], 0)
+        x = rows.x.take(at, axis=0)
+        now, before = x[..., :n_features], x[..., n_features:]
+        read = readings(plan.features, now, *(forward(plan.network, theta, part) for part in (now, before)))
+        weight = real.astype(np.float32) / np.float32(risk.rows)
+        return -gradient(basis, coefficients, read, rows.y.take(at), weight)
+
+    return _protected_sum(len(devices), raw, N_COEFFICIENTS, risk.privacy, entropy)
+
+
+def _protected_sum(
+    n_devices: int, raw: Callable[[slice], Floats], length: int, privacy: PrivacyPlan, entropy: Entropy
+) -> NDArray[np.uint32]:
+    """Sum of what devices hand out, a chunk of them at a time: each one's raw vector clipped and noised on its own."""
+    total = np.zeros(length, np.uint32)
+    for at in range(0, n_devices, CHUNK_DEVICES):
+        total += protect(
+            raw(slice(at, at + CHUNK_DEVICES)),
+            clip_norm=privacy.clip_norm,
+            steps_per_clip=privacy.steps_per_clip,
+            share_sigma=privacy.share_sigma,
+            entropy=entropy,
+        ).sum(axis=0, dtype=np.uint32)
+    return total
+
+
+def _raw_deltas(
+    rows: TrainingRows, devices: Ints, numbers: Ints, plan: Plan, theta: Floats, round_number: int
+) -> Floats:
+    """What each device's local training adds to theta: float32 (D, P)."""
+    training = plan.training
+    first, end = rows.offsets[devices], rows.offsets[devices + 1]
+    picks = _picks(end - first, numbers, (training.local_steps, training.rows), training.seed, round_number)
+    real = picks >= 0
+    # A padded row has weight 0: whatever row stands in for it adds nothing.
+    at = np.where(real, picks + first[:, None, None], 0)
+    fitted = fit(
+        plan.network,
+        theta,
+        rows.x.take(at, axis=0),
+        rows.y.take(at),
+        real.astype(np.float32) / np.float32(training.rows),
+        learning_rate=training.learning_rate,
+        l2=training.l2,
+        masks=_masks(end - first, numbers, plan, round_number),
+    )
+    return np.subtract(fitted, theta, out=fitted)
+
+
+def _picks(n_rows: Ints, numbers: Ints, shape: tuple[int, int], seed: int, round_number: int) -> Ints:
+    """`client.rows.draw` for each device, of `shape` (S, B): (D, S, B)."""
+    n_steps, n_picks = shape
+    places = np.arange(n_picks)
+    picks = np.repeat(np.where(places < n_rows[:, None, None], places, -1), n_steps, axis=1)
+    chooses = np.flatnonzero(n_rows > n_picks)
+    if chooses.size:
+        words = np.full((chooses.size, n_steps, int(n_rows.max())), _MOST, np.uint64)
+        streams = _Streams(seed, round_number)
+        for at, (number, n) in enumerate(zip(numbers[chooses].tolist(), n_rows[chooses].tolist(), strict=True)):
+            words[at, :, :n] = draw_words(n, n_steps, streams.of(number))
+        picks[chooses] = smallest(words, n_picks)
+    return picks
+
+
+def _masks(n_rows: Ints, numbers: Ints, plan: Plan, round_number: int) -> Floats | None:
+    """Dropout masks (D, S, B, H), from where a device's draw of rows left its generator; None without dropout."""
+    training, masks = plan.training, []
+    if not training.dropout:
+        return None
+    streams = _Streams(training.seed, round_number)
+    for number, n in zip(numbers.tolist(), n_rows.tolist(), strict=True):
+        random = streams.of(number)
+        if n > training.rows:
+            draw_words(n, training.local_steps, random)
+        masks.append(draw_masks(training, plan.network.n_hidden, random))
+    return np.stack(masks)
+
+
+class _Streams:
+    """The generators of `client.rows.generator` for one round, one after the other: building one costs 50 times as much
+    as moving a Philox to another key."""
+
+    def __init__(self, seed: int, round_number: int) -> None:
+        self._random = generator(seed, round_number, 0)
+        start = self._random.bit_generator.state
+        self._key = [seed, 0]
+        counter = [int(word) for word in start["state"]["counter"]]
+        self._start = {**start, "state": {"counter": counter, "key": self._key}, "buffer": [0] * 4}
+
+    def of(self, device: int) -> np.random.Generator:
+        """The generator of one device, until the next is asked for."""
+        self._key[1] = device
+        self._random.bit_generator.state = self._start
+        return self._random

@@ -1,0 +1,62 @@
+"""A federation without a network: one host in this process. For tuning, sweeps and tests, where hundreds of trainings
+are run and Flower's start-up would cost more than all of them. Devices are clipped, noised and counted as in any host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.rounds import INTEREST, Part, Traffic, poisson_cohort
+from shared.codec import decode, unpack_floats
+from shared.messages import REGISTER
+from shared.plan import Plan
+from shared.randomised_response import BitSchedule
+
+from .host_app import Host
+from .host_ledger import count_bits, count_refusals
+
+
+class LocalHost:
+    """All devices of a run folder, hosted here."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self.host = Host(run_folder, 0, 1)
+        self.traffic = Traffic()
+
+    def offer(self, fields: Mapping[str, Any]) -> None:
+        plan = Plan.from_bytes(fields["plan"])
+        self._meet(fields["step"])
+        weights = unpack_floats(fields["theta"]), unpack_floats(fields["risk"])
+        self.host.install(plan, *weights, fields["round"], fields["step"])
+
+    def sample(self, sampling_rate: float) -> Sequence[int]:
+        return poisson_cohort(range(self.host.n_users), sampling_rate)
+
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
+    ) -> tuple[NDArray[np.uint32], int]:
+        collect = self.host.collect if part is INTEREST else self.host.collect_risk
+        devices = np.asarray(cohort, np.int64)
+        self._meet(request["step"], devices)
+        total, refused = collect(dict(request), devices)
+        count_refusals(self.traffic, refused)
+        return total, len(cohort) - sum(refused.values())
+
+    def _meet(self, step: int, devices: NDArray[np.int64] | None = None) -> None:
+        """The server's clock shows the close of the step that it asks at, as the devices' do."""
+        self.host.meet(step, float((step + 1) * self.host.population.step.seconds), devices)
+
+    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        self._meet(step)
+        for device, message in self.host.alerts(step):
+            yield device, decode(REGISTER, message)[1]["alerts"]
+
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        self._meet(step)
+        devices, bits, refused = self.host.bits({"step": step, **vars(asked)})
+        yield from count_bits(self.traffic, asked, step, (devices, bits))
+        count_refusals(self.traffic, refused)

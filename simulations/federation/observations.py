@@ -1,0 +1,102 @@
+"""What the apps on simulated devices write down of what they are shown: p and alerts. The simulation's, for its metrics;
+none of it leaves through a gate.
+
+`devices` fidelity: one folder per device, rows appended. `hosts` fidelity: one folder per host, a file per query.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.detection.alerts import Alert
+from client.detection.explain import Explanation
+from shared.atomic_files import replacing
+
+from .alert_table import ShownAlerts
+
+DEVICES = "devices"
+HOSTS = "hosts"
+INTERESTS_FILE = "interests.f32"
+ALERTS_FILE = "alerts.i32"
+REASONS_FILE = "reasons.jsonl"
+#: So many alerts of a device are written down with their reasons.
+REASONS_KEPT = 10
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+class DeviceNotes:
+    """One device's notes: a row (step, p...) per closed step, a row per alert, and the first alerts' reasons, which
+    `explain` gives as soon as it is there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.explain: Callable[[Alert], Explanation | None] | None = None
+
+    def write(self, step: int, p: Floats, alerts: list[Alert]) -> None:
+        with (self._folder / INTERESTS_FILE).open("ab") as file:
+            file.write(np.concatenate([[np.float32(step)], p]).astype("<f4").tobytes())
+        if alerts:
+            rows = [[a.step, a.direction, a.category, a.level, a.segment, a.intervention] for a in alerts]
+            with (self._folder / ALERTS_FILE).open("ab") as file:
+                file.write(np.array(rows, dtype="<i4").tobytes())
+            if self.explain is not None:
+                self._write_reasons(alerts, self.explain)
+
+    def _write_reasons(self, alerts: list[Alert], explain: Callable[[Alert], Explanation | None]) -> None:
+        with (self._folder / REASONS_FILE).open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            n_kept = sum(1 for _ in file)
+            for alert in alerts[: max(0, REASONS_KEPT - n_kept)]:
+                told = explain(alert)
+                fields = {"step": alert.step, "direction": alert.direction, "category": alert.category}
+                file.write(json.dumps({**fields, "texts": told.texts if told else ()}) + "\n")
+
+
+class HostNotes:
+    """One host's notes of its users first..first + K - 1."""
+
+    def __init__(self, folder: Path, first_user: int) -> None:
+        self._folder, self._first_user = folder, first_user
+
+    def write(self, step: int, p: Floats, alerts: ShownAlerts) -> None:
+        """p (K, C) of one closed step, and the alerts raised at it (users counted from the host's first)."""
+        columns = np.stack([column for column in vars(alerts).values()])
+        columns[0] += self._first_user
+        with replacing(self._folder / f"notes-{step}.npz") as file:
+            np.savez(file, first_user=self._first_user, p=p, alerts=columns)
+
+
+def read_notes(folder: Path, n_users: int, n_categories: int, n_steps: int) -> tuple[Floats, ShownAlerts]:
+    """Everybody's notes of a run: p (K, T, C), NaN where none, and all alerts."""
+    p = np.full((n_users, n_steps, n_categories), np.nan, np.float32)
+    found: list[Ints] = []
+    for file in (folder / HOSTS).glob("*/notes-*.npz"):
+        with np.load(file) as notes:
+            first, step = int(notes["first_user"]), int(file.stem.partition("-")[2])
+            p[first : first + len(notes["p"]), step] = notes["p"]
+            found.append(notes["alerts"].T)
+    for home in (folder / DEVICES).glob("*"):
+        user = int(home.name)
+        if (home / INTERESTS_FILE).exists():
+            rows = np.fromfile(home / INTERESTS_FILE, dtype="<f4").reshape(-1, n_categories + 1)
+            p[user, rows[:, 0].astype(int)] = rows[:, 1:]
+        if (home / ALERTS_FILE).exists():
+            alerts = np.fromfile(home / ALERTS_FILE, dtype="<i4").reshape(-1, 6)
+            found.append(np.column_stack([np.full(len(alerts), user), alerts]))
+    table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 7), np.int64)
+    return p, ShownAlerts(*table[np.lexsort((table[:, 1], table[:, 0]))].T)
+
+
+def read_reasons(folder: Path, user: int) -> dict[tuple[int, int, int], list[str]]:
+    """The sentences that one simulated user was shown, by (step, direction, category) of the alert; empty if the run
+    wrote none, as with hosts."""
+    file = folder / DEVICES / str(user) / REASONS_FILE
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return {(row["step"], row["direction"], row["category"]): row["texts"] for row in map(json.loads, lines)}

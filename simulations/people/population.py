@@ -1,0 +1,394 @@
+"""Everybody's events in one place: exists in simulations only, where one user stands for one device.
+
+On disk it is a folder of plain .npy files and one small population.json, so that many worker processes can
+memory-map it and read one user's rows without touching the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.atomic_files import replacing
+from shared.errors import DataError, InputError
+from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
+
+Ints = npt.NDArray[np.int64]
+
+FORMAT: Final = 1
+INDEX_FILE: Final = "population.json"
+_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
+    "offsets": np.dtype("<i8"),
+    "category": np.dtype("<i2"),
+    "kind": np.dtype("i1"),
+    "time_s": np.dtype("<f8"),
+    "amount": np.dtype("<f4"),
+}
+TRUTH_FIELDS: Final = ("user", "category", "kind", "step", "size", "end_step")
+_TRUTH: Final = np.dtype(list(zip(TRUTH_FIELDS, ("<i8", "<i2", "i1", "<i4", "<f4", "<i4"), strict=True)))
+
+
+class ChangeKind(IntEnum):
+    """What was planted. Only the first three change the level for good; a burst passes and is never churn."""
+
+    DROP = 0
+    RISE = 1
+    GRADUAL = 2
+    BURST = 3
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Truth:
+    """What was planted, where and when. Every field is an array of shape (n_changes,).
+
+    `step` is the first step that is affected. From `end_step` on the level is settled: at its new value for
+    DROP, RISE and GRADUAL, back at the old one for BURST. `size` is the change of the log-rate of events:
+    negative for a fall.
+    """
+
+    user: Ints
+    category: npt.NDArray[np.int16]
+    kind: npt.NDArray[np.int8]
+    step: npt.NDArray[np.int32]
+    size: npt.NDArray[np.float32]
+    end_step: npt.NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        for field in TRUTH_FIELDS:
+            _expect_array(f"truth {field}", getattr(self, field), _TRUTH[field], len(self.user))
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def __repr__(self) -> str:
+        return f"Truth({len(self)} planted changes)"
+
+    def where(self, mask: npt.NDArray[np.bool_] | Ints) -> Truth:
+        """The changes where `mask`, bool (n_changes,), is true, or at these positions, in their order."""
+        return Truth(**{field: getattr(self, field)[mask] for field in TRUTH_FIELDS})
+
+    def of_kind(self, *kinds: ChangeKind) -> Truth:
+        return self.where(np.isin(self.kind, kinds))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class UserEvents:
+    """One user's events, sorted by time: views into the population's columns, shape (n_events,) each."""
+
+    category: npt.NDArray[np.int16]
+    kind: npt.NDArray[np.int8]
+    time_s: npt.NDArray[np.float64]
+    amount: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.category)
+
+    def __repr__(self) -> str:
+        return "UserEvents(<raw>)"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Population:
+    """Everybody's events, for simulation only: one device per user.
+
+    Events of user u are rows offsets[u]:offsets[u + 1], sorted by time; `offsets` has shape (n_users + 1,),
+    the columns (n_events,). `time_s` is in seconds since the public origin, a Monday or the data set's own
+    first day, and the step of an event is `time_s // step.seconds`, in 0..n_steps - 1. `amount` is money, 0
+    unless the event is a purchase. `simulated` is true where no real person did any of it; `truth` is what
+    was planted, or None.
+
+    The constructor looks at shapes and types only, so that opening a memory-mapped population reads nothing;
+    `check` looks at every value. An empty population, or one that breaks the above, is an InputError.
+    """
+
+    name: str
+    catalogue: Catalogue
+    step: Step
+    n_steps: int
+    simulated: bool
+    offsets: Ints
+    category: npt.NDArray[np.int16]
+    kind: npt.NDArray[np.int8]
+    time_s: npt.NDArray[np.float64]
+    amount: npt.NDArray[np.float32]
+    truth: Truth | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_steps < 1:
+            raise InputError(f"expected n_steps >= 1, got {self.n_steps}")
+        if len(self.offsets) < 2 or len(self.category) == 0:
+            got = f"{max(len(self.offsets) - 1, 0)} and {len(self.category)}"
+            raise InputError(f"expected a population of at least one user and one event, got {got}")
+        for column, dtype in _COLUMNS.items():
+            n_rows = len(self.offsets) if column == "offsets" else len(self.category)
+            _expect_array(column, getattr(self, column), dtype, n_rows)
+        if self.offsets[0] != 0 or self.offsets[-1] != len(self.category):
+            raise InputError(f"expected offsets from 0 to the number of events, {len(self.category)}")
+
+    def __repr__(self) -> str:
+        return (
+            f"Population({self.name!r}, {self.n_users} users, {len(self.catalogue)} categories, "
+            f"{self.n_steps} steps of a {self.step.value}, {'simulated' if self.simulated else 'recorded'})"
+        )
+
+    @property
+    def n_users(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def n_events(self) -> int:
+        return len(self.category)
+
+    @classmethod
+    def from_events(
+        cls,
+        *,
+        name: str,
+        catalogue: Catalogue,
+        step: Step,
+        n_steps: int,
+        simulated: bool,
+        n_users: int,
+        user: npt.NDArray[np.integer[Any]],
+        category: npt.NDArray[np.integer[Any]],
+        kind: npt.NDArray[np.integer[Any]],
+        time_s: npt.NDArray[np.floating[Any]],
+        amount: npt.NDArray[np.floating[Any]],
+        truth: Truth | None = None,
+    ) -> Self:
+        """A checked population of `n_users` from events in any order: arrays of shape (n_events,).
+
+        Events that come sorted by user and time are taken as they are; others are sorted. Values out of range
+        are an InputError.
+        """
+        if n_users < 1:
+            raise InputError(f"expected a population of at least one user, got {n_users}")
+        for column, values, highest in (
+            ("user", user, n_users - 1),
+            ("category", category, len(catalogue) - 1),
+            ("kind", kind, max(EventKind).value),
+        ):
+            if not _within(values, 0, highest):
+                raise InputError(f"expected {column} in 0..{highest}")
+        step_up = np.diff(user)
+        if (step_up < 0).any() or ((step_up == 0) & (np.diff(time_s) < 0)).any():
+            order = np.lexsort((amount, kind, category, time_s, user))
+            user, category, kind = user[order], category[order], kind[order]
+            time_s, amount = time_s[order], amount[order]
+        columns = {
+            "offsets": np.concatenate([[0], np.cumsum(np.bincount(user, minlength=n_users))]),
+            "category": category,
+            "kind": kind,
+            "time_s": time_s,
+            "amount": amount,
+        }
+        typed = {key: _frozen(np.array(value, _COLUMNS[key])) for key, value in columns.items()}
+        made = cls(name, catalogue, step, n_steps, simulated, **typed, truth=truth)
+        made.check()
+        return made
+
+    def check(self) -> None:
+        """Look at every value; one out of range is an InputError that names the column, never the value."""
+        end_s, last_category = self.n_steps * self.step.seconds, len(self.catalogue) - 1
+        rows_falling = np.flatnonzero(np.diff(self.time_s) < 0) + 1
+        for column, good, expected in (
+            ("offsets", bool((np.diff(self.offsets) >= 0).all()), "never falling"),
+            ("category", _within(self.category, 0, last_category), f"in 0..{last_category}"),
+            ("kind", _within(self.kind, 0, max(EventKind)), f"in 0..{max(EventKind).value}"),
+            ("time_s", _within(self.time_s, 0, np.nextafter(end_s, 0)), f"in the {self.n_steps} steps"),
+            ("time_s", bool(np.isin(rows_falling, self.offsets).all()), "sorted within every user"),
+            ("amount", _within(self.amount, 0, MAX_AMOUNT), f"in 0..{MAX_AMOUNT:.0f}"),
+        ):
+            if not good:
+                raise InputError(f"expected {column} {expected}")
+        if (truth := self.truth) is not None:
+            if not (_within(truth.user, 0, self.n_users - 1) and _within(truth.category, 0, last_category)):
+                raise InputError("expected planted changes on this population's users and categories")
+            if not (_within(truth.kind, 0, max(ChangeKind)) and np.isfinite(truth.size).all()):
+                raise InputError("expected planted changes of a known kind and a finite size")
+            if not (_within(truth.step, 0, self.n_steps - 1) and (truth.end_step > truth.step).all()):
+                raise InputError(f"expected planted changes in the {self.n_steps} steps")
+
+    def user_events(self, user: int) -> UserEvents:
+        """The events of one user, as views (nothing is copied); a user that is not here is an InputError."""
+        if not 0 <= user < self.n_users:
+            raise InputError(f"expected a user in 0..{self.n_users - 1}, got {user}")
+        rows = slice(int(self.offsets[user]), int(self.offsets[user + 1]))
+        return UserEvents(self.category[rows], self.kind[rows], self.time_s[rows], self.amount[rows])
+
+    def take(self, users: npt.ArrayLike) -> Population:
+        """The population of these users alone: user i of it is users[i] of this one, in the truth too.
+
+        Anything but different whole numbers in 0..n_users - 1, or nothing, is an InputError.
+        """
+        chosen = np.asarray(users)
+        if chosen.ndim != 1 or len(chosen) == 0:
+            raise InputError("expected a list of at least one user to take, got none")
+        if not np.issubdtype(chosen.dtype, np.integer) or not _within(chosen, 0, self.n_users - 1):
+            raise InputError(f"expected users to be whole numbers in 0..{self.n_users - 1}")
+        if len(np.unique(chosen)) != len(chosen):
+            raise InputError("expected users to take to be different, got one twice")
+        chosen = chosen.astype(np.int64)
+        counts = self.offsets[chosen + 1] - self.offsets[chosen]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], counts)
+        truth = None
+        if self.truth is not None:
+            place = np.full(self.n_users, -1, np.int64)
+            place[chosen] = np.arange(len(chosen))
+            kept = self.truth.where(place[self.truth.user] >= 0)
+            kept = kept.where(np.argsort(place[kept.user], kind="stable"))
+            truth = replace(kept, user=place[kept.user])
+        return replace(
+            self,
+            offsets=_frozen(offsets),
+            category=_frozen(self.category[rows]),
+            kind=_frozen(self.kind[rows]),
+            time_s=_frozen(self.time_s[rows]),
+            amount=_frozen(self.amount[rows]),
+            truth=truth,
+        )
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the population into `folder`, made if need be, at once or not at all.
+
+        Files are named after their content and population.json is replaced last, so a reader sees the old
+        population or the new one. A folder that cannot be written is a DataError. One writer at a time.
+        """
+        place = Path(folder)
+        arrays: dict[str, npt.NDArray[Any]] = {key: getattr(self, key) for key in _COLUMNS}
+        if self.truth is not None:
+            arrays["truth"] = rows = np.empty(len(self.truth), _TRUTH)
+            for field in TRUTH_FIELDS:
+                rows[field] = getattr(self.truth, field)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            files = {key: _write_array(place, key, array) for key, array in arrays.items()}
+            body = {
+                "format": FORMAT,
+                "name": self.name,
+                "catalogue": list(self.catalogue.names),
+                "step": self.step.value,
+                "n_steps": self.n_steps,
+                "simulated": self.simulated,
+                "files": files,
+            }
+            with replacing(place / INDEX_FILE, durable=True) as file:
+                file.write(json.dumps({"sha256": _digest(body), "population": body}, indent=1).encode())
+            for old in place.glob("*-*.npy*"):
+                key = old.name.split("-")[0]
+                if key in (*_COLUMNS, "truth") and old.name != files.get(key, {}).get("file"):
+                    old.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot save the population in {place}: {error.strerror}") from error
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], mmap: bool = True) -> Population:
+        """The population that `save` wrote; what is missing, truncated, damaged or foreign is a DataError.
+
+        With `mmap` the columns stay on disk until read (opening takes less than a millisecond); sizes, types
+        and the description are verified. Without it everything is read, and every byte and value verified.
+        """
+        place = Path(folder)
+        try:
+            body = _read_body(place)
+            arrays = {key: _read_array(place, key, entry, mmap) for key, entry in body["files"].items()}
+            truth = None
+            if (rows := arrays.pop("truth", None)) is not None:
+                truth = Truth(**{field: np.ascontiguousarray(rows[field]) for field in TRUTH_FIELDS})
+            made = Population(
+                name=body["name"],
+                catalogue=Catalogue(tuple(body["catalogue"])),
+                step=Step(body["step"]),
+                n_steps=body["n_steps"],
+                simulated=body["simulated"],
+                truth=truth,
+                **arrays,
+            )
+            if not mmap:
+                made.check()
+            return made
+        except DataError:
+            raise
+        except InputError as error:
+            raise DataError(f"expected a saved population in {place}: {error}") from error
+        except (LookupError, TypeError, ValueError, AttributeError, EOFError) as error:
+            raise DataError(f"expected a saved population in {place}: damaged or foreign files") from error
+        except OSError as error:
+            raise DataError(f"cannot read the population in {place}: {error.strerror}") from error
+
+
+def _expect_array(name: str, array: npt.NDArray[Any], dtype: np.dtype[Any], n_rows: int) -> None:
+    if array.dtype != dtype or array.shape != (n_rows,):
+        got = f"{array.dtype} {array.shape}"
+        raise InputError(f"expected {name} of {dtype.name} and shape ({n_rows},), got {got}")
+
+
+def _within(values: npt.NDArray[Any], low: float, high: float) -> bool:
+    return len(values) == 0 or bool(values.min() >= low and values.max() <= high)
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _write_array(place: Path, key: str, array: npt.NDArray[Any]) -> dict[str, Any]:
+    part = place / f"{key}-new.npy.part"
+    try:
+        with part.open("wb+") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        name, size_bytes = f"{key}-{sha256[:12]}.npy", part.stat().st_size
+        part.replace(place / name)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    return {"file": name, "size_bytes": size_bytes, "sha256": sha256}
+
+
+def _read_body(place: Path) -> dict[str, Any]:
+    try:
+        whole = json.loads((place / INDEX_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"expected a saved population in {place}: {INDEX_FILE} is missing") from None
+    body: dict[str, Any] = whole["population"]
+    if (got := body.get("format")) != FORMAT:
+        raise DataError(f"expected a saved population of format {FORMAT} in {place}, got format {got}")
+    if _digest(body) != whole["sha256"]:
+        raise DataError(f"expected a saved population in {place}: {INDEX_FILE} is damaged")
+    return body
+
+
+def _read_array(place: Path, key: str, entry: dict[str, Any], mapped: bool) -> npt.NDArray[Any]:
+    path = place / entry["file"]
+    try:
+        with path.open("rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            if size_bytes != (expected := entry["size_bytes"]):
+                raise DataError(f"expected {expected} bytes in {path}, got {size_bytes}: truncated or damaged")
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else file.read()
+    except FileNotFoundError:
+        raise DataError(f"expected a saved population in {place}: {path.name} is missing") from None
+    if not mapped and hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise DataError(f"expected the bytes that were saved in {path}: the file is damaged")
+    header_bytes = 10 + int.from_bytes(data[8:10], "little")  # .npy version 1.0; np.load is five times slower
+    return np.frombuffer(data, _COLUMNS.get(key, _TRUTH), offset=header_bytes)

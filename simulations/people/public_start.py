@@ -1,0 +1,107 @@
+"""Where private training starts: a model of planted people, which is public and costs no epsilon.
+
+A purchase history in weeks looks much alike everywhere: a network that has seen made-up shoppers' purchases, counted in
+the protocol's windows, already knows most of what there is to learn. What remains is little, so the clip cuts little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.model.training_rows import lapse_rows
+from server.risk_start import PublicRows
+from shared.events import EventKind, Step
+from shared.features import FeatureSpec, History
+from shared.network import NetworkSpec, gradient
+from shared.plan import Plan, RiskPlan
+
+from ..scenarios.config import ProtocolSection, WarmStartSection
+from .labelled_rows import Rows, rows_of
+from .planted import plant
+
+Floats = NDArray[np.float32]
+
+BATCH = 1024
+PUBLIC_ROWS = 60_000
+USERS = 250
+
+
+def warm_theta(
+    network: NetworkSpec,
+    features: FeatureSpec,
+    protocol: ProtocolSection,
+    step: Step,
+    n_categories: int,
+    settings: WarmStartSection,
+) -> Floats:
+    """Theta 0 from planted people only: float32 (P,). The same arguments give the same weights."""
+    rows = planted_rows(features, protocol, step, n_categories, settings)
+    return pretrain(network, rows, settings)
+
+
+def planted_rows(
+    features: FeatureSpec, protocol: ProtocolSection, step: Step, n_categories: int, settings: WarmStartSection
+) -> Rows:
+    """Labelled rows of planted people's purchases, in the protocol's windows.
+
+    From the first train step to the last step whose label is known: planted people are public in all of time, so the
+    first model has seen users of any tenure that a device will meet, and does not extrapolate.
+    """
+    history = planted_history(protocol, step, n_categories, settings.users, settings.seed)
+    steps = (protocol.train_steps[0], protocol.n_steps - 1 - protocol.horizon_steps)
+    return rows_of(history, features, protocol.horizon_steps, steps)
+
+
+def planted_history(
+    protocol: ProtocolSection, step: Step, n_categories: int, users: int, seed: int, *, purchases_only: bool = True
+) -> History:
+    """Counters (K, C, T) of planted people in the protocol's steps; of purchases only, as the real data sets have."""
+    days = protocol.n_steps * step.seconds // Step.DAY.seconds
+    people = plant(users, days, seed=seed, n_categories=n_categories)
+    user = np.repeat(np.arange(people.n_users), np.diff(people.offsets))
+    kept = people.kind == EventKind.PURCHASE if purchases_only else np.ones(len(user), bool)
+    at = (people.time_s[kept] // step.seconds).astype(np.int64)
+    shape = (people.n_users, n_categories, protocol.n_steps)
+    return History.from_events(shape, (user[kept], people.category[kept], at), people.kind[kept], people.amount[kept])
+
+
+def public_lapse_rows(history: History, protocol: ProtocolSection, plan: Plan, risk: RiskPlan, seed: int) -> PublicRows:
+    """Where phi starts: at most PUBLIC_ROWS lapse rows of a planted history (K, C, T), from the first lapse train step
+    to the last that is known, drawn by the seed."""
+    last = history.n_steps - 1 - protocol.lapse_steps
+    every = replace(risk, history_steps=max(1, last - protocol.lapse_train_steps[0] + 1))
+    parts = [
+        lapse_rows(
+            History(history.active[at : at + USERS], history.count[at : at + USERS], history.amount[at : at + USERS]),
+            plan,
+            every,
+        )
+        for at in range(0, len(history.active), USERS)
+    ]
+    x, x_before, y = (np.concatenate([getattr(part, k) for part in parts]) for k in ("x", "x_before", "y"))
+    chosen = np.random.Generator(np.random.Philox(seed)).permutation(len(y))[:PUBLIC_ROWS]
+    return PublicRows(x[chosen], x_before[chosen], y[chosen])
+
+
+def pretrain(network: NetworkSpec, rows: Rows, settings: WarmStartSection) -> Floats:
+    """Adam (Kingma and Ba 2015) on shuffled batches, with a learning rate that falls to zero and L2 on the kernels.
+    Fewer rows than a batch are one batch."""
+    random = np.random.Generator(np.random.Philox(settings.seed))
+    theta, y = network.initial_theta(settings.seed), rows.y.astype(np.float32)
+    mean, square = np.zeros(network.n_parameters), np.zeros(network.n_parameters)
+    size = min(BATCH, len(y))
+    weight = np.full(size, 1 / size, np.float32)
+    n_batches = len(y) // size
+    for t in range(1, settings.epochs * n_batches + 1):
+        if (t - 1) % n_batches == 0:
+            order = random.permutation(len(y))
+        at = order[((t - 1) % n_batches) * size :][:size]
+        slope = gradient(network, theta, rows.x[at], y[at], weight, l2=settings.l2).astype(np.float64)
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        rate = settings.learning_rate * (1 - t / (settings.epochs * n_batches + 1))
+        step = rate * (mean / (1 - 0.9**t)) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
+        theta = (theta - step).astype(np.float32)
+    return theta

@@ -1,0 +1,175 @@
+"""The figures that README and docs quote: made by one command, kept in docs/figures.json, held to the texts by a test.
+
+    python -m simulations.published [--only PREFIX ...] [--online-retail-path PATH]
+
+`make figures` runs the demo and the bench first, whose figures are read from runs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..baselines.interest_models import POOLED_DNN, POOLED_LR, POOLED_NUMPY, RECENCY_FREQUENCY
+from ..evaluation.alert_quality import DETECTOR_NAMES
+from ..federation.run_folder import RESULTS_FILE
+from ..provenance import ROOT, commit
+from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Figure, publish
+from .alerts_as_shipped import shipped_figures
+from .attacks import hostile_figures
+from .detector_choice import choice_figures
+from .early_warning import lapse_figures, rise_figures
+from .learning import bit_figures, epsilon_figures, fidelity_figures, held_out_figures, utility_figures
+from .measured import Measured, with_path
+from .streams import stream_figures
+
+UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
+ONLINE_RETAIL = "online-retail-ii"
+COMMAND = "python -m simulations.published"
+#: What of a bench's figures is published.
+BENCHED = ("hosts.", "training.", "detector.", "explain.", "vault.")
+RIVAL_KEYS = {"pooled_lr": POOLED_LR, "pooled_dnn": POOLED_DNN, "pooled_numpy": POOLED_NUMPY}
+#: What is published of a run's randomised bits, and of the last rate from them.
+COINS = ("coins", "epsilon", "epsilon_together")
+RATE = ("estimate", "low", "high", "true_rate")
+
+
+def run_figures(name: str, run: Path) -> dict[str, Figure]:
+    """Figures of a run that has ended (`make demo` and the like), from its results: every number that the command
+    line prints of it, and a few more. The commit is the run's."""
+    results = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))
+    made = {"command": f"ebbtide simulate {name}", "commit": results["commit"]}
+    interest, privacy, traffic = results["interest"], results["privacy"], results["traffic"]
+    rules = {row["name"]: row["auc"] for row in results["baselines"]}
+    found: dict[str, tuple[float | None, str, str]] = {
+        "devices": (results["devices"], "devices", ""),
+        "auc": (interest["auc"], "AUC", f"frequency {rules['frequency']:.3f}"),
+        "auc_recency": (rules["recency"], "AUC", ""),
+        "auc_frequency": (rules["frequency"], "AUC", ""),
+        "auc_recency_frequency": (rules[RECENCY_FREQUENCY], "AUC", ""),
+        **{f"auc_{key}": (rules.get(model), "AUC", "") for key, model in RIVAL_KEYS.items()},
+        "gap": (results.get("gap"), "AUC", results.get("gap_to") or ""),
+        "calibration_error": (interest["calibration_error"], "share", ""),
+        "alert_steps": (results["alerts"]["steps"], f"{results['step']}s", ""),
+        "epsilon": (privacy["epsilon_to_public"], f"epsilon at delta {privacy['delta']:g}", ""),
+        "delta": (privacy["delta"], "probability", ""),
+        "round_down_bytes": (traffic["round_down_bytes"], "bytes", ""),
+        "round_up_bytes": (traffic["round_up_bytes"], "bytes", ""),
+        "down_bytes_per_device": (traffic["down_bytes_per_device"], "bytes", ""),
+        "up_bytes_per_device": (traffic["up_bytes_per_device"], "bytes", ""),
+        "cpu_round_ms": (results["cpu"]["round_ms"], "ms", ""),
+        "cpu_s_per_device": (results["cpu"]["s_per_device"], "s", ""),
+        "seconds": (results["seconds"].get("federation"), "s", ""),
+        **_alert_figures(results),
+    }
+    if bits := results["bits"]:
+        found |= {f"bits.{key}": (bits[key], "coins" if key == "coins" else "epsilon", "") for key in COINS}
+        last = bits["rates"][-1] if bits["rates"] else {}
+        found |= {f"bits.{key}": (value, "share", "") for key, value in last.items() if key in RATE}
+    return {
+        f"{name}.{key}": Figure(value, None, unit, beside, **made)
+        for key, (value, unit, beside) in found.items()
+        if value is not None
+    }
+
+
+def _alert_figures(results: Mapping[str, Any]) -> dict[str, tuple[float | None, str, str]]:
+    """The devices' alerts, and what the level of p against one's own would have called."""
+    out: dict[str, tuple[float | None, str, str]] = {}
+    rival, step = DETECTOR_NAMES["own_level"], results["step"]
+    for direction in ("fall", "rise"):
+        judged = results["alerts"][direction]
+        for key, unit in (
+            ("precision", "share"),
+            ("recall", "share"),
+            ("median_delay_steps", step),
+            ("false_per_user", "false alerts per user"),
+        ):
+            out[f"{direction}_{key}"] = (judged[key], unit, "")
+        for key in ("precision", "recall"):
+            if rival in judged["beside"]:
+                out[f"{direction}_{key}.own_level"] = (judged["beside"][rival][key], "share", rival)
+    return out
+
+
+def bench_figures(file: Path) -> dict[str, Figure]:
+    """The figures of speed of the last `make bench`, on its commit: medians, with the half-range of the runs as
+    spread."""
+    bench = json.loads(file.read_text(encoding="utf-8"))
+    made = {"command": "make bench", "commit": bench["commit"], "spread_kind": HALF_RANGE}
+    out = {}
+    for key, figure in bench["figures"].items():
+        if key.startswith(BENCHED) and "value" in figure:
+            lowest, highest = figure["spread"]
+            spread = round((highest - lowest) / 2, 4) if figure["n"] > 1 else None
+            out[key] = Figure(round(figure["value"], 4), spread, figure["unit"] or "ratio", figure["beside"], **made)
+    return out
+
+
+def kill9_figures(runs: int = 500) -> dict[str, Figure]:
+    """How many processes were killed while they lived on a vault, with every promise kept: see tests/promises/kill9.py."""
+    with TemporaryDirectory() as home:
+        command = [sys.executable, "-m", "tests.promises.kill9", home, str(runs), "11"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout[done.stdout.index("{") :])
+    shown = f"python -m tests.promises.kill9 FOLDER {runs} 11"
+    return {"vault.kill9_runs": Figure(told["kill9_runs"], None, "killed processes", "", shown, commit())}
+
+
+def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Figure | Measured]]]:
+    """What makes each group of figures; those of online-retail-ii only if it is there."""
+    data = {"complete-journey": [], **({ONLINE_RETAIL: with_path(online_retail_path)} if online_retail_path else {})}
+    out: dict[str, Callable[[], Mapping[str, Figure | Measured]]] = {
+        "fidelity": fidelity_figures,
+        "streams": stream_figures,
+        "hostile": hostile_figures,
+        "bit": bit_figures,
+        "kill9": kill9_figures,
+        "choice.planted": partial(choice_figures, "planted"),
+    }
+    for name, overrides in data.items():
+        out[name] = partial(epsilon_figures, name, overrides)
+        out[f"held_out.{name}"] = partial(held_out_figures, name, overrides)
+        out[f"lapse.{name}"] = partial(lapse_figures, name, overrides)
+        out[f"rise.{name}"] = partial(rise_figures, name, overrides)
+        out[f"shipped.{name}"] = partial(shipped_figures, name, overrides)
+        out[f"choice.{name}"] = partial(choice_figures, name, overrides)
+    if ONLINE_RETAIL in data:
+        out["utility"] = partial(utility_figures, data, UTILITY_FILE)
+    if (ROOT / "runs" / "demo" / RESULTS_FILE).exists():
+        out["demo"] = partial(run_figures, "demo", ROOT / "runs" / "demo")
+    if (bench := ROOT / "runs" / "bench" / "results.json").exists():
+        out["bench"] = partial(bench_figures, bench)
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Re-make figures, and say which are not."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", help="make only groups whose name begins with this; may be repeated")
+    parser.add_argument(
+        "--online-retail-path", default="", help="where online-retail-ii lies; without it, it is skipped"
+    )
+    chosen = parser.parse_args(arguments)
+    if not chosen.online_retail_path:
+        print(f"{ONLINE_RETAIL}: its figures stay as they were; --online-retail-path says where the data lie")
+    for name, make in groups(chosen.online_retail_path).items():
+        if name.startswith(tuple(chosen.only or [""])):
+            command, made_on = f"{COMMAND} --only {name}", commit()
+            figures = {
+                key: figure if isinstance(figure, Figure) else Figure(**vars(figure), command=command, commit=made_on)
+                for key, figure in make().items()
+            }
+            publish(figures)
+            print(f"{name}: {len(figures)} figures in {FIGURES_FILE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What devices call on the lapse test weeks of the two real data sets with the detector as shipped: at the line of the
+epsilon <= 1 scenario, which nobody drew through these weeks, with its quiet time and each user's bucket.
+
+Precision is that of every alert shown. Recall and lead are over whole silences, as in the table of lapses
+(`lapse.lead_of`): those that began with an active step of these weeks and could be watched to their last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from client.detection.risk_levels import Direction
+from shared.features import History
+from shared.plan import Plan
+
+from ..evaluation.alert_quality import alert_steps, lived_steps, over_budget
+from ..evaluation.ground_truth import Turns, in_time, judge, takeoff_mask
+from ..evaluation.replay import SETTINGS, alerts_of, scores_at
+from ..federation.alert_table import Alerts
+from ..scenarios.config import ProtocolSection
+from ..search.choose_detector import FallTruth, outcome
+from .learning import SEEDS, learning
+from .measured import Measured
+
+Floats = NDArray[np.float32]
+
+#: What is measured, per user or as a share or in weeks.
+MEASURES: Final = {
+    "precision": "share of falls",
+    "recall": "share of whole lapses",
+    "median_lead": "weeks",
+    "falls": "falls per user",
+    "false_falls": "falls per user",
+    "rise_precision": "share of rises",
+    "rise_recall": "share of take-offs",
+    "rises": "rises per user",
+    "false_rises": "rises per user",
+    "users_over_budget": "share of users",
+}
+
+
+def shipped_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+    """`shipped.<measure>.<name>`, from one private training for each seed."""
+    with learning(name, overrides) as of:
+        found, settings = [], of.plan.detection
+        for seed in track(range(seeds), description=f"{name}, as shipped"):
+            trained = of.train(of.scenario("eps1"), seed)
+            found.append(as_shipped(of.trials.history, of.protocol, of.plan, trained.theta, trained.risk))
+    beside = (
+        f"line {settings.risk_line:g}, {settings.quiet_steps} weeks of quiet, at most {settings.false_alerts} alerts in "
+        f"{settings.budget_steps} weeks; test weeks {of.protocol.alert_steps[0]} to {of.protocol.alert_steps[1]}"
+    )
+    known = {key: [value for one in found if (value := one[key]) is not None] for key in MEASURES}
+    return {
+        f"shipped.{key}.{name}": Measured.over(values, MEASURES[key], beside) for key, values in known.items() if values
+    }
+
+
+def as_shipped(
+    history: History, protocol: ProtocolSection, plan: Plan, theta: Floats, weights: Floats
+) -> dict[str, float | None]:
+    """The MEASURES of the plan's own detector on everybody's p and phi under theta (P,) and phi's weights (R,)."""
+    settings, steps, n_users = plan.detection, alert_steps(protocol), len(history.active)
+    scores = scores_at(history, protocol, plan, theta, weights, lived_steps(protocol))
+    raised = alerts_of(plan, settings, scores)[:, -len(steps) :]
+    truth = FallTruth.of_lapses(history, protocol, settings.min_active_steps, steps)
+    setting = float(getattr(settings, SETTINGS[settings.detector][0]))
+    falls = outcome(settings.detector, setting, raised[:, :, Direction.FALL], truth, steps)
+    takeoffs = Turns.of_runs(takeoff_mask(history, steps, protocol), steps)
+    rises = Alerts.of_mask(raised[:, :, Direction.RISE], steps, Direction.RISE, 0)
+    rising = judge(rises, takeoffs, n_users)
+    false = [
+        Alerts.of_mask(raised[:, :, Direction.FALL] & ~truth.true, steps, Direction.FALL, 0),
+        rises.where(~in_time(rises, takeoffs)),
+    ]
+    return {
+        "precision": falls.precision,
+        "recall": falls.recall,
+        "median_lead": protocol.lapse_steps - float(np.median(falls.waits)) if len(falls.waits) else None,
+        "falls": float(falls.total[0] / n_users),
+        "false_falls": falls.false_per_user,
+        "rise_precision": rising["precision"],
+        "rise_recall": rising["recall"],
+        "rises": len(rises) / n_users,
+        "false_rises": rising["false_per_user"],
+        "users_over_budget": over_budget(false, n_users, settings) if settings.false_alerts else None,
+    }

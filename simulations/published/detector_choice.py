@@ -1,0 +1,50 @@
+"""Which detector the rule chooses on each data set: the measurements behind published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ..people.of_scenario import population_of, protocol_of
+from ..scenarios.config import load_scenario
+from ..search.choose_detector import choose
+from .measured import Measured
+
+#: The scenario that stands for each data set, and what differs from it: enough planted people for planted falls to count.
+SCENARIOS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "planted": ("demo", ("data.users=2000",)),
+    "complete-journey": ("complete-journey-eps1", ()),
+    "online-retail-ii": ("online-retail-ii-eps1", ()),
+}
+MEASURES: Final = (
+    ("setting", "setting"),
+    ("precision", "share"),
+    ("recall", "share"),
+    ("f_score", "F-score"),
+    ("lead_steps", "{step}s"),
+    ("false_per_user", "false falls per user"),
+    ("ahead_low", "F-score"),
+)
+
+
+def choice_figures(data: str, overrides: Sequence[str] = ()) -> dict[str, Measured]:
+    """What the rule finds on a data set; on planted people, on planted falls too (`choice.planted_falls`)."""
+    name, own = SCENARIOS[data]
+    scenario = load_scenario(name, [*own, *overrides])
+    protocol = protocol_of(scenario)
+    found = choose(scenario, protocol, population_of(scenario, protocol))
+    out = _figures(f"choice.{data}", found, found)
+    return {**out, **(_figures("choice.planted_falls", found, found["planted"]) if found["planted"] else {})}
+
+
+def _figures(key: str, about: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Measured]:
+    beside = f"chosen: {told['chosen']}; {told['turns']} turns, {about['users']} users, steps {about['steps']}"
+    out = {f"{key}.budget": Measured(round(about["budget"], 4), None, "false falls per user", beside)}
+    for row in told["rows"]:
+        for measure, unit in MEASURES:
+            if (value := row[measure]) is not None:
+                what = beside if measure != "setting" else row["key"]
+                out[f"{key}.{row['detector']}.{measure}"] = Measured(
+                    round(value, 4), None, unit.format(step=about["step"]), what
+                )
+    return out

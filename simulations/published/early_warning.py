@@ -1,0 +1,201 @@
+"""What early warning is worth on all users of the two real data sets: the tables of lapses and of take-offs.
+
+Ours is phi, learned federated under the data set's epsilon <= 1 scenario, five times; every other row is made in the same
+run on the same rows. Rules see the counters alone, pooled models see everybody's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from server.accounting import epsilon_to_public
+
+from ..baselines.interest_models import OURS, POOLED, RULE
+from ..evaluation.turn_quality import risk_of
+from ..evaluation.turn_rows import Score, TurnRows, judged_lapses, judged_takeoffs
+from ..evaluation.turn_table import EWMA_SPAN, P_ALIVE, P_SILENT, lapse_table, pooled_levels, takeoff_table
+from .learning import SEEDS, Learning, learning
+from .measured import Measured
+
+Floats = NDArray[np.float32]
+
+#: Not simple rules: they fit a model of everybody's purchases.
+FITTED: Final = (P_ALIVE, P_SILENT)
+CONSTANT: Final = ("never", "always")
+#: The slow average of the benchmark. Longer ones are rules of ours, and harder to beat.
+BENCHMARK_EWMA: Final = f"EWMA of activity, {EWMA_SPAN} steps"
+
+
+def ours(of: Learning, rows: TurnRows, seeds: int) -> list[tuple[Floats, Floats]]:
+    """p and phi (n,) of the rows, from one private training for each seed."""
+    scenario, out = of.scenario("eps1"), []
+    for seed in track(range(seeds), description=f"{of.name}, early warning"):
+        trained = of.train(scenario, seed)
+        out.append(risk_of(of.trials.history, of.plan, trained.theta, trained.risk, rows))
+    return out
+
+
+def lapse_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+    """Every row of the lapse table, and what ours is worth beside the best of each kind."""
+    with learning(name, overrides) as of:
+        history, protocol, plan = of.trials.history, of.protocol, of.plan
+        rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
+        extra = {_ours(i): Score(risk, OURS, True) for i, (_, risk) in enumerate(ours(of, rows, seeds))}
+        found = lapse_table(
+            history,
+            protocol,
+            plan,
+            extra=extra,
+            references=[_ours(i) for i in range(seeds)],
+            levels=pooled_levels(history, protocol, plan),
+        )
+        epsilon = epsilon_to_public(plan.privacy, plan.privacy.rounds, plan.also)
+        return {
+            **figures_of_table(name, found, seeds),
+            f"lapse.epsilon.{name}": Measured(round(epsilon, 4), None, "epsilon at delta 1e-05", "p and phi together"),
+        }
+
+
+def figures_of_table(name: str, found: Mapping[str, Any], seeds: int) -> dict[str, Measured]:
+    """The published figures of one lapse table whose rows `_ours(0..seeds - 1)` are ours."""
+    table, early = ({row["name"]: row for row in found[key]} for key in ("table", "early"))
+    mine = [table[_ours(i)] for i in range(seeds)]
+    aucs = [row["auc"] for row in mine]
+    best_rule = _best(table, _is_rule)
+    benchmark = _best(
+        table, lambda row: _is_rule(row) and (not row["name"].startswith("EWMA") or row["name"] == BENCHMARK_EWMA)
+    )
+    best_fitted = _best(table, lambda row: row["name"] in FITTED)
+    best_pooled = _best(table, lambda row: row["kind"] == POOLED)
+    out = {
+        f"lapse.auc.{name}": Measured.over(aucs, "AUC", _beside(best_pooled)),
+        f"lapse.early_auc.{name}": Measured.over(
+            [early[_ours(i)]["auc"] for i in range(seeds)],
+            "AUC",
+            _beside(_best(early, lambda row: row["kind"] == POOLED)),
+        ),
+        f"lapse.above_best_rule.{name}": Measured.over(
+            [auc - best_rule["auc"] for auc in aucs], "AUC", _beside(best_rule)
+        ),
+        f"lapse.above_best_rule_low.{name}": _lowest_ahead(best_rule, seeds),
+        f"lapse.above_benchmark_rule.{name}": Measured.over(
+            [auc - benchmark["auc"] for auc in aucs], "AUC", _beside(benchmark)
+        ),
+        f"lapse.above_benchmark_rule_low.{name}": _lowest_ahead(benchmark, seeds),
+        f"lapse.above_bg_nbd.{name}": Measured.over(
+            [auc - best_fitted["auc"] for auc in aucs], "AUC", _beside(best_fitted)
+        ),
+        f"lapse.below_best_pooled.{name}": Measured.over(
+            [best_pooled["auc"] - auc for auc in aucs], "AUC", _beside(best_pooled)
+        ),
+        f"lapse.base_rate.{name}": Measured(round(found["base_rate"], 4), None, "share"),
+    }
+    for key, measure, unit in (
+        ("phi.ece", "calibration_error", "share"),
+        ("phi.brier_skill", "brier_skill", "share of the base rate's Brier score"),
+        ("lapse.average_precision", "average_precision", "share"),
+        ("lapse.top_precision", "top_precision", "share"),
+        ("lapse.top_value_precision", "top_value_precision", "share"),
+    ):
+        out[f"{key}.{name}"] = Measured.over(
+            [row[measure] for row in mine], unit, f"base rate {found['base_rate']:.3f}"
+        )
+    if all(row["alerts"] for row in mine):
+        for key, measure, unit in (
+            ("lapse.median_lead", "median_lead_steps", "weeks"),
+            ("lapse.alert_precision", "precision", "share"),
+            ("lapse.alert_recall", "recall", "share"),
+        ):
+            out[f"{key}.{name}"] = Measured.over(
+                [row["alerts"][measure] for row in mine], unit, f"of {found['lapse_steps']} weeks of silence"
+            )
+    for row in found["table"]:
+        if row["kind"] != OURS:
+            out[f"lapse.row.{name}.{_slug(row['name'])}"] = Measured(round(row["auc"], 4), None, "AUC", row["kind"])
+    for row in found["early"]:
+        if row["kind"] != OURS:
+            out[f"lapse.early_row.{name}.{_slug(row['name'])}"] = Measured(
+                round(row["auc"], 4), None, "AUC", row["kind"]
+            )
+    return out
+
+
+def rise_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+    """Take-offs: the level of p, as the private training makes it, beside every rule."""
+    with learning(name, overrides) as of:
+        history, protocol, plan = of.trials.history, of.protocol, of.plan
+        rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
+        extra = {_ours(i): Score(p.astype(np.float64), OURS) for i, (p, _) in enumerate(ours(of, rows, seeds))}
+        found = takeoff_table(
+            history,
+            protocol,
+            plan,
+            extra=extra,
+            references=[_ours(i) for i in range(seeds)],
+            levels=pooled_levels(history, protocol, plan),
+        )
+    return figures_of_rises(name, found, seeds)
+
+
+def figures_of_rises(name: str, found: Mapping[str, Any], seeds: int) -> dict[str, Measured]:
+    """The published figures of one table of take-offs whose rows `_ours(0..seeds - 1)` are ours."""
+    table = {row["name"]: row for row in found["table"]}
+    mine = [table[_ours(i)] for i in range(seeds)]
+    aucs = [row["auc"] for row in mine]
+    best_rule, best_fitted, best_pooled = (
+        _best(table, wanted)
+        for wanted in (_is_rule, lambda row: row["name"] in FITTED, lambda row: row["kind"] == POOLED)
+    )
+    out = {
+        f"rise.auc.{name}": Measured.over(aucs, "AUC", _beside(best_rule)),
+        f"rise.above_best_rule.{name}": Measured.over(
+            [auc - best_rule["auc"] for auc in aucs], "AUC", _beside(best_rule)
+        ),
+        f"rise.above_best_rule_low.{name}": _lowest_ahead(best_rule, seeds),
+        f"rise.above_bg_nbd.{name}": Measured.over(
+            [auc - best_fitted["auc"] for auc in aucs], "AUC", _beside(best_fitted)
+        ),
+        f"rise.below_best_pooled.{name}": Measured.over(
+            [best_pooled["auc"] - auc for auc in aucs], "AUC", _beside(best_pooled)
+        ),
+        f"rise.base_rate.{name}": Measured(round(found["base_rate"], 4), None, "share"),
+        f"rise.top_precision.{name}": Measured.over([row["top_precision"] for row in mine], "share"),
+    }
+    for row in found["table"]:
+        if row["kind"] != OURS:
+            out[f"rise.row.{name}.{_slug(row['name'])}"] = Measured(round(row["auc"], 4), None, "AUC", row["kind"])
+    return out
+
+
+def _ours(seed: int) -> str:
+    return f"Ebbtide, phi at epsilon <= 1, seed {seed}"
+
+
+def _best(table: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
+    """The row of the highest AUC among those that are `wanted`."""
+    return max((row for row in table.values() if wanted(row)), key=lambda row: row["auc"])
+
+
+def _is_rule(row: Mapping[str, Any]) -> bool:
+    """Whether a row is a simple rule that says something."""
+    return row["kind"] == RULE and row["name"] not in (*FITTED, *CONSTANT)
+
+
+def _lowest_ahead(row: Mapping[str, Any], seeds: int) -> Measured:
+    """The lowest of our seeds' lower ends of (ours - row): the row's own interval is of (row - ours), turned round."""
+    lows = [-row["ahead"][_ours(i)]["high"] for i in range(seeds)]
+    return Measured(round(min(lows), 5), None, "AUC", f"lowest lower end of {seeds} seeds, 95 % bootstrap over users")
+
+
+def _beside(row: Mapping[str, Any]) -> str:
+    return f"{row['name']}, AUC {row['auc']:.4f}"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

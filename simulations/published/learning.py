@@ -1,0 +1,235 @@
+"""What private learning is worth on all users of the two real data sets: the measurements behind published figures.
+
+Every training is measured beside pooled models that are fitted in the same run, on the same rows, under the same seed.
+A seed stands for one repetition: planted people, theta 0, devices' draws of rows, pooled models and, where users are
+held out, who they are. Noise has no seed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from ..baselines.interest_models import (
+    BOOSTED,
+    BY_ITSELF,
+    FOREST,
+    POOLED_DNN,
+    POOLED_LR,
+    POOLED_NUMPY,
+    RECENCY_FREQUENCY,
+    RIVALS,
+    pooled_baselines,
+    rivals,
+)
+from ..evaluation.bit_rates import ANSWERS, EPSILON, REPETITIONS, TRUE_RATE, coverage
+from ..evaluation.quality import auc
+from ..federation.equivalence import (
+    N_USERS,
+    run_devices,
+    run_hosted,
+    scenario_without_noise,
+    some_people,
+    theta_difference,
+)
+from ..people.labelled_rows import Rows
+from ..people.of_scenario import population_of, protocol_of
+from ..report.plots import save_utility_panels
+from ..report.utility import UTILITY_EPSILONS, utility_points
+from ..scenarios.config import Scenario, load_scenario
+from ..search.trials import Trained, Trials, warmed, with_noise_for
+from .measured import Measured
+
+Bools = NDArray[np.bool_]
+
+SEEDS = 5
+UTILITY_SEEDS = 3
+HELD_OUT_SHARE = 0.2
+P_ALONE = ("privacy.max_epsilon=inf", "risk.rounds=0")
+MEASURES = (("auc", "AUC"), ("auc_gap", "AUC"), ("calibration_error", "share"), ("log_loss", "nats"))
+RIVALS_NAME = "best of pooled LR and pooled DNN"
+#: What is beside ours in the same run, by the name that its figure has.
+BESIDE = {
+    "pooled_lr": POOLED_LR,
+    "pooled_dnn": POOLED_DNN,
+    "pooled_numpy": POOLED_NUMPY,
+    "boosted": BOOSTED,
+    "forest": FOREST,
+    "recency": "recency",
+    "frequency": "frequency",
+    "recency_frequency": RECENCY_FREQUENCY,
+    "alone": BY_ITSELF,
+}
+
+
+class Learning:
+    """Trainings on all users of one data set, and pooled models beside them. `overrides` are of its scenarios."""
+
+    def __init__(self, name: str, overrides: Sequence[str], folder: Path) -> None:
+        self.name, self._overrides = name, overrides
+        first = self.scenario("eps1")
+        self.protocol = protocol_of(first)
+        self.trials = Trials(population_of(first, self.protocol), folder)
+        self.plan = self.trials.plan(first, self.protocol)
+
+    def scenario(self, key: str, *overrides: str) -> Scenario:
+        """The data set's scenario `eps1` or `eps7`."""
+        return load_scenario(f"{self.name}-{key}", [*self._overrides, *overrides])
+
+    def halves(self) -> tuple[Rows, Rows]:
+        """Everybody's labelled rows of the train steps, and of the test steps."""
+        plan, protocol = self.plan, self.protocol
+        train, test = (
+            self.trials.rows(plan.features, plan.horizon_steps, steps)
+            for steps in (protocol.train_steps, protocol.test_steps)
+        )
+        return train, test
+
+    def pooled_auc(self, seed: int, held_out: Bools | None = None) -> float:
+        """Test AUC of the better pooled model. With `held_out` (K,): fitted without those users, judged on them."""
+        train, test = self.halves()
+        if held_out is not None:
+            train, test = train.where(~held_out[train.user]), test.where(held_out[test.user])
+        return max(_known(auc(test.y, p)) for p in rivals(train, test, self.plan, seed).values())
+
+    def beside(self, seed: int) -> dict[str, float]:
+        """Test AUC of every baseline, by its name."""
+        train, test = self.halves()
+        return {name: _known(auc(test.y, p)) for name, p in pooled_baselines(train, test, self.plan, seed).items()}
+
+    def train(self, scenario: Scenario, seed: int) -> Trained:
+        """One private training."""
+        return self.trials.train(warmed(scenario, seed), self.protocol, repetition=seed)
+
+    def start(self, scenario: Scenario, seed: int) -> NDArray[np.float32]:
+        """The model that it begins with: planted people's."""
+        return self.trials.start(warmed(scenario, seed), self.plan)
+
+    def judge(self, theta: NDArray[np.float32], pooled: float, left_out: Bools | None = None) -> tuple[float, ...]:
+        """The MEASURES of a model on the test steps; users in `left_out` (K,) are not looked at."""
+        score = self.trials.score(self.plan, theta, self.protocol.test_steps, left_out)
+        ours = _known(score.auc)
+        return ours, pooled - ours, score.calibration_error, score.log_loss
+
+
+def _known(value: float | None) -> float:
+    assert value is not None, "both classes are there"
+    return value
+
+
+@contextmanager
+def learning(name: str, overrides: Sequence[str]) -> Iterator[Learning]:
+    with tempfile.TemporaryDirectory(prefix="ebbtide-figures-") as folder:
+        yield Learning(name, overrides, Path(folder))
+
+
+def _by_measure(name: str, runs: Mapping[str, Sequence[tuple[float, ...]]], beside: str) -> dict[str, Measured]:
+    """`<measure>.<name>.<key>` for every key of `runs`, which holds the MEASURES of each seed."""
+    return {
+        f"{measure}.{name}.{key}": Measured.over([run[i] for run in values], unit, beside)
+        for key, values in runs.items()
+        for i, (measure, unit) in enumerate(MEASURES)
+    }
+
+
+def epsilon_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+    """Each epsilon scenario of a data set on all users, the planted start alone, and every baseline. Those that come out
+    the same for every seed have no spread."""
+    beside: list[dict[str, float]] = []
+    runs: dict[str, list[tuple[float, ...]]] = {key: [] for key in ("eps1", "eps7", "planted_only")}
+    with learning(name, overrides) as of:
+        scenarios = {key: of.scenario(key) for key in ("eps1", "eps7")}
+        for seed in track(range(seeds), description=name):
+            beside.append(of.beside(seed))
+            pooled = _better(beside[-1])
+            for key, scenario in scenarios.items():
+                runs[key].append(of.judge(of.train(scenario, seed).theta, pooled))
+            runs["planted_only"].append(of.judge(of.start(scenarios["eps1"], seed), pooled))
+    best = [_better(aucs) for aucs in beside]
+    out = _by_measure(name, runs, f"{RIVALS_NAME}, AUC {np.mean(best):.4f}")
+    out[f"calibration_error.{name}"] = out[f"calibration_error.{name}.eps1"]
+    out[f"auc.{name}.pooled"] = Measured.over(best, "AUC")
+    for key, row in BESIDE.items():
+        found = [aucs[row] for aucs in beside]
+        out[f"auc.{name}.{key}"] = Measured.over(found if len(set(found)) > 1 else found[:1], "AUC")
+    return out
+
+
+def _better(aucs: Mapping[str, float]) -> float:
+    """The AUC that a gap is measured to."""
+    return max(aucs[rival] for rival in RIVALS)
+
+
+def held_out_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+    """Scenario `eps1` with one in five users held out, other users for each seed: ours and the better pooled model,
+    neither of which has seen a row of theirs, on those users alone."""
+    pooled: list[float] = []
+    runs: list[tuple[float, ...]] = []
+    with learning(name, overrides) as of:
+        for seed in track(range(seeds), description=f"{name}, users held out"):
+            scenario = of.scenario("eps1", f"data.held_out_share={HELD_OUT_SHARE}", f"data.seed={seed + 1}")
+            mask = of.trials.held_out(scenario)
+            assert mask is not None
+            pooled.append(of.pooled_auc(seed, mask))
+            runs.append(of.judge(of.train(scenario, seed).theta, pooled[-1], ~mask))
+    beside = f"{RIVALS_NAME}, without those users, AUC {np.mean(pooled):.4f}"
+    out = _by_measure(name, {"eps1.held_out": runs}, beside)
+    return {**out, f"auc.{name}.pooled.held_out": Measured.over(pooled, "AUC")}
+
+
+def utility_figures(
+    data: Mapping[str, Sequence[str]],
+    picture: Path,
+    seeds: int = UTILITY_SEEDS,
+    epsilons: Sequence[float] = UTILITY_EPSILONS,
+) -> dict[str, Measured]:
+    """AUC of scenario `eps1`, p alone, with the noise that each epsilon asks for, and with none, on every data set of `data`
+    (name: overrides); draws them into `picture`, data sets side by side."""
+    out: dict[str, Measured] = {}
+    for name, overrides in data.items():
+        pooled: list[float] = []
+        with learning(name, overrides) as of:
+            scenario = of.scenario("eps1", *P_ALONE)
+            plan = of.trials.plan(scenario, of.protocol)
+            scenarios = {f"eps_{epsilon:g}": with_noise_for(scenario, epsilon, plan) for epsilon in epsilons}
+            scenarios["no_noise"] = of.scenario("eps1", *P_ALONE, "privacy.noise_multiplier=0.0")
+            runs: dict[str, list[float]] = {key: [] for key in (*scenarios, "planted_only")}
+            for seed in track(range(seeds), description=f"{name}, utility"):
+                pooled.append(of.pooled_auc(seed))
+                for key, each in scenarios.items():
+                    runs[key].append(of.judge(of.train(each, seed).theta, pooled[-1])[0])
+                runs["planted_only"].append(of.judge(of.start(scenario, seed), pooled[-1])[0])
+        beside = f"{RIVALS_NAME}, AUC {np.mean(pooled):.4f}"
+        out |= {f"utility.{name}.{key}": Measured.over(values, "AUC", beside) for key, values in runs.items()}
+        out[f"utility.{name}.pooled"] = Measured.over(pooled, "AUC")
+        out[f"auc.{name}.no_noise"] = out[f"utility.{name}.no_noise"]
+    save_utility_panels({name: utility_points(out, name, epsilons) for name in data}, picture)
+    return out
+
+
+def fidelity_figures() -> dict[str, Measured]:
+    """The largest difference of any weight after three rounds of the same users in both fidelities, without noise."""
+    people, scenario = some_people(), scenario_without_noise()
+    with tempfile.TemporaryDirectory(prefix="ebbtide-figures-") as folder:
+        ways = Path(folder) / "devices", Path(folder) / "hosts"
+        run_devices(ways[0], people, scenario)
+        run_hosted(ways[1], people, scenario)
+        # To three digits: how rounding errors add up differs from processor to processor.
+        difference = float(f"{theta_difference(*ways):.3g}")
+    beside = f"{N_USERS} simulated users, {scenario.privacy.rounds} rounds; expected: at most 1e-5"
+    return {"fidelity.max_theta_difference": Measured(difference, None, "weight", beside)}
+
+
+def bit_figures() -> dict[str, Measured]:
+    """`bit.coverage`, over so many repetitions."""
+    beside = (
+        f"{REPETITIONS} repetitions of {ANSWERS} coins of epsilon {EPSILON:g}, {TRUE_RATE:.0%} alerted; "
+        "expected: 0.93 to 0.97"
+    )
+    return {"bit.coverage": Measured(round(coverage(), 4), None, "share", beside)}

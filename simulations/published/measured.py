@@ -1,0 +1,30 @@
+"""."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One figure: its mean, its spread (standard deviation over seeds, or None), the baseline beside it."""
+
+    value: float
+    spread: float | None
+    unit: str
+    baseline: str = ""
+
+    @classmethod
+    def over(cls, values: Sequence[float], unit: str, baseline: str = "") -> Measured:
+        """Mean and spread of one value for each seed."""
+        spread = round(float(np.std(values, ddof=1)), 5) if len(values) > 1 else None
+        return cls(round(float(np.mean(values)), 5), spread, unit, baseline)
+
+
+def with_path(path: str) -> list[str]:
+    """Overrides that say where a data set lies."""
+    return [f"data.path={json.dumps(path)}"] if path else []

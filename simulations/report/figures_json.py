@@ -1,0 +1,81 @@
+"""docs/figures.json: every figure that README and docs quote, and how a text quotes one.
+
+A text quotes a figure as `<number> <!-- key -->`, with `± <number>` behind it for its spread. Decimals of a
+table that are no figures, such as settings, stand in backticks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from shared.atomic_files import replace_content
+
+from ..provenance import ROOT
+
+FIGURES_FILE = ROOT / "docs" / "figures.json"
+QUOTE: Final = re.compile(
+    r"(-?\d[\d ]*(?:\.\d+)?)\s*(?:\*\*)?\s*<!-- ([a-z0-9_.-]+) -->(?:\s*%)?(?:\*\*)?(?:\s*±\s*(\d+(?:\.\d+)?))?"
+)
+#: What a spread can be.
+DEVIATION: Final = "standard deviation"
+HALF_RANGE: Final = "half-range"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One quoted number. `spread` is None if there is none; `spread_kind` says what it is: the standard deviation over
+    repeated trainings, or half of the way from the lowest to the highest of a few measurements. `baseline` is what the
+    figure is to be seen beside, or empty."""
+
+    value: float
+    spread: float | None
+    unit: str
+    baseline: str
+    command: str
+    commit: str
+    spread_kind: str = DEVIATION
+
+
+def read() -> dict[str, Figure]:
+    """Every published figure, by key."""
+    return {key: Figure(**fields) for key, fields in json.loads(FIGURES_FILE.read_text(encoding="utf-8")).items()}
+
+
+def publish(figures: Mapping[str, Figure]) -> None:
+    """Add figures to the file, or replace them."""
+    known = {key: asdict(figure) for key, figure in read().items()} if FIGURES_FILE.exists() else {}
+    known |= {key: asdict(figure) for key, figure in figures.items()}
+    replace_content(FIGURES_FILE, json.dumps(dict(sorted(known.items())), indent=1) + "\n")
+
+
+def quotes(text: str) -> Iterator[tuple[str, str, str]]:
+    """(number as written, its spread as written or empty, key) of every figure that a text quotes."""
+    for number, key, spread in QUOTE.findall(text):
+        yield number.replace(" ", ""), spread, key
+
+
+def agrees(figure: Figure, number: str, spread: str = "") -> bool:
+    """Whether a number and its spread, as written, are the figure's at the digits shown; both may be in per cent."""
+
+    def written(value: float | None, text: str, scale: int) -> bool:
+        return value is not None and f"{value * scale:.{len(text.partition('.')[2])}f}" == text
+
+    return any(
+        written(figure.value, number, scale) and (not spread or written(figure.spread, spread, scale))
+        for scale in (1, 100)
+    )
+
+
+def without_key(text: str) -> list[str]:
+    """What a text shows as measured and quotes no figure for: spreads anywhere, decimals in rows of its tables."""
+    found = []
+    for line in text.splitlines():
+        bare = QUOTE.sub("", line)
+        decimals = line.startswith("|") and re.search(r"\.\d", re.sub(r"`[^`]*`", "", bare))
+        if decimals or re.search(r"±\s*\d", bare):
+            found.append(line)
+    return found

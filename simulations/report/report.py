@@ -1,0 +1,221 @@
+"""The report of a run: one HTML file that loads nothing, for somebody who has never seen the project.
+
+Everything in it comes from the results and from the register of messages; the words around it are in
+templates/report.html. Values are escaped; only the drawings of `figures` are put in as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from shared.messages import REGISTER, REQUESTS, Field, ListOf
+
+from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAKEOFF_ACTIVE
+from ..people.datasets import DATASETS
+from . import alert_plots as alert_figures
+from . import plots as figures
+from . import summary as table
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+#: The plan's privacy numbers, and what each means.
+PRIVACY_NUMBERS = {
+    "clip_norm": "largest L2 norm of one device's update, in model units",
+    "noise_multiplier": "standard deviation of the noise in a round's sum, in clip norms",
+    "sampling_rate": "probability of each device to be in a round, drawn afresh for every round",
+    "rounds": "rounds that may be charged",
+    "population": "devices the server expects",
+    "min_survivors": "fewest updates for which a round's sum is opened; together they carry the whole noise",
+    "max_colluders": "devices among them whose noise is not counted on",
+    "steps_per_clip": "integer grid steps in one clip norm",
+    "delta": "probability with which the promise of epsilon may fail",
+}
+
+#: What a detector does, with the plan's numbers to be filled in.
+DETECTOR_RULES = {
+    "risk": (
+        "It calls a fall when phi, the probability that an established interest lapses, is {risk_line:.0%} or more, and a "
+        "rise when p of one that is not established climbs to {rise_level:g}."
+    ),
+    "rate": "It calls a turn when p changed by at least {rate_threshold:g} per step over {rate_window_steps} steps.",
+    "level": (
+        "It calls a fall when p of an established interest sinks to {fall_level:g}, and a rise when p of one that is "
+        "not established climbs to {rise_level:g}."
+    ),
+    "cusum": (
+        "It calls a turn when p shifts lastingly against this interest's own level and chance (a CUSUM on logit p); its "
+        "thresholds are set for at most {false_alerts} false alerts per user in {budget_steps} steps."
+    ),
+    "own_level": (
+        "It calls a turn when p leaves this interest's own slow average (span {own_span_steps} steps): a fall by "
+        "{fall_margin:g} logits on an established interest, a rise by {rise_margin:g}."
+    ),
+}
+
+
+#: Sections that a run may lack, and what stands for them then.
+OPTIONAL: Mapping[str, Any] = {
+    "baselines": [],
+    "bits": None,
+    "caps": None,
+    "commit": None,
+    "cpu": None,
+    "gap": None,
+    "gap_to": None,
+    "groups": [],
+    "held_out_users": None,
+    "lapse": None,
+    "refused": {},
+    "randomised_share": 0.0,
+    "rises": None,
+    "utility": None,
+}
+
+
+def write_report(results: Mapping[str, Any], file: Path) -> None:
+    """Write the report of a run's `results` to `file`, whole or not at all; the same results give the same bytes."""
+    page = render(results)
+    fresh = file.with_suffix(".new")
+    fresh.write_text(page, encoding="utf-8", newline="\n")
+    fresh.replace(file)
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """The report as one HTML page."""
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            **{**OPTIONAL, **results},
+            rows=table.result_rows(results),
+            drawings=drawings(results),
+            caps_line=table.caps_line(results["caps"]) if results.get("caps") else None,
+            one_scale=len(set(alert_figures.alert_scales(results).values())) == 1,
+            messages=message_rows(results),
+            detector=detector_of(results),
+            source=DATASETS.get(results["data"]),
+            odds=odds_factor(results["privacy"]["epsilon_to_public"]),
+            base_log_loss=base_log_loss(results["interest"]["base_rate"]),
+            privacy_numbers=PRIVACY_NUMBERS,
+            other_numbers=other_numbers(results["plan"]),
+            tolerance_steps=PLANTED_TOLERANCE_STEPS,
+            quiet_active=QUIET_ACTIVE,
+            takeoff_active=TAKEOFF_ACTIVE,
+            risk_levels=alert_figures.LEVELS,
+            colours=figures.COLOURS,
+        )
+    )
+
+
+def drawings(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Every figure that these results allow: one drawing, or a wide and a narrow one; None where there is nothing."""
+    interest, utility = results["interest"], results.get("utility")
+    alike = {
+        name: {"wide": draw(results, wide=True), "narrow": draw(results, wide=False)}
+        for name, draw in (("curve", figures.learning_curve), ("alerts", alert_figures.alerts_over_time))
+    }
+    users = [
+        {way: alert_figures.drawn_user(results, i, wide=way == "wide") for way in ("wide", "narrow")}
+        for i in range(len(results["example_users"]))
+    ]
+    curves = results["alerts"].get("curves")
+    return {
+        **alike,
+        "roc": figures.roc(results) if interest["auc"] is not None else None,
+        "calibration": figures.calibration(results) if interest["calibration"] else None,
+        "risk": figures.risk_calibration(lapse) if (lapse := results.get("lapse")) and lapse["calibration"] else None,
+        "users": users,
+        "detectors": {way: alert_figures.detector_curves(results, wide=way == "wide") for way in ("wide", "narrow")}
+        if curves
+        else None,
+        "utility": {way: figures.utility_figure(utility["points"], wide=way == "wide") for way in ("wide", "narrow")}
+        if utility
+        else None,
+    }
+
+
+def message_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every message of the run, with what the register says about it: what came down first, then what left."""
+    rows = []
+    for name, counted in results["traffic"]["by_message"].items():
+        up = name in REGISTER
+        kind = (REGISTER if up else REQUESTS).get(name)
+        messages = counted["messages"]
+        rows.append(
+            {
+                "name": name,
+                "up": up,
+                "purpose": kind.purpose if kind else table.NONE,
+                "cost": kind.cost if kind else table.NONE,
+                "fields": field_names(kind.fields) if kind else table.NONE,
+                "messages": messages,
+                "each": counted["bytes"] / messages if messages else None,
+                "per_device": counted["bytes"] / results["devices"],
+            }
+        )
+    return sorted(rows, key=lambda row: row["up"])
+
+
+def field_names(fields: Mapping[str, Field]) -> str:
+    """Names of a message's fields, with those of a list in brackets."""
+    inner = {name: field.type.fields for name, field in fields.items() if isinstance(field.type, ListOf)}
+    return ", ".join(f"{name} ({field_names(inner[name])})" if name in inner else name for name in fields)
+
+
+def detector_of(results: Mapping[str, Any]) -> dict[str, str]:
+    """The devices' detector: its name, and its rule in words."""
+    settings = results["plan"]["detection"]
+    return {"name": results["alerts"]["detector"], "rule": DETECTOR_RULES[settings["detector"]].format(**settings)}
+
+
+def odds_factor(epsilon: float | None) -> str | None:
+    """e^epsilon in words: by how much the odds of a guess about one device can change."""
+    if epsilon is None:
+        return None
+    if epsilon > math.log(1e6):
+        return "more than a million"
+    factor = math.exp(epsilon)
+    return table.grouped(float(f"{factor:.2g}")) if factor >= 100 else f"{factor:.2g}"
+
+
+def base_log_loss(base_rate: float | None) -> float | None:
+    """Log loss of always answering the base rate; None without rows."""
+    if base_rate is None:
+        return None
+    return -sum(share * math.log(share) for share in (base_rate, 1 - base_rate) if share > 0)
+
+
+def other_numbers(plan: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The rest of the plan: of the training and of the detection."""
+    training = {k: v for k, v in plan.items() if k not in {*PRIVACY_NUMBERS, "detection", "sha256"}}
+    return {"training": training, "detection": plan["detection"]}
+
+
+@cache
+def _environment() -> Environment:
+    loader = FileSystemLoader(TEMPLATES)
+    out = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    out.filters.update(
+        {
+            f.__name__: f
+            for f in (
+                table.decimal,
+                table.signed,
+                table.percent,
+                table.grouped,
+                table.compact,
+                table.duration,
+                table.epsilon,
+            )
+        }
+    )
+    out.globals["between"] = table.between
+    out.globals["signed_between"] = table.signed_between
+    out.filters["words"] = lambda name: str(name).replace("_", " ")
+    return out

@@ -1,0 +1,348 @@
+"""Scenario files: what a run is made of, in TOML, checked before anything starts.
+
+A scenario names a data set; the protocol (windows, horizon, train and test steps) is the data set's own unless the
+scenario overrides it. `--set section.key=value` replaces one value. An unknown key is an error, with the known ones.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from client.privacy.caps import Cap, Caps, Line
+from shared.errors import ConfigError
+from shared.events import Catalogue, Step
+from shared.features import FeatureSpec
+from shared.network import NetworkSpec
+from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
+from shared.randomised_response import MICRO, BitSchedule
+
+SCENARIOS = Path(__file__).parent
+
+Whole = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A table of a scenario file: unknown keys and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, ser_json_inf_nan="constants")
+
+
+class DataSection(Section):
+    """Which people. `users` 0 means all of them; `held_out_share` of them never train (see simulations.held_out)."""
+
+    name: Literal["planted", "complete-journey", "online-retail-ii"] = "planted"
+    path: str = ""
+    users: Annotated[int, Field(ge=0)] = 300
+    seed: Annotated[int, Field(ge=0)] = 1
+    held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class ProtocolSection(Section):
+    """When, in steps: windows, horizon, and which steps train and test (first and last, both included).
+
+    `lapse_train_steps` are those that what is said about lapses may be learned from: every one of them is known before
+    the first alert step.
+    """
+
+    window_steps: Whole
+    short_steps: tuple[Whole, Whole, Whole, Whole] = (1, 2, 4, 8)
+    ewma_steps: tuple[Whole, Whole] = (2, 8)
+    horizon_steps: Whole
+    lapse_steps: Whole
+    train_steps: tuple[int, int]
+    test_steps: tuple[int, int]
+    alert_steps: tuple[int, int]
+    lapse_train_steps: tuple[int, int]
+    n_steps: Whole = 1
+
+    @property
+    def train_at(self) -> int:
+        """The step at whose close training runs: the labels of the last train step are just known."""
+        return self.train_steps[1] + self.horizon_steps
+
+    @property
+    def lapse_test_steps(self) -> tuple[int, int]:
+        """The alert steps of which it is known in the end whether they were followed by a lapse."""
+        return self.alert_steps[0], min(self.alert_steps[1], self.n_steps - 1 - self.lapse_steps)
+
+
+class TrainingSection(Section):
+    """What a device does in a round; see shared.plan.LocalTraining. `history_steps` 0: all of the protocol's train steps."""
+
+    learning_rate: float = 0.3
+    local_steps: Whole = 1
+    rows: Whole = 64
+    l2: float = 0.0
+    dropout: float = 0.0
+    hidden: tuple[Whole, ...] = (32, 16)
+    history_steps: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class WarmStartSection(Section):
+    """A first model from planted (public) people, before any private round; `users` 0 starts from random weights."""
+
+    users: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = 100
+    epochs: Whole = 2
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    l2: Annotated[float, Field(ge=0)] = 1e-3
+
+
+class PrivacySection(Section):
+    """What protects a round; see shared.plan.PrivacyPlan. `min_survivors_share` is of the expected cohort."""
+
+    clip_norm: float = 0.1
+    noise_multiplier: float = 1.0
+    sampling_rate: float = 0.1
+    rounds: Whole = 60
+    delta: float = 1e-5
+    max_epsilon: float = math.inf
+    steps_per_clip: Whole = 4096
+    min_survivors_share: Annotated[float, Field(gt=0, le=1)] = 0.7
+
+
+class RiskSection(Section):
+    """How phi is learned after p; see shared.plan.RiskPlan. `rounds` 0: no phi. Sampling, delta and grid are those of
+    the section privacy.
+
+    `history_steps` 0: all lapse train steps that are known when training runs. `rate_steps` 0: the third of the
+    protocol's short windows. The warm start's planted people say where it starts; without a warm start,
+    `public_users` of its seed.
+    """
+
+    rounds: Annotated[int, Field(ge=0)] = 0
+    rows: Whole = 16
+    history_steps: Annotated[int, Field(ge=0)] = 0
+    rate_steps: Annotated[int, Field(ge=0)] = 0
+    clip_norm: float = 0.25
+    noise_multiplier: float = 1.0
+    learning_rate: Annotated[float, Field(gt=0)] = 1.0
+    public_users: Whole = 1000
+
+
+class ServerSection(Section):
+    """How the server moves; see server.strategy.ServerSettings."""
+
+    learning_rate: float = 2.0
+    momentum: float = 0.9
+    tail: Share = 0.5
+    theta_seed: int = 0
+
+
+class DetectionSection(Section):
+    """When a device calls a turn; see shared.plan.Detection."""
+
+    detector: Literal["rate", "level", "own_level", "cusum", "risk"] = "level"
+    rate_window_steps: Whole = 1
+    rate_threshold: float = 0.2
+    fall_level: float = 0.15
+    rise_level: float = 0.85
+    risk_line: float = 0.25
+    own_span_steps: Whole = 42
+    fall_margin: float = 1.5
+    rise_margin: float = 2.0
+    min_active_steps: Whole = 4
+    quiet_steps: Annotated[int, Field(ge=0)] = 8
+    false_alerts: Annotated[int, Field(ge=0)] = 3
+    budget_steps: Whole = 182
+    warm_steps: Whole = 28
+    season_steps: Whole = 1
+
+
+Epsilon = Annotated[float, Field(ge=0)]
+#: Most epsilon of one period and of a device's life.
+CapPair = tuple[Epsilon, Epsilon]
+
+
+class CapsSection(Section):
+    """What the owners of the devices let be spent: the default table of client.caps, or no cap at all; then single caps in
+    place of the table's, named as the ledger's lines."""
+
+    table: Literal["default", "none"] = "default"
+    participations_per_plan: Annotated[int, Field(ge=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    total: CapPair | None = None
+    update: CapPair | None = None
+    risk_update: CapPair | None = None
+    metrics: CapPair | None = None
+    alert_bit: CapPair | None = None
+
+    def caps(self) -> Caps:
+        """The caps of every device; ConfigError if they contradict themselves."""
+        base = Caps() if self.table == "default" else Caps.none()
+        own = {line: pair for line in Line if (pair := getattr(self, line.value)) is not None}
+        most, norm = self.participations_per_plan, self.clip_norm
+        return replace(
+            base,
+            lines={**base.lines, **{line: Cap(*pair) for line, pair in own.items()}},
+            total=base.total if self.total is None else Cap(*self.total),
+            participations_per_plan=base.participations_per_plan if most is None else most,
+            clip_norm=base.clip_norm if norm is None else norm,
+        )
+
+
+class BitsSection(Section):
+    """Randomised bits: the server asks at every `every_steps`-th step for any alert in these steps, through a coin of
+    `epsilon`. `every_steps` 0: it never asks."""
+
+    epsilon: Annotated[float, Field(gt=0)] = 1.0
+    every_steps: Annotated[int, Field(ge=0)] = 0
+
+    def schedule(self) -> BitSchedule | None:
+        """What the server asks for; ConfigError if epsilon is out of range."""
+        return BitSchedule(round(self.epsilon * MICRO), self.every_steps) if self.every_steps else None
+
+
+class SimulationSection(Section):
+    """How the run is carried out. Of the users, `identified_share` tell their alerts, `randomised_share` a randomised bit
+    of them; with all others alerts stay on the device."""
+
+    fidelity: Literal["devices", "hosts"] = "devices"
+    hosts: Whole = 2
+    identified_share: Share = 0.3
+    randomised_share: Share = 0.0
+    query_every_steps: Whole = 1
+    timeout_s: float = 3600.0
+
+
+class Scenario(Section):
+    """One scenario file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")]
+    about: str = ""
+    data: DataSection = DataSection()
+    protocol: ProtocolSection | None = None
+    warm_start: WarmStartSection = WarmStartSection()
+    training: TrainingSection = TrainingSection()
+    privacy: PrivacySection = PrivacySection()
+    risk: RiskSection = RiskSection()
+    server: ServerSection = ServerSection()
+    detection: DetectionSection = DetectionSection()
+    caps: CapsSection = CapsSection()
+    bits: BitsSection = BitsSection()
+    simulation: SimulationSection = SimulationSection()
+
+    def plan(self, protocol: ProtocolSection, catalogue: Catalogue, n_devices: int, model_sha256: bytes) -> Plan:
+        """The plan that devices and server get; ConfigError, in the plan's words, if a number is out of range."""
+        features = FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps)
+        training = self.training.model_dump(exclude={"hidden", "history_steps"})
+        privacy = self._privacy(n_devices)
+        first, last = protocol.train_steps
+        return Plan(
+            network=NetworkSpec(features.n_features, self.training.hidden),
+            features=features,
+            horizon_steps=protocol.horizon_steps,
+            catalogue_sha256=catalogue.sha256,
+            model_sha256=model_sha256,
+            training=LocalTraining(**training, history_steps=self.training.history_steps or last - first + 1),
+            privacy=privacy,
+            detection=Detection(**self.detection.model_dump(), lapse_steps=protocol.lapse_steps),
+            risk=self._risk(protocol, privacy) if self.risk.rounds else None,
+        )
+
+    def _privacy(self, n_devices: int) -> PrivacyPlan:
+        fields = self.privacy.model_dump(exclude={"min_survivors_share"})
+        expected = self.privacy.sampling_rate * n_devices
+        min_survivors = max(1, math.floor(self.privacy.min_survivors_share * expected))
+        return PrivacyPlan(**fields, population=n_devices, min_survivors=min_survivors)
+
+    def _risk(self, protocol: ProtocolSection, privacy: PrivacyPlan) -> RiskPlan:
+        risk = self.risk
+        known = protocol.train_at - protocol.lapse_steps - protocol.lapse_train_steps[0] + 1
+        return RiskPlan(
+            rows=risk.rows,
+            history_steps=risk.history_steps or max(1, known),
+            rate_steps=risk.rate_steps or protocol.short_steps[2],
+            privacy=replace(
+                privacy, clip_norm=risk.clip_norm, noise_multiplier=risk.noise_multiplier, rounds=risk.rounds
+            ),
+        )
+
+
+#: The protocol of the planted data set: days. Half a year, four weeks of window, one of horizon.
+PLANTED_PROTOCOL = ProtocolSection(
+    window_steps=28,
+    short_steps=(1, 3, 7, 14),
+    ewma_steps=(3, 14),
+    horizon_steps=7,
+    lapse_steps=21,
+    train_steps=(42, 104),
+    test_steps=(112, 174),
+    alert_steps=(112, 174),
+    lapse_train_steps=(42, 90),
+    n_steps=182,
+)
+
+
+def load_scenario(name_or_file: str, overrides: Iterable[str] = ()) -> Scenario:
+    """A scenario by name (of those that come along) or by path to a .toml file; ConfigError says what is wrong."""
+    file = Path(name_or_file)
+    if file.suffix != ".toml":
+        file = SCENARIOS / f"{name_or_file}.toml"
+    try:
+        fields = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        known = ", ".join(sorted(f.stem for f in SCENARIOS.glob("*.toml")))
+        raise ConfigError(f"expected a scenario ({known}) or a .toml file, got {name_or_file!r}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file.name} is not valid TOML: {error}") from None
+    for override in overrides:
+        _override(fields, override)
+    try:
+        return Scenario.model_validate(_tuples(fields))
+    except ValidationError as error:
+        raise ConfigError(f"{file.name}: {_first_problem(error)}") from None
+
+
+def _tuples(value: Any) -> Any:
+    """TOML's lists as tuples: strict validation tells them apart."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _override(fields: dict[str, Any], override: str) -> None:
+    """Apply one `section.key=value`; the value is TOML, or a bare word."""
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise ConfigError(f"expected --set section.key=value, got {override!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    table = fields
+    for part in path[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"expected --set section.key=value, got {override!r}: {part} is not a table")
+    table[path[-1]] = value
+
+
+def _first_problem(error: ValidationError) -> str:
+    """One line: where, what was expected, what was given."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        table: Any = Scenario
+        for part in problem["loc"][:-1]:
+            table = table.model_fields[str(part)].annotation
+            table = next((t for t in getattr(table, "__args__", ()) if hasattr(t, "model_fields")), table)
+        return f"unknown key {where}; expected one of {', '.join(table.model_fields)}"
+    if problem["type"] == "missing":
+        return f"missing key {where}"
+    return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
+
+
+def step_of(scenario: Scenario) -> Step:
+    """The unit of the scenario's steps."""
+    return Step.DAY if scenario.data.name == "planted" else Step.WEEK

@@ -1,0 +1,151 @@
+"""What the owners of simulated devices decided: what each agrees to tell of alerts, and what all of them let be spent.
+
+One file of each in a run folder, read by both fidelities: `consents.npy`, a place in `client.consent.CHOICES` for each
+user, and `caps.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.model.installed import expect_norms
+from client.privacy.alert_bit import own_schedule
+from client.privacy.caps import DAY_S, Cap, Caps, Line
+from client.privacy.ledger import LIFETIME, PERIOD, ROWS, TOTAL, Ledger
+from client.vault.consent import CHOICES, Consent
+from shared import rdp
+from shared.atomic_files import replace_content, replacing
+from shared.errors import ConfigError, Refusal, RefusalCode
+from shared.events import Step
+from shared.lapse_risk import N_COEFFICIENTS
+from shared.plan import Plan, PrivacyPlan
+from shared.randomised_response import BitSchedule
+from shared.rdp import Curve
+
+CONSENTS_FILE = "consents.npy"
+CAPS_FILE = "caps.json"
+#: As many participations under one plan are no cap.
+NO_CAP = Caps.none().participations_per_plan
+
+
+@dataclass(frozen=True)
+class Owners:
+    """`consents` (K,) uint8: places in CHOICES. `caps`: every owner's."""
+
+    consents: NDArray[np.uint8]
+    caps: Caps
+
+    @classmethod
+    def draw(cls, n_users: int, identified_share: float, randomised_share: float, caps: Caps, seed: int) -> Owners:
+        """Each user identified or randomised with these probabilities, local otherwise; the same for the same seed.
+        ConfigError if the two are more than everybody."""
+        if identified_share + randomised_share > 1:
+            raise ConfigError(
+                f"expected identified_share + randomised_share <= 1, got {identified_share:g} and {randomised_share:g}"
+            )
+        lot = np.random.Generator(np.random.Philox(seed)).random(n_users)
+        consents = np.full(n_users, CHOICES.index(Consent.LOCAL), np.uint8)
+        consents[lot < identified_share + randomised_share] = CHOICES.index(Consent.RANDOMISED)
+        consents[lot < identified_share] = CHOICES.index(Consent.IDENTIFIED)
+        return cls(consents, caps)
+
+    @classmethod
+    def load(cls, folder: Path) -> Owners:
+        fields = json.loads((folder / CAPS_FILE).read_text(encoding="utf-8"))
+        lines = {Line(line): Cap(**cap) for line, cap in fields.pop("lines").items()}
+        caps = Caps(**{**fields, "lines": lines, "total": Cap(**fields["total"])})
+        return cls(np.load(folder / CONSENTS_FILE, mmap_mode="r"), caps)
+
+    def save(self, folder: Path) -> None:
+        """What everybody decided, consents last: where they are, all is there."""
+        fields = {**vars(self.caps), "lines": {line: asdict(cap) for line, cap in self.caps.lines.items()}}
+        fields["total"] = asdict(self.caps.total)
+        replace_content(folder / CAPS_FILE, json.dumps(fields, indent=1))
+        with replacing(folder / CONSENTS_FILE) as file:
+            np.save(file, self.consents)
+
+    def consent_of(self, user: int) -> Consent:
+        return CHOICES[int(self.consents[user])]
+
+    def who(self, consent: Consent) -> NDArray[np.bool_]:
+        """Which users decided so: (K,)."""
+        found: NDArray[np.bool_] = self.consents == CHOICES.index(consent)
+        return found
+
+
+def check_caps(plan: Plan, caps: Caps) -> None:
+    """ConfigError, which names the cap, if the plan or some round of it would be refused by every device: the first one
+    of p or of phi, and with everybody in every round any of them."""
+    try:
+        expect_norms(plan, caps)
+    except Refusal:
+        norm = max(privacy.clip_norm for privacy in plan.charged)
+        raise ConfigError(
+            f"expected clip_norm <= {caps.clip_norm:g}, which caps.clip_norm allows, got {norm:g}"
+        ) from None
+    always = plan.privacy.sampling_rate == 1
+    parts: list[tuple[Line, PrivacyPlan, int]] = [(Line.UPDATE, plan.privacy, plan.network.n_parameters)]
+    if plan.risk:
+        parts.append((Line.PHI, plan.risk.privacy, N_COEFFICIENTS))
+    ledger = Ledger.from_bytes(None, caps)
+    for line, privacy, size in parts:
+        cost = rdp.update_cost(privacy, size)
+        ledger = ledger if always else Ledger.from_bytes(None, caps)
+        for number in range(1, privacy.rounds + 1 if always else 2):
+            try:
+                ledger = ledger.charge(line, cost, plan.sha256)
+            except Refusal as refusal:
+                raise ConfigError(
+                    f"expected the owners' caps to allow {privacy.rounds} rounds of {line}, but every device would refuse "
+                    f"number {number}: {_cap_behind(refusal.code, ledger, line, cost)}"
+                ) from None
+
+
+def _cap_behind(code: RefusalCode, ledger: Ledger, line: Line, cost: Curve) -> str:
+    """The cap that one more release meets, in words."""
+    caps = ledger.caps
+    if code == RefusalCode.PARTICIPATIONS:
+        return f"caps.participations_per_plan is {caps.participations_per_plan}"
+    scope, word = (PERIOD, "period") if code == RefusalCode.PERIOD_BUDGET else (LIFETIME, "lifetime")
+    found = [
+        (name, float(rdp.epsilon(ledger.spent.curves[scope, row] + cost, caps.delta)), getattr(cap, word))
+        for name, row, cap in ((str(line), ROWS[line], caps.lines[line]), ("total", TOTAL, caps.total))
+    ]
+    name, epsilon, allowed = next(one for one in found if not one[1] <= one[2])
+    return f"epsilon of {name} would be {epsilon:.3g} in a {word}, caps.{name} allows {allowed:g}"
+
+
+def caps_figures(caps: Caps, table: str) -> dict[str, Any]:
+    """The caps' numbers, for people: most epsilon of a period and of a lifetime; None is no cap."""
+
+    def pair(cap: Cap) -> list[float | None]:
+        return [value if math.isfinite(value) else None for value in (cap.period, cap.lifetime)]
+
+    most = caps.participations_per_plan
+    return {
+        "table": table,
+        "participations_per_plan": most if most < NO_CAP else None,
+        "clip_norm": caps.clip_norm if math.isfinite(caps.clip_norm) else None,
+        "period_days": round(caps.period_s / DAY_S),
+        "delta": caps.delta,
+        "total": pair(caps.total),
+        **{line.value: pair(cap) for line, cap in caps.lines.items()},
+    }
+
+
+def check_bits(asked: BitSchedule, caps: Caps, step: Step) -> None:
+    """ConfigError if a schedule of bits asks for more than what the owners' caps pay for."""
+    own = own_schedule(caps, step.seconds)
+    if own is None or not own.grants(asked, asked.every_steps - 1):
+        allowed = f"epsilon {own.epsilon:.3g} every {own.every_steps} steps" if own else "no bit"
+        raise ConfigError(
+            f"expected bits within the owners' caps.alert_bit and caps.total, which pay for {allowed}; got epsilon "
+            f"{asked.epsilon:g} every {asked.every_steps} steps"
+        )

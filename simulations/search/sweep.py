@@ -1,0 +1,388 @@
+"""Sweeps: one scenario trained again and again with other values of a few keys. A table, a figure, and a cache.
+
+Every run's result is kept in the sweep's folder under the SHA-256 of what it depends on, as soon as it is there: a
+sweep that was interrupted goes on, and one that is asked for twice trains nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import statistics
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from server.accounting import epsilon_to_public
+from shared.atomic_files import replace_content
+from shared.errors import BudgetError, ConfigError
+
+from ..baselines.interest_models import rivals
+from ..evaluation.quality import auc
+from ..federation.checks import check_budget
+from ..people.of_scenario import population_of, protocol_of
+from ..people.population import Population
+from ..report.plots import save_utility_figure
+from ..report.svg import COLOURS
+from ..scenarios.config import ProtocolSection, Scenario, load_scenario
+from ..scenarios.grid import combinations
+from .trials import OnTrial, Trials, with_noise_for
+
+#: Raised when a result would come out otherwise for the same scenario: older results are not used again.
+CACHE_FORMAT = 1
+CACHE = "cache"
+RESULTS_FILE = "results.json"
+FIGURE_FILE = "sweep.svg"
+#: Keys that are no scenario's: a target, and the share of a cohort that never answers.
+EPSILON, DROPOUT = "epsilon", "dropout"
+NOISE = "privacy.noise_multiplier"
+POOLED_LINE = "pooled model, no privacy"
+#: What a run's result does not depend on.
+NOT_IN_KEY = {"name", "about", "detection", "simulation"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One combination of the swept values."""
+
+    values: dict[str, str]
+    scenario: Scenario
+    protocol: ProtocolSection
+    dropout: float
+
+
+def sweep(
+    name_or_file: str,
+    over: Mapping[str, Sequence[str]],
+    folder: Path,
+    *,
+    overrides: Iterable[str] = (),
+    repeat: int = 3,
+    fresh: bool = False,
+    on_trial: OnTrial = lambda done, total: None,
+) -> dict[str, Any]:
+    """Train every combination of `over` (TOML texts by scenario key, or by `epsilon` or `dropout`) `repeat` times;
+    writes and returns results.json, and draws sweep.svg. ConfigError if a combination is not valid."""
+    given = list(overrides)
+    settings = _settings(name_or_file, given, over)
+    if repeat < 1:
+        raise ConfigError(f"expected --repeat >= 1, got {repeat}")
+    cache = Cache(folder / CACHE)
+    if fresh:
+        cache.clear()
+    total, done = len(settings) * repeat, 0
+    found: list[tuple[int, list[dict[str, Any]], dict[str, float]]] = []
+    on_trial(done, total)
+    for people in _by_people(settings):
+        runs = Runs(settings[people[0]], cache)
+        try:
+            priced = {i: runs.priced(settings[i]) for i in people}
+            for i, setting in priced.items():
+                results = []
+                for repetition in range(repeat):
+                    results.append(runs.result(setting, repetition))
+                    done += 1
+                    on_trial(done, total)
+                settings[i] = setting
+                found.append((i, results, runs.pooled_aucs(setting)))
+        finally:
+            runs.close()
+    rows = [_row(settings[i], results, pooled) for i, results, pooled in sorted(found, key=lambda each: each[0])]
+    out = {
+        "scenario": settings[0].scenario.name,
+        "data": settings[0].scenario.data.name,
+        "simulated": settings[0].scenario.data.name == "planted",
+        "over": {key: list(values) for key, values in over.items()},
+        "repeat": repeat,
+        "rows": rows,
+    }
+    replace_content(folder / RESULTS_FILE, json.dumps(out, indent=1))
+    draw(out, folder / FIGURE_FILE)
+    return out
+
+
+class Cache:
+    """Results by the SHA-256 of what they depend on, one small file each."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def clear(self) -> None:
+        for file in self._folder.glob("*.json"):
+            file.unlink()
+
+    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What was kept; None if nothing was, or if the file does not hold this key."""
+        try:
+            entry = json.loads(self._file(key).read_text(encoding="utf-8"))
+            found: dict[str, Any] = entry["result"]
+            return found if entry["key"] == json.loads(_canonical(key)) else None
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def put(self, key: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        replace_content(self._file(key), json.dumps({"key": json.loads(_canonical(key)), "result": result}, indent=1))
+
+    def _file(self, key: Mapping[str, Any]) -> Path:
+        return self._folder / f"{hashlib.sha256(_canonical(key).encode()).hexdigest()}.json"
+
+
+class Runs:
+    """The runs of one population. People are read at once; anything that has to be trained on is made when asked for."""
+
+    def __init__(self, first: Setting, cache: Cache) -> None:
+        population = population_of(first.scenario, first.protocol)
+        self._data = population_sha256(population)
+        self._cache = cache
+        self._folder = tempfile.TemporaryDirectory(prefix="ebbtide-sweep-")
+        self._trials = Trials(population, Path(self._folder.name))
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+    def priced(self, setting: Setting) -> Setting:
+        """The setting with the noise that its epsilon asks for; ConfigError names a setting that is not valid."""
+        scenario = setting.scenario
+        try:
+            if EPSILON in setting.values:
+                privacy = scenario.privacy
+                target = _number(EPSILON, setting.values[EPSILON])
+                plan = self._trials.plan(scenario, setting.protocol)
+                key = {
+                    "format": CACHE_FORMAT,
+                    "epsilon": target,
+                    **privacy.model_dump(include={"rounds", "sampling_rate", "delta"}),
+                    "phi": scenario.risk.model_dump(include={"rounds", "noise_multiplier"}),
+                }
+                if (kept := self._cache.get(key)) is None:
+                    kept = {"noise_multiplier": with_noise_for(scenario, target, plan).privacy.noise_multiplier}
+                    self._cache.put(key, kept)
+                scenario = scenario.model_copy(update={"privacy": privacy.model_copy(update=kept)})
+            check_budget(self._trials.plan(scenario, setting.protocol))
+        except (ConfigError, BudgetError) as error:
+            values = ", ".join(f"{key}={value}" for key, value in setting.values.items())
+            raise ConfigError(f"{values}: {error}") from None
+        return Setting(setting.values, scenario, setting.protocol, setting.dropout)
+
+    def result(self, setting: Setting, repetition: int) -> dict[str, Any]:
+        """One run's quality on the test steps, and what it cost: from the cache, or trained now."""
+        key = {
+            "format": CACHE_FORMAT,
+            "data": self._data,
+            "scenario": setting.scenario.model_dump(mode="json", exclude={*NOT_IN_KEY, "data", "protocol"}),
+            "protocol": setting.protocol.model_dump(mode="json"),
+            "dropout": setting.dropout,
+            "repetition": repetition,
+            **_held_out_key(setting),
+        }
+        if (kept := self._cache.get(key)) is not None:
+            return kept
+        plan = self._trials.plan(setting.scenario, setting.protocol)
+        trained = self._trials.train(setting.scenario, setting.protocol, repetition=repetition, dropout=setting.dropout)
+        held_out = self._trials.held_out(setting.scenario)
+        score = self._trials.score(plan, trained.theta, setting.protocol.test_steps, held_out)
+        if score.auc is None:
+            raise ConfigError("expected labels of both kinds in the test steps, got one kind")
+        epsilon = epsilon_to_public(plan.privacy, trained.rounds, plan.also)
+        result = {
+            **asdict(score),
+            "epsilon_to_public": epsilon if math.isfinite(epsilon) else None,
+            "rounds": trained.rounds,
+            "skipped": trained.skipped,
+        }
+        self._cache.put(key, result)
+        return result
+
+    def pooled_aucs(self, setting: Setting) -> dict[str, float]:
+        """Test AUC of the rivals, fitted to the pooled train rows of all who train: no privacy at all."""
+        protocol, plan = setting.protocol, self._trials.plan(setting.scenario, setting.protocol)
+        seed = setting.scenario.data.seed
+        key = {
+            "format": CACHE_FORMAT,
+            "data": self._data,
+            "rivals": [plan.network.hidden, seed],
+            "protocol": protocol.model_dump(mode="json"),
+            **_held_out_key(setting),
+        }
+        kept = self._cache.get(key)
+        if kept is None:
+            train, test = (
+                self._trials.rows(plan.features, plan.horizon_steps, steps)
+                for steps in (protocol.train_steps, protocol.test_steps)
+            )
+            if (held_out := self._trials.held_out(setting.scenario)) is not None:
+                train, test = (rows.where(~held_out[rows.user]) for rows in (train, test))
+            kept = {name: auc(test.y, p) for name, p in rivals(train, test, plan, seed).items()}
+            self._cache.put(key, kept)
+        return kept
+
+
+def _settings(name_or_file: str, given: Sequence[str], over: Mapping[str, Sequence[str]]) -> list[Setting]:
+    """Every combination, as a scenario; ConfigError before anything is trained."""
+    if not over:
+        raise ConfigError("expected --over KEY=VALUE,VALUE at least once, e.g. --over epsilon=0.5,1,2")
+    if EPSILON in over and NOISE in over:
+        raise ConfigError(f"expected --over {EPSILON} or --over {NOISE}, got both")
+    for key, values in over.items():
+        if not values:
+            raise ConfigError(f"expected --over {key}=VALUE,VALUE, got no value")
+        if key in (EPSILON, DROPOUT):
+            for value in values:
+                _number(key, value)
+        elif "." not in key or key.startswith(("detection.", "simulation.")):
+            raise ConfigError(
+                f"expected --over to name {EPSILON}, {DROPOUT} or a scenario key that changes the model, "
+                f"such as privacy.noise_multiplier, got {key}"
+            )
+    out = []
+    for point in combinations(over):
+        sets = [f"{key}={value}" for key, value in point.items() if key not in (EPSILON, DROPOUT)]
+        scenario = load_scenario(name_or_file, [*given, *sets])
+        dropout = _number(DROPOUT, point.get(DROPOUT, "0"))
+        out.append(Setting(point, scenario, protocol_of(scenario), dropout))
+    return out
+
+
+def _number(key: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ConfigError(f"expected numbers for {key}, got {text!r}") from None
+    if key == DROPOUT and not 0 <= value < 1:
+        raise ConfigError(f"expected {DROPOUT} in [0, 1), got {text}")
+    if key == EPSILON and not 0 < value < math.inf:
+        raise ConfigError(f"expected {EPSILON} > 0, got {text}")
+    return value
+
+
+def _held_out_key(setting: Setting) -> dict[str, Any]:
+    """What a result depends on besides the people, if some of them are held out."""
+    data = setting.scenario.data
+    return {"held_out": [data.held_out_share, data.seed]} if data.held_out_share else {}
+
+
+def _by_people(settings: Sequence[Setting]) -> Iterator[list[int]]:
+    """Positions of settings, those on the same people together: each population is in memory once."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for i, setting in enumerate(settings):
+        groups.setdefault((setting.scenario.data, setting.protocol.n_steps), []).append(i)
+    yield from groups.values()
+
+
+def _row(setting: Setting, results: Sequence[Mapping[str, Any]], pooled: Mapping[str, float]) -> dict[str, Any]:
+    """One row of the table: means over repetitions, with spreads; the gap is to the better rival."""
+
+    def mean(name: str) -> float:
+        return statistics.fmean(result[name] for result in results)
+
+    def spread(name: str) -> float:
+        return statistics.stdev(result[name] for result in results) if len(results) > 1 else 0.0
+
+    privacy, best = setting.scenario.privacy, max(pooled.values())
+    return {
+        "values": setting.values,
+        "noise_multiplier": privacy.noise_multiplier,
+        "sampling_rate": privacy.sampling_rate,
+        "epsilon_to_public": results[0]["epsilon_to_public"],
+        "auc_mean": mean("auc"),
+        "auc_sd": spread("auc"),
+        "auc": [result["auc"] for result in results],
+        "log_loss_mean": mean("log_loss"),
+        "calibration_error_mean": mean("calibration_error"),
+        "rounds": results[0]["rounds"],
+        "skipped_mean": mean("skipped"),
+        "pooled": pooled,
+        "pooled_auc": best,
+        "gap_mean": best - mean("auc"),
+    }
+
+
+def draw(results: Mapping[str, Any], file: Path) -> None:
+    """The figure as SVG: AUC on the test steps by epsilon, or by the first swept key, with the pooled line. One line
+    for each combination of the other keys; bars are one standard deviation over repetitions."""
+    first, *others = results["over"]
+    by_epsilon = first in (EPSILON, NOISE)
+    if by_epsilon and not others:
+        kept = ("auc_mean", "auc_sd", "pooled_auc")
+        points = [{"epsilon": row["epsilon_to_public"], **{k: row[k] for k in kept}} for row in results["rows"]]
+        save_utility_figure(points, file)
+        return
+    private = [row for row in results["rows"] if row["epsilon_to_public"] is not None or not by_epsilon]
+    places = {value: i for i, value in enumerate(results["over"][first])}
+    numeric = all(_is_number(value) for value in places)
+
+    def across(row: Mapping[str, Any]) -> float:
+        if by_epsilon:
+            return float(row["epsilon_to_public"])
+        value = row["values"][first]
+        return float(value) if numeric else float(places[value])
+
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(private, key=across):
+        lines.setdefault(", ".join(f"{key} {row['values'][key]}" for key in others), []).append(row)
+    style: dict[Any, Any] = {"svg.hashsalt": "sweep", "svg.fonttype": "none", "font.size": 9, "text.parse_math": False}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.add_subplot()
+        for i, (name, rows) in enumerate(lines.items()):
+            x = [across(row) for row in rows]
+            colour, label = (COLOURS["ours"], "federated, private") if not name else (f"C{i}", name)
+            means, spreads = ([row[key] for row in rows] for key in ("auc_mean", "auc_sd"))
+            axes.errorbar(x, means, yerr=spreads, marker="o", capsize=3, color=colour, label=label)
+        pooled = sorted({(across(row), row["pooled_auc"]) for row in private})
+        if len({value for _, value in pooled}) == 1:
+            axes.axhline(pooled[0][1], color=COLOURS["ink"], linestyle="--", label=POOLED_LINE)
+        elif pooled:
+            axes.plot(*zip(*pooled, strict=True), "--", color=COLOURS["ink"], label=POOLED_LINE)
+        if by_epsilon:
+            at = sorted({across(row) for row in private})
+            axes.set_xscale("log")
+            axes.set_xticks(at, [f"{x:.3g}" for x in at])
+            axes.minorticks_off()
+        elif not numeric:
+            axes.set_xticks(list(places.values()), list(places))
+        axes.set_xlabel("epsilon to who sees the models" if by_epsilon else first)
+        axes.set_ylabel("AUC on the test steps")
+        axes.set_title(f"{results['scenario']}{' (SIMULATED data)' if results['simulated'] else ''}", loc="left")
+        axes.grid(color=COLOURS["rule"], linewidth=0.7)
+        if private:
+            axes.legend(frameon=False)
+        drawing = io.StringIO()
+        figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
+    replace_content(file, drawing.getvalue())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def population_sha256(population: Population) -> str:
+    """64 hex digits that change with any event."""
+    digest = hashlib.sha256(
+        _canonical(
+            {
+                "categories": list(population.catalogue.names),
+                "step": population.step.value,
+                "n_steps": population.n_steps,
+            }
+        ).encode()
+    )
+    for column in ("offsets", "category", "kind", "time_s", "amount"):
+        digest.update(np.ascontiguousarray(getattr(population, column)).data)
+    return digest.hexdigest()
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

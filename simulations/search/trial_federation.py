@@ -1,0 +1,133 @@
+"""Whom a trial trains with, and where the server of one writes to.
+
+Devices are drawn, clipped, noised and counted by the code of `hosts` fidelity. Left out is what a trial has no use for:
+Flower's start-up, charges that survive power loss (nothing is published), and devices that watch for turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.federation import Federation
+from server.optimizer import ServerOptimizer
+from server.rounds import INTEREST, Part, Traffic, poisson_cohort
+from server.state import INTEREST as INTEREST_FILE
+from server.state import Charges, ServerFolder
+from shared.codec import unpack_floats
+from shared.errors import ConfigError
+from shared.plan import Plan
+from shared.randomised_response import BitSchedule
+
+from ..federation.host_training import TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
+
+Floats = NDArray[np.float32]
+
+
+class TrainingHost:
+    """Hosts that train only: the devices of one population, every one of them clipped and noised on its own. No device keeps
+    a ledger: a trial leaves nothing behind, and owners' caps do not bind it."""
+
+    def __init__(self, rows: TrainingRows, lapses: TrainingRows | None, n_devices: int, folder: Path) -> None:
+        self._rows, self._lapses, self._n_devices, self._folder = rows, lapses, n_devices, folder
+        self.traffic = Traffic()
+
+    def offer(self, fields: Mapping[str, Any]) -> None:
+        """Nothing to do: rows are there, and nobody watches."""
+
+    def sample(self, sampling_rate: float) -> Sequence[int]:
+        return poisson_cohort(range(self._n_devices), sampling_rate)
+
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
+    ) -> tuple[NDArray[np.uint32], int]:
+        devices, entropy = np.asarray(cohort, np.int64), fresh_entropy(self._folder, request["round"])
+        theta = unpack_floats(request["theta"])
+        if part is INTEREST:
+            total = sum_of_updates(self._rows, devices, devices, plan, theta, request["round"], entropy)
+        else:
+            assert self._lapses is not None and plan.risk is not None
+            basis, coefficients = (unpack_floats(request[name]) for name in ("basis", "coefficients"))
+            asked = theta, basis.reshape(-1, len(coefficients)), coefficients
+            total = sum_of_risk_updates(
+                self._lapses, devices, devices, plan, plan.risk, asked, request["round"], entropy
+            )
+        return total, len(cohort)
+
+    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        yield from ()
+
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        yield from ()
+
+
+class Dropouts:
+    """A federation in which every member of a cohort stays silent with probability `rate`, by OS entropy.
+
+    The plan stays as it is: a round that fewer than `min_survivors` answer is not opened, and counts as skipped.
+    """
+
+    def __init__(self, federation: Federation, rate: float) -> None:
+        if not 0 <= rate < 1:
+            raise ConfigError(f"expected dropout in [0, 1), got {rate}")
+        self._federation, self._rate = federation, rate
+        self.traffic = federation.traffic
+
+    def offer(self, fields: Mapping[str, Any]) -> None:
+        self._federation.offer(fields)
+
+    def sample(self, sampling_rate: float) -> Sequence[int]:
+        return self._federation.sample(sampling_rate)
+
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
+    ) -> tuple[NDArray[np.uint32], int]:
+        return self._federation.collect(poisson_cohort(cohort, 1 - self._rate), plan, request, part)
+
+    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        return self._federation.alerts(step)
+
+    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+        return self._federation.bits(asked, step)
+
+
+class _Uncharged(Charges):
+    """No ledger: a trial always begins at its first round, and publishes nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def add(self, round_number: int) -> None:
+        pass
+
+    def count(self, after: int = 0, until: int = 2**31) -> int:
+        return 0
+
+
+class Scratch(ServerFolder):
+    """The server's folder of a trial: in memory, gone with it."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, list[Floats]] = {}
+
+    def charges(self, plan_sha256: bytes) -> Charges:
+        return _Uncharged()
+
+    def report(self, phase: str, done: int, total: int, **figures: float | None) -> None:
+        pass
+
+    def keep_traffic(self, traffic: Mapping[str, Mapping[str, int]]) -> None:
+        pass
+
+    def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST_FILE) -> None:
+        self._models[name] = models[-1:]
+
+    def load_checkpoint(self, optimizer: ServerOptimizer, name: str = INTEREST_FILE) -> list[Floats]:
+        return []
+
+    def models(self, name: str = INTEREST_FILE) -> Floats:
+        return np.stack(self._models[name])

@@ -1,0 +1,194 @@
+"""Trials: many trainings on one population in this process, for `tune` and `sweep`.
+
+A trial is the server's own `train` with a federation that only trains (`trial_federation.py`). Training rows are computed
+once for each protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.model.runtime import PINNED_SHA256
+from server.federation import Federation
+from server.settings import RunSettings
+from server.state import RISK as RISK_FILE
+from server.training import train
+from shared.errors import ConfigError
+from shared.features import FeatureSpec
+from shared.network import forward
+from shared.plan import Plan, RiskPlan
+
+from ..evaluation.quality import figures_of
+from ..federation.host_training import TrainingRows
+from ..federation.run_folder import THETA_FILE, run_config, write_public
+from ..people.labelled_rows import SCORE_USERS, Rows, history_of, rows_of, users_of
+from ..people.of_scenario import protocol_of
+from ..people.population import Population
+from ..scenarios.config import ProtocolSection, Scenario
+from ..scenarios.held_out import held_out_users
+from .noise_calibration import noise_multiplier_for
+from .trial_federation import Dropouts, Scratch, TrainingHost
+
+Floats = NDArray[np.float32]
+
+FORWARD_ROWS = 200_000
+#: Told before the first training and after each: how many are done, of how many.
+OnTrial = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a trial ended with: the published theta (P,), phi's weights (R,; empty if the plan learns none), how many
+    rounds of p it paid for, how many of all were skipped."""
+
+    theta: Floats
+    risk: Floats
+    rounds: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good p is on labelled rows; `auc` is None where only one class is there."""
+
+    auc: float | None
+    log_loss: float
+    calibration_error: float
+
+
+class Trials:
+    """Trainings on one population. `folder` is for training rows, and is the caller's to remove."""
+
+    def __init__(self, population: Population, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.population, self._folder = population, folder
+        self.history = history_of(population)
+        self._training_rows: dict[tuple[object, ...], TrainingRows] = {}
+        self._rows: dict[tuple[object, ...], Rows] = {}
+        self._starts: dict[tuple[object, ...], Path] = {}
+
+    def plan(self, scenario: Scenario, protocol: ProtocolSection, repetition: int = 0) -> Plan:
+        """A scenario's plan for these people; `repetition` varies the seed by which devices draw their rows."""
+        people = self.population
+        plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
+        return replace(plan, training=replace(plan.training, seed=plan.training.seed + repetition))
+
+    def train(
+        self, scenario: Scenario, protocol: ProtocolSection, *, repetition: int = 0, dropout: float = 0.0
+    ) -> Trained:
+        """One training, on the protocol's train steps and the users who are not held out. `repetition` varies theta 0
+        and the devices' draws; noise and cohorts come from OS entropy and differ anyway."""
+        plan = self.plan(scenario, protocol, repetition)
+        server = scenario.server.model_copy(update={"theta_seed": scenario.server.theta_seed + repetition})
+        scenario = scenario.model_copy(update={"server": server})
+        settings = RunSettings.read(run_config(scenario, protocol, plan, self._begin_at(scenario, plan)))
+        held_out = self.held_out(scenario)
+        rows = self._rows_to_train_on(plan, protocol.train_at, held_out)
+        lapses = self._lapses_to_train_on(plan, plan.risk, protocol.train_at, held_out) if plan.risk else None
+        federation: Federation = TrainingHost(rows, lapses, self.population.n_users, self._folder)
+        if dropout:
+            federation = Dropouts(federation, dropout)
+        folder = Scratch()
+        accountant = train(federation, settings, folder)
+        dropped = federation.traffic.dropped
+        skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"]
+        risk = folder.models(RISK_FILE)[-1] if plan.risk else np.empty(0, np.float32)
+        return Trained(folder.models()[-1], risk, accountant.rounds, skipped)
+
+    def held_out(self, scenario: Scenario) -> NDArray[np.bool_] | None:
+        """The scenario's held-out users (K,); None if it holds nobody out."""
+        return held_out_users(scenario, self.population.n_users)
+
+    def start(self, scenario: Scenario, plan: Plan) -> Floats:
+        """Theta 0 of a scenario: float32 (P,). With a warm start, what planted people alone teach."""
+        if not scenario.warm_start.users:
+            return plan.network.initial_theta(scenario.server.theta_seed)
+        theta: Floats = np.load(self._begin_at(scenario, plan) / THETA_FILE)
+        return theta
+
+    def score(
+        self, plan: Plan, theta: Floats, steps: tuple[int, int], held_out: NDArray[np.bool_] | None = None
+    ) -> Score:
+        """How good theta is on the rows of these steps of every user who is not held out, as in the report."""
+        rows = self.rows(plan.features, plan.horizon_steps, steps)
+        if held_out is not None:
+            rows = rows.where(~held_out[rows.user])
+        starts = range(0, len(rows.y), FORWARD_ROWS)
+        p = np.concatenate([forward(plan.network, theta, rows.x[i : i + FORWARD_ROWS]) for i in starts])
+        found = figures_of(rows.y, p)
+        return Score(found["auc"], found["log_loss"], found["calibration_error"])
+
+    def rows(self, features: FeatureSpec, horizon_steps: int, steps: tuple[int, int]) -> Rows:
+        """The labelled rows of these steps, computed once, a chunk of users at a time."""
+        key = (features, horizon_steps, steps)
+        if key not in self._rows:
+            known = self.history.until(steps[1] + horizon_steps)
+            parts = [
+                rows_of(users_of(known, first), features, horizon_steps, steps)
+                for first in range(0, self.population.n_users, SCORE_USERS)
+            ]
+            users = np.concatenate([part.user + SCORE_USERS * i for i, part in enumerate(parts)])
+            x, y, step, category = (
+                np.concatenate([getattr(p, k) for p in parts]) for k in ("x", "y", "step", "category")
+            )
+            if not len(y):
+                raise ConfigError(f"expected rows in steps {steps[0]} to {steps[1]}, got none")
+            self._rows[key] = Rows(x, y, users, step, category)
+        return self._rows[key]
+
+    def _rows_to_train_on(self, plan: Plan, step: int, held_out: NDArray[np.bool_] | None = None) -> TrainingRows:
+        without = None if held_out is None else held_out.tobytes()
+        key = (plan.features, plan.horizon_steps, plan.training.history_steps, step, without)
+        if key not in self._training_rows:
+            folder = self._folder / f"rows-{len(self._training_rows)}"
+            folder.mkdir()
+            TrainingRows.write(folder, self.history.until(step), plan, held_out)
+            self._training_rows[key] = TrainingRows.load(folder)
+        return self._training_rows[key]
+
+    def _lapses_to_train_on(
+        self, plan: Plan, risk: RiskPlan, step: int, held_out: NDArray[np.bool_] | None
+    ) -> TrainingRows:
+        without = None if held_out is None else held_out.tobytes()
+        watched = (plan.detection.min_active_steps, plan.detection.lapse_steps)
+        key = ("lapses", plan.features, watched, risk.history_steps, risk.rate_steps, step, without)
+        if key not in self._training_rows:
+            folder = self._folder / f"rows-{len(self._training_rows)}"
+            folder.mkdir()
+            TrainingRows.write_lapses(folder, self.history.until(step), plan, risk, held_out)
+            self._training_rows[key] = TrainingRows.load(folder)
+        return self._training_rows[key]
+
+    def _begin_at(self, scenario: Scenario, plan: Plan) -> Path:
+        """The folder with what planted people teach under this scenario, made once."""
+        if not scenario.warm_start.users and not plan.risk:
+            return self._folder
+        protocol = protocol_of(scenario)  # of the scenario, not of a fold: planted people are public
+        watched = plan.detection.min_active_steps
+        risk = plan.risk and (scenario.risk.public_users, plan.risk.rate_steps, watched)
+        key = (scenario.warm_start, plan.network, plan.features, protocol, risk)
+        if key not in self._starts:
+            folder = self._folder / f"start-{len(self._starts)}"
+            folder.mkdir()
+            write_public(folder, scenario, protocol, plan, self.population)
+            self._starts[key] = folder
+        return self._starts[key]
+
+
+def with_noise_for(scenario: Scenario, epsilon: float, plan: Plan) -> Scenario:
+    """The scenario with the noise of p's rounds at which its whole training, phi as in its `plan` included, costs at
+    most `epsilon`."""
+    privacy = scenario.privacy
+    noise = noise_multiplier_for(epsilon, privacy.rounds, privacy.sampling_rate, privacy.delta, plan.also)
+    return scenario.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": noise})})
+
+
+def warmed(scenario: Scenario, seed: int) -> Scenario:
+    """The scenario with other planted people to start from."""
+    warm = scenario.warm_start.model_copy(update={"seed": scenario.warm_start.seed + seed})
+    return scenario.model_copy(update={"warm_start": warm})

@@ -1,0 +1,212 @@
+"""The key in two files: wrapped under a passphrase, an anchor that never falls, destroyed for good; nothing printed."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.vault import keys as keys_module
+from client.vault.anchor import TIP_BYTES, Anchor
+from client.vault.keys import FileKeys
+from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, VaultRolledBack, WrongKey
+from tests.world.basics import cheap_keys, examples
+
+DATA_KEY = bytes(range(32))
+
+
+def test_a_data_key_goes_round_also_after_a_restart(tmp_path):
+    keys = cheap_keys(tmp_path)
+    assert not keys.exists()
+    wrapped = keys.wrap(DATA_KEY)
+    assert keys.exists() and keys.unwrap(wrapped) == DATA_KEY
+    assert cheap_keys(tmp_path).unwrap(wrapped) == DATA_KEY
+    assert DATA_KEY not in wrapped
+    assert keys.wrap(DATA_KEY) != wrapped, "a nonce of its own"
+    assert {f.name for f in tmp_path.iterdir()} == {FileKeys.KEY_FILE, FileKeys.ANCHOR_FILE}
+    assert all(f.stat().st_mode & 0o077 == 0 for f in tmp_path.iterdir()), "nobody else may read them"
+
+
+def test_another_passphrase_or_another_key_is_the_wrong_key(tmp_path):
+    (tmp_path / "a").mkdir()
+    wrapped = cheap_keys(tmp_path / "a").wrap(DATA_KEY)
+    with pytest.raises(WrongKey):
+        cheap_keys(tmp_path / "a", b"battery staple").unwrap(wrapped)
+    (tmp_path / "b").mkdir()
+    other = cheap_keys(tmp_path / "b")
+    other.wrap(DATA_KEY)
+    with pytest.raises(WrongKey):
+        other.unwrap(wrapped)
+    for damaged in (b"", wrapped[:5], wrapped[:-1], wrapped[:-1] + bytes([wrapped[-1] ^ 1])):
+        with pytest.raises(WrongKey):
+            cheap_keys(tmp_path / "a").unwrap(damaged)
+
+
+@examples(40)
+@given(st.data())
+def test_a_cut_or_flipped_key_file_is_damaged_and_no_other_error(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("keys")
+    wrapped = cheap_keys(folder).wrap(DATA_KEY)
+    file = folder / FileKeys.KEY_FILE
+    content = bytearray(file.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content = content[:at]
+    else:
+        content[at] ^= 1 << data.draw(st.integers(0, 7))
+    file.write_bytes(bytes(content))
+    with pytest.raises(KeyDamaged):
+        cheap_keys(folder).unwrap(wrapped)
+
+
+def test_a_missing_key_file_is_missing(tmp_path):
+    wrapped = cheap_keys(tmp_path).wrap(DATA_KEY)
+    (tmp_path / FileKeys.KEY_FILE).unlink()
+    with pytest.raises(KeyMissing):
+        cheap_keys(tmp_path).unwrap(wrapped)
+
+
+@pytest.mark.parametrize("cost", [{"n": 3}, {"n": 1}, {"r": 0}, {"p": 0}, {"n": 1 << 24}])
+def test_a_cost_that_scrypt_does_not_know_is_refused(tmp_path, cost):
+    with pytest.raises(ConfigError, match="scrypt"):
+        FileKeys(tmp_path, b"x", **cost)
+
+
+def test_no_passphrase_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="passphrase"):
+        FileKeys(tmp_path, b"")
+
+
+def test_the_cost_is_in_the_file_and_the_default_one_is_paid(tmp_path):
+    wrapped = FileKeys(tmp_path, b"secret", n=1 << 12).wrap(DATA_KEY)
+    assert FileKeys(tmp_path, b"secret").unwrap(wrapped) == DATA_KEY, "opened at the cost it was made with"
+    keys = FileKeys(tmp_path, b"secret")
+    assert keys._cost == (1 << 15, 8, 1)
+
+
+def anchor(number: int, chain: int = 0) -> Anchor:
+    """Some anchor of a number, on one of several chains."""
+    return Anchor(number, bytes([chain]) * TIP_BYTES) if number else Anchor()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**63) | st.integers(0, 3), st.integers(0, 1)), min_size=1, max_size=12))
+def test_the_anchor_only_rises_stays_on_its_chain_and_survives_a_restart(tmp_path_factory, steps):
+    folder = tmp_path_factory.mktemp("keys")
+    keys = cheap_keys(folder)
+    keys.wrap(DATA_KEY)
+    highest = Anchor()
+    for step in (anchor(*step) for step in steps):
+        if step.number < highest.number or (step.number == highest.number and step != highest):
+            with pytest.raises(VaultRolledBack):
+                keys.advance(step)
+        else:
+            keys.advance(step)
+            highest = step
+        assert keys.anchor() == cheap_keys(folder).anchor() == highest
+
+
+def test_a_write_of_the_anchor_that_is_cut_off_leaves_the_one_before(tmp_path):
+    keys = cheap_keys(tmp_path)
+    keys.wrap(DATA_KEY)
+    for number in (7, 8):
+        keys.advance(anchor(number))
+    file = tmp_path / FileKeys.ANCHOR_FILE
+    whole = file.read_bytes()
+    for at in (0, 512):
+        torn = bytearray(whole)
+        torn[at + 3 : at + 20] = os.urandom(17)
+        file.write_bytes(bytes(torn))
+        assert cheap_keys(tmp_path).anchor() in (anchor(7), anchor(8))
+    file.write_bytes(os.urandom(len(whole)))
+    with pytest.raises(KeyDamaged):
+        cheap_keys(tmp_path).anchor()
+    file.unlink()
+    with pytest.raises(KeyDamaged):
+        cheap_keys(tmp_path).anchor()
+
+
+def test_a_number_that_nobody_signed_is_no_anchor(tmp_path):
+    keys = cheap_keys(tmp_path)
+    keys.wrap(DATA_KEY)
+    keys.advance(anchor(5))
+    file = tmp_path / FileKeys.ANCHOR_FILE
+    forged = bytearray(file.read_bytes())
+    forged[0:8] = (3).to_bytes(8, "little")
+    forged[512:520] = (4).to_bytes(8, "little")
+    file.write_bytes(bytes(forged))
+    with pytest.raises(KeyDamaged):
+        cheap_keys(tmp_path).anchor()
+
+
+def test_destroyed_is_overwritten_removed_and_stays_so(tmp_path, monkeypatch):
+    keys = cheap_keys(tmp_path)
+    wrapped = keys.wrap(DATA_KEY)
+    secret, overwritten = (tmp_path / FileKeys.KEY_FILE).read_bytes(), []
+    unlink = type(tmp_path).unlink
+    monkeypatch.setattr(
+        type(tmp_path),
+        "unlink",
+        lambda file, **how: (overwritten.extend([file.read_bytes()] if file.exists() else []), unlink(file, **how))[1],
+    )
+    keys.destroy()
+    assert len(overwritten) == 2 and secret not in overwritten, "random bytes lie there before the name goes"
+    assert list(tmp_path.iterdir()) == [] and not keys.exists()
+    for gone in (keys, cheap_keys(tmp_path)):
+        with pytest.raises(KeyMissing):
+            gone.unwrap(wrapped)
+    keys.destroy()
+    with pytest.raises(KeyMissing):
+        keys.wrap(DATA_KEY)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it runs, no handler catches it."""
+
+
+@pytest.mark.parametrize("nth", [0, 1, 2, 3])
+def test_killed_while_the_key_is_made_there_is_a_whole_key_or_none(tmp_path, monkeypatch, nth):
+    """Each file is written beside its place, synced, and moved there; the key's last."""
+    calls = iter(range(100))
+    real = {"fsync": os.fsync, "replace": os.replace}
+
+    def killed_at(name):
+        def call(*arguments):
+            if next(calls) == nth:
+                raise Killed
+            return real[name](*arguments)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in real:
+            patch.setattr(keys_module.os, name, killed_at(name))
+        with pytest.raises(Killed):
+            cheap_keys(tmp_path).wrap(DATA_KEY)
+    keys = cheap_keys(tmp_path)
+    assert not keys.exists() or keys.anchor() == Anchor()
+    assert keys.unwrap(keys.wrap(DATA_KEY)) == DATA_KEY
+
+
+def test_what_cannot_be_written_is_a_named_error(tmp_path):
+    with pytest.raises(VaultReadOnly):
+        cheap_keys(tmp_path / "nowhere").wrap(DATA_KEY)
+    keys = cheap_keys(tmp_path)
+    keys.wrap(DATA_KEY)
+    (tmp_path / FileKeys.ANCHOR_FILE).unlink()
+    with pytest.raises(KeyDamaged):
+        keys.advance(anchor(1))
+
+
+def test_no_secret_is_printed(tmp_path):
+    keys = FileKeys(tmp_path, b"a passphrase that nobody may see", n=2, r=1, p=1)
+    keys.wrap(DATA_KEY)
+    for text in (repr(keys), str(keys), f"{keys!r}"):
+        assert text == "FileKeys(<secret>)"
+    for error in (WrongKey, KeyDamaged):
+        try:
+            FileKeys(tmp_path, b"another passphrase", n=2, r=1, p=1).unwrap(b"x" * 60)
+        except error as caught:
+            assert "another" not in str(caught).replace("got another", "") and str(tmp_path) not in str(caught)
+            break
+    else:
+        pytest.fail("expected a WrongKey")

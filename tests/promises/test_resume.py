@@ -1,0 +1,187 @@
+"""kill -9 at any moment: the run that goes on ends, what was spent stays spent, and no round makes noise twice."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from client.model.runtime import PINNED_SHA256
+from server.app import run
+from server.settings import RunSettings
+from server.state import INTEREST, RISK, ServerFolder
+from simulations.cli import main as cli
+from simulations.federation.flower_runtime import processes_of
+from simulations.federation.host_training import COMMITMENTS_FILE
+from simulations.federation.in_process import LocalHost
+from simulations.federation.run_folder import RESULTS_FILE, expect_same_run, prepare_folder, run_config, write_public
+from simulations.people.of_scenario import population_of, protocol_of
+from simulations.scenarios.config import load_scenario
+from simulations.scenarios.owners import CONSENTS_FILE
+from tests.world.basics import SOAK
+
+#: Kills in one trial, at least; and at most, if none of them fell into a round.
+KILLS, MOST_KILLS = 3, 12
+ROUNDS, RISK_ROUNDS = 40, 10
+#: Everybody in every round, loud noise on a coarse grid and few queries: a run is rounds, and its epsilon quickly told.
+OVERRIDES = [
+    "data.users=30",
+    f"privacy.rounds={ROUNDS}",
+    "privacy.sampling_rate=1.0",
+    "privacy.noise_multiplier=16.0",
+    "privacy.steps_per_clip=256",
+    f"risk.rounds={RISK_ROUNDS}",
+    "risk.noise_multiplier=16.0",
+    "risk.public_users=20",
+    "simulation.query_every_steps=60",
+    "bits.every_steps=0",
+]
+
+
+def begin_or_go_on(folder: Path) -> None:
+    """One process of a run: the server and a host. The first one prepares the folder."""
+    scenario = load_scenario("demo", OVERRIDES)
+    protocol = protocol_of(scenario)
+    people = population_of(scenario, protocol)
+    if (folder / CONSENTS_FILE).exists():
+        expect_same_run(folder, scenario)
+    else:
+        prepare_folder(folder, scenario, people)
+    plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
+    write_public(folder, scenario, protocol, plan, people)
+    settings = RunSettings.read(run_config(scenario, protocol, plan, folder))
+    run(LocalHost(folder), settings, settings.schedule.clock())
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a run has on disk: (round, noise key) as they were committed, rounds that were charged, rounds that ended."""
+
+    keys: list[list[str]]
+    charged: int
+    ended: int
+
+    @classmethod
+    def by(cls, folder: Path) -> Left:
+        committed, server = folder / "hosts" / "0" / COMMITMENTS_FILE, folder / "server"
+        keys = committed.read_text().splitlines() if committed.exists() else []
+        charged = 0
+        if (file := server / "charges.db").exists():
+            with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file)) as charges:  # no table yet
+                charged = charges.execute("SELECT count(*) FROM charged_rounds").fetchone()[0]
+        parts = [name for name in (INTEREST, RISK) if (server / f"{name}.npz").exists()]
+        ended = sum(len(ServerFolder(server).models(name)) - 1 for name in parts)
+        return cls([key.split() for key in keys], charged, ended)
+
+    @property
+    def interrupted(self) -> int:
+        """Rounds that were paid for and did not end."""
+        return self.charged - self.ended
+
+    def expect_after(self, earlier: Left) -> None:
+        """Nothing that was there before is gone, and no round has two keys."""
+        assert self.keys[: len(earlier.keys)] == earlier.keys, "committed keys are gone: the run began anew"
+        rounds = [number for number, _ in self.keys]
+        assert len(set(rounds)) == len(rounds), "a round made noise twice"
+        assert self.charged >= earlier.charged and self.ended >= earlier.ended
+        assert self.ended <= len(self.keys) <= self.charged, "noise that nobody paid for"
+
+
+def ebbtide(*arguments: str) -> None:
+    sys.argv = ["ebbtide", *arguments]
+    cli.main()
+
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])
+
+
+def start(do: Callable[..., None], *arguments: object) -> ForkServerProcess:
+    """A process of its own that has the imports behind it."""
+    process = FORKS.Process(target=do, args=arguments)
+    process.start()
+    return process
+
+
+def finish(folder: Path) -> dict:
+    process = start(begin_or_go_on, folder)
+    process.join(240)
+    assert process.exitcode == 0
+    return json.loads((folder / "server" / "account.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The account of a run that nobody killed, and how long it took."""
+    start(str).join()
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    began_s = time.monotonic()
+    account = finish(folder)
+    return account, time.monotonic() - began_s
+
+
+@pytest.mark.parametrize("trial", range(20 if SOAK else 2))
+def test_killed_at_random_moments_a_run_still_ends_and_spends_no_less(tmp_path, uninterrupted, trial):
+    whole, seconds = uninterrupted
+    folder, chance = tmp_path / "run", random.Random(trial)
+    left, kills, in_a_round = Left([], 0, 0), 0, 0
+    while kills < KILLS or (not in_a_round and kills < MOST_KILLS):
+        process = start(begin_or_go_on, folder)
+        process.join(chance.uniform(0, 0.3 * seconds))
+        process.kill()
+        process.join()
+        now = Left.by(folder)
+        now.expect_after(left)
+        in_a_round += now.interrupted > left.interrupted
+        kills, left = kills + 1, now
+    account = finish(folder)
+    Left.by(folder).expect_after(left)
+    assert in_a_round, "no kill fell into a round"
+    assert (account["rounds_charged"], account["risk_rounds_charged"]) == (ROUNDS, RISK_ROUNDS)
+    assert account["epsilon_to_public"] >= whole["epsilon_to_public"]
+    server = ServerFolder(folder / "server")
+    for part in (INTEREST, RISK):
+        assert np.isfinite(server.models(part)).all()
+
+
+@pytest.mark.timeout(600)  # Flower starts twice: slow on a busy machine
+def test_a_run_through_flower_whose_processes_were_all_killed_goes_on(tmp_path):
+    folder, home = tmp_path / "run", tmp_path / "run" / "flower"
+    overrides = [*OVERRIDES, "risk.rounds=0", 'simulation.fidelity="hosts"', "simulation.hosts=1"]
+    command = ["simulate", "demo", "--out", str(folder), *(part for each in overrides for part in ("--set", each))]
+    ours = start(ebbtide, *command)
+    try:
+        while Left.by(folder).ended < 3:
+            assert ours.is_alive()
+            time.sleep(0.1)
+    finally:
+        ours.kill()
+        for process in processes_of(home):
+            with suppress(psutil.Error):
+                process.kill()
+    while processes_of(home):
+        time.sleep(0.05)
+    left, moved = Left.by(folder), ServerFolder(folder / "server").traffic()
+    assert left.charged < ROUNDS, "killed in the middle of training"
+    again = start(ebbtide, *command, "--resume")
+    again.join()
+    assert again.exitcode == 0
+    now = Left.by(folder)
+    now.expect_after(left)
+    assert (now.charged, now.interrupted) == (ROUNDS, left.interrupted)
+    results = json.loads((folder / RESULTS_FILE).read_text())
+    assert results["privacy"]["rounds_charged"] == ROUNDS
+    sent = results["traffic"]["by_message"]["train_request"]["messages"]
+    assert sent == 30 * now.ended > moved["sent"]["train_request"], "both processes' messages"

@@ -1,0 +1,260 @@
+import dataclasses
+import math
+
+import cbor2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import ConfigError
+from shared.network import NetworkSpec
+from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, Detection, LocalTraining, Plan, PrivacyPlan
+from tests.world.basics import examples, make_plan, make_risk
+
+
+def leaves(value, path=()):
+    """Every number, text or byte string of a plan, by its path."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from leaves(getattr(value, field.name), (*path, field.name))
+    else:
+        yield path, value
+
+
+OTHER = {
+    ("network", "n_features"): None,  # tied to the features
+    ("network", "hidden"): (32, 17),
+    ("features", "window_steps"): 13,
+    ("features", "short_steps"): (1, 2, 4, 9),
+    ("features", "ewma_steps"): (2, 9),
+    ("detection", "detector"): "rate",
+    ("privacy", "max_epsilon"): 3.0,
+    ("risk", "privacy", "max_epsilon"): 3.0,
+}
+
+
+def changed(plan, path: tuple[str, ...], value: object):
+    """The plan, or a part of it, with one value replaced."""
+    if len(path) == 1:
+        return dataclasses.replace(plan, **{path[0]: value})
+    return dataclasses.replace(plan, **{path[0]: changed(getattr(plan, path[0]), path[1:], value)})
+
+
+def test_the_hash_changes_with_every_number_of_the_plan():
+    plan = make_plan(risk=make_risk())
+    hashes, n_changed = {plan.sha256}, 0
+    for path, value in leaves(plan):
+        if isinstance(value, bytes):
+            other = bytes(32)
+        elif path in OTHER:
+            other = OTHER[path]
+        else:
+            other = value + 1 if isinstance(value, int) else value * 0.9 + 0.01
+        if other is None:
+            continue
+        n_changed += 1
+        again = changed(plan, path, other)
+        assert Plan.from_bytes(again.canonical) == again, path
+        hashes.add(again.sha256)
+    assert len(hashes) == n_changed + 1 > 50
+    assert make_plan().sha256 not in hashes, "to learn no phi is another plan"
+
+
+def test_what_is_charged_is_p_s_part_and_then_phi_s():
+    plan, risk = make_plan(), make_risk()
+    assert plan.charged == (plan.privacy,)
+    assert make_plan(risk=risk).charged == (plan.privacy, risk.privacy)
+
+
+@pytest.mark.parametrize("wrong", [{"rows": 0}, {"rows": 4097}, {"history_steps": 0}, {"rate_steps": 0}])
+def test_a_plan_of_phi_out_of_range_is_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        make_risk(**wrong)
+
+
+@examples(60)
+@given(
+    st.floats(1e-3, 1e3),
+    st.floats(0.1, 20),
+    st.floats(1e-3, 1),
+    st.integers(1, 1000),
+    st.integers(1, 10_000),
+    st.floats(1e-9, 0.1),
+    st.integers(0, 2**64 - 1),
+)
+def test_a_plan_goes_round(clip_norm, noise, rate, rounds, population, delta, seed):
+    privacy = {
+        "clip_norm": clip_norm,
+        "noise_multiplier": noise,
+        "sampling_rate": rate,
+        "rounds": rounds,
+        "population": population,
+        "min_survivors": 100,
+        "delta": delta,
+    }
+    plan = make_plan(privacy=privacy, training={"seed": seed})
+    again = Plan.from_bytes(plan.canonical)
+    assert again == plan and again.sha256 == plan.sha256 and again.canonical == plan.canonical
+    assert isinstance(again.features.short_steps, tuple) and isinstance(again.network.hidden, tuple)
+
+
+def test_equal_plans_have_equal_bytes():
+    assert make_plan().canonical == make_plan().canonical
+    as_whole, as_float = (
+        make_plan(privacy={"noise_multiplier": one, "rounds": three}) for one, three in ((1, 3), (1.0, 3.0))
+    )
+    assert as_whole == as_float and as_whole.sha256 == as_float.sha256
+
+
+def test_bytes_that_are_not_a_plan_are_refused():
+    data = make_plan(risk=make_risk()).canonical
+    fields = cbor2.loads(data)
+    wrong = [data[:cut] for cut in range(0, len(data), 7)] + [b"", data + b"\0", cbor2.dumps([1]), b"\x81" * 100_000]
+    wrong.append(cbor2.dumps(dict(sorted(fields.items(), reverse=True))))
+    wrong.append(cbor2.dumps({**fields, "n_examples": 3}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "slack": 1}}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "privacy": {}}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "clip_norm": -1.0}}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "rounds": "many"}}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "horizon_steps": 0}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "risk": {}}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "risk": {**fields["risk"], "privacy": None}}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "risk": {**fields["risk"], "rows": 8.0}}, canonical=True))
+    for number in (16.0, 16.5, True, "16", math.inf, math.nan, None):
+        wrong.append(cbor2.dumps({**fields, "training": {**fields["training"], "rows": number}}, canonical=True))
+        wrong.append(
+            cbor2.dumps({**fields, "training": {**fields["training"], "history_steps": number}}, canonical=True)
+        )
+    wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "noise_multiplier": 1}}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "features": {**fields["features"], "window_steps": 12.5}}, canonical=True))
+    wrong.append(cbor2.dumps({**fields, "network": {**fields["network"], "hidden": [32.0, 16]}}, canonical=True))
+    for name in fields:
+        wrong.append(cbor2.dumps({k: v for k, v in fields.items() if k != name}, canonical=True))
+        if name != "risk":  # None there is a plan, one that learns no phi
+            wrong.append(cbor2.dumps({**fields, name: None}, canonical=True))
+    for bad in wrong:
+        with pytest.raises(ConfigError):
+            Plan.from_bytes(bad)
+
+
+@examples(200)
+@given(st.data())
+def test_a_damaged_plan_is_refused_or_is_another_plan(data):
+    plan = make_plan()
+    damaged = bytearray(plan.canonical)
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        other = Plan.from_bytes(bytes(damaged))
+    except ConfigError:
+        return
+    assert other != plan and other.sha256 != plan.sha256
+
+
+GOOD_PRIVACY = {
+    "clip_norm": 0.5,
+    "noise_multiplier": 1.0,
+    "sampling_rate": 0.5,
+    "rounds": 3,
+    "population": 10,
+    "min_survivors": 4,
+}
+BAD_PRIVACY = [
+    ("clip_norm", -1.0),
+    ("clip_norm", 0.0),
+    ("clip_norm", math.nan),
+    ("clip_norm", math.inf),
+    ("noise_multiplier", -0.1),
+    ("noise_multiplier", math.nan),
+    ("noise_multiplier", 1e5),
+    ("sampling_rate", 0.0),
+    ("sampling_rate", 1.01),
+    ("sampling_rate", math.nan),
+    ("rounds", 0),
+    ("population", 0),
+    ("delta", 0.0),
+    ("delta", 1.0),
+    ("max_epsilon", 0.0),
+    ("max_epsilon", math.nan),
+    ("max_colluders", -1),
+    ("max_colluders", 4),
+    ("min_survivors", 0),
+    ("steps_per_clip", 15),
+    ("steps_per_clip", 2**25),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), BAD_PRIVACY)
+def test_a_privacy_plan_that_protects_nothing_is_refused_by_name(field, value):
+    with pytest.raises(ConfigError) as refused:
+        PrivacyPlan(**{**GOOD_PRIVACY, field: value})
+    assert "expected" in str(refused.value) and "got" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "fields"),
+    [
+        (LocalTraining, {"learning_rate": -1}),
+        (LocalTraining, {"learning_rate": math.nan}),
+        (LocalTraining, {"local_steps": 0}),
+        (LocalTraining, {"rows": 0}),
+        (LocalTraining, {"l2": -1}),
+        (LocalTraining, {"dropout": 1.0}),
+        (LocalTraining, {"history_steps": 0}),
+        (LocalTraining, {"seed": -1}),
+        (LocalTraining, {"seed": 2**64}),
+        (Detection, {"detector": "oracle"}),
+        (Detection, {"rate_window_steps": 0}),
+        (Detection, {"rate_threshold": 0}),
+        (Detection, {"fall_level": 0.9}),
+        (Detection, {"rise_level": 1.1}),
+        (Detection, {"min_active_steps": 0}),
+        (Detection, {"lapse_steps": 0}),
+        (Detection, {"quiet_steps": -1}),
+    ],
+)
+def test_settings_out_of_range_are_refused(part, fields):
+    with pytest.raises(ConfigError, match="expected"):
+        part(**fields)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"horizon_steps": 0},
+        {"network": NetworkSpec(26)},
+        {"catalogue_sha256": bytes(31)},
+        {"model_sha256": bytes(33)},
+    ],
+)
+def test_a_plan_whose_parts_do_not_fit_is_refused(changes):
+    with pytest.raises(ConfigError):
+        make_plan(**changes)
+
+
+def test_shares_of_the_survivors_add_up_to_the_planned_noise():
+    privacy = PrivacyPlan(**{**GOOD_PRIVACY, "min_survivors": 50, "max_colluders": 14, "noise_multiplier": 2.5})
+    assert privacy.share_sigma**2 * (50 - 14) == pytest.approx((2.5 * privacy.steps_per_clip) ** 2)
+    assert privacy.grid_step * privacy.steps_per_clip == pytest.approx(privacy.clip_norm)
+    assert privacy.expected_cohort == 5
+
+
+@pytest.mark.parametrize(
+    ("share_sigma", "steps", "advice"),
+    [(0.99 * MIN_SHARE_SIGMA, 16, "raise steps_per_clip"), (1.01 * MAX_SHARE_SIGMA, 8192, "lower steps_per_clip")],
+)
+def test_a_noise_share_off_the_grid_s_range_is_refused_with_advice(share_sigma, steps, advice):
+    with pytest.raises(ConfigError, match=advice):
+        noise_multiplier = share_sigma * math.sqrt(GOOD_PRIVACY["min_survivors"]) / steps
+        PrivacyPlan(**{**GOOD_PRIVACY, "noise_multiplier": noise_multiplier, "steps_per_clip": steps})
+
+
+def test_a_sum_that_could_wrap_is_refused():
+    big = {**GOOD_PRIVACY, "population": 10_000, "sampling_rate": 1.0, "min_survivors": 5000}
+    assert PrivacyPlan(**{**big, "steps_per_clip": 2**17}).largest_sum < 2**31
+    with pytest.raises(ConfigError, match="lower steps_per_clip"):
+        PrivacyPlan(**{**big, "steps_per_clip": 2**18})
+
+
+def test_a_plan_cannot_be_changed(plan):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.privacy.clip_norm = 9.0

@@ -1,0 +1,121 @@
+"""The `ebbtide` command: bad input is one line and exit code 2; a run that fails is 1; help teaches."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulations.cli import main as cli
+
+ROOT_COMMANDS = ("simulate", "evaluate", "epsilon", "export", "data")
+
+
+@pytest.fixture
+def ebbtide(monkeypatch, tmp_path, capsys):
+    """Run the command in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ebbtide", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+BAD = {
+    "unknown key": ("simulate", "--set", "privacy.clipnorm=1"),
+    "wrong type": ("simulate", "--set", "privacy.rounds=many"),
+    "negative clip": ("simulate", "--set", "privacy.clip_norm=-1"),
+    "budget exceeded": (
+        "simulate",
+        "--set",
+        "privacy.max_epsilon=0.1",
+        "--set",
+        "privacy.noise_multiplier=4",
+        "--users",
+        "50",
+    ),
+    "empty population": ("simulate", "--users", "0"),
+    "missing data": ("simulate", "--data", "online-retail-ii", "--path", "nowhere"),
+    "data without a path": ("simulate", "--data", "online-retail-ii"),
+    "unknown data": ("simulate", "--data", "elsewhere"),
+    "unknown scenario": ("simulate", "nothing"),
+    "unknown data set": ("data", "elsewhere"),
+    "no run": ("evaluate", "nowhere"),
+    "export without TensorFlow": ("export", "model.tflite"),
+    "epsilon above its cap": ("epsilon", "--set", "privacy.max_epsilon=0.1", "--set", "privacy.noise_multiplier=4"),
+    "unknown option": ("simulate", "--nonsense"),
+    "not a number": ("simulate", "--users", "many"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_a_clear_line_and_exit_code_2(ebbtide, case):
+    code, _, err = ebbtide(*BAD[case])
+    assert code == 2
+    assert "Traceback" not in err
+    said = [line for line in err.splitlines() if line.startswith("ebbtide: ") or "rror" in line]
+    assert len(said) == 1, err
+
+
+def test_damaged_parquet_is_named(ebbtide, tmp_path):
+    (tmp_path / "transactions.parquet").write_bytes(b"PAR1 nothing")
+    (tmp_path / "product_categories.csv").write_text("stock_code,category\n")
+    code, _, err = ebbtide("simulate", "--data", "online-retail-ii", "--path", str(tmp_path))
+    assert code == 2
+    assert "transactions.parquet" in err or "product_categories.csv" in err
+    assert "Traceback" not in err
+
+
+def test_the_budget_error_says_what_to_change(ebbtide):
+    _, _, err = ebbtide(*BAD["budget exceeded"])
+    assert "expected epsilon <= 0.1" in err
+    assert "noise_multiplier" in err
+
+
+def test_a_run_never_empties_a_folder_that_is_not_a_run(ebbtide, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    code, _, err = ebbtide("simulate", "--users", "5", "--out", str(tmp_path / "mine"))
+    assert code == 2
+    assert "expected an empty folder or an earlier run" in err
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_epsilon_prints_what_a_plan_costs_and_who_is_not_protected(ebbtide):
+    code, out, _ = ebbtide("epsilon", "--devices", "10000", "--set", "privacy.noise_multiplier=4")
+    assert code == 0
+    assert "not protected (no secure aggregation yet)" in out
+    assert "delta 1e-05" in out
+
+
+def test_data_lists_what_there_is_with_terms(ebbtide):
+    code, out, _ = ebbtide("data")
+    assert code == 0
+    for word in ("planted", "SIMULATED", "complete-journey", "online-retail-ii", "CC BY"):
+        assert word in out
+
+
+def test_every_phase_that_a_run_reports_has_a_bar():
+    folder = Path(cli.__file__).parent
+    files = [*(folder.parent / "server").glob("*.py"), folder / "host_server.py", folder / "simulate.py"]
+    told = {phase for file in files for phase in re.findall(r'(?:report|on_progress)\("(\w+)"', file.read_text())}
+    assert told == set(cli.PHASES)
+    with cli._progress_bars() as on_progress:
+        for phase in told:
+            on_progress(phase, 1, 2)
+
+
+@pytest.mark.parametrize("command", ["", *ROOT_COMMANDS])
+def test_help_teaches(ebbtide, command):
+    code, out, err = ebbtide(*command.split(), "--help")
+    assert code == 0
+    assert len(out + err) > 300

@@ -1,0 +1,247 @@
+"""Hosted devices keep the same account as real ones: the same charges, the same refusals, round for round."""
+
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.device import Device
+from client.privacy.caps import OF_A_PLAN, Cap, Caps, Line
+from client.privacy.ledger import AGREEMENT_S, ALLOWED, MAX_PLANS, Ledger
+from server.federation import DeviceNodes
+from server.rounds import INTEREST, RISK, Traffic
+from server.rounds import Line as Wire
+from server.settings import RunSettings
+from shared import rdp
+from shared.clock import ReplayClock
+from shared.codec import pack_floats
+from shared.errors import InputError, Refusal, RefusalCode
+from shared.lapse_risk import N_COEFFICIENTS, READINGS
+from simulations.federation import device_app as devices
+from simulations.federation.device_app import simulation_keys
+from simulations.federation.equivalence import N_USERS, scenario_without_noise, settings_for, some_people
+from simulations.federation.host_ledger import HostLedger, as_pairs, count_refusals, refused_of
+from simulations.federation.in_process import LocalHost
+from simulations.federation.in_process_grid import LocalGrid, context_of
+from simulations.federation.observations import DEVICES
+from simulations.federation.run_folder import prepare_folder
+from tests.world.basics import examples
+from tests.world.hosted import both_hosts, on_two_hosts, signer_of
+
+CAPS = Caps(
+    {Line.UPDATE: Cap(2.0, 5.0), Line.PHI: Cap(1.5, 2.0), Line.METRICS: Cap(9.0, 9.0), Line.ALERT_BIT: Cap(1.2, 2.0)},
+    Cap(3.0, 6.0),
+    participations_per_plan=4,
+)
+PLANS = [bytes([i]) * 32 for i in range(3)]
+COSTS = {line: rdp.gaussian(4.0) for line in OF_A_PLAN} | {Line.ALERT_BIT: rdp.coin(0.5)}
+#: One costly, one of no cost at all, one that is no cost.
+OTHER_COSTS = [rdp.gaussian(1.5), rdp.zero(), -COSTS[Line.UPDATE]]
+
+releases = st.tuples(
+    st.sampled_from(list(Line)),
+    st.sets(st.integers(0, 5), min_size=1),
+    st.integers(0, 2),
+    st.sampled_from([None, None, None, None, *range(len(OTHER_COSTS))]),
+)
+moments = st.tuples(
+    st.tuples(st.integers(0, 3), st.sampled_from([0, AGREEMENT_S, 2 * AGREEMENT_S])),
+    st.sets(st.integers(0, 5), min_size=1),
+)
+
+
+def charged_alone(ledgers: list[Ledger], who, line, cost, plan) -> list[int]:
+    """What each device says, asked by itself; `ledgers` move on."""
+    said = []
+    for device in who:
+        try:
+            ledgers[device] = ledgers[device].charge(line, cost, plan)
+            said.append(ALLOWED)
+        except Refusal as refusal:
+            said.append(int(refusal.code))
+    return said
+
+
+def expect_same(host: HostLedger, ledgers: list[Ledger]) -> None:
+    spent = host.spent_of(np.arange(len(ledgers)))
+    for i, ledger in enumerate(ledgers):
+        np.testing.assert_array_equal(spent.curves[i], ledger.spent.curves)
+        assert spent.period_start_s[i] == ledger.spent.period_start_s
+        for line in OF_A_PLAN:
+            for plan in PLANS:
+                assert host.participations_of(np.array([i]), line, plan)[0] == ledger.plans.get((line, plan), 0)
+
+
+@examples(150)
+@given(st.lists(releases | moments, max_size=25))
+def test_any_sequence_of_releases_charges_a_hosted_device_as_one_of_its_own(tmp_path_factory, sequence):
+    """Through a file now and then: what was charged is what is read again."""
+    file = tmp_path_factory.mktemp("host") / "ledger.npz"
+    ledgers, host = [Ledger.from_bytes(None, CAPS)] * 6, HostLedger.empty(6, CAPS)
+    for at, step in enumerate(sequence):
+        if len(step) == 2:
+            (periods, apart_s), met = step
+            signed_s = 1e9 + periods * CAPS.period_s
+            for device in met:
+                ledgers[device] = ledgers[device].advance(signed_s + apart_s, signed_s)
+            host = host.advance(np.array(sorted(met)), signed_s + apart_s, signed_s)
+        else:
+            line, who, plan, other = step
+            cost = COSTS[line] if other is None else OTHER_COSTS[other]
+            plan = PLANS[plan] if line in OF_A_PLAN else None
+            host, codes = host.charge(np.array(sorted(who)), line, cost, plan)
+            assert codes.tolist() == charged_alone(ledgers, sorted(who), line, cost, plan)
+        if at % 3 == 0:
+            host.save(file)
+            host = HostLedger.load(file, 6, CAPS)
+        expect_same(host, ledgers)
+        distinct = {
+            (ledger.spent.curves.tobytes(), str(ledger.spent.period_start_s), str(ledger.plans)) for ledger in ledgers
+        }
+        assert len(host.participations) <= len(distinct)
+
+
+def test_devices_that_spent_alike_share_one_account():
+    """After any number of rounds there are as many accounts as different numbers of participations."""
+    random, host = np.random.default_rng(1), HostLedger.empty(10_000, Caps())
+    counts = np.zeros(10_000, int)
+    for _ in range(30):
+        cohort = np.flatnonzero(random.random(10_000) < 0.2)
+        host, codes = host.charge(cohort, Line.UPDATE, rdp.gaussian(18.4), PLANS[0])
+        counts[cohort[codes == ALLOWED]] += 1
+        assert set(codes.tolist()) <= {ALLOWED, RefusalCode.PARTICIPATIONS}
+    assert counts.max() == Caps().participations_per_plan
+    assert len(host.participations) == len(np.unique(counts))
+    np.testing.assert_array_equal(host.participations_of(np.arange(10_000), Line.UPDATE, PLANS[0]), counts)
+
+
+@pytest.mark.parametrize(
+    ("who", "line", "plan"),
+    [
+        ([1, 1], Line.UPDATE, PLANS[0]),
+        ([1], Line.UPDATE, None),
+        ([1], Line.UPDATE, b"x"),
+        ([1], Line.ALERT_BIT, PLANS[0]),
+    ],
+)
+def test_what_no_round_can_be_is_an_error(who, line, plan):
+    with pytest.raises(InputError):
+        HostLedger.empty(3, CAPS).charge(np.array(who), line, rdp.zero(), plan)
+
+
+def test_a_hosted_device_remembers_as_many_plans_as_one_of_its_own():
+    """Device 1 has served fewer, and takes another."""
+    host, tiny, everybody = HostLedger.empty(2, Caps()), rdp.gaussian(1e5), np.arange(2)
+    plans = [number.to_bytes(32, "big") for number in range(MAX_PLANS + 1)]
+    for plan in plans[:-1]:
+        host, _ = host.charge(everybody[: 1 + (plan != plans[0])], Line.UPDATE, tiny, plan)
+    host, codes = host.charge(everybody, Line.UPDATE, tiny, plans[-1])
+    assert codes.tolist() == [RefusalCode.PARTICIPATIONS, ALLOWED]
+    assert host.charge(everybody[:1], Line.UPDATE, tiny, plans[0])[1] == ALLOWED, "a known plan goes on"
+
+
+def test_nobody_asked_is_nobody_charged():
+    host, codes = HostLedger.empty(3, CAPS).charge(np.empty(0, np.int64), Line.UPDATE, COSTS[Line.UPDATE], PLANS[0])
+    assert not codes.size and not host.spent_of(np.arange(3)).curves.any()
+
+
+def test_refusals_are_counted_as_devices_own_are():
+    refused = refused_of(np.array([0, 11, 12, 11, 0], np.uint8))
+    assert refused == {11: 2, 12: 1} and as_pairs(refused).tolist() == [[11, 2], [12, 1]]
+    assert as_pairs({}).shape == (0, 2)
+    traffic = Traffic()
+    count_refusals(traffic, refused)
+    assert traffic.dropped == {"refusal_11": 2, "refusal_12": 1} and traffic.received["refusal"] == 3
+
+
+#: p until participations run out, phi until its cap does; everything within a total that some devices reach first.
+TIGHT = [
+    "caps.participations_per_plan=3",
+    "caps.update=[20.0, 20.0]",
+    "caps.risk_update=[2.1, 9.0]",
+    "caps.total=[4.5, 4.5]",
+    "privacy.noise_multiplier=2.0",
+    "privacy.steps_per_clip=4096",
+    "privacy.sampling_rate=0.6",
+    "risk.rounds=4",
+    "risk.noise_multiplier=3.0",
+    "risk.public_users=60",
+]
+
+
+def both_ways(folder, people, scenario) -> tuple[dict, RunSettings]:
+    """The same users as devices of their own, and on two hosts: both federations over the apps that Flower would run."""
+    for name in ("devices", "hosts"):
+        prepare_folder(folder / name, scenario, people)
+        settings = settings_for(folder / name, people, scenario)
+    contexts = [context_of(user, **{"partition-id": user}) for user in range(N_USERS)]
+    for context in contexts:
+        context.run_config = {"simulation.folder": str(folder / "devices")}
+    grid = LocalGrid({user: partial(devices.app, context=context) for user, context in enumerate(contexts)})
+    clock = ReplayClock(float((settings.schedule.train_step + 1) * people.step.seconds))
+    alone = DeviceNodes(Wire(grid, Traffic(), signer_of(folder / "devices", clock)), list(range(N_USERS)))
+    return {"devices": alone, "hosts": on_two_hosts(folder / "hosts", clock)}, settings
+
+
+def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_refusals(tmp_path):
+    """The same cohorts under the same tight caps; in the end every device's ledger, read from its vault, is that of its
+    twin on a host, to the last bit."""
+    people = some_people()
+    sides, settings = both_ways(tmp_path, people, scenario_without_noise(*TIGHT))
+    plan = settings.plan
+    asked = {"step": 111, "round": 0, "theta": pack_floats(settings.theta)}
+    for side in sides.values():
+        side.offer({**asked, "plan": plan.canonical, "risk": b"", "model": settings.model})
+    random, seen = np.random.default_rng(5), Counter()
+    learn = {
+        "basis": pack_floats(np.ones((len(READINGS), N_COEFFICIENTS), np.float32)),
+        "coefficients": pack_floats(np.ones(N_COEFFICIENTS, np.float32)),
+    }
+    for round_number, part in enumerate([INTEREST] * 6 + [RISK] * 4 + [INTEREST], start=1):
+        cohort = np.flatnonzero(random.random(N_USERS) < 0.6).tolist()
+        request = {**asked, "round": round_number, "plan_sha256": plan.sha256, **(learn if part is RISK else {})}
+        survivors, refusals = [], []
+        for side in sides.values():
+            before = Counter(side.traffic.dropped)
+            survivors.append(side.collect(cohort, plan, request, part)[1])
+            refusals.append(Counter(side.traffic.dropped) - before)
+        assert survivors[0] == survivors[1] == len(cohort) - refusals[0].total()
+        assert refusals[0] == refusals[1]
+        seen += refusals[0]
+    assert set(seen) == {"refusal_11", "refusal_12", "refusal_13"}, "every kind of cap was met"
+    assert sides["devices"].traffic == sides["hosts"].traffic
+    for twins in both_hosts(tmp_path / "hosts"):
+        spent = twins.ledger.spent_of(np.arange(twins.n_users))
+        for at in range(twins.n_users):
+            home = tmp_path / "devices" / DEVICES / str(twins.first_user + at)
+            with Device.open(home, keys=simulation_keys(home)) as device:
+                ledger = device.gate.ledger
+            np.testing.assert_array_equal(spent.curves[at], ledger.spent.curves)
+            assert spent.period_start_s[at] == ledger.spent.period_start_s == 112 * people.step.seconds
+            for line in (Line.UPDATE, Line.PHI):
+                found = twins.ledger.participations_of(np.array([at]), line, plan.sha256)[0]
+                assert found == ledger.plans.get((line, plan.sha256), 0)
+
+
+def test_a_killed_worker_leaves_the_charge(tmp_path, monkeypatch):
+    """The ledger is on disk before anything of the sum is computed."""
+    people, scenario = some_people(), scenario_without_noise(*TIGHT)
+    prepare_folder(tmp_path, scenario, people)
+    settings, side = settings_for(tmp_path, people, scenario), LocalHost(tmp_path)
+    plan = settings.plan
+    offer = {"step": 111, "round": 0, "plan": plan.canonical, "theta": pack_floats(settings.theta), "risk": b""}
+    side.offer(offer)
+    request = {"step": 111, "plan_sha256": plan.sha256, "round": 1, "theta": pack_floats(settings.theta)}
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("simulations.federation.host_app.sum_of_updates", killed)
+    with pytest.raises(KeyboardInterrupt):
+        side.collect(range(10), plan, request, INTEREST)
+    again = LocalHost(tmp_path).host.ledger
+    counts = again.participations_of(np.arange(N_USERS), Line.UPDATE, plan.sha256)
+    assert counts.tolist() == [1] * 10 + [0] * (N_USERS - 10)

@@ -1,0 +1,149 @@
+"""Two fidelities, one federation: the same users as devices of their own and as guests of a host give the same rounds."""
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from client.detection.risk_levels import Direction
+from server.inbox import Inbox
+from server.rounds import INTEREST
+from server.state import RISK, ServerFolder
+from shared.lapse_risk import READINGS
+from shared.plan import Plan
+from simulations.federation.equivalence import (
+    N_USERS,
+    run_devices,
+    run_hosted,
+    scenario_without_noise,
+    some_people,
+    theta_difference,
+)
+from simulations.federation.host_training import (
+    COMMITMENTS_FILE,
+    TrainingRows,
+    fresh_entropy,
+    sum_of_risk_updates,
+    sum_of_updates,
+)
+from simulations.federation.in_process import LocalHost
+from simulations.federation.observations import read_notes
+
+
+@pytest.fixture(scope="module")
+def people():
+    return some_people()
+
+
+def alerts_of(folder, people):
+    p, alerts = read_notes(folder, people.n_users, len(people.catalogue), people.n_steps)
+    return p, sorted(zip(*(column.tolist() for column in vars(alerts).values()), strict=True))
+
+
+#: Overrides under which a detector finds something in so few users who are hardly trained.
+EASILY = {
+    "own_level": ["detection.fall_margin=0.02", "detection.rise_margin=0.02"],
+    "rate": ["detection.rate_threshold=0.002"],
+    "cusum": ["detection.season_steps=7", "detection.warm_steps=14"],
+    "risk": ["detection.risk_line=0.2", "detection.rise_level=0.6"],
+}
+
+
+@pytest.mark.parametrize("detector", EASILY)
+def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(tmp_path, people, detector):
+    """With phi learned in two rounds after p's three."""
+    phi = ["risk.rounds=2", "risk.noise_multiplier=0.0", "risk.public_users=60"]
+    scenario = scenario_without_noise(f"detection.detector={detector}", *phi, *EASILY[detector])
+    run_devices(tmp_path / "devices", people, scenario)
+    run_hosted(tmp_path / "hosts", people, scenario)
+    models = [ServerFolder(tmp_path / name / "server").models() for name in ("devices", "hosts")]
+    assert models[0].shape == (4, 1441)
+    assert np.abs(models[0][-1] - models[0][0]).max() > 0.01, "the rounds moved theta"
+    np.testing.assert_allclose(models[0], models[1], rtol=0, atol=1e-5)
+    difference = np.abs(models[0] - models[1]).max()
+    assert theta_difference(tmp_path / "devices", tmp_path / "hosts") == difference > 0
+    weights = [ServerFolder(tmp_path / name / "server").models(RISK) for name in ("devices", "hosts")]
+    assert weights[0].shape == (3, len(READINGS))
+    assert np.abs(weights[0][-1] - weights[0][0]).max() > 1e-3, "the rounds moved phi"
+    np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-5)
+    (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (
+        alerts_of(tmp_path / name, people) for name in ("devices", "hosts")
+    )
+    np.testing.assert_allclose(p_devices, p_hosts, rtol=0, atol=1e-4)
+    assert alerts_devices == alerts_hosts
+    assert len(alerts_hosts) > 5
+    directions = {Direction(alert[2]) for alert in alerts_hosts}
+    assert detector != "risk" or Direction.FALL in directions, "falls, which phi calls"
+
+
+def test_each_hosted_device_is_clipped_and_noised_on_its_own(tmp_path, people):
+    """The noise of a sum of n devices has n shares' variance, and no device's part exceeds the clip."""
+    scenario = scenario_without_noise("privacy.noise_multiplier=2.0", "privacy.steps_per_clip=4096")
+    settings = run_hosted(tmp_path, people, scenario)
+    host = tmp_path / "hosts" / "0"
+    plan, rows = Plan.from_bytes((host / "plan.cbor").read_bytes()), TrainingRows.load(host)
+    privacy = plan.privacy
+    everybody = np.arange(people.n_users)
+    quiet = dataclasses.replace(plan, privacy=dataclasses.replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
+    arguments = (rows, everybody, everybody)
+    entropy = fresh_entropy(tmp_path)
+    noisy = sum_of_updates(*arguments, plan, settings.theta, 9, entropy).view(np.int32).astype(float)
+    clean = sum_of_updates(*arguments, quiet, settings.theta, 9, entropy).view(np.int32).astype(float)
+    n_shares = people.n_users
+    assert (noisy - clean).std() == pytest.approx(privacy.share_sigma * math.sqrt(n_shares), rel=0.1)
+    assert np.linalg.norm(clean) <= n_shares * privacy.steps_per_clip
+    alone = [
+        sum_of_updates(rows, everybody[u : u + 1], everybody[u : u + 1], quiet, settings.theta, 9, entropy)
+        for u in range(people.n_users)
+    ]
+    parts = np.stack(alone).view(np.int32).astype(float)
+    assert (np.linalg.norm(parts, axis=1) <= privacy.steps_per_clip).all()
+    np.testing.assert_allclose(parts.sum(axis=0), clean, atol=N_USERS, err_msg="chunks change nothing but rounding")
+
+
+def test_each_hosted_device_s_phi_is_clipped_and_noised_on_its_own(tmp_path, people):
+    loud = ["risk.rounds=1", "risk.noise_multiplier=2.0", "risk.clip_norm=0.01", "risk.public_users=60"]
+    settings = run_hosted(tmp_path, people, scenario_without_noise("privacy.steps_per_clip=4096", *loud))
+    host = tmp_path / "hosts" / "0"
+    plan, rows = Plan.from_bytes((host / "plan.cbor").read_bytes()), TrainingRows.load(host / "lapses")
+    risk, entropy = plan.risk, fresh_entropy(tmp_path)
+    quiet = dataclasses.replace(risk, privacy=dataclasses.replace(risk.privacy, noise_multiplier=0.0))
+    basis = np.random.default_rng(0).normal(size=(len(READINGS), 2)).astype(np.float32)
+    request = settings.theta, basis, np.ones(2, np.float32)
+
+    def total(part, users) -> np.ndarray:
+        words = sum_of_risk_updates(rows, users, users, plan, part, request, 9, entropy)
+        return words.view(np.int32).astype(np.int64)
+
+    everybody = np.arange(people.n_users)
+    clean = total(quiet, everybody)
+    alone = np.stack([total(quiet, everybody[u : u + 1]) for u in everybody])
+    squares = (alone**2).sum(axis=1)
+    assert (squares <= risk.privacy.steps_per_clip**2).all() and squares.max() > 0.99 * risk.privacy.steps_per_clip**2
+    np.testing.assert_allclose(alone.sum(axis=0), clean, atol=N_USERS)
+    noise = np.stack([total(risk, everybody) - clean for _ in range(200)])
+    assert noise.std() == pytest.approx(risk.privacy.share_sigma * math.sqrt(people.n_users), rel=0.15)
+
+
+def test_each_round_has_one_noise_key_which_is_written_down_before_use(tmp_path, people):
+    scenario = scenario_without_noise("privacy.noise_multiplier=1.0", "privacy.steps_per_clip=4096")
+    run_hosted(tmp_path, people, scenario)
+    lines = [line.split() for line in (tmp_path / "hosts" / "0" / COMMITMENTS_FILE).read_text().splitlines()]
+    assert [int(number) for number, _ in lines] == [1, 2, 3] and len({key for _, key in lines}) == 3
+
+
+def test_only_consenting_users_tell_anything(tmp_path, people):
+    scenario = scenario_without_noise("simulation.identified_share=0.0", "detection.fall_margin=0.02")
+    settings = run_hosted(tmp_path, people, scenario)
+    assert Inbox(settings.folder / "inbox.db").count() == 0
+    assert alerts_of(tmp_path, people)[1], "the devices saw alerts, and kept them"
+
+
+def test_a_host_refuses_a_plan_it_was_not_given(tmp_path, people):
+    run_hosted(tmp_path, people, scenario_without_noise())
+    host = LocalHost(tmp_path)
+    request = {"plan_sha256": bytes(32), "theta": bytes(4 * 1441), "round": 1, "step": 111}
+    with pytest.raises(Exception, match="installed plan"):
+        host.collect([0], SimpleNamespace(), request, INTEREST)

@@ -1,0 +1,142 @@
+"""The measurements behind published figures, on few users: what is beside what, and a picture that comes out the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulations.baselines.interest_models import RIVALS, pooled_baselines, rivals
+from simulations.published import learning as learning_figures
+from simulations.published.__main__ import groups
+from simulations.published.learning import (
+    BESIDE,
+    Learning,
+    epsilon_figures,
+    fidelity_figures,
+    held_out_figures,
+    utility_figures,
+)
+from simulations.published.measured import Measured, with_path
+
+NAME = "complete-journey"
+FEW = ("data.users=120", "warm_start.users=60", "warm_start.epochs=1")
+
+
+@pytest.fixture(autouse=True)
+def short_network(monkeypatch):
+    """The pooled network trains for a few batches only."""
+    monkeypatch.setattr("simulations.baselines.interest_models.DNN_BATCHES", 40)
+
+
+def test_means_and_spreads_are_over_seeds():
+    assert Measured.over([1.0, 2.0, 3.0], "AUC", "x") == Measured(2.0, 1.0, "AUC", "x")
+    assert Measured.over([1.0], "AUC") == Measured(1.0, None, "AUC", "")
+
+
+def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
+    learning = Learning(NAME, FEW, tmp_path)
+    plan = learning.plan
+    train, test = learning.halves()
+    every = pooled_baselines(train, test, plan, seed=3)
+    only = rivals(train, test, plan, seed=3)
+    assert tuple(only) == RIVALS
+    for name, p in only.items():
+        np.testing.assert_array_equal(p, every[name])
+    best = max(learning_figures.auc(test.y, p) for p in only.values())
+    assert learning.pooled_auc(3) == best
+    assert learning.beside(3) == {name: learning_figures.auc(test.y, p) for name, p in every.items()}
+    start = learning.start(learning.scenario("eps1"), 3)
+    ours, gap, calibration_error, log_loss = learning.judge(start, best)
+    assert gap == best - ours and 0 < calibration_error < 0.3 < log_loss
+    assert np.abs(start - learning.start(learning.scenario("eps1"), 4)).max() > 0.01, "other planted people"
+
+
+def test_epsilon_figures_have_every_key():
+    out = epsilon_figures(NAME, FEW, seeds=2)
+    assert set(out) == {
+        f"{measure}.{NAME}.{key}"
+        for measure in ("auc", "auc_gap", "calibration_error", "log_loss")
+        for key in ("eps1", "eps7", "planted_only")
+    } | {f"calibration_error.{NAME}", f"auc.{NAME}.pooled", *(f"auc.{NAME}.{key}" for key in BESIDE)}
+    without = {key.rpartition(".")[2] for key, figure in out.items() if figure.spread is None}
+    few = "boosted"  # so few rows are all in its sample: nothing is left to the seed
+    assert without - {few} == {"recency", "frequency", "recency_frequency", "alone"}
+    rivals = [out[f"auc.{NAME}.{key}"].value for key in ("pooled_lr", "pooled_dnn", "pooled_numpy")]
+    assert out[f"auc.{NAME}.pooled"].value >= max(rivals)
+    assert out[f"auc.{NAME}.recency"].value < out[f"auc.{NAME}.recency_frequency"].value < max(rivals)
+    pooled = out[f"auc.{NAME}.pooled"].value
+    for key in ("eps1", "eps7", "planted_only"):
+        assert out[f"auc_gap.{NAME}.{key}"].value == pytest.approx(pooled - out[f"auc.{NAME}.{key}"].value, abs=2e-5)
+
+
+def test_held_out_figures_are_of_the_users_that_no_model_has_seen(monkeypatch):
+    """Pooled models get no row of theirs, and every score is on rows of theirs alone."""
+    seen = []
+    fit = learning_figures.rivals
+
+    def noted(train, test, plan, seed):
+        seen.append((set(train.user), set(test.user)))
+        return fit(train, test, plan, seed)
+
+    monkeypatch.setattr(learning_figures, "rivals", noted)
+    judged = []
+    judge = Learning.judge
+
+    def noted_judge(self, theta, pooled, left_out=None):
+        judged.append(set(np.flatnonzero(~left_out)))
+        return judge(self, theta, pooled, left_out)
+
+    monkeypatch.setattr(Learning, "judge", noted_judge)
+    out = held_out_figures(NAME, FEW, seeds=2)
+    assert {f"auc.{NAME}.eps1.held_out", f"auc.{NAME}.pooled.held_out", f"auc_gap.{NAME}.eps1.held_out"} <= set(out)
+    assert judged[0] != judged[1]
+    for (train, test), held_out in zip(seen, judged, strict=True):
+        assert len(held_out) == 24 and not train & held_out and test <= held_out
+        assert len(train) > 80
+    ours, gap, pooled = (
+        out[f"{key}.held_out"].value for key in (f"auc.{NAME}.eps1", f"auc_gap.{NAME}.eps1", f"auc.{NAME}.pooled")
+    )
+    assert gap == pytest.approx(pooled - ours, abs=2e-5) and ours > 0.6
+
+
+def test_utility_is_measured_at_every_epsilon_and_drawn(tmp_path):
+    picture = tmp_path / "utility.svg"
+    out = utility_figures({NAME: FEW}, picture, seeds=2, epsilons=(0.5, 64.0))
+    keys = {"eps_0.5", "eps_64", "no_noise", "planted_only", "pooled"}
+    assert set(out) == {f"utility.{NAME}.{key}" for key in keys} | {f"auc.{NAME}.no_noise"}
+    assert out[f"auc.{NAME}.no_noise"] == out[f"utility.{NAME}.no_noise"]
+    found = {key: out[f"utility.{NAME}.{key}"] for key in keys}
+    assert found["eps_0.5"].value < found["eps_64"].value < found["no_noise"].value + 0.02
+    assert found["eps_0.5"].spread > 0
+    text = picture.read_text(encoding="utf-8")
+    for words in (f"{NAME}: AUC on the test weeks", "no noise", "planted people only", "pooled model, no privacy"):
+        assert words in text
+    assert "dc:date" not in text
+
+
+def test_the_same_points_give_the_same_picture_on_axes_of_the_same_height(tmp_path):
+    def panel(level):
+        lines = {"pooled_auc": level, "start_auc": level - 0.01}
+        return [
+            {"epsilon": epsilon, "auc_mean": level - 0.02 / (epsilon or 99), "auc_sd": None, **lines}
+            for epsilon in (1.0, 4.0, None)
+        ]
+
+    files = [tmp_path / name for name in ("one.svg", "two.svg", "three.svg")]
+    for file, level in zip(files, (0.78, 0.78, 0.77), strict=True):
+        learning_figures.save_utility_panels({"left": panel(0.75), "right": panel(level)}, file)
+    assert files[0].read_bytes() == files[1].read_bytes() != files[2].read_bytes()
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_both_fidelities_end_with_the_same_weights():
+    figure = fidelity_figures()["fidelity.max_theta_difference"]
+    assert 0 < figure.value <= 1e-5
+
+
+def test_groups_of_figures_are_those_that_can_be_made_here():
+    without, with_it = groups(), groups("somewhere")
+    assert {"fidelity", NAME, f"held_out.{NAME}"} <= set(without)
+    assert "utility" not in without and not any("online-retail-ii" in name for name in without)
+    assert {"utility", "online-retail-ii", "held_out.online-retail-ii"} <= set(with_it)
+    assert with_path("a b") == ['data.path="a b"'] and with_path("") == []

@@ -1,0 +1,88 @@
+"""Scenario files: what comes along is valid, and what is wrong is one clear line."""
+
+import math
+
+import pytest
+
+from shared.errors import ConfigError
+from shared.events import Catalogue
+from simulations.people.of_scenario import protocol_of
+from simulations.scenarios.config import SCENARIOS, PrivacySection, Scenario, load_scenario
+
+NAMES = sorted(file.stem for file in SCENARIOS.glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_scenario_that_comes_along_gives_a_plan(name):
+    scenario = load_scenario(name)
+    plan = scenario.plan(protocol_of(scenario), Catalogue(("a", "b")), scenario.data.users or 2000, bytes(32))
+    assert scenario.name == name
+    assert plan.privacy.rounds == scenario.privacy.rounds
+    assert plan.detection.lapse_steps == protocol_of(scenario).lapse_steps
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_label_windows_of_train_and_test_never_overlap(name):
+    protocol = protocol_of(load_scenario(name))
+    assert protocol.train_at == protocol.train_steps[1] + protocol.horizon_steps < protocol.test_steps[0]
+    assert protocol.test_steps[1] + protocol.horizon_steps < protocol.n_steps
+    assert protocol.alert_steps[0] >= protocol.test_steps[0]
+    assert protocol.lapse_train_steps[0] <= protocol.lapse_train_steps[1]
+    assert protocol.lapse_train_steps[1] + protocol.lapse_steps < protocol.alert_steps[0]
+    assert protocol.alert_steps[0] <= protocol.lapse_test_steps[1] < protocol.n_steps - protocol.lapse_steps
+
+
+def test_overrides_replace_one_value_and_keep_the_rest():
+    scenario = load_scenario("demo", ["privacy.rounds=7", "data.path=some/where", "privacy.max_epsilon=inf"])
+    assert (scenario.privacy.rounds, scenario.data.path, scenario.privacy.max_epsilon) == (7, "some/where", math.inf)
+    assert scenario.detection == load_scenario("demo").detection
+
+
+def test_a_scenario_goes_round_as_json_infinity_included():
+    scenario = load_scenario("demo")
+    assert Scenario.model_validate_json(scenario.model_dump_json()) == scenario
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("privacy.clipnorm=1", "unknown key privacy.clipnorm; expected one of clip_norm"),
+        ("privacy.rounds=many", "privacy.rounds: input should be a valid integer, got 'many'"),
+        ("privacy.rounds=1.5", "privacy.rounds"),
+        ("data.users=-1", "data.users: input should be greater than or equal to 0, got -1"),
+        ("data.name=elsewhere", "data.name: input should be 'planted'"),
+        ("nowhere.key=1", "unknown key nowhere"),
+        ("name=1", "name"),
+        ("rounds", "expected --set section.key=value, got 'rounds'"),
+        ("=3", "expected --set section.key=value"),
+        ("name.deeper=1", "name is not a table"),
+    ],
+)
+def test_a_wrong_override_is_one_clear_line(override, says):
+    with pytest.raises(ConfigError) as caught:
+        load_scenario("demo", [override])
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["clip_norm", "noise_multiplier", "sampling_rate", "delta", "max_epsilon"])
+def test_a_negative_number_of_privacy_is_refused_with_its_value(key):
+    scenario = load_scenario("demo", [f"privacy.{key}=-0.5"])
+    with pytest.raises(ConfigError, match=f"{key}.*got -0.5"):
+        scenario.plan(protocol_of(scenario), Catalogue(("a",)), 300, bytes(32))
+
+
+def test_unknown_scenarios_and_broken_files_say_what_there_is(tmp_path):
+    with pytest.raises(ConfigError, match="expected a scenario .*demo.* got 'nothing'"):
+        load_scenario("nothing")
+    (tmp_path / "broken.toml").write_text("name = [")
+    with pytest.raises(ConfigError, match="broken.toml is not valid TOML"):
+        load_scenario(str(tmp_path / "broken.toml"))
+    (tmp_path / "empty.toml").write_text("")
+    with pytest.raises(ConfigError, match="missing key name"):
+        load_scenario(str(tmp_path / "empty.toml"))
+
+
+def test_a_section_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        PrivacySection().rounds = 3

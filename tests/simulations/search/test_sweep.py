@@ -1,0 +1,277 @@
+"""`ebbtide sweep`: cached, resumable, honest about epsilon and skipped rounds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from server.accounting import epsilon_to_public
+from server.rounds import INTEREST, Traffic
+from shared.errors import ConfigError
+from simulations.baselines import interest_models as baselines
+from simulations.baselines.interest_models import POOLED_DNN, RIVALS
+from simulations.cli.search import register
+from simulations.people.planted import plant
+from simulations.search.noise_calibration import noise_multiplier_for
+from simulations.search.sweep import CACHE, FIGURE_FILE, NOISE, RESULTS_FILE, draw, population_sha256, sweep
+from simulations.search.trial_federation import Dropouts
+from simulations.search.trials import Trials, with_noise_for
+from tests.world.basics import make_plan
+
+SMALL = (
+    "data.users=40",
+    "privacy.rounds=3",
+    "privacy.sampling_rate=1",
+    "privacy.noise_multiplier=0",
+    "risk.rounds=0",
+)
+
+
+@pytest.fixture(autouse=True)
+def short_pooled_training(monkeypatch):
+    """What the pooled network is worth is tested where it is made."""
+    monkeypatch.setattr("simulations.baselines.interest_models.DNN_BATCHES", 20)
+
+
+class Trainings:
+    """Counts trainings, and can break off before one."""
+
+    def __init__(self, monkeypatch, stop_after: int | None = None) -> None:
+        self.count, self.stop_after = 0, stop_after
+        train = Trials.train
+
+        def counted(trials, *arguments, **named):
+            if self.count == self.stop_after:
+                raise KeyboardInterrupt
+            self.count += 1
+            return train(trials, *arguments, **named)
+
+        monkeypatch.setattr(Trials, "train", counted)
+
+
+def test_what_was_run_is_not_run_again(tmp_path, monkeypatch):
+    over = {"training.rows": ("8", "64"), "data.users": ("30", "40")}
+    trainings = Trainings(monkeypatch)
+    first = sweep("demo", over, tmp_path, overrides=SMALL, repeat=2)
+    assert trainings.count == 8
+    assert [row["values"] for row in first["rows"]] == [
+        {"training.rows": rows, "data.users": users} for rows in ("8", "64") for users in ("30", "40")
+    ]
+    assert json.loads((tmp_path / RESULTS_FILE).read_text()) == first
+    assert (tmp_path / FIGURE_FILE).read_text().startswith("<?xml")
+    pooled = {row["values"]["data.users"]: row["pooled_auc"] for row in first["rows"]}
+    assert pooled["30"] != pooled["40"]
+    for row in first["rows"]:
+        assert set(row["pooled"]) == set(RIVALS) and row["pooled_auc"] == max(row["pooled"].values())
+        assert row["gap_mean"] == row["pooled_auc"] - row["auc_mean"]
+        assert 0.5 < row["auc_mean"] < 1 and row["epsilon_to_public"] is None and row["skipped_mean"] == 0
+
+    monkeypatch.setattr("simulations.search.sweep.rivals", None)
+    assert sweep("demo", over, tmp_path, overrides=SMALL, repeat=2) == first
+    sweep("demo", over, tmp_path, overrides=[*SMALL, "detection.detector=rate", 'about="other words"'], repeat=2)
+    assert trainings.count == 8, "a run does not depend on these"
+    sweep("demo", {"training.rows": ("8",)}, tmp_path, overrides=SMALL, repeat=3)
+    assert trainings.count == 9, "one more repetition"
+    sweep("demo", {"training.rows": ("8",)}, tmp_path, overrides=[*SMALL, "training.l2=0.001"], repeat=1)
+    assert trainings.count == 10, "another scenario"
+
+
+def test_pooled_models_are_the_ones_that_every_gap_is_measured_to(tmp_path, monkeypatch):
+    asked = []
+
+    def rivals(train, test, plan, seed):
+        asked.append((len(train.y), len(test.y), plan.network.hidden, seed))
+        found = baselines.rivals(train, test, plan, seed)
+        return {**found, POOLED_DNN: test.y.astype(np.float32)}  # it knows everything
+
+    monkeypatch.setattr("simulations.search.sweep.rivals", rivals)
+    over = {"training.hidden": ("[32, 16]", "[8, 4]")}
+    results = sweep("demo", over, tmp_path, overrides=[*SMALL, "data.held_out_share=0.25"], repeat=1)
+    for row in results["rows"]:
+        assert row["pooled_auc"] == 1 and row["gap_mean"] == 1 - row["auc_mean"]
+    assert [each[2:] for each in asked] == [((32, 16), 1), ((8, 4), 1)], "a network for each, under the data's seed"
+    sweep("demo", {"training.rows": ("8", "64")}, tmp_path, overrides=SMALL, repeat=1)
+    assert len(asked) == 3, "what a pooled model does not depend on does not train another"
+    assert all(few < many for few, many in zip(asked[0][:2], asked[2][:2], strict=True)), "held out of both"
+
+
+def test_another_format_of_the_cache_knows_nothing_of_the_old_one(tmp_path, monkeypatch):
+    searched = []
+
+    def search(scenario, epsilon, plan):
+        searched.append(epsilon)
+        return with_noise_for(scenario, epsilon, plan)
+
+    trainings = Trainings(monkeypatch)
+    monkeypatch.setattr("simulations.search.sweep.with_noise_for", search)
+    over = {"epsilon": ("2",)}
+    for version, n_runs in ((1, 1), (1, 1), (2, 2)):
+        monkeypatch.setattr("simulations.search.sweep.CACHE_FORMAT", version)
+        sweep("demo", over, tmp_path, overrides=[*SMALL, "privacy.sampling_rate=0.5"], repeat=1)
+        assert trainings.count == len(searched) == n_runs
+
+
+def test_fresh_throws_results_away(tmp_path, monkeypatch):
+    trainings = Trainings(monkeypatch)
+    for fresh in (False, False, True):
+        sweep("demo", {"dropout": ("0",)}, tmp_path, overrides=SMALL, repeat=1, fresh=fresh)
+    assert trainings.count == 2
+
+
+def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
+    over = {"training.rows": ("8", "16", "64")}
+    with monkeypatch.context() as patch:
+        broken = Trainings(patch, stop_after=2)
+        with pytest.raises(KeyboardInterrupt):
+            sweep("demo", over, tmp_path, overrides=SMALL, repeat=1)
+        assert broken.count == 2
+    assert not (tmp_path / RESULTS_FILE).exists()
+    damaged = next(f for f in (tmp_path / CACHE).glob("*.json") if '"repetition"' in f.read_text())
+    damaged.write_text(damaged.read_text()[:50])
+    goes_on = Trainings(monkeypatch)
+    told = []
+    results = sweep(
+        "demo", over, tmp_path, overrides=SMALL, repeat=1, on_trial=lambda done, total: told.append((done, total))
+    )
+    assert goes_on.count == 2, "the third, and the damaged one"
+    assert len(results["rows"]) == 3 and told == [(i, 3) for i in range(4)]
+
+
+@pytest.mark.parametrize(("epsilon", "rounds", "rate"), [(1.0, 12, 1.0), (0.5, 60, 0.1), (4.0, 10, 0.5)])
+def test_noise_reaches_its_epsilon_to_two_percent(epsilon, rounds, rate):
+    noise = noise_multiplier_for(epsilon, rounds, rate, 1e-5)
+    privacy = make_plan(
+        privacy={
+            "noise_multiplier": noise,
+            "rounds": rounds,
+            "sampling_rate": rate,
+            "population": 1000,
+            "min_survivors": 50,
+        }
+    ).privacy
+    assert 0.98 * epsilon <= epsilon_to_public(privacy, rounds) <= epsilon
+
+
+def test_a_sweep_over_epsilon(tmp_path):
+    over = {"epsilon": ("1", "2")}
+    results = sweep("demo", over, tmp_path, overrides=[*SMALL, "privacy.sampling_rate=0.5"], repeat=1)
+    for row, target in zip(results["rows"], (1, 2), strict=True):
+        assert 0.98 * target <= row["epsilon_to_public"] <= target
+        assert row["rounds"] == 3
+    assert results["rows"][0]["noise_multiplier"] > results["rows"][1]["noise_multiplier"]
+
+
+def test_dropout_drops_members_of_the_cohort_at_random():
+    class Noted:
+        def __init__(self) -> None:
+            self.traffic, self.cohorts = Traffic(), []
+
+        def collect(self, cohort, plan, request, part):
+            self.cohorts.append(cohort)
+            return np.zeros(3, np.uint32), len(cohort)
+
+    below, members = Noted(), list(range(0, 20_000, 2))
+    federation = Dropouts(below, 0.3)
+    counts = [federation.collect(members, None, {}, INTEREST)[1] for _ in range(2)]
+    for count in counts:
+        assert abs(count - 7000) < 6 * np.sqrt(10_000 * 0.3 * 0.7)
+    assert set(below.cohorts[0]) < set(members) and below.cohorts[0] != below.cohorts[1]
+    assert federation.traffic is below.traffic
+    assert Dropouts(below, 0.0).collect(members, None, {}, INTEREST)[1] == len(members)
+    for rate in (-0.1, 1.0):
+        with pytest.raises(ConfigError, match="expected dropout in"):
+            Dropouts(below, rate)
+
+
+def test_rounds_with_too_few_survivors_are_skipped_and_told(tmp_path):
+    over = {"dropout": ("0", "0.9")}
+    results = sweep("demo", over, tmp_path, overrides=[*SMALL, "privacy.min_survivors_share=0.8"], repeat=1)
+    assert [row["skipped_mean"] for row in results["rows"]] == [0, 3]
+    assert results["rows"][1]["rounds"] == 3, "a skipped round is paid for"
+
+
+def test_a_change_of_any_event_changes_the_key():
+    people = plant(20, 60, seed=1)
+    assert population_sha256(people) == population_sha256(plant(20, 60, seed=1))
+    amount = people.amount.copy()
+    amount[7] += 1
+    changed = type(people)(**{**vars(people), "amount": amount})
+    assert population_sha256(changed) != population_sha256(people)
+
+
+def row(values, epsilon, auc, pooled=0.8):
+    return {"values": values, "epsilon_to_public": epsilon, "auc_mean": auc, "auc_sd": 0.01, "pooled_auc": pooled}
+
+
+def drawn(folder, over, rows, simulated=False):
+    """The figure's text, twice the same."""
+    results = {"scenario": "demo", "simulated": simulated, "over": over, "rows": rows}
+    texts = []
+    for name in ("a.svg", "b.svg"):
+        draw(results, folder / name)
+        texts.append((folder / name).read_text())
+    assert texts[0] == texts[1]
+    return texts[0]
+
+
+def test_the_figure_has_the_pooled_line_and_every_key(tmp_path):
+    over = {"epsilon": ["1", "2"], "dropout": ["0", "0.1"]}
+    rows = [row({"epsilon": e, "dropout": d}, float(e), 0.7) for e in ("1", "2") for d in ("0", "0.1")]
+    text = drawn(tmp_path, over, rows, simulated=True)
+    for part in ("SIMULATED", "pooled model", "epsilon to who sees the models", "dropout 0.1"):
+        assert part in text
+
+
+def test_the_figure_of_epsilon_alone(tmp_path):
+    rows = [row({NOISE: noise}, epsilon, 0.7) for noise, epsilon in (("0", None), ("2", 1.5), ("4", 0.5))]
+    text = drawn(tmp_path, {NOISE: ["0", "2", "4"]}, rows)
+    assert "no noise" in text and "1.5" in text and "pooled" in text
+
+
+def test_the_figure_of_words_and_of_people(tmp_path):
+    words = {"training.hidden": ["[32, 16]", "[8, 4]"]}
+    assert "[8, 4]" in drawn(
+        tmp_path, words, [row({"training.hidden": v}, None, 0.7) for v in words["training.hidden"]]
+    )
+    users = {"data.users": ["10", "20"]}
+    rows = [row({"data.users": v}, None, 0.7, pooled=0.8 + int(v) / 1000) for v in users["data.users"]]
+    assert "data.users" in drawn(tmp_path, users, rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "expected --over KEY=VALUE,VALUE at least once"),
+        (["--over", "epsilon"], "expected --over KEY=VALUE,VALUE, got 'epsilon'"),
+        (["--over", "epsilon=1,much"], "expected numbers for epsilon, got 'much'"),
+        (["--over", "epsilon=0"], "expected epsilon > 0, got 0"),
+        (["--over", "dropout=1"], "expected dropout in [0, 1), got 1"),
+        (["--over", "cohort=1"], "expected --over to name epsilon, dropout or a scenario key"),
+        (["--over", "privacy.noise=1"], "unknown key privacy.noise; expected one of"),
+        (["--over", "epsilon=1", "--over", "privacy.noise_multiplier=1"], "got both"),
+        (["--over", "epsilon=1", "--over", "epsilon=2"], "once, got it twice"),
+        (["--over", "privacy.clip_norm=0.1,-1"], "privacy.clip_norm=-1: expected clip_norm > 0"),
+        (["--over", "dropout=0", "--repeat", "0"], "expected --repeat >= 1, got 0"),
+    ],
+)
+def test_bad_input_is_a_clear_error(tmp_path, arguments, expected):
+    result = invoke(tmp_path, *arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert expected in str(result.exception)
+
+
+def test_the_command_prints_a_table(tmp_path):
+    result = invoke(tmp_path, "--over", "dropout=0,0.1", "--repeat", "2")
+    assert result.exception is None
+    assert "SIMULATED" in result.output and "sweep.svg" in result.output and "infinite" in result.output
+
+
+def invoke(folder, *arguments):
+    app = typer.Typer()
+    register(app)
+    sets = [part for each in SMALL for part in ("--set", each)]
+    return CliRunner().invoke(app, ["sweep", "demo", *sets, "--out", str(folder), *arguments])

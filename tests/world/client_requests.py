@@ -1,0 +1,244 @@
+"""Requests to a device: right ones, and everything near them; and what may be answered, by the rules alone."""
+
+import cbor2
+import numpy as np
+from cryptography.exceptions import InvalidSignature
+from hypothesis import strategies as st
+
+from client.app import HANDLERS
+from client.device import Device
+from client.model.runtime import pinned_model
+from client.vault.consent import Consent
+from shared.codec import decode, encode, pack_floats
+from shared.envelope import TAG, unwrap, wrap
+from shared.errors import ConfigError, RefusalCode, UndeclaredError, WireError
+from shared.lapse_risk import N_COEFFICIENTS, READINGS
+from shared.messages import (
+    MAX_BIT_EPSILON_MICRO,
+    MAX_REQUEST_BYTES,
+    MAX_STEP,
+    MAX_TIME_S,
+    REGISTER,
+    REQUESTS,
+    SIGNED,
+    VERSION,
+)
+from shared.network import NetworkSpec
+from shared.plan import Plan
+from tests.world.basics import CATALOGUE, NETWORK, activity_theta, make_plan, make_risk
+from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, signed
+
+PLAN, OTHER_PLAN = make_plan(risk=make_risk()), make_plan(training={"rows": 17})
+STRANGE_PLANS = [make_plan(catalogue_sha256=bytes(32)), make_plan(network=NetworkSpec(27, (8,)))]
+ENDPOINTS = sorted(HANDLERS)
+#: What a risk_request has beside a train_request's fields.
+COEFFICIENTS = {
+    "basis": pack_floats(np.ones((len(READINGS), N_COEFFICIENTS), np.float32)),
+    "coefficients": pack_floats(np.array([-1, 0.5], np.float32)),
+}
+
+thetas = st.sampled_from([activity_theta(), NETWORK.initial_theta(1), np.full(1441, 3e38, np.float32)]).map(pack_floats)
+wrong_thetas = st.sampled_from(
+    [pack_floats(np.zeros(n, np.float32)) for n in (1, 1440, 1442)]
+    + [pack_floats(np.full(1441, bad, np.float32)) for bad in (np.nan, np.inf)]
+    + [pack_floats(NetworkSpec(27, (8,)).initial_theta(0))]
+)
+hashes = st.sampled_from([PLAN.sha256, OTHER_PLAN.sha256, bytes(32)])
+steps, rounds = st.integers(0, MAX_STEP), st.integers(0, 2**31)
+plans = st.sampled_from([p.canonical for p in (PLAN, OTHER_PLAN, *STRANGE_PLANS)] + [b"\xa0", PLAN.canonical[:-1]])
+tampered = bytes([pinned_model()[0] ^ 1]) + pinned_model()[1:]
+models = st.sampled_from([b"", b"", pinned_model(), tampered])
+any_theta = thetas | thetas | wrong_thetas
+bit_requests = st.fixed_dictionaries(
+    {"step": steps, "epsilon_micro": st.integers(1, MAX_BIT_EPSILON_MICRO), "every_steps": st.integers(1, 400)}
+)
+N_READINGS, N_BASIS = len(READINGS), len(READINGS) * N_COEFFICIENTS
+risks = st.sampled_from(
+    [b""] + [pack_floats(np.full(n, v, np.float32)) for n in (1, N_READINGS) for v in (0.5, np.nan)]
+)
+bases = st.sampled_from([pack_floats(np.full(n, v, np.float32)) for n in (1, N_BASIS, N_BASIS) for v in (0.5, 3e38)])
+coefficients = st.sampled_from(
+    [pack_floats(np.full(n, v, np.float32)) for n in (1, 2, 2, 3) for v in (0.5, 3e38, np.inf)]
+)
+right_requests = st.one_of(
+    st.tuples(st.just("alerts_query"), st.fixed_dictionaries({"step": steps})),
+    st.tuples(st.just("bits_query"), bit_requests),
+    st.tuples(
+        st.just("train_request"),
+        st.fixed_dictionaries({"step": steps, "round": rounds, "plan_sha256": hashes, "theta": any_theta}),
+    ),
+    st.tuples(
+        st.just("risk_request"),
+        st.fixed_dictionaries(
+            {
+                "step": steps,
+                "round": rounds,
+                "plan_sha256": hashes,
+                "theta": any_theta,
+                "basis": bases,
+                "coefficients": coefficients,
+            }
+        ),
+    ),
+    st.tuples(
+        st.just("model_offer"),
+        st.fixed_dictionaries(
+            {"step": steps, "round": rounds, "plan": plans, "model": models, "theta": any_theta, "risk": risks}
+        ),
+    ),
+)
+wrong_types = st.sampled_from(
+    [None, True, 1.5, -1, 2**40, "canary", b"", b"abc", [], {}, [[]], cbor2.CBORTag(35, "a+")]
+)
+
+
+class Request(tuple):
+    """Request bytes, and the endpoint they are sent to; a failing example shows the beginning."""
+
+    def __repr__(self) -> str:
+        return f"Request({self[0][:60]!r}... {len(self[0])} bytes, to {self[1]})"
+
+
+@st.composite
+def requests(draw) -> Request:
+    name, fields = draw(right_requests)
+    endpoint = draw(st.sampled_from([name] * 6 + ENDPOINTS))
+    data = encode(REQUESTS, name, fields)
+    how = draw(st.sampled_from(["right"] * 4 + ["flip", "cut", "tail", "type", "field", "reply", "random"]))
+    if how == "flip":
+        damaged = bytearray(data)
+        for _ in range(draw(st.integers(1, 3))):
+            damaged[draw(st.integers(0, min(len(data), 200) - 1))] ^= draw(st.integers(1, 255))
+        data = bytes(damaged)
+    elif how == "cut":
+        data = data[: draw(st.integers(0, len(data) - 1))]
+    elif how == "tail":
+        data += draw(st.binary(min_size=1, max_size=4))
+    elif how == "type":
+        wrong = {**fields, draw(st.sampled_from(sorted(fields))): draw(wrong_types)}
+        data = cbor2.dumps([name, VERSION, wrong], canonical=True)
+    elif how == "field":
+        data = cbor2.dumps([name, VERSION, {**fields, "debug": "canary"}], canonical=True)
+    elif how == "reply":
+        data = encode(REGISTER, "receipt", {"plan_sha256": PLAN.sha256})
+    elif how == "random":
+        data = draw(st.binary(max_size=40))
+    return Request((draw(envelopes(data)), endpoint))
+
+
+#: Envelopes that no device opens, by what is wrong with them; and one that it does.
+ENVELOPES = ("unsigned", "other key", "no signature", "time", "body", "flip", "cut", "tail", "type", "field", "huge")
+
+
+@st.composite
+def envelopes(draw, body: bytes) -> bytes:
+    """What a body travels in: this server's envelope three times in four, else one with something wrong."""
+    how = draw(st.sampled_from(["right"] * 3 * len(ENVELOPES) + list(ENVELOPES)))
+    time_s = draw(st.sampled_from([0, ASKED_AT_S, MAX_TIME_S]))
+    if not body or how == "unsigned":
+        return body
+    if how == "right":
+        return signed(body, time_s)
+    if how == "other key":
+        return signed(body, time_s, OTHER_PRIVATE_KEY)
+    if how == "no signature":
+        return wrap(body, time_s, lambda _: bytes(64))
+    right = signed(body, ASKED_AT_S)
+    fields = decode(SIGNED, right)[1]
+    if how == "time":
+        return encode(SIGNED, "signed", {**fields, "time_s": ASKED_AT_S + draw(st.sampled_from([-1, 1, 86_400]))})
+    if how == "body":
+        return encode(SIGNED, "signed", {**fields, "body": body[:-1] + bytes([body[-1] ^ 1])})
+    if how == "flip":
+        damaged = bytearray(right)
+        damaged[draw(st.integers(0, len(right) - 1))] ^= draw(st.integers(1, 255))
+        return bytes(damaged)
+    if how == "cut":
+        return right[: draw(st.integers(0, len(right) - 1))]
+    if how == "tail":
+        return right + draw(st.binary(min_size=1, max_size=4))
+    if how == "type":
+        wrong = {**fields, draw(st.sampled_from(sorted(fields))): draw(wrong_types)}
+        return cbor2.dumps(["signed", VERSION, wrong], canonical=True)
+    if how == "field":
+        return cbor2.dumps(["signed", VERSION, {**fields, "debug": "canary"}], canonical=True)
+    body = bytes(MAX_REQUEST_BYTES + draw(st.sampled_from([0, 1, 1 << 17])))
+    return cbor2.dumps(["signed", VERSION, {**fields, "body": body}], canonical=True)
+
+
+def is_signed(data: bytes) -> bytes | None:
+    """The body that the tests' server signed, None if it did not: from the layout, without the client's code."""
+    try:
+        envelope = unwrap(data)
+        signed_part = TAG + envelope.time_s.to_bytes(8, "big") + envelope.body
+        PRIVATE_KEY.public_key().verify(envelope.signature, signed_part)
+    except (WireError, InvalidSignature):
+        return None
+    return envelope.body
+
+
+#: What of an alert may leave.
+TOLD = ("direction", "category", "level", "step", "model_round")
+
+
+def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
+    """What may be answered: the message's name and its fields, from the request and the device's public state alone.
+    `values` and `alerts` are a length, and the list of what this device could tell."""
+
+    def refusal(code: RefusalCode) -> tuple[str, dict]:
+        return "refusal", {"code": int(code)}
+
+    if (body := is_signed(data)) is None:
+        return refusal(RefusalCode.SIGNATURE)
+    try:
+        name, request = decode(REQUESTS, body)
+    except UndeclaredError:
+        return refusal(RefusalCode.UNDECLARED)
+    except WireError:
+        return refusal(RefusalCode.MALFORMED)
+    if name != endpoint:
+        return refusal(RefusalCode.UNDECLARED)
+    installed = device._installed and device._installed.plan
+    if name == "alerts_query":
+        told = device.alerts() if device.profile.consent is Consent.IDENTIFIED else []
+        return "alerts", {"step": request["step"], "alerts": [{k: getattr(alert, k) for k in TOLD} for alert in told]}
+    if name == "bits_query":
+        if device.profile.consent is not Consent.RANDOMISED:
+            return refusal(RefusalCode.CONSENT)
+        if (request["step"] + 1) % request[
+            "every_steps"
+        ]:  # the tests' owner lifted every cap: any coin at any due step
+            return refusal(RefusalCode.SCHEDULE)
+        return "alert_bit", {"step": request["step"], "epsilon_micro": request["epsilon_micro"], "bit": None}
+    theta = np.frombuffer(request["theta"], "<f4")
+    finite = all(
+        np.isfinite(np.frombuffer(request.get(name, b""), "<f4")).all()
+        for name in ("theta", "risk", "basis", "coefficients")
+    )
+    if name in ("train_request", "risk_request"):
+        if not finite:
+            return refusal(RefusalCode.MALFORMED)
+        if installed is None or installed.sha256 != request["plan_sha256"] or theta.size != NETWORK.n_parameters:
+            return refusal(RefusalCode.PLAN_MISMATCH)
+        sizes = [len(request.get(name, b"")) for name in ("basis", "coefficients")]
+        if name == "risk_request" and (installed.risk is None or sizes != [4 * N_BASIS, 4 * N_COEFFICIENTS]):
+            return refusal(RefusalCode.PLAN_MISMATCH)
+        reply, n_values = {
+            "train_request": ("update", NETWORK.n_parameters),
+            "risk_request": ("risk_update", N_COEFFICIENTS),
+        }[name]
+        return reply, {"round": request["round"], "plan_sha256": installed.sha256, "values": 4 * n_values}
+    try:
+        plan = Plan.from_bytes(request["plan"])
+    except ConfigError:
+        return refusal(RefusalCode.PLAN_REFUSED)
+    if not finite:
+        return refusal(RefusalCode.MALFORMED)
+    fits = theta.size == plan.network.n_parameters and len(request["risk"]) in (0, 4 * N_READINGS)
+    if plan.catalogue_sha256 != CATALOGUE.sha256 or not fits:
+        return refusal(RefusalCode.PLAN_REFUSED)
+    if request["model"] not in (b"", pinned_model()):
+        return refusal(RefusalCode.MODEL_REFUSED)
+    if plan.network != NETWORK:
+        return refusal(RefusalCode.PLAN_REFUSED)
+    return "receipt", {"plan_sha256": plan.sha256}

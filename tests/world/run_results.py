@@ -1,0 +1,301 @@
+"""Results of made-up runs, for tests of what is made from results."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from simulations.baselines.interest_models import (
+    BY_ITSELF,
+    EBBTIDE,
+    KINDS,
+    OURS,
+    POOLED_DNN,
+    POOLED_LR,
+    RECENCY_FREQUENCY,
+    RULE,
+)
+from simulations.evaluation.turn_quality import LEVEL, PHI
+
+NOT_PROTECTED = "not protected (no secure aggregation yet)"
+Results = dict[str, Any]
+
+
+def judged(alerts: int = 20, **changes: Any) -> Results:
+    figures = {"precision": 0.25, "recall": 0.5, "median_delay_steps": 11.5, "false_per_user": 0.375}
+    return {"alerts": alerts, "turns": 10, **figures, **changes}
+
+
+def baseline(name: str, auc: float | None, ahead: float | None = None) -> Results:
+    """A row of the table of baselines, with intervals of .01 each way."""
+    row = {"name": name, "kind": KINDS[name], "auc": auc, "log_loss": 0.52, "calibration_error": 0.08}
+    row.update({"low": auc and auc - 0.01, "high": auc and auc + 0.01})
+    if name != EBBTIDE:
+        row.update({"ahead": ahead, "ahead_low": ahead and ahead - 0.01, "ahead_high": ahead and ahead + 0.01})
+    return row
+
+
+def curves() -> Results:
+    """Two detectors at three settings each, the quietest of which calls nothing."""
+    quiet = judged(0, precision=None, recall=0.0, median_delay_steps=None, false_per_user=0.0)
+    points = [judged(40, recall=0.8, false_per_user=4.0), judged(), quiet]
+    names = {"own_level": "level of p against one's own", "rate": "change rate (the article's)"}
+    lines = [
+        {
+            "detector": kind,
+            "name": name,
+            "key": "fall_margin",
+            "points": [{"setting": i, "planned": i == 1, **point} for i, point in enumerate(points)],
+        }
+        for kind, name in names.items()
+    ]
+    return {"users": 6, "lines": lines}
+
+
+def lapse(*, phi: bool = True) -> Results:
+    """A table of lapses: ours, a rule, and one that no line makes good enough."""
+    figures = {"average_precision": 0.26, "top_precision": 0.31, "top_value_precision": 0.23, "brier": None}
+    warned = {"precision": 0.25, "recall": 0.41, "median_lead_steps": 5.5}
+    row = {"auc": 0.75, "early_auc": 0.76, "calibration_error": 0.02, **figures, "alerts": warned}
+    table = [
+        {"name": PHI if phi else LEVEL, "kind": OURS, **row},
+        {"name": "recency", "kind": RULE, **row, "auc": 0.67},
+        {"name": "never", "kind": RULE, **row, "auc": 0.5, "alerts": None},
+    ]
+    about = {"steps": [10, 18], "lapse_steps": 5, "rows": 500, "users": 8, "base_rate": 0.115, "valued_base_rate": 0.05}
+    calibration = [{"rows": 50, "mean_p": d / 20, "share": d / 22} for d in range(10)]
+    return {**about, "table": table, "calibration": calibration if phi else None}
+
+
+def rises() -> Results:
+    """A table of take-offs: ours, and a rule that is as good."""
+    row = {"auc": 0.81, "average_precision": 0.22, "top_precision": 0.27, "top_value_precision": 0.2, "brier": None}
+    table = [{"name": LEVEL, "kind": OURS, **row}, {"name": "recency", "kind": RULE, **row, "auc": 0.82}]
+    return {"steps": [10, 18], "lapse_steps": 5, "rows": 700, "users": 8, "base_rate": 0.061, "table": table}
+
+
+def make_results(*, simulated: bool = True, **changes: Any) -> Results:
+    """Results of a small run, of planted data or of purchases; the arguments replace whole sections."""
+    nothing = {"precision": None, "recall": 0.0, "median_delay_steps": None, "false_per_user": 0.0}
+    beside = {"change rate (the article's)": judged(33), "silence of 10 steps": judged(0, **nothing)}
+    p = [None] * 10 + [0.9] * 8 + [0.7, 0.5, 0.3, 0.2, 0.1, 0.1] + [None] * 2
+    return {
+        "name": "small",
+        "about": "eight people",
+        "simulated": simulated,
+        "data": "planted" if simulated else "online-retail-ii",
+        "devices": 8,
+        "categories": 4,
+        "step": "day" if simulated else "week",
+        "fidelity": "devices",
+        "identified_share": 0.3,
+        "protocol": {
+            "window_steps": 6,
+            "horizon_steps": 3,
+            "lapse_steps": 5,
+            "train_steps": [6, 9],
+            "test_steps": [10, 23],
+            "alert_steps": [10, 23],
+        },
+        "plan": {
+            "horizon_steps": 3,
+            "parameters": 1441,
+            "hidden": [32, 16],
+            "clip_norm": 0.1,
+            "noise_multiplier": 1.0,
+            "sampling_rate": 0.2,
+            "rounds": 2,
+            "population": 8,
+            "min_survivors": 2,
+            "max_colluders": 0,
+            "steps_per_clip": 4096,
+            "delta": 1e-5,
+            "learning_rate": 0.3,
+            "detection": {
+                "detector": "own_level",
+                "rate_window_steps": 2,
+                "rate_threshold": 0.05,
+                "fall_level": 0.15,
+                "rise_level": 0.85,
+                "own_span_steps": 42,
+                "fall_margin": 1.5,
+                "rise_margin": 2.0,
+                "min_active_steps": 4,
+                "lapse_steps": 5,
+                "quiet_steps": 5,
+            },
+            "sha256": "ab" * 32,
+        },
+        "interest": {
+            "rows": 1234,
+            "base_rate": 0.5,
+            "auc": 0.83186,
+            "log_loss": 0.52372,
+            "calibration_error": 0.07952,
+            "rows_without_score": 0,
+            "roc": {"false_positive_rate": [0.0, 0.2, 1.0], "true_positive_rate": [0.0, 0.7, 1.0]},
+            "calibration": [{"mean_p": d / 10, "share": d / 11} for d in range(1, 10)],
+        },
+        "baselines": [
+            baseline(EBBTIDE, 0.83186),
+            baseline(RECENCY_FREQUENCY, 0.8142, ahead=-0.0177),
+            baseline("frequency", 0.81, ahead=-0.0219),
+            baseline("recency", 0.762, ahead=-0.0699),
+        ],
+        "learning_curve": [{"round": i, "auc": 0.4 + 0.2 * i} for i in range(3)],
+        "alerts": {
+            "detector": "level of p against one's own",
+            "steps": 14,
+            "first_step": 10,
+            "by_step": {"fall": [1, 2] * 7, "rise": [0, 3] * 7},
+            "interventions": [
+                {
+                    "intervention": "small_offer",
+                    "fall": 17,
+                    "rise": 0,
+                    "segment_low": 0,
+                    "segment_middle": 12,
+                    "segment_high": 5,
+                }
+            ],
+            "fall": {**judged(21), "beside": beside},
+            "rise": {**judged(), "beside": beside},
+            "budget": {"false_alerts": 3, "steps": 182, "over": 0.125, "beside": {"always": 1.0, "never": 0.0}},
+            "curves": curves(),
+        },
+        "privacy": {
+            "rounds_charged": 2,
+            "rounds_planned": 2,
+            "delta": 1e-5,
+            "epsilon_rdp": 10.3185,
+            "epsilon_to_public": 9.0814,
+            "epsilon_unamplified": 24.3816,
+            "likely_participations": 16,
+            "to_server": NOT_PROTECTED,
+            "plan_sha256": "ab" * 32,
+            "identified_alerts": 135,
+        },
+        "traffic": {
+            "round_down_bytes": 5850.4,
+            "round_up_bytes": 5837.4,
+            "query_up_bytes": 27.5,
+            "down_bytes_per_device": 94621.9,
+            "up_bytes_per_device": 46963.6,
+            "by_message": {
+                "model_offer": {"messages": 16, "bytes": 381_680},
+                "train_request": {"messages": 5, "bytes": 29_252},
+                "update": {"messages": 5, "bytes": 29_187},
+                "alerts": {"messages": 72, "bytes": 1_980},
+            },
+            "dropped": {},
+        },
+        "example_users": [
+            {
+                "category": "coats",
+                "direction": "fall",
+                "found": True,
+                "count": [1.0, 0.4, 0.0, 2.2] * 6 + [0.0, 0.0],
+                "p": p,
+                "change_step": 15,
+                "last_step_in_time": 23,
+                "alerts": [
+                    {
+                        "step": 20,
+                        "direction": "fall",
+                        "level": 1,
+                        "reasons": ["visits fell: 0, usually 3", "no alert if 3"],
+                    },
+                    {"step": 11, "direction": "rise", "level": 0, "reasons": []},
+                ],
+            }
+        ]
+        if simulated
+        else [],
+        "seconds": {"federation": 71.3},
+        "made_with": {"ebbtide": "0.1.0", "python": "3.11"},
+        **changes,
+    }
+
+
+def with_nothing_known() -> Results:
+    """A run that cost no privacy budget to speak of and found nothing: every figure that may be None is."""
+    results = copy.deepcopy(make_results(example_users=[]))
+    results["interest"].update(auc=None, base_rate=None, log_loss=None, calibration_error=None, calibration=[])
+    results["baselines"] = [baseline(name, None) for name in (EBBTIDE, "recency", "frequency")]
+    results["interest"]["roc"] = {"false_positive_rate": [float("nan")], "true_positive_rate": [0.0]}
+    results["learning_curve"] = [{"round": i, "auc": None} for i in range(3)]
+    empty = judged(0, turns=0, precision=None, recall=None, median_delay_steps=None, false_per_user=0.0)
+    results["alerts"].update(by_step={"fall": [0] * 14, "rise": [0] * 14})
+    results["alerts"].update({way: {**empty, "beside": {}} for way in ("fall", "rise")})
+    results["privacy"].update(epsilon_to_public=None, epsilon_unamplified=None, epsilon_rdp=None)
+    results["traffic"]["dropped"] = {"round_few_survivors": 2, "error": 1}
+    results["seconds"] = {}
+    return results
+
+
+QUALITY = {"rows": 77, "base_rate": 0.2, "auc": 0.707, "log_loss": 0.459, "calibration_error": 0.0245}
+
+
+CAPS = {
+    "table": "default",
+    "participations_per_plan": 14,
+    "clip_norm": 1.0,
+    "period_days": 182,
+    "delta": 1e-5,
+    "total": [7.5, 20.0],
+    "update": [4.5, 10.0],
+    "risk_update": [1.0, 2.0],
+    "metrics": [1.0, 2.0],
+    "alert_bit": [2.0, 8.0],
+}
+BITS = {
+    "epsilon": 1.0,
+    "every_steps": 7,
+    "coins": 2,
+    "epsilon_together": 2.0,
+    "agreed": 5,
+    "rates": [
+        {"step": 16, "estimate": -0.12, "low": -0.6, "high": 0.36, "answers": 5, "true_rate": 0.2},
+        {"step": 23, "estimate": 0.43, "low": -0.05, "high": 0.91, "answers": 4, "true_rate": 0.4},
+    ],
+}
+
+
+def with_everything() -> Results:
+    """A run with pooled models, users held out, groups, several epsilons, owners' caps and randomised bits."""
+    table = [
+        baseline(EBBTIDE, 0.782),
+        baseline(POOLED_DNN, 0.787, ahead=0.005),
+        baseline(POOLED_LR, 0.786, ahead=0.004),
+        baseline(RECENCY_FREQUENCY, 0.755, ahead=-0.027),
+        baseline(BY_ITSELF, 0.738, ahead=-0.044),
+        baseline("recency", None),
+    ]
+    group = {"members": 3, "unit": "active steps", "smallest": 1, "largest": 9, **QUALITY, "beside": {POOLED_LR: 0.71}}
+    nobody = {**group, "group": "heavy users", **dict.fromkeys(QUALITY), "rows": 0, "beside": {POOLED_LR: None}}
+    points = (
+        (0.75, 0.781, 0.001, 0.787),
+        (7.0, 0.784, None, 0.787),
+        (None, 0.785, 0.0, None),
+        (1.8, None, None, 0.787),
+    )
+    return make_results(
+        simulated=False,
+        baselines=table,
+        gap=0.005,
+        gap_to=POOLED_DNN,
+        caps=CAPS,
+        refused={"consent": 6, "participations": 3, "period_budget": 1200},
+        bits=BITS,
+        randomised_share=0.6,
+        lapse=lapse(),
+        rises=rises(),
+        held_out_users={"users": 3, "rows": 99, "baselines": table, "gap": 0.005, "gap_to": POOLED_DNN},
+        groups=[{**group, "group": "light users"}, nobody],
+        utility={
+            "points": [dict(zip(("epsilon", "auc_mean", "auc_sd", "pooled_auc"), p, strict=True)) for p in points],
+            "published": True,
+        },
+        cpu={"round_ms": 1.2345, "s_per_device": 0.0421},
+        commit="0123abc",
+    )
