@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Bools, Floats, Ints
 from shared.clock import Clock, WallClock
 from shared.errors import InputError, Refusal, RefusalCode
 from shared.events import ENGAGEMENT, BehaviourEvent
@@ -29,7 +29,7 @@ from shared.mechanisms import Entropy
 from shared.plan import Plan
 
 from . import state as kept
-from .detection.alerts import TOLD, Alert, Taken, raised_alerts, taken_by, with_raised
+from .detection.alerts import SENT, Alert, AlertLog, mark_sent, raised_alerts, with_raised
 from .detection.bursts import held_by_burst
 from .detection.explain import Explanation, explain
 from .detection.policy import POLICY, Policy
@@ -39,7 +39,7 @@ from .gate import Gate
 from .model.installed import Installed
 from .model.runtime import pinned_model
 from .model.updates import Work
-from .owner import Rights
+from .owner import OwnerControls
 from .privacy.caps import Caps
 from .profile import Profile
 from .vault.consent import Consent
@@ -48,7 +48,6 @@ from .vault.vault import Limits, Vault
 
 __all__ = ["Alert", "Device", "Installed", "Profile"]
 
-Floats = NDArray[np.float32]
 
 #: A clock that jumps further ahead than this is a broken clock: the event is not recorded. Nor is one that is dated
 #: further ahead of the device's own clock than `AHEAD_S`.
@@ -60,7 +59,7 @@ LATE_STEPS = 7
 OnStep = Callable[[int, Floats, list[Alert]], None]
 
 
-class Device(Rights):
+class Device(OwnerControls):
     """One user's device. Open it with `Device.open`, close it with `close` or `with`; it is not safe for two threads."""
 
     def __init__(
@@ -76,7 +75,7 @@ class Device(Rights):
         self._installed: Installed | None = None
         self._watch: Watch | None = None
         self._p = np.full(profile.n_categories, np.nan, np.float32)
-        self._alerts: Taken = []
+        self._alerts: AlertLog = []
 
     @classmethod
     def open(
@@ -268,7 +267,7 @@ class Device(Rights):
         self._p = p
         return step, p, alerts
 
-    def _scores(self, installed: Installed, steps: NDArray[np.int64]) -> Floats:
+    def _scores(self, installed: Installed, steps: Ints) -> Floats:
         """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""
         if not steps.size:
             return np.empty((0, self.profile.n_categories), np.float32)
@@ -320,7 +319,7 @@ class Device(Rights):
 
     def take_alerts(self, step: int) -> list[Alert]:
         """Alerts that no earlier query took; asking again for the same step gives the same answer."""
-        alerts = taken_by(self._alerts, step)
+        alerts = mark_sent(self._alerts, step)
         if alerts != self._alerts:
             self._keep_alerts(alerts)
         return [alert for alert, taken in self._alerts if taken == step]
@@ -329,7 +328,7 @@ class Device(Rights):
         """See `Rights.consent`. Consent to identified alerts tells alerts from now on, not those of the past."""
         with self._quietly():
             if choice is Consent.IDENTIFIED and super().consent() is not choice:
-                self._keep_alerts([(alert, TOLD) for alert, _ in self._alerts])
+                self._keep_alerts([(alert, SENT) for alert, _ in self._alerts])
             return super().consent(choice)
         return super().consent()
 
@@ -339,7 +338,7 @@ class Device(Rights):
         """p (C,) as of the last closed step; NaN where there is no score."""
         return self._p.copy()
 
-    def bursts(self) -> NDArray[np.bool_]:
+    def bursts(self) -> Bools:
         """Where p follows a burst of events (`client/bursts.py`) and not interest, as of the last closed step: (C,)."""
         out = np.zeros(self.profile.n_categories, bool)
         with self._quietly():
@@ -374,7 +373,7 @@ class Device(Rights):
     def _keep_watch(self) -> None:
         self._vault.put("watch", kept.plain_watch(self.n_closed_steps, self._watch, self._p))
 
-    def _keep_alerts(self, alerts: Taken) -> None:
+    def _keep_alerts(self, alerts: AlertLog) -> None:
         with self._vault.writing("alerts"):
             self._vault.put("alerts", kept.plain_alerts(alerts))
         self._alerts = alerts

@@ -37,7 +37,7 @@ class Quietly:
         return False
 
 
-class Rights:
+class OwnerControls:
     """The owner's side of a device, over its vault and gate."""
 
     def __init__(self, vault: Vault, gate: Gate, server_key: bytes) -> None:
@@ -51,7 +51,7 @@ class Rights:
             return [entry for entry in self._vault.journal.entries() if entry.size_bytes]
         return []
 
-    def told_before(self) -> Checkpoint:
+    def what_left_before(self) -> Checkpoint:
         """What left before that, and is folded away: by kind how many, their bytes and epsilon, and how many identified
         alerts."""
         with self._quietly():

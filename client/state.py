@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.arrays import Floats
 from shared.codec import pack_floats, unpack_floats
 from shared.errors import InputError
 from shared.events import Step
 from shared.plan import Plan
 
-from .detection.alerts import Alert, Taken
+from .detection.alerts import Alert, AlertLog
 from .detection.policy import Intervention, Segment
 from .detection.risk_levels import Direction, RiskLevel
 from .detection.watch import Watch
@@ -22,8 +23,6 @@ from .model.installed import Installed
 from .profile import Profile
 from .vault.consent import Consent, Decision
 from .vault.vault import Vault
-
-Floats = NDArray[np.float32]
 
 
 def pack(array: NDArray[Any]) -> list[Any]:
@@ -79,11 +78,11 @@ def watch(fields: list[Any]) -> tuple[int, Watch | None, Floats]:
     return n_closed_steps, found, unpack(p)
 
 
-def plain_alerts(alerts: Taken) -> list[list[int]]:
+def plain_alerts(alerts: AlertLog) -> list[list[int]]:
     return [[*vars(alert).values(), taken] for alert, taken in alerts]
 
 
-def alerts(rows: list[list[int]]) -> Taken:
+def alerts(rows: list[list[int]]) -> AlertLog:
     return [
         (Alert(Direction(direction), category, RiskLevel(level), step, at, Segment(segment), Intervention(act)), taken)
         for direction, category, level, step, at, segment, act, taken in rows

@@ -15,7 +15,7 @@ from .bits import BitInbox, bits_account
 from .departed import Departed
 from .federation import DeviceNodes, Federation
 from .inbox import Inbox
-from .rounds import Line, Traffic
+from .rounds import Channel, Traffic
 from .settings import RunSettings
 from .signing import Signer, signing_key
 from .state import ServerFolder
@@ -101,5 +101,5 @@ def main(grid: Grid, context: Context) -> None:
     departed = Departed(folder.departed_file)
     nodes = wait_for_nodes(grid, population - len(departed), settings.node_wait_s)
     folder.report("devices", len(nodes), population)
-    line = Line(grid, Traffic(), Signer(signing_key(settings.key_file), clock), departed)
+    line = Channel(grid, Traffic(), Signer(signing_key(settings.key_file), clock), departed)
     run(DeviceNodes(line, nodes), settings, clock)

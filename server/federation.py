@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from shared.arrays import Words
 from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 
-from .rounds import Line, Part, Traffic, collect, poisson_cohort
+from .rounds import Channel, Traffic, UpdateKind, collect, poisson_cohort
 
 
 class Federation(Protocol):
@@ -29,8 +27,8 @@ class Federation(Protocol):
         ...
 
     def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
-    ) -> tuple[NDArray[np.uint32], int]:
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind
+    ) -> tuple[Words, int]:
         """Ask a cohort for updates of one part of the training: their sum modulo 2^32, uint32 (part's length,), and how
         many are in it."""
         ...
@@ -47,7 +45,7 @@ class Federation(Protocol):
 class DeviceNodes:
     """A federation in which one Flower node is one device. A device that is gone is not sampled either."""
 
-    def __init__(self, line: Line, nodes: Sequence[int]) -> None:
+    def __init__(self, line: Channel, nodes: Sequence[int]) -> None:
         self._line, self._nodes = line, nodes
         self.traffic = line.traffic
 
@@ -58,8 +56,8 @@ class DeviceNodes:
         return poisson_cohort(self._line.enrolled(self._nodes), sampling_rate)
 
     def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
-    ) -> tuple[NDArray[np.uint32], int]:
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind
+    ) -> tuple[Words, int]:
         return collect(self._line, cohort, plan, request, part)
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Doubles, Floats
 from shared.errors import ConfigError
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,9 @@ class ServerOptimizer:
         self._settings = settings
         self.theta = theta.astype(np.float64)
         self._velocity = np.zeros_like(self.theta)
-        self._iterates: list[NDArray[np.float64]] = []
+        self._iterates: list[Doubles] = []
 
-    def step(self, mean_delta: NDArray[np.float64]) -> None:
+    def step(self, mean_delta: Doubles) -> None:
         """One round: `mean_delta` (P,) is the sum of the updates over the expected cohort."""
         self._velocity = self._settings.momentum * self._velocity + mean_delta
         self.theta = self.theta + self._settings.learning_rate * self._velocity
@@ -58,12 +56,12 @@ class ServerOptimizer:
         mean: Floats = np.mean(later, axis=0).astype(np.float32)
         return mean
 
-    def to_arrays(self) -> dict[str, NDArray[np.float64]]:
+    def to_arrays(self) -> dict[str, Doubles]:
         """Everything that the next round needs, for a checkpoint."""
         iterates = np.reshape(self._iterates, (len(self._iterates), self.theta.size))
         return {"theta": self.theta, "velocity": self._velocity, "iterates": iterates}
 
-    def restore(self, arrays: Mapping[str, NDArray[np.float64]]) -> None:
+    def restore(self, arrays: Mapping[str, Doubles]) -> None:
         """Go on from `to_arrays`."""
         self.theta, self._velocity = arrays["theta"], arrays["velocity"]
         self._iterates = list(arrays["iterates"])

@@ -14,14 +14,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.arrays import Doubles, Floats
 from shared.atomic_files import replacing
 from shared.errors import ConfigError
 from shared.lapse_risk import N_COEFFICIENTS, READINGS, readings
 from shared.network import forward
 from shared.plan import Plan
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 RIDGE = 1e-4
 NEWTON_STEPS = 25

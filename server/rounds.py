@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
-from numpy.typing import NDArray
 
+from shared.arrays import Doubles, Words
 from shared.codec import decode, encode, unpack_words
 from shared.errors import RefusalCode, WireError
 from shared.lapse_risk import N_COEFFICIENTS
@@ -56,7 +56,7 @@ class Traffic:
             getattr(self, name).update(counter)
 
 
-class Line:
+class Channel:
     """The line to the devices: one signed request to many nodes, checked replies from those that answered. A node in
     `departed` is not asked; one whose device turns out to be gone is put there."""
 
@@ -119,7 +119,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Part:
+class UpdateKind:
     """One part of a training: how devices are asked for an update, and how they answer."""
 
     message_type: str
@@ -131,11 +131,11 @@ class Part:
         return plan.network.n_parameters if self is INTEREST else N_COEFFICIENTS
 
 
-INTEREST = Part("train", "train_request", "update")
-RISK = Part("train.risk", "risk_request", "risk_update")
+INTEREST = UpdateKind("train", "train_request", "update")
+RISK = UpdateKind("train.risk", "risk_request", "risk_update")
 
 
-def check_update(fields: Mapping[str, Any], length: int, plan: Plan, round_number: int) -> NDArray[np.uint32] | str:
+def check_update(fields: Mapping[str, Any], length: int, plan: Plan, round_number: int) -> Words | str:
     """The update's vector (length,) if it belongs to this round and plan, else the reason to drop it."""
     if fields["round"] != round_number:
         return "round"
@@ -147,8 +147,8 @@ def check_update(fields: Mapping[str, Any], length: int, plan: Plan, round_numbe
 
 
 def collect(
-    line: Line, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part = INTEREST
-) -> tuple[NDArray[np.uint32], int]:
+    line: Channel, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind = INTEREST
+) -> tuple[Words, int]:
     """Sum modulo 2^32 of the updates of a cohort of nodes, uint32 (length,), and how many are in it."""
     length = part.length(plan)
     total = np.zeros(length, np.uint32)
@@ -163,9 +163,7 @@ def collect(
     return total, survivors
 
 
-def open_sum(
-    total: NDArray[np.uint32], survivors: int, privacy: PrivacyPlan, traffic: Traffic
-) -> NDArray[np.float64] | None:
+def open_sum(total: Words, survivors: int, privacy: PrivacyPlan, traffic: Traffic) -> Doubles | None:
     """A round's sum over the *expected* cohort: float64, shaped as the sum, in model units.
 
     None if fewer than `min_survivors` are in it: such a sum would carry less noise than the plan promises, so it is not

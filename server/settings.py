@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Floats
 from shared.clock import Clock, ReplayClock, WallClock
 from shared.errors import ConfigError
 from shared.plan import Plan
@@ -66,7 +66,7 @@ class RunSettings:
     schedule: Schedule
     folder: Path
     model: bytes
-    theta: NDArray[np.float32]
+    theta: Floats
     node_wait_s: float
     risk_server: ServerSettings
     public_rows: PublicRows | None

@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Engine, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from shared.arrays import Floats
 from shared.atomic_files import replace_content, replacing
 from shared.errors import ConfigError
 
 from .optimizer import ServerOptimizer
-
-Floats = NDArray[np.float32]
 
 #: Checkpoints of the two parts of a training.
 INTEREST, RISK = "checkpoint", "risk"

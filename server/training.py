@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.arrays import Doubles, Floats
 from shared.codec import pack_floats
 from shared.errors import BudgetError, ConfigError
 from shared.plan import Plan, PrivacyPlan
@@ -16,7 +17,7 @@ from .accounting import RoundAccountant
 from .federation import Federation
 from .optimizer import ServerOptimizer
 from .risk_start import RiskStart
-from .rounds import INTEREST, RISK, Part, open_sum
+from .rounds import INTEREST, RISK, UpdateKind, open_sum
 from .settings import RunSettings
 from .state import RISK as RISK_FILE
 from .state import Charges, ServerFolder
@@ -64,8 +65,8 @@ def train_risk(
     folder: ServerFolder,
     charges: Charges,
     accountant: RoundAccountant,
-    theta: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    theta: Floats,
+) -> Floats:
     """phi's weights (R,), learned on top of p in rounds that are numbered after p's."""
     plan = settings.plan
     assert plan.risk is not None
@@ -105,8 +106,8 @@ def _request(settings: RunSettings, round_number: int, theta: NDArray[np.floatin
 
 
 def run_round(
-    federation: Federation, plan: Plan, privacy: PrivacyPlan, request: dict[str, Any], part: Part
-) -> NDArray[np.float64] | None:
+    federation: Federation, plan: Plan, privacy: PrivacyPlan, request: dict[str, Any], part: UpdateKind
+) -> Doubles | None:
     """The mean update of one round that is charged already, float64 (part's length,); None if its sum may not be
     opened."""
     cohort = federation.sample(privacy.sampling_rate)
@@ -120,11 +121,11 @@ def run_round(
 def offer(
     federation: Federation,
     settings: RunSettings,
-    theta: NDArray[np.float32],
+    theta: Floats,
     round_number: int,
     *,
     with_file: bool = False,
-    risk: NDArray[np.float32] | None = None,
+    risk: Floats | None = None,
 ) -> None:
     """Give every device the plan, weights and, the first time, the model file."""
     federation.offer(

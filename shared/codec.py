@@ -11,8 +11,8 @@ from typing import Any
 
 import cbor2
 import numpy as np
-from numpy.typing import NDArray
 
+from .arrays import Floats, Words
 from .errors import UndeclaredError, WireError
 from .messages import MAX_MODEL_BYTES, MAX_PARAMETERS, VERSION, Bytes, Field, Int, ListOf, MessageKind
 
@@ -73,12 +73,12 @@ def decode(register: Mapping[str, MessageKind], data: bytes) -> Message:
     return name, fields
 
 
-def pack_floats(theta: NDArray[np.float32]) -> bytes:
+def pack_floats(theta: Floats) -> bytes:
     """Weights as little-endian float32 bytes."""
     return theta.astype("<f4").tobytes()
 
 
-def unpack_floats(data: bytes) -> NDArray[np.float32]:
+def unpack_floats(data: bytes) -> Floats:
     """Weights from little-endian float32 bytes; WireError if any is not finite."""
     theta = np.frombuffer(data, dtype="<f4").astype(np.float32)
     if not np.isfinite(theta).all():
@@ -86,11 +86,11 @@ def unpack_floats(data: bytes) -> NDArray[np.float32]:
     return theta
 
 
-def pack_words(values: NDArray[np.uint32]) -> bytes:
+def pack_words(values: Words) -> bytes:
     """A vector modulo 2^32 as little-endian bytes."""
     return values.astype("<u4").tobytes()
 
 
-def unpack_words(data: bytes) -> NDArray[np.uint32]:
+def unpack_words(data: bytes) -> Words:
     """A vector modulo 2^32 from little-endian bytes."""
     return np.frombuffer(data, dtype="<u4").astype(np.uint32)

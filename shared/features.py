@@ -18,12 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Bools, Doubles, Floats, Ints
 from .errors import ConfigError, InputError
 from .events import ENGAGEMENT
-
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -134,14 +131,14 @@ def _steps(history: History, steps: Sequence[int] | Ints, last: int) -> Ints:
     return out
 
 
-def _cumulative(values: NDArray[np.generic]) -> NDArray[np.float64]:
+def _cumulative(values: NDArray[np.generic]) -> Doubles:
     """Running sums over T with a leading zero: (..., T) -> (..., T + 1)."""
     out = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
     np.cumsum(values, axis=-1, dtype=np.float64, out=out[..., 1:])
     return out
 
 
-def _window(sums: NDArray[np.float64], steps: Ints, width: int) -> Floats:
+def _window(sums: Doubles, steps: Ints, width: int) -> Floats:
     """Sum over the last `width` steps up to each step: (..., T + 1) -> (..., S)."""
     out: Floats = (sums[..., steps + 1] - sums[..., np.maximum(steps + 1 - width, 0)]).astype(np.float32)
     return out

@@ -11,12 +11,10 @@ does without the CUSUM's statistics, and without a curve of many knots: neither 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .arrays import Floats
 from .features import FeatureSpec
 from .network import sigmoid
-
-Floats = NDArray[np.float32]
 
 #: What phi looks at, in order: 1; logit p / 2; its change over `rate_steps`, / 2; steps since the last active one, in
 #: windows; the same in the user's own intervals, / 5; the fast minus the slow average of activity.

@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Doubles, Ints, Words
 from .errors import ConfigError, InputError
 from .plan import MAX_SHARE_SIGMA
 
@@ -62,7 +63,7 @@ def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_cl
     return unit.astype(np.int32)  # the cast rounds towards zero
 
 
-def from_grid(total: NDArray[np.uint32], grid_step: float) -> NDArray[np.float64]:
+def from_grid(total: Words, grid_step: float) -> Doubles:
     """A sum modulo 2^32 as signed model units: float64 (..., P)."""
     return total.view(np.int32).astype(np.float64) * grid_step
 
@@ -85,11 +86,11 @@ class DiscreteGaussian:
         if sigma:
             self._table = _draw_table(sigma)
 
-    def sample(self, shape: tuple[int, ...], entropy: Entropy = os.urandom) -> NDArray[np.int64]:
+    def sample(self, shape: tuple[int, ...], entropy: Entropy = os.urandom) -> Ints:
         """Independent draws, int64 of `shape`. A draw costs 4 bytes of entropy, and four more once in a million."""
         return self.sample_words(shape, entropy).view(np.int32).astype(np.int64)
 
-    def sample_words(self, shape: tuple[int, ...], entropy: Entropy = os.urandom) -> NDArray[np.uint32]:
+    def sample_words(self, shape: tuple[int, ...], entropy: Entropy = os.urandom) -> Words:
         """Independent draws modulo 2^32, uint32 of `shape`: the same ones as `sample`, from the same bytes.
 
         A draw has 62 random bits, column first. The first 32 decide nearly always; only where they tie with the
@@ -115,17 +116,17 @@ class _DrawTable:
     """
 
     half: int
-    high: NDArray[np.uint32]
-    low: NDArray[np.uint32]
+    high: Words
+    low: Words
     alias: NDArray[np.int32]
     cells: NDArray[np.int32]
 
-    def of_cells(self, word: NDArray[np.uint32]) -> NDArray[np.int32]:
+    def of_cells(self, word: Words) -> NDArray[np.int32]:
         """The integers of words (n,) where their first bits decide, `_OPEN` elsewhere: int32 (n,)."""
         cell = (word >> np.uint32(33 - self.cells.size.bit_length())).astype(np.intp)
         return self.cells.take(cell)
 
-    def of_words(self, word: NDArray[np.uint32], entropy: Entropy) -> NDArray[np.int32]:
+    def of_words(self, word: Words, entropy: Entropy) -> NDArray[np.int32]:
         """The integers of words (n,): int32 (n,). Words that tie with their threshold take a second word each."""
         column, rest = self._split(word)
         high = self.high[column]
@@ -135,7 +136,7 @@ class _DrawTable:
             keeps[tied] = (_words(entropy, tied.size) >> np.uint32(2)) < self.low[column[tied]]
         return np.where(keeps, column - np.int32(self.half), self.alias[column])
 
-    def _split(self, word: NDArray[np.uint32]) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
+    def _split(self, word: Words) -> tuple[NDArray[np.int32], Words]:
         """A word's column, and its other bits."""
         rest_bits = 33 - self.high.size.bit_length()
         return (word >> np.uint32(rest_bits)).astype(np.int32), word & np.uint32((1 << rest_bits) - 1)
@@ -160,7 +161,7 @@ def _draw_table(sigma: float) -> _DrawTable:
     return replace(table, cells=table.decided(cell_bits))
 
 
-def _words(entropy: Entropy, size: int) -> NDArray[np.uint32]:
+def _words(entropy: Entropy, size: int) -> Words:
     """`size` random 32-bit words; InputError if the source gives another number of bytes."""
     raw = entropy(4 * size)
     if len(raw) != 4 * size:
@@ -169,7 +170,7 @@ def _words(entropy: Entropy, size: int) -> NDArray[np.uint32]:
 
 
 @lru_cache(maxsize=8)
-def _alias_table(sigma: float) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+def _alias_table(sigma: float) -> tuple[int, Ints, Ints]:
     """(half width, threshold, alias): column i yields i below its threshold, else its alias. Columns: a power of two."""
     half = math.ceil(_TAIL_SIGMAS * sigma)
     support = np.arange(-half, half + 1, dtype=np.float64)
@@ -202,7 +203,7 @@ def protect(
     steps_per_clip: int,
     share_sigma: float,
     entropy: Entropy = os.urandom,
-) -> NDArray[np.uint32]:
+) -> Words:
     """What a device hands to the sum: clipped, on the grid, plus its noise share, modulo 2^32: uint32 (..., P).
 
     Guarantees. Norm bound of `clip_to_grid`, noise of `DiscreteGaussian(share_sigma)` on every coordinate, whatever the

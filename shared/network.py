@@ -15,11 +15,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .arrays import Floats
 from .errors import ConfigError, InputError
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

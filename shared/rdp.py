@@ -15,6 +15,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arrays import Bools, Doubles
 from .errors import InputError
 from .plan import PrivacyPlan
 
@@ -94,7 +95,7 @@ def _log_cosh(x: Curve | np.float64) -> Curve:
     return np.asarray(x + np.log1p(np.exp(-2 * x)) - math.log(2))
 
 
-def epsilon(curve: Curve, delta: float) -> NDArray[np.float64]:
+def epsilon(curve: Curve, delta: float) -> Doubles:
     """Epsilon of (..., O) curves at `delta`: (...). Infinite for a curve with NaN or a negative value.
 
     Conversion: Canonne, Kamath and Steinke 2020, proposition 12 (v4), the best over the orders; 0 where the KL bound
@@ -141,7 +142,7 @@ def _normal_tail(x: float) -> float:
     return math.erfc(x / math.sqrt(2)) / 2
 
 
-def charge(spent: Curve, cost: Curve, cap_epsilon: ArrayLike, delta: float) -> tuple[Curve, NDArray[np.bool_]]:
+def charge(spent: Curve, cost: Curve, cap_epsilon: ArrayLike, delta: float) -> tuple[Curve, Bools]:
     """`spent` (..., O) with `cost` (O,) on top where that stays within `cap_epsilon` (...), and where it does: (...).
 
     Nothing is changed in place. A cost that is negative or NaN anywhere is never allowed, nor is a cap that is NaN; an

@@ -50,7 +50,7 @@ from .report.report import write_report
 from .report.utility import utility_of
 from .scenarios.config import ProtocolSection, Scenario
 from .scenarios.held_out import expect_hosts, read_mask
-from .scenarios.owners import caps_figures
+from .scenarios.owners import caps_numbers
 
 
 def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> dict[str, Any]:
@@ -127,9 +127,9 @@ def write_results(
         "fidelity": scenario.simulation.fidelity,
         "identified_share": scenario.simulation.identified_share,
         "randomised_share": scenario.simulation.randomised_share,
-        "caps": caps_figures(scenario.caps.caps(), scenario.caps.table),
+        "caps": caps_numbers(scenario.caps.caps(), scenario.caps.table),
         "protocol": protocol.model_dump(),
-        "plan": plan_figures(plan),
+        "plan": plan_numbers(plan),
         **evaluate(folder, population, protocol, plan, held_out=read_mask(folder), seed=scenario.data.seed),
         "utility": utility_of(folder, scenario.data.name),
         "seconds": seconds,
@@ -143,7 +143,7 @@ def write_results(
     return results
 
 
-def plan_figures(plan: Plan) -> dict[str, Any]:
+def plan_numbers(plan: Plan) -> dict[str, Any]:
     """The plan's numbers, for people."""
     privacy = {k: v for k, v in vars(plan.privacy).items() if k != "max_epsilon"}
     return {

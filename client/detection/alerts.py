@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Bools, Ints
 from shared.features import History
 from shared.messages import MAX_ALERTS
 from shared.plan import Plan
@@ -22,7 +22,7 @@ from .risk_levels import Direction, RiskLevel
 #: An alert stays on the device for this long, for its user to see.
 KEEP_ALERTS_STEPS = 366
 #: In place of the step of the query that took an alert: none did; an earlier one did, and nobody is told again.
-NOT_TAKEN, TOLD = -1, -2
+NOT_TAKEN, SENT = -1, -2
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Alert:
 
 
 #: Alerts, the oldest first, each with the step of the query that took it.
-Taken = list[tuple[Alert, int]]
+AlertLog = list[tuple[Alert, int]]
 
 
 def raised_alerts(
-    fired: NDArray[np.bool_],
-    levels: NDArray[np.int64],
+    fired: Bools,
+    levels: Ints,
     history: History,
     plan: Plan,
     policy: Policy,
@@ -71,7 +71,7 @@ def raised_alerts(
     ]
 
 
-def with_raised(alerts: Taken, raised: list[Alert], step: int) -> Taken:
+def with_raised(alerts: AlertLog, raised: list[Alert], step: int) -> AlertLog:
     """What a device keeps once `raised` came at `step`: the same list if nothing changes."""
     here = [(alert, taken) for alert, taken in alerts if alert.step > step - KEEP_ALERTS_STEPS]
     if not raised and len(here) == len(alerts):
@@ -79,9 +79,9 @@ def with_raised(alerts: Taken, raised: list[Alert], step: int) -> Taken:
     return [*here, *((alert, NOT_TAKEN) for alert in raised)][-MAX_ALERTS:]
 
 
-def taken_by(alerts: Taken, step: int) -> Taken:
+def mark_sent(alerts: AlertLog, step: int) -> AlertLog:
     """The alerts once the query of `step` has come: it takes what none took, and what earlier ones took is old."""
-    return [(alert, {NOT_TAKEN: step}.get(taken, taken if taken >= step else TOLD)) for alert, taken in alerts]
+    return [(alert, {NOT_TAKEN: step}.get(taken, taken if taken >= step else SENT)) for alert, taken in alerts]
 
 
 def alert_fields(step: int, alerts: list[Alert]) -> dict[str, Any]:

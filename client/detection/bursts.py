@@ -21,10 +21,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.arrays import Bools, Doubles, Ints
 from shared.features import FeatureSpec, History
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 #: A burst has so many times the usual events of an active step, and at least so many (weighted by kind, as counters are:
 #: ten purchases, or fifty views). Real changes are far smaller: planted rises multiply events by at most 16 in ever more
@@ -72,9 +70,9 @@ def held_by_burst(history: History, features: FeatureSpec, steps: Sequence[int] 
     return np.moveaxis(out, -1, -2)
 
 
-def _within(values: NDArray[np.generic], begin: Ints, end: Ints) -> NDArray[np.float64]:
+def _within(values: NDArray[np.generic], begin: Ints, end: Ints) -> Doubles:
     """Sums of values (..., T) over begin..end - 1: (..., S)."""
     sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
     np.cumsum(values, axis=-1, dtype=np.float64, out=sums[..., 1:])
-    out: NDArray[np.float64] = sums[..., end] - sums[..., begin]
+    out: Doubles = sums[..., end] - sums[..., begin]
     return out

@@ -1,16 +1,16 @@
 """When a dense stream of p shifts: a two-sided CUSUM on logit p, after weekday offset and AR(1) whitening.
 
-    p -> logit -> minus this stream's mean and weekday offset -> minus phi times the last residual -> / scale
+    p -> logit -> minus this stream's mean and weekday offset -> minus ar times the last residual -> / scale
       -> clipped to +-CLIP -> two CUSUMs (Page 1954): S = max(0, S +- d z - d^2 / 2)
 
 Mean, offsets, AR(1) coefficient and scale are learned online, each with a fixed prior, and residuals beyond three scales
-are held there, so that bursts do not teach. After an alarm the mean is learned anew; scale, weekday and phi are kept.
+are held there, so that bursts do not teach. After an alarm the mean is learned anew; scale, weekday and ar are kept.
 
 Immunity. One step moves a statistic by at most `GAIN` = d (CLIP - d / 2), whatever p does: an alarm at threshold h needs
 at least `immune_steps(h) + 1` observed steps since its statistic was last 0. A shorter burst cannot alert.
 
 Time. The step number is used for the weekday only. A step that is NaN, or that is never given, is not observed: nothing
-is learned, no alarm; the last residual fades by phi for a NaN. p is held in .01...99, so 0 and 1 are as good as any.
+is learned, no alarm; the last residual fades by ar for a NaN. p is held in .01...99, so 0 and 1 are as good as any.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.arrays import Bools, Floats
 from shared.errors import ConfigError
 from shared.lapse_risk import logit
 
-from .detectors import Alarms, Bools, Floats, shift
+from .detectors import Alarms, shift
 
 #: d: half of this many scales of a lasting shift is held against chance at every step.
 DRIFT = 0.9
@@ -38,10 +39,10 @@ MOST = 16.0
 SPAN, WEEKDAY_SPAN = 120.0, 16.0
 #: Observed steps before scale and offsets are learned, and after an alarm before statistics count again.
 SETTLE_STEPS, RELEARN_STEPS = 7, 14
-#: Prior of the scale, in logits, and the observations that it, phi's 0 and an offset's 0 weigh.
+#: Prior of the scale, in logits, and the observations that it, ar's 0 and an offset's 0 weigh.
 PRIOR_SCALE, PRIOR_WEIGHT, WEEKDAY_PRIOR = 0.3, 10.0, 4.0
 #: A smaller scale than this, in logits, is no measure of chance: p is a smooth function of counters.
-MIN_SCALE, MAX_PHI = 0.05, 0.8
+MIN_SCALE, MAX_AR = 0.05, 0.8
 OUTLIER_SCALES, WEEKDAY_OUTLIER = 3.0, 1.5
 
 MEAN, SEEN, LEARNED, VARIANCE, COVARIANCE, INNOVATION, RESIDUAL, FALL, RISE, OFFSETS = range(10)
@@ -134,9 +135,9 @@ class CusumDetector:
         if not all_known:
             judged &= known
 
-        phi = np.divide(covariance, variance)
-        phi.clip(_ZERO, np.float32(MAX_PHI), out=phi)
-        expected = np.multiply(phi, residual, out=phi)
+        ar = np.divide(covariance, variance)
+        ar.clip(_ZERO, np.float32(MAX_AR), out=ar)
+        expected = np.multiply(ar, residual, out=ar)
         fresh = gap - expected
         scale = np.sqrt(innovation)
         np.maximum(scale, np.float32(MIN_SCALE), out=scale)

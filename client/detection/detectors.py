@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Bools, Floats
 from shared.errors import ConfigError
 from shared.lapse_risk import logit
-
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 
 #: A rate of .2 in decimal is not .2 in floating point; thresholds are reached within this.
 TOLERANCE = 1e-6

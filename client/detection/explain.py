@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import InputError
 from shared.events import Step
 from shared.features import FeatureSpec, History, extract
@@ -33,11 +33,6 @@ from .cusum import CusumAlarms
 from .detectors import Alarms, RiskDetector
 from .risk_levels import Direction
 from .watch import Watch, budget_for, detector_for, observed
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 #: The groups, in the order of the values.
 GROUPS = ("silence", "rhythm", "lately", "long run", "trend", "amounts", "elsewhere", "share")

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Bools, Ints
 from shared.errors import ConfigError, InputError
-from shared.features import Bools, History, last_active
+from shared.features import History, last_active
 
 from .risk_levels import Direction, RiskLevel
-
-Ints = NDArray[np.int64]
 
 
 class Segment(IntEnum):

@@ -10,14 +10,11 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Bools, Floats, Ints
 from shared.features import History, extract, seen
 from shared.lapse_risk import phi, readings
 from shared.plan import Plan
-
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 
 
 class Direction(IntEnum):
@@ -56,7 +53,7 @@ def p_and_risk(plan: Plan, weights: Floats, x: Floats, p: Floats, known: Bools) 
     return now, phi(weights, readings(plan.features, x[..., -1, :, :], now, p[..., 0, :]))
 
 
-def risk_levels(p: Floats, risk: Floats) -> NDArray[np.int64]:
+def risk_levels(p: Floats, risk: Floats) -> Ints:
     """RiskLevel of a fall and of a rise at p and phi (..., C): int (..., 2, C), falls first. Rises are judged by p."""
     with np.errstate(invalid="ignore"):
         by_p = [(left <= MEDIUM_BELOW).astype(np.int64) + (left <= HIGH_BELOW) for left in (p, 1 - p)]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.arrays import Bools, Floats, Ints
 from shared.features import History, established
 from shared.plan import Detection, Plan
 
@@ -24,10 +25,6 @@ from .bursts import held_by_burst
 from .cusum import CusumAlarms, CusumDetector
 from .detectors import Alarms, Detector, LevelDetector, OwnLevelDetector, RateDetector, RiskDetector
 from .risk_levels import Direction, risk_levels
-
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 #: A device remembers its detector as of every so many steps, so many times: one mark lies at least `MARK_EVERY` steps
 #: back, and from there on it can be told otherwise (explain.py).

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from shared.arrays import Floats
 from shared.errors import ModelError, Refusal, RefusalCode
 from shared.lapse_risk import N_COEFFICIENTS, READINGS
 from shared.plan import Plan, PrivacyPlan
 from shared.rdp import charge, update_cost, zero
 
-from ..privacy.caps import Caps, Line
+from ..privacy.caps import Caps, LedgerLine
 from .runtime import open_model, verified
 from .scorer import Scorer
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def expect_bounds(plan: Plan, caps: Caps) -> None:
             raise Refusal(RefusalCode.EPSILON)
 
 
-def _parts(plan: Plan) -> list[tuple[PrivacyPlan, int, Line]]:
+def _parts(plan: Plan) -> list[tuple[PrivacyPlan, int, LedgerLine]]:
     """What protects each part of a plan, the values of one of its updates, and its line of the ledger."""
-    parts = [(plan.privacy, plan.network.n_parameters, Line.UPDATE)]
-    return [*parts, (plan.risk.privacy, N_COEFFICIENTS, Line.PHI)] if plan.risk else parts
+    parts = [(plan.privacy, plan.network.n_parameters, LedgerLine.UPDATE)]
+    return [*parts, (plan.risk.privacy, N_COEFFICIENTS, LedgerLine.PHI)] if plan.risk else parts

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.arrays import Floats
 from shared.errors import ModelError
 
 #: SHA-256 of models/interest.tflite. A device runs no other file, whoever offers it.
@@ -83,7 +84,7 @@ class Model:
         fit = self._shapes["fit"]
         return fit["x"][-1], fit["theta"][-1], fit["masks"][-1]
 
-    def run(self, signature: str, **inputs: NDArray[Any] | np.float32) -> dict[str, NDArray[np.float32]]:
+    def run(self, signature: str, **inputs: NDArray[Any] | np.float32) -> dict[str, Floats]:
         """Outputs of one signature, by name. ModelError for an input of another shape: the runtimes do not check, and
         read beyond a theta that is too short."""
         for name, shape in self._shapes[signature].items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from shared.arrays import Floats
 
 from .runtime import Model
 
@@ -13,10 +14,10 @@ CHUNK_ROWS = 1024
 class Scorer:
     """Scores rows under one theta (P,)."""
 
-    def __init__(self, model: Model, theta: NDArray[np.float32]) -> None:
+    def __init__(self, model: Model, theta: Floats) -> None:
         self._model, self._theta = model, theta
 
-    def score(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def score(self, x: Floats) -> Floats:
         """p in [0, 1], float32 (...,), of rows x (..., F)."""
         rows = np.ascontiguousarray(x.reshape(-1, x.shape[-1]), dtype=np.float32)
         parts = [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Doubles, Floats
 from shared.plan import LocalTraining
 
 from .runtime import Model
@@ -17,7 +17,7 @@ class LocalTrainer:
     def __init__(self, model: Model, training: LocalTraining) -> None:
         self._model, self._training = model, training
 
-    def raw_delta(self, theta: NDArray[np.float32], work: Batches) -> NDArray[np.float64]:
+    def raw_delta(self, theta: Floats, work: Batches) -> Doubles:
         """Theta after the local work minus theta before: float64 (P,). Raw: it has to be protected before it leaves."""
         n_steps, n_rows, n_features = work.x.shape
         fitted = self._model.run(

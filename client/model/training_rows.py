@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.arrays import Bools, Floats, Ints
 from shared.features import FeatureSpec, History, established, extract, labels, seen
 from shared.plan import LocalTraining, Plan, RiskPlan
 
@@ -22,10 +23,10 @@ class Batches:
     x (S, B, F), y (S, B), weight (S, B): 1 / B for a real row, 0 for padding; masks (S, B, H): 0 or 1 / keep.
     """
 
-    x: NDArray[np.float32]
-    y: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    masks: NDArray[np.float32]
+    x: Floats
+    y: Floats
+    weight: Floats
+    masks: Floats
 
     def __repr__(self) -> str:
         return f"Batches(<raw> shape={self.x.shape})"
@@ -39,7 +40,7 @@ def generator(seed: int, round_number: int, device: int) -> np.random.Generator:
 
 def labelled_rows(
     history: History, features: FeatureSpec, horizon_steps: int, history_steps: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[Floats, Floats]:
     """x (n, F) and y (n,) of every (step, category) of the last `history_steps` steps whose label is known.
 
     A row is a category that the user had engaged with by then. No closed step with a known label: n = 0.
@@ -61,10 +62,10 @@ class LapseRows:
     (..., S, C): where the rows come from; they are in its order.
     """
 
-    x: NDArray[np.float32]
-    x_before: NDArray[np.float32]
-    y: NDArray[np.float32]
-    chosen: NDArray[np.bool_]
+    x: Floats
+    x_before: Floats
+    y: Floats
+    chosen: Bools
 
     def __repr__(self) -> str:
         return f"LapseRows(<raw> n={len(self.y)})"
@@ -93,7 +94,7 @@ def lapse_rows(history: History, plan: Plan, risk: RiskPlan) -> LapseRows:
     return LapseRows(x, x_before, (~came_back).astype(np.float32), chosen)
 
 
-def draw(n_available: int, steps: int, rows: int, random: np.random.Generator) -> NDArray[np.int64]:
+def draw(n_available: int, steps: int, rows: int, random: np.random.Generator) -> Ints:
     """Row numbers (S, B), -1 for padding: a fresh draw without replacement for every step, in ascending order."""
     out = np.full((steps, rows), -1, dtype=np.int64)
     if n_available <= rows:
@@ -109,13 +110,13 @@ def draw_words(n_available: int, steps: int, random: np.random.Generator) -> NDA
     return words.reshape(steps, n_available)
 
 
-def smallest(words: NDArray[np.uint64], rows: int) -> NDArray[np.int64]:
+def smallest(words: NDArray[np.uint64], rows: int) -> Ints:
     """Where the `rows` smallest of each n words lie, ascending: (..., n) -> (..., rows). Equal words (once in 2^64
     pairs) leave the choice between them to numpy."""
     return np.sort(np.argpartition(words, rows - 1, axis=-1)[..., :rows], axis=-1)
 
 
-def draw_masks(training: LocalTraining, n_hidden: int, random: np.random.Generator) -> NDArray[np.float32]:
+def draw_masks(training: LocalTraining, n_hidden: int, random: np.random.Generator) -> Floats:
     """Dropout masks (S, B, n_hidden): 1 / keep with probability keep = 1 - dropout, else 0."""
     shape = (training.local_steps, training.rows, n_hidden)
     if not training.dropout:
@@ -124,7 +125,7 @@ def draw_masks(training: LocalTraining, n_hidden: int, random: np.random.Generat
     return (random.random(shape, dtype=np.float32) < keep).astype(np.float32) / np.float32(keep)
 
 
-def batches(x: NDArray[np.float32], y: NDArray[np.float32], plan: Plan, round_number: int, device: int) -> Batches:
+def batches(x: Floats, y: Floats, plan: Plan, round_number: int, device: int) -> Batches:
     """The local work of one device in one round, from its labelled rows x (n, F) and y (n,)."""
     random = generator(plan.training.seed, round_number, device)
     picks = draw(len(x), plan.training.local_steps, plan.training.rows, random)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.arrays import Doubles, Floats, Words
 from shared.errors import Refusal, RefusalCode
 from shared.features import History
 from shared.lapse_risk import N_COEFFICIENTS, READINGS, gradient, readings
@@ -20,9 +21,6 @@ from .runtime import open_model
 from .scorer import Scorer
 from .trainer import LocalTrainer
 from .training_rows import batches, draw, generator, labelled_rows, lapse_rows
-
-Floats = NDArray[np.float32]
-Words = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Work:
         """The share of a round that learns theta (P,): uint32 (P,)."""
         return self._protected(self.installed.plan.privacy, len(theta), lambda: self._raw_delta(theta, round_number))
 
-    def _raw_delta(self, theta: Floats, round_number: int) -> NDArray[np.float64]:
+    def _raw_delta(self, theta: Floats, round_number: int) -> Doubles:
         plan = self.installed.plan
         x, y = labelled_rows(self.history, plan.features, plan.horizon_steps, plan.training.history_steps)
         work = batches(x, y, plan, round_number, self.device)

@@ -10,13 +10,13 @@ from shared.errors import Refusal, RefusalCode
 from shared.mechanisms import Entropy
 from shared.randomised_response import BitSchedule, bit_schedule, randomised_response
 
-from .caps import Caps, Line
+from .caps import Caps, LedgerLine
 
 
 def own_schedule(caps: Caps, step_s: float) -> BitSchedule | None:
     """The loudest and densest schedule that this device keeps, for steps of `step_s` seconds: what the caps of one
     period pay for. None if they pay for no bit."""
-    cap = min(caps.lines[Line.ALERT_BIT].period, caps.total.period)
+    cap = min(caps.lines[LedgerLine.ALERT_BIT].period, caps.total.period)
     if not cap > 0:
         return None
     return bit_schedule(cap, caps.delta, max(1, math.floor(caps.period_s / step_s)))

@@ -9,14 +9,14 @@ from enum import StrEnum
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Doubles
 from shared.errors import ConfigError
 
 DAY_S = 86_400
 
 
-class Line(StrEnum):
+class LedgerLine(StrEnum):
     """The lines of the ledger: the message kinds whose content depends on behaviour, and that epsilon covers."""
 
     UPDATE = "update"
@@ -26,7 +26,7 @@ class Line(StrEnum):
 
 
 #: Lines whose releases are rounds of a plan, and count against `participations_per_plan`.
-OF_A_PLAN = frozenset({Line.UPDATE, Line.PHI, Line.METRICS})
+OF_A_PLAN = frozenset({LedgerLine.UPDATE, LedgerLine.PHI, LedgerLine.METRICS})
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Cap:
 
 #: Shares of the default budget. 14 participations at noise multiplier 4 cost 4.4 here (by RDP; 4.05 exactly), two coins
 #: of epsilon 1 cost 2. Lifetimes are those of about four periods.
-DEFAULT_LINES: Mapping[Line, Cap] = MappingProxyType(
+DEFAULT_LINES: Mapping[LedgerLine, Cap] = MappingProxyType(
     {
-        Line.UPDATE: Cap(4.5, 10.0),
-        Line.PHI: Cap(1.0, 2.0),
-        Line.METRICS: Cap(1.0, 2.0),
-        Line.ALERT_BIT: Cap(2.0, 8.0),
+        LedgerLine.UPDATE: Cap(4.5, 10.0),
+        LedgerLine.PHI: Cap(1.0, 2.0),
+        LedgerLine.METRICS: Cap(1.0, 2.0),
+        LedgerLine.ALERT_BIT: Cap(2.0, 8.0),
     }
 )
 
@@ -62,7 +62,7 @@ class Caps:
     alone costs more than these caps, is not installed. A cap of infinity guards nothing, and says so.
     """
 
-    lines: Mapping[Line, Cap] = field(default_factory=lambda: DEFAULT_LINES)
+    lines: Mapping[LedgerLine, Cap] = field(default_factory=lambda: DEFAULT_LINES)
     total: Cap = Cap(7.5, 20.0)
     delta: float = 1e-5
     participations_per_plan: int = 14
@@ -70,8 +70,8 @@ class Caps:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        if set(self.lines) != set(Line):
-            raise ConfigError(f"expected a cap for each of {', '.join(Line)}")
+        if set(self.lines) != set(LedgerLine):
+            raise ConfigError(f"expected a cap for each of {', '.join(LedgerLine)}")
         if not 0 < self.delta < 1:
             raise ConfigError(f"expected delta in (0, 1), got {self.delta}")
         if self.participations_per_plan < 0:
@@ -85,9 +85,9 @@ class Caps:
     def none(cls) -> Caps:
         """No cap at all: for simulations of a population that has no protection, and says so."""
         open_ended = Cap(math.inf, math.inf)
-        return cls(dict.fromkeys(Line, open_ended), open_ended, participations_per_plan=2**31, clip_norm=math.inf)
+        return cls(dict.fromkeys(LedgerLine, open_ended), open_ended, participations_per_plan=2**31, clip_norm=math.inf)
 
-    def epsilons(self, line: Line) -> NDArray[np.float64]:
+    def epsilons(self, line: LedgerLine) -> Doubles:
         """[[period in total, period of the line], [lifetime in total, lifetime of the line]]: (2, 2)."""
         own = self.lines[line]
         return np.array([[self.total.period, own.period], [self.total.lifetime, own.lifetime]])

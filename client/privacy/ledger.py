@@ -22,14 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import rdp
+from shared.arrays import Bools, Doubles, Ints
 from shared.errors import DataError, InputError, Refusal, RefusalCode
 from shared.rdp import ORDERS, Curve
 
-from .caps import DAY_S, OF_A_PLAN, Caps, Line
+from .caps import DAY_S, OF_A_PLAN, Caps, LedgerLine
 
 PERIOD, LIFETIME = 0, 1  #: scopes, first axis of `Spent.curves` behind the leading ones
 TOTAL = 0  #: row of everything together; line i is row 1 + i
-ROWS = {line: 1 + i for i, line in enumerate(Line)}
+ROWS = {line: 1 + i for i, line in enumerate(LedgerLine)}
 ALLOWED = 0  #: what `charge_all` says instead of a refusal's code
 UNSET = -1
 
@@ -42,8 +43,6 @@ MAX_PLANS = 256
 FORMAT = 1
 ORDERS_SHA256 = hashlib.sha256(ORDERS.astype("<f8").tobytes()).digest()
 
-Ints = NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class Spent:
@@ -55,16 +54,16 @@ class Spent:
 
     @classmethod
     def nothing(cls, *leading: int) -> Spent:
-        return cls(rdp.zero(*leading, 2, 1 + len(Line)), np.full(leading, UNSET, np.int64))
+        return cls(rdp.zero(*leading, 2, 1 + len(LedgerLine)), np.full(leading, UNSET, np.int64))
 
 
 def charge_all(
     spent: Spent,
     participations: Ints,
-    line: Line,
+    line: LedgerLine,
     cost: Curve,
     caps: Caps,
-    asked: NDArray[np.bool_] | bool = True,
+    asked: Bools | bool = True,
     *,
     n_plans: Ints | int = 0,
 ) -> tuple[Spent, NDArray[np.uint8]]:
@@ -94,7 +93,7 @@ def charge_all(
     return replace(spent, curves=curves), code
 
 
-def advance_all(spent: Spent, now_s: NDArray[np.float64], signed_time_s: float, caps: Caps) -> Spent:
+def advance_all(spent: Spent, now_s: Doubles, signed_time_s: float, caps: Caps) -> Spent:
     """Spendings once each local clock `now_s` (...) was compared with a signed time; a new period begins empty.
 
     Nothing moves unless both clocks agree to `AGREEMENT_S`. Then the earlier of the two must lie a whole period after
@@ -129,9 +128,9 @@ class Ledger:
 
     caps: Caps
     spent: Spent
-    plans: Mapping[tuple[Line, bytes], int]
-    latest: Mapping[tuple[Line, bytes], int]
-    releases: Mapping[Line, int]
+    plans: Mapping[tuple[LedgerLine, bytes], int]
+    latest: Mapping[tuple[LedgerLine, bytes], int]
+    releases: Mapping[LedgerLine, int]
 
     def __post_init__(self) -> None:
         self.spent.curves.flags.writeable = False
@@ -143,7 +142,7 @@ class Ledger:
         caps = caps or Caps()
         if data is None:
             none: Mapping[Any, int] = MappingProxyType({})
-            return cls(caps, Spent.nothing(), none, none, MappingProxyType(dict.fromkeys(Line, 0)))
+            return cls(caps, Spent.nothing(), none, none, MappingProxyType(dict.fromkeys(LedgerLine, 0)))
         try:
             fields = cbor2.loads(data)
             ledger = _revive(fields, caps)
@@ -214,11 +213,11 @@ class Ledger:
             return self
         return replace(self, spent=spent)
 
-    def epsilon(self, scope: int, line: Line | None = None) -> float:
+    def epsilon(self, scope: int, line: LedgerLine | None = None) -> float:
         """Epsilon spent so far in a scope, on one line or in total, at the caps' delta: what caps are compared with."""
         return float(rdp.epsilon(self._curve(scope, line), self.caps.delta))
 
-    def gaussian_epsilon(self, scope: int, line: Line) -> float:
+    def gaussian_epsilon(self, scope: int, line: LedgerLine) -> float:
         """Epsilon of one Gaussian line alone, exactly: below `epsilon`, which is a bound, and comparable with the
         server's unamplified account. Like that one it reads the lattice's Gaussian as the continuous one."""
         if line not in OF_A_PLAN:
@@ -226,7 +225,7 @@ class Ledger:
         slope = float((self._curve(scope, line) / ORDERS).max())
         return rdp.gaussian_epsilon(math.sqrt(2 * slope), self.caps.delta)
 
-    def _curve(self, scope: int, line: Line | None) -> Curve:
+    def _curve(self, scope: int, line: LedgerLine | None) -> Curve:
         curve: Curve = self.spent.curves[scope, TOTAL if line is None else ROWS[line]]
         return curve
 
@@ -234,20 +233,20 @@ class Ledger:
         return "Ledger(<private>)"
 
 
-def _line(kind: str) -> Line:
+def _line(kind: str) -> LedgerLine:
     try:
-        return Line(kind)
+        return LedgerLine(kind)
     except ValueError:
         raise Refusal(RefusalCode.COST) from None
 
 
-def _is_plan_of(line: Line, plan_sha256: bytes | None) -> bool:
+def _is_plan_of(line: LedgerLine, plan_sha256: bytes | None) -> bool:
     if line in OF_A_PLAN:
         return type(plan_sha256) is bytes and len(plan_sha256) == 32
     return plan_sha256 is None
 
 
-def _rows(counts: Mapping[tuple[Line, bytes], int]) -> list[list[Any]]:
+def _rows(counts: Mapping[tuple[LedgerLine, bytes], int]) -> list[list[Any]]:
     return sorted([str(line), plan, count] for (line, plan), count in counts.items())
 
 
@@ -259,19 +258,19 @@ def _expect(condition: bool) -> None:
 def _revive(fields: Any, caps: Caps) -> Ledger:
     """A ledger from its map. Whatever no sequence of charges can have made is refused."""
     _expect(type(fields) is dict and fields.get("format") == FORMAT and fields.get("orders") == ORDERS_SHA256)
-    shape = (2, 1 + len(Line), ORDERS.size)
+    shape = (2, 1 + len(LedgerLine), ORDERS.size)
     curves = np.frombuffer(fields["curves"], dtype="<f8").astype(np.float64).reshape(shape)
     _expect(bool((curves >= 0).all() and (curves[PERIOD] <= curves[LIFETIME]).all()))
     lines = curves[:, 1 + TOTAL :]
     total = curves[:, TOTAL]
     _expect(bool((lines <= total[:, None]).all() and (total <= lines.sum(axis=1) * (1 + 1e-9)).all()))
     start_s = np.array(fields["period_start_s"], np.int64)
-    plans, latest = ({(Line(line), plan): n for line, plan, n in fields[name]} for name in ("plans", "latest"))
-    releases = {Line(line): count for line, count in fields["releases"].items()}
+    plans, latest = ({(LedgerLine(line), plan): n for line, plan, n in fields[name]} for name in ("plans", "latest"))
+    releases = {LedgerLine(line): count for line, count in fields["releases"].items()}
     _expect(all(_is_plan_of(line, plan) and line in OF_A_PLAN for line, plan in plans) and len(plans) <= MAX_PLANS)
     _expect(all(type(n) is int and n > 0 for n in plans.values()))
     _expect(all(type(n) is int and n >= 0 and (part in plans or part == (part[0], b"")) for part, n in latest.items()))
-    _expect(set(releases) == set(Line) and all(type(n) is int and n >= 0 for n in releases.values()))
+    _expect(set(releases) == set(LedgerLine) and all(type(n) is int and n >= 0 for n in releases.values()))
     _expect(all(releases[line] == sum(n for (of, _), n in plans.items() if of == line) for line in OF_A_PLAN))
     _expect(bool(start_s >= UNSET))
     counts = MappingProxyType(plans), MappingProxyType(latest), MappingProxyType(releases)

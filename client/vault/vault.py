@@ -14,8 +14,8 @@ from typing import Any
 
 import cbor2
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Floats
 from shared.errors import VaultFull
 from shared.events import BehaviourEvent, EventKind
 
@@ -25,8 +25,6 @@ from .journal import Journal
 from .keys import KeyProvider
 from .outbox import Outbox
 from .store import Durability, Store, Transaction
-
-Floats = NDArray[np.float32]
 
 _EVENT = struct.Struct("<BHdd")
 _SIZE = struct.Struct("<I")

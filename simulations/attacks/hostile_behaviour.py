@@ -22,6 +22,7 @@ from rich.table import Table
 from client.detection.watch import Watch, observed, past_steps
 from client.model.runtime import PINNED_SHA256
 from server.risk_start import RiskStart
+from shared.arrays import Bools, Floats, Ints
 from shared.events import ENGAGEMENT, MAX_AMOUNT, Catalogue, EventKind, Step
 from shared.features import History, extract, seen
 from shared.lapse_risk import phi, readings
@@ -31,9 +32,6 @@ from shared.plan import Plan
 from ..people.labelled_rows import rows_of
 from ..people.public_start import planted_history, pretrain, public_lapse_rows
 from ..scenarios.config import PLANTED_PROTOCOL, WarmStartSection, load_scenario
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 #: What is attacked, and what its score is made of.
 DETECTORS = {"cusum": "p", "risk": "phi"}
@@ -126,7 +124,7 @@ class World:
         p = self.p(x)
         return p if self.plan.detection.detector == "cusum" else 1 - self.phi(x, p, p_before)
 
-    def alerts(self, history: History, x: Floats) -> NDArray[np.bool_]:
+    def alerts(self, history: History, x: Floats) -> Bools:
         """Whether each user has a fall and a rise in the attacked category in FIRST..LAST, with rows x: (K, 2)."""
         steps, p = self.steps, self.p(x)
         p = np.where(seen(history, steps), p, np.float32(np.nan))

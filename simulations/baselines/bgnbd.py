@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import betaln, gammaln
 
+from shared.arrays import Bools, Doubles, Ints
 from shared.errors import InputError
 from shared.features import History, last_active
-
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Logarithms of the four parameters stay within this: data without repeats, or without leavers, have no finite optimum.
 BOUND = 8.0
@@ -101,7 +99,7 @@ def fit(x: NDArray[Any], t_x: NDArray[Any], age: NDArray[Any]) -> BgNbd:
     return BgNbd(*(float(value) for value in np.exp(found.x)))
 
 
-def fit_history(history: History, step: int, chosen: NDArray[np.bool_] | None = None) -> BgNbd:
+def fit_history(history: History, step: int, chosen: Bools | None = None) -> BgNbd:
     """One model for the streams (K, C) that were active by the close of `step`, from steps up to it only; if `chosen`
     (K, C) is given, for those of them."""
     known = Purchases.of(history.until(step), [step])

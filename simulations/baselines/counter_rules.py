@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from river import drift
 
+from shared.arrays import Bools, Doubles, Ints
 from shared.features import History, last_active
 
 from .bgnbd import BgNbd, Purchases
 
-Doubles = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 Steps = Sequence[int] | Ints
 
 #: A CUSUM looks for a stream's rate to fall to this share of its own, or to rise by it; rates are kept within limits.

@@ -12,22 +12,19 @@ import warnings
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
+from shared.arrays import Bools, Floats
 from shared.network import NetworkSpec, forward, sigmoid
 from shared.plan import Plan
 
 from ..people.labelled_rows import Rows
 from ..people.public_start import pretrain
 from ..scenarios.config import WarmStartSection
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 SAMPLE: Final = 300_000
 BOOSTED_SAMPLE: Final = 150_000
@@ -109,7 +106,7 @@ class NumpyNetwork:
     def __init__(self, network: NetworkSpec, seed: int) -> None:
         self._network, self._seed = network, seed
 
-    def fit(self, x: Floats, y: NDArray[np.bool_]) -> NumpyNetwork:
+    def fit(self, x: Floats, y: Bools) -> NumpyNetwork:
         nobody = np.zeros(len(y), np.int64)
         settings = WarmStartSection(seed=self._seed, epochs=_passes(len(y)))
         self._theta = pretrain(self._network, Rows(x, y, nobody, nobody, nobody), settings)
@@ -120,7 +117,7 @@ class NumpyNetwork:
         return np.stack([1 - p, p], axis=1)
 
 
-def _sample(train: Rows, seed: int) -> tuple[Floats, NDArray[np.bool_]]:
+def _sample(train: Rows, seed: int) -> tuple[Floats, Bools]:
     """The rows that pooled models learn from, in the order in which they take them."""
     order = np.random.Generator(np.random.Philox(seed)).permutation(len(train.y))
     return train.x[order[:SAMPLE]], train.y[order[:SAMPLE]]
@@ -165,7 +162,7 @@ def _passes(n_rows: int) -> int:
     return min(max(passes, 1), DNN_MOST_PASSES)
 
 
-def _fitted(model: Any, x: Floats, y: NDArray[np.bool_], x_test: Floats) -> Floats:
+def _fitted(model: Any, x: Floats, y: Bools, x_test: Floats) -> Floats:
     """p of a scikit-learn model on `x_test`; the base rate where there is nothing to tell apart, .5 without rows."""
     if not y.any() or y.all():
         return np.full(len(x_test), y.mean() if len(y) else 0.5, np.float32)
@@ -208,7 +205,7 @@ def each_on_its_own(train: Rows, test: Rows) -> Floats:
     return sigmoid(logit.astype(np.float32))
 
 
-def _ridge(x: Floats, y: Floats, base: Floats, there: NDArray[np.bool_]) -> Floats:
+def _ridge(x: Floats, y: Floats, base: Floats, there: Bools) -> Floats:
     """Weights (K, F) of K logistic regressions with offset `base` (K,) on rows x (K, n, F) that are `there` (K, n)."""
     weight = np.zeros((len(x), x.shape[2]), np.float32)
     ridge = np.float32(OWN_L2) * np.eye(x.shape[2], dtype=np.float32)

@@ -19,13 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from shared.errors import EbbtideError
 
-from .detectors import detector_figures
-from .device import device_figures
-from .explain import explain_figures
+from .detectors import detector_numbers
+from .device import device_numbers
+from .explain import explain_numbers
 from .federation import peak_gib, per_client, throughput, training_seconds
-from .figures import Figure, machine, number, table_of, write_results
+from .measurements import Measurement, machine, number, table_of, write_results
 from .peers import pfl, ratio
-from .vault import vault_figures
+from .vault import vault_numbers
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -81,13 +81,13 @@ def bench(
     """
     parts = list(only or Part)
     before = machine()
-    figures: list[Figure] = []
+    figures: list[Measurement] = []
     with _progress_bars() as on_progress:
         for part in parts:
             try:
                 figures += _measure(part, quick, online_retail_path, pfl_python, glean_python, folder, on_progress)
             except EbbtideError as error:
-                figures.append(Figure(str(part), str(part), (), "", skipped=" ".join(str(error).split())[:300]))
+                figures.append(Measurement(str(part), str(part), (), "", skipped=" ".join(str(error).split())[:300]))
     figures += _ratio_to_per_client({figure.key: figure for figure in figures if not figure.skipped})
     write_results(figures, before, folder / "results.json")
     console = Console()
@@ -104,30 +104,30 @@ def _measure(
     glean_python: Path,
     folder: Path,
     on_progress: OnProgress,
-) -> list[Figure]:
+) -> list[Measurement]:
     def phases(what: str) -> OnProgress:
         return lambda phase, done, total: on_progress(f"{what}: {phase}", done, total)
 
     match part:
         case Part.DEVICE:
             on_progress("one device", 0, 1)
-            figures = device_figures(2 if quick else 15)
+            figures = device_numbers(2 if quick else 15)
             on_progress("one device", 1, 1)
             return figures
         case Part.DETECTORS:
             on_progress("detectors", 0, 1)
-            figures = detector_figures(2 if quick else 15)
+            figures = detector_numbers(2 if quick else 15)
             on_progress("detectors", 1, 1)
             return figures
         case Part.VAULT:
             on_progress("vault", 0, 1)
             counts = (200, 20, 2) if quick else (5_000, 300, 5)
-            figures = vault_figures(*counts, folder / "vault", glean_python)
+            figures = vault_numbers(*counts, folder / "vault", glean_python)
             on_progress("vault", 1, 1)
             return figures
         case Part.EXPLAIN:
             on_progress("explain", 0, 1)
-            figures = explain_figures(2 if quick else 15)
+            figures = explain_numbers(2 if quick else 15)
             on_progress("explain", 1, 1)
             return figures
         case Part.THROUGHPUT:
@@ -138,18 +138,18 @@ def _measure(
             on_progress("per-client", 0, 1)
             rates = per_client(n_devices, 1 if quick else 3, folder / "per-client")
             on_progress("per-client", 1, 1)
-            return [Figure.of("per_client.devices_per_s", what, rates, "devices/s")]
+            return [Measurement.of("per_client.devices_per_s", what, rates, "devices/s")]
         case Part.MEMORY:
             n_devices = 1_000 if quick else 100_000
             what = f"peak memory of all processes, {n_devices:,} devices in one round"
             peak = peak_gib(n_devices, folder / "memory", phases("memory"))
             shutil.rmtree(folder / "memory", ignore_errors=True)
-            return [Figure.of("hosts.gib_100k", what, [peak], "GiB", at_most=4.0)]
+            return [Measurement.of("hosts.gib_100k", what, [peak], "GiB", at_most=4.0)]
         case Part.TRAINING:
             return _training(3 if quick else 60, retail_path, folder / "training", phases)
 
 
-def _throughput(quick: bool, pfl_python: Path, folder: Path, phases: Callable[[str], OnProgress]) -> list[Figure]:
+def _throughput(quick: bool, pfl_python: Path, folder: Path, phases: Callable[[str], OnProgress]) -> list[Measurement]:
     n_devices, n_rounds = (500, 2) if quick else (10_000, 15)
     users, pfl_rounds = (20, 1) if quick else (1_000, 4)
     processes = os.cpu_count() or 1
@@ -170,23 +170,23 @@ def _throughput(quick: bool, pfl_python: Path, folder: Path, phases: Callable[[s
     ask_pfl("after")
     share = [ours / theirs for ours, theirs in zip(through, bare, strict=True)]
     what = f"{n_devices:,} planted devices a round through Flower ({n_rows:.0f} rows each, 64 drawn)"
-    loop = Figure.of("bare_loop.devices_per_s", f"  the bare loop, {processes} plain processes", bare, "devices/s")
+    loop = Measurement.of("bare_loop.devices_per_s", f"  the bare loop, {processes} plain processes", bare, "devices/s")
     beside = f"the bare loop, {number(loop.value)} devices/s"
     what_share = "  share of the bare loop, round by round"
     figures = [
-        Figure.of("hosts.devices_per_s", what, through, "devices/s", at_least=8_000.0, beside=beside),
+        Measurement.of("hosts.devices_per_s", what, through, "devices/s", at_least=8_000.0, beside=beside),
         loop,
-        Figure.of("hosts.fraction_of_bare_loop", what_share, share, "", at_least=0.6, beside=beside),
+        Measurement.of("hosts.fraction_of_bare_loop", what_share, share, "", at_least=0.6, beside=beside),
     ]
     if not with_pfl:
         missing = f"no {pfl_python}: make .venv-pfl/.ready"
-        return [*figures, Figure("hosts.ratio_to_pfl", "ratio to pfl", (), "", skipped=missing)]
-    one = Figure.of("pfl.updates_per_s", "pfl 0.6, numpy, one process, as it runs", alone, "devices/s")
-    many = Figure.of("pfl.updates_per_s_all_cores", f"  {processes} of pfl side by side", together, "devices/s")
+        return [*figures, Measurement("hosts.ratio_to_pfl", "ratio to pfl", (), "", skipped=missing)]
+    one = Measurement.of("pfl.updates_per_s", "pfl 0.6, numpy, one process, as it runs", alone, "devices/s")
+    many = Measurement.of("pfl.updates_per_s_all_cores", f"  {processes} of pfl side by side", together, "devices/s")
     return [
         *figures,
         one,
-        Figure.of(
+        Measurement.of(
             "hosts.ratio_to_pfl",
             "  ours through Flower / pfl",
             ratio(through, alone),
@@ -195,7 +195,7 @@ def _throughput(quick: bool, pfl_python: Path, folder: Path, phases: Callable[[s
             beside=f"pfl 0.6, one process, {number(one.value)} devices/s",
         ),
         many,
-        Figure.of(
+        Measurement.of(
             "hosts.ratio_to_pfl_all_cores",
             "  ours / those",
             ratio(through, together),
@@ -205,28 +205,28 @@ def _throughput(quick: bool, pfl_python: Path, folder: Path, phases: Callable[[s
     ]
 
 
-def _ratio_to_per_client(measured: Mapping[str, Figure]) -> list[Figure]:
+def _ratio_to_per_client(measured: Mapping[str, Measurement]) -> list[Measurement]:
     """Ours through Flower over Flower's own per-client simulation, if this bench measured both."""
     ours, theirs = (measured.get(key) for key in ("hosts.devices_per_s", "per_client.devices_per_s"))
     if ours is None or theirs is None:
         return []
     values = ratio([*ours.values], [*theirs.values])
     beside = f"Flower's simulation, a node per device, {number(theirs.value)} devices/s"
-    return [Figure.of("hosts.ratio_to_per_client", "  ours through hosts / that", values, "x", beside=beside)]
+    return [Measurement.of("hosts.ratio_to_per_client", "  ours through hosts / that", values, "x", beside=beside)]
 
 
-def _training(rounds: int, retail_path: str, folder: Path, phases: Callable[[str], OnProgress]) -> list[Figure]:
+def _training(rounds: int, retail_path: str, folder: Path, phases: Callable[[str], OnProgress]) -> list[Measurement]:
     figures = []
     for name, path in (("complete-journey", ""), ("online-retail-ii", retail_path)):
         key, what = f"training.{name}.seconds", f"{rounds} rounds and phi's, all users of {name} in each"
         if name == "online-retail-ii" and not path:
-            figures.append(Figure(key, what, (), "", skipped="give --online-retail-path"))
+            figures.append(Measurement(key, what, (), "", skipped="give --online-retail-path"))
             continue
         try:
             seconds = training_seconds(name, path, rounds, folder / name, phases(name))
-            figures.append(Figure.of(key, what, [seconds], "s", at_most=60.0))
+            figures.append(Measurement.of(key, what, [seconds], "s", at_most=60.0))
         except EbbtideError as error:
-            figures.append(Figure(key, what, (), "", skipped=" ".join(str(error).split())[:300]))
+            figures.append(Measurement(key, what, (), "", skipped=" ".join(str(error).split())[:300]))
     return figures
 
 

@@ -13,18 +13,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from river.drift import ADWIN, PageHinkley
 
 from client.detection.detectors import RiskDetector
 from client.detection.watch import Watch, detector_for
+from shared.arrays import Floats
 from shared.plan import Plan
 
 from ..streams.generate import Change, simulated
 from ..streams.measure import FALSE_ALERTS, shipped_plan
-from .figures import Figure
-
-Floats = NDArray[np.float32]
+from .measurements import Measurement
 
 N_STREAMS, WARM_STEPS, TIMED_STEPS = 10_000, 60, 50
 N_CATEGORIES, N_HOSTED = 12, 1_000
@@ -39,7 +37,7 @@ DETECTORS = {
 }
 
 
-def detector_figures(repeats: int) -> list[Figure]:
+def detector_numbers(repeats: int) -> list[Measurement]:
     """Every detector on the same simulated streams, an eighth of whose steps are not observed; medians of `repeats`. The
     keys of the CUSUM, which daily streams get, have no name in them."""
     p = simulated(None, Change.NONE, N_STREAMS, 1, WARM_STEPS + TIMED_STEPS, (0,))[:, :, 0]
@@ -52,10 +50,10 @@ def detector_figures(repeats: int) -> list[Figure]:
         what, at_least = f"{what}, {N_STREAMS:,} streams at once, one core", 20.0 if name == "cusum" else None
         own = memory.nbytes / N_STREAMS
         figures += [
-            Figure.of(f"{key}.updates_per_s", what, _rates(update, repeats), "M updates/s", at_least=at_least),
-            Figure.of(f"{key}.state_bytes", "  its memory of a stream", [own], "bytes", at_most=100.0),
-            Figure.of(f"{key}.watch_bytes", "  all that a lone device keeps of one", [_kept(its, ())], "bytes"),
-            Figure.of(f"{key}.hosted_bytes", "  of a device among many", [_kept(its, (N_HOSTED,))], "bytes"),
+            Measurement.of(f"{key}.updates_per_s", what, _rates(update, repeats), "M updates/s", at_least=at_least),
+            Measurement.of(f"{key}.state_bytes", "  its memory of a stream", [own], "bytes", at_most=100.0),
+            Measurement.of(f"{key}.watch_bytes", "  all that a lone device keeps of one", [_kept(its, ())], "bytes"),
+            Measurement.of(f"{key}.hosted_bytes", "  of a device among many", [_kept(its, (N_HOSTED,))], "bytes"),
         ]
     values = p[~np.isnan(p)][:RIVER_VALUES].tolist()
     for key, what, make in (
@@ -63,7 +61,7 @@ def detector_figures(repeats: int) -> list[Figure]:
         ("page_hinkley", "Page-Hinkley of river, one stream", PageHinkley),
     ):
         alone = [_rate_alone(make, values) for _ in range(min(repeats, 5))]
-        figures.append(Figure.of(f"river.{key}.updates_per_s", what, alone, "M updates/s"))
+        figures.append(Measurement.of(f"river.{key}.updates_per_s", what, alone, "M updates/s"))
     return figures
 
 

@@ -22,13 +22,13 @@ from shared.mechanisms import DiscreteGaussian, clip_to_grid
 from shared.network import fit, forward
 
 from .federation import BENCH_PROTOCOL, bench_scenario
-from .figures import Figure
+from .measurements import Measurement
 
 SCORED_ROWS = 30
 HOSTED = 64
 
 
-def device_figures(repeats: int) -> list[Figure]:
+def device_numbers(repeats: int) -> list[Measurement]:
     """Every figure of one device, each the median of `repeats` runs of many calls."""
     catalogue = Catalogue(tuple(f"category {i}" for i in range(12)))
     plan = bench_scenario(10_000, 1).plan(BENCH_PROTOCOL, catalogue, 10_000, bytes.fromhex(PINNED_SHA256))
@@ -68,16 +68,16 @@ def device_figures(repeats: int) -> list[Figure]:
     with TemporaryDirectory() as folder:
         recorded = timed(recorder(Path(folder), catalogue), 2000)
     return [
-        Figure.of("device.fit_us", "one round's training of a device, TFLite, 64 rows", fitted, "us"),
-        Figure.of("device.fit_numpy_us", "  the same in numpy, one device alone", bare_fit, "us"),
-        Figure.of("device.infer_us", "scores of 30 rows in one call, TFLite", scores, "us"),
-        Figure.of("device.infer_numpy_us", "  the same in numpy, one device alone", bare_scores, "us"),
-        Figure.of("device.record_us", "Device.record, one event", recorded, "us"),
-        Figure.of("device.clip_us", "clip and grid of one device, alone", clipped, "us"),
-        Figure.of("hosts.clip_us", "clip and grid of one device among 64", hosted_clip, "us"),
-        Figure.of("device.noise_us", "one device's noise, 1,441 draws, OS entropy", own_noise, "us"),
-        Figure.of("hosts.noise_ns", "discrete Gaussian noise from ChaCha20, a draw", noised, "ns"),
-        Figure.of("hosts.chacha20_ns", "  its 4 bytes of ChaCha20 alone", bare_noise, "ns"),
+        Measurement.of("device.fit_us", "one round's training of a device, TFLite, 64 rows", fitted, "us"),
+        Measurement.of("device.fit_numpy_us", "  the same in numpy, one device alone", bare_fit, "us"),
+        Measurement.of("device.infer_us", "scores of 30 rows in one call, TFLite", scores, "us"),
+        Measurement.of("device.infer_numpy_us", "  the same in numpy, one device alone", bare_scores, "us"),
+        Measurement.of("device.record_us", "Device.record, one event", recorded, "us"),
+        Measurement.of("device.clip_us", "clip and grid of one device, alone", clipped, "us"),
+        Measurement.of("hosts.clip_us", "clip and grid of one device among 64", hosted_clip, "us"),
+        Measurement.of("device.noise_us", "one device's noise, 1,441 draws, OS entropy", own_noise, "us"),
+        Measurement.of("hosts.noise_ns", "discrete Gaussian noise from ChaCha20, a draw", noised, "ns"),
+        Measurement.of("hosts.chacha20_ns", "  its 4 bytes of ChaCha20 alone", bare_noise, "ns"),
     ]
 
 

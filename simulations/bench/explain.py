@@ -18,7 +18,7 @@ from shared.events import Step
 from shared.features import History, extract, seen
 
 from ..attacks.hostile_behaviour import START, World
-from .figures import Figure
+from .measurements import Measurement
 
 CALLS, USERS = 20, 200
 NO_RISK = np.empty(0, np.float32)
@@ -35,7 +35,7 @@ class Raised:
     direction: Direction
 
 
-def explain_figures(repeats: int) -> list[Figure]:
+def explain_numbers(repeats: int) -> list[Measurement]:
     """The first alerts of `repeats` planted devices of 12 categories, each explained some times over when it is raised,
     the mean of each; and what the reasons would cost without the replay, which a watch without marks does not make."""
     world = World.make(USERS, 0)
@@ -52,8 +52,8 @@ def explain_figures(repeats: int) -> list[Figure]:
     milliseconds(alerts[0])
     what = f"one explanation of a raised alert, {len(alerts)} devices of 12 categories, TFLite"
     return [
-        Figure.of("explain.ms", what, [milliseconds(alert) for alert in alerts], "ms", at_most=5.0),
-        Figure.of("explain.reasons_ms", "  its reasons alone", [milliseconds(alert) for alert in bare], "ms"),
+        Measurement.of("explain.ms", what, [milliseconds(alert) for alert in alerts], "ms", at_most=5.0),
+        Measurement.of("explain.reasons_ms", "  its reasons alone", [milliseconds(alert) for alert in bare], "ms"),
     ]
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
-from numpy.typing import NDArray
 
 from server.app import hasten, wait_for_nodes
+from shared.arrays import Floats
 from shared.mechanisms import protect
 from shared.network import NetworkSpec, fit
 
@@ -27,7 +27,7 @@ client = ClientApp()
 
 
 @lru_cache(maxsize=64)
-def rows_of(device: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def rows_of(device: int) -> tuple[Floats, Floats]:
     """Made-up rows of one device: x (1, 64, F), y (1, 64)."""
     random = np.random.default_rng(device)
     x = random.normal(size=(1, ROWS, NETWORK.n_features)).astype(np.float32)

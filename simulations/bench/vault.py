@@ -19,14 +19,14 @@ from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.rdp import update_cost
 
 from .federation import BENCH_PROTOCOL, bench_scenario
-from .figures import Figure
+from .measurements import Measurement
 from .peers import glean
 
 BODY_BYTES = 6_400
 CATALOGUE = Catalogue(tuple(f"category {i}" for i in range(12)))
 
 
-def vault_figures(events: int, releases: int, repeats: int, folder: Path, glean_python: Path) -> list[Figure]:
+def vault_numbers(events: int, releases: int, repeats: int, folder: Path, glean_python: Path) -> list[Measurement]:
     """Every figure of the vault: percentiles over `events` or `releases` calls, `repeats` times, each time on a fresh
     device under `folder`, whose disk counts."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,25 +41,29 @@ def vault_figures(events: int, releases: int, repeats: int, folder: Path, glean_
     release_p50, release_p99 = ([s * 1e3 for s in column] for column in zip(*released, strict=True))
     bare_p50 = [p50 * 1e6 for p50, _ in bare]
     figures = [
-        Figure.of("vault.insert_p50_us", "Device.record, sealed and durable, median", insert_p50, "us", at_most=100.0),
-        Figure.of("vault.insert_p99_us", "  99th percentile", insert_p99, "us", at_most=2_000.0),
-        Figure.of("vault.bare_sqlite_insert_p50_us", "  a bare SQLite insert, the same durability", bare_p50, "us"),
-        Figure.of(
+        Measurement.of(
+            "vault.insert_p50_us", "Device.record, sealed and durable, median", insert_p50, "us", at_most=100.0
+        ),
+        Measurement.of("vault.insert_p99_us", "  99th percentile", insert_p99, "us", at_most=2_000.0),
+        Measurement.of(
+            "vault.bare_sqlite_insert_p50_us", "  a bare SQLite insert, the same durability", bare_p50, "us"
+        ),
+        Measurement.of(
             "vault.release_p50_ms", "a release of 6.4 KB, safe from power loss, median", release_p50, "ms", at_most=3.0
         ),
-        Figure.of("vault.release_p99_ms", "  99th percentile", release_p99, "ms"),
+        Measurement.of("vault.release_p99_ms", "  99th percentile", release_p99, "ms"),
     ]
     if not glean_python.exists():
         missing = f"no {glean_python}: make .venv-glean/.ready"
-        return [*figures, Figure("vault.glean_record_p50_us", "glean-sdk, record", (), "", skipped=missing)]
+        return [*figures, Measurement("vault.glean_record_p50_us", "glean-sdk, record", (), "", skipped=missing)]
     theirs = glean(glean_python, events, repeats)
     return [
         *figures,
-        Figure.of(
+        Measurement.of(
             "vault.glean_record_p50_us", "glean-sdk, record of an event, handed to a thread", theirs["p50_us"], "us"
         ),
-        Figure.of("vault.glean_record_p99_us", "  99th percentile", theirs["p99_us"], "us"),
-        Figure.of("vault.glean_stored_us", "  until it is stored, mean, not sealed", theirs["stored_us"], "us"),
+        Measurement.of("vault.glean_record_p99_us", "  99th percentile", theirs["p99_us"], "us"),
+        Measurement.of("vault.glean_stored_us", "  until it is stored, mean, not sealed", theirs["stored_us"], "us"),
     ]
 
 

@@ -138,7 +138,7 @@ def epsilon(
     from ..people.of_scenario import protocol_of
     from ..report.summary import caps_line
     from ..scenarios.config import load_scenario
-    from ..scenarios.owners import caps_figures
+    from ..scenarios.owners import caps_numbers
 
     chosen = load_scenario(scenario, overrides or ())
     n_devices = devices or chosen.data.users
@@ -162,7 +162,7 @@ def epsilon(
         _number(epsilon_unamplified(privacy, taking_part, tuple((p, likely_participations(p)) for p, _ in plan.also))),
     )
     table.add_row("the server", to_server(asked.bits, len(asked.bit_steps), privacy.delta))
-    table.add_row("what the owner of each device allows", caps_line(caps_figures(caps.caps(), caps.table)))
+    table.add_row("what the owner of each device allows", caps_line(caps_numbers(caps.caps(), caps.table)))
     out.print(table)
     out.print(
         f"expected cohort {privacy.expected_cohort:.0f}, noise multiplier {privacy.noise_multiplier:g}, "

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.detection.policy import Intervention, Segment
 from client.detection.risk_levels import Direction
+from shared.arrays import Bools, Ints
 from shared.features import History, extract, seen
 from shared.plan import Detection, Plan
 
@@ -22,10 +22,6 @@ from ..people.population import Population
 from ..scenarios.config import ProtocolSection
 from .ground_truth import Turns, in_time, judge, lapse_mask, planted_turns, takeoff_mask, watched
 from .replay import SETTINGS, Scores, alerts_of, can_run, tried, with_setting
-
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 DETECTOR_NAMES: Final[Mapping[str, str]] = {
     "rate": "change rate (the article's)",

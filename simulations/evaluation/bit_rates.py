@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from server.bits import rate_of_answering
+from shared.arrays import Bools
 from shared.mechanisms import Entropy
 from shared.randomised_response import MICRO, BitSchedule, randomised_response
 
@@ -21,7 +21,7 @@ TRUE_RATE = 0.1
 EPSILON = 1.0
 
 
-def rates_beside_truth(bits: Mapping[str, Any], alerts: Alerts, agreed: NDArray[np.bool_]) -> dict[str, Any]:
+def rates_beside_truth(bits: Mapping[str, Any], alerts: Alerts, agreed: Bools) -> dict[str, Any]:
     """A run's account of bits, with the true share of alerted devices beside each rate: of all who agreed to bits (K,),
     whether or not their device answered. Only a simulation knows it."""
     schedule = BitSchedule(round(bits["epsilon"] * MICRO), bits["every_steps"])

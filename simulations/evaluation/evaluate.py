@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from client.vault.consent import Consent
 from server.state import RISK, ServerFolder
+from shared.arrays import Bools, Floats
 from shared.errors import RefusalCode
 from shared.network import forward
 from shared.plan import Plan
 
 from ..baselines.interest_models import NO_NOISE
-from ..federation.metering import cpu_figures
+from ..federation.metering import cpu_numbers
 from ..federation.observations import read_notes
 from ..people.labelled_rows import Rows, history_of, rows_of
 from ..people.population import Population
@@ -34,13 +34,10 @@ from .bit_rates import rates_beside_truth
 from .examples import example_users
 from .interest_table import compare
 from .noiseless_rerun import theta_without_noise
-from .quality import auc, figures_of, tenths
+from .quality import auc, metrics_of, tenths
 from .replay import scores_at
 from .turn_quality import lapse_quality, rise_quality
 from .turn_table import pooled_levels
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 CURVE_ROWS = 50_000
 
@@ -50,7 +47,7 @@ def interest_quality(rows: Rows, p: Floats) -> dict[str, Any]:
     fpr, tpr, _ = roc_curve(rows.y, p, drop_intermediate=True) if auc(rows.y, p) is not None else (np.empty(0),) * 3
     keep = np.unique(np.linspace(0, len(fpr) - 1, 200).astype(int)) if len(fpr) else np.empty(0, int)
     return {
-        **figures_of(rows.y, p),
+        **metrics_of(rows.y, p),
         "roc": {"false_positive_rate": fpr[keep].tolist(), "true_positive_rate": tpr[keep].tolist()},
         "calibration": tenths(rows.y, p),
     }
@@ -63,7 +60,7 @@ def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[dict[str, Any
     return [{"round": i, "auc": auc(y, forward(plan.network, theta, x))} for i, theta in enumerate(models)]
 
 
-def traffic_figures(traffic: Mapping[str, Mapping[str, int]], n_devices: int) -> dict[str, Any]:
+def traffic_numbers(traffic: Mapping[str, Mapping[str, int]], n_devices: int) -> dict[str, Any]:
     """Bytes of our messages per device, and of one training round for a device that takes part."""
     sent, received = traffic["sent_bytes"], traffic["received_bytes"]
 
@@ -84,7 +81,7 @@ def traffic_figures(traffic: Mapping[str, Mapping[str, int]], n_devices: int) ->
     }
 
 
-def refused_figures(traffic: Mapping[str, Any]) -> dict[str, int]:
+def refusals_by_code(traffic: Mapping[str, Any]) -> dict[str, int]:
     """How many requests devices declined, by the name of the code."""
     found = {code: traffic["dropped"].get(f"refusal_{code.value}", 0) for code in RefusalCode}
     return {code.name.lower(): n for code, n in found.items() if n}
@@ -97,7 +94,7 @@ def evaluate(
     plan: Plan,
     *,
     every_model: bool | None = None,
-    held_out: NDArray[np.bool_] | None = None,
+    held_out: Bools | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """All figures of a run that has ended, from its folder; nothing in it is NaN.
@@ -146,10 +143,10 @@ def evaluate(
         "rises": rise_quality(history, protocol, plan, scores, levels, seed),
         "alerts": alert_quality(population, history, protocol, plan, scores, alerts),
         "privacy": {k: v for k, v in account.items() if k != "bits"},
-        "refused": refused_figures(traffic),
+        "refused": refusals_by_code(traffic),
         "bits": rates_beside_truth(account["bits"], alerts, agreed) if account.get("bits") else None,
-        "traffic": traffic_figures(traffic, population.n_users),
-        "cpu": cpu_figures(run_folder, traffic["sent"].get("train_request", 0), population.n_users),
+        "traffic": traffic_numbers(traffic, population.n_users),
+        "cpu": cpu_numbers(run_folder, traffic["sent"].get("train_request", 0), population.n_users),
         "example_users": example_users(population, protocol, history, p, alerts, run_folder),
         "commit": "+".join(dict.fromkeys([*commits_of(run_folder / "flower").split("+"), commit()])),
     }

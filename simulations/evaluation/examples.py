@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.detection.risk_levels import Direction
+from shared.arrays import Doubles, Floats
 from shared.features import History
 
 from ..federation.alert_table import Alerts
@@ -16,8 +16,6 @@ from ..federation.observations import read_reasons
 from ..people.population import Population
 from ..scenarios.config import ProtocolSection
 from .ground_truth import Turns, delays, planted_turns
-
-Floats = NDArray[np.float32]
 
 
 def example_users(
@@ -37,7 +35,7 @@ def example_users(
     return out
 
 
-def typical(delay: NDArray[np.float64], found: bool) -> int | None:
+def typical(delay: Doubles, found: bool) -> int | None:
     """Of turns with `delay` (n,), inf: missed, the position of the found one nearest to the median delay, or of the first
     that was missed; None if there is none."""
     which = np.flatnonzero(np.isfinite(delay) == found)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.detection.risk_levels import Direction
+from shared.arrays import Bools, Doubles, Ints
 from shared.features import History, established, seen
 
-from ..federation.alert_table import Alerts, Bools, Ints
+from ..federation.alert_table import Alerts
 from ..people.population import ChangeKind, Truth
 from ..scenarios.config import ProtocolSection
 
@@ -72,7 +72,7 @@ def planted_turns(truth: Truth, direction: Direction, steps: tuple[int, int]) ->
     )
 
 
-def active_within(history: History, steps: Ints, width: int) -> NDArray[np.float64]:
+def active_within(history: History, steps: Ints, width: int) -> Doubles:
     """Active steps in (t, t + width], or for a negative width in (t + width, t]: (K, S, C)."""
     sums = np.zeros((*history.active.shape[:-1], history.n_steps + 1))
     np.cumsum(history.active, axis=-1, out=sums[..., 1:])
@@ -152,7 +152,7 @@ def _hits(alerts: Alerts, turns: Turns) -> Bools:
     return out
 
 
-def delays(alerts: Alerts, turns: Turns) -> NDArray[np.float64]:
+def delays(alerts: Alerts, turns: Turns) -> Doubles:
     """Steps from a turn's first step to its first alert, inf where there is none: (n_turns,)."""
     stride = 1 + max(int(c.max(initial=0)) for c in (alerts.category, turns.category))
     order = np.lexsort((alerts.step, alerts.user * stride + alerts.category))

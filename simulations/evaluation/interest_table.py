@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Bools, Floats
 from shared.errors import InputError
 from shared.features import History
 from shared.plan import Plan
@@ -15,9 +15,7 @@ from shared.plan import Plan
 from ..baselines import interest_models as baselines
 from ..baselines.interest_models import EBBTIDE, RIVALS
 from ..people.labelled_rows import Rows
-from .quality import UserBootstrap, auc, figures_of, groups, interval
-
-Floats = NDArray[np.float32]
+from .quality import UserBootstrap, auc, groups, interval, metrics_of
 
 
 def baseline_table(rows: Rows, scores: Mapping[str, Floats], seed: int) -> list[dict[str, Any]]:
@@ -31,7 +29,7 @@ def baseline_table(rows: Rows, scores: Mapping[str, Floats], seed: int) -> list[
     out = []
     for name, p in scores.items():
         its_draws = our_draws if name == EBBTIDE else draws.aucs(p)
-        figures, between = figures_of(rows.y, p), interval(its_draws)
+        figures, between = metrics_of(rows.y, p), interval(its_draws)
         row = {
             "name": name,
             "kind": baselines.KINDS.get(name, baselines.POOLED),
@@ -62,7 +60,7 @@ def compare(
     *,
     until: int,
     every_model: bool,
-    held_out: NDArray[np.bool_] | None = None,
+    held_out: Bools | None = None,
     extra: Mapping[str, Floats],
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -83,7 +81,7 @@ def compare(
     known = ~np.isnan(scored)
     apart = np.zeros(len(test.y), bool) if held_out is None else held_out[test.user]
 
-    def judged(keep: NDArray[np.bool_]) -> tuple[Rows, dict[str, Floats]]:
+    def judged(keep: Bools) -> tuple[Rows, dict[str, Floats]]:
         return test.where(keep), {name: p[keep] for name, p in {EBBTIDE: scored, **others}.items()}
 
     rows, scores = judged(known & ~apart)

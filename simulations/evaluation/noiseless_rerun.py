@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from server.optimizer import ServerOptimizer, ServerSettings
+from shared.arrays import Floats
 from shared.mechanisms import from_grid
 from shared.plan import Plan
 
 from ..federation.host_training import TrainingRows, sum_of_updates
 from ..federation.observations import HOSTS
-
-Floats = NDArray[np.float32]
 
 #: Updates of one device that are made again at most: half a minute's work. A larger run has no such row.
 MOST_UPDATES: Final = 400_000

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
+from shared.arrays import Bools, Doubles, Ints
 from shared.features import History
 
-from ..people.labelled_rows import Bools, Ints, Rows
+from ..people.labelled_rows import Rows
 
 #: Draws of users in a bootstrap, and the share of them inside an interval.
 DRAWS = 200
@@ -62,7 +63,7 @@ class UserBootstrap:
         drawn = (np.bincount(random.integers(0, max(size, 1), size), minlength=size) for _ in range(n))
         self.times = np.array([*drawn], dtype=np.float32).reshape(n, size)
 
-    def aucs(self, score: NDArray[Any]) -> NDArray[np.float64]:
+    def aucs(self, score: NDArray[Any]) -> Doubles:
         """AUC of `score` (n,) in every draw, equals counted half; NaN in a draw that holds one class only."""
         level = levels(score)
         n_levels = int(level.max(initial=0)) + 1
@@ -87,7 +88,7 @@ def levels(score: NDArray[Any]) -> Ints:
     return np.searchsorted(values, score, side="right").astype(np.int64)
 
 
-def interval(draws: NDArray[np.float64]) -> tuple[float, float] | None:
+def interval(draws: Doubles) -> tuple[float, float] | None:
     """The middle 95 % of the draws that could be computed; None if none could."""
     known = draws[np.isfinite(draws)]
     if not known.size:
@@ -96,7 +97,7 @@ def interval(draws: NDArray[np.float64]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def figures_of(y: Bools, p: NDArray[Any]) -> dict[str, Any]:
+def metrics_of(y: Bools, p: NDArray[Any]) -> dict[str, Any]:
     """Rows, base rate, AUC, log loss and calibration error of p on labelled rows; None where there is nothing."""
     return {
         "rows": len(y),
@@ -137,14 +138,14 @@ def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, ste
                     "unit": unit,
                     "smallest": int(size[members].min()) if members.any() else None,
                     "largest": int(size[members].max()) if members.any() else None,
-                    **figures_of(rows.y[mine], first[1][mine]),
+                    **metrics_of(rows.y[mine], first[1][mine]),
                     "beside": {other: auc(rows.y[mine], score[mine]) for other, score in others},
                 }
             )
     return out
 
 
-def tenths(y: NDArray[np.bool_], p: NDArray[Any]) -> list[dict[str, float]]:
+def tenths(y: Bools, p: NDArray[Any]) -> list[dict[str, float]]:
     """Rows in order of p, cut into tenths: how many, their mean p and the share of them that came true."""
     edges = np.quantile(p, np.linspace(0, 1, 11)) if len(p) else np.linspace(0, 1, 11)
     tenth = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, 9)

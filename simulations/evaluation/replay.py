@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from client.detection.detectors import shift
 from client.detection.watch import Watch, observed, past_steps
+from shared.arrays import Bools, Floats, Ints
 from shared.features import History, extract, seen
 from shared.lapse_risk import phi, readings
 from shared.network import forward
@@ -23,10 +24,6 @@ from shared.plan import Detection, Plan
 from ..people.labelled_rows import SCORE_USERS, users_of
 from ..scenarios.config import ProtocolSection
 from .ground_truth import watched
-
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 #: Per detector the number that sets how often it calls a fall, and values that are tried.
 SETTINGS: Final[Mapping[str, tuple[str, tuple[float, ...]]]] = {

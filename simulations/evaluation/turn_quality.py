@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Floats
 from shared.features import History
 from shared.lapse_risk import phi, readings
 from shared.network import forward
@@ -18,10 +18,8 @@ from ..baselines.interest_models import OURS
 from ..scenarios.config import ProtocolSection
 from .quality import tenths
 from .replay import Scores
-from .turn_rows import Score, TurnRows, judged_lapses, judged_takeoffs, with_features
+from .turn_rows import TurnRows, TurnScore, judged_lapses, judged_takeoffs, with_features
 from .turn_table import Levels, change_rates, lapse_table, takeoff_table
-
-Floats = NDArray[np.float32]
 
 PHI: Final = "Ebbtide's phi, on the devices"
 LEVEL: Final = "level of p, Ebbtide"
@@ -44,10 +42,10 @@ def lapse_quality(
     rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
         return None
-    ours: dict[str, Score] = {}
+    ours: dict[str, TurnScore] = {}
     risk = None if scores.risk is None else rows.of(scores.risk, int(scores.steps[0]))
     if risk is not None:
-        ours[PHI] = Score(risk.astype(np.float64), OURS, True)
+        ours[PHI] = TurnScore(risk.astype(np.float64), OURS, True)
     ours.update(_of_p(scores, rows, rising=False))
     first = next(iter(ours))
     found = lapse_table(history, protocol, plan, extra=ours, references=[first], levels=levels, seed=seed)
@@ -68,9 +66,9 @@ def rise_quality(
     return takeoff_table(history, protocol, plan, extra=ours, references=[LEVEL], levels=levels, seed=seed)
 
 
-def _of_p(scores: Scores, rows: TurnRows, *, rising: bool) -> dict[str, Score]:
+def _of_p(scores: Scores, rows: TurnRows, *, rising: bool) -> dict[str, TurnScore]:
     """The level of the devices' own p, and the article's change rate of it."""
     p = np.concatenate([scores.past, scores.p], axis=1)
     first = int(scores.steps[0]) - scores.past.shape[1]
     level = (1 if rising else -1) * rows.of(p, first).astype(np.float64)
-    return {LEVEL: Score(level, OURS), **change_rates(p, first, rows, "Ebbtide", rising=rising)}
+    return {LEVEL: TurnScore(level, OURS), **change_rates(p, first, rows, "Ebbtide", rising=rising)}

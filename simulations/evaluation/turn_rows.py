@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from shared.arrays import Bools, Doubles, Ints
 from shared.errors import InputError
 from shared.features import FeatureSpec, History, extract, last_active
 
@@ -23,8 +24,6 @@ from ..scenarios.config import ProtocolSection
 from .ground_truth import lapse_mask, quiet_mask, takeoff_mask, watched
 from .quality import UserBootstrap, auc, calibration_error, interval
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 Scores = NDArray[np.floating[Any]]
 
 #: Active steps in the window that make an interest worth monitoring; steps since the last active one that are no silence
@@ -129,7 +128,7 @@ def with_features(history: History, features: FeatureSpec, rows: TurnRows) -> Ro
 
 
 @dataclass(frozen=True)
-class Score:
+class TurnScore:
     """A score (n,) of turn rows, of which kind (`baselines.OURS`, POOLED, RULE, ALONE), and whether it claims to be the
     probability of the turn."""
 
@@ -140,7 +139,7 @@ class Score:
 
 def score_table(
     rows: TurnRows,
-    scores: Mapping[str, Score],
+    scores: Mapping[str, TurnScore],
     references: Sequence[str],
     seed: int,
     *,
@@ -174,7 +173,7 @@ def score_table(
                 for other in references
                 if other != name
             },
-            **score_figures(rows, score),
+            **score_metrics(rows, score),
         }
         if lapse_steps is not None:
             row["alerts"] = lead_of(rows, score.value, lapse_steps)
@@ -182,7 +181,7 @@ def score_table(
     return sorted(out, key=lambda row: (row["name"] not in references, -(row["auc"] or 0)))
 
 
-def _ends(draws: NDArray[np.float64]) -> dict[str, float | None]:
+def _ends(draws: Doubles) -> dict[str, float | None]:
     return dict(zip(("low", "high"), interval(draws) or (None, None), strict=True))
 
 
@@ -190,7 +189,7 @@ def _difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def score_figures(rows: TurnRows, score: Score) -> dict[str, float | None]:
+def score_metrics(rows: TurnRows, score: TurnScore) -> dict[str, float | None]:
     """Average precision, precision at the top, and for a probability Brier score, its skill against the base rate of
     these rows (1 - Brier / Brier of the base rate) and calibration error."""
     out: dict[str, float | None] = dict.fromkeys(

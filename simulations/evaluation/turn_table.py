@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Doubles, Floats
 from shared.features import History, established
 from shared.plan import Plan
 
@@ -25,9 +25,7 @@ from ..baselines.interest_models import ALONE, BOOSTED, BY_ITSELF, FOREST, POOLE
 from ..people.labelled_rows import rows_of
 from ..scenarios.config import ProtocolSection
 from .replay import change_rate
-from .turn_rows import MIN_ACTIVE, Score, TurnRows, judged_lapses, judged_takeoffs, score_table, with_features
-
-Floats = NDArray[np.float32]
+from .turn_rows import MIN_ACTIVE, TurnRows, TurnScore, judged_lapses, judged_takeoffs, score_table, with_features
 
 #: Windows of the change rate, in steps.
 CHANGE_STEPS: Final = (1, 2, 4, 7, 8)
@@ -67,7 +65,7 @@ def pooled_levels(
 
 def lapse_scores(
     history: History, protocol: ProtocolSection, plan: Plan, rows: TurnRows, levels: Levels | None, seed: int = 0
-) -> dict[str, Score]:
+) -> dict[str, TurnScore]:
     """What every rule and, with `levels`, every pooled model says on the lapse rows of the lapse test steps."""
     known = history.until(protocol.lapse_test_steps[1])
     rule = _Rules(known, protocol, rows)
@@ -86,7 +84,7 @@ def lapse_scores(
         "recency against own interval": rule.of(rules.silence_per_interval),
         **{name: rule.of(rules.ewma, span=span) for name, span in _ewma_spans(protocol).items()},
         P_ALIVE: rule.of(rules.gone, model=alive),
-        P_SILENT: Score(silent_by_category(known, protocol, rows), RULE, True),
+        P_SILENT: TurnScore(silent_by_category(known, protocol, rows), RULE, True),
         "CUSUM on activity (Bernoulli)": rule.of(rules.cusum),
         "Page-Hinkley on activity (river)": rule.of(rules.page_hinkley, pairs=rule.pairs),
         "ADWIN on activity (river), mean of its window": rule.of(rules.adwin, pairs=rule.pairs),
@@ -98,7 +96,7 @@ def lapse_scores(
 
 def takeoff_scores(
     history: History, protocol: ProtocolSection, plan: Plan, rows: TurnRows, levels: Levels | None, seed: int = 0
-) -> dict[str, Score]:
+) -> dict[str, TurnScore]:
     """What every rule, read the other way round, and with `levels` every pooled model says on the take-off rows of the
     lapse test steps."""
     known = history.until(protocol.lapse_test_steps[1])
@@ -109,7 +107,7 @@ def takeoff_scores(
         "recency against own interval": rule.against(rules.silence_per_interval),
         **{name: rule.against(rules.ewma, span=span) for name, span in _ewma_spans(protocol).items()},
         "EWMA of activity, 2 above 8 steps": rule.of(rules.ewma_rise, spans=(2, EWMA_SPAN)),
-        P_SILENT: Score(-silent_by_category(known, protocol, rows), RULE),
+        P_SILENT: TurnScore(-silent_by_category(known, protocol, rows), RULE),
         "CUSUM on activity (Bernoulli)": rule.of(rules.cusum, rising=True),
         "Page-Hinkley on activity (river)": rule.of(rules.page_hinkley, pairs=rule.pairs, rising=True),
         "ADWIN on activity (river), mean of its window": rule.against(rules.adwin, pairs=rule.pairs),
@@ -124,7 +122,7 @@ def lapse_table(
     protocol: ProtocolSection,
     plan: Plan,
     *,
-    extra: Mapping[str, Score] | None = None,
+    extra: Mapping[str, TurnScore] | None = None,
     references: Sequence[str] = (),
     levels: Levels | None = None,
     seed: int = 0,
@@ -138,7 +136,7 @@ def lapse_table(
     rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     scores = {**(extra or {}), **lapse_scores(history, protocol, plan, rows, levels, seed)}
     beside = tuple(references) or (P_SILENT,)
-    early = {name: Score(score.value[rows.early], score.kind, score.probability) for name, score in scores.items()}
+    early = {name: TurnScore(score.value[rows.early], score.kind, score.probability) for name, score in scores.items()}
     return {
         **_about(rows, protocol),
         "table": score_table(rows, scores, beside, seed, lapse_steps=protocol.lapse_steps),
@@ -151,7 +149,7 @@ def takeoff_table(
     protocol: ProtocolSection,
     plan: Plan,
     *,
-    extra: Mapping[str, Score] | None = None,
+    extra: Mapping[str, TurnScore] | None = None,
     references: Sequence[str] = (),
     levels: Levels | None = None,
     seed: int = 0,
@@ -162,7 +160,7 @@ def takeoff_table(
     return {**_about(rows, protocol), "table": score_table(rows, scores, tuple(references) or (P_SILENT,), seed)}
 
 
-def silent_by_category(history: History, protocol: ProtocolSection, rows: TurnRows) -> NDArray[np.float64]:
+def silent_by_category(history: History, protocol: ProtocolSection, rows: TurnRows) -> Doubles:
     """P(nothing in the next `lapse_steps`) (n,) of a BG/NBD per category, fitted up to the last lapse train step."""
     out = np.empty(len(rows))
     steps = np.arange(protocol.lapse_test_steps[0], protocol.lapse_test_steps[1] + 1)
@@ -187,16 +185,16 @@ class _Rules:
         self.pairs = np.zeros(history.active.shape[:-1], bool)
         self.pairs[rows.user, rows.category] = True
 
-    def constants(self) -> dict[str, Score]:
-        return {name: Score(np.full(len(self._rows), p), RULE, True) for name, p in ((NEVER, 0.0), (ALWAYS, 1.0))}
+    def constants(self) -> dict[str, TurnScore]:
+        return {name: TurnScore(np.full(len(self._rows), p), RULE, True) for name, p in ((NEVER, 0.0), (ALWAYS, 1.0))}
 
-    def of(self, rule: Callable[..., NDArray[np.float64]], **settings: Any) -> Score:
+    def of(self, rule: Callable[..., Doubles], **settings: Any) -> TurnScore:
         cube = rule(self._history, self._steps, **settings)
-        return Score(self._rows.of(cube, int(self._steps[0])), RULE)
+        return TurnScore(self._rows.of(cube, int(self._steps[0])), RULE)
 
-    def against(self, rule: Callable[..., NDArray[np.float64]], **settings: Any) -> Score:
+    def against(self, rule: Callable[..., Doubles], **settings: Any) -> TurnScore:
         """The rule read the other way round."""
-        return Score(-self.of(rule, **settings).value, RULE)
+        return TurnScore(-self.of(rule, **settings).value, RULE)
 
 
 def _ewma_spans(protocol: ProtocolSection) -> dict[str, int]:
@@ -214,11 +212,13 @@ def _pooled(
     seed: int,
     *,
     rising: bool,
-) -> dict[str, Score]:
+) -> dict[str, TurnScore]:
     """Levels of p, change rates of the pooled network's p, and models that learned the turns themselves."""
     sign = 1 if rising else -1
     out = {
-        f"level of p, {name}": Score(sign * rows.of(cube, levels.first_step), ALONE if name == BY_ITSELF else POOLED)
+        f"level of p, {name}": TurnScore(
+            sign * rows.of(cube, levels.first_step), ALONE if name == BY_ITSELF else POOLED
+        )
         for name, cube in levels.p.items()
     }
     out.update(change_rates(levels.p[POOLED_DNN], levels.first_step, rows, POOLED_DNN, rising=rising))
@@ -227,15 +227,15 @@ def _pooled(
     learned = baselines.models(train, with_features(history, plan.features, rows), plan, seed, every=every)
     turn = "take-offs" if rising else "lapses"
     for name in (name for name in DIRECT if name in learned):
-        out[f"{name}, trained on {turn}"] = Score(learned[name].astype(np.float64), POOLED, True)
+        out[f"{name}, trained on {turn}"] = TurnScore(learned[name].astype(np.float64), POOLED, True)
     return out
 
 
-def change_rates(p: Floats, first_step: int, rows: TurnRows, whose: str, *, rising: bool) -> dict[str, Score]:
+def change_rates(p: Floats, first_step: int, rows: TurnRows, whose: str, *, rising: bool) -> dict[str, TurnScore]:
     """The article's rule over windows of CHANGE_STEPS, on `whose` p (K, S, C) of consecutive steps from `first_step`."""
     sign = 1 if rising else -1
     rates = {width: sign * np.nan_to_num(change_rate(p, width)) for width in CHANGE_STEPS}  # no rate, no alarm
-    return {f"change rate of p, w = {w}, {whose}": Score(rows.of(r, first_step), RULE) for w, r in rates.items()}
+    return {f"change rate of p, w = {w}, {whose}": TurnScore(rows.of(r, first_step), RULE) for w, r in rates.items()}
 
 
 def _about(rows: TurnRows, protocol: ProtocolSection) -> dict[str, Any]:

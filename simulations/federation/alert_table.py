@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.detection.risk_levels import Direction
-
-Bools = NDArray[np.bool_]
-
-
-Ints = NDArray[np.int64]
+from shared.arrays import Bools, Ints
 
 
 @dataclass(frozen=True)

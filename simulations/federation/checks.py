@@ -7,7 +7,7 @@ from server.settings import Schedule
 from shared.errors import BudgetError
 from shared.plan import Plan
 
-from ..scenarios.config import ProtocolSection, Scenario, step_of
+from ..scenarios.config import ProtocolSection, Scenario, step_unit_of
 from ..scenarios.owners import check_bits, check_caps
 
 
@@ -27,7 +27,7 @@ def check_owners(scenario: Scenario, plan: Plan) -> None:
     caps = scenario.caps.caps()
     check_caps(plan, caps)
     if bits := scenario.bits.schedule():
-        check_bits(bits, caps, step_of(scenario))
+        check_bits(bits, caps, step_unit_of(scenario))
 
 
 def schedule_of(scenario: Scenario, protocol: ProtocolSection) -> Schedule:
@@ -38,6 +38,6 @@ def schedule_of(scenario: Scenario, protocol: ProtocolSection) -> Schedule:
         protocol.test_steps[0] + every - 1,
         protocol.test_steps[1],
         query_every_steps=every,
-        replay_step_s=float(step_of(scenario).seconds),
+        replay_step_s=float(step_unit_of(scenario).seconds),
         bits=scenario.bits.schedule(),
     )

@@ -54,7 +54,7 @@ def server_key(folder: Path) -> bytes:
     return (folder / SERVER_KEY_FILE).read_bytes()
 
 
-def step_of(data: bytes) -> int | None:
+def calendar_step_of(data: bytes) -> int | None:
     """The step of the public calendar in a request, signed or not: the world around a phone goes by it, the phone does
     not. None if there is none."""
     try:
@@ -74,7 +74,7 @@ def simulation_keys(home: Path) -> FileKeys:
 
 def open_simulated(context: Context, data: bytes) -> Device:
     """The device of this node's user, who has lived up to the close of the step that the request names."""
-    step = step_of(data)
+    step = calendar_step_of(data)
     folder = Path(str(context.run_config["simulation.folder"]))
     user = int(context.node_config["partition-id"])
     population, owners = world(folder)

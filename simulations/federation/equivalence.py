@@ -17,7 +17,7 @@ from server.app import run
 from server.federation import DeviceNodes, Federation
 from server.optimizer import ServerSettings
 from server.risk_start import PublicRows
-from server.rounds import Line, Traffic
+from server.rounds import Channel, Traffic
 from server.settings import RunSettings, Schedule
 from server.signing import Signer, signing_key
 from server.state import ServerFolder
@@ -95,7 +95,7 @@ def run_devices(folder: Path, people: Population, scenario: Scenario) -> RunSett
 
     grid = LocalGrid({user: node(user) for user in range(people.n_users)})
     clock = settings.schedule.clock()
-    line = Line(grid, Traffic(), Signer(signing_key(settings.key_file), clock))
+    line = Channel(grid, Traffic(), Signer(signing_key(settings.key_file), clock))
     run(DeviceNodes(line, list(range(people.n_users))), settings, clock)
     return settings
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from client.detection.alerts import KEEP_ALERTS_STEPS, NOT_TAKEN, Alert
 from client.detection.risk_levels import Direction, RiskLevel
+from shared.arrays import Bools
 from shared.atomic_files import replacing
 
 from .alert_table import Alerts
@@ -57,7 +58,7 @@ class HostAlerts:
             out.setdefault(row[USER], []).append(alert)
         return out
 
-    def alerted(self, n_users: int, steps: range) -> NDArray[np.bool_]:
+    def alerted(self, n_users: int, steps: range) -> Bools:
         """Which users (n_users,) have an alert in a range of steps."""
         within = (self.table[:, STEP] >= steps.start) & (self.table[:, STEP] < steps.stop)
         return np.bincount(self.table[within, USER], minlength=n_users) > 0

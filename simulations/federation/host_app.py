@@ -28,10 +28,11 @@ from client.detection.watch import Watch, observed, past_steps
 from client.gate import declared
 from client.model.installed import expect_bounds
 from client.privacy.alert_bit import expect_granted, own_schedule
-from client.privacy.caps import Line
+from client.privacy.caps import LedgerLine
 from client.privacy.ledger import ALLOWED
 from client.privacy.request_signature import verify
 from client.vault.consent import Consent
+from shared.arrays import Floats, Ints, Words
 from shared.atomic_files import replace_content, replacing
 from shared.codec import decode, unpack_floats
 from shared.errors import Refusal, RefusalCode, RunError
@@ -59,9 +60,6 @@ LAPSES = "lapses"
 LEDGER_FILE = "ledger.npz"
 #: The installed plan; where it is, the training rows that it asks for are there, too.
 PLAN_FILE = "plan.cbor"
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 
 class Host:
@@ -141,7 +139,7 @@ class Host:
             ledger.save(self.folder / LEDGER_FILE)
 
     def charge(
-        self, devices: Ints, line: Line, cost: Curve, plan_sha256: bytes | None = None
+        self, devices: Ints, line: LedgerLine, cost: Curve, plan_sha256: bytes | None = None
     ) -> tuple[Ints, dict[int, int]]:
         """Those of hosted users `devices` whose device takes part, charged on disk when this returns; and how many
         decline, by code."""
@@ -149,23 +147,23 @@ class Host:
         ledger.save(self.folder / LEDGER_FILE)
         return devices[codes == ALLOWED], refused_of(codes)
 
-    def collect(self, request: dict[str, Any], devices: Ints) -> tuple[NDArray[np.uint32], dict[int, int]]:
+    def collect(self, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
         """The sum of updates of hosted users `devices` (numbers in the whole population), but of those that decline; and
         how many these are, by code."""
         plan, rows = self._asked(request, self.folder)
         theta = unpack_floats(request["theta"])
         cost = update_cost(plan.privacy, plan.network.n_parameters)
-        devices, refused = self.charge(devices, Line.UPDATE, cost, plan.sha256)
+        devices, refused = self.charge(devices, LedgerLine.UPDATE, cost, plan.sha256)
         positions = devices - self.first_user
         entropy = fresh_entropy(self.folder, request["round"])
         return sum_of_updates(rows, positions, devices, plan, theta, request["round"], entropy), refused
 
-    def collect_risk(self, request: dict[str, Any], devices: Ints) -> tuple[NDArray[np.uint32], dict[int, int]]:
+    def collect_risk(self, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
         """The same for updates of phi."""
         plan, rows = self._asked(request, self.folder / LAPSES)
         assert plan.risk is not None
         cost = update_cost(plan.risk.privacy, N_COEFFICIENTS)
-        devices, refused = self.charge(devices, Line.PHI, cost, plan.sha256)
+        devices, refused = self.charge(devices, LedgerLine.PHI, cost, plan.sha256)
         theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
         total = sum_of_risk_updates(
             rows,
@@ -211,7 +209,7 @@ class Host:
             except Refusal as refusal:
                 return np.empty(0, np.int64), np.empty(0, np.uint8), {**refused, int(refusal.code): len(willing)}
             alerted = self._close_until(step).alerted(self.n_users, asked.covered(step))
-            devices, declined = self.charge(willing, Line.ALERT_BIT, coin(asked.epsilon))
+            devices, declined = self.charge(willing, LedgerLine.ALERT_BIT, coin(asked.epsilon))
             said = randomised_response(alerted[devices - self.first_user], asked.epsilon_micro)
             with replacing(file) as out:
                 np.savez(out, devices=devices, bits=said, refused=as_pairs({**refused, **declined}))
@@ -333,7 +331,7 @@ def on_model(message: Message, context: Context) -> Message:
 def _reply_sum(
     message: Message,
     context: Context,
-    collect: Callable[[Host, dict[str, Any], Ints], tuple[NDArray[np.uint32], dict[int, int]]],
+    collect: Callable[[Host, dict[str, Any], Ints], tuple[Words, dict[int, int]]],
 ) -> Message:
     host, request = _begin(message, context)
     devices = _asked(message)

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.privacy.caps import OF_A_PLAN, Caps, Line
+from client.privacy.caps import OF_A_PLAN, Caps, LedgerLine
 from client.privacy.ledger import ALLOWED, Spent, advance_all, charge_all
 from client.refusals import bare_refusal
 from server.rounds import Traffic
+from shared.arrays import Ints
 from shared.atomic_files import replacing
 from shared.codec import encode
 from shared.errors import InputError, RefusalCode
@@ -30,7 +31,6 @@ from shared.messages import REGISTER
 from shared.randomised_response import BitSchedule
 from shared.rdp import Curve
 
-Ints = NDArray[np.int64]
 Codes = NDArray[np.uint8]
 
 #: How many devices declined, by RefusalCode.
@@ -48,7 +48,7 @@ class HostLedger:
     caps: Caps
     account: NDArray[np.int32]
     spent: Spent
-    plans: tuple[tuple[Line, bytes], ...]
+    plans: tuple[tuple[LedgerLine, bytes], ...]
     participations: NDArray[np.int32]
 
     @classmethod
@@ -63,7 +63,7 @@ class HostLedger:
             return cls.empty(n_devices, caps)
         with np.load(file) as found:
             lines, hashes = found["lines"].tolist(), found["plans"]
-            plans = tuple((Line(line), row.tobytes()) for line, row in zip(lines, hashes, strict=True))
+            plans = tuple((LedgerLine(line), row.tobytes()) for line, row in zip(lines, hashes, strict=True))
             spent = Spent(found["curves"], found["period_start_s"])
             return cls(caps, found["account"], spent, plans, found["participations"])
 
@@ -81,7 +81,7 @@ class HostLedger:
             )
 
     def charge(
-        self, devices: Ints, line: Line, cost: Curve, plan_sha256: bytes | None = None
+        self, devices: Ints, line: LedgerLine, cost: Curve, plan_sha256: bytes | None = None
     ) -> tuple[HostLedger, Codes]:
         """The ledger after one release on `line` of each of `devices` (D,), and what each says: `ALLOWED` or a
         RefusalCode, uint8 (D,). Rules, codes and guarantees are those of `charge_all`.
@@ -126,7 +126,7 @@ class HostLedger:
         """What each of `devices` (D,) has spent: (D, ...)."""
         return _take(self.spent, self.account[devices])
 
-    def participations_of(self, devices: Ints, line: Line, plan_sha256: bytes) -> Ints:
+    def participations_of(self, devices: Ints, line: LedgerLine, plan_sha256: bytes) -> Ints:
         """How often each of `devices` (D,) took part: (D,)."""
         if (line, plan_sha256) not in self.plans:
             return np.zeros(len(devices), np.int64)
@@ -134,7 +134,7 @@ class HostLedger:
         counts: Ints = self.participations[self.account[devices], column].astype(np.int64)
         return counts
 
-    def _knowing(self, line: Line, plan_sha256: bytes) -> HostLedger:
+    def _knowing(self, line: LedgerLine, plan_sha256: bytes) -> HostLedger:
         """This ledger with a column for a plan's line."""
         if (line, plan_sha256) in self.plans:
             return self

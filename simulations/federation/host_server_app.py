@@ -12,10 +12,11 @@ from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from server.app import hasten, run, wait_for_nodes
-from server.rounds import REPLY_TIMEOUT_S, Part, Traffic, poisson_cohort
+from server.rounds import REPLY_TIMEOUT_S, Traffic, UpdateKind, poisson_cohort
 from server.settings import RunSettings
 from server.signing import Signer, signing_key
 from server.state import ServerFolder
+from shared.arrays import Words
 from shared.codec import decode, encode
 from shared.errors import RunError
 from shared.messages import REGISTER, REQUESTS
@@ -47,8 +48,8 @@ class HostNodes:
         return poisson_cohort(range(self._n_devices), sampling_rate)
 
     def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
-    ) -> tuple[NDArray[np.uint32], int]:
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind
+    ) -> tuple[Words, int]:
         data = self._encode(part.request, request, len(cohort))
         nodes = sorted(self._first_user, key=self._first_user.__getitem__)
         devices = np.sort(np.asarray(cohort, np.int64))

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 
 from client.model.training_rows import draw_masks, draw_words, generator, lapse_rows, smallest
+from shared.arrays import Bools, Floats, Ints, Words
 from shared.features import History, extract, labels, seen
 from shared.lapse_risk import N_COEFFICIENTS, gradient, readings
 from shared.mechanisms import Entropy, protect
@@ -27,10 +28,6 @@ from ..people.labelled_rows import SCORE_USERS, users_of
 CHUNK_DEVICES = 64
 COMMITMENTS_FILE = "commitments.txt"
 _MOST = np.iinfo(np.uint64).max
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 def fresh_entropy(folder: Path, round_number: int = 0) -> Entropy:
@@ -139,7 +136,7 @@ def sum_of_updates(
     theta: Floats,
     round_number: int,
     entropy: Entropy,
-) -> NDArray[np.uint32]:
+) -> Words:
     """Sum modulo 2^32 of the protected updates of some hosted devices: uint32 (P,).
 
     `devices` are positions in `rows`, `numbers` the devices' own numbers (the key of their draws).
@@ -162,7 +159,7 @@ def sum_of_risk_updates(
     request: tuple[Floats, Floats, Floats],
     round_number: int,
     entropy: Entropy,
-) -> NDArray[np.uint32]:
+) -> Words:
     """The same for updates of phi, uint32 (2,), as `Device.risk_update` makes them; `rows` of `write_lapses`, `request`
     is theta (P,), basis (R, 2) and coefficients (2,)."""
     theta, basis, coefficients = request
@@ -184,7 +181,7 @@ def sum_of_risk_updates(
 
 def _protected_sum(
     n_devices: int, raw: Callable[[slice], Floats], length: int, privacy: PrivacyPlan, entropy: Entropy
-) -> NDArray[np.uint32]:
+) -> Words:
     """Sum of what devices hand out, a chunk of them at a time: each one's raw vector clipped and noised on its own."""
     total = np.zeros(length, np.uint32)
     for at in range(0, n_devices, CHUNK_DEVICES):

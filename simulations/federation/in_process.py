@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from server.rounds import INTEREST, Part, Traffic, poisson_cohort
+from server.rounds import INTEREST, Traffic, UpdateKind, poisson_cohort
+from shared.arrays import Ints, Words
 from shared.codec import decode, unpack_floats
 from shared.messages import REGISTER
 from shared.plan import Plan
@@ -37,8 +37,8 @@ class LocalHost:
         return poisson_cohort(range(self.host.n_users), sampling_rate)
 
     def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
-    ) -> tuple[NDArray[np.uint32], int]:
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind
+    ) -> tuple[Words, int]:
         collect = self.host.collect if part is INTEREST else self.host.collect_risk
         devices = np.asarray(cohort, np.int64)
         self._meet(request["step"], devices)
@@ -46,7 +46,7 @@ class LocalHost:
         count_refusals(self.traffic, refused)
         return total, len(cohort) - sum(refused.values())
 
-    def _meet(self, step: int, devices: NDArray[np.int64] | None = None) -> None:
+    def _meet(self, step: int, devices: Ints | None = None) -> None:
         """The server's clock shows the close of the step that it asks at, as the devices' do."""
         self.host.meet(step, float((step + 1) * self.host.population.step.seconds), devices)
 

@@ -37,7 +37,7 @@ class Metered(ClientApp):
                 file.write(f"{message.metadata.message_type} {took_s:.6f}\n")
 
 
-def cpu_figures(run_folder: Path, updates_asked: int, n_devices: int) -> dict[str, Any]:
+def cpu_numbers(run_folder: Path, updates_asked: int, n_devices: int) -> dict[str, Any]:
     """Of one device: milliseconds for a round of p that it is asked in, seconds for the whole run; None if not known."""
     spent: dict[str, float] = defaultdict(float)
     for file in (run_folder / CPU).glob("*.txt"):

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.detection.alerts import Alert
 from client.detection.explain import Explanation
+from shared.arrays import Floats, Ints
 from shared.atomic_files import replacing
 
 from .alert_table import ShownAlerts
@@ -26,9 +26,6 @@ ALERTS_FILE = "alerts.i32"
 REASONS_FILE = "reasons.jsonl"
 #: So many alerts of a device are written down with their reasons.
 REASONS_KEPT = 10
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 
 class DeviceNotes:

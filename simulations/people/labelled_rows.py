@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Bools, Floats, Ints
 from shared.features import FeatureSpec, History, extract, labels, seen
 
 from .population import Population
@@ -36,15 +36,6 @@ def users_of(history: History, first: int) -> History:
     """A chunk of the users of a history (K, C, T), from user `first` on: views."""
     rows = slice(first, first + SCORE_USERS)
     return History(history.active[rows], history.count[rows], history.amount[rows])
-
-
-Floats = NDArray[np.float32]
-
-
-Ints = NDArray[np.int64]
-
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

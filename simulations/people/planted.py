@@ -16,14 +16,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import InputError
 from shared.events import MAX_CATEGORIES, Catalogue, EventKind, Step
 
 from .population import TRUTH_FIELDS, ChangeKind, Population, Truth
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 MIN_STEPS: Final = 28
 # fmt: off
@@ -239,7 +236,7 @@ def _mood(rng: np.random.Generator, shape: tuple[int, ...], memory: float, sd: f
 
 def _draw_events(
     rng: np.random.Generator, users: _Users, shop: _Shop, effect: Floats, first_user: int
-) -> tuple[Ints, npt.NDArray[np.int16], npt.NDArray[np.int8], npt.NDArray[np.float64], Floats]:
+) -> tuple[Ints, npt.NDArray[np.int16], npt.NDArray[np.int8], Doubles, Floats]:
     """Events sorted by user and time: user, category, kind, time_s, amount, (n_events,) each."""
     n_users, n_steps = effect.shape[:2]
     weekday = np.arange(n_steps) % 7

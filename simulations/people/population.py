@@ -19,11 +19,10 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.atomic_files import replacing
 from shared.errors import DataError, InputError
 from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
-
-Ints = npt.NDArray[np.int64]
 
 FORMAT: Final = 1
 INDEX_FILE: Final = "population.json"
@@ -60,7 +59,7 @@ class Truth:
     category: npt.NDArray[np.int16]
     kind: npt.NDArray[np.int8]
     step: npt.NDArray[np.int32]
-    size: npt.NDArray[np.float32]
+    size: Floats
     end_step: npt.NDArray[np.int32]
 
     def __post_init__(self) -> None:
@@ -73,7 +72,7 @@ class Truth:
     def __repr__(self) -> str:
         return f"Truth({len(self)} planted changes)"
 
-    def where(self, mask: npt.NDArray[np.bool_] | Ints) -> Truth:
+    def where(self, mask: Bools | Ints) -> Truth:
         """The changes where `mask`, bool (n_changes,), is true, or at these positions, in their order."""
         return Truth(**{field: getattr(self, field)[mask] for field in TRUTH_FIELDS})
 
@@ -87,8 +86,8 @@ class UserEvents:
 
     category: npt.NDArray[np.int16]
     kind: npt.NDArray[np.int8]
-    time_s: npt.NDArray[np.float64]
-    amount: npt.NDArray[np.float32]
+    time_s: Doubles
+    amount: Floats
 
     def __len__(self) -> int:
         return len(self.category)
@@ -119,8 +118,8 @@ class Population:
     offsets: Ints
     category: npt.NDArray[np.int16]
     kind: npt.NDArray[np.int8]
-    time_s: npt.NDArray[np.float64]
-    amount: npt.NDArray[np.float32]
+    time_s: Doubles
+    amount: Floats
     truth: Truth | None = None
 
     def __post_init__(self) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.model.training_rows import lapse_rows
 from server.risk_start import PublicRows
+from shared.arrays import Floats
 from shared.events import EventKind, Step
 from shared.features import FeatureSpec, History
 from shared.network import NetworkSpec, gradient
@@ -21,8 +21,6 @@ from shared.plan import Plan, RiskPlan
 from ..scenarios.config import ProtocolSection, WarmStartSection
 from .labelled_rows import Rows, rows_of
 from .planted import plant
-
-Floats = NDArray[np.float32]
 
 BATCH = 1024
 PUBLIC_ROWS = 60_000

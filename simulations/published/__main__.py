@@ -21,14 +21,14 @@ from ..baselines.interest_models import POOLED_DNN, POOLED_LR, POOLED_NUMPY, REC
 from ..evaluation.alert_quality import DETECTOR_NAMES
 from ..federation.run_folder import RESULTS_FILE
 from ..provenance import ROOT, commit
-from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Figure, publish
-from .alerts_as_shipped import shipped_figures
-from .attacks import hostile_figures
-from .detector_choice import choice_figures
-from .early_warning import lapse_figures, rise_figures
-from .learning import bit_figures, epsilon_figures, fidelity_figures, held_out_figures, utility_figures
+from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Published, publish
+from .alerts_as_shipped import shipped_numbers
+from .attacks import hostile_numbers
+from .detector_choice import choice_numbers
+from .early_warning import lapse_numbers, rise_numbers
+from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured, with_path
-from .streams import stream_figures
+from .streams import stream_numbers
 
 UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
 ONLINE_RETAIL = "online-retail-ii"
@@ -41,7 +41,7 @@ COINS = ("coins", "epsilon", "epsilon_together")
 RATE = ("estimate", "low", "high", "true_rate")
 
 
-def run_figures(name: str, run: Path) -> dict[str, Figure]:
+def run_numbers(name: str, run: Path) -> dict[str, Published]:
     """Figures of a run that has ended (`make demo` and the like), from its results: every number that the command
     line prints of it, and a few more. The commit is the run's."""
     results = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))
@@ -67,20 +67,20 @@ def run_figures(name: str, run: Path) -> dict[str, Figure]:
         "cpu_round_ms": (results["cpu"]["round_ms"], "ms", ""),
         "cpu_s_per_device": (results["cpu"]["s_per_device"], "s", ""),
         "seconds": (results["seconds"].get("federation"), "s", ""),
-        **_alert_figures(results),
+        **_alert_numbers(results),
     }
     if bits := results["bits"]:
         found |= {f"bits.{key}": (bits[key], "coins" if key == "coins" else "epsilon", "") for key in COINS}
         last = bits["rates"][-1] if bits["rates"] else {}
         found |= {f"bits.{key}": (value, "share", "") for key, value in last.items() if key in RATE}
     return {
-        f"{name}.{key}": Figure(value, None, unit, beside, **made)
+        f"{name}.{key}": Published(value, None, unit, beside, **made)
         for key, (value, unit, beside) in found.items()
         if value is not None
     }
 
 
-def _alert_figures(results: Mapping[str, Any]) -> dict[str, tuple[float | None, str, str]]:
+def _alert_numbers(results: Mapping[str, Any]) -> dict[str, tuple[float | None, str, str]]:
     """The devices' alerts, and what the level of p against one's own would have called."""
     out: dict[str, tuple[float | None, str, str]] = {}
     rival, step = DETECTOR_NAMES["own_level"], results["step"]
@@ -99,7 +99,7 @@ def _alert_figures(results: Mapping[str, Any]) -> dict[str, tuple[float | None, 
     return out
 
 
-def bench_figures(file: Path) -> dict[str, Figure]:
+def bench_numbers(file: Path) -> dict[str, Published]:
     """The figures of speed of the last `make bench`, on its commit: medians, with the half-range of the runs as
     spread."""
     bench = json.loads(file.read_text(encoding="utf-8"))
@@ -109,44 +109,44 @@ def bench_figures(file: Path) -> dict[str, Figure]:
         if key.startswith(BENCHED) and "value" in figure:
             lowest, highest = figure["spread"]
             spread = round((highest - lowest) / 2, 4) if figure["n"] > 1 else None
-            out[key] = Figure(round(figure["value"], 4), spread, figure["unit"] or "ratio", figure["beside"], **made)
+            out[key] = Published(round(figure["value"], 4), spread, figure["unit"] or "ratio", figure["beside"], **made)
     return out
 
 
-def kill9_figures(runs: int = 500) -> dict[str, Figure]:
+def kill9_numbers(runs: int = 500) -> dict[str, Published]:
     """How many processes were killed while they lived on a vault, with every promise kept: see tests/promises/kill9.py."""
     with TemporaryDirectory() as home:
         command = [sys.executable, "-m", "tests.promises.kill9", home, str(runs), "11"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout[done.stdout.index("{") :])
     shown = f"python -m tests.promises.kill9 FOLDER {runs} 11"
-    return {"vault.kill9_runs": Figure(told["kill9_runs"], None, "killed processes", "", shown, commit())}
+    return {"vault.kill9_runs": Published(told["kill9_runs"], None, "killed processes", "", shown, commit())}
 
 
-def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Figure | Measured]]]:
+def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Published | Measured]]]:
     """What makes each group of figures; those of online-retail-ii only if it is there."""
     data = {"complete-journey": [], **({ONLINE_RETAIL: with_path(online_retail_path)} if online_retail_path else {})}
-    out: dict[str, Callable[[], Mapping[str, Figure | Measured]]] = {
-        "fidelity": fidelity_figures,
-        "streams": stream_figures,
-        "hostile": hostile_figures,
-        "bit": bit_figures,
-        "kill9": kill9_figures,
-        "choice.planted": partial(choice_figures, "planted"),
+    out: dict[str, Callable[[], Mapping[str, Published | Measured]]] = {
+        "fidelity": fidelity_numbers,
+        "streams": stream_numbers,
+        "hostile": hostile_numbers,
+        "bit": bit_numbers,
+        "kill9": kill9_numbers,
+        "choice.planted": partial(choice_numbers, "planted"),
     }
     for name, overrides in data.items():
-        out[name] = partial(epsilon_figures, name, overrides)
-        out[f"held_out.{name}"] = partial(held_out_figures, name, overrides)
-        out[f"lapse.{name}"] = partial(lapse_figures, name, overrides)
-        out[f"rise.{name}"] = partial(rise_figures, name, overrides)
-        out[f"shipped.{name}"] = partial(shipped_figures, name, overrides)
-        out[f"choice.{name}"] = partial(choice_figures, name, overrides)
+        out[name] = partial(epsilon_numbers, name, overrides)
+        out[f"held_out.{name}"] = partial(held_out_numbers, name, overrides)
+        out[f"lapse.{name}"] = partial(lapse_numbers, name, overrides)
+        out[f"rise.{name}"] = partial(rise_numbers, name, overrides)
+        out[f"shipped.{name}"] = partial(shipped_numbers, name, overrides)
+        out[f"choice.{name}"] = partial(choice_numbers, name, overrides)
     if ONLINE_RETAIL in data:
-        out["utility"] = partial(utility_figures, data, UTILITY_FILE)
+        out["utility"] = partial(utility_numbers, data, UTILITY_FILE)
     if (ROOT / "runs" / "demo" / RESULTS_FILE).exists():
-        out["demo"] = partial(run_figures, "demo", ROOT / "runs" / "demo")
+        out["demo"] = partial(run_numbers, "demo", ROOT / "runs" / "demo")
     if (bench := ROOT / "runs" / "bench" / "results.json").exists():
-        out["bench"] = partial(bench_figures, bench)
+        out["bench"] = partial(bench_numbers, bench)
     return out
 
 
@@ -164,7 +164,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name.startswith(tuple(chosen.only or [""])):
             command, made_on = f"{COMMAND} --only {name}", commit()
             figures = {
-                key: figure if isinstance(figure, Figure) else Figure(**vars(figure), command=command, commit=made_on)
+                key: figure
+                if isinstance(figure, Published)
+                else Published(**vars(figure), command=command, commit=made_on)
                 for key, figure in make().items()
             }
             publish(figures)

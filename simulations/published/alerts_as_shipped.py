@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import track
 
 from client.detection.risk_levels import Direction
+from shared.arrays import Floats
 from shared.features import History
 from shared.plan import Plan
 
@@ -26,8 +26,6 @@ from ..scenarios.config import ProtocolSection
 from ..search.choose_detector import FallTruth, outcome
 from .learning import SEEDS, learning
 from .measured import Measured
-
-Floats = NDArray[np.float32]
 
 #: What is measured, per user or as a share or in weeks.
 MEASURES: Final = {
@@ -44,7 +42,7 @@ MEASURES: Final = {
 }
 
 
-def shipped_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+def shipped_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """`shipped.<measure>.<name>`, from one private training for each seed."""
     with learning(name, overrides) as of:
         found, settings = [], of.plan.detection

@@ -6,7 +6,7 @@ from ..attacks.hostile_behaviour import DETECTORS, FIGURE_SEEDS, FIGURE_USERS, P
 from .measured import Measured
 
 
-def hostile_figures() -> dict[str, Measured]:
+def hostile_numbers() -> dict[str, Measured]:
     """How far the score moves on the 5 % of user-steps where it moves most, and the shares of users with a fall and with
     a rise, for the published attacks on each detector."""
     out: dict[str, Measured] = {}

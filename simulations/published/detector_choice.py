@@ -27,17 +27,17 @@ MEASURES: Final = (
 )
 
 
-def choice_figures(data: str, overrides: Sequence[str] = ()) -> dict[str, Measured]:
+def choice_numbers(data: str, overrides: Sequence[str] = ()) -> dict[str, Measured]:
     """What the rule finds on a data set; on planted people, on planted falls too (`choice.planted_falls`)."""
     name, own = SCENARIOS[data]
     scenario = load_scenario(name, [*own, *overrides])
     protocol = protocol_of(scenario)
     found = choose(scenario, protocol, population_of(scenario, protocol))
-    out = _figures(f"choice.{data}", found, found)
-    return {**out, **(_figures("choice.planted_falls", found, found["planted"]) if found["planted"] else {})}
+    out = _numbers(f"choice.{data}", found, found)
+    return {**out, **(_numbers("choice.planted_falls", found, found["planted"]) if found["planted"] else {})}
 
 
-def _figures(key: str, about: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Measured]:
+def _numbers(key: str, about: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Measured]:
     beside = f"chosen: {told['chosen']}; {told['turns']} turns, {about['users']} users, steps {about['steps']}"
     out = {f"{key}.budget": Measured(round(about["budget"], 4), None, "false falls per user", beside)}
     for row in told["rows"]:

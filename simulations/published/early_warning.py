@@ -11,19 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import track
 
 from server.accounting import epsilon_to_public
+from shared.arrays import Floats
 
 from ..baselines.interest_models import OURS, POOLED, RULE
 from ..evaluation.turn_quality import risk_of
-from ..evaluation.turn_rows import Score, TurnRows, judged_lapses, judged_takeoffs
+from ..evaluation.turn_rows import TurnRows, TurnScore, judged_lapses, judged_takeoffs
 from ..evaluation.turn_table import EWMA_SPAN, P_ALIVE, P_SILENT, lapse_table, pooled_levels, takeoff_table
 from .learning import SEEDS, Learning, learning
 from .measured import Measured
-
-Floats = NDArray[np.float32]
 
 #: Not simple rules: they fit a model of everybody's purchases.
 FITTED: Final = (P_ALIVE, P_SILENT)
@@ -41,12 +39,12 @@ def ours(of: Learning, rows: TurnRows, seeds: int) -> list[tuple[Floats, Floats]
     return out
 
 
-def lapse_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+def lapse_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Every row of the lapse table, and what ours is worth beside the best of each kind."""
     with learning(name, overrides) as of:
         history, protocol, plan = of.trials.history, of.protocol, of.plan
         rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
-        extra = {_ours(i): Score(risk, OURS, True) for i, (_, risk) in enumerate(ours(of, rows, seeds))}
+        extra = {_ours(i): TurnScore(risk, OURS, True) for i, (_, risk) in enumerate(ours(of, rows, seeds))}
         found = lapse_table(
             history,
             protocol,
@@ -57,12 +55,12 @@ def lapse_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) 
         )
         epsilon = epsilon_to_public(plan.privacy, plan.privacy.rounds, plan.also)
         return {
-            **figures_of_table(name, found, seeds),
+            **numbers_of_table(name, found, seeds),
             f"lapse.epsilon.{name}": Measured(round(epsilon, 4), None, "epsilon at delta 1e-05", "p and phi together"),
         }
 
 
-def figures_of_table(name: str, found: Mapping[str, Any], seeds: int) -> dict[str, Measured]:
+def numbers_of_table(name: str, found: Mapping[str, Any], seeds: int) -> dict[str, Measured]:
     """The published figures of one lapse table whose rows `_ours(0..seeds - 1)` are ours."""
     table, early = ({row["name"]: row for row in found[key]} for key in ("table", "early"))
     mine = [table[_ours(i)] for i in range(seeds)]
@@ -126,12 +124,12 @@ def figures_of_table(name: str, found: Mapping[str, Any], seeds: int) -> dict[st
     return out
 
 
-def rise_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+def rise_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Take-offs: the level of p, as the private training makes it, beside every rule."""
     with learning(name, overrides) as of:
         history, protocol, plan = of.trials.history, of.protocol, of.plan
         rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
-        extra = {_ours(i): Score(p.astype(np.float64), OURS) for i, (p, _) in enumerate(ours(of, rows, seeds))}
+        extra = {_ours(i): TurnScore(p.astype(np.float64), OURS) for i, (p, _) in enumerate(ours(of, rows, seeds))}
         found = takeoff_table(
             history,
             protocol,
@@ -140,10 +138,10 @@ def rise_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -
             references=[_ours(i) for i in range(seeds)],
             levels=pooled_levels(history, protocol, plan),
         )
-    return figures_of_rises(name, found, seeds)
+    return numbers_of_rises(name, found, seeds)
 
 
-def figures_of_rises(name: str, found: Mapping[str, Any], seeds: int) -> dict[str, Measured]:
+def numbers_of_rises(name: str, found: Mapping[str, Any], seeds: int) -> dict[str, Measured]:
     """The published figures of one table of take-offs whose rows `_ours(0..seeds - 1)` are ours."""
     table = {row["name"]: row for row in found["table"]}
     mine = [table[_ours(i)] for i in range(seeds)]

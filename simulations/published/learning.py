@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import track
+
+from shared.arrays import Bools, Floats
 
 from ..baselines.interest_models import (
     BOOSTED,
@@ -45,8 +46,6 @@ from ..report.utility import UTILITY_EPSILONS, utility_points
 from ..scenarios.config import Scenario, load_scenario
 from ..search.trials import Trained, Trials, warmed, with_noise_for
 from .measured import Measured
-
-Bools = NDArray[np.bool_]
 
 SEEDS = 5
 UTILITY_SEEDS = 3
@@ -107,11 +106,11 @@ class Learning:
         """One private training."""
         return self.trials.train(warmed(scenario, seed), self.protocol, repetition=seed)
 
-    def start(self, scenario: Scenario, seed: int) -> NDArray[np.float32]:
+    def start(self, scenario: Scenario, seed: int) -> Floats:
         """The model that it begins with: planted people's."""
         return self.trials.start(warmed(scenario, seed), self.plan)
 
-    def judge(self, theta: NDArray[np.float32], pooled: float, left_out: Bools | None = None) -> tuple[float, ...]:
+    def judge(self, theta: Floats, pooled: float, left_out: Bools | None = None) -> tuple[float, ...]:
         """The MEASURES of a model on the test steps; users in `left_out` (K,) are not looked at."""
         score = self.trials.score(self.plan, theta, self.protocol.test_steps, left_out)
         ours = _known(score.auc)
@@ -138,7 +137,7 @@ def _by_measure(name: str, runs: Mapping[str, Sequence[tuple[float, ...]]], besi
     }
 
 
-def epsilon_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Each epsilon scenario of a data set on all users, the planted start alone, and every baseline. Those that come out
     the same for every seed have no spread."""
     beside: list[dict[str, float]] = []
@@ -166,7 +165,7 @@ def _better(aucs: Mapping[str, float]) -> float:
     return max(aucs[rival] for rival in RIVALS)
 
 
-def held_out_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
+def held_out_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Scenario `eps1` with one in five users held out, other users for each seed: ours and the better pooled model,
     neither of which has seen a row of theirs, on those users alone."""
     pooled: list[float] = []
@@ -183,7 +182,7 @@ def held_out_figures(name: str, overrides: Sequence[str] = (), seeds: int = SEED
     return {**out, f"auc.{name}.pooled.held_out": Measured.over(pooled, "AUC")}
 
 
-def utility_figures(
+def utility_numbers(
     data: Mapping[str, Sequence[str]],
     picture: Path,
     seeds: int = UTILITY_SEEDS,
@@ -213,7 +212,7 @@ def utility_figures(
     return out
 
 
-def fidelity_figures() -> dict[str, Measured]:
+def fidelity_numbers() -> dict[str, Measured]:
     """The largest difference of any weight after three rounds of the same users in both fidelities, without noise."""
     people, scenario = some_people(), scenario_without_noise()
     with tempfile.TemporaryDirectory(prefix="ebbtide-figures-") as folder:
@@ -226,7 +225,7 @@ def fidelity_figures() -> dict[str, Measured]:
     return {"fidelity.max_theta_difference": Measured(difference, None, "weight", beside)}
 
 
-def bit_figures() -> dict[str, Measured]:
+def bit_numbers() -> dict[str, Measured]:
     """`bit.coverage`, over so many repetitions."""
     beside = (
         f"{REPETITIONS} repetitions of {ANSWERS} coins of epsilon {EPSILON:g}, {TRUE_RATE:.0%} alerted; "

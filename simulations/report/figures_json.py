@@ -26,7 +26,7 @@ HALF_RANGE: Final = "half-range"
 
 
 @dataclass(frozen=True)
-class Figure:
+class Published:
     """One quoted number. `spread` is None if there is none; `spread_kind` says what it is: the standard deviation over
     repeated trainings, or half of the way from the lowest to the highest of a few measurements. `baseline` is what the
     figure is to be seen beside, or empty."""
@@ -40,12 +40,12 @@ class Figure:
     spread_kind: str = DEVIATION
 
 
-def read() -> dict[str, Figure]:
+def read() -> dict[str, Published]:
     """Every published figure, by key."""
-    return {key: Figure(**fields) for key, fields in json.loads(FIGURES_FILE.read_text(encoding="utf-8")).items()}
+    return {key: Published(**fields) for key, fields in json.loads(FIGURES_FILE.read_text(encoding="utf-8")).items()}
 
 
-def publish(figures: Mapping[str, Figure]) -> None:
+def publish(figures: Mapping[str, Published]) -> None:
     """Add figures to the file, or replace them."""
     known = {key: asdict(figure) for key, figure in read().items()} if FIGURES_FILE.exists() else {}
     known |= {key: asdict(figure) for key, figure in figures.items()}
@@ -58,7 +58,7 @@ def quotes(text: str) -> Iterator[tuple[str, str, str]]:
         yield number.replace(" ", ""), spread, key
 
 
-def agrees(figure: Figure, number: str, spread: str = "") -> bool:
+def agrees(figure: Published, number: str, spread: str = "") -> bool:
     """Whether a number and its spread, as written, are the figure's at the digits shown; both may be in per cent."""
 
     def written(value: float | None, text: str, scale: int) -> bool:

@@ -17,7 +17,7 @@ from ..baselines.interest_models import RIVALS, RULE
 from ..evaluation.turn_quality import PHI
 from .summary import compact, decimal
 from .svg import COLOURS as COLOURS
-from .svg import MUTED, OURS, Line, empty_figure, label_lines, legend, numbers, square, style, suffix, svg, with_names
+from .svg import MUTED, OURS, Curve, empty_figure, label_lines, legend, numbers, square, style, suffix, svg, with_names
 
 
 def learning_curve(results: Mapping[str, Any], *, wide: bool) -> Markup:
@@ -28,15 +28,15 @@ def learning_curve(results: Mapping[str, Any], *, wide: bool) -> Markup:
         rounds = [point["round"] for point in results["learning_curve"]]
         curve = numbers(point["auc"] for point in results["learning_curve"])
         axes.axhline(0.5, color=MUTED, linewidth=0.9)
-        lines = [Line(0.5, "guessing", width=0.9)]
+        lines = [Curve(0.5, "guessing", width=0.9)]
         dashes = ("--", ":", "-.")
         for i, (name, value) in enumerate(rules.items()):
-            lines.append(Line(value, name, style=dashes[i % 3]))
+            lines.append(Curve(value, name, style=dashes[i % 3]))
             axes.axhline(value, color=MUTED, linestyle=dashes[i % 3], linewidth=1.3)
         axes.plot(rounds, curve, color=OURS, linewidth=2.4)
         last = results["interest"]["auc"]
         if last is not None:
-            lines.append(Line(last, "federated model", OURS, width=2.4))
+            lines.append(Curve(last, "federated model", OURS, width=2.4))
         known = curve[np.isfinite(curve)]
         values = [0.5, *known, *rules.values()]
         axes.set_ylim(min(values) - 0.03, min(1.0, max(values) + 0.04))
@@ -78,7 +78,7 @@ def save_utility_panels(panels: Mapping[str, Sequence[Mapping[str, Any]]], file:
     with style({"svg.hashsalt": "utility"}):
         figure = empty_figure(True, 3.6)
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
-        lines: list[Line] = []
+        lines: list[Curve] = []
         for axes, (name, points) in zip(grid, panels.items(), strict=True):
             lines = _utility_axes(axes, points)
             axes.set_title(f"{name}: AUC on the test weeks")
@@ -110,7 +110,7 @@ def _utility(points: Sequence[Mapping[str, Any]], wide: bool) -> Figure:
     return figure
 
 
-def _utility_axes(axes: Axes, points: Sequence[Mapping[str, Any]]) -> list[Line]:
+def _utility_axes(axes: Axes, points: Sequence[Mapping[str, Any]]) -> list[Curve]:
     """Epsilon on a logarithmic axis, no noise at its right end; the lines that were drawn."""
     finite = sorted((point for point in points if point["epsilon"] is not None), key=lambda point: point["epsilon"])
     ranked = [*finite, *(point for point in points if point["epsilon"] is None)]
@@ -142,7 +142,7 @@ def _utility_axes(axes: Axes, points: Sequence[Mapping[str, Any]]) -> list[Line]
         ("planted people only, epsilon 0", start, MUTED, ":", 1.3),
     )
     return [
-        Line(float(values[np.isfinite(values)][-1]), name, colour, dashes, width)
+        Curve(float(values[np.isfinite(values)][-1]), name, colour, dashes, width)
         for name, values, colour, dashes, width in ends
         if np.isfinite(values).any()
     ]

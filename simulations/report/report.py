@@ -18,9 +18,7 @@ from shared.messages import REGISTER, REQUESTS, Field, ListOf
 
 from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAKEOFF_ACTIVE
 from ..people.datasets import DATASETS
-from . import alert_plots as alert_figures
-from . import plots as figures
-from . import summary as table
+from . import alert_plots, plots, summary
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -93,10 +91,10 @@ def render(results: Mapping[str, Any]) -> str:
         .get_template("report.html")
         .render(
             **{**OPTIONAL, **results},
-            rows=table.result_rows(results),
+            rows=summary.result_rows(results),
             drawings=drawings(results),
-            caps_line=table.caps_line(results["caps"]) if results.get("caps") else None,
-            one_scale=len(set(alert_figures.alert_scales(results).values())) == 1,
+            caps_line=summary.caps_line(results["caps"]) if results.get("caps") else None,
+            one_scale=len(set(alert_plots.alert_scales(results).values())) == 1,
             messages=message_rows(results),
             detector=detector_of(results),
             source=DATASETS.get(results["data"]),
@@ -107,8 +105,8 @@ def render(results: Mapping[str, Any]) -> str:
             tolerance_steps=PLANTED_TOLERANCE_STEPS,
             quiet_active=QUIET_ACTIVE,
             takeoff_active=TAKEOFF_ACTIVE,
-            risk_levels=alert_figures.LEVELS,
-            colours=figures.COLOURS,
+            risk_levels=alert_plots.LEVELS,
+            colours=plots.COLOURS,
         )
     )
 
@@ -118,23 +116,23 @@ def drawings(results: Mapping[str, Any]) -> dict[str, Any]:
     interest, utility = results["interest"], results.get("utility")
     alike = {
         name: {"wide": draw(results, wide=True), "narrow": draw(results, wide=False)}
-        for name, draw in (("curve", figures.learning_curve), ("alerts", alert_figures.alerts_over_time))
+        for name, draw in (("curve", plots.learning_curve), ("alerts", alert_plots.alerts_over_time))
     }
     users = [
-        {way: alert_figures.drawn_user(results, i, wide=way == "wide") for way in ("wide", "narrow")}
+        {way: alert_plots.drawn_user(results, i, wide=way == "wide") for way in ("wide", "narrow")}
         for i in range(len(results["example_users"]))
     ]
     curves = results["alerts"].get("curves")
     return {
         **alike,
-        "roc": figures.roc(results) if interest["auc"] is not None else None,
-        "calibration": figures.calibration(results) if interest["calibration"] else None,
-        "risk": figures.risk_calibration(lapse) if (lapse := results.get("lapse")) and lapse["calibration"] else None,
+        "roc": plots.roc(results) if interest["auc"] is not None else None,
+        "calibration": plots.calibration(results) if interest["calibration"] else None,
+        "risk": plots.risk_calibration(lapse) if (lapse := results.get("lapse")) and lapse["calibration"] else None,
         "users": users,
-        "detectors": {way: alert_figures.detector_curves(results, wide=way == "wide") for way in ("wide", "narrow")}
+        "detectors": {way: alert_plots.detector_curves(results, wide=way == "wide") for way in ("wide", "narrow")}
         if curves
         else None,
-        "utility": {way: figures.utility_figure(utility["points"], wide=way == "wide") for way in ("wide", "narrow")}
+        "utility": {way: plots.utility_figure(utility["points"], wide=way == "wide") for way in ("wide", "narrow")}
         if utility
         else None,
     }
@@ -151,9 +149,9 @@ def message_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "up": up,
-                "purpose": kind.purpose if kind else table.NONE,
-                "cost": kind.cost if kind else table.NONE,
-                "fields": field_names(kind.fields) if kind else table.NONE,
+                "purpose": kind.purpose if kind else summary.NONE,
+                "cost": kind.cost if kind else summary.NONE,
+                "fields": field_names(kind.fields) if kind else summary.NONE,
                 "messages": messages,
                 "each": counted["bytes"] / messages if messages else None,
                 "per_device": counted["bytes"] / results["devices"],
@@ -181,7 +179,7 @@ def odds_factor(epsilon: float | None) -> str | None:
     if epsilon > math.log(1e6):
         return "more than a million"
     factor = math.exp(epsilon)
-    return table.grouped(float(f"{factor:.2g}")) if factor >= 100 else f"{factor:.2g}"
+    return summary.grouped(float(f"{factor:.2g}")) if factor >= 100 else f"{factor:.2g}"
 
 
 def base_log_loss(base_rate: float | None) -> float | None:
@@ -205,17 +203,17 @@ def _environment() -> Environment:
         {
             f.__name__: f
             for f in (
-                table.decimal,
-                table.signed,
-                table.percent,
-                table.grouped,
-                table.compact,
-                table.duration,
-                table.epsilon,
+                summary.decimal,
+                summary.signed,
+                summary.percent,
+                summary.grouped,
+                summary.compact,
+                summary.duration,
+                summary.epsilon,
             )
         }
     )
-    out.globals["between"] = table.between
-    out.globals["signed_between"] = table.signed_between
+    out.globals["between"] = summary.between
+    out.globals["signed_between"] = summary.signed_between
     out.filters["words"] = lambda name: str(name).replace("_", " ")
     return out

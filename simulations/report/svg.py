@@ -19,7 +19,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
+
+from shared.arrays import Doubles
 
 #: Drawn in these colours, which stand for the page's variables of the same name.
 COLOURS = {
@@ -77,7 +78,7 @@ def suffix(wide: bool) -> str:
     return "wide" if wide else "narrow"
 
 
-def numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
+def numbers(values: Iterable[float | None]) -> Doubles:
     """Floats (n,), NaN for None."""
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
@@ -118,7 +119,7 @@ def flag(axes: Axes, at: float, label: str, colour: str, span: tuple[float, floa
                   ha="right" if late else "left", va="bottom", weight="bold", size=8.5)  # fmt: skip
 
 
-class Line(NamedTuple):
+class Curve(NamedTuple):
     """One line of the learning curve: where it ends, and how it is drawn."""
 
     value: float
@@ -132,7 +133,7 @@ class Line(NamedTuple):
         return f"{self.value:.3f}  {self.name}"
 
 
-def label_lines(axes: Axes, lines: list[Line]) -> None:
+def label_lines(axes: Axes, lines: list[Curve]) -> None:
     """Name every line at its right end, pushed apart where names would overlap."""
     low, high = axes.get_ylim()
     gap = (high - low) / 14
@@ -150,7 +151,7 @@ def label_lines(axes: Axes, lines: list[Line]) -> None:
         axes.text(1.02, height, line.label, transform=where, color=line.colour, va="center", weight=weight)
 
 
-def legend(figure: Figure, lines: list[Line]) -> None:
+def legend(figure: Figure, lines: list[Curve]) -> None:
     """The same names below the axes, best first."""
     ranked = sorted(lines, reverse=True)
     handles = [Line2D([], [], color=line.colour, linestyle=line.style, linewidth=line.width) for line in ranked]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from client.privacy.caps import Cap, Caps, Line
+from client.privacy.caps import Cap, Caps, LedgerLine
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec
@@ -179,7 +179,7 @@ class CapsSection(Section):
     def caps(self) -> Caps:
         """The caps of every device; ConfigError if they contradict themselves."""
         base = Caps() if self.table == "default" else Caps.none()
-        own = {line: pair for line in Line if (pair := getattr(self, line.value)) is not None}
+        own = {line: pair for line in LedgerLine if (pair := getattr(self, line.value)) is not None}
         most, norm = self.participations_per_plan, self.clip_norm
         return replace(
             base,
@@ -343,6 +343,6 @@ def _first_problem(error: ValidationError) -> str:
     return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
 
 
-def step_of(scenario: Scenario) -> Step:
+def step_unit_of(scenario: Scenario) -> Step:
     """The unit of the scenario's steps."""
     return Step.DAY if scenario.data.name == "planted" else Step.WEEK

@@ -11,14 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.arrays import Bools
 from shared.atomic_files import replacing
 from shared.errors import ConfigError
 
 from .config import Scenario
-
-Bools = NDArray[np.bool_]
 
 HELD_OUT_FILE = "held_out.npy"
 #: Word of the Philox key that keeps this draw apart from others under the same seed.

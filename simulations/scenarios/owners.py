@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from client.model.installed import expect_norms
 from client.privacy.alert_bit import own_schedule
-from client.privacy.caps import DAY_S, Cap, Caps, Line
+from client.privacy.caps import DAY_S, Cap, Caps, LedgerLine
 from client.privacy.ledger import LIFETIME, PERIOD, ROWS, TOTAL, Ledger
 from client.vault.consent import CHOICES, Consent
 from shared import rdp
+from shared.arrays import Bools
 from shared.atomic_files import replace_content, replacing
 from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.events import Step
@@ -59,7 +60,7 @@ class Owners:
     @classmethod
     def load(cls, folder: Path) -> Owners:
         fields = json.loads((folder / CAPS_FILE).read_text(encoding="utf-8"))
-        lines = {Line(line): Cap(**cap) for line, cap in fields.pop("lines").items()}
+        lines = {LedgerLine(line): Cap(**cap) for line, cap in fields.pop("lines").items()}
         caps = Caps(**{**fields, "lines": lines, "total": Cap(**fields["total"])})
         return cls(np.load(folder / CONSENTS_FILE, mmap_mode="r"), caps)
 
@@ -74,9 +75,9 @@ class Owners:
     def consent_of(self, user: int) -> Consent:
         return CHOICES[int(self.consents[user])]
 
-    def who(self, consent: Consent) -> NDArray[np.bool_]:
+    def who(self, consent: Consent) -> Bools:
         """Which users decided so: (K,)."""
-        found: NDArray[np.bool_] = self.consents == CHOICES.index(consent)
+        found: Bools = self.consents == CHOICES.index(consent)
         return found
 
 
@@ -91,9 +92,9 @@ def check_caps(plan: Plan, caps: Caps) -> None:
             f"expected clip_norm <= {caps.clip_norm:g}, which caps.clip_norm allows, got {norm:g}"
         ) from None
     always = plan.privacy.sampling_rate == 1
-    parts: list[tuple[Line, PrivacyPlan, int]] = [(Line.UPDATE, plan.privacy, plan.network.n_parameters)]
+    parts: list[tuple[LedgerLine, PrivacyPlan, int]] = [(LedgerLine.UPDATE, plan.privacy, plan.network.n_parameters)]
     if plan.risk:
-        parts.append((Line.PHI, plan.risk.privacy, N_COEFFICIENTS))
+        parts.append((LedgerLine.PHI, plan.risk.privacy, N_COEFFICIENTS))
     ledger = Ledger.from_bytes(None, caps)
     for line, privacy, size in parts:
         cost = rdp.update_cost(privacy, size)
@@ -108,7 +109,7 @@ def check_caps(plan: Plan, caps: Caps) -> None:
                 ) from None
 
 
-def _cap_behind(code: RefusalCode, ledger: Ledger, line: Line, cost: Curve) -> str:
+def _cap_behind(code: RefusalCode, ledger: Ledger, line: LedgerLine, cost: Curve) -> str:
     """The cap that one more release meets, in words."""
     caps = ledger.caps
     if code == RefusalCode.PARTICIPATIONS:
@@ -122,7 +123,7 @@ def _cap_behind(code: RefusalCode, ledger: Ledger, line: Line, cost: Curve) -> s
     return f"epsilon of {name} would be {epsilon:.3g} in a {word}, caps.{name} allows {allowed:g}"
 
 
-def caps_figures(caps: Caps, table: str) -> dict[str, Any]:
+def caps_numbers(caps: Caps, table: str) -> dict[str, Any]:
     """The caps' numbers, for people: most epsilon of a period and of a lifetime; None is no cap."""
 
     def pair(cap: Cap) -> list[float | None]:

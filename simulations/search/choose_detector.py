@@ -29,11 +29,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.detection.risk_levels import Direction
 from client.model.runtime import PINNED_SHA256
 from server.risk_start import RiskStart
+from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import ConfigError
 from shared.features import History
 from shared.plan import Detection, Plan
@@ -45,13 +45,8 @@ from ..federation.alert_table import Alerts
 from ..people.labelled_rows import history_of, rows_of
 from ..people.population import Population
 from ..people.public_start import planted_history, pretrain, public_lapse_rows
-from ..scenarios.config import ProtocolSection, Scenario, step_of
+from ..scenarios.config import ProtocolSection, Scenario, step_unit_of
 from .trials import warmed
-
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 #: Sets of planted people to begin from.
 STARTS: Final = 3
@@ -138,7 +133,7 @@ def public_weights(
     scenario: Scenario, protocol: ProtocolSection, plan: Plan, n_categories: int
 ) -> tuple[Floats, Floats]:
     """theta (P,) and phi's weights (R,; empty if the plan learns none) of planted people alone."""
-    warm, step = scenario.warm_start, step_of(scenario)
+    warm, step = scenario.warm_start, step_unit_of(scenario)
     users, only = warm.users or scenario.risk.public_users, scenario.data.name != "planted"
     people = planted_history(protocol, step, n_categories, users, warm.seed, purchases_only=only)
     steps = (protocol.train_steps[0], protocol.n_steps - 1 - protocol.horizon_steps)

@@ -50,7 +50,7 @@ NOT_IN_KEY = {"name", "about", "detection", "simulation"}
 
 
 @dataclass(frozen=True)
-class Setting:
+class SweepPoint:
     """One combination of the swept values."""
 
     values: dict[str, str]
@@ -139,7 +139,7 @@ class Cache:
 class Runs:
     """The runs of one population. People are read at once; anything that has to be trained on is made when asked for."""
 
-    def __init__(self, first: Setting, cache: Cache) -> None:
+    def __init__(self, first: SweepPoint, cache: Cache) -> None:
         population = population_of(first.scenario, first.protocol)
         self._data = population_sha256(population)
         self._cache = cache
@@ -149,7 +149,7 @@ class Runs:
     def close(self) -> None:
         self._folder.cleanup()
 
-    def priced(self, setting: Setting) -> Setting:
+    def priced(self, setting: SweepPoint) -> SweepPoint:
         """The setting with the noise that its epsilon asks for; ConfigError names a setting that is not valid."""
         scenario = setting.scenario
         try:
@@ -171,9 +171,9 @@ class Runs:
         except (ConfigError, BudgetError) as error:
             values = ", ".join(f"{key}={value}" for key, value in setting.values.items())
             raise ConfigError(f"{values}: {error}") from None
-        return Setting(setting.values, scenario, setting.protocol, setting.dropout)
+        return SweepPoint(setting.values, scenario, setting.protocol, setting.dropout)
 
-    def result(self, setting: Setting, repetition: int) -> dict[str, Any]:
+    def result(self, setting: SweepPoint, repetition: int) -> dict[str, Any]:
         """One run's quality on the test steps, and what it cost: from the cache, or trained now."""
         key = {
             "format": CACHE_FORMAT,
@@ -202,7 +202,7 @@ class Runs:
         self._cache.put(key, result)
         return result
 
-    def pooled_aucs(self, setting: Setting) -> dict[str, float]:
+    def pooled_aucs(self, setting: SweepPoint) -> dict[str, float]:
         """Test AUC of the rivals, fitted to the pooled train rows of all who train: no privacy at all."""
         protocol, plan = setting.protocol, self._trials.plan(setting.scenario, setting.protocol)
         seed = setting.scenario.data.seed
@@ -226,7 +226,7 @@ class Runs:
         return kept
 
 
-def _settings(name_or_file: str, given: Sequence[str], over: Mapping[str, Sequence[str]]) -> list[Setting]:
+def _settings(name_or_file: str, given: Sequence[str], over: Mapping[str, Sequence[str]]) -> list[SweepPoint]:
     """Every combination, as a scenario; ConfigError before anything is trained."""
     if not over:
         raise ConfigError("expected --over KEY=VALUE,VALUE at least once, e.g. --over epsilon=0.5,1,2")
@@ -248,7 +248,7 @@ def _settings(name_or_file: str, given: Sequence[str], over: Mapping[str, Sequen
         sets = [f"{key}={value}" for key, value in point.items() if key not in (EPSILON, DROPOUT)]
         scenario = load_scenario(name_or_file, [*given, *sets])
         dropout = _number(DROPOUT, point.get(DROPOUT, "0"))
-        out.append(Setting(point, scenario, protocol_of(scenario), dropout))
+        out.append(SweepPoint(point, scenario, protocol_of(scenario), dropout))
     return out
 
 
@@ -264,13 +264,13 @@ def _number(key: str, text: str) -> float:
     return value
 
 
-def _held_out_key(setting: Setting) -> dict[str, Any]:
+def _held_out_key(setting: SweepPoint) -> dict[str, Any]:
     """What a result depends on besides the people, if some of them are held out."""
     data = setting.scenario.data
     return {"held_out": [data.held_out_share, data.seed]} if data.held_out_share else {}
 
 
-def _by_people(settings: Sequence[Setting]) -> Iterator[list[int]]:
+def _by_people(settings: Sequence[SweepPoint]) -> Iterator[list[int]]:
     """Positions of settings, those on the same people together: each population is in memory once."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, setting in enumerate(settings):
@@ -278,7 +278,7 @@ def _by_people(settings: Sequence[Setting]) -> Iterator[list[int]]:
     yield from groups.values()
 
 
-def _row(setting: Setting, results: Sequence[Mapping[str, Any]], pooled: Mapping[str, float]) -> dict[str, Any]:
+def _row(setting: SweepPoint, results: Sequence[Mapping[str, Any]], pooled: Mapping[str, float]) -> dict[str, Any]:
     """One row of the table: means over repetitions, with spreads; the gap is to the better rival."""
 
     def mean(name: str) -> float:

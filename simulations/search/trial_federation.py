@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from server.federation import Federation
 from server.optimizer import ServerOptimizer
-from server.rounds import INTEREST, Part, Traffic, poisson_cohort
+from server.rounds import INTEREST, Traffic, UpdateKind, poisson_cohort
 from server.state import INTEREST as INTEREST_FILE
 from server.state import Charges, ServerFolder
+from shared.arrays import Floats, Words
 from shared.codec import unpack_floats
 from shared.errors import ConfigError
 from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 
 from ..federation.host_training import TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
-
-Floats = NDArray[np.float32]
 
 
 class TrainingHost:
@@ -43,8 +41,8 @@ class TrainingHost:
         return poisson_cohort(range(self._n_devices), sampling_rate)
 
     def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
-    ) -> tuple[NDArray[np.uint32], int]:
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind
+    ) -> tuple[Words, int]:
         devices, entropy = np.asarray(cohort, np.int64), fresh_entropy(self._folder, request["round"])
         theta = unpack_floats(request["theta"])
         if part is INTEREST:
@@ -84,8 +82,8 @@ class Dropouts:
         return self._federation.sample(sampling_rate)
 
     def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: Part
-    ) -> tuple[NDArray[np.uint32], int]:
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind
+    ) -> tuple[Words, int]:
         return self._federation.collect(poisson_cohort(cohort, 1 - self._rate), plan, request, part)
 
     def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:

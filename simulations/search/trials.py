@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.model.runtime import PINNED_SHA256
 from server.federation import Federation
 from server.settings import RunSettings
 from server.state import RISK as RISK_FILE
 from server.training import train
+from shared.arrays import Bools, Floats
 from shared.errors import ConfigError
 from shared.features import FeatureSpec
 from shared.network import forward
 from shared.plan import Plan, RiskPlan
 
-from ..evaluation.quality import figures_of
+from ..evaluation.quality import metrics_of
 from ..federation.host_training import TrainingRows
 from ..federation.run_folder import THETA_FILE, run_config, write_public
 from ..people.labelled_rows import SCORE_USERS, Rows, history_of, rows_of, users_of
@@ -33,8 +33,6 @@ from ..scenarios.config import ProtocolSection, Scenario
 from ..scenarios.held_out import held_out_users
 from .noise_calibration import noise_multiplier_for
 from .trial_federation import Dropouts, Scratch, TrainingHost
-
-Floats = NDArray[np.float32]
 
 FORWARD_ROWS = 200_000
 #: Told before the first training and after each: how many are done, of how many.
@@ -53,7 +51,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Score:
+class ModelScore:
     """How good p is on labelled rows; `auc` is None where only one class is there."""
 
     auc: float | None
@@ -100,7 +98,7 @@ class Trials:
         risk = folder.models(RISK_FILE)[-1] if plan.risk else np.empty(0, np.float32)
         return Trained(folder.models()[-1], risk, accountant.rounds, skipped)
 
-    def held_out(self, scenario: Scenario) -> NDArray[np.bool_] | None:
+    def held_out(self, scenario: Scenario) -> Bools | None:
         """The scenario's held-out users (K,); None if it holds nobody out."""
         return held_out_users(scenario, self.population.n_users)
 
@@ -111,17 +109,15 @@ class Trials:
         theta: Floats = np.load(self._begin_at(scenario, plan) / THETA_FILE)
         return theta
 
-    def score(
-        self, plan: Plan, theta: Floats, steps: tuple[int, int], held_out: NDArray[np.bool_] | None = None
-    ) -> Score:
+    def score(self, plan: Plan, theta: Floats, steps: tuple[int, int], held_out: Bools | None = None) -> ModelScore:
         """How good theta is on the rows of these steps of every user who is not held out, as in the report."""
         rows = self.rows(plan.features, plan.horizon_steps, steps)
         if held_out is not None:
             rows = rows.where(~held_out[rows.user])
         starts = range(0, len(rows.y), FORWARD_ROWS)
         p = np.concatenate([forward(plan.network, theta, rows.x[i : i + FORWARD_ROWS]) for i in starts])
-        found = figures_of(rows.y, p)
-        return Score(found["auc"], found["log_loss"], found["calibration_error"])
+        found = metrics_of(rows.y, p)
+        return ModelScore(found["auc"], found["log_loss"], found["calibration_error"])
 
     def rows(self, features: FeatureSpec, horizon_steps: int, steps: tuple[int, int]) -> Rows:
         """The labelled rows of these steps, computed once, a chunk of users at a time."""
@@ -141,7 +137,7 @@ class Trials:
             self._rows[key] = Rows(x, y, users, step, category)
         return self._rows[key]
 
-    def _rows_to_train_on(self, plan: Plan, step: int, held_out: NDArray[np.bool_] | None = None) -> TrainingRows:
+    def _rows_to_train_on(self, plan: Plan, step: int, held_out: Bools | None = None) -> TrainingRows:
         without = None if held_out is None else held_out.tobytes()
         key = (plan.features, plan.horizon_steps, plan.training.history_steps, step, without)
         if key not in self._training_rows:
@@ -151,9 +147,7 @@ class Trials:
             self._training_rows[key] = TrainingRows.load(folder)
         return self._training_rows[key]
 
-    def _lapses_to_train_on(
-        self, plan: Plan, risk: RiskPlan, step: int, held_out: NDArray[np.bool_] | None
-    ) -> TrainingRows:
+    def _lapses_to_train_on(self, plan: Plan, risk: RiskPlan, step: int, held_out: Bools | None) -> TrainingRows:
         without = None if held_out is None else held_out.tobytes()
         watched = (plan.detection.min_active_steps, plan.detection.lapse_steps)
         key = ("lapses", plan.features, watched, risk.history_steps, risk.rate_steps, step, without)

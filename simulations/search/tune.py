@@ -47,7 +47,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Setting:
+class GridPoint:
     """One point of the grid and what it was worth: mean and spread of the validation AUC over folds and repetitions."""
 
     values: dict[str, str]
@@ -63,7 +63,7 @@ class Setting:
 class Tuning:
     """A search that has ended: settings, best first."""
 
-    settings: list[Setting]
+    settings: list[GridPoint]
     folds: list[Fold]
     repetitions: int
     grid: dict[str, tuple[str, ...]]
@@ -71,7 +71,7 @@ class Tuning:
     epsilon_held: float | None
 
     @property
-    def best(self) -> Setting:
+    def best(self) -> GridPoint:
         return self.settings[0]
 
 
@@ -216,10 +216,10 @@ def _validate(trials: Trials, scenario: Scenario, fold: Fold, repetition: int) -
 
 def _setting(
     point: dict[str, str], scenario: Scenario, found: Sequence[tuple[float, float, int]], trials: Trials
-) -> Setting:
+) -> GridPoint:
     aucs, losses, skipped = ([*column] for column in zip(*found, strict=True))
     plan = trials.plan(scenario, protocol_of(scenario))
-    return Setting(
+    return GridPoint(
         point,
         scenario,
         epsilon=epsilon_to_public(plan.privacy, plan.privacy.rounds, plan.also),

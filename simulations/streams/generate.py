@@ -12,9 +12,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.arrays import Doubles, Floats, Ints
 from shared.errors import InputError
-
-Floats = NDArray[np.float32]
 
 
 class Kind(StrEnum):
@@ -100,7 +99,7 @@ def _spikes(random: np.random.Generator, kinds: NDArray[np.str_], logits: Floats
     logits[:, burst] += spikes.astype(np.float32)
 
 
-def _change(change: Change, sign: NDArray[np.int64], size: NDArray[np.float64], since: NDArray[np.int64]) -> Floats:
+def _change(change: Change, sign: Ints, size: Doubles, since: Ints) -> Floats:
     """What the change adds, (T, U), `since` (T, 1) steps after it began."""
     moved = {
         Change.NONE: 0 * size,

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.detection.alert_budget import Budget
 from client.detection.watch import Watch
+from shared.arrays import Bools, Doubles, Floats
 from shared.events import Catalogue
 from shared.plan import Plan
 
@@ -27,8 +27,6 @@ from .generate import Change, Kind, simulated
 from .rival_rules import RULES
 from .thresholds import false_alarms, overruns
 
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 OnProgress = Callable[[str, int, int], None]
 
 TARGET_RATE = 1 / 2000
@@ -46,7 +44,7 @@ CHANGES = (Change.DROP, Change.RISE, Change.GRADUAL, Change.SMALL)
 class Seen:
     """What came of changed streams: the steps from change to alert (N,), 1 at the change itself, infinite for a miss."""
 
-    delays: NDArray[np.float64]
+    delays: Doubles
 
     @property
     def recall(self) -> float:

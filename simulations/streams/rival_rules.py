@@ -13,13 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from river.drift import ADWIN, PageHinkley
 
 from client.detection.detectors import RateDetector
-
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
+from shared.arrays import Bools, Floats
 
 QUIET_STEPS = 14
 ROUNDS = 12

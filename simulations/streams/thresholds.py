@@ -16,16 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import track
 
 from client.detection import threshold_table
 from client.detection.alert_budget import LEAST, SIDES, OwnThresholds, false_alarm_rate
 from client.detection.cusum import CusumDetector
+from shared.arrays import Doubles, Floats, Ints
 
 from .generate import Change, simulated
-
-Floats = NDArray[np.float32]
 
 TABLE_FILE = Path(threshold_table.__file__)
 OVERRUN = 0.005
@@ -55,7 +53,7 @@ THRESHOLDS = {thresholds}
 '''
 
 
-def false_alarms(p: Floats, own: OwnThresholds, *, adapting: bool = True) -> tuple[NDArray[np.int64], float]:
+def false_alarms(p: Floats, own: OwnThresholds, *, adapting: bool = True) -> tuple[Ints, float]:
     """False alarms per step and user (T, U) on streams p (T, U, C), and their rate per judged step and stream, by the
     thresholds that devices run; not `adapting`: all stay at the start."""
     detector = CusumDetector(season_steps=WEEK)
@@ -75,7 +73,7 @@ def false_alarms(p: Floats, own: OwnThresholds, *, adapting: bool = True) -> tup
     return out, float(out.sum() / n_judged)
 
 
-def overruns(alarms: NDArray[np.int64], first: int, steps: int, most: int) -> float:
+def overruns(alarms: Ints, first: int, steps: int, most: int) -> float:
     """The share of users with more than `most` false alarms in `steps` steps: mean over the whole stretches of so many
     steps from step `first` on."""
     n = (len(alarms) - first) // steps
@@ -100,7 +98,7 @@ def lowest_threshold(grid: Sequence[float], shares: Sequence[float], n_users: in
 def start_thresholds(p: Floats, rates: Sequence[float], first: int) -> list[list[float]]:
     """The lowest start thresholds of users with streams p (T, U, C), for STEPS and FALSE_ALERTS; `rates` are those of
     GRID, which is climbed until all of them keep to OVERRUN."""
-    over: list[NDArray[np.float64]] = []
+    over: list[Doubles] = []
     for h, rate in zip(GRID, rates, strict=True):
         alarms, _ = false_alarms(p, OwnThresholds(h, rate))
         over.append(np.array([[overruns(alarms, first, steps, most) for most in FALSE_ALERTS] for steps in STEPS]))

@@ -12,7 +12,7 @@ from client.app import answer
 from client.device import Device
 from client.model.installed import expect_bounds
 from client.privacy.alert_bit import own_schedule
-from client.privacy.caps import DEFAULT_LINES, Cap, Caps, Line
+from client.privacy.caps import DEFAULT_LINES, Cap, Caps, LedgerLine
 from client.vault.consent import Consent
 from shared.codec import decode, encode, pack_floats
 from shared.envelope import wrap
@@ -169,7 +169,9 @@ def test_what_was_agreed_is_answered_by_the_same_device(device):
     }
     for endpoint, (data, reply) in right.items():
         assert ask(device, data, endpoint)[0] == reply
-    assert [device.gate.ledger.releases[line] for line in (Line.UPDATE, Line.PHI, Line.ALERT_BIT)] == [1, 1, 1]
+    assert [
+        device.gate.ledger.releases[line] for line in (LedgerLine.UPDATE, LedgerLine.PHI, LedgerLine.ALERT_BIT)
+    ] == [1, 1, 1]
 
 
 def test_a_norm_that_the_owner_lowers_later_holds_at_once(device, tmp_path):
@@ -196,7 +198,7 @@ def test_the_page_names_every_one_of_these_refusals_and_the_defaults():
     defaults = [re.findall(r"\d+(?:\.\d+)?", row.split("|")[2]) for row in rows]
     assert defaults[:4] == [
         [str(CAPS.clip_norm)],
-        [str(CAPS.lines[Line.UPDATE].period), str(CAPS.lines[Line.PHI].period)],
+        [str(CAPS.lines[LedgerLine.UPDATE].period), str(CAPS.lines[LedgerLine.PHI].period)],
         [str(CAPS.participations_per_plan)],
         [str(CAPS.total.period), f"{CAPS.total.lifetime:g}"],
     ]
@@ -219,8 +221,8 @@ def test_a_bound_is_the_last_norm_that_is_taken_and_one_participation_the_first_
     assert refused_by(CAPS, at_bound) is None
     assert refused_by(Caps.none(), make_plan(privacy={"noise_multiplier": 0.0})) is None
     for caps in (
-        Caps({**DEFAULT_LINES, Line.UPDATE: Cap(0.9, 10.0)}),
-        Caps({**DEFAULT_LINES, Line.PHI: Cap(0.0, 0.0)}),
+        Caps({**DEFAULT_LINES, LedgerLine.UPDATE: Cap(0.9, 10.0)}),
+        Caps({**DEFAULT_LINES, LedgerLine.PHI: Cap(0.0, 0.0)}),
         Caps(total=Cap(0.9, 20.0)),
     ):
         assert refused_by(caps, PLAN) is RefusalCode.EPSILON
@@ -235,9 +237,9 @@ def test_default_caps_take_a_shipped_plan_whose_rounds_they_pay_for_and_no_caps_
     """Where it does not, a scenario lifts its owners' caps."""
     plan = load_scenario(name, []).plan(PLANTED_PROTOCOL, Catalogue(tuple("abcdefghijkl")), 2500, bytes(32))
     assert refused_by(Caps.none(), plan) is None
-    costs = [(epsilon(update_cost(plan.privacy, plan.network.n_parameters), CAPS.delta), CAPS.lines[Line.UPDATE])]
+    costs = [(epsilon(update_cost(plan.privacy, plan.network.n_parameters), CAPS.delta), CAPS.lines[LedgerLine.UPDATE])]
     if plan.risk:
-        costs.append((epsilon(update_cost(plan.risk.privacy, N_COEFFICIENTS), CAPS.delta), CAPS.lines[Line.PHI]))
+        costs.append((epsilon(update_cost(plan.risk.privacy, N_COEFFICIENTS), CAPS.delta), CAPS.lines[LedgerLine.PHI]))
     paid = all(cost <= cap.period for cost, cap in costs)
     assert refused_by(CAPS, plan) is (None if paid else RefusalCode.EPSILON)
     assert paid or "eps1" not in name, "what runs at epsilon 1 runs on a device as it comes"

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from client.privacy.alert_bit import alert_bit, own_schedule
-from client.privacy.caps import DEFAULT_LINES, Cap, Caps, Line
+from client.privacy.caps import DEFAULT_LINES, Cap, Caps, LedgerLine
 from client.privacy.ledger import Ledger
 from shared import rdp
 from shared.codec import decode, encode
@@ -98,8 +98,8 @@ def test_a_device_s_schedule_follows_from_its_caps():
     own = own_schedule(Caps(), Step.WEEK.seconds)
     assert own.every_steps == 13 and own.epsilon == pytest.approx(1.0, abs=1e-4)
     assert own_schedule(Caps(), Step.DAY.seconds).every_steps == 91
-    quieter = Caps({**DEFAULT_LINES, Line.ALERT_BIT: Cap(0.5, 0.5)})
+    quieter = Caps({**DEFAULT_LINES, LedgerLine.ALERT_BIT: Cap(0.5, 0.5)})
     assert own_schedule(quieter, Step.WEEK.seconds).epsilon == pytest.approx(0.5, abs=1e-4)
     assert own_schedule(Caps(total=Cap(0.5, 0.5)), Step.WEEK.seconds) == own_schedule(quieter, Step.WEEK.seconds)
-    assert own_schedule(Caps({**DEFAULT_LINES, Line.ALERT_BIT: Cap(0, 0)}), Step.WEEK.seconds) is None
+    assert own_schedule(Caps({**DEFAULT_LINES, LedgerLine.ALERT_BIT: Cap(0, 0)}), Step.WEEK.seconds) is None
     assert own_schedule(Caps.none(), Step.WEEK.seconds).every_steps == 1

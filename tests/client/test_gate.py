@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from client.device import Device
 from client.gate import AT, FREE, declared
-from client.privacy.caps import Caps, Line
+from client.privacy.caps import Caps, LedgerLine
 from client.privacy.ledger import LIFETIME, PERIOD, Ledger
 from client.refusals import bare_refusal
 from client.vault.consent import Consent
@@ -167,7 +167,7 @@ def test_what_the_ledger_refuses_does_not_leave_and_is_in_the_journal(device):
 
 
 def test_a_kind_without_a_line_or_a_cost_cannot_leave(device, monkeypatch):
-    assert {name for name in REGISTER if name not in FREE} <= set(Line), "a new kind needs a line"
+    assert {name for name in REGISTER if name not in FREE} <= set(LedgerLine), "a new kind needs a line"
     for cost, plan in ((None, PLAN.sha256), (COST, None), (-COST, PLAN.sha256), (COST[:3], PLAN.sha256)):
         with pytest.raises(Refusal) as refused:
             device.gate.release(ASKED, "update", update(), cost, plan)

@@ -109,7 +109,7 @@ def test_identified_alerts_that_were_folded_away_are_still_told_apart(home):
         for _ in range(9):
             device.gate.refuse(RefusalCode.SIGNATURE)
         assert "alerts" not in {entry.kind for entry in device.what_left()}
-        assert device.told_before().totals["alerts"].n_outside == 1
+        assert device.what_left_before().totals["alerts"].n_outside == 1
 
 
 def test_a_paused_device_answers_no_round_and_goes_on_counting(home):
@@ -144,7 +144,7 @@ def test_the_host_app_never_sees_an_exception(home, monkeypatch):
                 device.pause(),
                 device.interests(),
                 device.bursts(),
-                device.told_before(),
+                device.what_left_before(),
                 device.close_until(2),
             )
     for strange in (None, "alert", 3):

@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from client.device import Device
-from client.privacy.caps import Line
+from client.privacy.caps import LedgerLine
 from client.vault.consent import Consent
 from client.vault.vault import Limits
 from shared.codec import pack_words
@@ -51,7 +51,7 @@ def release(device: Device, asked: bytes, round_number: int) -> bytes:
 
 def next_round(device: Device) -> int:
     """The first one that this device has not answered."""
-    return device.gate.ledger.latest.get((Line.UPDATE, PLAN.sha256), -1) + 1
+    return device.gate.ledger.latest.get((LedgerLine.UPDATE, PLAN.sha256), -1) + 1
 
 
 def live(folder: Path, pipe: int, seed: int) -> None:

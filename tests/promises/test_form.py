@@ -7,7 +7,7 @@ from client.app import answer
 from client.device import Device
 from client.model import updates
 from client.model.trainer import LocalTrainer
-from server.rounds import Line, Traffic, collect, open_sum
+from server.rounds import Channel, Traffic, collect, open_sum
 from shared.codec import decode, pack_floats
 from shared.messages import REGISTER
 from shared.network import NetworkSpec
@@ -121,7 +121,7 @@ def test_the_null_contributions_are_noise_alone(population):
 def test_a_round_of_such_contributions_is_a_round(population):
     grid = FakeGrid({node: device_node(node, device) for node, device in population.items()})
     traffic = Traffic()
-    mean = open_sum(*collect(Line(grid, traffic, SIGNER), list(population), PLAN, REQUEST), PLAN.privacy, traffic)
+    mean = open_sum(*collect(Channel(grid, traffic, SIGNER), list(population), PLAN, REQUEST), PLAN.privacy, traffic)
     assert mean is not None and np.isfinite(mean).all()
     assert not traffic.dropped and traffic.received["update"] == len(population)
     noise = PLAN.privacy.share_sigma * PLAN.privacy.grid_step * np.sqrt(len(population) * P)

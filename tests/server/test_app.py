@@ -19,7 +19,7 @@ from server.federation import DeviceNodes
 from server.inbox import Inbox
 from server.optimizer import ServerSettings
 from server.risk_start import PublicRows
-from server.rounds import Line, Traffic
+from server.rounds import Channel, Traffic
 from server.settings import RunSettings, Schedule
 from server.state import ServerFolder
 from server.training import train
@@ -179,7 +179,7 @@ def test_only_identified_devices_are_in_the_inbox(tmp_path):
 
 
 def federation_of(grid: FakeGrid) -> DeviceNodes:
-    return DeviceNodes(Line(grid, Traffic(), SIGNER), list(grid.nodes))
+    return DeviceNodes(Channel(grid, Traffic(), SIGNER), list(grid.nodes))
 
 
 def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSettings:

@@ -9,7 +9,7 @@ from flwr.app import Context, RecordDict
 from server import app as server_app
 from server.departed import Departed
 from server.federation import DeviceNodes
-from server.rounds import INTEREST, Line, Traffic
+from server.rounds import INTEREST, Channel, Traffic
 from server.state import ServerFolder
 from shared.codec import encode, pack_floats
 from shared.errors import RefusalCode, RunError
@@ -44,7 +44,7 @@ def asked(grid: FakeGrid) -> list[int]:
 
 
 def nodes_of(grid: FakeGrid, departed: Departed) -> DeviceNodes:
-    return DeviceNodes(Line(grid, Traffic(), SIGNER, departed), list(grid.nodes))
+    return DeviceNodes(Channel(grid, Traffic(), SIGNER, departed), list(grid.nodes))
 
 
 def test_whoever_sent_a_deletion_is_asked_and_sampled_no_more_and_counted_once(grid, tmp_path):
@@ -71,7 +71,7 @@ def test_whoever_sent_a_deletion_is_asked_and_sampled_no_more_and_counted_once(g
 @pytest.mark.parametrize("code", RefusalCode)
 def test_of_all_refusals_only_that_of_a_forgotten_device_says_that_it_is_gone(code):
     grid = FakeGrid({7: says(encode(REGISTER, "refusal", {"code": int(code)}))})
-    line = Line(grid, Traffic(), SIGNER)
+    line = Channel(grid, Traffic(), SIGNER)
     line.ask([7], "query.alerts", "alerts_query", {"step": 1}, "alerts")
     assert line.enrolled([7]) == ([] if code is RefusalCode.FORGOTTEN else [7])
 

@@ -11,7 +11,7 @@ from server.app import run
 from server.federation import DeviceNodes
 from server.optimizer import ServerSettings
 from server.risk_start import PublicRows, RiskStart
-from server.rounds import INTEREST, RISK, Line, Traffic, check_update
+from server.rounds import INTEREST, RISK, Channel, Traffic, check_update
 from server.settings import RunSettings, Schedule
 from server.state import RISK as RISK_FILE
 from server.state import ServerFolder
@@ -218,7 +218,7 @@ def test_a_whole_run_learns_phi_from_devices_and_gives_it_to_them(tmp_path):
         device.close_until(24)
         devices[node] = device
     grid = FakeGrid({node: device_node(node, device) for node, device in devices.items()})
-    run(DeviceNodes(Line(grid, Traffic(), SIGNER), list(devices)), settings, ReplayClock())
+    run(DeviceNodes(Channel(grid, Traffic(), SIGNER), list(devices)), settings, ReplayClock())
     folder = ServerFolder(settings.folder)
     account = json.loads(folder.account_file.read_text())
     assert (account["rounds_charged"], account["risk_rounds_charged"]) == (P_ROUNDS, 6)

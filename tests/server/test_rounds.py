@@ -8,7 +8,7 @@ from flwr.app import Message
 from scipy import stats
 
 from server.federation import DeviceNodes
-from server.rounds import INTEREST, Line, Traffic, check_update, poisson_cohort
+from server.rounds import INTEREST, Channel, Traffic, check_update, poisson_cohort
 from server.training import run_round
 from shared.codec import encode, pack_floats, pack_words
 from shared.mechanisms import clip_to_grid
@@ -57,7 +57,7 @@ class Everybody(DeviceNodes):
 def ask(nodes, plan=QUIET):
     traffic, grid = Traffic(), FakeGrid(nodes)
     request = {"step": 20, "round": ROUND, "plan_sha256": plan.sha256, "theta": pack_floats(THETA)}
-    federation = Everybody(Line(grid, traffic, SIGNER), list(nodes))
+    federation = Everybody(Channel(grid, traffic, SIGNER), list(nodes))
     return run_round(federation, plan, plan.privacy, request, INTEREST), traffic, grid
 
 

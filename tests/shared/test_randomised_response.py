@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.privacy.caps import Caps, Line
+from client.privacy.caps import Caps, LedgerLine
 from client.privacy.ledger import Ledger
 from shared import rdp
 from shared.errors import ConfigError, InputError, Refusal
@@ -120,7 +120,7 @@ def test_a_schedule_spends_the_cap_and_no_more(cap, period_steps, least):
 
 def test_the_default_caps_pay_for_two_coins_of_epsilon_1_a_period():
     caps = Caps()
-    schedule = bit_schedule(caps.lines[Line.ALERT_BIT].period, caps.delta, 26)
+    schedule = bit_schedule(caps.lines[LedgerLine.ALERT_BIT].period, caps.delta, 26)
     assert schedule.every_steps == 13 and schedule.epsilon == pytest.approx(1.0, abs=1e-4)
     ledger = Ledger.from_bytes(None, caps)
     for _ in range(2):

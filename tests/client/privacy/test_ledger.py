@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.privacy.caps import DAY_S, DEFAULT_LINES, OF_A_PLAN, Cap, Caps, Line
+from client.privacy.caps import DAY_S, DEFAULT_LINES, OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import AGREEMENT_S, LIFETIME, MAX_PLANS, PERIOD, UNSET, Ledger
 from shared import rdp
 from shared.errors import ConfigError, DataError, InputError, Refusal, RefusalCode
@@ -29,11 +29,13 @@ def plan_of(number: int) -> bytes:
 def roomy(**changes) -> Caps:
     """Caps that never stand in the way, but for the changed ones."""
     wide = Cap(1e6, 1e6)
-    return Caps(**{"lines": dict.fromkeys(Line, wide), "total": wide, "participations_per_plan": 10**6, **changes})
+    return Caps(
+        **{"lines": dict.fromkeys(LedgerLine, wide), "total": wide, "participations_per_plan": 10**6, **changes}
+    )
 
 
-def capped(line: Line, cap: Cap) -> Caps:
-    return roomy(lines={**dict.fromkeys(Line, Cap(1e6, 1e6)), line: cap})
+def capped(line: LedgerLine, cap: Cap) -> Caps:
+    return roomy(lines={**dict.fromkeys(LedgerLine, Cap(1e6, 1e6)), line: cap})
 
 
 def new(caps: Caps | None = None) -> Ledger:
@@ -64,24 +66,24 @@ def test_the_default_table():
     for _ in range(14):
         ledger = ledger.charge("update", COST, PLAN)
     assert refused(ledger, "update", COST, PLAN) is RefusalCode.PARTICIPATIONS
-    assert ledger.epsilon(PERIOD, Line.UPDATE) == pytest.approx(4.38, abs=0.01)
-    assert ledger.gaussian_epsilon(PERIOD, Line.UPDATE) == pytest.approx(4.05, abs=0.01)
+    assert ledger.epsilon(PERIOD, LedgerLine.UPDATE) == pytest.approx(4.38, abs=0.01)
+    assert ledger.gaussian_epsilon(PERIOD, LedgerLine.UPDATE) == pytest.approx(4.05, abs=0.01)
     assert refused(ledger, "update", COST, plan_of(2)) is RefusalCode.PERIOD_BUDGET
-    assert Line.UPDATE in REGISTER and Line.ALERT_BIT in REGISTER
+    assert LedgerLine.UPDATE in REGISTER and LedgerLine.ALERT_BIT in REGISTER
 
 
 def test_every_release_is_in_its_line_and_in_the_total_of_both_scopes():
     ledger = new(roomy())
-    expected = {line: rdp.zero() for line in Line}
+    expected = {line: rdp.zero() for line in LedgerLine}
     for kind, cost in [("update", COST), ("risk_update", rdp.gaussian(8.0)), ("metrics", rdp.gaussian(9.0))]:
         for _ in range(3):
             ledger = ledger.charge(kind, cost, PLAN)
-            expected[Line(kind)] = expected[Line(kind)] + cost
+            expected[LedgerLine(kind)] = expected[LedgerLine(kind)] + cost
     for epsilon in (1.0, 0.5):
         ledger = ledger.charge("alert_bit", rdp.coin(epsilon))
-        expected[Line.ALERT_BIT] = expected[Line.ALERT_BIT] + rdp.coin(epsilon)
+        expected[LedgerLine.ALERT_BIT] = expected[LedgerLine.ALERT_BIT] + rdp.coin(epsilon)
     for scope in (PERIOD, LIFETIME):
-        for line in Line:
+        for line in LedgerLine:
             assert ledger.epsilon(scope, line) == float(rdp.epsilon(expected[line], 1e-5))
         total = sum(expected.values())
         assert ledger.epsilon(scope) == pytest.approx(float(rdp.epsilon(total, 1e-5)), rel=1e-12)
@@ -91,16 +93,16 @@ def test_every_release_is_in_its_line_and_in_the_total_of_both_scopes():
 def test_each_cap_stands_alone():
     one = rdp.epsilon(COST, 1e-5)
     for caps, code in [
-        (capped(Line.UPDATE, Cap(one * 0.9, 1e6)), RefusalCode.PERIOD_BUDGET),
-        (capped(Line.UPDATE, Cap(one * 0.9, one * 0.9)), RefusalCode.LIFETIME_BUDGET),
+        (capped(LedgerLine.UPDATE, Cap(one * 0.9, 1e6)), RefusalCode.PERIOD_BUDGET),
+        (capped(LedgerLine.UPDATE, Cap(one * 0.9, one * 0.9)), RefusalCode.LIFETIME_BUDGET),
         (roomy(total=Cap(one * 0.9, 1e6)), RefusalCode.PERIOD_BUDGET),
         (roomy(total=Cap(one * 0.9, one * 0.9)), RefusalCode.LIFETIME_BUDGET),
         (roomy(participations_per_plan=0), RefusalCode.PARTICIPATIONS),
     ]:
         assert refused(new(caps), "update", COST, PLAN) is code
-    assert refused(new(capped(Line.PHI, Cap(0.0, 0.0))), "risk_update", COST, PLAN) is RefusalCode.LIFETIME_BUDGET
-    assert new(capped(Line.PHI, Cap(0.0, 0.0))).charge("update", COST, PLAN).releases["update"] == 1
-    new(capped(Line.UPDATE, Cap(one, one))).charge("update", COST, PLAN)
+    assert refused(new(capped(LedgerLine.PHI, Cap(0.0, 0.0))), "risk_update", COST, PLAN) is RefusalCode.LIFETIME_BUDGET
+    assert new(capped(LedgerLine.PHI, Cap(0.0, 0.0))).charge("update", COST, PLAN).releases["update"] == 1
+    new(capped(LedgerLine.UPDATE, Cap(one, one))).charge("update", COST, PLAN)
 
 
 def test_a_round_is_answered_once_and_none_before_it():
@@ -173,7 +175,7 @@ def test_an_infinite_cost_is_above_every_finite_cap():
     assert refused(new(), "update", infinite, PLAN) is RefusalCode.LIFETIME_BUDGET
     assert refused(new(roomy(total=Cap(math.inf, math.inf))), "update", infinite, PLAN) is RefusalCode.LIFETIME_BUDGET
     ledger = new(Caps.none()).charge("update", infinite, PLAN)
-    assert ledger.epsilon(LIFETIME) == ledger.gaussian_epsilon(LIFETIME, Line.UPDATE) == math.inf
+    assert ledger.epsilon(LIFETIME) == ledger.gaussian_epsilon(LIFETIME, LedgerLine.UPDATE) == math.inf
     guarded = Ledger.from_bytes(ledger.to_bytes(), Caps())
     assert refused(guarded, "alert_bit", rdp.coin(1e-6)) is RefusalCode.LIFETIME_BUDGET, "for good"
 
@@ -189,7 +191,7 @@ def test_lower_caps_refuse_at_once_and_higher_ones_are_the_owner_s_to_give():
     for _ in range(8):
         ledger = ledger.charge("update", COST, PLAN)
     data = ledger.to_bytes()
-    lower = Caps({**DEFAULT_LINES, Line.UPDATE: Cap(2.0, 2.0)})
+    lower = Caps({**DEFAULT_LINES, LedgerLine.UPDATE: Cap(2.0, 2.0)})
     assert refused(Ledger.from_bytes(data, lower), "update", COST, PLAN) is RefusalCode.LIFETIME_BUDGET
     assert Ledger.from_bytes(data, Caps()).charge("update", COST, PLAN).releases["update"] == 9
 
@@ -211,9 +213,9 @@ def test_a_ledger_is_a_value():
 
 
 def test_the_exact_epsilon_is_for_gaussian_lines():
-    assert new().gaussian_epsilon(PERIOD, Line.UPDATE) == 0
+    assert new().gaussian_epsilon(PERIOD, LedgerLine.UPDATE) == 0
     with pytest.raises(InputError):
-        new().gaussian_epsilon(PERIOD, Line.ALERT_BIT)
+        new().gaussian_epsilon(PERIOD, LedgerLine.ALERT_BIT)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +224,7 @@ def test_the_exact_epsilon_is_for_gaussian_lines():
         lambda: Cap(2.0, 1.0),
         lambda: Cap(-1.0, 1.0),
         lambda: Cap(math.nan, 1.0),
-        lambda: Caps({Line.UPDATE: Cap(1, 1)}),
+        lambda: Caps({LedgerLine.UPDATE: Cap(1, 1)}),
         lambda: Caps(delta=0.0),
         lambda: Caps(delta=1.0),
         lambda: Caps(participations_per_plan=-1),
@@ -238,7 +240,7 @@ def test_caps_that_cap_nothing_are_refused(make):
 
 
 def test_a_period_ends_when_both_clocks_say_so():
-    caps = capped(Line.UPDATE, Cap(rdp.epsilon(COST, 1e-5), 1e6))
+    caps = capped(LedgerLine.UPDATE, Cap(rdp.epsilon(COST, 1e-5), 1e6))
     period = caps.period_s
     ledger = new(caps).charge("update", COST, PLAN).advance(START_S, START_S + 5)
     assert ledger.spent.period_start_s == START_S + 5
@@ -285,7 +287,7 @@ def test_a_long_absence_frees_one_period_and_the_next_one_is_whole():
 
 
 @examples(30)
-@given(st.lists(st.tuples(st.sampled_from(list(Line)), st.floats(3, 100), st.integers(0, 5)), max_size=12))
+@given(st.lists(st.tuples(st.sampled_from(list(LedgerLine)), st.floats(3, 100), st.integers(0, 5)), max_size=12))
 def test_bytes_are_the_ledger_and_equal_ledgers_have_equal_bytes(releases):
     ledger = new(roomy()).advance(START_S, START_S)
     for line, sigma, plan in releases:

@@ -15,7 +15,7 @@ import pytest
 from dp_accounting import GaussianDpEvent, NeighboringRelation
 from dp_accounting.rdp import RdpAccountant
 
-from client.privacy.caps import DAY_S, OF_A_PLAN, Cap, Caps, Line
+from client.privacy.caps import DAY_S, OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import ALLOWED, LIFETIME, PERIOD, ROWS, TOTAL, UNSET, Ledger, Spent, advance_all, charge_all
 from client.vault.anchor import Anchor
 from client.vault.keys import FileKeys
@@ -31,20 +31,20 @@ START_S = 1_800_000_000
 PERIOD_S = 30 * DAY_S
 CAPS = Caps(
     {
-        Line.UPDATE: Cap(2.0, 4.0),
-        Line.PHI: Cap(0.7, 1.2),
-        Line.METRICS: Cap(0.7, 1.2),
-        Line.ALERT_BIT: Cap(1.0, 3.0),
+        LedgerLine.UPDATE: Cap(2.0, 4.0),
+        LedgerLine.PHI: Cap(0.7, 1.2),
+        LedgerLine.METRICS: Cap(0.7, 1.2),
+        LedgerLine.ALERT_BIT: Cap(1.0, 3.0),
     },
     Cap(2.8, 5.5),
     participations_per_plan=4,
     period_s=PERIOD_S,
 )
 COSTS = {
-    Line.UPDATE: [rdp.gaussian(s) for s in (3.0, 4.0, 9.0)],
-    Line.PHI: [rdp.gaussian(s) for s in (9.0, 20.0)],
-    Line.METRICS: [rdp.gaussian(s) for s in (9.0, 15.0)],
-    Line.ALERT_BIT: [rdp.coin(e) for e in (0.1, 0.5, 0.9)],
+    LedgerLine.UPDATE: [rdp.gaussian(s) for s in (3.0, 4.0, 9.0)],
+    LedgerLine.PHI: [rdp.gaussian(s) for s in (9.0, 20.0)],
+    LedgerLine.METRICS: [rdp.gaussian(s) for s in (9.0, 15.0)],
+    LedgerLine.ALERT_BIT: [rdp.coin(e) for e in (0.1, 0.5, 0.9)],
 }
 PLANS = [bytes([i]) * 32 for i in range(4)]
 
@@ -127,10 +127,10 @@ class Life:
         self.local_ahead_s = 0.0
         self.server_lies = self.random.random() < 0.5  # else the local clock does: one of the two is right
         self.handed = self.noticed = 0
-        self.lifetime = rdp.zero(1 + len(Line))  # what was really handed out: the total, then every line
-        self.periods: dict[int, np.ndarray] = defaultdict(lambda: rdp.zero(1 + len(Line)))
-        self.plans: Counter[tuple[Line, bytes]] = Counter()
-        self.rounds: dict[tuple[Line, bytes], int] = defaultdict(lambda: -1)  # the last one that was handed out
+        self.lifetime = rdp.zero(1 + len(LedgerLine))  # what was really handed out: the total, then every line
+        self.periods: dict[int, np.ndarray] = defaultdict(lambda: rdp.zero(1 + len(LedgerLine)))
+        self.plans: Counter[tuple[LedgerLine, bytes]] = Counter()
+        self.rounds: dict[tuple[LedgerLine, bytes], int] = defaultdict(lambda: -1)  # the last one that was handed out
         self.began = {UNSET: (0, math.nan)}  # by a period's start: its number, and when it truly began
 
     def dies(self) -> None:
@@ -154,7 +154,7 @@ class Life:
             self.restart()
 
     def release(self) -> None:
-        line = list(Line)[self.random.choice(4, p=[0.55, 0.1, 0.1, 0.25])]
+        line = list(LedgerLine)[self.random.choice(4, p=[0.55, 0.1, 0.1, 0.25])]
         cost = COSTS[line][self.random.integers(len(COSTS[line]))]
         plan = PLANS[self.random.integers(4)] if line in OF_A_PLAN else None
         part = line, plan or b""
@@ -254,7 +254,7 @@ def test_lives_of_releases_crashes_restarts_clocks_and_databases_put_back(tmp_pa
         handed += life.handed
         noticed += life.noticed
         resets += life.period
-        spent_up += life.ledger.epsilon(PERIOD, Line.UPDATE) > 0.8 * CAPS.lines[Line.UPDATE].period
+        spent_up += life.ledger.epsilon(PERIOD, LedgerLine.UPDATE) > 0.8 * CAPS.lines[LedgerLine.UPDATE].period
     assert handed > 5 * SEQUENCES and resets > 0.1 * SEQUENCES and spent_up > 0.1 * SEQUENCES, "much happens"
     assert noticed > 0.3 * SEQUENCES, "and databases are put back"
 
@@ -286,9 +286,9 @@ def test_the_server_s_unamplified_account_of_a_device_is_never_below_the_device_
                 ledger = ledger.charge("update", cost, PLANS[0])
             except Refusal as refusal:
                 assert refusal.code is RefusalCode.PARTICIPATIONS
-        assert epsilon_unamplified(privacy, asked) >= ledger.gaussian_epsilon(LIFETIME, Line.UPDATE)
-        assert theirs.get_epsilon(1e-5) >= ledger.epsilon(LIFETIME, Line.UPDATE) * (1 - 1e-9)
-    assert ledger.releases[Line.UPDATE] == 14
+        assert epsilon_unamplified(privacy, asked) >= ledger.gaussian_epsilon(LIFETIME, LedgerLine.UPDATE)
+        assert theirs.get_epsilon(1e-5) >= ledger.epsilon(LIFETIME, LedgerLine.UPDATE) * (1 - 1e-9)
+    assert ledger.releases[LedgerLine.UPDATE] == 14
 
 
 @pytest.mark.parametrize("times", range(1, 15))
@@ -299,9 +299,11 @@ def test_nor_is_it_when_every_request_was_served(times):
     ledger = Ledger.from_bytes(None)
     for _ in range(times):
         ledger = ledger.charge("update", rdp.update_cost(privacy, 1441), PLANS[0])
-    device, server = ledger.gaussian_epsilon(LIFETIME, Line.UPDATE), epsilon_unamplified(privacy, times)
+    device, server = ledger.gaussian_epsilon(LIFETIME, LedgerLine.UPDATE), epsilon_unamplified(privacy, times)
     assert device <= server <= device * (1 + 1e-5)
-    assert device <= ledger.epsilon(LIFETIME, Line.UPDATE) <= 1.13 * device, "caps compare a bound, a little above"
+    assert device <= ledger.epsilon(LIFETIME, LedgerLine.UPDATE) <= 1.13 * device, (
+        "caps compare a bound, a little above"
+    )
 
 
 # ---- hosts
@@ -315,7 +317,7 @@ def test_a_host_s_devices_are_charged_and_refused_as_50_devices_are(seed):
     counts = {(line, plan): np.zeros(50, np.int64) for line in OF_A_PLAN for plan in PLANS}
     true_s, seen = float(START_S), set()
     for _ in range(120):
-        line = list(Line)[random.choice(4, p=[0.55, 0.1, 0.1, 0.25])]
+        line = list(LedgerLine)[random.choice(4, p=[0.55, 0.1, 0.1, 0.25])]
         cost = COSTS[line][random.integers(len(COSTS[line]))] if random.random() > 0.05 else -COSTS[line][0]
         plan = PLANS[random.integers(4)] if line in OF_A_PLAN else None
         asked = random.random(50) < 0.4
@@ -352,6 +354,8 @@ def test_a_host_s_devices_are_charged_and_refused_as_50_devices_are(seed):
 def test_leading_axes_are_any():
     host = Spent.nothing(2, 3)
     asked = np.array([[True, False, True], [False, False, True]])
-    after, code = charge_all(host, np.zeros((2, 3), np.int64), Line.UPDATE, COSTS[Line.UPDATE][0], CAPS, asked)
+    after, code = charge_all(
+        host, np.zeros((2, 3), np.int64), LedgerLine.UPDATE, COSTS[LedgerLine.UPDATE][0], CAPS, asked
+    )
     assert code.shape == (2, 3) and not code.any() and not host.curves.any()
     np.testing.assert_array_equal(after.curves.any(axis=(2, 3, 4)), asked)

@@ -18,7 +18,7 @@ from client.privacy.ledger import LIFETIME, PERIOD, UNSET
 from client.privacy.request_signature import verify
 from client.profile import Profile
 from client.vault.vault import Limits
-from server.rounds import Line, Traffic
+from server.rounds import Channel, Traffic
 from server.signing import Signer, public_bytes, signing_key
 from shared.clock import ReplayClock
 from shared.codec import MAX_MESSAGE_BYTES, decode, encode, pack_floats
@@ -26,7 +26,7 @@ from shared.envelope import TAG, Envelope, signed_bytes, unwrap, wrap
 from shared.errors import ConfigError, InputError, Refusal, RefusalCode, WireError
 from shared.events import Step
 from shared.messages import MAX_REQUEST_BYTES, MAX_TIME_S, REGISTER, REQUESTS, SIGNED
-from simulations.federation.device_app import step_of
+from simulations.federation.device_app import calendar_step_of
 from tests.world.basics import (
     CATALOGUE,
     N_CATEGORIES,
@@ -181,7 +181,7 @@ def test_one_broadcast_is_signed_once_and_carries_the_server_s_clock():
 
     key, clock = Counting(), ReplayClock(5.5)
     grid = FakeGrid(dict.fromkeys(range(1, 9), says(encode(REGISTER, "alerts", {"step": 3, "alerts": []}))))
-    line = Line(grid, Traffic(), Signer(key, clock))
+    line = Channel(grid, Traffic(), Signer(key, clock))
     assert len(line.ask(grid.nodes, "query.alerts", "alerts_query", {"step": 3}, "alerts")) == 8
     assert key.signatures == 1 and len({data for _, _, data in grid.asked}) == 1
     data = grid.asked[0][2]
@@ -195,7 +195,7 @@ def test_one_broadcast_is_signed_once_and_carries_the_server_s_clock():
 def test_the_right_server_gets_answers_and_another_one_only_its_code(tmp_path):
     with open_device(tmp_path, make_profile()) as device:
         for key, dropped in ((PRIVATE_KEY, {}), (OTHER_PRIVATE_KEY, {f"refusal_{int(RefusalCode.SIGNATURE)}": 1})):
-            line = Line(FakeGrid({1: device_node(1, device)}), Traffic(), Signer(key, ReplayClock()))
+            line = Channel(FakeGrid({1: device_node(1, device)}), Traffic(), Signer(key, ReplayClock()))
             replies = line.ask([1], "query.alerts", "alerts_query", {"step": 3}, "alerts")
             assert bool(replies) is not bool(dropped) and line.traffic.dropped == dropped
 
@@ -282,9 +282,9 @@ def test_a_paused_device_does_not_look_at_the_time_either(opened):
 
 
 def test_a_simulated_world_reads_the_calendar_and_no_signature():
-    assert step_of(signed(QUERY, key=OTHER_PRIVATE_KEY)) == 3
+    assert calendar_step_of(signed(QUERY, key=OTHER_PRIVATE_KEY)) == 3
     for data in (b"", QUERY, signed(b"canary"), signed(encode(REGISTER, "deletion", {}))):
-        assert step_of(data) is None
+        assert calendar_step_of(data) is None
 
 
 def test_a_device_that_does_not_open_says_nothing_about_who_asks(tmp_path):

@@ -28,7 +28,7 @@ from simulations.attacks.hostile_behaviour import (
     table_of,
     with_events,
 )
-from simulations.published.attacks import hostile_figures
+from simulations.published.attacks import hostile_numbers
 from tests.world.basics import N_CATEGORIES, examples, make_plan, ready, view
 
 ALWAYS = np.ones(1, bool)
@@ -229,7 +229,7 @@ def test_published_figures_name_detector_attack_and_measure(monkeypatch, world, 
         "simulations.attacks.hostile_behaviour.effects",
         lambda world, pushes: list(found[world.plan.detection.detector].values()),
     )
-    figures = hostile_figures()
+    figures = hostile_numbers()
     assert len(figures) == len(DETECTORS) * len(PUBLISHED) * 3
     assert figures["hostile.cusum.poison.falls"].value == pytest.approx(found["cusum"]["poison"].falls, abs=1e-5)
     assert figures["hostile.risk.down.most_move"].unit == "of phi"

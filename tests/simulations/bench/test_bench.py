@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from rich.console import Console
+from simulations.bench.figures import Figure, table_of, write_results
 from typer.testing import CliRunner
 
 from client.detection.watch import MARKS
@@ -16,10 +17,9 @@ from simulations.attacks.hostile_behaviour import World
 from simulations.bench import federation
 from simulations.bench.__main__ import _ratio_to_per_client, app
 from simulations.bench.bare import BareLoop
-from simulations.bench.detectors import detector_figures
+from simulations.bench.detectors import detector_numbers
 from simulations.bench.explain import explained, first_alerts
 from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory, training_seconds
-from simulations.bench.figures import Figure, table_of, write_results
 from simulations.bench.peers import ratio
 from simulations.federation.host_training import TrainingRows, sum_of_updates
 from simulations.people.labelled_rows import history_of
@@ -142,7 +142,7 @@ def test_quick_bench_prints_a_table_and_writes_results(tmp_path, parts):
 
 
 def test_whole_watches_are_counted_and_hold_the_detector_s_memory():
-    found = {f.key: f.value for f in detector_figures(1)}
+    found = {f.key: f.value for f in detector_numbers(1)}
     assert found["detector.state_bytes"] == 68 and found["detector.risk.state_bytes"] == 4
     for name in ("", "rate.", "level.", "own_level.", "risk."):
         state, hosted, lone = (found[f"detector.{name}{what}_bytes"] for what in ("state", "hosted", "watch"))

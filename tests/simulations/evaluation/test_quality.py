@@ -11,10 +11,10 @@ from simulations.evaluation import quality
 from simulations.evaluation.quality import (
     UserBootstrap,
     calibration_error,
-    figures_of,
     groups,
     interval,
     levels,
+    metrics_of,
     thirds,
 )
 from simulations.people.labelled_rows import Rows
@@ -112,8 +112,8 @@ def test_rows_of_one_class_have_no_interval() -> None:
 
 def test_figures_of_nothing_are_none() -> None:
     none = {"rows": 0, "base_rate": None, "auc": None, "log_loss": None, "calibration_error": None}
-    assert figures_of(np.empty(0, bool), np.empty(0, np.float32)) == none
-    one = figures_of(np.array([True]), np.array([1.0], np.float32))
+    assert metrics_of(np.empty(0, bool), np.empty(0, np.float32)) == none
+    one = metrics_of(np.array([True]), np.array([1.0], np.float32))
     assert one["auc"] is None and one["calibration_error"] == 0 and one["log_loss"] == pytest.approx(1e-6, rel=1e-3)
     assert calibration_error(np.array([True, False]), np.array([0.9, 0.9], np.float32)) == pytest.approx(0.4)
 

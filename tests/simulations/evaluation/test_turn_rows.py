@@ -12,8 +12,8 @@ from simulations.baselines.interest_models import POOLED, RULE
 from simulations.evaluation.ground_truth import Turns, takeoff_mask
 from simulations.evaluation.quality import UserBootstrap, auc, interval
 from simulations.evaluation.turn_rows import (
-    Score,
     TurnRows,
+    TurnScore,
     judged_lapses,
     judged_takeoffs,
     lead_of,
@@ -169,7 +169,7 @@ def test_a_score_that_only_knows_long_silences_has_a_short_lead() -> None:
     assert late is None or late["median_lead_steps"] < 4
 
 
-def made_up(seed: int) -> tuple[TurnRows, dict[str, Score]]:
+def made_up(seed: int) -> tuple[TurnRows, dict[str, TurnScore]]:
     random = np.random.Generator(np.random.Philox(seed))
     user = np.sort(random.integers(0, 60, 1500))
     p = np.clip(random.beta(2, 6, 60)[user] + 0.1 * random.normal(size=1500), 0.01, 0.99)
@@ -178,9 +178,9 @@ def made_up(seed: int) -> tuple[TurnRows, dict[str, Score]]:
     rows = TurnRows(user, user, user, y, user, early, user < 12)
     noisy = p + 0.5 * random.normal(size=1500)
     return rows, {
-        "good": Score(p, POOLED, True),
-        "poor": Score(noisy, RULE),
-        "never": Score(np.zeros(1500), RULE, True),
+        "good": TurnScore(p, POOLED, True),
+        "poor": TurnScore(noisy, RULE),
+        "never": TurnScore(np.zeros(1500), RULE, True),
     }
 
 
@@ -212,10 +212,12 @@ def test_wrong_scores_are_refused_by_name() -> None:
         score_table(rows, scores, ["ours"], seed=0)
     for value in (np.zeros(3), np.full(1500, np.nan)):
         with pytest.raises(InputError, match="expected a finite score of 1500 rows from bad"):
-            score_table(rows, {"bad": Score(value, RULE)}, [], seed=0)
+            score_table(rows, {"bad": TurnScore(value, RULE)}, [], seed=0)
 
 
 def test_rows_of_one_class_give_no_figures() -> None:
     rows, scores = made_up(6)
-    table = score_table(rows.where(~rows.y), {"good": Score(scores["good"].value[~rows.y], POOLED, True)}, [], seed=0)
+    table = score_table(
+        rows.where(~rows.y), {"good": TurnScore(scores["good"].value[~rows.y], POOLED, True)}, [], seed=0
+    )
     assert table[0]["auc"] is table[0]["low"] is table[0]["average_precision"] is table[0]["brier"] is None

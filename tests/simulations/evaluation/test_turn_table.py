@@ -13,7 +13,7 @@ from shared.features import FeatureSpec, History
 from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import BOOSTED, BY_ITSELF, OURS, POOLED_DNN, POOLED_LR
 from simulations.evaluation.quality import auc
-from simulations.evaluation.turn_rows import Score, judged_lapses, judged_takeoffs
+from simulations.evaluation.turn_rows import TurnScore, judged_lapses, judged_takeoffs
 from simulations.evaluation.turn_table import (
     ALWAYS,
     CHANGE_STEPS,
@@ -68,7 +68,7 @@ def changed_after(history: History, step: int) -> History:
 
 def test_the_tables_hold_every_rule_and_pooled_model(history: History, levels: Levels) -> None:
     rows = judged_lapses(history, PROTOCOL, PROTOCOL.lapse_test_steps)
-    best = Score(rows.y + 0.0, OURS, True)
+    best = TurnScore(rows.y + 0.0, OURS, True)
     out = lapse_table(history, PROTOCOL, PLAN, extra={"ours": best}, references=["ours"], levels=levels)
     table = {row["name"]: row for row in out["table"]}
     assert json.loads(json.dumps(out, allow_nan=False)) == out

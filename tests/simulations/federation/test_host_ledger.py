@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.device import Device
-from client.privacy.caps import OF_A_PLAN, Cap, Caps, Line
+from client.privacy.caps import OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import AGREEMENT_S, ALLOWED, MAX_PLANS, Ledger
 from server.federation import DeviceNodes
 from server.rounds import INTEREST, RISK, Traffic
-from server.rounds import Line as Wire
+from server.rounds import LedgerLine as Wire
 from server.settings import RunSettings
 from shared import rdp
 from shared.clock import ReplayClock
@@ -32,17 +32,22 @@ from tests.world.basics import examples
 from tests.world.hosted import both_hosts, on_two_hosts, signer_of
 
 CAPS = Caps(
-    {Line.UPDATE: Cap(2.0, 5.0), Line.PHI: Cap(1.5, 2.0), Line.METRICS: Cap(9.0, 9.0), Line.ALERT_BIT: Cap(1.2, 2.0)},
+    {
+        LedgerLine.UPDATE: Cap(2.0, 5.0),
+        LedgerLine.PHI: Cap(1.5, 2.0),
+        LedgerLine.METRICS: Cap(9.0, 9.0),
+        LedgerLine.ALERT_BIT: Cap(1.2, 2.0),
+    },
     Cap(3.0, 6.0),
     participations_per_plan=4,
 )
 PLANS = [bytes([i]) * 32 for i in range(3)]
-COSTS = {line: rdp.gaussian(4.0) for line in OF_A_PLAN} | {Line.ALERT_BIT: rdp.coin(0.5)}
+COSTS = {line: rdp.gaussian(4.0) for line in OF_A_PLAN} | {LedgerLine.ALERT_BIT: rdp.coin(0.5)}
 #: One costly, one of no cost at all, one that is no cost.
-OTHER_COSTS = [rdp.gaussian(1.5), rdp.zero(), -COSTS[Line.UPDATE]]
+OTHER_COSTS = [rdp.gaussian(1.5), rdp.zero(), -COSTS[LedgerLine.UPDATE]]
 
 releases = st.tuples(
-    st.sampled_from(list(Line)),
+    st.sampled_from(list(LedgerLine)),
     st.sets(st.integers(0, 5), min_size=1),
     st.integers(0, 2),
     st.sampled_from([None, None, None, None, *range(len(OTHER_COSTS))]),
@@ -110,21 +115,21 @@ def test_devices_that_spent_alike_share_one_account():
     counts = np.zeros(10_000, int)
     for _ in range(30):
         cohort = np.flatnonzero(random.random(10_000) < 0.2)
-        host, codes = host.charge(cohort, Line.UPDATE, rdp.gaussian(18.4), PLANS[0])
+        host, codes = host.charge(cohort, LedgerLine.UPDATE, rdp.gaussian(18.4), PLANS[0])
         counts[cohort[codes == ALLOWED]] += 1
         assert set(codes.tolist()) <= {ALLOWED, RefusalCode.PARTICIPATIONS}
     assert counts.max() == Caps().participations_per_plan
     assert len(host.participations) == len(np.unique(counts))
-    np.testing.assert_array_equal(host.participations_of(np.arange(10_000), Line.UPDATE, PLANS[0]), counts)
+    np.testing.assert_array_equal(host.participations_of(np.arange(10_000), LedgerLine.UPDATE, PLANS[0]), counts)
 
 
 @pytest.mark.parametrize(
     ("who", "line", "plan"),
     [
-        ([1, 1], Line.UPDATE, PLANS[0]),
-        ([1], Line.UPDATE, None),
-        ([1], Line.UPDATE, b"x"),
-        ([1], Line.ALERT_BIT, PLANS[0]),
+        ([1, 1], LedgerLine.UPDATE, PLANS[0]),
+        ([1], LedgerLine.UPDATE, None),
+        ([1], LedgerLine.UPDATE, b"x"),
+        ([1], LedgerLine.ALERT_BIT, PLANS[0]),
     ],
 )
 def test_what_no_round_can_be_is_an_error(who, line, plan):
@@ -137,14 +142,16 @@ def test_a_hosted_device_remembers_as_many_plans_as_one_of_its_own():
     host, tiny, everybody = HostLedger.empty(2, Caps()), rdp.gaussian(1e5), np.arange(2)
     plans = [number.to_bytes(32, "big") for number in range(MAX_PLANS + 1)]
     for plan in plans[:-1]:
-        host, _ = host.charge(everybody[: 1 + (plan != plans[0])], Line.UPDATE, tiny, plan)
-    host, codes = host.charge(everybody, Line.UPDATE, tiny, plans[-1])
+        host, _ = host.charge(everybody[: 1 + (plan != plans[0])], LedgerLine.UPDATE, tiny, plan)
+    host, codes = host.charge(everybody, LedgerLine.UPDATE, tiny, plans[-1])
     assert codes.tolist() == [RefusalCode.PARTICIPATIONS, ALLOWED]
-    assert host.charge(everybody[:1], Line.UPDATE, tiny, plans[0])[1] == ALLOWED, "a known plan goes on"
+    assert host.charge(everybody[:1], LedgerLine.UPDATE, tiny, plans[0])[1] == ALLOWED, "a known plan goes on"
 
 
 def test_nobody_asked_is_nobody_charged():
-    host, codes = HostLedger.empty(3, CAPS).charge(np.empty(0, np.int64), Line.UPDATE, COSTS[Line.UPDATE], PLANS[0])
+    host, codes = HostLedger.empty(3, CAPS).charge(
+        np.empty(0, np.int64), LedgerLine.UPDATE, COSTS[LedgerLine.UPDATE], PLANS[0]
+    )
     assert not codes.size and not host.spent_of(np.arange(3)).curves.any()
 
 
@@ -221,7 +228,7 @@ def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_ref
                 ledger = device.gate.ledger
             np.testing.assert_array_equal(spent.curves[at], ledger.spent.curves)
             assert spent.period_start_s[at] == ledger.spent.period_start_s == 112 * people.step.seconds
-            for line in (Line.UPDATE, Line.PHI):
+            for line in (LedgerLine.UPDATE, LedgerLine.PHI):
                 found = twins.ledger.participations_of(np.array([at]), line, plan.sha256)[0]
                 assert found == ledger.plans.get((line, plan.sha256), 0)
 
@@ -243,5 +250,5 @@ def test_a_killed_worker_leaves_the_charge(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         side.collect(range(10), plan, request, INTEREST)
     again = LocalHost(tmp_path).host.ledger
-    counts = again.participations_of(np.arange(N_USERS), Line.UPDATE, plan.sha256)
+    counts = again.participations_of(np.arange(N_USERS), LedgerLine.UPDATE, plan.sha256)
     assert counts.tolist() == [1] * 10 + [0] * (N_USERS - 10)

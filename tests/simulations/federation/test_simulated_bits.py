@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from client.device import Device
-from client.privacy.caps import Line
+from client.privacy.caps import LedgerLine
 from client.privacy.ledger import LIFETIME, PERIOD, ROWS
 from client.vault.consent import Consent
 from server.accounting import coins_epsilon
@@ -121,9 +121,9 @@ def test_every_coin_is_in_the_ledger_of_the_device_that_threw_it(runs):
         with Device.open(home, keys=simulation_keys(home), caps=owners.caps) as device:
             ledger = device.gate.ledger
         coins = 4 if owners.consent_of(user) is Consent.RANDOMISED else 0
-        assert ledger.releases[Line.ALERT_BIT] == coins
+        assert ledger.releases[LedgerLine.ALERT_BIT] == coins
         for scope in (PERIOD, LIFETIME):
-            np.testing.assert_allclose(ledger._curve(scope, Line.ALERT_BIT), coins * cost, rtol=1e-12)
+            np.testing.assert_allclose(ledger._curve(scope, LedgerLine.ALERT_BIT), coins * cost, rtol=1e-12)
         np.testing.assert_array_equal(spent[user], ledger.spent.curves)
 
 
@@ -160,7 +160,7 @@ def test_a_server_that_asks_for_more_than_owners_allow_gets_refusals_and_spends_
         "refusal_7": 4 * (N_USERS - agreed),
         "refusal_15": 4 * agreed,
     }
-    assert not spent_on(tmp_path)[:, :, ROWS[Line.ALERT_BIT]].any()
+    assert not spent_on(tmp_path)[:, :, ROWS[LedgerLine.ALERT_BIT]].any()
 
 
 def test_rates_of_a_run_are_debiased_with_their_interval(tmp_path, people):

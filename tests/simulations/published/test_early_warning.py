@@ -13,8 +13,8 @@ from shared.features import FeatureSpec
 from simulations.baselines.interest_models import OURS, POOLED, RULE
 from simulations.evaluation.turn_table import P_SILENT
 from simulations.published import alerts_as_shipped as shipped
-from simulations.published.alerts_as_shipped import MEASURES, as_shipped, shipped_figures
-from simulations.published.early_warning import _ours, figures_of_rises, figures_of_table, rise_figures
+from simulations.published.alerts_as_shipped import MEASURES, as_shipped, shipped_numbers
+from simulations.published.early_warning import _ours, numbers_of_rises, numbers_of_table, rise_numbers
 from simulations.scenarios.config import ProtocolSection
 from tests.simulations.evaluation.test_turn_rows import of_streams
 from tests.world.basics import make_plan
@@ -48,7 +48,7 @@ def table() -> dict[str, Any]:
 
 
 def test_low_ends_are_the_lowest_of_all_seeds() -> None:
-    out = figures_of_table("x", table(), SEEDS)
+    out = numbers_of_table("x", table(), SEEDS)
     assert out["lapse.above_best_rule_low.x"].value == pytest.approx(0.001)
     assert out["lapse.above_benchmark_rule_low.x"].value == pytest.approx(0.018)
     assert out["lapse.above_best_rule.x"].value == pytest.approx(0.02)
@@ -56,7 +56,7 @@ def test_low_ends_are_the_lowest_of_all_seeds() -> None:
 
 
 def test_rises_say_where_a_rule_a_fitted_and_a_pooled_model_are_ahead() -> None:
-    out = figures_of_rises("x", table(), SEEDS)
+    out = numbers_of_rises("x", table(), SEEDS)
     assert out["rise.above_best_rule.x"].value == pytest.approx(0.02)
     assert out["rise.above_best_rule_low.x"].value == pytest.approx(0.001)
     assert out["rise.above_bg_nbd.x"].value == pytest.approx(-0.01)
@@ -70,14 +70,14 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rises_are_beside_pooled_models_and_change_rates(short: None) -> None:
-    out = rise_figures(NAME, FEW, seeds=2)
+    out = rise_numbers(NAME, FEW, seeds=2)
     wanted = ("level_of_p_pooled_dnn", "change_rate_of_p_w_4_pooled_dnn", "pooled_dnn_trained_on_take_offs", "recency")
     assert {f"rise.row.{NAME}.{key}" for key in wanted} <= set(out)
     assert out[f"rise.below_best_pooled.{NAME}"].baseline.startswith(("level of p, pooled", "pooled"))
 
 
 def test_every_measure_of_the_shipped_detector_is_published() -> None:
-    out = shipped_figures(NAME, FEW, seeds=2)
+    out = shipped_numbers(NAME, FEW, seeds=2)
     value = {key: out[f"shipped.{key}.{NAME}"].value for key in MEASURES if f"shipped.{key}.{NAME}" in out}
     assert len(value) == len(out) and value["users_over_budget"] == 0 and 0 <= value["falls"] <= 4
     missing = set(MEASURES) - set(value)

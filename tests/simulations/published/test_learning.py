@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from simulations.baselines.interest_models import RIVALS, pooled_baselines, rivals
-from simulations.published import learning as learning_figures
+from simulations.published import learning as learning_numbers
 from simulations.published.__main__ import groups
 from simulations.published.learning import (
     BESIDE,
     Learning,
-    epsilon_figures,
-    fidelity_figures,
-    held_out_figures,
-    utility_figures,
+    epsilon_numbers,
+    fidelity_numbers,
+    held_out_numbers,
+    utility_numbers,
 )
 from simulations.published.measured import Measured, with_path
 
@@ -42,9 +42,9 @@ def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
     assert tuple(only) == RIVALS
     for name, p in only.items():
         np.testing.assert_array_equal(p, every[name])
-    best = max(learning_figures.auc(test.y, p) for p in only.values())
+    best = max(learning_numbers.auc(test.y, p) for p in only.values())
     assert learning.pooled_auc(3) == best
-    assert learning.beside(3) == {name: learning_figures.auc(test.y, p) for name, p in every.items()}
+    assert learning.beside(3) == {name: learning_numbers.auc(test.y, p) for name, p in every.items()}
     start = learning.start(learning.scenario("eps1"), 3)
     ours, gap, calibration_error, log_loss = learning.judge(start, best)
     assert gap == best - ours and 0 < calibration_error < 0.3 < log_loss
@@ -52,7 +52,7 @@ def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
 
 
 def test_epsilon_figures_have_every_key():
-    out = epsilon_figures(NAME, FEW, seeds=2)
+    out = epsilon_numbers(NAME, FEW, seeds=2)
     assert set(out) == {
         f"{measure}.{NAME}.{key}"
         for measure in ("auc", "auc_gap", "calibration_error", "log_loss")
@@ -72,13 +72,13 @@ def test_epsilon_figures_have_every_key():
 def test_held_out_figures_are_of_the_users_that_no_model_has_seen(monkeypatch):
     """Pooled models get no row of theirs, and every score is on rows of theirs alone."""
     seen = []
-    fit = learning_figures.rivals
+    fit = learning_numbers.rivals
 
     def noted(train, test, plan, seed):
         seen.append((set(train.user), set(test.user)))
         return fit(train, test, plan, seed)
 
-    monkeypatch.setattr(learning_figures, "rivals", noted)
+    monkeypatch.setattr(learning_numbers, "rivals", noted)
     judged = []
     judge = Learning.judge
 
@@ -87,7 +87,7 @@ def test_held_out_figures_are_of_the_users_that_no_model_has_seen(monkeypatch):
         return judge(self, theta, pooled, left_out)
 
     monkeypatch.setattr(Learning, "judge", noted_judge)
-    out = held_out_figures(NAME, FEW, seeds=2)
+    out = held_out_numbers(NAME, FEW, seeds=2)
     assert {f"auc.{NAME}.eps1.held_out", f"auc.{NAME}.pooled.held_out", f"auc_gap.{NAME}.eps1.held_out"} <= set(out)
     assert judged[0] != judged[1]
     for (train, test), held_out in zip(seen, judged, strict=True):
@@ -101,7 +101,7 @@ def test_held_out_figures_are_of_the_users_that_no_model_has_seen(monkeypatch):
 
 def test_utility_is_measured_at_every_epsilon_and_drawn(tmp_path):
     picture = tmp_path / "utility.svg"
-    out = utility_figures({NAME: FEW}, picture, seeds=2, epsilons=(0.5, 64.0))
+    out = utility_numbers({NAME: FEW}, picture, seeds=2, epsilons=(0.5, 64.0))
     keys = {"eps_0.5", "eps_64", "no_noise", "planted_only", "pooled"}
     assert set(out) == {f"utility.{NAME}.{key}" for key in keys} | {f"auc.{NAME}.no_noise"}
     assert out[f"auc.{NAME}.no_noise"] == out[f"utility.{NAME}.no_noise"]
@@ -124,13 +124,13 @@ def test_the_same_points_give_the_same_picture_on_axes_of_the_same_height(tmp_pa
 
     files = [tmp_path / name for name in ("one.svg", "two.svg", "three.svg")]
     for file, level in zip(files, (0.78, 0.78, 0.77), strict=True):
-        learning_figures.save_utility_panels({"left": panel(0.75), "right": panel(level)}, file)
+        learning_numbers.save_utility_panels({"left": panel(0.75), "right": panel(level)}, file)
     assert files[0].read_bytes() == files[1].read_bytes() != files[2].read_bytes()
     assert not list(tmp_path.glob("*.new"))
 
 
 def test_both_fidelities_end_with_the_same_weights():
-    figure = fidelity_figures()["fidelity.max_theta_difference"]
+    figure = fidelity_numbers()["fidelity.max_theta_difference"]
     assert 0 < figure.value <= 1e-5
 
 

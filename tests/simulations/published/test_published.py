@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from simulations.provenance import commits_of, stamp
-from simulations.published.__main__ import UTILITY_FILE, bench_figures, run_figures
+from simulations.published.__main__ import UTILITY_FILE, bench_numbers, run_numbers
 from simulations.report.figures_json import FIGURES_FILE, Figure, agrees, publish, quotes, read, without_key
 from simulations.report.plots import save_utility_panels
 from simulations.report.utility import utility_points
@@ -176,7 +176,7 @@ def results_file(folder, content):
 
 def test_a_run_s_figures_have_the_run_s_commit(tmp_path):
     results_file(tmp_path, {**make_results(bits=BITS, cpu=with_everything()["cpu"]), "commit": "0ld"})
-    found = run_figures("demo", tmp_path)
+    found = run_numbers("demo", tmp_path)
     assert {figure.commit for figure in found.values()} == {"0ld"}
     assert found["demo.cpu_round_ms"].value == 1.2345 and found["demo.bits.true_rate"].value == 0.4
     assert found["demo.fall_false_per_user"].value == 0.375
@@ -192,7 +192,7 @@ def test_a_bench_s_figures_have_its_commit_half_ranges_and_baselines(tmp_path):
         "bare_loop.devices_per_s": measured(9.0, [8.0, 11.0], 3),
         "hosts.gib_100k": {"what": "w", "skipped": "no"},
     }
-    found = bench_figures(results_file(tmp_path, {"commit": "0ld", "figures": kept}))
+    found = bench_numbers(results_file(tmp_path, {"commit": "0ld", "figures": kept}))
     assert set(found) == {"training.planted.seconds", "hosts.devices_per_s"}
     rate, seconds = found["hosts.devices_per_s"], found["training.planted.seconds"]
     assert (rate.spread, rate.spread_kind, rate.baseline, rate.commit) == (1.5, "half-range", "the bare loop", "0ld")

@@ -13,9 +13,7 @@ import pytest
 
 from shared.messages import REGISTER, REQUESTS
 from simulations.baselines.interest_models import POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY
-from simulations.report import alert_plots as alert_figures
-from simulations.report import plots as figures
-from simulations.report import report
+from simulations.report import alert_plots, plots, report
 from simulations.report.report import base_log_loss, odds_factor, render, write_report
 from simulations.report.summary import THIN_SPACE, compact, duration, grouped, percent, result_rows
 from tests.world.run_results import (
@@ -152,7 +150,7 @@ def test_a_drawn_user_s_reasons_are_shown_as_sentences(undrawn: None) -> None:
 def test_a_user_without_alerts_or_scores_can_be_drawn(undrawn: None) -> None:
     user = {**make_results()["example_users"][0], "alerts": [], "p": [None] * 26}
     results = make_results(example_users=[user])
-    assert "fall alert" not in alert_figures.drawn_user(results, 0, wide=False)
+    assert "fall alert" not in alert_plots.drawn_user(results, 0, wide=False)
     assert "The device called nothing." in Outline(render(results)).text
 
 
@@ -176,13 +174,13 @@ def test_a_plan_s_budget_is_held_against_everybody(undrawn: None) -> None:
 
 
 def test_louder_and_quieter_settings_are_drawn_of_every_detector() -> None:
-    drawing = alert_figures.detector_curves(make_results(), wide=True)
+    drawing = alert_plots.detector_curves(make_results(), wide=True)
     for words in ("level of p against one's own (this run)", "change rate (the article's)", "recall of falls"):
         assert words in drawing or words.replace("'", "&#x27;") in drawing or words.replace("'", "&apos;") in drawing
     silent = make_results()
     for line in silent["alerts"]["curves"]["lines"]:
         line["points"] = line["points"][2:]
-    assert "recall of falls" in alert_figures.detector_curves(silent, wide=False)
+    assert "recall of falls" in alert_plots.detector_curves(silent, wide=False)
     assert "on the same p of 6 users" in Outline(made("planted")).text
 
 
@@ -241,12 +239,12 @@ def test_a_run_without_pooled_models_leaves_their_sections_out() -> None:
         "never trained",
     ):
         assert words not in page
-    assert figures.beside_the_curve(results) == {}
+    assert plots.beside_the_curve(results) == {}
     assert "What is it worth beside other ways?" in Outline(made("planted")).text
 
 
 def test_the_curve_is_beside_the_rules_and_the_rivals_only() -> None:
-    assert figures.beside_the_curve(with_everything()) == {
+    assert plots.beside_the_curve(with_everything()) == {
         POOLED_DNN: 0.787,
         POOLED_LR: 0.786,
         RECENCY_FREQUENCY: 0.755,
@@ -257,7 +255,7 @@ def test_the_curve_is_beside_the_rules_and_the_rivals_only() -> None:
 def test_utility_can_be_a_file(kind: str, tmp_path: Path) -> None:
     one, two = tmp_path / f"one.{kind}", tmp_path / f"two.{kind}"
     for file in (one, two):
-        figures.save_utility_figure(with_everything()["utility"]["points"], file)
+        plots.save_utility_figure(with_everything()["utility"]["points"], file)
     assert one.read_bytes() == two.read_bytes()
     if kind == "svg":
         assert "var(--" not in one.read_text() and "pooled model, no privacy" in one.read_text()
@@ -283,8 +281,8 @@ def test_cpu_stands_beside_bytes_and_the_commit_with_the_versions(undrawn: None)
 
 def test_utility_of_one_point_can_be_drawn() -> None:
     point = {"epsilon": 0.75, "auc_mean": 0.78, "auc_sd": 0.001, "pooled_auc": None}
-    assert "federated model" in figures.utility_figure([point], wide=True)
-    assert "no noise" in figures.utility_figure([{**point, "epsilon": None}], wide=False)
+    assert "federated model" in plots.utility_figure([point], wide=True)
+    assert "no noise" in plots.utility_figure([{**point, "epsilon": None}], wide=False)
 
 
 def test_values_are_escaped() -> None:
@@ -382,8 +380,8 @@ def test_how_numbers_are_written() -> None:
 
 def test_halves_of_the_alerts_share_a_scale_unless_one_would_vanish(undrawn: None) -> None:
     results = make_results()
-    assert alert_figures.alert_scales(results) == {"fall": 3, "rise": 3}
+    assert alert_plots.alert_scales(results) == {"fall": 3, "rise": 3}
     assert "different scales" not in render(results)
     results["alerts"]["by_step"]["rise"] = [200] * 14
-    assert alert_figures.alert_scales(results) == {"fall": 2, "rise": 200}
+    assert alert_plots.alert_scales(results) == {"fall": 2, "rise": 200}
     assert "different scales" in render(results)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from client.privacy.caps import DEFAULT_LINES, Cap, Caps, Line
+from client.privacy.caps import DEFAULT_LINES, Cap, Caps, LedgerLine
 from client.vault.consent import Consent
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
@@ -89,7 +89,7 @@ def test_bits_beyond_the_owners_caps_are_refused_and_say_what_is_paid_for():
         check_bits(BitSchedule(2_000_000, 13), Caps(), Step.WEEK)
     with pytest.raises(ConfigError, match="got epsilon 1 every 4 steps"):
         check_bits(BitSchedule(1_000_000, 4), Caps(), Step.WEEK)
-    mute = Caps({**DEFAULT_LINES, Line.ALERT_BIT: Cap(0.0, 0.0)})
+    mute = Caps({**DEFAULT_LINES, LedgerLine.ALERT_BIT: Cap(0.0, 0.0)})
     with pytest.raises(ConfigError, match="pay for no bit"):
         check_bits(BitSchedule(1_000_000, 13), mute, Step.WEEK)
 
@@ -98,9 +98,9 @@ def test_overrides_replace_single_caps_of_the_table():
     caps = load_scenario(
         "complete-journey-eps1", ["caps.update=[1.0, inf]", "caps.participations_per_plan=3"]
     ).caps.caps()
-    assert caps == Caps({**DEFAULT_LINES, Line.UPDATE: Cap(1.0, math.inf)}, participations_per_plan=3)
+    assert caps == Caps({**DEFAULT_LINES, LedgerLine.UPDATE: Cap(1.0, math.inf)}, participations_per_plan=3)
     lifted = load_scenario("demo", ["caps.alert_bit=[2.0, 8.0]"]).caps.caps()
-    assert lifted.lines[Line.ALERT_BIT] == Cap(2.0, 8.0) and lifted.total == Caps.none().total
+    assert lifted.lines[LedgerLine.ALERT_BIT] == Cap(2.0, 8.0) and lifted.total == Caps.none().total
     with pytest.raises(ConfigError, match="0 <= period <= lifetime, got 2.0 and 1.0"):
         load_scenario("demo", ["caps.total=[2.0, 1.0]"]).caps.caps()
 

@@ -18,7 +18,7 @@ from ..provenance import commit
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """One figure: a median over `values`, what was measured `beside` it, and what it should be, if that was promised.
     `skipped` says why there is none."""
 
@@ -42,7 +42,7 @@ class Figure:
         at_least: float | None = None,
         at_most: float | None = None,
         beside: str = "",
-    ) -> Figure:
+    ) -> Measurement:
         """Values in any order; at least one."""
         return cls(key, what, tuple(sorted(values)), unit, at_least, at_most, beside=beside)
 
@@ -84,7 +84,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def table_of(figures: Sequence[Figure]) -> Table:
+def table_of(figures: Sequence[Measurement]) -> Table:
     """One row a figure: median, lowest and highest, target, whether it was met."""
     table = Table(title="Medians; the machine's other work is in them: trust ratios first")
     for name in ("figure", "median", "lowest to highest", "target"):
@@ -111,7 +111,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write_results(figures: Sequence[Figure], before: dict[str, Any], file: Path) -> None:
+def write_results(figures: Sequence[Measurement], before: dict[str, Any], file: Path) -> None:
     """results.json: the commit, the machine before and after, and every figure by key."""
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {
