@@ -4,7 +4,7 @@
     the step closes        -> History -> extract -> Scorer -> p -> detector -> risk -> policy -> Alert -> the app
     a round asks           -> own rows -> LocalTrainer -> raw delta -> protect -> (gate) -> bytes
 
-Everything it knows lies in its vault (`client/vault.py`), sealed. An event is there before `record` returns True; a
+Everything it knows lies in its vault (`client/vault/vault.py`), sealed. An event is there before `record` returns True; a
 closed step, its scores and its alerts are there as one, or not at all.
 
 Once open, nothing here raises into the app that holds it: what goes wrong is counted in `problems`, by a name without
@@ -94,9 +94,9 @@ class Device(OwnerControls):
     ) -> Device:
         """The device that lives in `folder`; a new one with `profile` if there is none yet (then it is required).
 
-        `keys` open its vault. `caps` are the app's own on what may be spent (`client/caps.py`), `clock` dates the
-        journal, `policy` chooses what a new alert tells the app to do (`client/policy.py`). `wait_s`: how long to wait for
-        a process that holds the vault. A VaultError by name if the vault does not open: see `client/store.py`; Forgotten
+        `keys` open its vault. `caps` are the app's own on what may be spent (`client/privacy/caps.py`), `clock` dates the
+        journal, `policy` chooses what a new alert tells the app to do (`client/detection/policy.py`). `wait_s`: how long to wait for
+        a process that holds the vault. A VaultError by name if the vault does not open: see `client/vault/store.py`; Forgotten
         if it was forgotten.
         """
         if profile is None and not Vault.exists(folder, keys):
@@ -339,7 +339,7 @@ class Device(OwnerControls):
         return self._p.copy()
 
     def bursts(self) -> Bools:
-        """Where p follows a burst of events (`client/bursts.py`) and not interest, as of the last closed step: (C,)."""
+        """Where p follows a burst of events (`client/detection/bursts.py`) and not interest, as of the last closed step: (C,)."""
         out = np.zeros(self.profile.n_categories, bool)
         with self._quietly():
             if self._installed and self.n_closed_steps:

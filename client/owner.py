@@ -100,7 +100,7 @@ class OwnerControls:
     def forget(self) -> bool:
         """Destroy the key, then everything in the folder; whether it is done. This device answers with a deletion notice
         once, then with refusals; it records nothing any more. A full disk does not stop it: see
-        `client/farewell.py`."""
+        `client/vault/erasure.py`."""
         self.gate.closed = True
         folder, keys = self._vault.folder, self._vault.keys
         with self._quietly():

@@ -149,7 +149,7 @@ def build(spec: NetworkSpec) -> bytes:
 
 
 def main() -> None:
-    """`python -m server.export FILE`: writes the file and prints its SHA-256, to be pinned in client/runtime.py."""
+    """`python -m server.export FILE`: writes the file and prints its SHA-256, to be pinned in client/model/runtime.py."""
     parser = argparse.ArgumentParser(description="Export the interest DNN as a .tflite file (needs TensorFlow).")
     parser.add_argument("file", type=Path)
     parser.add_argument("--features", type=int, default=27)

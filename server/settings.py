@@ -101,7 +101,7 @@ class RunSettings:
                 Path(str(config["server.model-file"])).read_bytes(),
                 theta,
                 float(config["server.node-wait-s"]),
-                ServerSettings(float(config["server.risk-learning-rate"]), 0.0, RISK_TAIL),
+                ServerSettings(float(config["server.risk_start-learning-rate"]), 0.0, RISK_TAIL),
                 PublicRows.load(Path(public)) if (public := str(config["server.public-rows"])) else None,
                 Path(str(config["server.key-file"])),
                 warm=bool(config["server.theta-file"]),

@@ -1,6 +1,6 @@
 """What travels to a device: a request's canonical bytes, the time of asking, and the server's signature over both.
 
-`server/signing.py` signs and `client/signature.py` verifies; here is only what both must agree on.
+`server/signing.py` signs and `client/privacy/request_signature.py` verifies; here is only what both must agree on.
 """
 
 from __future__ import annotations

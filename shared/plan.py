@@ -138,7 +138,7 @@ class Detection:
     """When a device calls a turn of interest. Rates are per step, levels are interest probabilities, margins logits.
 
     A device shows at most `false_alerts` alerts in any `budget_steps` steps, over all categories and both directions,
-    whichever detector calls them (client/budget.py); 0: as many as are called. The cusum has to have a budget, for its
+    whichever detector calls them (client/detection/alert_budget.py); 0: as many as are called. The cusum has to have a budget, for its
     thresholds follow from it; it calls a stream of which `warm_steps` steps were seen. A season of `season_steps` steps
     is taken out first: 7 for daily steps, 1 for none.
     """
@@ -184,7 +184,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class RiskPlan:
-    """How phi is learned, after p: `shared.risk`'s two coefficients, in private rounds of their own.
+    """How phi is learned, after p: `shared.lapse_risk`'s two coefficients, in private rounds of their own.
 
     A device learns from at most `rows` of its watched interests in a round, of the last `history_steps` steps of which
     it is known whether a lapse followed; its summed loss is divided by the constant `rows`. `rate_steps` is what the

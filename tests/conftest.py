@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from client.device import Device
 from client.vault.consent import Consent
 from shared.plan import Plan
 from tests.world.basics import SOAK, SOAK_FACTOR, make_plan, make_profile, open_device
+
+os.environ["COLUMNS"] = "200"  # Rich's console is made once, by whoever prints first: tables are as wide for every test
 
 COMMON: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 

@@ -1,6 +1,6 @@
 """Alerts on the device: what the app is told of a turn, and which query has taken each.
 
-An alert carries the user's segment at that moment and the intervention that the app's policy chose (`client/policy.py`).
+An alert carries the user's segment at that moment and the intervention that the app's policy chose (`client/detection/policy.py`).
 Both are for the app alone: no message has a field for either.
 """
 

@@ -1,6 +1,6 @@
 """How urgent a turn is: phi, the probability that a watched interest lapses, and its levels.
 
-phi comes from `shared.risk`, with weights that private rounds learned. Its levels are bands of a probability: of falls at
+phi comes from `shared.lapse_risk`, with weights that private rounds learned. Its levels are bands of a probability: of falls at
 "high", half or more should end in a lapse. Before phi is learned, and for rises, the bands are of p itself: a stated
 choice, no probability.
 """

@@ -1,4 +1,4 @@
-"""Start thresholds and false-alarm rates of the CUSUM on simulated users. Made by `python -m simulations.thresholds`.
+"""Start thresholds and false-alarm rates of the CUSUM on simulated users. Made by `python -m simulations.streams.thresholds`.
 
 At THRESHOLDS[streams][steps][false alerts], at most OVERRUN of users have more than that many false alarms in that many
 steps. RATES are false alarms per observed step and stream at RATE_THRESHOLDS.

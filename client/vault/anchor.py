@@ -22,7 +22,7 @@ class Anchor(NamedTuple):
     tip: bytes = bytes(TIP_BYTES)
 
     def then(self, heads: bytes) -> Anchor:
-        """The anchor after one more write, which left these heads (`client/store.py`)."""
+        """The anchor after one more write, which left these heads (`client/vault/store.py`)."""
         return Anchor(self.number + 1, hashlib.blake2b(self.tip + heads, digest_size=TIP_BYTES).digest())
 
 

@@ -5,7 +5,7 @@
         vault.put("ledger", 1, payload)
 
 Every table is (id, version, sealed). `version` is the number of the write, over all tables: no two rows ever share one.
-One more row, `heads`, holds for each table the number of its rows and the sum of their marks (`client/sealing.py`), and
+One more row, `heads`, holds for each table the number of its rows and the sum of their marks (`client/vault/sealing.py`), and
 the anchor. It is written with every transaction and compared with the rows when the store opens.
 
 Guarantees.
@@ -15,7 +15,7 @@ Guarantees.
   an older copy of the database is put back: such a transaction raises the key provider's anchor before it returns.
 - A transaction is there as a whole or not at all.
 - Opening raises VaultDamaged for a row that is changed or not in its place, RowsPutBack if rows are missing or older
-  ones are back, VaultRolledBack if the whole file is not the one that raised the anchor (`client/anchor.py`), VaultBusy
+  ones are back, VaultRolledBack if the whole file is not the one that raised the anchor (`client/vault/anchor.py`), VaultBusy
   if another process holds it, for all of `wait_s`.
 
 Edge cases. An older copy of the file from after the last `POWER` transaction cannot be told from a power loss: events

@@ -1,4 +1,4 @@
-"""What hostile input does to p and to alerts, on planted (simulated) users: `python -m simulations.hostile`.
+"""What hostile input does to p and to alerts, on planted (simulated) users: `python -m simulations.attacks.hostile_behaviour`.
 
 Each user's busiest category is attacked from one day on; model and phi were taught by other planted people. Two kinds:
 - events that a bot or another person could make on the phone: they pass through the counters, as any event does;

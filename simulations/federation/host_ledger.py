@@ -1,4 +1,4 @@
-"""What the devices of a host have spent: the rules of `client.ledger`, over all of them at once.
+"""What the devices of a host have spent: the rules of `client.privacy.ledger`, over all of them at once.
 
 A ledger of curves for each of K devices would be 3.5 KB a device. But devices that have spent alike have equal ledgers:
 they share one account, so a host holds a number for each device and as many accounts as there are different ones (after
@@ -6,7 +6,7 @@ rounds of one plan: one for each number of participations). `charge_all` runs ov
 
 Saved in one move: a process killed at any moment leaves the old ledger or the new one. As with a simulated device's
 vault no write waits for the disk. Hosted devices keep no journal, and no outbox: a host is asked once for each round, so
-that the rule against answering one twice (`client.ledger`) has nothing to do here.
+that the rule against answering one twice (`client.privacy.ledger`) has nothing to do here.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ def _raw_deltas(
 
 
 def _picks(n_rows: Ints, numbers: Ints, shape: tuple[int, int], seed: int, round_number: int) -> Ints:
-    """`client.rows.draw` for each device, of `shape` (S, B): (D, S, B)."""
+    """`client.model.training_rows.draw` for each device, of `shape` (S, B): (D, S, B)."""
     n_steps, n_picks = shape
     places = np.arange(n_picks)
     picks = np.repeat(np.where(places < n_rows[:, None, None], places, -1), n_steps, axis=1)
@@ -248,7 +248,7 @@ def _masks(n_rows: Ints, numbers: Ints, plan: Plan, round_number: int) -> Floats
 
 
 class _Streams:
-    """The generators of `client.rows.generator` for one round, one after the other: building one costs 50 times as much
+    """The generators of `client.model.training_rows.generator` for one round, one after the other: building one costs 50 times as much
     as moving a Philox to another key."""
 
     def __init__(self, seed: int, round_number: int) -> None:

@@ -123,7 +123,7 @@ def run_config(
         "server.tail": scenario.server.tail,
         "server.theta-seed": scenario.server.theta_seed,
         "server.theta-file": str((folder / THETA_FILE).resolve()) if scenario.warm_start.users else "",
-        "server.risk-learning-rate": scenario.risk.learning_rate,
+        "server.risk_start-learning-rate": scenario.risk.learning_rate,
         "server.public-rows": str((folder / PUBLIC_FILE).resolve()) if plan.risk else "",
         "server.folder": str((folder / "server").resolve()),
         "server.model-file": str(MODEL_FILE),

@@ -36,7 +36,7 @@ class Section(BaseModel):
 
 
 class DataSection(Section):
-    """Which people. `users` 0 means all of them; `held_out_share` of them never train (see simulations.held_out)."""
+    """Which people. `users` 0 means all of them; `held_out_share` of them never train (see simulations.scenarios.held_out)."""
 
     name: Literal["planted", "complete-journey", "online-retail-ii"] = "planted"
     path: str = ""
@@ -130,7 +130,7 @@ class RiskSection(Section):
 
 
 class ServerSection(Section):
-    """How the server moves; see server.strategy.ServerSettings."""
+    """How the server moves; see server.optimizer.ServerSettings."""
 
     learning_rate: float = 2.0
     momentum: float = 0.9
@@ -164,7 +164,7 @@ CapPair = tuple[Epsilon, Epsilon]
 
 
 class CapsSection(Section):
-    """What the owners of the devices let be spent: the default table of client.caps, or no cap at all; then single caps in
+    """What the owners of the devices let be spent: the default table of client.privacy.caps, or no cap at all; then single caps in
     place of the table's, named as the ledger's lines."""
 
     table: Literal["default", "none"] = "default"

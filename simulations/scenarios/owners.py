@@ -1,6 +1,6 @@
 """What the owners of simulated devices decided: what each agrees to tell of alerts, and what all of them let be spent.
 
-One file of each in a run folder, read by both fidelities: `consents.npy`, a place in `client.consent.CHOICES` for each
+One file of each in a run folder, read by both fidelities: `consents.npy`, a place in `client.vault.consent.CHOICES` for each
 user, and `caps.json`.
 """
 

@@ -6,7 +6,7 @@ The rule, fixed before it was run:
    outcome (a lapse of N steps, or not) is known by then; no earlier step than the features' window allows.
 2. p and phi come from public weights: planted people of another seed, in the data's own steps and windows. They cost no
    epsilon and have seen no row of these users. Three such starts are scored, and everything below is over all three.
-3. Every detector runs as on a device (`client.watch`), on the same p and phi and with the plan's quiet time and past to
+3. Every detector runs as on a device (`client.detection.watch`), on the same p and phi and with the plan's quiet time and past to
    warm up on. The one number that sets how often it fires takes every value of `SETTINGS`, besides the plan's own.
 4. A setting is within the budget if false falls per user are at most the plan's `false_alerts`, in proportion to the steps
    (any, without a budget). Rises are not counted: a lapse says nothing about them. The bucket that devices keep, which

@@ -1,6 +1,6 @@
 """How fast a real shift of interest is seen on simulated daily streams, at a rate of false alerts that is the same for all.
 
-Ours runs as shipped: `client.watch` with the plan's budget, start thresholds from the table, adapting, bucket and quiet
+Ours runs as shipped: `client.detection.watch` with the plan's budget, start thresholds from the table, adapting, bucket and quiet
 time, users with several streams of which one changes. Every other rule is calibrated on streams without change, of mixed
 kinds, to the target rate, and measured on other seeds. A shift counts as seen if an alert comes within `WITHIN_STEPS`
 steps; delays are medians over all changed streams, a miss is never. The rate of false alerts is per stream and step,

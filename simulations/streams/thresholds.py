@@ -1,11 +1,11 @@
-"""The thresholds that `client.budget` starts from: made by simulating users without any change, kept in the client.
+"""The thresholds that `client.detection.alert_budget` starts from: made by simulating users without any change, kept in the client.
 
-    python -m simulations.thresholds
+    python -m simulations.streams.thresholds
 
-It writes `client/threshold_table.py`: how often a stream has a false alarm at each threshold, and the lowest start
+It writes `client/detection/threshold_table.py`: how often a stream has a false alarm at each threshold, and the lowest start
 threshold at which at most `OVERRUN` of users (with their adapting thresholds, without the bucket) have more than F false
 alarms in N steps: a mean over the stretches of N steps that a year after warming up holds. Users have streams of mixed
-kinds (simulations/daily_streams.py); the seeds are not those of the measurements (simulations/streams.py). About three
+kinds (simulations/streams/generate.py); the seeds are not those of the measurements (simulations/streams/measure.py). About three
 minutes on one core.
 """
 
@@ -36,7 +36,7 @@ ENOUGH = 30
 #: First of a seed: nobody else's.
 SEED = 1
 WEEK = 7
-TABLE = '''"""Start thresholds and false-alarm rates of the CUSUM on simulated users. Made by `python -m simulations.thresholds`.
+TABLE = '''"""Start thresholds and false-alarm rates of the CUSUM on simulated users. Made by `python -m simulations.streams.thresholds`.
 
 At THRESHOLDS[streams][steps][false alerts], at most OVERRUN of users have more than that many false alarms in that many
 steps. RATES are false alarms per observed step and stream at RATE_THRESHOLDS.

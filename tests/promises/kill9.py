@@ -1,4 +1,4 @@
-"""Kill a process that lives on a vault, at random moments, and look at what it left. Run by tests/test_kill9.py:
+"""Kill a process that lives on a vault, at random moments, and look at what it left. Run by tests/promises/test_kill9.py:
 
     python -m tests.promises.kill9 FOLDER TRIALS SEED      prints a JSON map of what happened; an AssertionError if a promise broke
 

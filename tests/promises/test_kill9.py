@@ -1,4 +1,4 @@
-"""kill -9 at random points of recording, folding, charging and releasing: see tests/kill9.py for what is checked."""
+"""kill -9 at random points of recording, folding, charging and releasing: see tests/promises/kill9.py for what is checked."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """A device makes no connection of its own: what leaves is what the gate gave to whoever carried the request.
 
-A whole life (`tests/device_life.py`) in a process of its own: with Python's reports, under strace, which sees native
+A whole life (`tests/world/device_life.py`) in a process of its own: with Python's reports, under strace, which sees native
 code too, and in a network namespace where there is nothing to connect to.
 """
 

@@ -126,7 +126,7 @@ def test_learning_rate_0_returns_theta_unchanged(checked, dropout):
 
 def test_the_device_s_own_tests_pass_under_tflite_runtime(tflite_python):
     assert all((ROOT / file).exists() for file in DEVICE_TESTS)
-    check = "import importlib.util as u, client.runtime as r; print(r.runtime_name(), u.find_spec('tensorflow'))"
+    check = "import importlib.util as u, client.model.runtime as r; print(r.runtime_name(), u.find_spec('tensorflow'))"
     assert run(tflite_python, "-c", check).split() == ["tflite_runtime.interpreter", "None"]
     out = run(tflite_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", *DEVICE_TESTS)
     assert " passed" in out and "failed" not in out and "skipped" not in out

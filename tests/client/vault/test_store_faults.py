@@ -289,8 +289,8 @@ def child(code: str, folder: Path, **arguments) -> subprocess.CompletedProcess:
 READ_ONLY = """
 import os, sys
 from pathlib import Path
-from client.keys import FileKeys
-from client.store import Durability, Store
+from client.vault.keys import FileKeys
+from client.vault.store import Durability, Store
 from tests.client.vault.test_store import opened
 folder = Path(sys.argv[1])
 if os.geteuid() == 0:
@@ -351,7 +351,7 @@ def test_a_vault_at_its_cap_is_full_and_whole(tmp_path):
 FULL_DISK = """
 import os, resource, signal, sys
 from pathlib import Path
-from client.store import Durability
+from client.vault.store import Durability
 from shared.errors import VaultError
 from tests.client.vault.test_store import contents, opened
 from tests.client.vault.test_store_faults import fill_up

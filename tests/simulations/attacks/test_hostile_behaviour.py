@@ -177,7 +177,9 @@ def test_scores_move_within_bounds(found):
 
 def test_without_the_rule_for_bursts_a_bot_would_make_rises(found, world, monkeypatch):
     """In every second user or so, and, once it is gone, a fall in many."""
-    monkeypatch.setattr(client.watch, "held_by_burst", lambda history, features, steps: np.zeros((len(steps), 1), bool))
+    monkeypatch.setattr(
+        client.detection.watch, "held_by_burst", lambda history, features, steps: np.zeros((len(steps), 1), bool)
+    )
     assert min(e.rises for e in effects(world, pushes=())[1:3]) >= found["cusum"]["none"].rises + 0.2
 
 

@@ -58,7 +58,7 @@ def test_no_rule_looks_at_the_future(name: str) -> None:
         np.testing.assert_array_equal(before, RULES[name](history.until(t), steps))
 
 
-@pytest.mark.parametrize("name", RULES.keys() - {"ewma rise", "cusum rising", "page-hinkley rising"})
+@pytest.mark.parametrize("name", [name for name in RULES if not name.endswith(("rise", "rising"))])
 def test_an_end_after_a_steady_habit_scores_higher_than_the_habit(name: str) -> None:
     history = of_streams("1101101101101101101101101101", "1101101101101101000000000000")
     score = RULES[name](history, [27])[0, 0]

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 from rich.console import Console
-from simulations.bench.figures import Figure, table_of, write_results
 from typer.testing import CliRunner
 
 from client.detection.watch import MARKS
@@ -20,6 +19,7 @@ from simulations.bench.bare import BareLoop
 from simulations.bench.detectors import detector_numbers
 from simulations.bench.explain import explained, first_alerts
 from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory, training_seconds
+from simulations.bench.measurements import Measurement, table_of, write_results
 from simulations.bench.peers import ratio
 from simulations.federation.host_training import TrainingRows, sum_of_updates
 from simulations.people.labelled_rows import history_of
@@ -71,11 +71,11 @@ def test_many_hosted_devices_draw_what_each_alone_would(tmp_path):
 
 
 def test_a_figure_says_its_median_spread_and_whether_the_target_is_met():
-    figure = Figure.of("k", "what", [3.0, 1.0, 2.0], "s", at_most=2.5)
+    figure = Measurement.of("k", "what", [3.0, 1.0, 2.0], "s", at_most=2.5)
     assert (figure.value, figure.met, figure.to_map()["spread"]) == (2.0, True, [1.0, 3.0])
-    assert Figure.of("k", "what", [3.0], "x", at_least=10.0).met is False
-    assert Figure.of("k", "what", [3.0], "x").met is None
-    assert Figure("k", "what", (), "", skipped="absent", at_least=1.0).met is None
+    assert Measurement.of("k", "what", [3.0], "x", at_least=10.0).met is False
+    assert Measurement.of("k", "what", [3.0], "x").met is None
+    assert Measurement("k", "what", (), "", skipped="absent", at_least=1.0).met is None
 
 
 def test_a_ratio_of_medians_with_the_worst_and_the_best():
@@ -83,8 +83,8 @@ def test_a_ratio_of_medians_with_the_worst_and_the_best():
 
 
 def test_the_ratio_to_flower_s_own_simulation_needs_both():
-    ours = Figure.of("hosts.devices_per_s", "ours", [8000.0, 10_000.0, 9000.0], "devices/s")
-    theirs = Figure.of("per_client.devices_per_s", "theirs", [90.0], "devices/s")
+    ours = Measurement.of("hosts.devices_per_s", "ours", [8000.0, 10_000.0, 9000.0], "devices/s")
+    theirs = Measurement.of("per_client.devices_per_s", "theirs", [90.0], "devices/s")
     (found,) = _ratio_to_per_client({figure.key: figure for figure in (ours, theirs)})
     assert found.key == "hosts.ratio_to_per_client" and found.value == 100.0
     assert found.beside == "Flower's simulation, a node per device, 90 devices/s"
@@ -111,7 +111,7 @@ def test_the_training_that_is_timed_is_the_shipped_one_at_60_rounds(name, rounds
 
 
 def test_the_table_shows_what_was_skipped_and_results_hold_no_path(tmp_path):
-    figures = [Figure.of("a", "first", [1.0], "s"), Figure("b", "second", (), "", skipped="not here")]
+    figures = [Measurement.of("a", "first", [1.0], "s"), Measurement("b", "second", (), "", skipped="not here")]
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(table_of(figures))
     assert "not here" in console.export_text()

@@ -105,8 +105,8 @@ def test_data_lists_what_there_is_with_terms(ebbtide):
 
 
 def test_every_phase_that_a_run_reports_has_a_bar():
-    folder = Path(cli.__file__).parent
-    files = [*(folder.parent / "server").glob("*.py"), folder / "host_server.py", folder / "simulate.py"]
+    room = Path(cli.__file__).parents[1]
+    files = [*(room.parent / "server").glob("*.py"), room / "federation" / "host_server_app.py", room / "run.py"]
     told = {phase for file in files for phase in re.findall(r'(?:report|on_progress)\("(\w+)"', file.read_text())}
     assert told == set(cli.PHASES)
     with cli._progress_bars() as on_progress:

@@ -199,7 +199,7 @@ def test_nothing_is_left_when_we_are_ended(tmp_path: Path, modules: Path, number
     app, home = write_tiny_app(tmp_path / "app", "wait"), tmp_path / "home"
     program = (  # a shell that starts tests in the background leaves SIGINT ignored, and that is inherited
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        f"import pathlib, simulations.runner as r; p = pathlib.Path; r.run_app(p({str(app)!r}), nodes={NODES},"
+        f"import pathlib, simulations.federation.flower_runtime as r; p = pathlib.Path; r.run_app(p({str(app)!r}), nodes={NODES},"
         f" home=p({str(home)!r}), on_line=lambda line: print(line, flush=True), timeout_s=150)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -13,7 +13,7 @@ from client.privacy.caps import OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import AGREEMENT_S, ALLOWED, MAX_PLANS, Ledger
 from server.federation import DeviceNodes
 from server.rounds import INTEREST, RISK, Traffic
-from server.rounds import LedgerLine as Wire
+from server.rounds import Channel as Wire
 from server.settings import RunSettings
 from shared import rdp
 from shared.clock import ReplayClock

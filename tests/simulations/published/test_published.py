@@ -9,7 +9,7 @@ import pytest
 
 from simulations.provenance import commits_of, stamp
 from simulations.published.__main__ import UTILITY_FILE, bench_numbers, run_numbers
-from simulations.report.figures_json import FIGURES_FILE, Figure, agrees, publish, quotes, read, without_key
+from simulations.report.figures_json import FIGURES_FILE, Published, agrees, publish, quotes, read, without_key
 from simulations.report.plots import save_utility_panels
 from simulations.report.utility import utility_points
 from tests.world.run_results import BITS, make_results, with_everything
@@ -41,7 +41,7 @@ def test_every_figure_says_where_it_comes_from():
 
 
 def figure(value, spread=None):
-    return Figure(value, spread, "AUC", "", "make figures", "abc")
+    return Published(value, spread, "AUC", "", "make figures", "abc")
 
 
 def test_what_a_text_quotes_is_read_with_its_spread():

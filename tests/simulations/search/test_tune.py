@@ -104,7 +104,7 @@ def test_nothing_after_the_last_train_label_is_looked_at(monkeypatch):
         return [(s.values, s.auc, s.log_loss) for s in found.settings]
 
     as_it_was = quality()
-    monkeypatch.setattr("simulations.run.plant", perturbed)
+    monkeypatch.setattr("simulations.people.of_scenario.plant", perturbed)
     assert quality() == as_it_was
     train_end_s -= 86400  # the last train label's own step: a change here must show
     assert quality() != as_it_was
