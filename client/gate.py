@@ -12,7 +12,7 @@ from typing import Any
 from shared.clock import Clock
 from shared.codec import decode, encode
 from shared.errors import Refusal, RefusalCode, WireError
-from shared.messages import REGISTER
+from shared.messages import REGISTER, MessageKind, Spends
 from shared.rdp import Curve, epsilon
 
 from .privacy.caps import Caps
@@ -23,30 +23,27 @@ from .vault.vault import Vault
 
 Fields = Mapping[str, Any]
 
-#: Kinds that cost no epsilon. Any other must have a line in the ledger: a kind that nobody thought of cannot leave.
-FREE = frozenset({"alerts", "receipt", "refusal", "deletion"})
-#: Kinds that say nothing about behaviour: asked again, they are answered anew.
-SAYS_NOTHING = frozenset({"receipt", "refusal", "deletion"})
-#: Kinds that leave only under one consent.
-NEEDS = {"alerts": Consent.IDENTIFIED, "alert_bit": Consent.RANDOMISED}
-#: The field that says which round or step a kind that costs is for: each is answered once, and none before an earlier one.
-AT = {"update": "round", "risk_update": "round", "alert_bit": "step"}
-
 
 def declared(name: str, fields: Fields, consent: Consent) -> bytes:
     """Bytes of one reply as the register and consent allow them; Refusal otherwise.
 
-    Alerts leave only under `identified` consent: without it the list is emptied, so the reply has the form of a device
-    that saw nothing. A randomised bit leaves only under `randomised` consent.
+    Without the consent that its kind needs it does not leave; or, where the register names a list that is emptied then
+    (alerts), it leaves in the form of a device that saw nothing.
     """
-    if name in NEEDS and consent is not NEEDS[name]:
-        if name != "alerts":
+    kind = REGISTER.get(name)
+    if kind and not allows(consent, kind):
+        if not kind.emptied:
             raise Refusal(RefusalCode.CONSENT)
-        fields = {**fields, "alerts": []}
+        fields = {**fields, kind.emptied: []}
     try:
         return encode(REGISTER, name, fields)
     except WireError:
         raise Refusal(RefusalCode.INTERNAL) from None
+
+
+def allows(consent: Consent, kind: MessageKind) -> bool:
+    """Whether a reply of this kind may leave under this consent."""
+    return not kind.consent or consent == kind.consent
 
 
 class Gate:
@@ -64,13 +61,13 @@ class Gate:
         self._vault, self._caps, self.clock, self.problems = vault, caps, clock, problems
         self._ledger: Ledger | None = None
         self.closed = False  #: the device was forgotten
-        self.wanted: Decision | None = None  #: what the user decided, if it could not be written down
+        self.unwritten_decision: Decision | None = None  #: what the user decided, if it could not be written down
 
     @property
-    def holds(self) -> Decision:
+    def decision(self) -> Decision:
         """What the user decided, and where that could not be written down the stricter of it and what was before."""
         written = self._vault.decisions.now
-        return stricter(written, self.wanted) if self.wanted else written
+        return stricter(written, self.unwritten_decision) if self.unwritten_decision else written
 
     @property
     def ledger(self) -> Ledger:
@@ -79,24 +76,19 @@ class Gate:
             self._ledger = Ledger.from_bytes(self._vault.get("ledger"), self._caps)
         return self._ledger
 
-    def answer(
-        self, asked: bytes, handler: Callable[[], bytes] | RefusalCode, signed_time_s: float | None = None
-    ) -> bytes:
-        """The reply to request `asked` (its SHA-256): from the outbox, or from the handler, or the refusal that was
-        decided already. A period of the ledger may end first, by the time that came with the request, signed. Never
-        raises."""
+    def answer(self, asked: bytes, handler: Callable[[], bytes], signed_time_s: float | None = None) -> bytes:
+        """The reply to request `asked` (its SHA-256): from the outbox, or from the handler. A period of the ledger may
+        end first, by the time that came with the request, signed. Never raises."""
         try:
             if self.closed:
-                stranger = handler is RefusalCode.SIGNATURE
-                return bare_refusal(RefusalCode.SIGNATURE) if stranger else last_words(self._vault.folder)
-            if isinstance(handler, RefusalCode):
-                raise Refusal(handler)
-            if self.holds.paused:
+                return last_words(self._vault.folder)
+            if self.decision.paused:
                 raise Refusal(RefusalCode.PAUSED)
             if signed_time_s is not None:
                 self.meet(signed_time_s)
-            kind, sent = self._vault.outbox.find(asked) or ("", None)
-            if sent is None or self.holds.consent is not NEEDS.get(kind, self.holds.consent):
+            name, sent = self._vault.outbox.find(asked) or ("", b"")
+            kind = REGISTER.get(name)  # None also for what an older app kept, and this one does not know
+            if kind is None or not allows(self.decision.consent, kind):
                 return handler()
             self._vault.store.settle()
             return sent
@@ -108,25 +100,33 @@ class Gate:
             self.problems[type(error).__name__] += 1
             return self.refuse(RefusalCode.INTERNAL)
 
+    def decline(self, code: RefusalCode) -> bytes:
+        """The reply to a request that was refused before it was understood. Never raises."""
+        if not self.closed:
+            return self.refuse(code)
+        if code is RefusalCode.SIGNATURE:  # a stranger, who cannot take the notice away
+            return bare_refusal(code)
+        return last_words(self._vault.folder)
+
     def release(
         self, asked: bytes, name: str, fields: Fields, cost: Curve | None = None, plan_sha256: bytes | None = None
     ) -> bytes:
         """Bytes of one reply that may leave now. Refusal, and nothing spent, if it may not; an error of the vault if it
         could not be written down."""
-        data = declared(name, fields, self.holds.consent)
-        content = decode(REGISTER, data)[1]
+        data = declared(name, fields, self.decision.consent)
+        kind, content = REGISTER[name], decode(REGISTER, data)[1]
         ledger, spent = self.ledger, 0.0
-        if name not in FREE:
-            at = content[AT[name]] if name in AT else None
+        if kind.charged:
+            at = content[kind.once_per] if kind.once_per else None
             ledger = ledger.charge(name, cost, plan_sha256, at)  # type: ignore[arg-type]  # no cost is refused there
             spent = float(epsilon(cost, ledger.caps.delta)) if cost is not None else 0.0
-        outside = name == "alerts" and bool(content["alerts"])
+        outside = kind.spends is Spends.OUTSIDE_EPSILON and bool(content[kind.emptied] if kind.emptied else True)
         try:
             with self._vault.writing("ledger", "journal", "outbox"):
-                if name not in FREE:
+                if kind.charged:
                     self._vault.put("ledger", ledger.to_bytes())
                 self._write_down(name, data, None if outside else spent, content)
-                if name not in SAYS_NOTHING:
+                if kind.kept:
                     self._vault.outbox.keep(asked, name, data)
         except BaseException:
             self._ledger = None  # what is on disk counts

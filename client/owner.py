@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from shared.errors import VaultError
+from shared.messages import REGISTER
 
-from .gate import NEEDS, Gate
+from .gate import Gate, allows
 from .vault.consent import Consent
 from .vault.erasure import begin_to_forget, finish_forgetting
 from .vault.journal import DECISION, START, Checkpoint, Entry
@@ -83,19 +84,19 @@ class OwnerControls:
         """Write down a decision, which differs from the last one in `change`. Where it is stricter it holds from before
         the attempt, where it is not from after its success."""
         gate, written = self.gate, self._vault.decisions.now
-        decision = replace(gate.wanted or written, time_s=gate.clock.now_s(), **change)
+        decision = replace(gate.unwritten_decision or written, time_s=gate.clock.now_s(), **change)
         if replace(decision, time_s=written.time_s) == written:
-            gate.wanted = None
+            gate.unwritten_decision = None
             return
-        gate.wanted = decision
+        gate.unwritten_decision = decision
         content = {"consent": str(decision.consent), "paused": decision.paused}
         with self._vault.writing("consent", "journal", "outbox"):
             self._vault.decisions.add(decision)
             self._vault.journal.add(decision.time_s, DECISION, b"", 0.0, "what the user decided", content)
-            for kind, consent in NEEDS.items():
-                if decision.consent is not consent:
-                    self._vault.outbox.drop(kind)
-        gate.wanted = None
+            for kind in REGISTER.values():
+                if not allows(decision.consent, kind):
+                    self._vault.outbox.drop(kind.name)
+        gate.unwritten_decision = None
 
     def forget(self) -> bool:
         """Destroy the key, then everything in the folder; whether it is done. This device answers with a deletion notice

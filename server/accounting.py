@@ -83,9 +83,14 @@ class RoundAccountant:
             return math.inf
         return float(self._accountant.get_epsilon(self._parts[0].delta)) if charged else 0.0
 
-    def affords_another(self) -> bool:
-        """Whether one more round of the first part, and all of the others', stay within max_epsilon."""
-        return self.rounds < affordable_rounds(*self._parts)
+    def rounds_of(self, part: int) -> int:
+        """Rounds of one part."""
+        return self._counts[part]
+
+    def affords_another(self, part: int = 0) -> bool:
+        """Whether one more round of a part stays within max_epsilon. The first part gives way: it has what all rounds of
+        the others leave."""
+        return part > 0 or self.rounds < affordable_rounds(*self._parts)
 
 
 @lru_cache(maxsize=16)
@@ -158,3 +163,8 @@ def likely_participations(privacy: PrivacyPlan, share: float = 0.999) -> int:
     log_choose = np.array([math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in k])
     cumulative = np.exp(log_choose + k * math.log(q) + (n - k) * math.log1p(-q)).cumsum()
     return min(int(np.searchsorted(cumulative, share)), n)
+
+
+def finite(epsilon: float) -> float | None:
+    """None for an infinite epsilon, which JSON does not know."""
+    return epsilon if math.isfinite(epsilon) else None

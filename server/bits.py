@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, create_engine, func, select
+from sqlalchemy import BigInteger, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -20,7 +20,7 @@ from shared.errors import InputError
 from shared.randomised_response import BitSchedule, truth_probability
 
 from .accounting import coins_epsilon
-from .inbox import Base
+from .database import Base, engine_of, signed
 
 Z_95 = 1.959963984540054
 
@@ -46,16 +46,6 @@ def rate_of_answering(ones: int, answers: int, epsilon_micro: int) -> Rate:
     half = Z_95 * math.sqrt(truth * (1 - truth) / answers)
     share = ones / answers
     return _debiased(share, share - half, share + half, truth, answers)
-
-
-def rate_of_population(ones: int, answers: int, epsilon_micro: int) -> Rate:
-    """The share of alerted devices in a population of which the answering ones are a random sample: Wilson's interval
-    (Wilson 1927) of the share of ones, debiased."""
-    truth = _checked(ones, answers, epsilon_micro)
-    share, weight = ones / answers, Z_95**2 / answers
-    centre = (share + weight / 2) / (1 + weight)
-    half = Z_95 / (1 + weight) * math.sqrt(share * (1 - share) / answers + weight / (4 * answers))
-    return _debiased(share, centre - half, centre + half, truth, answers)
 
 
 def _checked(ones: int, answers: int, epsilon_micro: int) -> float:
@@ -85,17 +75,16 @@ class BitInbox:
     """Randomised bits in SQLite, beside the identified alerts; the first bit of a device for a step stands."""
 
     def __init__(self, file: Path) -> None:
-        self._engine = create_engine(f"sqlite:///{file}")
-        Base.metadata.create_all(self._engine)
+        self._engine = engine_of(file, ReceivedBit)
 
     def add(self, node: int, step: int, epsilon_micro: int, bit: int) -> None:
         """Keep what one device sent."""
         self.add_all(step, epsilon_micro, [(node, bit)])
 
     def add_all(self, step: int, epsilon_micro: int, bits: Iterable[tuple[int, int]]) -> None:
-        """Keep what devices sent for a step: (node, bit). Node ids are unsigned 64 bits; SQLite's integers are signed."""
+        """Keep what devices sent for a step: (node, bit)."""
         same = {"step": step, "epsilon_micro": epsilon_micro}
-        rows = [{"node": node - (1 << 64) if node >= 1 << 63 else node, "bit": bit, **same} for node, bit in bits]
+        rows = [{"node": signed(node), "bit": bit, **same} for node, bit in bits]
         if not rows:
             return
         with Session(self._engine) as session:

@@ -6,13 +6,9 @@ from pathlib import Path
 
 from sqlalchemy import BigInteger, Engine, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from .state import durable_engine
-
-
-class Base(DeclarativeBase):
-    pass
+from .database import Base, engine_of, signed, unsigned
 
 
 class DepartedNode(Base):
@@ -30,10 +26,9 @@ class Departed:
         self._engine: Engine | None = None
         self._nodes: set[int] = set()
         if file is not None:
-            self._engine = durable_engine(file)
-            Base.metadata.create_all(self._engine)
+            self._engine = engine_of(file, DepartedNode, durable=True)
             with Session(self._engine) as session:
-                self._nodes = {node % (1 << 64) for node in session.execute(select(DepartedNode.node)).scalars()}
+                self._nodes = {unsigned(node) for node in session.execute(select(DepartedNode.node)).scalars()}
 
     def __contains__(self, node: int) -> bool:
         return node in self._nodes
@@ -42,12 +37,11 @@ class Departed:
         return len(self._nodes)
 
     def add(self, node: int) -> None:
-        """Never ask this node again; on disk when this returns. Node ids are unsigned 64 bits, SQLite's are signed."""
+        """Never ask this node again; on disk when this returns."""
         if node in self._nodes:
             return
         if self._engine is not None:
-            signed = node - (1 << 64) if node >= 1 << 63 else node
             with Session(self._engine) as session:
-                session.execute(insert(DepartedNode).on_conflict_do_nothing(), [{"node": signed}])
+                session.execute(insert(DepartedNode).on_conflict_do_nothing(), [{"node": signed(node)}])
                 session.commit()
         self._nodes.add(node)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, UniqueConstraint, create_engine, func, select
+from sqlalchemy import BigInteger, UniqueConstraint, func, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
-
-class Base(DeclarativeBase):
-    pass
+from .database import Base, engine_of, signed
 
 
 class ReceivedAlert(Base):
@@ -33,17 +31,15 @@ class Inbox:
     """Alerts in SQLite; the same alert received twice is kept once."""
 
     def __init__(self, file: Path) -> None:
-        self._engine = create_engine(f"sqlite:///{file}")
-        Base.metadata.create_all(self._engine)
+        self._engine = engine_of(file, ReceivedAlert)
 
     def add(self, node: int, alerts: list[dict[str, Any]]) -> None:
-        """Keep what one device sent. Node ids are unsigned 64 bits; SQLite's integers are signed."""
+        """Keep what one device sent."""
         if not alerts:
             return
-        signed = node - (1 << 64) if node >= 1 << 63 else node
         with Session(self._engine) as session:
             session.execute(
-                insert(ReceivedAlert).on_conflict_do_nothing(), [{"node": signed, **alert} for alert in alerts]
+                insert(ReceivedAlert).on_conflict_do_nothing(), [{"node": signed(node), **alert} for alert in alerts]
             )
             session.commit()
 

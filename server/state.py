@@ -12,21 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Engine, create_engine, event, func, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from shared.arrays import Floats
 from shared.atomic_files import replace_content, replacing
 from shared.errors import ConfigError
 
+from .database import Base, engine_of
 from .optimizer import ServerOptimizer
 
 #: Checkpoints of the two parts of a training.
 INTEREST, RISK = "checkpoint", "risk"
-
-
-class Base(DeclarativeBase):
-    pass
 
 
 class ChargedRound(Base):
@@ -42,9 +39,8 @@ class Charges:
     """The write-ahead ledger of rounds. A round number can be charged once only."""
 
     def __init__(self, file: Path, plan_sha256: bytes) -> None:
-        self._engine = durable_engine(file)
+        self._engine = engine_of(file, ChargedRound, durable=True)
         self._plan = plan_sha256
-        Base.metadata.create_all(self._engine)
         with Session(self._engine) as session:
             plans = set(session.execute(select(ChargedRound.plan_sha256).distinct()).scalars())
         if plans - {plan_sha256}:
@@ -62,17 +58,6 @@ class Charges:
         query = select(func.count()).select_from(ChargedRound).where(number > after, number <= until)
         with Session(self._engine) as session:
             return int(session.execute(query).scalar_one())
-
-
-def durable_engine(file: Path) -> Engine:
-    """SQLite that waits for the disk at every commit."""
-    engine = create_engine(f"sqlite:///{file}")
-
-    @event.listens_for(engine, "connect")
-    def wait_for_disk(connection: Any, record: object) -> None:
-        connection.execute("PRAGMA synchronous=FULL")
-
-    return engine
 
 
 class ServerFolder:

@@ -1,121 +1,155 @@
-"""."""
+"""The rounds of a plan: p's, then phi's, in one loop. Then every device gets the weights.
+
+A round is charged durably before its cohort is sampled. One that was interrupted stays charged: it is never run again, so
+no device ever makes noise twice for one sum, and epsilon is at least that of an uninterrupted run.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from shared.arrays import Doubles, Floats
 from shared.codec import pack_floats
 from shared.errors import BudgetError, ConfigError
-from shared.plan import Plan, PrivacyPlan
 
-from .accounting import RoundAccountant
+from .accounting import RoundAccountant, finite
 from .federation import Federation
 from .optimizer import ServerOptimizer
 from .risk_start import RiskStart
-from .rounds import INTEREST, RISK, UpdateKind, open_sum
+from .rounds import run_round
 from .settings import RunSettings
-from .state import RISK as RISK_FILE
-from .state import Charges, ServerFolder
+from .state import INTEREST, RISK, Charges, ServerFolder
+
+
+class Learner(Protocol):
+    """What rounds do to one part of a plan."""
+
+    #: Names its checkpoint, and its phase of the run's progress.
+    checkpoint: str
+    phase: str
+    optimizer: ServerOptimizer
+
+    def fields(self) -> dict[str, Any]:
+        """Those of the next request that are this part's own."""
+        ...
+
+    def step(self, mean_delta: Doubles) -> None:
+        """Go on by the mean update of a round."""
+        ...
+
+    @property
+    def model(self) -> Floats:
+        """What is published of it as of now."""
+        ...
+
+
+class InterestLearner:
+    """p: a round moves theta itself."""
+
+    checkpoint, phase = INTEREST, "rounds"
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.optimizer = ServerOptimizer(settings.theta, settings.server)
+
+    def fields(self) -> dict[str, Any]:
+        return {"theta": pack_floats(self.optimizer.theta)}
+
+    def step(self, mean_delta: Doubles) -> None:
+        self.optimizer.step(mean_delta)
+
+    @property
+    def model(self) -> Floats:
+        return self.optimizer.published
+
+
+class RiskLearner:
+    """phi on top of p: a round moves its two coefficients, by a Newton step of public curvature."""
+
+    checkpoint, phase = RISK, "risk_rounds"
+
+    def __init__(self, settings: RunSettings, theta: Floats) -> None:
+        if settings.public_rows is None:
+            raise ConfigError("expected server.public-rows, a file of public lapse rows, for a plan that learns phi")
+        # Weights that public people taught read public people as the trained ones read the devices' users.
+        read_by = settings.theta if settings.warm else theta
+        self._theta, self._start = theta, RiskStart.learn(settings.public_rows, settings.plan, read_by)
+        self.optimizer = ServerOptimizer(self._start.coefficients, settings.risk_server)
+
+    def fields(self) -> dict[str, Any]:
+        coefficients = pack_floats(self.optimizer.theta)
+        return {
+            "theta": pack_floats(self._theta),
+            "basis": pack_floats(self._start.basis),
+            "coefficients": coefficients,
+        }
+
+    def step(self, mean_delta: Doubles) -> None:
+        self.optimizer.step(self._start.newton @ mean_delta)
+
+    @property
+    def model(self) -> Floats:
+        return self._start.weights(self.optimizer.published)
+
+
+@dataclass
+class Training:
+    """One run's training: whom it learns from, under which settings, and what it has spent."""
+
+    federation: Federation
+    settings: RunSettings
+    folder: ServerFolder
+    charges: Charges
+    accountant: RoundAccountant
+
+    @classmethod
+    def begin(cls, federation: Federation, settings: RunSettings, folder: ServerFolder) -> Training:
+        """With every round counted that any process of this run charged."""
+        plan = settings.plan
+        charges, accountant = folder.charges(plan.sha256), RoundAccountant(*plan.charged)
+        first = 0
+        for part, kind in enumerate(plan.updates):
+            accountant.charge(charges.count(after=first, until=first + kind.privacy.rounds), part)
+            first += kind.privacy.rounds
+        return cls(federation, settings, folder, charges, accountant)
+
+    def learn(self, part: int, learner: Learner) -> Floats:
+        """What is published of one part once its rounds are over, or as many of them as epsilon allows; goes on where an
+        earlier process stopped."""
+        plan, folder, accountant = self.settings.plan, self.folder, self.accountant
+        kind, first = plan.updates[part], sum(privacy.rounds for privacy in plan.charged[:part])
+        models = folder.load_checkpoint(learner.optimizer, learner.checkpoint) or [learner.model]
+        for number in range(accountant.rounds_of(part) + 1, kind.privacy.rounds + 1):
+            if not accountant.affords_another(part):
+                break
+            self.charges.add(first + number)
+            accountant.charge(part=part)
+            request = {
+                "step": self.settings.schedule.train_step,
+                "round": first + number,
+                "plan_sha256": plan.sha256,
+                **learner.fields(),
+            }
+            mean_delta = run_round(self.federation, plan, request, kind)
+            if mean_delta is not None:
+                learner.step(mean_delta)
+            models.append(learner.model)
+            folder.keep_traffic(self.federation.traffic.to_map())
+            folder.save_checkpoint(learner.optimizer, models, learner.checkpoint)
+            folder.report(learner.phase, number, kind.privacy.rounds, epsilon=finite(accountant.epsilon))
+        return models[-1]
 
 
 def train(federation: Federation, settings: RunSettings, folder: ServerFolder) -> RoundAccountant:
-    """Run the plan's rounds, p's and then phi's, or as many of p's as its epsilon allows; goes on where an earlier
-    process stopped. Then every device gets the weights.
-
-    A round is charged durably before its cohort is sampled. One that was interrupted stays charged: it is never run
-    again, so no device ever makes noise twice for one sum, and epsilon is at least that of an uninterrupted run.
-    """
-    plan, n_rounds = settings.plan, settings.plan.privacy.rounds
-    charges = folder.charges(plan.sha256)
-    accountant = RoundAccountant(*plan.charged)
-    accountant.charge(charges.count(until=n_rounds))
-    if plan.risk:
-        accountant.charge(charges.count(after=n_rounds), 1)
-    optimizer = ServerOptimizer(settings.theta, settings.server)
-    models = folder.load_checkpoint(optimizer) or [optimizer.published]
-    for round_number in range(accountant.rounds + 1, n_rounds + 1):
-        if not accountant.affords_another():
-            break
-        charges.add(round_number)
-        accountant.charge()
-        request = _request(settings, round_number, optimizer.theta)
-        mean_delta = run_round(federation, plan, plan.privacy, request, INTEREST)
-        if mean_delta is not None:
-            optimizer.step(mean_delta)
-        models.append(optimizer.published)
-        folder.keep_traffic(federation.traffic.to_map())
-        folder.save_checkpoint(optimizer, models)
-        folder.report("rounds", round_number, n_rounds, epsilon=_finite(accountant.epsilon))
+    """Run the plan's rounds, and offer what they taught to every device. BudgetError if epsilon allows none."""
+    training = Training.begin(federation, settings, folder)
+    accountant = training.accountant
+    theta = training.learn(0, InterestLearner(settings))
     if not accountant.rounds:
-        raise BudgetError(f"expected max_epsilon to allow one round, got {plan.privacy.max_epsilon}")
-    theta = optimizer.published
-    risk = train_risk(federation, settings, folder, charges, accountant, theta) if plan.risk else None
+        raise BudgetError(f"expected max_epsilon to allow one round, got {settings.plan.privacy.max_epsilon}")
+    risk = training.learn(1, RiskLearner(settings, theta)) if settings.plan.risk else None
     offer(federation, settings, theta, accountant.rounds, risk=risk)
     return accountant
-
-
-def train_risk(
-    federation: Federation,
-    settings: RunSettings,
-    folder: ServerFolder,
-    charges: Charges,
-    accountant: RoundAccountant,
-    theta: Floats,
-) -> Floats:
-    """phi's weights (R,), learned on top of p in rounds that are numbered after p's."""
-    plan = settings.plan
-    assert plan.risk is not None
-    if settings.public_rows is None:
-        raise ConfigError("expected server.public-rows, a file of public lapse rows, for a plan that learns phi")
-    privacy = plan.risk.privacy
-    # Weights that public people taught read public people as the trained ones read the devices' users.
-    start = RiskStart.learn(settings.public_rows, plan, settings.theta if settings.warm else theta)
-    optimizer = ServerOptimizer(start.coefficients, settings.risk_server)
-    models = folder.load_checkpoint(optimizer, RISK_FILE) or [start.weights(optimizer.published)]
-    for i in range(accountant.also[0][1] + 1, privacy.rounds + 1):
-        charges.add(plan.privacy.rounds + i)
-        accountant.charge(part=1)
-        request = {
-            **_request(settings, plan.privacy.rounds + i, theta),
-            "basis": pack_floats(start.basis),
-            "coefficients": pack_floats(optimizer.theta.astype(np.float32)),
-        }
-        mean_delta = run_round(federation, plan, privacy, request, RISK)
-        if mean_delta is not None:
-            optimizer.step(start.newton @ mean_delta)
-        models.append(start.weights(optimizer.published))
-        folder.keep_traffic(federation.traffic.to_map())
-        folder.save_checkpoint(optimizer, models, RISK_FILE)
-        folder.report("risk_rounds", i, privacy.rounds, epsilon=_finite(accountant.epsilon))
-    return models[-1]
-
-
-def _request(settings: RunSettings, round_number: int, theta: NDArray[np.floating]) -> dict[str, Any]:
-    """What every request for an update says."""
-    return {
-        "step": settings.schedule.train_step,
-        "round": round_number,
-        "plan_sha256": settings.plan.sha256,
-        "theta": pack_floats(theta.astype(np.float32)),
-    }
-
-
-def run_round(
-    federation: Federation, plan: Plan, privacy: PrivacyPlan, request: dict[str, Any], part: UpdateKind
-) -> Doubles | None:
-    """The mean update of one round that is charged already, float64 (part's length,); None if its sum may not be
-    opened."""
-    cohort = federation.sample(privacy.sampling_rate)
-    if len(cohort) < privacy.min_survivors:
-        federation.traffic.dropped["round_small_cohort"] += 1
-        return None
-    total, survivors = federation.collect(cohort, plan, request, part)
-    return open_sum(total, survivors, privacy, federation.traffic)
 
 
 def offer(
@@ -138,8 +172,3 @@ def offer(
             "risk": b"" if risk is None else pack_floats(risk),
         }
     )
-
-
-def _finite(value: float) -> float | None:
-    """JSON knows no infinity."""
-    return value if math.isfinite(value) else None

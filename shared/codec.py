@@ -11,6 +11,7 @@ from typing import Any
 
 import cbor2
 import numpy as np
+from numpy.typing import NDArray
 
 from .arrays import Floats, Words
 from .errors import UndeclaredError, WireError
@@ -73,8 +74,8 @@ def decode(register: Mapping[str, MessageKind], data: bytes) -> Message:
     return name, fields
 
 
-def pack_floats(theta: Floats) -> bytes:
-    """Weights as little-endian float32 bytes."""
+def pack_floats(theta: NDArray[np.floating[Any]]) -> bytes:
+    """Weights, rounded to float32, as little-endian bytes."""
     return theta.astype("<f4").tobytes()
 
 

@@ -2,12 +2,17 @@
 
 What is not declared here cannot leave: `shared.codec` refuses to encode it and `client.gate` lets nothing else out.
 Bounds are checked on both ends. `sensitivity` says what one field can tell about a user, `purpose` why it exists.
+
+What follows from the kind of a message is decided here, and read by everybody else: what it costs (`Spends`, the
+ledger), which consent it needs, for what it is answered once, whether it is kept to be sent again (the gate), which
+request it answers and where that arrives (the apps, the server's channel, simulated hosts).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from types import MappingProxyType
 
 from .errors import RefusalCode
@@ -60,18 +65,66 @@ class Field:
     purpose: str
 
 
+class Spends(Enum):
+    """What one message of a kind costs the device that sends it."""
+
+    NOTHING = "nothing: it says nothing about behaviour"
+    OUTSIDE_EPSILON = "nothing that epsilon covers: it leaves by consent alone"
+    EPSILON = "epsilon, on the ledger's line of its name"
+    PARTICIPATION = "epsilon, on the ledger's line of its name, as a round of a plan"
+
+
 @dataclass(frozen=True)
 class MessageKind:
-    """One declared message: its name, its fields, and what it costs."""
+    """One declared message: its name, its fields, and all that is decided by its kind.
+
+    Of a reply: `spends`; `consent`, the one under which alone it leaves ("": under any); `emptied`, the list that is
+    emptied without this consent, so that the reply has the form of a device that saw nothing ("": it is refused);
+    `once_per`, the field that says which round or step it is for: each is answered once, and none before an earlier one.
+
+    Of a request: `endpoint`, Flower's message type; `reply`, the kind that answers it.
+    """
 
     name: str
     fields: Mapping[str, Field]
     cost: str
     purpose: str
+    spends: Spends = Spends.NOTHING
+    consent: str = ""
+    emptied: str = ""
+    once_per: str = ""
+    endpoint: str = ""
+    reply: str = ""
+
+    @property
+    def charged(self) -> bool:
+        """Whether a line of the ledger has its name."""
+        return self.spends in (Spends.EPSILON, Spends.PARTICIPATION)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the outbox keeps its bytes: asked again, the same go out, at no cost. What says nothing about behaviour
+        is answered anew."""
+        return self.spends is not Spends.NOTHING
 
 
-def _kind(name: str, *, cost: str, purpose: str, **fields: Field) -> MessageKind:
-    return MessageKind(name, MappingProxyType(fields), cost, purpose)
+def _reply(
+    name: str,
+    spends: Spends,
+    *,
+    cost: str,
+    purpose: str,
+    consent: str = "",
+    emptied: str = "",
+    once_per: str = "",
+    **fields: Field,
+) -> MessageKind:
+    return MessageKind(name, MappingProxyType(fields), cost, purpose, spends, consent, emptied, once_per)
+
+
+def _request(name: str, endpoint: str, reply: str, *, purpose: str, **fields: Field) -> MessageKind:
+    """What the server asks, which says nothing about anybody."""
+    return MessageKind(name, MappingProxyType(fields), "nothing", purpose, endpoint=endpoint, reply=reply)
 
 
 _ROUND = Field(Int(0, 1 << 31), "none: the server chose it", "ties the reply to its round")
@@ -104,33 +157,43 @@ REGISTER: Mapping[str, MessageKind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            _kind(
+            _reply(
                 "update",
+                Spends.PARTICIPATION,
                 cost="one participation of the plan: clip_norm against the round's noise",
                 purpose="one device's share of a training round",
+                once_per="round",
                 round=_ROUND,
                 plan_sha256=_HASH,
                 values=_protected(MAX_PARAMETERS),
             ),
-            _kind(
+            _reply(
                 "risk_update",
+                Spends.PARTICIPATION,
                 cost="one participation of the plan's phi: its clip_norm against its round's noise",
                 purpose="one device's share of a round that learns phi",
+                once_per="round",
                 round=_ROUND,
                 plan_sha256=_HASH,
                 values=_protected(MAX_COEFFICIENTS),
             ),
-            _kind(
+            _reply(
                 "alerts",
+                Spends.OUTSIDE_EPSILON,
                 cost="outside epsilon: identified, by dated and revocable consent only; otherwise the list is empty",
                 purpose="turning interests, for a user who agreed to tell",
+                consent="identified",
+                emptied="alerts",
                 step=_STEP,
                 alerts=Field(ListOf(_ALERT, MAX_ALERTS), "raw: see its fields", "early warning"),
             ),
-            _kind(
+            _reply(
                 "alert_bit",
+                Spends.EPSILON,
                 cost="one coin of that epsilon: pure local differential privacy, spent whatever the bit",
                 purpose="rates of turning interests over many devices, for a user who agreed to a randomised bit",
+                consent="randomised",
+                once_per="step",
                 step=_STEP,
                 epsilon_micro=_COIN,
                 bit=Field(
@@ -139,19 +202,22 @@ REGISTER: Mapping[str, MessageKind] = MappingProxyType(
                     "debiased into rates",
                 ),
             ),
-            _kind(
+            _reply(
                 "receipt",
+                Spends.NOTHING,
                 cost="nothing: says only that a public file arrived",
                 purpose="the device has the model and the plan",
                 plan_sha256=_HASH,
             ),
-            _kind(
+            _reply(
                 "deletion",
+                Spends.NOTHING,
                 cost="nothing: says only that the user had this device forgotten",
                 purpose="the device is gone: enrol it no more",
             ),
-            _kind(
+            _reply(
                 "refusal",
+                Spends.NOTHING,
                 cost="nothing: depends on the request, never on behaviour",
                 purpose="the device declines",
                 code=Field(
@@ -169,9 +235,10 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            _kind(
+            _request(
                 "model_offer",
-                cost="nothing",
+                "query.model",
+                "receipt",
                 purpose="install a model, a plan and weights; the file may be left out when it is there already",
                 step=_STEP,
                 round=_ROUND,
@@ -180,26 +247,29 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), _PUBLIC, "weights, little-endian float32"),
                 risk=Field(Bytes(0, 4 * MAX_READINGS, unit=4), _PUBLIC, "phi's weights, or nothing yet"),
             ),
-            _kind(
+            _request(
                 "train_request",
-                cost="nothing",
+                "train",
+                "update",
                 purpose="ask for one update",
                 step=_STEP,
                 round=_ROUND,
                 plan_sha256=_HASH,
                 theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), _PUBLIC, "weights, little-endian float32"),
             ),
-            _kind(
+            _request(
                 "bits_query",
-                cost="nothing",
+                "query.bits",
+                "alert_bit",
                 purpose="ask for the randomised bit of a scheduled step",
                 step=_STEP,
                 epsilon_micro=Field(Int(1, MAX_BIT_EPSILON_MICRO), _PUBLIC, "the coin's epsilon, in millionths"),
                 every_steps=Field(Int(1, MAX_STEP), _PUBLIC, "steps from one bit to the next"),
             ),
-            _kind(
+            _request(
                 "risk_request",
-                cost="nothing",
+                "train.risk",
+                "risk_update",
                 purpose="ask for one update of phi",
                 step=_STEP,
                 round=_ROUND,
@@ -212,7 +282,13 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 ),
                 coefficients=Field(Bytes(4, 4 * MAX_COEFFICIENTS, unit=4), _PUBLIC, "what the rounds learn"),
             ),
-            _kind("alerts_query", cost="nothing", purpose="ask for alerts since the last query", step=_STEP),
+            _request(
+                "alerts_query",
+                "query.alerts",
+                "alerts",
+                purpose="ask for alerts since the last query",
+                step=_STEP,
+            ),
         )
     }
 )
@@ -220,9 +296,10 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
 #: What a request travels in: see `shared.envelope`.
 SIGNED: Mapping[str, MessageKind] = MappingProxyType(
     {
-        "signed": _kind(
+        "signed": _request(
             "signed",
-            cost="nothing",
+            "",
+            "",
             purpose="a request, and the server's word that it asked",
             body=Field(Bytes(1, MAX_REQUEST_BYTES), _PUBLIC, "the request's canonical bytes"),
             time_s=Field(Int(0, MAX_TIME_S), _PUBLIC, "when the server asked: a period of a ledger ends by it"),

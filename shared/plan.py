@@ -18,6 +18,8 @@ import cbor2
 
 from .errors import ConfigError
 from .features import FeatureSpec
+from .lapse_risk import N_COEFFICIENTS
+from .messages import REQUESTS
 from .network import NetworkSpec
 
 MODULUS_BITS = 32
@@ -203,6 +205,21 @@ class RiskPlan:
 
 
 @dataclass(frozen=True)
+class UpdateKind:
+    """One part of a plan that is learned in private rounds: the request that asks a device for its update (the register
+    says what answers it), what protects a round of it, and how many values an update has."""
+
+    request: str
+    privacy: PrivacyPlan
+    n_values: int
+
+    @property
+    def reply(self) -> str:
+        """The message that carries an update, and the ledger's line that it is charged to."""
+        return REQUESTS[self.request].reply
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that devices and server must agree on for one training. Without `risk`, no phi is learned."""
 
@@ -251,9 +268,15 @@ class Plan:
         return hashlib.sha256(self.canonical).digest()
 
     @property
+    def updates(self) -> tuple[UpdateKind, ...]:
+        """Every part that is learned in rounds, and costs epsilon, in the order in which it is learned: p, then phi."""
+        p = UpdateKind("train_request", self.privacy, self.network.n_parameters)
+        return (p, UpdateKind("risk_request", self.risk.privacy, N_COEFFICIENTS)) if self.risk else (p,)
+
+    @property
     def charged(self) -> tuple[PrivacyPlan, ...]:
-        """Every part that costs epsilon, with the rounds it plans: p's, then phi's."""
-        return (self.privacy, self.risk.privacy) if self.risk else (self.privacy,)
+        """What protects each part, with the rounds it plans."""
+        return tuple(kind.privacy for kind in self.updates)
 
     @property
     def also(self) -> tuple[tuple[PrivacyPlan, int], ...]:

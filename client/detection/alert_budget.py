@@ -126,11 +126,6 @@ class Budget:
         """Each user's thresholds, which only the CUSUM has."""
         return OwnThresholds(self.start_threshold, self.per_stream_rate)
 
-    @property
-    def per_user_rate(self) -> float:
-        """False alarms per step of a user all of whose streams are observed."""
-        return self.per_stream_rate * self.n_streams
-
     def start(self, shape: tuple[int, ...]) -> Spending:
         """Users of `shape` (...) with full buckets."""
         spent, risen = (np.full((n, *shape), NEVER, np.int64) for n in (self.false_alerts, self.most_rises))

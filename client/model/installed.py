@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from shared.arrays import Floats
 from shared.errors import ModelError, Refusal, RefusalCode
-from shared.lapse_risk import N_COEFFICIENTS, READINGS
-from shared.plan import Plan, PrivacyPlan
+from shared.lapse_risk import READINGS
+from shared.plan import Plan
 from shared.rdp import charge, update_cost, zero
 
 from ..privacy.caps import Caps, LedgerLine
@@ -56,7 +56,7 @@ class Installed:
 
 def expect_norms(plan: Plan, caps: Caps) -> None:
     """Refusal (CLIP_NORM) if a part of the plan clips at more than the owner allows."""
-    if any(privacy.clip_norm > caps.clip_norm for privacy, _, _ in _parts(plan)):
+    if any(privacy.clip_norm > caps.clip_norm for privacy in plan.charged):
         raise Refusal(RefusalCode.CLIP_NORM)
 
 
@@ -64,13 +64,8 @@ def expect_bounds(plan: Plan, caps: Caps) -> None:
     """Refusal if a plan asks for more than the owner's table: CLIP_NORM, or EPSILON if a device that spent nothing yet
     could not take part even once."""
     expect_norms(plan, caps)
-    for privacy, size, line in _parts(plan):
-        _, fits = charge(zero(2, 2), update_cost(privacy, size), caps.epsilons(line), caps.delta)
+    for kind in plan.updates:
+        cost, most = update_cost(kind.privacy, kind.n_values), caps.epsilons(LedgerLine(kind.reply))
+        _, fits = charge(zero(2, 2), cost, most, caps.delta)
         if not fits.all():
             raise Refusal(RefusalCode.EPSILON)
-
-
-def _parts(plan: Plan) -> list[tuple[PrivacyPlan, int, LedgerLine]]:
-    """What protects each part of a plan, the values of one of its updates, and its line of the ledger."""
-    parts = [(plan.privacy, plan.network.n_parameters, LedgerLine.UPDATE)]
-    return [*parts, (plan.risk.privacy, N_COEFFICIENTS, LedgerLine.PHI)] if plan.risk else parts

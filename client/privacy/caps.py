@@ -12,21 +12,21 @@ import numpy as np
 
 from shared.arrays import Doubles
 from shared.errors import ConfigError
+from shared.messages import REGISTER, Spends
 
 DAY_S = 86_400
 
 
 class LedgerLine(StrEnum):
-    """The lines of the ledger: the message kinds whose content depends on behaviour, and that epsilon covers."""
+    """The lines of the ledger: the kinds of message that the register charges, by name."""
 
     UPDATE = "update"
     PHI = "risk_update"
-    METRICS = "metrics"
     ALERT_BIT = "alert_bit"
 
 
 #: Lines whose releases are rounds of a plan, and count against `participations_per_plan`.
-OF_A_PLAN = frozenset({LedgerLine.UPDATE, LedgerLine.PHI, LedgerLine.METRICS})
+OF_A_PLAN = frozenset(line for line in LedgerLine if REGISTER[line].spends is Spends.PARTICIPATION)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,6 @@ DEFAULT_LINES: Mapping[LedgerLine, Cap] = MappingProxyType(
     {
         LedgerLine.UPDATE: Cap(4.5, 10.0),
         LedgerLine.PHI: Cap(1.0, 2.0),
-        LedgerLine.METRICS: Cap(1.0, 2.0),
         LedgerLine.ALERT_BIT: Cap(2.0, 8.0),
     }
 )

@@ -12,7 +12,7 @@ from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from server.app import hasten, wait_for_nodes
+from server.channel import hasten, wait_for_nodes
 from shared.arrays import Floats
 from shared.mechanisms import protect
 from shared.network import NetworkSpec, fit

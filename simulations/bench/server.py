@@ -14,7 +14,8 @@ from typing import Any
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from server.app import hasten, run, wait_for_nodes
+from server.app import run
+from server.channel import hasten, wait_for_nodes
 from server.settings import RunSettings
 from server.signing import Signer, signing_key
 from server.state import ServerFolder

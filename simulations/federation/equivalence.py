@@ -14,10 +14,11 @@ import numpy as np
 
 from client.model.runtime import PINNED_SHA256, pinned_model
 from server.app import run
-from server.federation import DeviceNodes, Federation
+from server.channel import Channel, Traffic
+from server.device_nodes import DeviceNodes
+from server.federation import Federation
 from server.optimizer import ServerSettings
 from server.risk_start import PublicRows
-from server.rounds import Channel, Traffic
 from server.settings import RunSettings, Schedule
 from server.signing import Signer, signing_key
 from server.state import ServerFolder
@@ -95,8 +96,8 @@ def run_devices(folder: Path, people: Population, scenario: Scenario) -> RunSett
 
     grid = LocalGrid({user: node(user) for user in range(people.n_users)})
     clock = settings.schedule.clock()
-    line = Channel(grid, Traffic(), Signer(signing_key(settings.key_file), clock))
-    run(DeviceNodes(line, list(range(people.n_users))), settings, clock)
+    channel = Channel(grid, Traffic(), Signer(signing_key(settings.key_file), clock))
+    run(DeviceNodes(channel, list(range(people.n_users))), settings, clock)
     return settings
 
 

@@ -9,18 +9,18 @@ show. Work goes in chunks, so memory does not grow with K; training rows lie in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cbor2
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
+from client.app import route
 from client.detection.alerts import alert_fields
 from client.detection.policy import POLICY, segments
 from client.detection.risk_levels import p_and_risk, recent_rows
@@ -37,7 +37,7 @@ from shared.atomic_files import replace_content, replacing
 from shared.codec import decode, unpack_floats
 from shared.errors import Refusal, RefusalCode, RunError
 from shared.features import History, extract, seen
-from shared.lapse_risk import N_COEFFICIENTS
+from shared.mechanisms import Entropy
 from shared.messages import REQUESTS
 from shared.network import forward
 from shared.plan import Plan
@@ -49,7 +49,8 @@ from ..scenarios.held_out import read_mask
 from .alert_table import ShownAlerts
 from .device_app import server_key, world
 from .host_alerts import HostAlerts
-from .host_ledger import HostLedger, as_pairs, refused_of
+from .host_answers import HostAnswers, as_pairs
+from .host_ledger import HostLedger, refused_of
 from .host_training import TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
 from .metering import Metered
 from .observations import HOSTS, HostNotes
@@ -147,58 +148,55 @@ class Host:
         ledger.save(self.folder / LEDGER_FILE)
         return devices[codes == ALLOWED], refused_of(codes)
 
-    def collect(self, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
-        """The sum of updates of hosted users `devices` (numbers in the whole population), but of those that decline; and
-        how many these are, by code."""
-        plan, rows = self._asked(request, self.folder)
-        theta = unpack_floats(request["theta"])
-        cost = update_cost(plan.privacy, plan.network.n_parameters)
-        devices, refused = self.charge(devices, LedgerLine.UPDATE, cost, plan.sha256)
-        positions = devices - self.first_user
-        entropy = fresh_entropy(self.folder, request["round"])
-        return sum_of_updates(rows, positions, devices, plan, theta, request["round"], entropy), refused
-
-    def collect_risk(self, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
-        """The same for updates of phi."""
-        plan, rows = self._asked(request, self.folder / LAPSES)
-        assert plan.risk is not None
-        cost = update_cost(plan.risk.privacy, N_COEFFICIENTS)
-        devices, refused = self.charge(devices, LedgerLine.PHI, cost, plan.sha256)
-        theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
-        total = sum_of_risk_updates(
-            rows,
-            devices - self.first_user,
-            devices,
-            plan,
-            plan.risk,
-            (theta, basis.reshape(-1, len(coefficients)), coefficients),
-            request["round"],
-            fresh_entropy(self.folder, request["round"]),
-        )
-        return total, refused
-
-    def _asked(self, request: dict[str, Any], rows: Path) -> tuple[Plan, TrainingRows]:
-        """The installed plan, which the request must mean, and the rows in a folder."""
+    def collect(self, name: str, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
+        """The sum of updates of hosted users `devices` (numbers in the whole population) that a request `name` asks for,
+        but of those that decline; and how many these are, by code."""
         plan = _plan_in(self.folder)
         if request["plan_sha256"] != plan.sha256:
             raise RunError("expected a request under the installed plan")
-        return plan, _rows_in(rows, (self.folder / PLAN_FILE).stat().st_mtime_ns)
+        kind = next(kind for kind in plan.updates if kind.request == name)
+        cost = update_cost(kind.privacy, kind.n_values)
+        devices, refused = self.charge(devices, LedgerLine(kind.reply), cost, plan.sha256)
+        entropy = fresh_entropy(self.folder, request["round"])
+        return SUMS[name](self, plan, request, devices, entropy), refused
 
-    def alerts(self, step: int) -> list[tuple[int, bytes]]:
-        """Close every step up to `step`, detect, and answer the query for each device that has something to tell:
-        (user, bytes through that device's gate). The others' replies are all alike: an empty list."""
+    def sum_of_updates(self, plan: Plan, request: dict[str, Any], devices: Ints, entropy: Entropy) -> Words:
+        """The sum of p's updates."""
+        rows, theta = self._rows(self.folder), unpack_floats(request["theta"])
+        return sum_of_updates(rows, devices - self.first_user, devices, plan, theta, request["round"], entropy)
+
+    def sum_of_risk_updates(self, plan: Plan, request: dict[str, Any], devices: Ints, entropy: Entropy) -> Words:
+        """The sum of phi's updates."""
+        assert plan.risk is not None
+        theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
+        asked = theta, basis.reshape(-1, len(coefficients)), coefficients
+        rows, positions = self._rows(self.folder / LAPSES), devices - self.first_user
+        return sum_of_risk_updates(rows, positions, devices, plan, plan.risk, asked, request["round"], entropy)
+
+    def _rows(self, folder: Path) -> TrainingRows:
+        """The installed plan's rows in a folder."""
+        return _rows_in(folder, (self.folder / PLAN_FILE).stat().st_mtime_ns)
+
+    def answers(self, name: str, request: dict[str, Any]) -> HostAnswers:
+        """What the hosted devices answer to a query of the register."""
+        return ANSWERS[name](self, request)
+
+    def alerts(self, request: dict[str, Any]) -> HostAnswers:
+        """Close every step up to the query's and detect; each device that has something to tell answers through its
+        gate. The others' replies are all alike: an empty list."""
+        step = request["step"]
         kept = self._close_until(step)
         told = kept.take(step)
         kept.save(self.folder)
-        replies = []
+        nothing, replies = declared("alerts", alert_fields(step, []), Consent.LOCAL), {}
         for user, alerts in told.items():
             number = self.first_user + user
-            replies.append((number, declared("alerts", alert_fields(step, alerts), self._owners.consent_of(number))))
-        return replies
+            replies[number] = declared("alerts", alert_fields(step, alerts), self._owners.consent_of(number))
+        return HostAnswers.of(replies, nothing, self.n_users)
 
-    def bits(self, request: dict[str, Any]) -> tuple[Ints, NDArray[np.uint8], dict[int, int]]:
-        """The users whose device answers with a randomised bit, the bits, and how many decline, by code. Charged on disk
-        first; the same request again has the same answer, at no cost."""
+    def bits(self, request: dict[str, Any]) -> HostAnswers:
+        """The randomised bits of a due step, of the devices of those who agreed. Charged on disk first; the same request
+        again has the same answer, at no cost."""
         step, asked = request["step"], BitSchedule(request["epsilon_micro"], request["every_steps"])
         file = self.folder / f"bits-{step}-{asked.epsilon_micro}-{asked.every_steps}.npz"
         if not file.exists():
@@ -207,14 +205,17 @@ class Host:
             try:
                 expect_granted(own_schedule(self._owners.caps, self.population.step.seconds), asked, step)
             except Refusal as refusal:
-                return np.empty(0, np.int64), np.empty(0, np.uint8), {**refused, int(refusal.code): len(willing)}
+                return HostAnswers.refusals({**refused, int(refusal.code): len(willing)})
             alerted = self._close_until(step).alerted(self.n_users, asked.covered(step))
             devices, declined = self.charge(willing, LedgerLine.ALERT_BIT, coin(asked.epsilon))
             said = randomised_response(alerted[devices - self.first_user], asked.epsilon_micro)
             with replacing(file) as out:
                 np.savez(out, devices=devices, bits=said, refused=as_pairs({**refused, **declined}))
         with np.load(file) as answer:
-            return answer["devices"], answer["bits"], dict(answer["refused"].tolist())
+            fields = {"step": step, "epsilon_micro": asked.epsilon_micro}
+            messages = [declared("alert_bit", {**fields, "bit": bit}, Consent.RANDOMISED) for bit in (0, 1)]
+            refused = dict(answer["refused"].tolist())
+            return HostAnswers(answer["devices"], answer["bits"].astype(np.int64), messages, b"", 0, refused)
 
     def _close_until(self, step: int) -> HostAlerts:
         """Close every step up to `step`, and detect; the alerts that the devices keep then."""
@@ -291,23 +292,39 @@ def _rows_in(folder: Path, written_ns: int) -> TrainingRows:
     return TrainingRows.load(folder)
 
 
-hosted = ClientApp()
-app = Metered(hosted)
+#: Who works on each request for updates, and who answers each query.
+SUMS: Mapping[str, Callable[[Host, Plan, dict[str, Any], Ints, Entropy], Words]] = {
+    "train_request": Host.sum_of_updates,
+    "risk_request": Host.sum_of_risk_updates,
+}
+ANSWERS: Mapping[str, Callable[[Host, dict[str, Any]], HostAnswers]] = {
+    "alerts_query": Host.alerts,
+    "bits_query": Host.bits,
+}
 
 
-def _begin(message: Message, context: Context) -> tuple[Host, dict[str, Any]]:
-    """The host that this node is, and the request's fields; Refusal unless the run's server signed it. Its devices have
-    one server: one look is for all of them."""
+def on_message(message: Message, context: Context) -> Message:
+    """What a host replies, as arrays that the simulation's own server reads. A Refusal unless the run's server signed the
+    request; its devices have one server: one look is for all of them."""
     folder = Path(str(context.run_config["simulation.folder"]))
     data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
     envelope = verify(data, server_key(folder))
-    _, request = decode(REQUESTS, envelope.body)
+    name, request = decode(REQUESTS, envelope.body)
     host = _host(folder, *(int(context.node_config[k]) for k in ("partition-id", "num-partitions")))
-    host.meet(request["step"], envelope.time_s, _asked(message))
-    return host, request
+    devices = _devices(message)
+    host.meet(request["step"], envelope.time_s, devices)
+    if name == "model_offer":
+        weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
+        host.install(Plan.from_bytes(request["plan"]), *weights, request["round"], request["step"])
+        return _reply(message, users=np.array([host.first_user, host.n_users]))
+    if devices is None:
+        return _reply(message, **host.answers(name, request).to_arrays())
+    total, refused = host.collect(name, request, devices)
+    survivors = len(devices) - sum(refused.values())
+    return _reply(message, total=total, survivors=np.array([survivors]), refused=as_pairs(refused))
 
 
-def _asked(message: Message) -> Ints | None:
+def _devices(message: Message) -> Ints | None:
     """The devices that a request is for; None for all of the node's."""
     if "devices" not in (extra := message.content["host"]):
         return None
@@ -320,46 +337,7 @@ def _reply(message: Message, **arrays: NDArray[Any]) -> Message:
     return Message(RecordDict({"host": content}), reply_to=message)
 
 
-@hosted.query("model")
-def on_model(message: Message, context: Context) -> Message:
-    host, request = _begin(message, context)
-    weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
-    host.install(Plan.from_bytes(request["plan"]), *weights, request["round"], request["step"])
-    return _reply(message, users=np.array([host.first_user, host.n_users]))
-
-
-def _reply_sum(
-    message: Message,
-    context: Context,
-    collect: Callable[[Host, dict[str, Any], Ints], tuple[Words, dict[int, int]]],
-) -> Message:
-    host, request = _begin(message, context)
-    devices = _asked(message)
-    assert devices is not None
-    total, refused = collect(host, request, devices)
-    survivors = len(devices) - sum(refused.values())
-    return _reply(message, total=total, survivors=np.array([survivors]), refused=as_pairs(refused))
-
-
-@hosted.train()
-def on_train(message: Message, context: Context) -> Message:
-    return _reply_sum(message, context, Host.collect)
-
-
-@hosted.train("risk")
-def on_train_risk(message: Message, context: Context) -> Message:
-    return _reply_sum(message, context, Host.collect_risk)
-
-
-@hosted.query("bits")
-def on_bits(message: Message, context: Context) -> Message:
-    host, request = _begin(message, context)
-    devices, bits, refused = host.bits(request)
-    return _reply(message, devices=devices, bits=bits, refused=as_pairs(refused))
-
-
-@hosted.query("alerts")
-def on_alerts(message: Message, context: Context) -> Message:
-    host, request = _begin(message, context)
-    replies = np.frombuffer(cbor2.dumps(host.alerts(request["step"])), dtype=np.uint8)
-    return _reply(message, replies=replies)
+hosted = ClientApp()
+for kind in REQUESTS.values():
+    route(hosted, kind, on_message)
+app = Metered(hosted)

@@ -11,7 +11,6 @@ that the rule against answering one twice (`client.privacy.ledger`) has nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,12 @@ from numpy.typing import NDArray
 
 from client.privacy.caps import OF_A_PLAN, Caps, LedgerLine
 from client.privacy.ledger import ALLOWED, Spent, advance_all, charge_all
-from client.refusals import bare_refusal
-from server.rounds import Traffic
 from shared.arrays import Ints
 from shared.atomic_files import replacing
-from shared.codec import encode
-from shared.errors import InputError, RefusalCode
-from shared.messages import REGISTER
-from shared.randomised_response import BitSchedule
+from shared.errors import InputError
 from shared.rdp import Curve
 
 Codes = NDArray[np.uint8]
-
-#: How many devices declined, by RefusalCode.
-Refused = Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -181,29 +172,3 @@ def refused_of(codes: Codes) -> dict[int, int]:
     """How many of `codes` (D,) are refusals, by code."""
     found, counts = np.unique(codes[codes != ALLOWED], return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
-
-
-def as_pairs(refused: Refused) -> Ints:
-    """The same as an array of (code, how many), (n, 2)."""
-    return np.array(sorted(refused.items()), np.int64).reshape(-1, 2)
-
-
-def count_refusals(traffic: Traffic, refused: Refused) -> None:
-    """Count replies of hosted devices that declined, as a device's own refusal is counted."""
-    for code, n in refused.items():
-        if not n:
-            continue
-        traffic.received["refusal"] += n
-        traffic.received_bytes["refusal"] += n * len(bare_refusal(RefusalCode(code)))
-        traffic.dropped[f"refusal_{code}"] += n
-
-
-def count_bits(
-    traffic: Traffic, asked: BitSchedule, step: int, answers: tuple[Ints, Codes]
-) -> Iterator[tuple[int, int]]:
-    """(device, bit) of the hosted devices' answers, counted as messages of their own."""
-    devices, bits = answers
-    message = encode(REGISTER, "alert_bit", {"step": step, "epsilon_micro": asked.epsilon_micro, "bit": 0})
-    traffic.received["alert_bit"] += len(devices)
-    traffic.received_bytes["alert_bit"] += len(devices) * len(message)
-    yield from zip(devices.tolist(), bits.tolist(), strict=True)

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import cbor2
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
-from server.app import hasten, run, wait_for_nodes
-from server.rounds import REPLY_TIMEOUT_S, Traffic, UpdateKind, poisson_cohort
+from server.app import run
+from server.channel import REPLY_TIMEOUT_S, Traffic, hasten, wait_for_nodes
+from server.rounds import poisson_cohort
 from server.settings import RunSettings
 from server.signing import Signer, signing_key
 from server.state import ServerFolder
 from shared.arrays import Words
-from shared.codec import decode, encode
+from shared.codec import encode
 from shared.errors import RunError
 from shared.messages import REGISTER, REQUESTS
-from shared.plan import Plan
-from shared.randomised_response import BitSchedule
+from shared.plan import Plan, UpdateKind
 
-from .host_ledger import count_bits, count_refusals
+from .host_answers import HostAnswers, count_refusals
 
 app = ServerApp()
 
@@ -38,7 +37,7 @@ class HostNodes:
 
     def offer(self, fields: Mapping[str, Any]) -> None:
         data = self._encode("model_offer", fields, self._n_devices)
-        users = {node: reply["users"] for node, reply in self._ask("query.model", data, self._nothing_more()).items()}
+        users = {node: reply["users"] for node, reply in self._send("model_offer", data, self._nothing_more()).items()}
         if sum(int(n) for _, n in users.values()) != self._n_devices:
             raise RunError(f"expected hosts of {self._n_devices} devices, got {len(users)} answers")
         self._first_user = {node: int(first) for node, (first, _) in users.items()}
@@ -48,40 +47,28 @@ class HostNodes:
         return poisson_cohort(range(self._n_devices), sampling_rate)
 
     def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
-        data = self._encode(part.request, request, len(cohort))
+        data = self._encode(kind.request, request, len(cohort))
         nodes = sorted(self._first_user, key=self._first_user.__getitem__)
         devices = np.sort(np.asarray(cohort, np.int64))
         cuts = np.searchsorted(devices, [self._first_user[node] for node in nodes[1:]])
         parts = {
             node: {"devices": mine} for node, mine in zip(nodes, np.split(devices, cuts), strict=True) if mine.size
         }
-        total, survivors = np.zeros(part.length(plan), np.uint32), 0
-        for reply in self._ask(part.message_type, data, parts).values():
+        total, survivors = np.zeros(kind.n_values, np.uint32), 0
+        for reply in self._send(kind.request, data, parts).values():
             total += reply["total"]
             survivors += int(reply["survivors"][0])
             count_refusals(self.traffic, dict(reply["refused"].tolist()))
         fields = {k: request[k] for k in ("round", "plan_sha256")}
-        self._count_replies(part.reply, {**fields, "values": bytes(4 * total.size)}, survivors)
+        self._count_replies(kind.reply, {**fields, "values": bytes(4 * total.size)}, survivors)
         return total, survivors
 
-    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        data = self._encode("alerts_query", {"step": step}, self._n_devices)
-        told = 0
-        for reply in self._ask("query.alerts", data, self._nothing_more()).values():
-            for device, message in cbor2.loads(reply["replies"].tobytes()):
-                told += 1
-                self.traffic.received["alerts"] += 1
-                self.traffic.received_bytes["alerts"] += len(message)
-                yield device, decode(REGISTER, message)[1]["alerts"]
-        self._count_replies("alerts", {"step": step, "alerts": []}, self._n_devices - told)
-
-    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
-        data = self._encode("bits_query", {"step": step, **vars(asked)}, self._n_devices)
-        for reply in self._ask("query.bits", data, self._nothing_more()).values():
-            yield from count_bits(self.traffic, asked, step, (reply["devices"], reply["bits"]))
-            count_refusals(self.traffic, dict(reply["refused"].tolist()))
+    def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        data = self._encode(name, fields, self._n_devices)
+        for reply in self._send(name, data, self._nothing_more()).values():
+            yield from HostAnswers.from_arrays(reply).read(self.traffic)
 
     def _nothing_more(self) -> dict[int, dict[str, NDArray[Any]]]:
         """The request alone, to every host."""
@@ -98,8 +85,8 @@ class HostNodes:
         self.traffic.received[name] += n_devices
         self.traffic.received_bytes[name] += n_devices * len(encode(REGISTER, name, fields))
 
-    def _ask(
-        self, message_type: str, data: bytes, arrays: Mapping[int, Mapping[str, NDArray[Any]]]
+    def _send(
+        self, name: str, data: bytes, arrays: Mapping[int, Mapping[str, NDArray[Any]]]
     ) -> dict[int, dict[str, NDArray[Any]]]:
         """Replies' arrays by host. A host that fails is dropped with all its devices, and counted."""
         wire = ArrayRecord({"bytes": Array(np.frombuffer(data, dtype=np.uint8))})
@@ -107,7 +94,7 @@ class HostNodes:
             Message(
                 RecordDict({"wire": wire, "host": ArrayRecord({k: Array(v) for k, v in extra.items()})}),
                 dst_node_id=node,
-                message_type=message_type,
+                message_type=REQUESTS[name].endpoint,
             )
             for node, extra in arrays.items()
         ]

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from server.rounds import INTEREST, Traffic, UpdateKind, poisson_cohort
+from server.channel import Traffic
+from server.rounds import poisson_cohort
 from shared.arrays import Ints, Words
-from shared.codec import decode, unpack_floats
-from shared.messages import REGISTER
-from shared.plan import Plan
-from shared.randomised_response import BitSchedule
+from shared.codec import unpack_floats
+from shared.plan import Plan, UpdateKind
 
+from .host_answers import count_refusals
 from .host_app import Host
-from .host_ledger import count_bits, count_refusals
 
 
 class LocalHost:
@@ -37,26 +36,18 @@ class LocalHost:
         return poisson_cohort(range(self.host.n_users), sampling_rate)
 
     def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
-        collect = self.host.collect if part is INTEREST else self.host.collect_risk
         devices = np.asarray(cohort, np.int64)
         self._meet(request["step"], devices)
-        total, refused = collect(dict(request), devices)
+        total, refused = self.host.collect(kind.request, dict(request), devices)
         count_refusals(self.traffic, refused)
         return total, len(cohort) - sum(refused.values())
+
+    def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        self._meet(fields["step"])
+        yield from self.host.answers(name, dict(fields)).read(self.traffic)
 
     def _meet(self, step: int, devices: Ints | None = None) -> None:
         """The server's clock shows the close of the step that it asks at, as the devices' do."""
         self.host.meet(step, float((step + 1) * self.host.population.step.seconds), devices)
-
-    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        self._meet(step)
-        for device, message in self.host.alerts(step):
-            yield device, decode(REGISTER, message)[1]["alerts"]
-
-    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
-        self._meet(step)
-        devices, bits, refused = self.host.bits({"step": step, **vars(asked)})
-        yield from count_bits(self.traffic, asked, step, (devices, bits))
-        count_refusals(self.traffic, refused)

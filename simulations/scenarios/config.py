@@ -173,7 +173,6 @@ class CapsSection(Section):
     total: CapPair | None = None
     update: CapPair | None = None
     risk_update: CapPair | None = None
-    metrics: CapPair | None = None
     alert_bit: CapPair | None = None
 
     def caps(self) -> Caps:

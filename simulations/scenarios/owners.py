@@ -25,8 +25,7 @@ from shared.arrays import Bools
 from shared.atomic_files import replace_content, replacing
 from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.events import Step
-from shared.lapse_risk import N_COEFFICIENTS
-from shared.plan import Plan, PrivacyPlan
+from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 from shared.rdp import Curve
 
@@ -92,12 +91,10 @@ def check_caps(plan: Plan, caps: Caps) -> None:
             f"expected clip_norm <= {caps.clip_norm:g}, which caps.clip_norm allows, got {norm:g}"
         ) from None
     always = plan.privacy.sampling_rate == 1
-    parts: list[tuple[LedgerLine, PrivacyPlan, int]] = [(LedgerLine.UPDATE, plan.privacy, plan.network.n_parameters)]
-    if plan.risk:
-        parts.append((LedgerLine.PHI, plan.risk.privacy, N_COEFFICIENTS))
     ledger = Ledger.from_bytes(None, caps)
-    for line, privacy, size in parts:
-        cost = rdp.update_cost(privacy, size)
+    for kind in plan.updates:
+        line, privacy = LedgerLine(kind.reply), kind.privacy
+        cost = rdp.update_cost(privacy, kind.n_values)
         ledger = ledger if always else Ledger.from_bytes(None, caps)
         for number in range(1, privacy.rounds + 1 if always else 2):
             try:

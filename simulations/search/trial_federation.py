@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from server.channel import Traffic
 from server.federation import Federation
 from server.optimizer import ServerOptimizer
-from server.rounds import INTEREST, Traffic, UpdateKind, poisson_cohort
+from server.rounds import poisson_cohort
 from server.state import INTEREST as INTEREST_FILE
 from server.state import Charges, ServerFolder
 from shared.arrays import Floats, Words
 from shared.codec import unpack_floats
 from shared.errors import ConfigError
-from shared.plan import Plan
-from shared.randomised_response import BitSchedule
+from shared.plan import Plan, UpdateKind
 
 from ..federation.host_training import TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
 
@@ -41,11 +41,11 @@ class TrainingHost:
         return poisson_cohort(range(self._n_devices), sampling_rate)
 
     def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
         devices, entropy = np.asarray(cohort, np.int64), fresh_entropy(self._folder, request["round"])
         theta = unpack_floats(request["theta"])
-        if part is INTEREST:
+        if kind.request == "train_request":
             total = sum_of_updates(self._rows, devices, devices, plan, theta, request["round"], entropy)
         else:
             assert self._lapses is not None and plan.risk is not None
@@ -56,10 +56,7 @@ class TrainingHost:
             )
         return total, len(cohort)
 
-    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        yield from ()
-
-    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+    def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from ()
 
 
@@ -82,15 +79,12 @@ class Dropouts:
         return self._federation.sample(sampling_rate)
 
     def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], part: UpdateKind
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
-        return self._federation.collect(poisson_cohort(cohort, 1 - self._rate), plan, request, part)
+        return self._federation.collect(poisson_cohort(cohort, 1 - self._rate), plan, request, kind)
 
-    def alerts(self, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        return self._federation.alerts(step)
-
-    def bits(self, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
-        return self._federation.bits(asked, step)
+    def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        return self._federation.ask(name, fields)
 
 
 class _Uncharged(Charges):

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from client import app as client_app
-from client.app import answer, build_app, open_in_data_dir
+from client.answers import HANDLERS, answer
+from client.app import build_app, open_in_data_dir
 from client.device import Profile
 from client.model.runtime import pinned_model
 from client.vault.journal import Journal
@@ -133,16 +134,21 @@ def test_nothing_recorded_is_in_any_answer_whatever_goes_wrong(homes, monkeypatc
         OSError("canary"),
     ]
     for error in errors:
-        assert decode(REGISTER, answer(request, "alerts_query", context_of(1), raising(error))) == internal
+        assert (
+            decode(
+                REGISTER, answer(request, "alerts_query", lambda error=error: raising(error)(context_of(1), request))
+            )
+            == internal
+        )
         with monkeypatch.context() as patch:
-            patch.setitem(client_app.HANDLERS, "alerts_query", raising(error))
+            patch.setitem(HANDLERS, "alerts_query", raising(error))
             assert decode(REGISTER, Phone(homes, "busy").answer(request, "alerts_query")) == internal
         with monkeypatch.context() as patch:
             patch.setattr(Journal, "add", raising(error))
             out = Phone(homes, "busy and telling").answer(request, "alerts_query")
             assert decode(REGISTER, out) == internal, "what could not be written down is not told"
     with monkeypatch.context() as patch:
-        patch.setitem(client_app.HANDLERS, "alerts_query", raising(Refusal(RefusalCode.CONSENT)))
+        patch.setitem(HANDLERS, "alerts_query", raising(Refusal(RefusalCode.CONSENT)))
         out = Phone(homes, "busy").answer(request, "alerts_query")
         assert decode(REGISTER, out) == ("refusal", {"code": int(RefusalCode.CONSENT)})
     assert len(out) == len(Phone(homes, "busy").answer(b"canary", "alerts_query"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import cbor2
 import pytest
 
-from client.app import answer
+from client.answers import answer
 from client.device import Device
 from client.model.installed import expect_bounds
 from client.privacy.alert_bit import own_schedule
@@ -25,7 +25,6 @@ from shared.rdp import epsilon, update_cost
 from simulations.scenarios.config import PLANTED_PROTOCOL, load_scenario
 from tests.world.basics import activity_theta, make_plan, make_profile, make_risk, open_device, ready, view
 from tests.world.client_requests import COEFFICIENTS
-from tests.world.fake_grid import context_of
 from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, signed
 
 CAPS = Caps()
@@ -143,7 +142,7 @@ class Kept:
 
 
 def ask(device: Device, data: bytes, endpoint: str) -> tuple[str, dict]:
-    return decode(REGISTER, answer(data, endpoint, context_of(1), lambda context, data: Kept(device)))
+    return decode(REGISTER, answer(data, endpoint, lambda: Kept(device)))
 
 
 @pytest.mark.parametrize("what", MORE)

@@ -1,5 +1,6 @@
 """The only door out: declared, consented to, paid for and written down before bytes; a breach becomes a bare refusal."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.device import Device
-from client.gate import AT, FREE, declared
+from client.gate import declared
 from client.privacy.caps import Caps, LedgerLine
 from client.privacy.ledger import LIFETIME, PERIOD, Ledger
 from client.refusals import bare_refusal
@@ -20,7 +21,7 @@ from client.vault.vault import Limits
 from shared.clock import ReplayClock
 from shared.codec import decode
 from shared.errors import Refusal, RefusalCode, VaultFull, WireError
-from shared.messages import MAX_ALERTS, REGISTER
+from shared.messages import MAX_ALERTS, REGISTER, REQUESTS, Spends
 from shared.rdp import epsilon, update_cost
 from tests.world.basics import cheap_keys, make_plan, make_profile, open_device
 
@@ -102,7 +103,7 @@ def test_what_the_register_does_not_declare_becomes_a_refusal_without_text(tmp_p
 @pytest.mark.parametrize("code", RefusalCode)
 def test_a_refusal_is_its_code_and_nothing_else(device, code):
     data = device.gate.refuse(code)
-    assert data == bare_refusal(code) == device.gate.answer(ASKED, code)
+    assert data == bare_refusal(code) == device.gate.decline(code)
     assert decode(REGISTER, data) == ("refusal", {"code": int(code)})
     assert len(data) == len(bare_refusal(RefusalCode.MALFORMED))
 
@@ -167,20 +168,27 @@ def test_what_the_ledger_refuses_does_not_leave_and_is_in_the_journal(device):
 
 
 def test_a_kind_without_a_line_or_a_cost_cannot_leave(device, monkeypatch):
-    assert {name for name in REGISTER if name not in FREE} <= set(LedgerLine), "a new kind needs a line"
+    assert {kind.name for kind in REGISTER.values() if kind.charged} == set(LedgerLine), "a new kind needs a line"
     for cost, plan in ((None, PLAN.sha256), (COST, None), (-COST, PLAN.sha256), (COST[:3], PLAN.sha256)):
         with pytest.raises(Refusal) as refused:
             device.gate.release(ASKED, "update", update(), cost, plan)
         assert refused.value.code is RefusalCode.COST
-    monkeypatch.setattr("client.gate.FREE", frozenset())
+    thoughtless = dataclasses.replace(REGISTER["receipt"], spends=Spends.EPSILON)
+    monkeypatch.setattr("client.gate.REGISTER", {**REGISTER, "receipt": thoughtless})
     with pytest.raises(Refusal):
         device.gate.release(ASKED, "receipt", {"plan_sha256": bytes(32)}, COST)
     assert device.what_left() == [] and not any(device.gate.ledger.releases.values())
 
 
 def test_every_kind_that_costs_says_which_round_or_step_it_is_for():
-    assert set(AT) == {name for name in REGISTER if name not in FREE}
-    assert all(field in dict(REGISTER[name].fields) for name, field in AT.items())
+    assert all(kind.once_per in kind.fields for kind in REGISTER.values() if kind.charged)
+
+
+def test_rules_of_a_kind_name_what_there_is():
+    assert {kind.consent for kind in REGISTER.values()} - {""} <= set(Consent)
+    assert all(kind.emptied in kind.fields for kind in REGISTER.values() if kind.emptied)
+    assert {kind.reply for kind in REQUESTS.values()} == set(REGISTER) - {"deletion", "refusal"}
+    assert len({kind.endpoint for kind in REQUESTS.values()}) == len(REQUESTS)
 
 
 def test_a_round_is_released_once_also_when_the_outbox_let_go_of_it(tmp_path):

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
-from client.app import answer
+from client.answers import answer
 from client.device import Device
 from client.model import updates
 from client.model.trainer import LocalTrainer
-from server.rounds import Channel, Traffic, collect, open_sum
+from server.channel import Channel, Traffic
+from server.rounds import collect, open_sum
 from shared.codec import decode, pack_floats
 from shared.messages import REGISTER
 from shared.network import NetworkSpec
 from tests.world.basics import event_stream, make_plan, make_profile, open_device, ready, replayed_entropy, view
-from tests.world.fake_grid import SIGNER, FakeGrid, context_of, device_node
+from tests.world.fake_grid import SIGNER, FakeGrid, device_node
 from tests.world.signing import signed_request
 
 PLAN = make_plan(privacy={"noise_multiplier": 0.5})
@@ -86,7 +87,7 @@ def test_every_contribution_leaves_in_the_same_form(population):
     names = [*LIVES, *TRAININGS]
     lengths = set()
     for name, device in zip(names, population.values(), strict=True):
-        out = answer(data, "train_request", context_of(1), lambda context, data, device=device: device)
+        out = answer(data, "train_request", lambda device=device: device)
         kind, fields = decode(REGISTER, out)
         assert kind == "update", name
         assert (fields["round"], fields["plan_sha256"]) == (4, PLAN.sha256), name
@@ -121,7 +122,11 @@ def test_the_null_contributions_are_noise_alone(population):
 def test_a_round_of_such_contributions_is_a_round(population):
     grid = FakeGrid({node: device_node(node, device) for node, device in population.items()})
     traffic = Traffic()
-    mean = open_sum(*collect(Channel(grid, traffic, SIGNER), list(population), PLAN, REQUEST), PLAN.privacy, traffic)
+    mean = open_sum(
+        *collect(Channel(grid, traffic, SIGNER), list(population), PLAN, REQUEST, PLAN.updates[0]),
+        PLAN.privacy,
+        traffic,
+    )
     assert mean is not None and np.isfinite(mean).all()
     assert not traffic.dropped and traffic.received["update"] == len(population)
     noise = PLAN.privacy.share_sigma * PLAN.privacy.grid_step * np.sqrt(len(population) * P)

@@ -13,13 +13,13 @@ from client.device import Device
 from client.model.runtime import MODEL_FILE, pinned_model
 from client.vault.consent import Consent
 from server import app as server_app
-from server.accounting import RoundAccountant, epsilon_to_public, epsilon_unamplified, likely_participations
-from server.app import wait_for_nodes
-from server.federation import DeviceNodes
+from server.accounting import RoundAccountant, epsilon_to_public, epsilon_unamplified, finite, likely_participations
+from server.channel import Channel, Traffic, wait_for_nodes
+from server.device_nodes import DeviceNodes
 from server.inbox import Inbox
 from server.optimizer import ServerSettings
+from server.queries import ask_for_alerts
 from server.risk_start import PublicRows
-from server.rounds import Channel, Traffic
 from server.settings import RunSettings, Schedule
 from server.state import ServerFolder
 from server.training import train
@@ -167,7 +167,7 @@ def test_only_identified_devices_are_in_the_inbox(tmp_path):
     settings = RunSettings.read(run_config(tmp_path, plan))
     federation, folder = federation_of(phones.grid()), ServerFolder(settings.folder)
     server_app.offer(federation, settings, activity_theta(), 1, with_file=True)
-    server_app.ask_for_alerts(federation, settings, folder, Listening(folder.inbox_file), ReplayClock())
+    ask_for_alerts(federation, settings, folder, Listening(folder.inbox_file), ReplayClock())
     assert {node for node, alerts in seen if alerts} == {2, 5}
     for node in (2, 5):
         told = [alert for n, alerts in seen if n == node for alert in alerts]
@@ -220,9 +220,9 @@ class Sums:
         self.traffic.sent[part.request] += len(cohort)
         if request["round"] == self.crash_in_round:
             raise RuntimeError("the server was killed")
-        return np.full(part.length(plan), 4096, np.uint32), self.survivors
+        return np.full(part.n_values, 4096, np.uint32), self.survivors
 
-    def alerts(self, step):
+    def ask(self, name, fields):
         return iter(())
 
 
@@ -378,4 +378,4 @@ def test_too_few_nodes_are_an_error_after_the_timeout_and_enough_are_sorted():
 
 
 def test_without_noise_the_account_says_infinite_as_no_number(tmp_path):
-    assert server_app._finite(math.inf) is None and server_app._finite(2.0) == 2.0
+    assert finite(math.inf) is None and finite(2.0) == 2.0

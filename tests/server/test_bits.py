@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from server.bits import BitInbox, rate_of_answering, rate_of_population
+from server.bits import BitInbox, rate_of_answering
 from server.inbox import Inbox
 from shared.errors import InputError
 from shared.randomised_response import randomised_response, truth_probability
@@ -14,11 +14,11 @@ REPETITIONS = 1000
 SETTINGS = [(1_000_007, 2000, 0.05), (2_000_000, 1000, 0.15), (500_000, 3000, 0.4), (4_000_000, 1500, 0.9)]
 
 
-def coverage(rate_of, bits: np.ndarray, truths: np.ndarray, epsilon_micro: int) -> tuple[float, float]:
+def coverage(bits: np.ndarray, truths: np.ndarray, epsilon_micro: int) -> tuple[float, float]:
     """Shares of repetitions (R, n) whose interval holds the truth (R,), and the mean of the estimates' errors."""
     answers = bits.shape[1]
     sent = randomised_response(bits, epsilon_micro, replayed_entropy(f"bits/{epsilon_micro}"))
-    rates = [rate_of(int(ones), answers, epsilon_micro) for ones in sent.sum(axis=1)]
+    rates = [rate_of_answering(int(ones), answers, epsilon_micro) for ones in sent.sum(axis=1)]
     inside = [rate.low <= truth <= rate.high for rate, truth in zip(rates, truths, strict=True)]
     return float(np.mean(inside)), float(np.mean([r.estimate - t for r, t in zip(rates, truths, strict=True)]))
 
@@ -27,24 +27,9 @@ def coverage(rate_of, bits: np.ndarray, truths: np.ndarray, epsilon_micro: int) 
 def test_a_rate_of_the_answering_devices_is_inside_its_interval(epsilon_micro, answers, share):
     bits = np.zeros((REPETITIONS, answers), bool)
     bits[:, : round(share * answers)] = True
-    covered, error = coverage(rate_of_answering, bits, bits.mean(axis=1), epsilon_micro)
+    covered, error = coverage(bits, bits.mean(axis=1), epsilon_micro)
     assert 0.93 <= covered <= 0.97
     assert abs(error) < 0.01
-
-
-@pytest.mark.parametrize(("epsilon_micro", "answers", "share"), SETTINGS)
-def test_a_rate_of_the_population_is_inside_its_interval(epsilon_micro, answers, share):
-    bits = np.random.default_rng(epsilon_micro).random((REPETITIONS, answers)) < share
-    covered, error = coverage(rate_of_population, bits, np.full(REPETITIONS, share), epsilon_micro)
-    assert 0.93 <= covered <= 0.97
-    assert abs(error) < 0.01
-
-
-def test_the_population_s_interval_is_the_wider_one():
-    """It holds the sampling of the devices too."""
-    of_these, of_all = rate_of_answering(300, 1000, 2_000_000), rate_of_population(300, 1000, 2_000_000)
-    assert of_all.estimate == of_these.estimate
-    assert of_all.high - of_all.low > of_these.high - of_these.low
 
 
 def test_the_published_coverage_is_that_of_the_shipped_coin():
@@ -52,28 +37,25 @@ def test_the_published_coverage_is_that_of_the_shipped_coin():
     assert published_coverage(repetitions=50, entropy=lambda n: bytes(n)) == 0.0, "a coin that never lies is no coin"
 
 
-@pytest.mark.parametrize("rate_of", [rate_of_answering, rate_of_population])
-def test_debiasing_inverts_the_coin(rate_of):
+def test_debiasing_inverts_the_coin():
     truth = float(truth_probability(2_000_000))
     for share in (0.0, 0.25, 1.0):
         ones = round(10**6 * (share * truth + (1 - share) * (1 - truth)))
-        rate = rate_of(ones, 10**6, 2_000_000)
+        rate = rate_of_answering(ones, 10**6, 2_000_000)
         assert rate.estimate == pytest.approx(share, abs=1e-5)
         assert rate.low < share < rate.high and rate.answers == 10**6
 
 
-@pytest.mark.parametrize("rate_of", [rate_of_answering, rate_of_population])
 @pytest.mark.parametrize(("ones", "answers"), [(0, 1), (1, 1), (0, 5), (5, 5)])
-def test_a_few_bits_say_almost_nothing(rate_of, ones, answers):
-    rate = rate_of(ones, answers, 500_000)
+def test_a_few_bits_say_almost_nothing(ones, answers):
+    rate = rate_of_answering(ones, answers, 500_000)
     assert rate.low <= rate.estimate <= rate.high and rate.high - rate.low > 1
 
 
 @pytest.mark.parametrize(("ones", "answers"), [(0, 0), (-1, 5), (6, 5)])
 def test_counts_that_cannot_be_are_refused(ones, answers):
-    for rate_of in (rate_of_answering, rate_of_population):
-        with pytest.raises(InputError):
-            rate_of(ones, answers, 1_000_000)
+    with pytest.raises(InputError):
+        rate_of_answering(ones, answers, 1_000_000)
 
 
 def test_bits_are_kept_once_beside_the_alerts_and_become_rates_by_step(tmp_path):

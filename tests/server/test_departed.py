@@ -7,9 +7,9 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from server import app as server_app
+from server.channel import Channel, Traffic
 from server.departed import Departed
-from server.federation import DeviceNodes
-from server.rounds import INTEREST, Channel, Traffic
+from server.device_nodes import DeviceNodes
 from server.state import ServerFolder
 from shared.codec import encode, pack_floats
 from shared.errors import RefusalCode, RunError
@@ -53,14 +53,14 @@ def test_whoever_sent_a_deletion_is_asked_and_sampled_no_more_and_counted_once(g
     federation.offer(OFFER)
     assert asked(grid) == [1, 2, 3, 4]
     grid.devices[3].forget()
-    _, survivors = federation.collect(federation.sample(1.0), PLAN, ROUND, INTEREST)
+    _, survivors = federation.collect(federation.sample(1.0), PLAN, ROUND, PLAN.updates[0])
     assert survivors == 3 and asked(grid) == [1, 2, 3, 4]
     assert federation.traffic.dropped == {"deletion": 1} and federation.traffic.received["deletion"] == 1
     assert federation.sample(1.0) == [1, 2, 4]
-    for ask in (lambda: federation.offer(OFFER), lambda: list(federation.alerts(2))):
+    for ask in (lambda: federation.offer(OFFER), lambda: list(federation.ask("alerts_query", {"step": 2}))):
         ask()
         assert asked(grid) == [1, 2, 4]
-    federation.collect([1, 2, 3], PLAN, {**ROUND, "round": 2}, INTEREST)
+    federation.collect([1, 2, 3], PLAN, {**ROUND, "round": 2}, PLAN.updates[0])
     assert asked(grid) == [1, 2], "a cohort that was sampled before"
     assert federation.traffic.dropped == {"deletion": 1}
     again = nodes_of(grid, Departed(file))
@@ -72,7 +72,7 @@ def test_whoever_sent_a_deletion_is_asked_and_sampled_no_more_and_counted_once(g
 def test_of_all_refusals_only_that_of_a_forgotten_device_says_that_it_is_gone(code):
     grid = FakeGrid({7: says(encode(REGISTER, "refusal", {"code": int(code)}))})
     line = Channel(grid, Traffic(), SIGNER)
-    line.ask([7], "query.alerts", "alerts_query", {"step": 1}, "alerts")
+    line.ask([7], "alerts_query", {"step": 1})
     assert line.enrolled([7]) == ([] if code is RefusalCode.FORGOTTEN else [7])
 
 

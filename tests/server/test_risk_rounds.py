@@ -8,10 +8,11 @@ import pytest
 from client.model.runtime import pinned_model
 from server.accounting import epsilon_to_public, epsilon_unamplified, likely_participations
 from server.app import run
-from server.federation import DeviceNodes
+from server.channel import Channel, Traffic
+from server.device_nodes import DeviceNodes
 from server.optimizer import ServerSettings
 from server.risk_start import PublicRows, RiskStart
-from server.rounds import INTEREST, RISK, Channel, Traffic, check_update
+from server.rounds import check_update
 from server.settings import RunSettings, Schedule
 from server.state import RISK as RISK_FILE
 from server.state import ServerFolder
@@ -87,9 +88,9 @@ class Sums:
         self.requests.append((part.request, dict(request)))
         if request["round"] == self.crash_in_round:
             raise RuntimeError("the server was killed")
-        return np.full(part.length(plan), 2048, np.uint32), self.survivors
+        return np.full(part.n_values, 2048, np.uint32), self.survivors
 
-    def alerts(self, step):
+    def ask(self, name, fields):
         return iter(())
 
     @property
@@ -194,7 +195,7 @@ def test_public_rows_are_needed_for_phi(tmp_path):
 
 def test_an_update_of_the_other_part_is_dropped():
     plan = plan_of()
-    lengths = [part.length(plan) for part in (INTEREST, RISK)]
+    lengths = [kind.n_values for kind in plan.updates]
     assert lengths == [NETWORK.n_parameters, N_COEFFICIENTS]
     for mine, others in (lengths, lengths[::-1]):
         values = pack_words(np.ones(others, np.uint32))

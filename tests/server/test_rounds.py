@@ -7,8 +7,9 @@ import pytest
 from flwr.app import Message
 from scipy import stats
 
-from server.federation import DeviceNodes
-from server.rounds import INTEREST, Channel, Traffic, check_update, poisson_cohort
+from server.channel import Channel, Traffic
+from server.device_nodes import DeviceNodes
+from server.rounds import check_update, poisson_cohort
 from server.training import run_round
 from shared.codec import encode, pack_floats, pack_words
 from shared.mechanisms import clip_to_grid
@@ -58,7 +59,7 @@ def ask(nodes, plan=QUIET):
     traffic, grid = Traffic(), FakeGrid(nodes)
     request = {"step": 20, "round": ROUND, "plan_sha256": plan.sha256, "theta": pack_floats(THETA)}
     federation = Everybody(Channel(grid, traffic, SIGNER), list(nodes))
-    return run_round(federation, plan, plan.privacy, request, INTEREST), traffic, grid
+    return run_round(federation, plan, request, plan.updates[0]), traffic, grid
 
 
 def expected_mean(nodes) -> np.ndarray:

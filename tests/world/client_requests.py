@@ -5,7 +5,7 @@ import numpy as np
 from cryptography.exceptions import InvalidSignature
 from hypothesis import strategies as st
 
-from client.app import HANDLERS
+from client.answers import HANDLERS
 from client.device import Device
 from client.model.runtime import pinned_model
 from client.vault.consent import Consent

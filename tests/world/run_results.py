@@ -245,7 +245,6 @@ CAPS = {
     "total": [7.5, 20.0],
     "update": [4.5, 10.0],
     "risk_update": [1.0, 2.0],
-    "metrics": [1.0, 2.0],
     "alert_bit": [2.0, 8.0],
 }
 BITS = {

@@ -58,7 +58,6 @@ def test_the_default_table():
     assert {line: (cap.period, cap.lifetime) for line, cap in DEFAULT_LINES.items()} == {
         "update": (4.5, 10.0),
         "risk_update": (1.0, 2.0),
-        "metrics": (1.0, 2.0),
         "alert_bit": (2.0, 8.0),
     }
     assert (caps.total.period, caps.total.lifetime) == (7.5, 20.0)
@@ -75,7 +74,7 @@ def test_the_default_table():
 def test_every_release_is_in_its_line_and_in_the_total_of_both_scopes():
     ledger = new(roomy())
     expected = {line: rdp.zero() for line in LedgerLine}
-    for kind, cost in [("update", COST), ("risk_update", rdp.gaussian(8.0)), ("metrics", rdp.gaussian(9.0))]:
+    for kind, cost in [("update", COST), ("risk_update", rdp.gaussian(8.0))]:
         for _ in range(3):
             ledger = ledger.charge(kind, cost, PLAN)
             expected[LedgerLine(kind)] = expected[LedgerLine(kind)] + cost
@@ -87,7 +86,7 @@ def test_every_release_is_in_its_line_and_in_the_total_of_both_scopes():
             assert ledger.epsilon(scope, line) == float(rdp.epsilon(expected[line], 1e-5))
         total = sum(expected.values())
         assert ledger.epsilon(scope) == pytest.approx(float(rdp.epsilon(total, 1e-5)), rel=1e-12)
-    assert ledger.releases == {"update": 3, "risk_update": 3, "metrics": 3, "alert_bit": 2}
+    assert ledger.releases == {"update": 3, "risk_update": 3, "alert_bit": 2}
 
 
 def test_each_cap_stands_alone():
@@ -310,7 +309,7 @@ def damaged(**changes) -> bytes:
 
 def bent(scope: int, row: int, order: int, factor: float):
     def change(data: bytes) -> bytes:
-        curves = np.frombuffer(data, "<f8").reshape(2, 5, ORDERS.size).copy()
+        curves = np.frombuffer(data, "<f8").reshape(2, 1 + len(LedgerLine), ORDERS.size).copy()
         curves[scope, row, order] *= factor
         return curves.tobytes()
 

@@ -33,7 +33,6 @@ CAPS = Caps(
     {
         LedgerLine.UPDATE: Cap(2.0, 4.0),
         LedgerLine.PHI: Cap(0.7, 1.2),
-        LedgerLine.METRICS: Cap(0.7, 1.2),
         LedgerLine.ALERT_BIT: Cap(1.0, 3.0),
     },
     Cap(2.8, 5.5),
@@ -43,7 +42,6 @@ CAPS = Caps(
 COSTS = {
     LedgerLine.UPDATE: [rdp.gaussian(s) for s in (3.0, 4.0, 9.0)],
     LedgerLine.PHI: [rdp.gaussian(s) for s in (9.0, 20.0)],
-    LedgerLine.METRICS: [rdp.gaussian(s) for s in (9.0, 15.0)],
     LedgerLine.ALERT_BIT: [rdp.coin(e) for e in (0.1, 0.5, 0.9)],
 }
 PLANS = [bytes([i]) * 32 for i in range(4)]
@@ -154,7 +152,7 @@ class Life:
             self.restart()
 
     def release(self) -> None:
-        line = list(LedgerLine)[self.random.choice(4, p=[0.55, 0.1, 0.1, 0.25])]
+        line = list(LedgerLine)[self.random.choice(3, p=[0.6, 0.15, 0.25])]
         cost = COSTS[line][self.random.integers(len(COSTS[line]))]
         plan = PLANS[self.random.integers(4)] if line in OF_A_PLAN else None
         part = line, plan or b""
@@ -317,7 +315,7 @@ def test_a_host_s_devices_are_charged_and_refused_as_50_devices_are(seed):
     counts = {(line, plan): np.zeros(50, np.int64) for line in OF_A_PLAN for plan in PLANS}
     true_s, seen = float(START_S), set()
     for _ in range(120):
-        line = list(LedgerLine)[random.choice(4, p=[0.55, 0.1, 0.1, 0.25])]
+        line = list(LedgerLine)[random.choice(3, p=[0.6, 0.15, 0.25])]
         cost = COSTS[line][random.integers(len(COSTS[line]))] if random.random() > 0.05 else -COSTS[line][0]
         plan = PLANS[random.integers(4)] if line in OF_A_PLAN else None
         asked = random.random(50) < 0.4

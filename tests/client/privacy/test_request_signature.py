@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.app import answer
+from client.answers import answer
 from client.device import Device
 from client.privacy.caps import Caps
 from client.privacy.ledger import LIFETIME, PERIOD, UNSET
 from client.privacy.request_signature import verify
 from client.profile import Profile
 from client.vault.vault import Limits
-from server.rounds import Channel, Traffic
+from server.channel import Channel, Traffic
 from server.signing import Signer, public_bytes, signing_key
 from shared.clock import ReplayClock
 from shared.codec import MAX_MESSAGE_BYTES, decode, encode, pack_floats
@@ -182,13 +182,13 @@ def test_one_broadcast_is_signed_once_and_carries_the_server_s_clock():
     key, clock = Counting(), ReplayClock(5.5)
     grid = FakeGrid(dict.fromkeys(range(1, 9), says(encode(REGISTER, "alerts", {"step": 3, "alerts": []}))))
     line = Channel(grid, Traffic(), Signer(key, clock))
-    assert len(line.ask(grid.nodes, "query.alerts", "alerts_query", {"step": 3}, "alerts")) == 8
+    assert len(line.ask(grid.nodes, "alerts_query", {"step": 3})) == 8
     assert key.signatures == 1 and len({data for _, _, data in grid.asked}) == 1
     data = grid.asked[0][2]
     assert verify(data, SERVER_KEY).time_s == 5 and unwrap(data).body == QUERY
     assert line.traffic.sent_bytes["alerts_query"] == 8 * len(data)
     clock.wait_until(86_400.0)
-    line.ask([1], "query.alerts", "alerts_query", {"step": 3}, "alerts")
+    line.ask([1], "alerts_query", {"step": 3})
     assert verify(grid.asked[-1][2], SERVER_KEY).time_s == 86_400
 
 
@@ -196,7 +196,7 @@ def test_the_right_server_gets_answers_and_another_one_only_its_code(tmp_path):
     with open_device(tmp_path, make_profile()) as device:
         for key, dropped in ((PRIVATE_KEY, {}), (OTHER_PRIVATE_KEY, {f"refusal_{int(RefusalCode.SIGNATURE)}": 1})):
             line = Channel(FakeGrid({1: device_node(1, device)}), Traffic(), Signer(key, ReplayClock()))
-            replies = line.ask([1], "query.alerts", "alerts_query", {"step": 3}, "alerts")
+            replies = line.ask([1], "alerts_query", {"step": 3})
             assert bool(replies) is not bool(dropped) and line.traffic.dropped == dropped
 
 
@@ -223,7 +223,7 @@ def opened(tmp_path) -> Opened:
 
 
 def ask(opened: Opened, data: bytes) -> bytes:
-    return answer(data, "train_request", context_of(1), opened)
+    return answer(data, "train_request", lambda: opened(context_of(1), data))
 
 
 def test_a_retry_at_another_time_is_the_same_request_and_gets_the_same_bytes(opened):
@@ -256,15 +256,15 @@ def test_a_period_ends_by_a_signed_request_when_the_device_s_clock_agrees(opened
             return device.gate.ledger.epsilon(PERIOD)
 
     assert spent() > 0
-    answer(ahead, "alerts_query", context_of(1), opened)
+    answer(ahead, "alerts_query", lambda: opened(context_of(1), ahead))
     assert spent() > 0, "the server alone ends no period"
     opened.clock.wait_until(1e9 + period_s + 50)
-    answer(signed(QUERY, 1_000_000_000), "alerts_query", context_of(1), opened)
+    answer(signed(QUERY, 1_000_000_000), "alerts_query", lambda: opened(context_of(1), signed(QUERY, 1_000_000_000)))
     assert spent() > 0, "nor does the device's own clock, nor an old request"
     forged = encode(SIGNED, "signed", {**decode(SIGNED, ahead)[1], "time_s": 1_000_000_000 + period_s + 60})
-    answer(forged, "alerts_query", context_of(1), opened)
+    answer(forged, "alerts_query", lambda: opened(context_of(1), forged))
     assert spent() > 0, "nor a time that nobody signed"
-    answer(ahead, "alerts_query", context_of(1), opened)
+    answer(ahead, "alerts_query", lambda: opened(context_of(1), ahead))
     assert spent() == 0
     with opened() as device:
         assert device.gate.ledger.epsilon(LIFETIME) > 0
@@ -273,7 +273,7 @@ def test_a_period_ends_by_a_signed_request_when_the_device_s_clock_agrees(opened
 def test_a_paused_device_does_not_look_at_the_time_either(opened):
     with opened() as device:
         device.pause()
-    answer(signed(QUERY, 1_000_000_000), "alerts_query", context_of(1), opened)
+    answer(signed(QUERY, 1_000_000_000), "alerts_query", lambda: opened(context_of(1), signed(QUERY, 1_000_000_000)))
     with opened() as device:
         assert device.gate.ledger.spent.period_start_s == UNSET
 
@@ -292,7 +292,7 @@ def test_a_device_that_does_not_open_says_nothing_about_who_asks(tmp_path):
         return Device.open(tmp_path, keys=cheap_keys(tmp_path))
 
     for data in (signed(QUERY), QUERY, b""):
-        out = answer(data, "alerts_query", context_of(1), broken)
+        out = answer(data, "alerts_query", lambda data=data: broken(context_of(1), data))
         assert decode(REGISTER, out) == ("refusal", {"code": int(RefusalCode.INTERNAL)})
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from client.device import Device
 from client.privacy.caps import OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import AGREEMENT_S, ALLOWED, MAX_PLANS, Ledger
-from server.federation import DeviceNodes
-from server.rounds import INTEREST, RISK, Traffic
-from server.rounds import Channel as Wire
+from server.channel import Channel as Wire
+from server.channel import Traffic
+from server.device_nodes import DeviceNodes
 from server.settings import RunSettings
 from shared import rdp
 from shared.clock import ReplayClock
@@ -23,7 +23,8 @@ from shared.lapse_risk import N_COEFFICIENTS, READINGS
 from simulations.federation import device_app as devices
 from simulations.federation.device_app import simulation_keys
 from simulations.federation.equivalence import N_USERS, scenario_without_noise, settings_for, some_people
-from simulations.federation.host_ledger import HostLedger, as_pairs, count_refusals, refused_of
+from simulations.federation.host_answers import as_pairs, count_refusals
+from simulations.federation.host_ledger import HostLedger, refused_of
 from simulations.federation.in_process import LocalHost
 from simulations.federation.in_process_grid import LocalGrid, context_of
 from simulations.federation.observations import DEVICES
@@ -35,7 +36,6 @@ CAPS = Caps(
     {
         LedgerLine.UPDATE: Cap(2.0, 5.0),
         LedgerLine.PHI: Cap(1.5, 2.0),
-        LedgerLine.METRICS: Cap(9.0, 9.0),
         LedgerLine.ALERT_BIT: Cap(1.2, 2.0),
     },
     Cap(3.0, 6.0),
@@ -203,13 +203,14 @@ def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_ref
     for side in sides.values():
         side.offer({**asked, "plan": plan.canonical, "risk": b"", "model": settings.model})
     random, seen = np.random.default_rng(5), Counter()
+    p, phi = plan.updates
     learn = {
         "basis": pack_floats(np.ones((len(READINGS), N_COEFFICIENTS), np.float32)),
         "coefficients": pack_floats(np.ones(N_COEFFICIENTS, np.float32)),
     }
-    for round_number, part in enumerate([INTEREST] * 6 + [RISK] * 4 + [INTEREST], start=1):
+    for round_number, part in enumerate([p] * 6 + [phi] * 4 + [p], start=1):
         cohort = np.flatnonzero(random.random(N_USERS) < 0.6).tolist()
-        request = {**asked, "round": round_number, "plan_sha256": plan.sha256, **(learn if part is RISK else {})}
+        request = {**asked, "round": round_number, "plan_sha256": plan.sha256, **(learn if part is phi else {})}
         survivors, refusals = [], []
         for side in sides.values():
             before = Counter(side.traffic.dropped)
@@ -248,7 +249,7 @@ def test_a_killed_worker_leaves_the_charge(tmp_path, monkeypatch):
 
     monkeypatch.setattr("simulations.federation.host_app.sum_of_updates", killed)
     with pytest.raises(KeyboardInterrupt):
-        side.collect(range(10), plan, request, INTEREST)
+        side.collect(range(10), plan, request, plan.updates[0])
     again = LocalHost(tmp_path).host.ledger
     counts = again.participations_of(np.arange(N_USERS), LedgerLine.UPDATE, plan.sha256)
     assert counts.tolist() == [1] * 10 + [0] * (N_USERS - 10)

@@ -9,7 +9,6 @@ import pytest
 
 from client.detection.risk_levels import Direction
 from server.inbox import Inbox
-from server.rounds import INTEREST
 from server.state import RISK, ServerFolder
 from shared.lapse_risk import READINGS
 from shared.plan import Plan
@@ -146,4 +145,9 @@ def test_a_host_refuses_a_plan_it_was_not_given(tmp_path, people):
     host = LocalHost(tmp_path)
     request = {"plan_sha256": bytes(32), "theta": bytes(4 * 1441), "round": 1, "step": 111}
     with pytest.raises(Exception, match="installed plan"):
-        host.collect([0], SimpleNamespace(), request, INTEREST)
+        host.collect(
+            [0],
+            SimpleNamespace(),
+            request,
+            Plan.from_bytes((tmp_path / "hosts" / "0" / "plan.cbor").read_bytes()).updates[0],
+        )

@@ -12,6 +12,7 @@ from client.privacy.ledger import LIFETIME, PERIOD, ROWS
 from client.vault.consent import Consent
 from server.accounting import coins_epsilon
 from server.bits import rate_of_answering
+from server.channel import Traffic
 from server.state import ServerFolder
 from shared import rdp
 from shared.messages import MAX_BIT_EPSILON_MICRO
@@ -141,10 +142,10 @@ def test_a_host_asked_again_answers_the_same_and_pays_once(runs):
     host = both_hosts(runs / "hosts")[1]
     asked = {"step": DUE[-1], "epsilon_micro": MAX_BIT_EPSILON_MICRO, "every_steps": 5}
     before = host.ledger
-    devices, bits, refused = host.bits(asked)
+    answers = host.answers("bits_query", asked)
     mine = [(user, bit) for user, bit in received(runs / "hosts")[DUE[-1]] if user >= host.first_user]
-    assert list(zip(devices.tolist(), bits.tolist(), strict=True)) == mine
-    assert refused[7] + len(devices) == host.n_users
+    assert [(device, reply["bit"]) for device, reply in answers.read(Traffic())] == mine
+    assert answers.refused[7] + len(answers.devices) == host.n_users
     np.testing.assert_array_equal(host.ledger.spent.curves, before.spent.curves)
 
 

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from server.accounting import epsilon_to_public
-from server.rounds import INTEREST, Traffic
+from server.channel import Traffic
 from shared.errors import ConfigError
 from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import POOLED_DNN, RIVALS
@@ -176,12 +176,12 @@ def test_dropout_drops_members_of_the_cohort_at_random():
 
     below, members = Noted(), list(range(0, 20_000, 2))
     federation = Dropouts(below, 0.3)
-    counts = [federation.collect(members, None, {}, INTEREST)[1] for _ in range(2)]
+    counts = [federation.collect(members, None, {}, make_plan().updates[0])[1] for _ in range(2)]
     for count in counts:
         assert abs(count - 7000) < 6 * np.sqrt(10_000 * 0.3 * 0.7)
     assert set(below.cohorts[0]) < set(members) and below.cohorts[0] != below.cohorts[1]
     assert federation.traffic is below.traffic
-    assert Dropouts(below, 0.0).collect(members, None, {}, INTEREST)[1] == len(members)
+    assert Dropouts(below, 0.0).collect(members, None, {}, make_plan().updates[0])[1] == len(members)
     for rate in (-0.1, 1.0):
         with pytest.raises(ConfigError, match="expected dropout in"):
             Dropouts(below, rate)

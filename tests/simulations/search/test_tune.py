@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from server.rounds import INTEREST, RISK, Traffic
+from server.channel import Traffic
 from shared.codec import pack_floats
 from shared.errors import ConfigError
 from simulations.cli.search import register
@@ -137,7 +137,7 @@ def test_a_trial_trains_as_a_host_does(trials, tmp_path):
     assert isinstance(ours.traffic, Traffic)
     basis, coefficients = np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32), np.float32([-1, 0.7])
     request |= {"basis": pack_floats(basis), "coefficients": pack_floats(coefficients)}
-    for part in (INTEREST, RISK):
+    for part in plan.updates:
         total, survivors = ours.collect(cohort, plan, request, part)
         expected, n = host.collect(cohort, plan, request, part)
         assert survivors == n == 40 and total.shape == (part.length(plan),)

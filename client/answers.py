@@ -1,0 +1,129 @@
+"""What a device answers: the bytes of a signed request in; the device, the gate; the bytes of a reply out.
+
+One handler for each request of the register. Nothing here knows how the bytes travel: `client/app.py` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from shared.arrays import Words
+from shared.codec import decode, pack_words, unpack_floats
+from shared.errors import ConfigError, Forgotten, Refusal, RefusalCode, UndeclaredError, WireError
+from shared.messages import REQUESTS
+from shared.plan import Plan, UpdateKind
+from shared.randomised_response import BitSchedule
+from shared.rdp import coin, update_cost
+
+from .detection.alerts import alert_fields
+from .device import Device
+from .privacy.alert_bit import alert_bit, own_schedule
+from .privacy.request_signature import verify
+from .refusals import answer_forgotten, bare_refusal
+from .vault.consent import Consent
+
+#: Opens the device that answers; it is closed at the end of the `with` block.
+Opening = Callable[[], AbstractContextManager[Device]]
+
+Fields = dict[str, Any]
+
+
+def install_model(device: Device, asked: bytes, request: Fields) -> bytes:
+    """Answer a model_offer: verified, installed, receipt."""
+    try:
+        plan = Plan.from_bytes(request["plan"])
+    except ConfigError:
+        raise Refusal(RefusalCode.PLAN_REFUSED) from None
+    weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
+    device.install(plan, request["model"], *weights, request["round"])
+    return device.gate.release(asked, "receipt", {"plan_sha256": plan.sha256})
+
+
+def train(device: Device, asked: bytes, request: Fields) -> bytes:
+    """Answer a train_request with one protected update, charged to the ledger."""
+    theta = unpack_floats(request["theta"])
+    work = device.work(request["plan_sha256"], theta)
+    kind = work.installed.plan.updates[0]
+    return _update(device, asked, request, kind, lambda: work.update(theta, request["round"]))
+
+
+def train_risk(device: Device, asked: bytes, request: Fields) -> bytes:
+    """Answer a risk_request with one protected update of phi, charged to the ledger."""
+    theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
+    work = device.work(request["plan_sha256"], theta)
+    work.risk_plan(basis, coefficients)
+    kind = work.installed.plan.updates[1]
+    return _update(device, asked, request, kind, lambda: work.risk_update(theta, basis, coefficients, request["round"]))
+
+
+def _update(device: Device, asked: bytes, request: Fields, kind: UpdateKind, work: Callable[[], Words]) -> bytes:
+    """What the ledger would refuse is not computed either."""
+    sha256, cost = request["plan_sha256"], update_cost(kind.privacy, kind.n_values)
+    device.gate.ledger.charge(kind.reply, cost, sha256, request["round"])
+    fields = {"round": request["round"], "plan_sha256": sha256, "values": pack_words(work())}
+    return device.gate.release(asked, kind.reply, fields, cost, sha256)
+
+
+def alerts(device: Device, asked: bytes, request: Fields) -> bytes:
+    """Answer an alerts_query with what consent allows."""
+    step = request["step"]
+    return device.gate.release(asked, "alerts", alert_fields(step, device.take_alerts(step)))
+
+
+def bits(device: Device, asked: bytes, request: Fields) -> bytes:
+    """Answer a bits_query with the randomised bit of a due step, charged to the ledger."""
+    if device.consent() is not Consent.RANDOMISED:
+        raise Refusal(RefusalCode.CONSENT)
+    caps = device.gate.ledger.caps
+    wanted = BitSchedule(request["epsilon_micro"], request["every_steps"])
+    own = own_schedule(caps, device.profile.step.seconds)
+    fields = alert_bit([alert.step for alert in device.alerts()], own, wanted, request["step"])
+    return device.gate.release(asked, "alert_bit", fields, coin(wanted.epsilon))
+
+
+HANDLERS: dict[str, Callable[[Device, bytes, Fields], bytes]] = {
+    "model_offer": install_model,
+    "train_request": train,
+    "risk_request": train_risk,
+    "alerts_query": alerts,
+    "bits_query": bits,
+}
+
+
+def answer(data: bytes, expected: str, opening: Opening) -> bytes:
+    """Reply bytes to the bytes of a signed request, which has to be an `expected` one. Never raises: an exception's text
+    would travel to the server.
+
+    The signature comes first, then what was asked. A request that is not the right one is refused by the device, too, so
+    that its journal knows of it. A device that does not open answers with a bare refusal, and cannot tell who asks.
+    """
+    try:
+        with opening() as device:
+            try:
+                envelope = verify(data, device.profile.server_key)
+                request = understood(envelope.body, expected)
+            except Refusal as refusal:
+                return device.gate.decline(refusal.code)
+            # Without the time: asked again later, it is the same request.
+            asked = hashlib.sha256(envelope.body).digest()
+            return device.gate.answer(asked, lambda: HANDLERS[expected](device, asked, request), envelope.time_s)
+    except Forgotten as gone:
+        return answer_forgotten(gone.folder, data)
+    except Exception:
+        return bare_refusal(RefusalCode.INTERNAL)
+
+
+def understood(body: bytes, expected: str) -> Fields:
+    """The fields of the request that this endpoint answers; Refusal for anything else."""
+    try:
+        name, request = decode(REQUESTS, body)
+    except UndeclaredError:
+        raise Refusal(RefusalCode.UNDECLARED) from None
+    except WireError:
+        raise Refusal(RefusalCode.MALFORMED) from None
+    if name != expected:
+        raise Refusal(RefusalCode.UNDECLARED)
+    return request

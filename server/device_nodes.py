@@ -1,0 +1,34 @@
+"""A federation in which one Flower node is one device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from shared.arrays import Words
+from shared.plan import Plan, UpdateKind
+
+from .channel import Channel
+from .rounds import collect, poisson_cohort
+
+
+class DeviceNodes:
+    """The devices behind a channel. One that is gone is not sampled either."""
+
+    def __init__(self, channel: Channel, nodes: Sequence[int]) -> None:
+        self._channel, self._nodes = channel, nodes
+        self.traffic = channel.traffic
+
+    def offer(self, fields: Mapping[str, Any]) -> None:
+        self._channel.ask(self._nodes, "model_offer", fields)
+
+    def sample(self, sampling_rate: float) -> Sequence[int]:
+        return poisson_cohort(self._channel.enrolled(self._nodes), sampling_rate)
+
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
+    ) -> tuple[Words, int]:
+        return collect(self._channel, cohort, plan, request, kind)
+
+    def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        yield from self._channel.ask(self._nodes, name, fields).items()

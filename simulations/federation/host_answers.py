@@ -1,0 +1,96 @@
+"""What hosted devices answer, in one piece for a whole host, counted as messages of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
+import numpy as np
+from numpy.typing import NDArray
+
+from client.refusals import bare_refusal
+from server.channel import Traffic
+from shared.arrays import Ints
+from shared.codec import decode
+from shared.errors import RefusalCode
+from shared.messages import REGISTER
+
+#: How many devices declined, by RefusalCode.
+Refused = Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class HostAnswers:
+    """Answers of a host's devices to one query. Of those that have something to tell: `devices` (D,), and which of
+    `messages`, all different, each of them sends (D,). `alike`: what `n_alike` others send, who saw nothing. `refused`:
+    how many decline, by code."""
+
+    devices: Ints
+    which: Ints
+    messages: Sequence[bytes]
+    alike: bytes
+    n_alike: int
+    refused: Refused
+
+    @classmethod
+    def of(cls, told: Mapping[int, bytes], alike: bytes, n_devices: int) -> HostAnswers:
+        """The answers of those who tell something, by device; the rest of `n_devices` answer alike."""
+        places: dict[bytes, int] = {}
+        which = [places.setdefault(message, len(places)) for message in told.values()]
+        devices = np.fromiter(told, np.int64, len(told))
+        return cls(devices, np.array(which, np.int64), tuple(places), alike, n_devices - len(told), {})
+
+    @classmethod
+    def refusals(cls, refused: Refused) -> HostAnswers:
+        """Nobody answers."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64), (), b"", 0, refused)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """As a host sends them to the server of a simulation."""
+        messages = np.frombuffer(cbor2.dumps([list(self.messages), self.alike, self.n_alike]), np.uint8)
+        return {
+            "devices": self.devices,
+            "which": self.which,
+            "messages": messages,
+            "refused": as_pairs(self.refused),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> HostAnswers:
+        messages, alike, n_alike = cbor2.loads(arrays["messages"].tobytes())
+        refused = dict(arrays["refused"].tolist())
+        return cls(arrays["devices"], arrays["which"], tuple(messages), alike, n_alike, refused)
+
+    def read(self, traffic: Traffic) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(device, fields of its reply) of those that told something; everybody's replies are counted."""
+        for message, n in zip(self.messages, np.bincount(self.which, minlength=len(self.messages)), strict=True):
+            _count(traffic, message, int(n))
+        if self.n_alike:
+            _count(traffic, self.alike, self.n_alike)
+        count_refusals(traffic, self.refused)
+        fields = [decode(REGISTER, message)[1] for message in self.messages]
+        for device, place in zip(self.devices.tolist(), self.which.tolist(), strict=True):
+            yield device, fields[place]
+
+
+def _count(traffic: Traffic, message: bytes, n: int) -> None:
+    name, _ = decode(REGISTER, message)
+    traffic.received[name] += n
+    traffic.received_bytes[name] += n * len(message)
+
+
+def as_pairs(refused: Refused) -> Ints:
+    """How many declined, as an array of (code, how many), (n, 2)."""
+    return np.array(sorted(refused.items()), np.int64).reshape(-1, 2)
+
+
+def count_refusals(traffic: Traffic, refused: Refused) -> None:
+    """Count replies of hosted devices that declined, as a device's own refusal is counted."""
+    for code, n in refused.items():
+        if not n:
+            continue
+        traffic.received["refusal"] += n
+        traffic.received_bytes["refusal"] += n * len(bare_refusal(RefusalCode(code)))
+        traffic.dropped[f"refusal_{code}"] += n
