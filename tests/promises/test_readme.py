@@ -23,7 +23,9 @@ def test_a_block_is_found_by_its_language():
 def test_the_code_of_the_readme_runs_and_prints_what_the_readme_says(tmp_path):
     (code,), (printed,) = blocks("python"), blocks("text")
     told = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=told, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=told, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout) == (0, printed), done.stderr[-2000:]
     assert [file.name for file in tmp_path.iterdir()] == ["device"], "the device lives where the page says"
 
