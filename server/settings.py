@@ -1,4 +1,4 @@
-"""."""
+"""What one run of the server is told: the plan, the first weights, and when it asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""."""
+"""The rounds, p's and then phi's: each charged before its cohort is sampled, checkpointed after it, never run twice."""
 
 from __future__ import annotations
 

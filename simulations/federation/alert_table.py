@@ -1,4 +1,4 @@
-"""."""
+"""Alerts of many devices as arrays."""
 
 from __future__ import annotations
 

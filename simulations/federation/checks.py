@@ -1,4 +1,4 @@
-"""."""
+"""Whether a scenario can be run at all: its budget, its owners' caps, its schedule."""
 
 from __future__ import annotations
 

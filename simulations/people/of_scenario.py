@@ -1,4 +1,4 @@
-"""."""
+"""The people and the protocol that a scenario names."""
 
 from __future__ import annotations
 

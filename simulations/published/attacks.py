@@ -1,4 +1,4 @@
-"""."""
+"""The figures of hostile behaviour, as docs/detectors.md quotes them."""
 
 from __future__ import annotations
 

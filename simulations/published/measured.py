@@ -1,4 +1,4 @@
-"""."""
+"""One measured figure before it is published: mean, spread, unit, what it stands beside."""
 
 from __future__ import annotations
 
