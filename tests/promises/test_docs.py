@@ -28,7 +28,7 @@ def test_every_command_of_a_page_exists(repository, page):
     assert repository.unknown_commands(page.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("room", CODE)
+@pytest.mark.parametrize("room", (*CODE, "tests"))
 def test_every_file_and_name_that_docstrings_and_comments_cite_is_there(repository, room):
     stale = {
         f"{file.relative_to(ROOT)}:{line}": found

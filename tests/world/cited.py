@@ -61,26 +61,26 @@ class Repository:
         return {Path(file).name for file in self.files}
 
     @cached_property
+    def trees(self) -> dict[str, ast.Module]:
+        """Every Python file, parsed."""
+        files = (file for file in self.files if file.endswith(".py"))
+        return {file: ast.parse((self.root / file).read_text(encoding="utf-8")) for file in files}
+
+    @cached_property
     def modules(self) -> dict[str, set[str]]:
         """Names at the top of every module, by its dotted path."""
-        out = {}
-        for file in self.files:
-            if file.endswith(".py"):
-                dotted = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-                out[dotted] = _names_in(ast.parse((self.root / file).read_text(encoding="utf-8")))
-        return out
+        dotted = {file: file.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in self.trees}
+        return {dotted[file]: _names_in(tree) for file, tree in self.trees.items()}
 
     @cached_property
     def classes(self) -> dict[str, set[str]]:
         """What can stand behind the dot of every class, its bases' names too."""
         own: dict[str, set[str]] = {}
         bases: dict[str, set[str]] = {}
-        for file in self.files:
-            if file.endswith(".py"):
-                for node in ast.walk(ast.parse((self.root / file).read_text(encoding="utf-8"))):
-                    if isinstance(node, ast.ClassDef):
-                        own.setdefault(node.name, set()).update(_names_in(node))
-                        bases.setdefault(node.name, set()).update(b.id for b in node.bases if isinstance(b, ast.Name))
+        for node in (node for tree in self.trees.values() for node in ast.walk(tree)):
+            if isinstance(node, ast.ClassDef):
+                own.setdefault(node.name, set()).update(_names_in(node))
+                bases.setdefault(node.name, set()).update(base.id for base in node.bases if isinstance(base, ast.Name))
         for _ in range(4):  # as deep as bases of bases go
             for name, of in bases.items():
                 own[name].update(*(own[base] for base in of if base in own))
@@ -88,7 +88,9 @@ class Repository:
 
     def missing_files(self, text: str, folder: str = "") -> list[str]:
         """Cited files and folders that are not there. A path is taken from the root, or from the page's own `folder`."""
-        found = [match[0] for match in re.finditer(rf"(?<![\w/.:<-])[\w.-]+(?:/[\w.-]+)*\.(?:{ENDINGS})\b(?!/)", text)]
+        found = [
+            match[0] for match in re.finditer(rf"(?<![\w/.:<-])[\w.-]+(?:/[\w.-]+)*\.(?:{ENDINGS})\b(?!/|\.\w)", text)
+        ]
         found += [
             match[0]
             for match in re.finditer(rf"(?<![\w/.])(?:{'|'.join((*ROOMS, 'docs'))})/(?:[\w-]+/)*(?![\w.-])", text)
@@ -103,7 +105,7 @@ class Repository:
         return any((self.root / place / bare).exists() for place in ("", folder))
 
     def missing_names(self, text: str) -> list[str]:
-        """Cited `room.module.name` and `Class.name` that are not there."""
+        """Cited dotted names of rooms, and of classes and modules in backticks, that are not there."""
         dotted = re.findall(rf"(?<![\w/.])(?:{'|'.join(ROOMS)})(?:\.\w+)+", text)
         out = [name for name in dotted if name not in NOT_OURS and not self._is_module(name)]
         for whole in re.findall(r"`([A-Za-z_]\w*\.\w+)`", text):
@@ -141,8 +143,7 @@ class Repository:
     @cached_property
     def strings(self) -> set[str]:
         """Every string in the code, tests left out."""
-        code = [file for file in self.files if file.endswith(".py") and not file.startswith("tests/")]
-        trees = (ast.parse((self.root / file).read_text(encoding="utf-8")) for file in code)
+        trees = (tree for file, tree in self.trees.items() if not file.startswith("tests/"))
         nodes = (node for tree in trees for node in ast.walk(tree))
         return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
@@ -203,7 +204,7 @@ def commands() -> dict[str, set[str]]:
 
 
 def _names_in(node: ast.Module | ast.ClassDef) -> set[str]:
-    """Names that a module or class defines or imports, wherever in its blocks; of a class, `self.name` too."""
+    """Names that a module or class defines or imports, wherever in its blocks; of a class, what it sets on itself too."""
     out: set[str] = set()
     for inner in ast.walk(node) if isinstance(node, ast.ClassDef) else _outside_functions(node):
         if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
