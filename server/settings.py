@@ -1,4 +1,4 @@
-"""What one run of the server is told: the plan, the first weights, and when it asks."""
+"""What the server of a run is told: plan, schedule, how it moves, and where its files lie."""
 
 from __future__ import annotations
 

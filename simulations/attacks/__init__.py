@@ -1,1 +1,1 @@
-"""What hostile behaviour does to scores and alerts."""
+"""Users and devices that mean ill."""

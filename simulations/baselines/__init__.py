@@ -1,1 +1,1 @@
-"""What ours is compared with: pooled models, rules on counters, BG/NBD."""
+"""What Ebbtide is compared with: rules of counters, and models that see everybody's rows in one place."""

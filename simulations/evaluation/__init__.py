@@ -1,1 +1,1 @@
-"""From a run folder to its results: quality of p, lapses and take-offs, alerts against what really happened."""
+"""What a run was worth: p and alerts beside baselines, on the same rows."""

@@ -1,1 +1,1 @@
-"""Carrying a run out: Flower's runtime, one node per device or hosts of many, and the run's folder."""
+"""A run's server, devices and hosts, and the folder in which they meet."""

@@ -1,4 +1,4 @@
-"""Alerts of many devices as arrays."""
+"""Alerts of all devices as arrays: those of a rule, and those that apps were shown."""
 
 from __future__ import annotations
 

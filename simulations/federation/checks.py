@@ -1,4 +1,4 @@
-"""Whether a scenario can be run at all: its budget, its owners' caps, its schedule."""
+"""What a setup has to pass before anything starts: its epsilon, and what the owners of its devices allow."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Whose behaviour it is: planted people, the real data sets, labelled rows, and the public start."""
+"""The people of a scenario, planted or from a data set, and the scenario resolved against them."""

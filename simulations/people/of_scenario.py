@@ -1,4 +1,4 @@
-"""The people and the protocol that a scenario names."""
+"""Which steps and which people a scenario means."""
 
 from __future__ import annotations
 

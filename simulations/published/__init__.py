@@ -1,1 +1,1 @@
-"""The figures that the docs quote: `python -m simulations.published` makes them."""
+"""The measurements behind published figures."""

@@ -1,4 +1,4 @@
-"""The figures of hostile behaviour, as docs/detectors.md quotes them."""
+"""What a hostile user can do to their own scores: the measurements behind published figures."""
 
 from __future__ import annotations
 

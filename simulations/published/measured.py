@@ -1,4 +1,4 @@
-"""One measured figure before it is published: mean, spread, unit, what it stands beside."""
+"""A published figure: a value, its spread over seeds, its unit, and what it stands beside."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From results to what people look at: the page, the table, the drawings, docs/figures.json."""
+"""A run's results for people: a report, drawings, a summary."""

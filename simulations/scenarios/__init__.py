@@ -1,1 +1,1 @@
-"""What is asked for: scenario files and their form, owners' caps and consents, grids, users held out."""
+"""What a run is made of, as files that people write; and what the owners of simulated devices decide."""

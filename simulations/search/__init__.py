@@ -1,1 +1,1 @@
-"""Many trainings of one scenario: tuning, sweeps, the choice of a detector, noise for an epsilon."""
+"""Many trainings of one scenario: tuning, sweeps, and the choice of a detector."""

@@ -1,1 +1,1 @@
-"""Detectors on simulated daily streams: how fast a shift is seen, and the CUSUM's thresholds."""
+"""Detectors on made-up streams of p: delay against false alerts, and thresholds from them."""
