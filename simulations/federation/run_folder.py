@@ -1,19 +1,4 @@
-"""A run's folder: the only place that knows what its files are called, and where they lie.
-
-scenario.json       what was asked for, with every default
-population/         everybody's events (exists in a simulation only)
-consents.npy, caps.json  what they agree to tell, and let be spent
-held_out.npy        which users never train, if any
-theta0.npy, public.npz  what planted people teach before any private round
-app/, flower/       the app folder that Flower runs, and Flower's own files
-devices/<n>/        each device's state, and what its app noted down
-hosts/<n>/          the same of many devices at once (`host_folder.py`)
-cpu/                processor time of the simulated devices
-server/             the server's models, account and inbox (`server/state.py`), and the key that it signs with
-server.pub          the public half, which the devices pin
-results.json, report.html
-sweep/              a sweep of the same scenario, if one was put there
-"""
+"""A run's folder: the names of its files, how it is begun, and whether it is the same run that goes on."""
 
 from __future__ import annotations
 

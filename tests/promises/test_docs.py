@@ -34,7 +34,7 @@ def test_every_file_and_name_that_docstrings_and_comments_cite_is_there(reposito
         f"{file.relative_to(ROOT)}:{line}": found
         for file in sorted((ROOT / room).rglob("*.py"))
         for line, text in prose_of(file.read_text(encoding="utf-8"))
-        if (found := repository.missing_files(text) + repository.missing_names(text))
+        if (found := repository.missing_files(text, str(file.parent)) + repository.missing_names(text))
     }
     assert stale == {}
 
