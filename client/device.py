@@ -325,7 +325,7 @@ class Device(OwnerControls):
         return [alert for alert, taken in self._alerts if taken == step]
 
     def consent(self, choice: Consent | None = None) -> Consent:
-        """See `Rights.consent`. Consent to identified alerts tells alerts from now on, not those of the past."""
+        """See `OwnerControls.consent`. Consent to identified alerts tells alerts from now on, not those of the past."""
         with self._quietly():
             if choice is Consent.IDENTIFIED and super().consent() is not choice:
                 self._keep_alerts([(alert, SENT) for alert, _ in self._alerts])
@@ -351,7 +351,7 @@ class Device(OwnerControls):
         return [alert for alert, _ in self._alerts]
 
     def forget(self) -> bool:
-        """Destroy the key, then everything in the folder, and what is in memory; whether it is done. See `Rights`."""
+        """Destroy the key, then everything in the folder, and what is in memory; whether it is done. See `OwnerControls`."""
         self._installed = self._watch = None
         self._history = History.empty(self.profile.n_categories)
         self._alerts, self._p = [], np.full_like(self._p, np.nan)

@@ -1,4 +1,4 @@
-"""."""
+"""What a device is from its first day on: calendar, catalogue, the one server that it answers."""
 
 from __future__ import annotations
 

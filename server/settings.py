@@ -1,4 +1,4 @@
-"""."""
+"""What the server of a run is told: plan, schedule, how it moves, and where its files lie."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ def established(
     """Which interests are worth watching for a lapse at each step: (..., S, C).
 
     Those whose last active step saw >= `min_active` active steps in the `window_steps` up to it, came fewer than
-    `lapse_steps` ago, and whose first lies at least window_steps // 2 back (BENCHMARK protocol: "monitored").
+    `lapse_steps` ago, and whose first lies at least window_steps // 2 back (docs/protocol.md: "watched").
     """
     at = _steps(history, steps, history.n_steps - 1)
     sums = _cumulative(history.active)

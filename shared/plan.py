@@ -1,7 +1,7 @@
 """One frozen, hashed object that drives training, clipping, noise, accounting and detection on every device.
 
 The server announces a plan before the first round; a device trains only under the plan it was given (the hash in a
-`TrainRequest` must match). All of it is public.
+`train_request` must match). All of it is public.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LocalTraining:
     """What one device does in one round: `local_steps` SGD steps of `rows` of its own rows each.
 
     The loss is summed and divided by the constant `rows`, however few rows a device has: a light user weighs less,
-    and nobody drifts (BENCHMARK protocol). Rows come from the last `history_steps` steps whose labels are known.
+    and nobody drifts (docs/learning.md). Rows come from the last `history_steps` steps whose labels are known.
     """
 
     learning_rate: float = 0.3

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shared.arrays import Floats
 from shared.errors import ModelError
 
-#: SHA-256 of models/interest.tflite. A device runs no other file, whoever offers it.
+#: SHA-256 of client/model/interest.tflite. A device runs no other file, whoever offers it.
 PINNED_SHA256 = "65a1708041cc21758f32b6e1d0f3b0a5cf95df260b0eb1eda2e4741353c23a7a"
 MODEL_FILE = Path(__file__).parent / "interest.tflite"
 

@@ -2,7 +2,7 @@
 
 A turn is a (user, category, direction) and the steps in which an alert for it is in time. Two sources:
 - planted: a drop, rise or drift that the generator made; in time from its first step to 31 steps after it has settled;
-- lapses and take-offs (BENCHMARK protocol), from what really happened next: a lapse is a run of watched steps after
+- lapses and take-offs (docs/protocol.md), from what really happened next: a lapse is a run of watched steps after
   which the user does nothing in the category for `lapse_steps`; a take-off is a run of steps at which a known interest
   is quiet, at most QUIET_ACTIVE active ones in the window, with at least TAKEOFF_ACTIVE in the `lapse_steps` after.
 """

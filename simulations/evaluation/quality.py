@@ -2,7 +2,7 @@
 
 Rows of one user are alike (the same habit, week after week), so an interval that resamples rows would be far too
 narrow. Here whole users are drawn with replacement, a user drawn twice counts twice, and two models are compared on
-the same draws (BENCHMARK.md: "A beats B by").
+the same draws (docs/protocol.md: "A is ahead of B").
 """
 
 from __future__ import annotations

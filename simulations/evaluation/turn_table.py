@@ -128,7 +128,7 @@ def lapse_table(
     seed: int = 0,
 ) -> dict[str, Any]:
     """The table of lapses, JSON-able: every score on all monitored rows of the lapse test steps (`table`, with `alerts`)
-    and on those before any silence (`early`); see `lapse.score_table`.
+    and on those before any silence (`early`); see `turn_rows.score_table`.
 
     `extra`: further scores on `judged_lapses(history, protocol, protocol.lapse_test_steps)`, ours. `references`: the rows
     that every other one is compared with; without any, P_SILENT. Without `levels` pooled models are left out.

@@ -1,4 +1,4 @@
-"""."""
+"""What a setup has to pass before anything starts: its epsilon, and what the owners of its devices allow."""
 
 from __future__ import annotations
 

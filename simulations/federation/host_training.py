@@ -141,7 +141,7 @@ def sum_of_updates(
 
     `devices` are positions in `rows`, `numbers` the devices' own numbers (the key of their draws).
 
-    Guarantees. Every device's update is clipped and noised on its own, as `Device.update` does, before it is added.
+    Guarantees. Every device's update is clipped and noised on its own, as `Work.update` does, before it is added.
     """
 
     def raw(chunk: slice) -> Floats:
@@ -160,7 +160,7 @@ def sum_of_risk_updates(
     round_number: int,
     entropy: Entropy,
 ) -> Words:
-    """The same for updates of phi, uint32 (2,), as `Device.risk_update` makes them; `rows` of `write_lapses`, `request`
+    """The same for updates of phi, uint32 (2,), as `Work.risk_update` makes them; `rows` of `write_lapses`, `request`
     is theta (P,), basis (R, 2) and coefficients (2,)."""
     theta, basis, coefficients = request
     n_features = plan.features.n_features

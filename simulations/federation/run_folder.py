@@ -1,4 +1,4 @@
-"""."""
+"""A run's folder: the names of its files, how it is begun, and whether it is the same run that goes on."""
 
 from __future__ import annotations
 

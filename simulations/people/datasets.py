@@ -30,7 +30,7 @@ Steps = tuple[int, int]
 class DatasetInfo:
     """A data set and its protocol. Ranges of steps are (first, last), both included.
 
-    `window_steps` is the W, `horizon_steps` the H and `lapse_steps` the N of the benchmark: features look
+    `window_steps` is the W, `horizon_steps` the H and `lapse_steps` the N of docs/protocol.md: features look
     back W, the label is any event within H, a lapse is nothing for N. `sha256` maps file names to 64 hex
     digits.
     """
@@ -144,7 +144,7 @@ def dataset_info(name: str) -> DatasetInfo:
 
 
 def load(name: str, path: str | os.PathLike[str] | None = None, users: int | None = None, seed: int = 0) -> Population:
-    """The panel of the benchmark: one user per household or customer with at least one event, one event per
+    """The panel of docs/protocol.md: one user per household or customer with at least one event, one event per
     line.
 
     `path` is a folder or a file of it; complete-journey is found in the installed package without one.

@@ -1,4 +1,4 @@
-"""."""
+"""Which steps and which people a scenario means."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 epsilon <= 1 scenario, which nobody drew through these weeks, with its quiet time and each user's bucket.
 
 Precision is that of every alert shown. Recall and lead are over whole silences, as in the table of lapses
-(`lapse.lead_of`): those that began with an active step of these weeks and could be watched to their last.
+(`turn_rows.lead_of`): those that began with an active step of these weeks and could be watched to their last.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The report's figures, drawn from a run's results: every function returns one inline `<svg>` (see `drawing`)."""
+"""The report's figures, drawn from a run's results: every function returns one inline `<svg>` (see `svg`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated daily streams of p (BENCHMARK.md "Streams"): people whose interest is known to change, or not to.
+"""Simulated daily streams of p (docs/protocol.md, "Streams"): people whose interest is known to change, or not to.
 
 A user has several streams. The first is of the kind that is asked for and carries the change; the others are of mixed
 kinds and never change, so that whatever a detector calls there is false.

@@ -93,7 +93,7 @@ def test_the_ratio_to_flower_s_own_simulation_needs_both():
 
 @pytest.mark.parametrize(("name", "rounds"), [("complete-journey", 60), ("online-retail-ii", 60)])
 def test_the_training_that_is_timed_is_the_shipped_one_at_60_rounds(name, rounds, tmp_path, monkeypatch):
-    """Only its rounds, its cap on epsilon and the number of hosts differ from the scenario that README quotes."""
+    """Only its rounds, its cap on epsilon and the number of hosts differ from the scenario that docs/results.md quotes."""
     timed = []
 
     def no_run(scenario, folder, on_progress, *, serverapp):

@@ -83,7 +83,7 @@ def test_publishing_adds_and_replaces(tmp_path, monkeypatch):
     assert file != FIGURES_FILE
 
 
-#: What each row of README's demo says, number by number: keys of demo.*, or what is the same in every run.
+#: What each row of the demo says, number by number: keys of demo.*, or what is the same in every run.
 DEMO: Final = {
     "devices and data": ("devices",),
     "interest AUC, on the devices": ("auc",),
@@ -148,17 +148,28 @@ def demo_disagrees(text, figures):
     return wrong
 
 
-def readme_s_demo():
-    return re.search(r"```console\n\$ make demo\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[1]
+def printed_demo(file):
+    return re.search(r"```console\n\$ make demo\n(.*?)```", (ROOT / file).read_text(encoding="utf-8"), re.S)[1]
 
 
-def test_every_number_of_readme_s_demo_is_the_file_s():
-    assert len(rows_of_demo(readme_s_demo())) >= 14
-    assert demo_disagrees(readme_s_demo(), read()) == []
+#: Where the demo stands, whole or in parts, and how many rows it has there at least.
+SHOWN: Final = {"docs/results.md": 14, "README.md": 5}
 
 
-def test_any_other_digit_in_readme_s_demo_is_noticed():
-    block, figures = readme_s_demo(), read()
+@pytest.mark.parametrize("file", SHOWN)
+def test_every_number_of_a_printed_demo_is_the_file_s(file):
+    assert len(rows_of_demo(printed_demo(file))) >= SHOWN[file]
+    assert demo_disagrees(printed_demo(file), read()) == []
+
+
+def test_the_readme_s_lines_of_the_demo_are_lines_of_the_whole():
+    whole = printed_demo("docs/results.md").splitlines()
+    assert [line for line in printed_demo("README.md").splitlines() if line not in whole] == []
+
+
+@pytest.mark.parametrize("file", SHOWN)
+def test_any_other_digit_in_a_printed_demo_is_noticed(file):
+    block, figures = printed_demo(file), read()
     block = re.sub(rf"^│ {EXAMPLE} .*?(?=^│ \S)", "", block, flags=re.S | re.M)
     for at in [match.start() for match in re.finditer(r"\d", block)]:
         if (line := block[block.rfind("\n", 0, at) + 1 :]).startswith("│") and "│" in line[

@@ -1,0 +1,65 @@
+"""docs/commands.md: the command's own help as a page. `python -m simulations.cli.commands_page` writes it, a test holds it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import click
+import typer
+
+from shared.atomic_files import replace_content
+
+from ..provenance import ROOT
+from .main import app
+
+PAGE_FILE = ROOT / "docs" / "commands.md"
+HEAD = """# The `ebbtide` command
+
+Written by `python -m simulations.cli.commands_page` from the command's own help. Exit codes: 0 done, 1 a run failed, 2 bad input
+(one line says what), 130 stopped by Ctrl-C. A scenario is one of `simulations/scenarios/`, or a file of that form."""
+
+
+def commands_page() -> str:
+    """The page: what the command is for, then each command with its arguments and options."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group)
+    parts = [HEAD, _text(group.help), *(_command(name, command) for name, command in group.commands.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _command(name: str, command: click.Command) -> str:
+    whole = f"ebbtide {name}"
+    usage = command.get_usage(click.Context(command, info_name=whole)).removeprefix("Usage: ")
+    rows = list(_rows(command))
+    table = "\n".join(["| | | default |", "| --- | --- | --- |", *rows])
+    return "\n\n".join([f"## {whole}", f"```console\n$ {usage}\n```", _text(command.help), *([table] if rows else [])])
+
+
+def _rows(command: click.Command) -> Iterator[str]:
+    """A row of the table for each argument and option."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+            kind = parameter.metavar or parameter.type.name.removesuffix(" range").upper()
+            value = "" if parameter.is_flag else f" {kind}"
+        else:
+            names, value = f"`{(parameter.name or '').upper()}`", ""
+        unset = parameter.default is None or parameter.default == ""
+        default = "required" if parameter.required else "" if unset else f"`{parameter.default}`"
+        yield f"| {names}{value} | {_text(getattr(parameter, 'help', None))} | {default} |"
+
+
+def _text(help_text: str | None) -> str:
+    """Help as Markdown: what is bold in a terminal is code if it can be typed, else bold."""
+
+    def marked(bold: re.Match[str]) -> str:
+        words = " ".join(bold[1].split())
+        return f"`{words}`" if words.startswith("ebbtide") else f"**{words}**"
+
+    text = re.sub(r"\[bold\](.*?)\[/\]", marked, help_text or "", flags=re.S)
+    return "\n".join(line.strip() for line in text.strip().splitlines())
+
+
+if __name__ == "__main__":
+    replace_content(PAGE_FILE, commands_page())
