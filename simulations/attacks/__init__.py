@@ -1,1 +1,1 @@
-"""."""
+"""Users and devices that mean ill."""

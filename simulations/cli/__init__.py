@@ -1,1 +1,1 @@
-"""."""
+"""The `ebbtide` command."""

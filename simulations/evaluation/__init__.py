@@ -1,1 +1,1 @@
-"""."""
+"""What a run was worth: p and alerts beside baselines, on the same rows."""

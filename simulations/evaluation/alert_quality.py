@@ -1,6 +1,6 @@
 """How a run's alerts did: beside other detectors on the same p, within the budget or not, and at louder and quieter settings.
 
-What counts as a turn is planted, where people are planted, and otherwise what happened next (`turns`).
+What counts as a turn is planted, where people are planted, and otherwise what happened next (`ground_truth`).
 """
 
 from __future__ import annotations

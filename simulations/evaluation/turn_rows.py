@@ -2,7 +2,7 @@
 
 A lapse row is a monitored (user, category, step); it is positive if the user does nothing in the category for the next
 `lapse_steps`. A take-off row is a category the user knows and hardly uses; it is positive if the user takes it up in the
-next `lapse_steps` (`turns` has both definitions). A score of either: the higher, the more the turn is to be expected.
+next `lapse_steps` (`ground_truth` has both definitions). A score of either: the higher, the more the turn is to be expected.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def with_features(history: History, features: FeatureSpec, rows: TurnRows) -> Ro
 
 @dataclass(frozen=True)
 class TurnScore:
-    """A score (n,) of turn rows, of which kind (`baselines.OURS`, POOLED, RULE, ALONE), and whether it claims to be the
+    """A score (n,) of turn rows, of which kind (`interest_models.OURS`, POOLED, RULE, ALONE), and whether it claims to be the
     probability of the turn."""
 
     value: Scores

@@ -1,1 +1,1 @@
-"""."""
+"""A run's server, devices and hosts, and the folder in which they meet."""

@@ -1,4 +1,4 @@
-"""."""
+"""Alerts of all devices as arrays: those of a rule, and those that apps were shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""."""
+"""What a hostile user can do to their own scores: the measurements behind published figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""."""
+"""A published figure: a value, its spread over seeds, its unit, and what it stands beside."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that loads nothing, for somebody who has never seen the project.
 
 Everything in it comes from the results and from the register of messages; the words around it are in
-templates/report.html. Values are escaped; only the drawings of `figures` are put in as they are.
+templates/report.html. Values are escaped; only the drawings of `plots` are put in as they are.
 """
 
 from __future__ import annotations

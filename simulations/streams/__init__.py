@@ -1,1 +1,1 @@
-"""."""
+"""Detectors on made-up streams of p: delay against false alerts, and thresholds from them."""
