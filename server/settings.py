@@ -59,7 +59,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What the run configuration says."""
+    """What a run is made of, for its server. `warm`: theta is a warm start's."""
 
     plan: Plan
     server: ServerSettings
@@ -74,16 +74,44 @@ class RunSettings:
     warm: bool = False
 
     @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        server: ServerSettings,
+        schedule: Schedule,
+        folder: Path,
+        *,
+        model: bytes,
+        key_file: Path,
+        theta_file: Path | None = None,
+        theta_seed: int = 0,
+        risk_learning_rate: float = 1.0,
+        public_file: Path | None = None,
+        node_wait_s: float = 300.0,
+    ) -> RunSettings:
+        """The settings of a run in this process. Theta 0 is that of `theta_file`, a warm start, or else drawn by
+        `theta_seed`; phi starts from the rows of `public_file`, if it is learned."""
+        return cls(
+            plan,
+            server,
+            schedule,
+            folder,
+            model,
+            np.load(theta_file).astype(np.float32) if theta_file else plan.network.initial_theta(theta_seed),
+            node_wait_s,
+            ServerSettings(risk_learning_rate, 0.0, RISK_TAIL),
+            PublicRows.load(public_file) if public_file else None,
+            key_file,
+            warm=theta_file is not None,
+        )
+
+    @classmethod
     def read(cls, config: Mapping[str, Any]) -> RunSettings:
-        """From Flower's run configuration; ConfigError names a key that is missing."""
+        """From Flower's run configuration, which is flat; ConfigError names a key that is missing."""
         try:
-            plan = Plan.from_bytes(bytes.fromhex(str(config["plan"])))
-            if file := str(config["server.theta-file"]):
-                theta = np.load(file).astype(np.float32)
-            else:
-                theta = plan.network.initial_theta(int(config["server.theta-seed"]))
-            return cls(
-                plan,
+            theta_file, public_file = str(config["server.theta-file"]), str(config["server.public-rows"])
+            return cls.of(
+                Plan.from_bytes(bytes.fromhex(str(config["plan"]))),
                 ServerSettings(*(float(config[f"server.{k}"]) for k in ("learning-rate", "momentum", "tail"))),
                 Schedule(
                     train_step=int(config["schedule.train-step"]),
@@ -98,13 +126,13 @@ class RunSettings:
                     ),
                 ),
                 Path(str(config["server.folder"])),
-                Path(str(config["server.model-file"])).read_bytes(),
-                theta,
-                float(config["server.node-wait-s"]),
-                ServerSettings(float(config["server.risk_start-learning-rate"]), 0.0, RISK_TAIL),
-                PublicRows.load(Path(public)) if (public := str(config["server.public-rows"])) else None,
-                Path(str(config["server.key-file"])),
-                warm=bool(config["server.theta-file"]),
+                model=Path(str(config["server.model-file"])).read_bytes(),
+                key_file=Path(str(config["server.key-file"])),
+                theta_file=Path(theta_file) if theta_file else None,
+                theta_seed=int(config["server.theta-seed"]),
+                risk_learning_rate=float(config["server.risk-learning-rate"]),
+                public_file=Path(public_file) if public_file else None,
+                node_wait_s=float(config["server.node-wait-s"]),
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None

@@ -1,15 +1,6 @@
 """One scenario from start to report: people, plan, federation, figures.
 
-runs/<name>/scenario.json       what was asked for, with every default
-runs/<name>/population/         everybody's events (exists in a simulation only)
-runs/<name>/consents.npy, caps.json  what they agree to tell, and let be spent
-runs/<name>/held_out.npy        which users never train, if any
-runs/<name>/theta0.npy, public.npz  what planted people teach before any private round
-runs/<name>/app/, flower/       the app folder that Flower runs, and Flower's own files
-runs/<name>/devices/<n>/        each device's state, and what its app noted down
-runs/<name>/server/             the server's models, account and inbox, and the key that it signs with
-runs/<name>/server.pub          the public half, which the devices pin
-runs/<name>/results.json, report.html
+What lies where: `federation/run_folder.py`.
 """
 
 from __future__ import annotations
@@ -18,39 +9,32 @@ import json
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from client.model.runtime import PINNED_SHA256
 from shared.atomic_files import replace_content
 from shared.errors import ConfigError, RunError
 from shared.plan import Plan
 
 from .evaluation.evaluate import evaluate
 from .federation.checks import check_budget, check_owners
-from .federation.flower_runtime import run_app, write_app_folder
-from .federation.run_folder import (
-    COMPONENTS,
-    POPULATION,
-    REPORT_FILE,
-    RESULTS_FILE,
-    SCENARIO_FILE,
-    OnProgress,
-    expect_same_run,
-    prepare_folder,
-    run_config,
-    write_public,
-)
-from .people.of_scenario import population_of, protocol_of
+from .federation.flower_runtime import LOG_FILE, run_app, write_app_folder
+from .federation.run_folder import RunFolder
+from .federation.run_settings import COMPONENTS, run_config
+from .people.of_scenario import population_of
 from .people.population import Population
+from .people.setup import Setup
 from .report.report import write_report
 from .report.utility import utility_of
-from .scenarios.config import ProtocolSection, Scenario
-from .scenarios.held_out import expect_hosts, read_mask
+from .scenarios.config import Scenario
+from .scenarios.held_out import expect_hosts
 from .scenarios.owners import caps_numbers
+
+#: Told as a run goes on: phase, how much is done, of how much.
+OnProgress = Callable[[str, int, int], None]
 
 
 def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> dict[str, Any]:
@@ -60,62 +44,54 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resum
     twice.
     """
     expect_hosts(scenario)
-    protocol = protocol_of(scenario)
+    run = RunFolder(folder)
     on_progress("people", 0, 1)
-    population = population_of(scenario, protocol)
-    plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
-    check_budget(plan)
-    check_owners(scenario, plan)
+    population = population_of(scenario)
+    setup = Setup.of(scenario, population)
+    check_budget(setup.plan)
+    check_owners(setup)
     if resume:
-        expect_same_run(folder, scenario)
+        run.expect_same_run(scenario)
     else:
-        prepare_folder(folder, scenario, population)
+        run.prepare(setup, population)
     on_progress("people", 1, 1)
     on_progress("warm_start", 0, 1)
-    write_public(folder, scenario, protocol, plan, population)
+    run.write_public(setup)
     on_progress("warm_start", 1, 1)
-    config = run_config(scenario, protocol, plan, folder)
     serverapp, clientapp = COMPONENTS[scenario.simulation.fidelity]
-    app = write_app_folder(folder / "app", serverapp=serverapp, clientapp=clientapp, config=config)
+    app = write_app_folder(run.app, serverapp=serverapp, clientapp=clientapp, config=run_config(setup, run))
     by_host = scenario.simulation.fidelity == "hosts"
     nodes = scenario.simulation.hosts if by_host else population.n_users
     federation_started = time.monotonic()
-    with watching(folder / "server" / "progress.jsonl", on_progress):
-        run_app(app, nodes=nodes, home=folder / "flower", timeout_s=scenario.simulation.timeout_s)
-    if not (folder / "server" / "account.json").exists():
-        raise RunError(f"the federation ended without an account: see {folder / 'flower' / 'flower.log'}")
+    with watching(run.server.progress_file, on_progress):
+        run_app(app, nodes=nodes, home=run.flower, timeout_s=scenario.simulation.timeout_s)
+    if not run.server.account_file.exists():
+        raise RunError(f"the federation ended without an account: see {run.flower / LOG_FILE}")
     on_progress("figures", 0, 1)
     seconds = {"federation": round(time.monotonic() - federation_started, 1)}
-    results = write_results(scenario, protocol, population, plan, folder, seconds)
+    results = write_results(run, setup, population, seconds)
     on_progress("figures", 1, 1)
     return results
 
 
 def evaluate_run(folder: Path) -> dict[str, Any]:
     """The results and report of a run that has ended, made again from its folder; InputError if it is none."""
+    run = RunFolder(folder)
     try:
-        scenario = Scenario.model_validate_json((folder / SCENARIO_FILE).read_text(encoding="utf-8"))
+        scenario = run.scenario()
     except OSError:
-        raise ConfigError(f"expected the folder of a run, got {folder}: {SCENARIO_FILE} is missing") from None
+        raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is missing") from None
     except ValueError:
-        raise ConfigError(f"expected the folder of a run, got {folder}: {SCENARIO_FILE} is damaged") from None
-    if not all((folder / "server" / name).exists() for name in ("account.json", "traffic.json")):
+        raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is damaged") from None
+    if not (run.server.account_file.exists() and run.server.traffic_file.exists()):
         raise ConfigError(f"expected a run that has ended, got {folder}: simulate it again")
-    population = Population.load(folder / POPULATION)
-    protocol = protocol_of(scenario)
-    plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
-    return write_results(scenario, protocol, population, plan, folder, {})
+    population = Population.load(run.population)
+    return write_results(run, Setup.of(scenario, population), population, {})
 
 
-def write_results(
-    scenario: Scenario,
-    protocol: ProtocolSection,
-    population: Population,
-    plan: Plan,
-    folder: Path,
-    seconds: dict[str, float],
-) -> dict[str, Any]:
+def write_results(run: RunFolder, setup: Setup, population: Population, seconds: dict[str, float]) -> dict[str, Any]:
     """Evaluate a run folder; writes results.json and report.html, returns the results."""
+    scenario = setup.scenario
     results = {
         "name": scenario.name,
         "about": scenario.about,
@@ -127,19 +103,19 @@ def write_results(
         "fidelity": scenario.simulation.fidelity,
         "identified_share": scenario.simulation.identified_share,
         "randomised_share": scenario.simulation.randomised_share,
-        "caps": caps_numbers(scenario.caps.caps(), scenario.caps.table),
-        "protocol": protocol.model_dump(),
-        "plan": plan_numbers(plan),
-        **evaluate(folder, population, protocol, plan, held_out=read_mask(folder), seed=scenario.data.seed),
-        "utility": utility_of(folder, scenario.data.name),
+        "caps": caps_numbers(setup.caps, scenario.caps.table),
+        "protocol": setup.protocol.model_dump(),
+        "plan": plan_numbers(setup.plan),
+        **evaluate(run, setup, population, held_out=run.held_out(), seed=scenario.data.seed),
+        "utility": utility_of(run, scenario.data.name),
         "seconds": seconds,
         "made_with": {
             **{name: version(name) for name in ("ebbtide", "flwr", "numpy", "dp-accounting")},
             "python": platform.python_version(),
         },
     }
-    replace_content(folder / RESULTS_FILE, json.dumps(results, indent=1))
-    write_report(results, folder / REPORT_FILE)
+    replace_content(run.results_file, json.dumps(results, indent=1))
+    write_report(results, run.report_file)
     return results
 
 

@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 
 from client.detection.watch import Watch, observed, past_steps
-from client.model.runtime import PINNED_SHA256
 from server.risk_start import RiskStart
 from shared.arrays import Bools, Floats, Ints
 from shared.events import ENGAGEMENT, MAX_AMOUNT, Catalogue, EventKind, Step
@@ -31,6 +30,7 @@ from shared.plan import Plan
 
 from ..people.labelled_rows import rows_of
 from ..people.public_start import planted_history, pretrain, public_lapse_rows
+from ..people.setup import Crowd, Setup
 from ..scenarios.config import PLANTED_PROTOCOL, WarmStartSection, load_scenario
 
 #: What is attacked, and what its score is made of.
@@ -78,12 +78,12 @@ class World:
     def make(cls, n_users: int, seed: int) -> World:
         """Users of this seed under the demo's plan, and so under the CUSUM."""
         protocol, names = PLANTED_PROTOCOL, tuple(str(i) for i in range(N_CATEGORIES))
-        plan = load_scenario("demo").plan(protocol, Catalogue(names), n_users, bytes.fromhex(PINNED_SHA256))
-        assert plan.risk is not None
+        setup = Setup.of(load_scenario("demo"), Crowd(n_users, Catalogue(names)), protocol)
+        plan = setup.plan
         taught = planted_history(protocol, Step.DAY, N_CATEGORIES, TEACHERS, SEED, purchases_only=False)
         rows = rows_of(taught, plan.features, protocol.horizon_steps, protocol.train_steps)
         theta = pretrain(plan.network, rows, WarmStartSection(users=TEACHERS, seed=SEED))
-        start = RiskStart.learn(public_lapse_rows(taught, protocol, plan, plan.risk, SEED), plan, theta)
+        start = RiskStart.learn(public_lapse_rows(taught, setup, SEED), plan, theta)
         history = planted_history(protocol, Step.DAY, N_CATEGORIES, n_users, SEED + 1 + seed, purchases_only=False)
         busiest = history.active[..., :START].sum(axis=-1).argmax(axis=-1)
         return cls(plan, theta, start.weights(start.coefficients), history, busiest)

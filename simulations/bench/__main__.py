@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from shared.errors import EbbtideError
 
+from ..federation.run_folder import RESULTS_FILE
 from .detectors import detector_numbers
 from .device import device_numbers
 from .explain import explain_numbers
@@ -89,7 +90,7 @@ def bench(
             except EbbtideError as error:
                 figures.append(Measurement(str(part), str(part), (), "", skipped=" ".join(str(error).split())[:300]))
     figures += _ratio_to_per_client({figure.key: figure for figure in figures if not figure.skipped})
-    write_results(figures, before, folder / "results.json")
+    write_results(figures, before, folder / RESULTS_FILE)
     console = Console()
     console.print(table_of(figures))
     loads = f"{before['load_average'][0]:g} before, {machine()['load_average'][0]:g} after"

@@ -17,8 +17,7 @@ from typing import Self
 
 import numpy as np
 
-from shared.plan import Plan
-
+from ..federation.host_folder import HostFolder
 from ..federation.host_training import TrainingRows, fresh_entropy, sum_of_updates
 
 
@@ -60,7 +59,7 @@ class BareLoop:
 
 def serve(folder: Path) -> None:
     """Rounds as standard input asks for them, until it closes."""
-    plan = Plan.from_bytes((folder / "plan.cbor").read_bytes())
+    plan = HostFolder(folder).plan()
     rows = TrainingRows.load(folder)
     devices = np.arange(len(rows.offsets) - 1)
     theta = plan.network.initial_theta(0)

@@ -12,7 +12,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from client.device import Device, Profile
-from client.model.runtime import PINNED_SHA256, Model, pinned_model
+from client.model.runtime import Model, pinned_model
 from client.model.scorer import Scorer
 from client.model.trainer import LocalTrainer
 from client.model.training_rows import batches
@@ -21,7 +21,8 @@ from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.mechanisms import DiscreteGaussian, clip_to_grid
 from shared.network import fit, forward
 
-from .federation import BENCH_PROTOCOL, bench_scenario
+from ..people.setup import Crowd, Setup
+from .federation import bench_scenario
 from .measurements import Measurement
 
 SCORED_ROWS = 30
@@ -31,7 +32,7 @@ HOSTED = 64
 def device_numbers(repeats: int) -> list[Measurement]:
     """Every figure of one device, each the median of `repeats` runs of many calls."""
     catalogue = Catalogue(tuple(f"category {i}" for i in range(12)))
-    plan = bench_scenario(10_000, 1).plan(BENCH_PROTOCOL, catalogue, 10_000, bytes.fromhex(PINNED_SHA256))
+    plan = Setup.of(bench_scenario(10_000, 1), Crowd(10_000, catalogue)).plan
     random = np.random.default_rng(0)
     x = random.normal(size=(80, plan.features.n_features)).astype(np.float32)
     y = (random.random(80) < 0.3).astype(np.float32)

@@ -17,16 +17,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from client.model.runtime import PINNED_SHA256
-from shared.plan import Plan
-
 from ..federation.flower_runtime import processes_of, run_app, write_app_folder
 from ..federation.host_training import TrainingRows
-from ..federation.observations import HOSTS
-from ..federation.run_folder import COMPONENTS, OnProgress, prepare_folder, run_config, write_public
-from ..people.of_scenario import population_of, protocol_of
-from ..people.planted import plant
-from ..run import watching
+from ..federation.run_folder import RunFolder
+from ..federation.run_settings import COMPONENTS, run_config
+from ..people.of_scenario import population_of
+from ..people.setup import Setup
+from ..run import OnProgress, watching
 from ..scenarios.config import (
     CapsSection,
     DataSection,
@@ -77,26 +74,24 @@ def run_hosts(
     on_progress("people", 0, 1)
     # In a process that ends: the memory that making people takes is given back before the run.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
-        plan = Plan.from_bytes(other.submit(prepared, scenario, folder).result())
+        setup = other.submit(prepared, scenario, folder).result()
     on_progress("people", 1, 1)
-    protocol = protocol_of(scenario)
-    config = run_config(scenario, protocol, plan, folder)
+    run = RunFolder(folder)
+    config = run_config(setup, run)
     config["schedule.last-query-step"] = int(config["schedule.first-query-step"]) - 1  # rounds only: no alerts
     config["bench.bare-loop"] = bare_loop
-    app = write_app_folder(folder / "app", serverapp=serverapp, clientapp=COMPONENTS["hosts"][1], config=config)
-    with watching(folder / "server" / "progress.jsonl", on_progress):
-        run_app(app, nodes=scenario.simulation.hosts, home=folder / "flower", timeout_s=1800.0)
+    app = write_app_folder(run.app, serverapp=serverapp, clientapp=COMPONENTS["hosts"][1], config=config)
+    with watching(run.server.progress_file, on_progress):
+        run_app(app, nodes=scenario.simulation.hosts, home=run.flower, timeout_s=1800.0)
 
 
-def prepared(scenario: Scenario, folder: Path) -> bytes:
-    """The canonical plan of a scenario whose people, and what planted ones teach, are in `folder` now."""
-    protocol, data = protocol_of(scenario), scenario.data
-    planted = data.name == "planted"
-    people = plant(data.users, protocol.n_steps, seed=data.seed) if planted else population_of(scenario, protocol)
-    prepare_folder(folder, scenario, people)
-    plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
-    write_public(folder, scenario, protocol, plan, people)
-    return plan.canonical
+def prepared(scenario: Scenario, folder: Path) -> Setup:
+    """The setup of a scenario whose people, and what planted ones teach, are in `folder` now."""
+    run, people = RunFolder(folder), population_of(scenario)
+    setup = Setup.of(scenario, people)
+    run.prepare(setup, people)
+    run.write_public(setup)
+    return setup
 
 
 def throughput(
@@ -107,7 +102,7 @@ def throughput(
     scenario = bench_scenario(devices, rounds + 1)
     run_hosts(scenario, folder, on_progress, serverapp="simulations.bench.server:app", bare_loop=True)
     times = json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))
-    rows = [np.diff(TrainingRows.load(host).offsets) for host in (folder / HOSTS).iterdir()]
+    rows = [np.diff(TrainingRows.load(host.path).offsets) for host in RunFolder(folder).every_host()]
     through, bare = ([devices / s for s in times[name][1:]] for name in ("round_s", "bare_s"))
     return through, bare, float(np.concatenate(rows).mean())
 
@@ -116,7 +111,7 @@ def peak_gib(devices: int, folder: Path, on_progress: OnProgress) -> float:
     """Highest sum of memory over all processes of a run with one round of all devices, from the first process started
     to the last ended, this one included. Linux: a page that n processes share counts 1/n for each (PSS), mapped files
     included. Elsewhere resident memory, which counts it n times."""
-    with peak_memory(folder / "flower") as peak:
+    with peak_memory(RunFolder(folder).flower) as peak:
         run_hosts(bench_scenario(devices, 1), folder, on_progress)
     return peak[0] / 2**30
 
@@ -168,6 +163,7 @@ def per_client(devices: int, rounds: int, folder: Path) -> list[float]:
     peer = "simulations.bench.per_client"
     counts: dict[str, str | int | float | bool] = {"bench.devices": devices, "bench.rounds": rounds + 1}
     config = counts | {"simulation.folder": str(folder.resolve())}
-    app = write_app_folder(folder / "app", serverapp=f"{peer}:server", clientapp=f"{peer}:client", config=config)
-    run_app(app, nodes=devices, home=folder / "flower", timeout_s=900.0)
+    run = RunFolder(folder)
+    app = write_app_folder(run.app, serverapp=f"{peer}:server", clientapp=f"{peer}:client", config=config)
+    run_app(app, nodes=devices, home=run.flower, timeout_s=900.0)
     return [devices / s for s in json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))["round_s"][1:]]

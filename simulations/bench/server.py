@@ -21,7 +21,7 @@ from server.signing import Signer, signing_key
 from server.state import ServerFolder
 
 from ..federation.host_server_app import HostNodes
-from ..federation.observations import HOSTS
+from ..federation.run_folder import RunFolder
 from .bare import BareLoop
 
 TIMES_FILE = "times.json"
@@ -65,12 +65,12 @@ def main(grid: Grid, context: Context) -> None:
     settings = RunSettings.read(context.run_config)
     hasten(grid)
     n_hosts = int(context.run_config["simulation.hosts"])
-    folder = Path(str(context.run_config["simulation.folder"]))
+    run_folder = RunFolder(Path(str(context.run_config["simulation.folder"])))
     nodes = wait_for_nodes(grid, n_hosts, settings.node_wait_s)
     devices = settings.plan.privacy.population
     ServerFolder(settings.folder).report("devices", devices, devices)
     with_bare = bool(context.run_config["bench.bare-loop"])
-    bare = BareLoop([folder / HOSTS / str(i) for i in range(n_hosts)]) if with_bare else None
+    bare = BareLoop([run_folder.host(i).path for i in range(n_hosts)]) if with_bare else None
     clock = settings.schedule.clock()
     federation = TimedHosts(grid, nodes, devices, Signer(signing_key(settings.key_file), clock), bare)
     try:
@@ -79,4 +79,4 @@ def main(grid: Grid, context: Context) -> None:
         if bare is not None:
             bare.__exit__(None, None, None)
     times = {"round_s": federation.round_s, "bare_s": federation.bare_s}
-    (folder / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
+    (run_folder.path / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")

@@ -18,7 +18,8 @@ from client.vault.keys import FileKeys
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.rdp import update_cost
 
-from .federation import BENCH_PROTOCOL, bench_scenario
+from ..people.setup import Crowd, Setup
+from .federation import bench_scenario
 from .measurements import Measurement
 from .peers import glean
 
@@ -78,7 +79,7 @@ def new_device(home: Path) -> Device:
 
 def releaser(device: Device) -> Callable[[], bytes]:
     """Releases one more update: register, consent, ledger, journal, outbox, anchor, bytes."""
-    plan = bench_scenario(10_000, 1).plan(BENCH_PROTOCOL, CATALOGUE, 10_000, bytes(32))
+    plan = Setup.of(bench_scenario(10_000, 1), Crowd(10_000, CATALOGUE)).plan
     cost = update_cost(plan.privacy, plan.network.n_parameters)
     fields, rounds = {"plan_sha256": plan.sha256, "values": os.urandom(BODY_BYTES)}, count()
     return lambda: device.gate.release(os.urandom(32), "update", {"round": next(rounds), **fields}, cost, plan.sha256)

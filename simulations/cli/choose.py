@@ -39,19 +39,19 @@ def choose(
     Example: [bold]ebbtide choose complete-journey-eps1[/]
     """
     from ..people.datasets import DATASETS, terms_once
-    from ..people.of_scenario import population_of, protocol_of
+    from ..people.of_scenario import population_of
+    from ..people.setup import Setup
     from ..scenarios.config import load_scenario
     from ..search.choose_detector import choose as run
 
     chosen = load_scenario(scenario, [*(overrides or ()), *([f"data.path={json.dumps(path)}"] if path else ())])
     if chosen.data.name in DATASETS:
         terms_once(DATASETS[chosen.data.name], file.parent if file else Path("runs"), out.print)
-    protocol = protocol_of(chosen)
+    people = population_of(chosen)
     with bars() as on_progress:
         found = run(
-            chosen,
-            protocol,
-            population_of(chosen, protocol),
+            Setup.of(chosen, people),
+            people,
             starts=starts,
             on_setting=lambda _, done, total: on_progress("detectors", done, total),
         )

@@ -90,7 +90,7 @@ def simulate(
 
     Examples: [bold]ebbtide simulate --data complete-journey[/], [bold]ebbtide simulate demo --set privacy.rounds=10[/]
     """
-    from ..federation.run_folder import REPORT_FILE
+    from ..federation.run_folder import RunFolder
     from ..run import simulate as run
     from ..scenarios.config import load_scenario
 
@@ -105,7 +105,7 @@ def simulate(
     with _progress_bars() as on_progress:
         results = run(chosen, target, on_progress, resume=resume)  # type: ignore[arg-type]
     _print_results(results)
-    out.print(f"report: {target / REPORT_FILE}", soft_wrap=True)
+    out.print(f"report: {RunFolder(target).report_file}", soft_wrap=True)
 
 
 @app.command()
@@ -113,12 +113,12 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run that has ended, e.g. runs/demo.")],
 ) -> None:
     """Compute a run's figures and report again from its folder, without training."""
-    from ..federation.run_folder import REPORT_FILE
+    from ..federation.run_folder import RunFolder
     from ..run import evaluate_run
 
     results = evaluate_run(run)
     _print_results(results)
-    out.print(f"report: {run / REPORT_FILE}", soft_wrap=True)
+    out.print(f"report: {RunFolder(run).report_file}", soft_wrap=True)
 
 
 @app.command()
@@ -134,8 +134,8 @@ def epsilon(
     from server.accounting import epsilon_to_public, epsilon_unamplified, likely_participations, to_server
     from shared.events import Catalogue
 
-    from ..federation.checks import check_budget, check_owners, schedule_of
-    from ..people.of_scenario import protocol_of
+    from ..federation.checks import check_budget, check_owners
+    from ..people.setup import Crowd, Setup
     from ..report.summary import caps_line
     from ..scenarios.config import load_scenario
     from ..scenarios.owners import caps_numbers
@@ -144,12 +144,10 @@ def epsilon(
     n_devices = devices or chosen.data.users
     if not n_devices:
         raise ConfigError("expected --devices N: the scenario says all users, which only its data knows")
-    protocol, caps = protocol_of(chosen), chosen.caps
-    plan = chosen.plan(protocol, Catalogue(("any",)), n_devices, bytes(32))
-    check_budget(plan)
-    check_owners(chosen, plan)
-    asked = schedule_of(chosen, protocol)
-    privacy = plan.privacy
+    setup = Setup.of(chosen, Crowd(n_devices, Catalogue(("any",))))
+    check_budget(setup.plan)
+    check_owners(setup)
+    plan, asked, privacy = setup.plan, setup.schedule, setup.plan.privacy
     taking_part = likely_participations(privacy)
     table = Table("to whom", f"epsilon at delta {privacy.delta:g}", title=f"{chosen.name}: {n_devices} devices")
     for rounds in sorted({max(1, privacy.rounds // 4), max(1, privacy.rounds // 2), privacy.rounds}):
@@ -162,7 +160,7 @@ def epsilon(
         _number(epsilon_unamplified(privacy, taking_part, tuple((p, likely_participations(p)) for p, _ in plan.also))),
     )
     table.add_row("the server", to_server(asked.bits, len(asked.bit_steps), privacy.delta))
-    table.add_row("what the owner of each device allows", caps_line(caps_numbers(caps.caps(), caps.table)))
+    table.add_row("what the owner of each device allows", caps_line(caps_numbers(setup.caps, chosen.caps.table)))
     out.print(table)
     out.print(
         f"expected cohort {privacy.expected_cohort:.0f}, noise multiplier {privacy.noise_multiplier:g}, "

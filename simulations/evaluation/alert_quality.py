@@ -19,6 +19,7 @@ from shared.plan import Detection, Plan
 
 from ..federation.alert_table import Alerts, ShownAlerts
 from ..people.population import Population
+from ..people.setup import Setup
 from ..scenarios.config import ProtocolSection
 from .ground_truth import Turns, in_time, judge, lapse_mask, planted_turns, takeoff_mask, watched
 from .replay import SETTINGS, Scores, alerts_of, can_run, tried, with_setting
@@ -34,10 +35,9 @@ DETECTOR_NAMES: Final[Mapping[str, str]] = {
 CURVE_USERS: Final = 1000
 
 
-def turns_of(
-    population: Population, history: History, protocol: ProtocolSection, min_active: int, direction: Direction
-) -> tuple[Turns, Turns]:
+def turns_of(population: Population, history: History, setup: Setup, direction: Direction) -> tuple[Turns, Turns]:
     """(turns that count for recall, turns that make an alert true) in the protocol's alert steps."""
+    protocol, min_active = setup.protocol, setup.plan.detection.min_active_steps
     if population.truth is not None:
         first, last = protocol.alert_steps
         return (
@@ -79,23 +79,19 @@ def lived_steps(protocol: ProtocolSection) -> Ints:
 
 
 def alert_quality(
-    population: Population,
-    history: History,
-    protocol: ProtocolSection,
-    plan: Plan,
-    scores: Scores,
-    alerts: ShownAlerts,
+    population: Population, history: History, setup: Setup, scores: Scores, alerts: ShownAlerts
 ) -> dict[str, Any]:
     """The devices' alerts, and beside them the other detectors on the same p and rules of counters, per direction; who
     went over the budget; and what every detector would have done at other settings. `scores` are what the devices
     computed at the `lived_steps`."""
+    protocol, plan = setup.protocol, setup.plan
     steps, settings, n_users = alert_steps(protocol), plan.detection, population.n_users
-    rules = rule_alerts(history, protocol, plan, scores)
+    rules = rule_alerts(history, setup, scores)
     out: dict[str, Any] = {"detector": DETECTOR_NAMES[settings.detector], "steps": len(steps), "by_step": {}}
     mine: list[Alerts] = []
     false: dict[str, list[Alerts]] = {}
     for direction in Direction:
-        turns, truths = turns_of(population, history, protocol, settings.min_active_steps, direction)
+        turns, truths = turns_of(population, history, setup, direction)
         name = direction.name.lower()
         ours = alerts.of(direction, protocol.alert_steps)
         out[name] = {**judge(ours, turns, n_users, truths=truths), "beside": {}}
@@ -120,12 +116,10 @@ def alert_quality(
     return out
 
 
-def rule_alerts(
-    history: History, protocol: ProtocolSection, plan: Plan, scores: Scores
-) -> dict[str, dict[Direction, Alerts | None]]:
+def rule_alerts(history: History, setup: Setup, scores: Scores) -> dict[str, dict[Direction, Alerts | None]]:
     """What each rule calls in the alert steps, per direction (None: it cannot): the other detectors, run as a device runs
     them, and rules that look at the counters alone."""
-    steps = alert_steps(protocol)
+    protocol, plan, steps = setup.protocol, setup.plan, alert_steps(setup.protocol)
     fired: dict[str, dict[Direction, Bools]] = {}
     for kind, name in DETECTOR_NAMES.items():
         if kind != plan.detection.detector and can_run(plan.detection, kind, scores):

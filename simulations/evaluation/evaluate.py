@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_curve
 
 from client.vault.consent import Consent
-from server.state import RISK, ServerFolder
+from server.state import RISK
 from shared.arrays import Bools, Floats
 from shared.errors import RefusalCode
 from shared.network import forward
@@ -24,11 +23,11 @@ from shared.plan import Plan
 from ..baselines.interest_models import NO_NOISE
 from ..federation.metering import cpu_numbers
 from ..federation.observations import read_notes
+from ..federation.run_folder import RunFolder
 from ..people.labelled_rows import Rows, history_of, rows_of
 from ..people.population import Population
+from ..people.setup import Setup
 from ..provenance import commit, commits_of
-from ..scenarios.config import ProtocolSection
-from ..scenarios.owners import Owners
 from .alert_quality import alert_quality, lived_steps
 from .bit_rates import rates_beside_truth
 from .examples import example_users
@@ -88,10 +87,9 @@ def refusals_by_code(traffic: Mapping[str, Any]) -> dict[str, int]:
 
 
 def evaluate(
-    run_folder: Path,
+    run: RunFolder,
+    setup: Setup,
     population: Population,
-    protocol: ProtocolSection,
-    plan: Plan,
     *,
     every_model: bool | None = None,
     held_out: Bools | None = None,
@@ -103,14 +101,14 @@ def evaluate(
     None: if the data are real. `held_out` (K,): users that never trained; pooled models learn without them, and they get
     a table of their own. `seed` draws the models' rows and the bootstrap's users.
     """
-    server = ServerFolder(run_folder / "server")
+    protocol, plan, server = setup.protocol, setup.plan, run.server
     account, traffic = json.loads(server.account_file.read_text(encoding="utf-8")), server.traffic()
-    agreed = Owners.load(run_folder).who(Consent.RANDOMISED)
+    agreed = run.owners().who(Consent.RANDOMISED)
     models = server.models()
     history = history_of(population)
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
     test = rows_of(history, plan.features, plan.horizon_steps, protocol.test_steps)
-    p, alerts = read_notes(run_folder, population.n_users, len(population.catalogue), population.n_steps)
+    p, alerts = read_notes(run, population.n_users, len(population.catalogue), population.n_steps)
     scored = p[test.user, test.step, test.category]
     known = ~np.isnan(scored)
     trained = np.ones(len(test.y), bool)
@@ -119,8 +117,8 @@ def evaluate(
     shown = test.where(known & trained)
     every_model = not population.simulated if every_model is None else every_model
     weights = server.models(RISK)[-1] if plan.risk else np.empty(0, np.float32)
-    scores = scores_at(history, protocol, plan, models[-1], weights, lived_steps(protocol))
-    levels = pooled_levels(history, protocol, plan, seed, every_model=every_model)
+    scores = scores_at(history, setup, models[-1], weights, lived_steps(protocol))
+    levels = pooled_levels(history, setup, seed, every_model=every_model)
     return {
         "interest": {
             **interest_quality(shown, scored[known & trained]),
@@ -135,24 +133,24 @@ def evaluate(
             until=protocol.train_at,
             every_model=every_model,
             held_out=held_out,
-            extra=without_noise(run_folder, plan, models[0], test.x) if every_model else {},
+            extra=without_noise(run, plan, models[0], test.x) if every_model else {},
             seed=seed,
         ),
         "learning_curve": learning_curve(models, plan, shown),
-        "lapse": lapse_quality(history, protocol, plan, scores, levels, seed),
-        "rises": rise_quality(history, protocol, plan, scores, levels, seed),
-        "alerts": alert_quality(population, history, protocol, plan, scores, alerts),
+        "lapse": lapse_quality(history, setup, scores, levels, seed),
+        "rises": rise_quality(history, setup, scores, levels, seed),
+        "alerts": alert_quality(population, history, setup, scores, alerts),
         "privacy": {k: v for k, v in account.items() if k != "bits"},
         "refused": refusals_by_code(traffic),
         "bits": rates_beside_truth(account["bits"], alerts, agreed) if account.get("bits") else None,
         "traffic": traffic_numbers(traffic, population.n_users),
-        "cpu": cpu_numbers(run_folder, traffic["sent"].get("train_request", 0), population.n_users),
-        "example_users": example_users(population, protocol, history, p, alerts, run_folder),
-        "commit": "+".join(dict.fromkeys([*commits_of(run_folder / "flower").split("+"), commit()])),
+        "cpu": cpu_numbers(run, traffic["sent"].get("train_request", 0), population.n_users),
+        "example_users": example_users(run, setup, population, history, p, alerts),
+        "commit": "+".join(dict.fromkeys([*commits_of(run.flower).split("+"), commit()])),
     }
 
 
-def without_noise(run_folder: Path, plan: Plan, theta: Floats, x: Floats) -> dict[str, Floats]:
+def without_noise(run: RunFolder, plan: Plan, theta: Floats, x: Floats) -> dict[str, Floats]:
     """p (n,) on rows x (n, F) of the run's training without noise, by its name; empty where that is not to be had."""
-    quiet = theta_without_noise(run_folder, plan, theta)
+    quiet = theta_without_noise(run, plan, theta)
     return {} if quiet is None else {NO_NOISE: forward(plan.network, quiet, x)}

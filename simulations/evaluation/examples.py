@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,25 +12,26 @@ from shared.features import History
 
 from ..federation.alert_table import Alerts
 from ..federation.observations import read_reasons
+from ..federation.run_folder import RunFolder
 from ..people.population import Population
-from ..scenarios.config import ProtocolSection
+from ..people.setup import Setup
 from .ground_truth import Turns, delays, planted_turns
 
 
 def example_users(
-    population: Population, protocol: ProtocolSection, history: History, p: Floats, alerts: Alerts, run_folder: Path
+    run: RunFolder, setup: Setup, population: Population, history: History, p: Floats, alerts: Alerts
 ) -> list[dict[str, Any]]:
     """A fall and a rise that were called, those with the most typical delay, and a fall that was missed, the first one;
     fewer where a run has none of a kind. With the reasons that the device showed. Empty without planted truth: real
     people are never drawn."""
     if population.truth is None:
         return []
-    out: list[dict[str, Any]] = []
+    steps, out = setup.protocol.alert_steps, list[dict[str, Any]]()
     for direction, wanted in ((Direction.FALL, True), (Direction.RISE, True), (Direction.FALL, False)):
-        turns = planted_turns(population.truth, direction, protocol.alert_steps)
-        chosen = typical(delays(alerts.of(direction, protocol.alert_steps), turns), wanted)
+        turns = planted_turns(population.truth, direction, steps)
+        chosen = typical(delays(alerts.of(direction, steps), turns), wanted)
         if chosen is not None:
-            out.append(_drawn(population, history, p, alerts, run_folder, turns, chosen, direction, wanted))
+            out.append(_drawn(run, population, history, p, alerts, turns, chosen, direction, wanted))
     return out
 
 
@@ -45,11 +45,11 @@ def typical(delay: Doubles, found: bool) -> int | None:
 
 
 def _drawn(
+    run: RunFolder,
     population: Population,
     history: History,
     p: Floats,
     alerts: Alerts,
-    run_folder: Path,
     turns: Turns,
     index: int,
     direction: Direction,
@@ -57,7 +57,7 @@ def _drawn(
 ) -> dict[str, Any]:
     user, category = int(turns.user[index]), int(turns.category[index])
     mine = alerts.where((alerts.user == user) & (alerts.category == category))
-    reasons = read_reasons(run_folder, user)
+    reasons = read_reasons(run, user)
     return {
         "category": population.catalogue.names[category],
         "direction": direction.name.lower(),

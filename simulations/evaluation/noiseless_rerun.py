@@ -5,11 +5,9 @@ The difference to ours is what noise costs; what remains to pooled models is the
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -20,23 +18,23 @@ from shared.mechanisms import from_grid
 from shared.plan import Plan
 
 from ..federation.host_training import TrainingRows, sum_of_updates
-from ..federation.observations import HOSTS
+from ..federation.run_folder import RunFolder
 
 #: Updates of one device that are made again at most: half a minute's work. A larger run has no such row.
 MOST_UPDATES: Final = 400_000
 
 
-def theta_without_noise(run_folder: Path, plan: Plan, theta: Floats) -> Floats | None:
+def theta_without_noise(run: RunFolder, plan: Plan, theta: Floats) -> Floats | None:
     """The published model (P,) of the plan's rounds from `theta`, all devices in each, no noise added; None if the run
     has no hosts, had no noise, drew its cohorts (another draw would be another training), or is too large."""
     privacy = plan.privacy
-    hosts = sorted((run_folder / HOSTS).glob("*/offsets.npy"), key=lambda file: int(file.parent.name))
+    hosts = [host for host in run.every_host() if host.plan_file.exists()]
     if not hosts or not privacy.noise_multiplier or privacy.sampling_rate < 1:
         return None
     if privacy.rounds * privacy.population > MOST_UPDATES:
         return None
     quiet = replace(plan, privacy=replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
-    optimizer, rows = ServerOptimizer(theta, _settings(run_folder)), [TrainingRows.load(file.parent) for file in hosts]
+    optimizer, rows = ServerOptimizer(theta, _settings(run)), [TrainingRows.load(host.path) for host in hosts]
     for number in range(1, privacy.rounds + 1):
         first, total = 0, np.zeros(theta.size, np.uint32)
         for mine in rows:
@@ -48,6 +46,6 @@ def theta_without_noise(run_folder: Path, plan: Plan, theta: Floats) -> Floats |
     return optimizer.published
 
 
-def _settings(run_folder: Path) -> ServerSettings:
-    server = json.loads((run_folder / "scenario.json").read_text(encoding="utf-8"))["server"]
-    return ServerSettings(server["learning_rate"], server["momentum"], server["tail"])
+def _settings(run: RunFolder) -> ServerSettings:
+    server = run.scenario().server
+    return ServerSettings(server.learning_rate, server.momentum, server.tail)

@@ -22,7 +22,7 @@ from shared.network import forward
 from shared.plan import Detection, Plan
 
 from ..people.labelled_rows import SCORE_USERS, users_of
-from ..scenarios.config import ProtocolSection
+from ..people.setup import Setup
 from .ground_truth import watched
 
 #: Per detector the number that sets how often it calls a fall, and values that are tried.
@@ -55,12 +55,10 @@ class Scores:
         return Scores(history, self.steps, self.past[users], self.p[users], risk, self.watched[users])
 
 
-def scores_at(
-    history: History, protocol: ProtocolSection, plan: Plan, theta: Floats, weights: Floats, steps: Ints
-) -> Scores:
+def scores_at(history: History, setup: Setup, theta: Floats, weights: Floats, steps: Ints) -> Scores:
     """p and phi of consecutive `steps` under theta (P,) and phi's weights (R,; empty: none), and of the past before them
     that any detector warms up on; some users at a time."""
-    known = history.until(int(steps[-1]))
+    plan, known = setup.plan, history.until(int(steps[-1]))
     longest = max(past_steps(plan, kind) for kind in SETTINGS)
     before = np.arange(max(0, int(steps[0]) - longest), int(steps[0]))
     at = np.concatenate([before, steps])
@@ -81,7 +79,7 @@ def scores_at(
         p[:, : len(before)],
         p[:, len(before) :],
         np.concatenate(risk_parts) if risk_parts else None,
-        watched(known, steps, protocol, plan.detection.min_active_steps),
+        watched(known, steps, setup.protocol, plan.detection.min_active_steps),
     )
 
 

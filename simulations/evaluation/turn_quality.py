@@ -15,7 +15,7 @@ from shared.network import forward
 from shared.plan import Plan
 
 from ..baselines.interest_models import OURS
-from ..scenarios.config import ProtocolSection
+from ..people.setup import Setup
 from .quality import tenths
 from .replay import Scores
 from .turn_rows import TurnRows, TurnScore, judged_lapses, judged_takeoffs, with_features
@@ -34,12 +34,10 @@ def risk_of(history: History, plan: Plan, theta: Floats, weights: Floats, rows: 
     return p, phi(weights, readings(plan.features, x, p, p_before))
 
 
-def lapse_quality(
-    history: History, protocol: ProtocolSection, plan: Plan, scores: Scores, levels: Levels, seed: int
-) -> dict[str, Any] | None:
+def lapse_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> dict[str, Any] | None:
     """The lapse table of a run whose devices computed `scores`, beside pooled `levels`; where they computed no phi, the
     level of p alone stands for us. None without a lapse row."""
-    rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
+    rows = judged_lapses(history, setup.protocol, setup.protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
         return None
     ours: dict[str, TurnScore] = {}
@@ -48,22 +46,20 @@ def lapse_quality(
         ours[PHI] = TurnScore(risk.astype(np.float64), OURS, True)
     ours.update(_of_p(scores, rows, rising=False))
     first = next(iter(ours))
-    found = lapse_table(history, protocol, plan, extra=ours, references=[first], levels=levels, seed=seed)
+    found = lapse_table(history, setup, extra=ours, references=[first], levels=levels, seed=seed)
     early = {row["name"]: row["auc"] for row in found.pop("early")}
     for row in found["table"]:
         row["early_auc"] = early[row["name"]]
     return {**found, "calibration": None if risk is None else tenths(rows.y, risk)}
 
 
-def rise_quality(
-    history: History, protocol: ProtocolSection, plan: Plan, scores: Scores, levels: Levels, seed: int
-) -> dict[str, Any] | None:
+def rise_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> dict[str, Any] | None:
     """The table of take-offs of such a run: the level of p stands for us. None without a take-off row."""
-    rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
+    rows = judged_takeoffs(history, setup.protocol, setup.protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
         return None
     ours = _of_p(scores, rows, rising=True)
-    return takeoff_table(history, protocol, plan, extra=ours, references=[LEVEL], levels=levels, seed=seed)
+    return takeoff_table(history, setup, extra=ours, references=[LEVEL], levels=levels, seed=seed)
 
 
 def _of_p(scores: Scores, rows: TurnRows, *, rising: bool) -> dict[str, TurnScore]:

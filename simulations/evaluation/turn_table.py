@@ -16,13 +16,13 @@ import numpy as np
 
 from shared.arrays import Doubles, Floats
 from shared.features import History, established
-from shared.plan import Plan
 
 from ..baselines import counter_rules as rules
 from ..baselines import interest_models as baselines
 from ..baselines.bgnbd import fit_history
 from ..baselines.interest_models import ALONE, BOOSTED, BY_ITSELF, FOREST, POOLED, POOLED_DNN, POOLED_LR, RULE
 from ..people.labelled_rows import rows_of
+from ..people.setup import Setup
 from ..scenarios.config import ProtocolSection
 from .replay import change_rate
 from .turn_rows import MIN_ACTIVE, TurnRows, TurnScore, judged_lapses, judged_takeoffs, score_table, with_features
@@ -47,11 +47,10 @@ class Levels:
     first_step: int
 
 
-def pooled_levels(
-    history: History, protocol: ProtocolSection, plan: Plan, seed: int = 0, *, every_model: bool = True
-) -> Levels:
+def pooled_levels(history: History, setup: Setup, seed: int = 0, *, every_model: bool = True) -> Levels:
     """P(return within the horizon) by every pooled model fitted on the train steps (unless `every_model`, RIVALS), from as
     many steps before the first alert step as the widest change rate needs to the last lapse test step."""
+    protocol, plan = setup.protocol, setup.plan
     first, last = max(protocol.lapse_test_steps[0] - max(CHANGE_STEPS), 0), protocol.lapse_test_steps[1]
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
     cells = rows_of(history, plan.features, plan.horizon_steps, (first, last))
@@ -64,9 +63,10 @@ def pooled_levels(
 
 
 def lapse_scores(
-    history: History, protocol: ProtocolSection, plan: Plan, rows: TurnRows, levels: Levels | None, seed: int = 0
+    history: History, setup: Setup, rows: TurnRows, levels: Levels | None, seed: int = 0
 ) -> dict[str, TurnScore]:
     """What every rule and, with `levels`, every pooled model says on the lapse rows of the lapse test steps."""
+    protocol = setup.protocol
     known = history.until(protocol.lapse_test_steps[1])
     rule = _Rules(known, protocol, rows)
     fitted_at = protocol.lapse_train_steps[1]
@@ -90,15 +90,16 @@ def lapse_scores(
         "ADWIN on activity (river), mean of its window": rule.of(rules.adwin, pairs=rule.pairs),
     }
     if levels is not None:
-        out.update(_pooled(history, protocol, plan, rows, levels, judged_lapses, seed, rising=False))
+        out.update(_pooled(history, setup, rows, levels, judged_lapses, seed, rising=False))
     return out
 
 
 def takeoff_scores(
-    history: History, protocol: ProtocolSection, plan: Plan, rows: TurnRows, levels: Levels | None, seed: int = 0
+    history: History, setup: Setup, rows: TurnRows, levels: Levels | None, seed: int = 0
 ) -> dict[str, TurnScore]:
     """What every rule, read the other way round, and with `levels` every pooled model says on the take-off rows of the
     lapse test steps."""
+    protocol = setup.protocol
     known = history.until(protocol.lapse_test_steps[1])
     rule = _Rules(known, protocol, rows)
     out = {
@@ -113,14 +114,13 @@ def takeoff_scores(
         "ADWIN on activity (river), mean of its window": rule.against(rules.adwin, pairs=rule.pairs),
     }
     if levels is not None:
-        out.update(_pooled(history, protocol, plan, rows, levels, judged_takeoffs, seed, rising=True))
+        out.update(_pooled(history, setup, rows, levels, judged_takeoffs, seed, rising=True))
     return out
 
 
 def lapse_table(
     history: History,
-    protocol: ProtocolSection,
-    plan: Plan,
+    setup: Setup,
     *,
     extra: Mapping[str, TurnScore] | None = None,
     references: Sequence[str] = (),
@@ -133,8 +133,9 @@ def lapse_table(
     `extra`: further scores on `judged_lapses(history, protocol, protocol.lapse_test_steps)`, ours. `references`: the rows
     that every other one is compared with; without any, P_SILENT. Without `levels` pooled models are left out.
     """
+    protocol = setup.protocol
     rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
-    scores = {**(extra or {}), **lapse_scores(history, protocol, plan, rows, levels, seed)}
+    scores = {**(extra or {}), **lapse_scores(history, setup, rows, levels, seed)}
     beside = tuple(references) or (P_SILENT,)
     early = {name: TurnScore(score.value[rows.early], score.kind, score.probability) for name, score in scores.items()}
     return {
@@ -146,8 +147,7 @@ def lapse_table(
 
 def takeoff_table(
     history: History,
-    protocol: ProtocolSection,
-    plan: Plan,
+    setup: Setup,
     *,
     extra: Mapping[str, TurnScore] | None = None,
     references: Sequence[str] = (),
@@ -155,8 +155,9 @@ def takeoff_table(
     seed: int = 0,
 ) -> dict[str, Any]:
     """The table of take-offs, as `lapse_table`; `extra` on `judged_takeoffs` of the lapse test steps."""
+    protocol = setup.protocol
     rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
-    scores = {**(extra or {}), **takeoff_scores(history, protocol, plan, rows, levels, seed)}
+    scores = {**(extra or {}), **takeoff_scores(history, setup, rows, levels, seed)}
     return {**_about(rows, protocol), "table": score_table(rows, scores, tuple(references) or (P_SILENT,), seed)}
 
 
@@ -204,8 +205,7 @@ def _ewma_spans(protocol: ProtocolSection) -> dict[str, int]:
 
 def _pooled(
     history: History,
-    protocol: ProtocolSection,
-    plan: Plan,
+    setup: Setup,
     rows: TurnRows,
     levels: Levels,
     rows_in: Callable[[History, ProtocolSection, tuple[int, int]], TurnRows],
@@ -214,7 +214,7 @@ def _pooled(
     rising: bool,
 ) -> dict[str, TurnScore]:
     """Levels of p, change rates of the pooled network's p, and models that learned the turns themselves."""
-    sign = 1 if rising else -1
+    sign, features = 1 if rising else -1, setup.plan.features
     out = {
         f"level of p, {name}": TurnScore(
             sign * rows.of(cube, levels.first_step), ALONE if name == BY_ITSELF else POOLED
@@ -222,9 +222,9 @@ def _pooled(
         for name, cube in levels.p.items()
     }
     out.update(change_rates(levels.p[POOLED_DNN], levels.first_step, rows, POOLED_DNN, rising=rising))
-    train = with_features(history, plan.features, rows_in(history, protocol, protocol.lapse_train_steps))
+    train = with_features(history, features, rows_in(history, setup.protocol, setup.protocol.lapse_train_steps))
     every = set(DIRECT) <= set(levels.p)
-    learned = baselines.models(train, with_features(history, plan.features, rows), plan, seed, every=every)
+    learned = baselines.models(train, with_features(history, features, rows), setup.plan, seed, every=every)
     turn = "take-offs" if rising else "lapses"
     for name in (name for name in DIRECT if name in learned):
         out[f"{name}, trained on {turn}"] = TurnScore(learned[name].astype(np.float64), POOLED, True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from server.accounting import affordable_rounds, epsilon_to_public
-from server.settings import Schedule
 from shared.errors import BudgetError
 from shared.plan import Plan
 
-from ..scenarios.config import ProtocolSection, Scenario, step_unit_of
+from ..people.setup import Setup
 from ..scenarios.owners import check_bits, check_caps
 
 
@@ -22,22 +21,8 @@ def check_budget(plan: Plan) -> None:
         )
 
 
-def check_owners(scenario: Scenario, plan: Plan) -> None:
+def check_owners(setup: Setup) -> None:
     """ConfigError if the owners' caps refuse a round of the plan on every device, or the scenario's bits."""
-    caps = scenario.caps.caps()
-    check_caps(plan, caps)
-    if bits := scenario.bits.schedule():
-        check_bits(bits, caps, step_unit_of(scenario))
-
-
-def schedule_of(scenario: Scenario, protocol: ProtocolSection) -> Schedule:
-    """When the server asks; nobody waits."""
-    every = scenario.simulation.query_every_steps
-    return Schedule(
-        protocol.train_at,
-        protocol.test_steps[0] + every - 1,
-        protocol.test_steps[1],
-        query_every_steps=every,
-        replay_step_s=float(step_unit_of(scenario).seconds),
-        bits=scenario.bits.schedule(),
-    )
+    check_caps(setup.plan, setup.caps)
+    if bits := setup.schedule.bits:
+        check_bits(bits, setup.caps, setup.step)

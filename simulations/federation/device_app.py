@@ -6,7 +6,7 @@ Those notes are the simulation's, for its metrics; they do not leave through the
 
 Each device has a vault and a passphrase from the operating system. The passphrase lies beside the lock, scrypt is set to
 its cheapest, and no write waits for the disk (a killed run loses nothing, one that lost power starts again): all three
-in simulations only. What it may spend, and what it tells of alerts, its owner decided: see `owners.py`.
+in simulations only. What it may spend, and what it tells of alerts, its owner decided: see `scenarios/owners.py`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from shared.messages import REQUESTS
 from ..people.population import Population
 from ..scenarios.owners import Owners
 from .metering import Metered
-from .observations import DEVICES, DeviceNotes
-from .run_folder import POPULATION, SERVER_KEY_FILE
+from .observations import DeviceNotes
+from .run_folder import RunFolder
 
 PASSPHRASE_FILE = "passphrase"
 #: For simulations only: scrypt's least work, which makes a passphrase easy to guess, and no waiting for the disk.
@@ -43,15 +43,15 @@ LIMITS = Limits(waits_for_disk=False)
 
 
 @lru_cache(maxsize=1)
-def world(folder: Path) -> tuple[Population, Owners]:
+def world(run: RunFolder) -> tuple[Population, Owners]:
     """The population, and what its users decided as owners of their devices, mapped once per worker."""
-    return Population.load(folder / POPULATION), Owners.load(folder)
+    return Population.load(run.population), run.owners()
 
 
 @lru_cache(maxsize=1)
-def server_key(folder: Path) -> bytes:
+def server_key(run: RunFolder) -> bytes:
     """The 32 bytes of the run's server that its devices pin."""
-    return (folder / SERVER_KEY_FILE).read_bytes()
+    return run.server_key()
 
 
 def calendar_step_of(data: bytes) -> int | None:
@@ -75,16 +75,16 @@ def simulation_keys(home: Path) -> FileKeys:
 def open_simulated(context: Context, data: bytes) -> Device:
     """The device of this node's user, who has lived up to the close of the step that the request names."""
     step = calendar_step_of(data)
-    folder = Path(str(context.run_config["simulation.folder"]))
+    run = RunFolder(Path(str(context.run_config["simulation.folder"])))
     user = int(context.node_config["partition-id"])
-    population, owners = world(folder)
-    home = folder / DEVICES / str(user)
+    population, owners = world(run)
+    home = run.device(user)
     home.mkdir(parents=True, exist_ok=True)
     profile = Profile(
         step=population.step,
         n_categories=len(population.catalogue),
         catalogue_sha256=population.catalogue.sha256,
-        server_key=server_key(folder),
+        server_key=server_key(run),
         consent=owners.consent_of(user),
         number=user,
     )

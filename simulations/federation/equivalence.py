@@ -8,11 +8,10 @@ round nothing is left to chance but rounding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from client.model.runtime import PINNED_SHA256, pinned_model
+from client.model.runtime import pinned_model
 from server.app import run
 from server.channel import Channel, Traffic
 from server.device_nodes import DeviceNodes
@@ -21,16 +20,15 @@ from server.optimizer import ServerSettings
 from server.risk_start import PublicRows
 from server.settings import RunSettings, Schedule
 from server.signing import Signer, signing_key
-from server.state import ServerFolder
 from shared.clock import Clock
 
 from ..people.planted import plant
 from ..people.population import Population
+from ..people.setup import Setup
 from ..scenarios.config import PLANTED_PROTOCOL, Scenario, load_scenario
 from . import device_app as devices
-from .in_process import LocalHost
-from .in_process_grid import LocalGrid, Node, context_of
-from .run_folder import PUBLIC_FILE, SIGNING_KEY_FILE, prepare_folder, write_public
+from .in_process import LocalGrid, LocalHost, Node, context_of
+from .run_folder import RunFolder
 
 N_USERS = 50
 SEED = 3
@@ -62,36 +60,34 @@ def scenario_without_noise(*overrides: str) -> Scenario:
     return load_scenario("demo", [*WITHOUT_NOISE, *overrides])
 
 
-def settings_for(folder: Path, people: Population, scenario: Scenario) -> RunSettings:
-    """What the server is told: the planted protocol, and queries in three weeks of its test steps."""
-    protocol = PLANTED_PROTOCOL
-    plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
-    write_public(folder, scenario, protocol, plan, people)
-    public = PublicRows.load(folder / PUBLIC_FILE) if plan.risk else None
+def settings_for(run: RunFolder, people: Population, scenario: Scenario) -> RunSettings:
+    """A folder that is ready for the run, and what its server is told: the planted protocol, and queries in three weeks
+    of its test steps."""
+    setup = Setup.of(scenario, people, PLANTED_PROTOCOL)
+    run.prepare(setup, people)
+    run.write_public(setup)
+    train_at = setup.protocol.train_at
     return RunSettings(
-        plan=plan,
+        plan=setup.plan,
         server=ServerSettings(),
-        schedule=Schedule(
-            protocol.train_at, protocol.train_at + 7, protocol.train_at + 21, 7, bits=scenario.bits.schedule()
-        ),
-        folder=folder / "server",
+        schedule=Schedule(train_at, train_at + 7, train_at + 21, 7, bits=setup.schedule.bits),
+        folder=run.server_path,
         model=pinned_model(),
-        theta=plan.network.initial_theta(0),
+        theta=setup.plan.network.initial_theta(0),
         node_wait_s=1.0,
         risk_server=ServerSettings(scenario.risk.learning_rate, 0.0, 0.5),
-        public_rows=public,
-        key_file=folder / SIGNING_KEY_FILE,
+        public_rows=PublicRows.load(run.public_file) if setup.plan.risk else None,
+        key_file=run.signing_key_file,
     )
 
 
-def run_devices(folder: Path, people: Population, scenario: Scenario) -> RunSettings:
+def run_devices(folder: RunFolder, people: Population, scenario: Scenario) -> RunSettings:
     """The run with every user as a device of its own, in `folder`."""
-    prepare_folder(folder, scenario, people)
     settings = settings_for(folder, people, scenario)
 
     def node(user: int) -> Node:
         context = context_of(user, **{"partition-id": user})
-        context.run_config = {"simulation.folder": str(folder)}
+        context.run_config = {"simulation.folder": str(folder.path)}
         return lambda message: devices.app(message, context)
 
     grid = LocalGrid({user: node(user) for user in range(people.n_users)})
@@ -101,26 +97,25 @@ def run_devices(folder: Path, people: Population, scenario: Scenario) -> RunSett
     return settings
 
 
-def in_this_process(folder: Path, clock: Clock) -> Federation:
+def in_this_process(folder: RunFolder, clock: Clock) -> Federation:
     """All users of a run folder on one host, here."""
     return LocalHost(folder)
 
 
 def run_hosted(
-    folder: Path,
+    folder: RunFolder,
     people: Population,
     scenario: Scenario,
-    federation: Callable[[Path, Clock], Federation] = in_this_process,
+    federation: Callable[[RunFolder, Clock], Federation] = in_this_process,
 ) -> RunSettings:
     """The run with all users hosted, in `folder`; `federation` is made for the folder and the server's clock."""
-    prepare_folder(folder, scenario, people)
     settings = settings_for(folder, people, scenario)
     clock = settings.schedule.clock()
     run(federation(folder, clock), settings, clock)
     return settings
 
 
-def theta_difference(one: Path, other: Path) -> float:
+def theta_difference(one: RunFolder, other: RunFolder) -> float:
     """The largest difference of any weight in any round of two runs."""
-    models = [ServerFolder(folder / "server").models() for folder in (one, other)]
+    models = [folder.server.models() for folder in (one, other)]
     return float(np.abs(models[0] - models[1]).max())

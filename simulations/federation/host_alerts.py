@@ -15,7 +15,6 @@ from shared.atomic_files import replacing
 
 from .alert_table import Alerts
 
-FILE = "alerts.npy"
 USER, STEP, DIRECTION, CATEGORY, LEVEL, MODEL_ROUND, TAKEN = range(7)
 
 Table = NDArray[np.int32]
@@ -28,17 +27,17 @@ class HostAlerts:
         self.table = table
 
     @classmethod
-    def load(cls, folder: Path, closed: int) -> HostAlerts:
+    def load(cls, file: Path, closed: int) -> HostAlerts:
         """The alerts of steps up to `closed`, the last one that is closed for good; later ones come again."""
-        if not (folder / FILE).exists():
+        if not file.exists():
             return cls(np.empty((0, 7), np.int32))
-        table: Table = np.load(folder / FILE)
+        table: Table = np.load(file)
         return cls(table[table[:, STEP] <= closed])
 
-    def save(self, folder: Path) -> None:
-        """Replace what is in the folder, in one move."""
-        with replacing(folder / FILE) as file:
-            np.save(file, self.table)
+    def save(self, file: Path) -> None:
+        """Replace what is in the file, in one move."""
+        with replacing(file) as out:
+            np.save(out, self.table)
 
     def with_raised(self, raised: Iterable[Alerts], model_round: int, step: int) -> HostAlerts:
         """These and new ones, without those that are too old at `step`."""

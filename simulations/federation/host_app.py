@@ -45,35 +45,31 @@ from shared.randomised_response import BitSchedule, randomised_response
 from shared.rdp import Curve, coin, update_cost
 
 from ..people.labelled_rows import SCORE_USERS, history_of, users_of
-from ..scenarios.held_out import read_mask
 from .alert_table import ShownAlerts
 from .device_app import server_key, world
 from .host_alerts import HostAlerts
 from .host_answers import HostAnswers, as_pairs
+from .host_folder import HostFolder
 from .host_ledger import HostLedger, refused_of
 from .host_training import TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
 from .metering import Metered
-from .observations import HOSTS, HostNotes
+from .observations import HostNotes
+from .run_folder import RunFolder
 
 COUNT_USERS = 4096
-#: Where the rows that phi is learned from lie, in a host's folder.
-LAPSES = "lapses"
-LEDGER_FILE = "ledger.npz"
-#: The installed plan; where it is, the training rows that it asks for are there, too.
-PLAN_FILE = "plan.cbor"
 
 
 class Host:
     """The devices of one node, with what they keep on disk between two messages."""
 
-    def __init__(self, run_folder: Path, partition: int, n_partitions: int) -> None:
-        self.population, self._owners = world(run_folder)
+    def __init__(self, run: RunFolder, partition: int, n_partitions: int) -> None:
+        self.population, self._owners = world(run)
         users = np.array_split(np.arange(self.population.n_users), n_partitions)[partition]
         self.first_user, self.n_users = int(users[0]), len(users)
-        self.folder = run_folder / HOSTS / str(partition)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = run.host(partition)
+        self.folder.path.mkdir(parents=True, exist_ok=True)
         self._users = users
-        held_out = read_mask(run_folder)
+        held_out = run.held_out()
         self._held_out = None if held_out is None else held_out[users]
         self._history: History | None = None
 
@@ -82,7 +78,7 @@ class Host:
         """Counters of the hosted users over all steps (K, C, T); callers cut it where their devices stand. They lie in
         memory-mapped files, which every worker that serves this host shares."""
         if self._history is None:
-            files = [self.folder / f"{name}.npy" for name in History.__slots__]
+            files = self.folder.history_files
             if not files[-1].exists():
                 self._write_history(files)
             mapped = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in files}
@@ -108,18 +104,16 @@ class Host:
         the plan asks for more than the owners' caps."""
         expect_bounds(plan, self._owners.caps)
         if self._plan_on_disk() != plan:
-            (self.folder / PLAN_FILE).unlink(missing_ok=True)
-            TrainingRows.write(self.folder, self.history.until(step), plan, self._held_out)
+            self.folder.plan_file.unlink(missing_ok=True)
+            TrainingRows.write(self.folder.path, self.history.until(step), plan, self._held_out)
             if plan.risk:
-                (self.folder / LAPSES).mkdir(exist_ok=True)
-                TrainingRows.write_lapses(
-                    self.folder / LAPSES, self.history.until(step), plan, plan.risk, self._held_out
-                )
-            replace_content(self.folder / PLAN_FILE, plan.canonical)
+                self.folder.lapses.mkdir(exist_ok=True)
+                TrainingRows.write_lapses(self.folder.lapses, self.history.until(step), plan, plan.risk, self._held_out)
+            replace_content(self.folder.plan_file, plan.canonical)
         past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
         scores = observed(plan, self.history.until(step), past, self._scores(plan, theta, past))
         begin = Watch.start
-        if (file := self.folder / "state.npz").exists():
+        if (file := self.folder.state_file).exists():
             with np.load(file) as state:
                 begin = Watch.of(state).restart
         watch = begin(plan, scores, step)
@@ -128,7 +122,7 @@ class Host:
     @property
     def ledger(self) -> HostLedger:
         """What the hosted devices have spent, as it is on disk."""
-        return HostLedger.load(self.folder / LEDGER_FILE, self.n_users, self._owners.caps)
+        return HostLedger.load(self.folder.ledger_file, self.n_users, self._owners.caps)
 
     def meet(self, step: int, signed_time_s: float, devices: Ints | None = None) -> None:
         """Let a period of the ledgers of hosted users `devices` (None: of all) end, as `Gate.meet` does: their clocks show
@@ -137,7 +131,7 @@ class Host:
         before = self.ledger
         ledger = before.advance(asked, float((step + 1) * self.population.step.seconds), signed_time_s)
         if ledger is not before:
-            ledger.save(self.folder / LEDGER_FILE)
+            ledger.save(self.folder.ledger_file)
 
     def charge(
         self, devices: Ints, line: LedgerLine, cost: Curve, plan_sha256: bytes | None = None
@@ -145,7 +139,7 @@ class Host:
         """Those of hosted users `devices` whose device takes part, charged on disk when this returns; and how many
         decline, by code."""
         ledger, codes = self.ledger.charge(devices - self.first_user, line, cost, plan_sha256)
-        ledger.save(self.folder / LEDGER_FILE)
+        ledger.save(self.folder.ledger_file)
         return devices[codes == ALLOWED], refused_of(codes)
 
     def collect(self, name: str, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
@@ -157,12 +151,12 @@ class Host:
         kind = next(kind for kind in plan.updates if kind.request == name)
         cost = update_cost(kind.privacy, kind.n_values)
         devices, refused = self.charge(devices, LedgerLine(kind.reply), cost, plan.sha256)
-        entropy = fresh_entropy(self.folder, request["round"])
+        entropy = fresh_entropy(self.folder.path, request["round"])
         return SUMS[name](self, plan, request, devices, entropy), refused
 
     def sum_of_updates(self, plan: Plan, request: dict[str, Any], devices: Ints, entropy: Entropy) -> Words:
         """The sum of p's updates."""
-        rows, theta = self._rows(self.folder), unpack_floats(request["theta"])
+        rows, theta = self._rows(self.folder.path), unpack_floats(request["theta"])
         return sum_of_updates(rows, devices - self.first_user, devices, plan, theta, request["round"], entropy)
 
     def sum_of_risk_updates(self, plan: Plan, request: dict[str, Any], devices: Ints, entropy: Entropy) -> Words:
@@ -170,12 +164,12 @@ class Host:
         assert plan.risk is not None
         theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
         asked = theta, basis.reshape(-1, len(coefficients)), coefficients
-        rows, positions = self._rows(self.folder / LAPSES), devices - self.first_user
+        rows, positions = self._rows(self.folder.lapses), devices - self.first_user
         return sum_of_risk_updates(rows, positions, devices, plan, plan.risk, asked, request["round"], entropy)
 
     def _rows(self, folder: Path) -> TrainingRows:
         """The installed plan's rows in a folder."""
-        return _rows_in(folder, (self.folder / PLAN_FILE).stat().st_mtime_ns)
+        return _rows_in(folder, self.folder.plan_file.stat().st_mtime_ns)
 
     def answers(self, name: str, request: dict[str, Any]) -> HostAnswers:
         """What the hosted devices answer to a query of the register."""
@@ -187,7 +181,7 @@ class Host:
         step = request["step"]
         kept = self._close_until(step)
         told = kept.take(step)
-        kept.save(self.folder)
+        kept.save(self.folder.alerts_file)
         nothing, replies = declared("alerts", alert_fields(step, []), Consent.LOCAL), {}
         for user, alerts in told.items():
             number = self.first_user + user
@@ -198,7 +192,7 @@ class Host:
         """The randomised bits of a due step, of the devices of those who agreed. Charged on disk first; the same request
         again has the same answer, at no cost."""
         step, asked = request["step"], BitSchedule(request["epsilon_micro"], request["every_steps"])
-        file = self.folder / f"bits-{step}-{asked.epsilon_micro}-{asked.every_steps}.npz"
+        file = self.folder.bits_file(step, asked.epsilon_micro, asked.every_steps)
         if not file.exists():
             willing = np.flatnonzero(self._owners.who(Consent.RANDOMISED)[self._users]) + self.first_user
             refused = {int(RefusalCode.CONSENT): self.n_users - len(willing)}
@@ -220,11 +214,11 @@ class Host:
     def _close_until(self, step: int) -> HostAlerts:
         """Close every step up to `step`, and detect; the alerts that the devices keep then."""
         plan = _plan_in(self.folder)
-        with np.load(self.folder / "state.npz") as state:
+        with np.load(self.folder.state_file) as state:
             theta, weights = state["theta"], state["risk"]
             round_number, closed = int(state["round"]), int(state["closed"])
             watch = Watch.of(state)
-        kept, raised = HostAlerts.load(self.folder, closed), []
+        kept, raised = HostAlerts.load(self.folder.alerts_file, closed), []
         if step <= closed:
             return kept
         for at in range(closed + 1, step + 1):
@@ -237,7 +231,7 @@ class Host:
             raised.append(ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen))
             HostNotes(self.folder, self.first_user).write(at, p, raised[-1])
         kept = kept.with_raised(raised, round_number, step)
-        kept.save(self.folder)
+        kept.save(self.folder.alerts_file)
         self._save(theta, weights, round_number, step, watch)
         return kept
 
@@ -262,29 +256,27 @@ class Host:
         return np.concatenate(p), np.concatenate(risk)
 
     def _plan_on_disk(self) -> Plan | None:
-        file = self.folder / PLAN_FILE
-        return Plan.from_bytes(file.read_bytes()) if file.exists() else None
+        return self.folder.plan() if self.folder.plan_file.exists() else None
 
     def _save(self, theta: Floats, risk: Floats, round_number: int, closed: int, watch: Watch) -> None:
-        with replacing(self.folder / "state.npz") as file:
+        with replacing(self.folder.state_file) as file:
             arrays: dict[str, Any] = watch.arrays()
             np.savez(file, theta=theta, risk=risk, round=round_number, closed=closed, **arrays)
 
 
 @lru_cache(maxsize=8)
-def _host(run_folder: Path, partition: int, n_partitions: int) -> Host:
-    return Host(run_folder, partition, n_partitions)
+def _host(run: RunFolder, partition: int, n_partitions: int) -> Host:
+    return Host(run, partition, n_partitions)
 
 
-def _plan_in(folder: Path) -> Plan:
+def _plan_in(folder: HostFolder) -> Plan:
     """The plan that lies in a host's folder, read again when another worker has written it."""
-    file = folder / PLAN_FILE
-    return _plan_at(file, file.stat().st_mtime_ns)
+    return _plan_at(folder, folder.plan_file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _plan_at(file: Path, written_ns: int) -> Plan:
-    return Plan.from_bytes(file.read_bytes())
+def _plan_at(folder: HostFolder, written_ns: int) -> Plan:
+    return folder.plan()
 
 
 @lru_cache(maxsize=16)
@@ -306,11 +298,11 @@ ANSWERS: Mapping[str, Callable[[Host, dict[str, Any]], HostAnswers]] = {
 def on_message(message: Message, context: Context) -> Message:
     """What a host replies, as arrays that the simulation's own server reads. A Refusal unless the run's server signed the
     request; its devices have one server: one look is for all of them."""
-    folder = Path(str(context.run_config["simulation.folder"]))
+    run = RunFolder(Path(str(context.run_config["simulation.folder"])))
     data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
-    envelope = verify(data, server_key(folder))
+    envelope = verify(data, server_key(run))
     name, request = decode(REQUESTS, envelope.body)
-    host = _host(folder, *(int(context.node_config[k]) for k in ("partition-id", "num-partitions")))
+    host = _host(run, *(int(context.node_config[k]) for k in ("partition-id", "num-partitions")))
     devices = _devices(message)
     host.meet(request["step"], envelope.time_s, devices)
     if name == "model_offer":

@@ -113,18 +113,6 @@ class HostLedger:
             return self
         return self._moved(devices, asked, spent, self.participations[asked])
 
-    def spent_of(self, devices: Ints) -> Spent:
-        """What each of `devices` (D,) has spent: (D, ...)."""
-        return _take(self.spent, self.account[devices])
-
-    def participations_of(self, devices: Ints, line: LedgerLine, plan_sha256: bytes) -> Ints:
-        """How often each of `devices` (D,) took part: (D,)."""
-        if (line, plan_sha256) not in self.plans:
-            return np.zeros(len(devices), np.int64)
-        column = self.plans.index((line, plan_sha256))
-        counts: Ints = self.participations[self.account[devices], column].astype(np.int64)
-        return counts
-
     def _knowing(self, line: LedgerLine, plan_sha256: bytes) -> HostLedger:
         """This ledger with a column for a plan's line."""
         if (line, plan_sha256) in self.plans:

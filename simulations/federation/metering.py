@@ -14,7 +14,8 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-CPU = "cpu"
+from .run_folder import RunFolder
+
 TRAIN = "train"
 
 
@@ -31,16 +32,16 @@ class Metered(ClientApp):
             return self._app(message, context)
         finally:
             took_s = time.process_time() - began_s
-            folder = Path(str(context.run_config["simulation.folder"])) / CPU
+            folder = RunFolder(Path(str(context.run_config["simulation.folder"]))).cpu
             folder.mkdir(exist_ok=True)
             with (folder / f"{context.node_config['partition-id']}.txt").open("a", encoding="ascii") as file:
                 file.write(f"{message.metadata.message_type} {took_s:.6f}\n")
 
 
-def cpu_numbers(run_folder: Path, updates_asked: int, n_devices: int) -> dict[str, Any]:
+def cpu_numbers(run: RunFolder, updates_asked: int, n_devices: int) -> dict[str, Any]:
     """Of one device: milliseconds for a round of p that it is asked in, seconds for the whole run; None if not known."""
     spent: dict[str, float] = defaultdict(float)
-    for file in (run_folder / CPU).glob("*.txt"):
+    for file in run.cpu.glob("*.txt"):
         for line in file.read_text(encoding="ascii").splitlines():
             kind, _, seconds = line.partition(" ")
             spent[kind] += float(seconds or 0)  # a killed worker may leave half a line

@@ -1,7 +1,7 @@
 """What the apps on simulated devices write down of what they are shown: p and alerts. The simulation's, for its metrics;
 none of it leaves through a gate.
 
-`devices` fidelity: one folder per device, rows appended. `hosts` fidelity: one folder per host, a file per query.
+`devices` fidelity: rows appended in each device's folder. `hosts` fidelity: a file per step in each host's.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from shared.arrays import Floats, Ints
 from shared.atomic_files import replacing
 
 from .alert_table import ShownAlerts
+from .host_folder import HostFolder
+from .run_folder import RunFolder
 
-DEVICES = "devices"
-HOSTS = "hosts"
 INTERESTS_FILE = "interests.f32"
 ALERTS_FILE = "alerts.i32"
 REASONS_FILE = "reasons.jsonl"
@@ -59,27 +59,27 @@ class DeviceNotes:
 class HostNotes:
     """One host's notes of its users first..first + K - 1."""
 
-    def __init__(self, folder: Path, first_user: int) -> None:
+    def __init__(self, folder: HostFolder, first_user: int) -> None:
         self._folder, self._first_user = folder, first_user
 
     def write(self, step: int, p: Floats, alerts: ShownAlerts) -> None:
         """p (K, C) of one closed step, and the alerts raised at it (users counted from the host's first)."""
         columns = np.stack([column for column in vars(alerts).values()])
         columns[0] += self._first_user
-        with replacing(self._folder / f"notes-{step}.npz") as file:
+        with replacing(self._folder.notes_file(step)) as file:
             np.savez(file, first_user=self._first_user, p=p, alerts=columns)
 
 
-def read_notes(folder: Path, n_users: int, n_categories: int, n_steps: int) -> tuple[Floats, ShownAlerts]:
+def read_notes(run: RunFolder, n_users: int, n_categories: int, n_steps: int) -> tuple[Floats, ShownAlerts]:
     """Everybody's notes of a run: p (K, T, C), NaN where none, and all alerts."""
     p = np.full((n_users, n_steps, n_categories), np.nan, np.float32)
     found: list[Ints] = []
-    for file in (folder / HOSTS).glob("*/notes-*.npz"):
+    for step, file in (noted for host in run.every_host() for noted in host.notes()):
         with np.load(file) as notes:
-            first, step = int(notes["first_user"]), int(file.stem.partition("-")[2])
+            first = int(notes["first_user"])
             p[first : first + len(notes["p"]), step] = notes["p"]
             found.append(notes["alerts"].T)
-    for home in (folder / DEVICES).glob("*"):
+    for home in run.devices.glob("*"):
         user = int(home.name)
         if (home / INTERESTS_FILE).exists():
             rows = np.fromfile(home / INTERESTS_FILE, dtype="<f4").reshape(-1, n_categories + 1)
@@ -91,9 +91,9 @@ def read_notes(folder: Path, n_users: int, n_categories: int, n_steps: int) -> t
     return p, ShownAlerts(*table[np.lexsort((table[:, 1], table[:, 0]))].T)
 
 
-def read_reasons(folder: Path, user: int) -> dict[tuple[int, int, int], list[str]]:
+def read_reasons(run: RunFolder, user: int) -> dict[tuple[int, int, int], list[str]]:
     """The sentences that one simulated user was shown, by (step, direction, category) of the alert; empty if the run
     wrote none, as with hosts."""
-    file = folder / DEVICES / str(user) / REASONS_FILE
+    file = run.device(user) / REASONS_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return {(row["step"], row["direction"], row["category"]): row["texts"] for row in map(json.loads, lines)}

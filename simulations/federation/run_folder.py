@@ -1,143 +1,204 @@
-"""A run's folder: the names of its files, how it is begun, and whether it is the same run that goes on."""
+"""A run's folder: the only place that knows what its files are called, and where they lie.
+
+scenario.json       what was asked for, with every default
+population/         everybody's events (exists in a simulation only)
+consents.npy, caps.json  what they agree to tell, and let be spent
+held_out.npy        which users never train, if any
+theta0.npy, public.npz  what planted people teach before any private round
+app/, flower/       the app folder that Flower runs, and Flower's own files
+devices/<n>/        each device's state, and what its app noted down
+hosts/<n>/          the same of many devices at once (`host_folder.py`)
+cpu/                processor time of the simulated devices
+server/             the server's models, account and inbox (`server/state.py`), and the key that it signs with
+server.pub          the public half, which the devices pin
+results.json, report.html
+sweep/              a sweep of the same scenario, if one was put there
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from client.model.runtime import MODEL_FILE
 from server.signing import public_bytes, signing_key
+from server.state import ServerFolder
+from shared.arrays import Bools
 from shared.atomic_files import replace_content, replacing
 from shared.errors import ConfigError
-from shared.plan import Plan
 
 from ..people.population import Population
-from ..people.public_start import planted_history, public_lapse_rows, warm_theta
-from ..scenarios.config import ProtocolSection, Scenario
-from ..scenarios.held_out import held_out_users, write_mask
-from ..scenarios.owners import CONSENTS_FILE, Owners
-from .checks import schedule_of
+from ..people.public_start import public_history, public_lapse_rows, warm_theta
+from ..people.setup import Setup
+from ..scenarios.config import Scenario
+from ..scenarios.held_out import held_out_users, read_mask, write_mask
+from ..scenarios.owners import Owners
+from .host_folder import HostFolder
 
-POPULATION = "population"
-
-
-#: The server's public key, which every simulated device pins.
-SERVER_KEY_FILE = "server.pub"
+#: Figures as JSON: of a run, of a sweep and of a bench.
+RESULTS_FILE: Final = "results.json"
 
 
-SCENARIO_FILE = "scenario.json"
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder `path` of one run, which need not be there yet."""
 
+    path: Path
 
-THETA_FILE = "theta0.npy"
+    @property
+    def scenario_file(self) -> Path:
+        return self.path / "scenario.json"
 
+    @property
+    def population(self) -> Path:
+        """The folder of everybody's events."""
+        return self.path / "population"
 
-PUBLIC_FILE = "public.npz"
+    @property
+    def consents_file(self) -> Path:
+        return self.path / "consents.npy"
 
+    @property
+    def caps_file(self) -> Path:
+        return self.path / "caps.json"
 
-RESULTS_FILE = "results.json"
+    @property
+    def held_out_file(self) -> Path:
+        return self.path / "held_out.npy"
 
+    @property
+    def theta_file(self) -> Path:
+        """Where training begins, if planted people say so."""
+        return self.path / "theta0.npy"
 
-REPORT_FILE = "report.html"
+    @property
+    def public_file(self) -> Path:
+        """The rows that phi starts from."""
+        return self.path / "public.npz"
 
+    @property
+    def app(self) -> Path:
+        return self.path / "app"
 
-#: Where the server's private key lies in a run's folder.
-SIGNING_KEY_FILE = "server/signing.pem"
+    @property
+    def flower(self) -> Path:
+        return self.path / "flower"
 
+    @property
+    def cpu(self) -> Path:
+        return self.path / "cpu"
 
-#: Server and client app of each fidelity.
-COMPONENTS = {
-    "devices": ("server.app:app", "simulations.federation.device_app:app"),
-    "hosts": ("simulations.federation.host_server_app:app", "simulations.federation.host_app:app"),
-}
+    @property
+    def devices(self) -> Path:
+        return self.path / "devices"
 
+    def device(self, user: int) -> Path:
+        """The folder of one device of its own."""
+        return self.devices / str(user)
 
-#: Told as a run goes on: phase, how much is done, of how much.
-OnProgress = Callable[[str, int, int], None]
+    @property
+    def hosts(self) -> Path:
+        return self.path / "hosts"
 
+    def host(self, number: int) -> HostFolder:
+        """The folder of one node that hosts many devices."""
+        return HostFolder(self.hosts / str(number))
 
-def prepare_folder(folder: Path, scenario: Scenario, population: Population) -> None:
-    """An empty run folder with the people, the mask of held-out users, the server's keys and, last, what the people
-    decided in it. Refuses to empty a folder that is not a run's."""
-    held_out = held_out_users(scenario, population.n_users)
-    owners = owners_of(scenario, population.n_users)
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / SCENARIO_FILE).exists():
-            raise ConfigError(f"expected an empty folder or an earlier run, got {folder}")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    # In place: from this moment on the folder is a run's, and may be emptied.
-    (folder / SCENARIO_FILE).write_text(scenario.model_dump_json(indent=1), encoding="utf-8")
-    population.save(folder / POPULATION)
-    replace_content(folder / SERVER_KEY_FILE, public_bytes(signing_key(folder / SIGNING_KEY_FILE)))
-    write_mask(folder, held_out)
-    owners.save(folder)
+    def every_host(self) -> list[HostFolder]:
+        """The folders of all nodes that host devices, in their order; empty if there are none."""
+        folders = self.hosts.iterdir() if self.hosts.exists() else ()
+        return [HostFolder(folder) for folder in sorted(folders, key=lambda folder: int(folder.name))]
 
+    @property
+    def server_path(self) -> Path:
+        return self.path / "server"
 
-def owners_of(scenario: Scenario, n_users: int) -> Owners:
-    """What the owners of a scenario's devices decide."""
-    shares = scenario.simulation.identified_share, scenario.simulation.randomised_share
-    return Owners.draw(n_users, *shares, scenario.caps.caps(), scenario.data.seed)
+    @property
+    def server(self) -> ServerFolder:
+        """The server's own folder, which is made if it is not there."""
+        return ServerFolder(self.server_path)
 
+    @property
+    def signing_key_file(self) -> Path:
+        """The server's private key."""
+        return self.server_path / "signing.pem"
 
-def expect_same_run(folder: Path, scenario: Scenario) -> None:
-    """ConfigError unless `folder` holds a run of the very same scenario, with its people and the key that they pinned."""
-    file = folder / SCENARIO_FILE
-    if not file.exists() or not (folder / CONSENTS_FILE).exists():
-        raise ConfigError(f"expected an interrupted run to go on with, got {folder}: start it without --resume")
-    if Scenario.model_validate_json(file.read_text(encoding="utf-8")) != scenario:
-        raise ConfigError(f"expected the scenario that {folder} began with: give the same options, or another --out")
-    pinned, key = folder / SERVER_KEY_FILE, folder / SIGNING_KEY_FILE
-    if not (pinned.exists() and key.exists()) or pinned.read_bytes() != public_bytes(signing_key(key)):
-        raise ConfigError(f"expected the server's key that {folder} began with: start it without --resume")
+    @property
+    def server_key_file(self) -> Path:
+        """The server's public key, which every simulated device pins."""
+        return self.path / "server.pub"
 
+    @property
+    def results_file(self) -> Path:
+        return self.path / RESULTS_FILE
 
-def write_public(
-    folder: Path, scenario: Scenario, protocol: ProtocolSection, plan: Plan, population: Population
-) -> None:
-    """Leave what planted (public) people teach where the server finds it: theta 0, and the rows that phi starts from.
-    What is there already stays."""
-    n_categories, step = len(population.catalogue), population.step
-    if scenario.warm_start.users and not (folder / THETA_FILE).exists():
-        theta = warm_theta(plan.network, plan.features, protocol, step, n_categories, scenario.warm_start)
-        with replacing(folder / THETA_FILE) as file:
-            np.save(file, theta)
-    if plan.risk and not (folder / PUBLIC_FILE).exists():
-        users, seed = scenario.warm_start.users or scenario.risk.public_users, scenario.warm_start.seed
-        only = scenario.data.name != "planted"
-        people = planted_history(protocol, step, n_categories, users, seed, purchases_only=only)
-        public_lapse_rows(people, protocol, plan, plan.risk, seed).save(folder / PUBLIC_FILE)
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
 
+    @property
+    def swept_file(self) -> Path:
+        """The figures of a sweep that was put into this folder."""
+        return self.path / "sweep" / RESULTS_FILE
 
-def run_config(
-    scenario: Scenario, protocol: ProtocolSection, plan: Plan, folder: Path
-) -> dict[str, str | int | float | bool]:
-    """Flower's run configuration: what server and simulated devices are told."""
-    schedule = schedule_of(scenario, protocol)
-    return {
-        "plan": plan.canonical.hex(),
-        "server.learning-rate": scenario.server.learning_rate,
-        "server.momentum": scenario.server.momentum,
-        "server.tail": scenario.server.tail,
-        "server.theta-seed": scenario.server.theta_seed,
-        "server.theta-file": str((folder / THETA_FILE).resolve()) if scenario.warm_start.users else "",
-        "server.risk_start-learning-rate": scenario.risk.learning_rate,
-        "server.public-rows": str((folder / PUBLIC_FILE).resolve()) if plan.risk else "",
-        "server.folder": str((folder / "server").resolve()),
-        "server.model-file": str(MODEL_FILE),
-        "server.key-file": str((folder / SIGNING_KEY_FILE).resolve()),
-        "server.node-wait-s": 300.0,
-        "schedule.train-step": schedule.train_step,
-        "schedule.first-query-step": schedule.first_query_step,
-        "schedule.last-query-step": schedule.last_query_step,
-        "schedule.query-every-steps": schedule.query_every_steps,
-        "schedule.seconds-per-step": schedule.seconds_per_step,
-        "schedule.origin-s": schedule.origin_s,
-        "schedule.replay-step-s": schedule.replay_step_s,
-        "schedule.bit-epsilon-micro": schedule.bits.epsilon_micro if schedule.bits else 0,
-        "schedule.bit-every-steps": schedule.bits.every_steps if schedule.bits else 0,
-        "simulation.folder": str(folder.resolve()),
-        "simulation.hosts": scenario.simulation.hosts,
-    }
+    @property
+    def begun(self) -> bool:
+        """Whether `prepare` came to its end here."""
+        return self.consents_file.exists()
+
+    def scenario(self) -> Scenario:
+        """What was asked for. OSError if nothing is there, ValueError if it is damaged."""
+        return Scenario.model_validate_json(self.scenario_file.read_text(encoding="utf-8"))
+
+    def owners(self) -> Owners:
+        return Owners.load(self.consents_file, self.caps_file)
+
+    def held_out(self) -> Bools | None:
+        """Which users never train (K,); None if all do."""
+        return read_mask(self.held_out_file)
+
+    def server_key(self) -> bytes:
+        """The 32 bytes that the devices pin."""
+        return self.server_key_file.read_bytes()
+
+    def prepare(self, setup: Setup, population: Population) -> None:
+        """An empty folder with the people, the mask of held-out users, the server's keys and, last, what the people
+        decided in it. ConfigError, and nothing is emptied, if it is not a run's."""
+        held_out = held_out_users(setup.scenario, setup.n_users)
+        owners = setup.owners()
+        if self.path.exists() and any(self.path.iterdir()):
+            if not self.scenario_file.exists():
+                raise ConfigError(f"expected an empty folder or an earlier run, got {self.path}")
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        # In place: from this moment on the folder is a run's, and may be emptied.
+        self.scenario_file.write_text(setup.scenario.model_dump_json(indent=1), encoding="utf-8")
+        population.save(self.population)
+        replace_content(self.server_key_file, public_bytes(signing_key(self.signing_key_file)))
+        write_mask(self.held_out_file, held_out)
+        owners.save(self.consents_file, self.caps_file)
+
+    def expect_same_run(self, scenario: Scenario) -> None:
+        """ConfigError unless a run of the very same scenario is here, with its people and the key that they pinned."""
+        if not self.scenario_file.exists() or not self.begun:
+            raise ConfigError(f"expected an interrupted run to go on with, got {self.path}: start it without --resume")
+        if self.scenario() != scenario:
+            raise ConfigError(
+                f"expected the scenario that {self.path} began with: give the same options, or another --out"
+            )
+        pinned, key = self.server_key_file, self.signing_key_file
+        if not (pinned.exists() and key.exists()) or pinned.read_bytes() != public_bytes(signing_key(key)):
+            raise ConfigError(f"expected the server's key that {self.path} began with: start it without --resume")
+
+    def write_public(self, setup: Setup) -> None:
+        """Leave what planted (public) people teach where the server finds it: theta 0, and the rows that phi starts from.
+        What is there already stays."""
+        if setup.scenario.warm_start.users and not self.theta_file.exists():
+            with replacing(self.theta_file) as file:
+                np.save(file, warm_theta(setup))
+        if setup.plan.risk and not self.public_file.exists():
+            rows = public_lapse_rows(public_history(setup), setup, setup.scenario.warm_start.seed)
+            rows.save(self.public_file)

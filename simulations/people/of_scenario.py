@@ -31,11 +31,11 @@ def protocol_of(scenario: Scenario) -> ProtocolSection:
     )
 
 
-def population_of(scenario: Scenario, protocol: ProtocolSection) -> Population:
+def population_of(scenario: Scenario) -> Population:
     """The scenario's people."""
     data = scenario.data
     if data.name == "planted":
         if data.users < 1:
             raise ConfigError(f"expected data.users >= 1 for planted data, got {data.users}")
-        return plant(data.users, protocol.n_steps, seed=data.seed)
+        return plant(data.users, protocol_of(scenario).n_steps, seed=data.seed)
     return load(data.name, Path(data.path) if data.path else None, users=data.users or None, seed=data.seed)

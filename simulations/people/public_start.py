@@ -14,43 +14,46 @@ from client.model.training_rows import lapse_rows
 from server.risk_start import PublicRows
 from shared.arrays import Floats
 from shared.events import EventKind, Step
-from shared.features import FeatureSpec, History
+from shared.features import History
 from shared.network import NetworkSpec, gradient
-from shared.plan import Plan, RiskPlan
 
 from ..scenarios.config import ProtocolSection, WarmStartSection
 from .labelled_rows import Rows, rows_of
 from .planted import plant
+from .setup import Setup
 
 BATCH = 1024
 PUBLIC_ROWS = 60_000
 USERS = 250
 
 
-def warm_theta(
-    network: NetworkSpec,
-    features: FeatureSpec,
-    protocol: ProtocolSection,
-    step: Step,
-    n_categories: int,
-    settings: WarmStartSection,
-) -> Floats:
-    """Theta 0 from planted people only: float32 (P,). The same arguments give the same weights."""
-    rows = planted_rows(features, protocol, step, n_categories, settings)
-    return pretrain(network, rows, settings)
+def warm_theta(setup: Setup) -> Floats:
+    """Theta 0 from planted people only: float32 (P,). The same setup gives the same weights."""
+    return pretrain(setup.plan.network, planted_rows(setup), setup.scenario.warm_start)
 
 
-def planted_rows(
-    features: FeatureSpec, protocol: ProtocolSection, step: Step, n_categories: int, settings: WarmStartSection
-) -> Rows:
+def planted_rows(setup: Setup) -> Rows:
     """Labelled rows of planted people's purchases, in the protocol's windows.
 
     From the first train step to the last step whose label is known: planted people are public in all of time, so the
     first model has seen users of any tenure that a device will meet, and does not extrapolate.
     """
-    history = planted_history(protocol, step, n_categories, settings.users, settings.seed)
-    steps = (protocol.train_steps[0], protocol.n_steps - 1 - protocol.horizon_steps)
-    return rows_of(history, features, protocol.horizon_steps, steps)
+    protocol, warm = setup.protocol, setup.scenario.warm_start
+    history = planted_history(protocol, setup.step, setup.n_categories, warm.users, warm.seed)
+    return rows_of(history, setup.plan.features, protocol.horizon_steps, public_steps(protocol))
+
+
+def public_steps(protocol: ProtocolSection) -> tuple[int, int]:
+    """The steps that planted people teach p in, first and last."""
+    return protocol.train_steps[0], protocol.n_steps - 1 - protocol.horizon_steps
+
+
+def public_history(setup: Setup) -> History:
+    """Counters (K, C, T) of the planted people that phi starts from: the warm start's or, without one, of its seed."""
+    scenario = setup.scenario
+    users, only = scenario.warm_start.users or scenario.risk.public_users, scenario.data.name != "planted"
+    size = setup.n_categories, users, scenario.warm_start.seed
+    return planted_history(setup.protocol, setup.step, *size, purchases_only=only)
 
 
 def planted_history(
@@ -66,9 +69,11 @@ def planted_history(
     return History.from_events(shape, (user[kept], people.category[kept], at), people.kind[kept], people.amount[kept])
 
 
-def public_lapse_rows(history: History, protocol: ProtocolSection, plan: Plan, risk: RiskPlan, seed: int) -> PublicRows:
+def public_lapse_rows(history: History, setup: Setup, seed: int) -> PublicRows:
     """Where phi starts: at most PUBLIC_ROWS lapse rows of a planted history (K, C, T), from the first lapse train step
     to the last that is known, drawn by the seed."""
+    protocol, plan, risk = setup.protocol, setup.plan, setup.plan.risk
+    assert risk is not None, "a plan that learns phi"
     last = history.n_steps - 1 - protocol.lapse_steps
     every = replace(risk, history_steps=max(1, last - protocol.lapse_train_steps[0] + 1))
     parts = [

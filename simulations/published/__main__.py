@@ -19,7 +19,7 @@ from typing import Any
 
 from ..baselines.interest_models import POOLED_DNN, POOLED_LR, POOLED_NUMPY, RECENCY_FREQUENCY
 from ..evaluation.alert_quality import DETECTOR_NAMES
-from ..federation.run_folder import RESULTS_FILE
+from ..federation.run_folder import RESULTS_FILE, RunFolder
 from ..provenance import ROOT, commit
 from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Published, publish
 from .alerts_as_shipped import shipped_numbers
@@ -44,7 +44,7 @@ RATE = ("estimate", "low", "high", "true_rate")
 def run_numbers(name: str, run: Path) -> dict[str, Published]:
     """Figures of a run that has ended (`make demo` and the like), from its results: every number that the command
     line prints of it, and a few more. The commit is the run's."""
-    results = json.loads((run / RESULTS_FILE).read_text(encoding="utf-8"))
+    results = json.loads(RunFolder(run).results_file.read_text(encoding="utf-8"))
     made = {"command": f"ebbtide simulate {name}", "commit": results["commit"]}
     interest, privacy, traffic = results["interest"], results["privacy"], results["traffic"]
     rules = {row["name"]: row["auc"] for row in results["baselines"]}
@@ -143,9 +143,9 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         out[f"choice.{name}"] = partial(choice_numbers, name, overrides)
     if ONLINE_RETAIL in data:
         out["utility"] = partial(utility_numbers, data, UTILITY_FILE)
-    if (ROOT / "runs" / "demo" / RESULTS_FILE).exists():
+    if RunFolder(ROOT / "runs" / "demo").results_file.exists():
         out["demo"] = partial(run_numbers, "demo", ROOT / "runs" / "demo")
-    if (bench := ROOT / "runs" / "bench" / "results.json").exists():
+    if (bench := ROOT / "runs" / "bench" / RESULTS_FILE).exists():
         out["bench"] = partial(bench_numbers, bench)
     return out
 

@@ -16,13 +16,12 @@ from rich.progress import track
 from client.detection.risk_levels import Direction
 from shared.arrays import Floats
 from shared.features import History
-from shared.plan import Plan
 
 from ..evaluation.alert_quality import alert_steps, lived_steps, over_budget
 from ..evaluation.ground_truth import Turns, in_time, judge, takeoff_mask
 from ..evaluation.replay import SETTINGS, alerts_of, scores_at
 from ..federation.alert_table import Alerts
-from ..scenarios.config import ProtocolSection
+from ..people.setup import Setup
 from ..search.choose_detector import FallTruth, outcome
 from .learning import SEEDS, learning
 from .measured import Measured
@@ -45,13 +44,13 @@ MEASURES: Final = {
 def shipped_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """`shipped.<measure>.<name>`, from one private training for each seed."""
     with learning(name, overrides) as of:
-        found, settings = [], of.plan.detection
+        found, settings = [], of.setup.plan.detection
         for seed in track(range(seeds), description=f"{name}, as shipped"):
             trained = of.train(of.scenario("eps1"), seed)
-            found.append(as_shipped(of.trials.history, of.protocol, of.plan, trained.theta, trained.risk))
+            found.append(as_shipped(of.trials.history, of.setup, trained.theta, trained.risk))
     beside = (
         f"line {settings.risk_line:g}, {settings.quiet_steps} weeks of quiet, at most {settings.false_alerts} alerts in "
-        f"{settings.budget_steps} weeks; test weeks {of.protocol.alert_steps[0]} to {of.protocol.alert_steps[1]}"
+        f"{settings.budget_steps} weeks; test weeks {of.setup.protocol.alert_steps[0]} to {of.setup.protocol.alert_steps[1]}"
     )
     known = {key: [value for one in found if (value := one[key]) is not None] for key in MEASURES}
     return {
@@ -59,12 +58,11 @@ def shipped_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
     }
 
 
-def as_shipped(
-    history: History, protocol: ProtocolSection, plan: Plan, theta: Floats, weights: Floats
-) -> dict[str, float | None]:
+def as_shipped(history: History, setup: Setup, theta: Floats, weights: Floats) -> dict[str, float | None]:
     """The MEASURES of the plan's own detector on everybody's p and phi under theta (P,) and phi's weights (R,)."""
+    protocol, plan = setup.protocol, setup.plan
     settings, steps, n_users = plan.detection, alert_steps(protocol), len(history.active)
-    scores = scores_at(history, protocol, plan, theta, weights, lived_steps(protocol))
+    scores = scores_at(history, setup, theta, weights, lived_steps(protocol))
     raised = alerts_of(plan, settings, scores)[:, -len(steps) :]
     truth = FallTruth.of_lapses(history, protocol, settings.min_active_steps, steps)
     setting = float(getattr(settings, SETTINGS[settings.detector][0]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..people.of_scenario import population_of, protocol_of
+from ..people.of_scenario import population_of
+from ..people.setup import Setup
 from ..scenarios.config import load_scenario
 from ..search.choose_detector import choose
 from .measured import Measured
@@ -31,8 +32,8 @@ def choice_numbers(data: str, overrides: Sequence[str] = ()) -> dict[str, Measur
     """What the rule finds on a data set; on planted people, on planted falls too (`choice.planted_falls`)."""
     name, own = SCENARIOS[data]
     scenario = load_scenario(name, [*own, *overrides])
-    protocol = protocol_of(scenario)
-    found = choose(scenario, protocol, population_of(scenario, protocol))
+    people = population_of(scenario)
+    found = choose(Setup.of(scenario, people), people)
     out = _numbers(f"choice.{data}", found, found)
     return {**out, **(_numbers("choice.planted_falls", found, found["planted"]) if found["planted"] else {})}
 

@@ -35,24 +35,24 @@ def ours(of: Learning, rows: TurnRows, seeds: int) -> list[tuple[Floats, Floats]
     scenario, out = of.scenario("eps1"), []
     for seed in track(range(seeds), description=f"{of.name}, early warning"):
         trained = of.train(scenario, seed)
-        out.append(risk_of(of.trials.history, of.plan, trained.theta, trained.risk, rows))
+        out.append(risk_of(of.trials.history, of.setup.plan, trained.theta, trained.risk, rows))
     return out
 
 
 def lapse_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Every row of the lapse table, and what ours is worth beside the best of each kind."""
     with learning(name, overrides) as of:
-        history, protocol, plan = of.trials.history, of.protocol, of.plan
-        rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
+        history, setup = of.trials.history, of.setup
+        rows = judged_lapses(history, setup.protocol, setup.protocol.lapse_test_steps)
         extra = {_ours(i): TurnScore(risk, OURS, True) for i, (_, risk) in enumerate(ours(of, rows, seeds))}
         found = lapse_table(
             history,
-            protocol,
-            plan,
+            setup,
             extra=extra,
             references=[_ours(i) for i in range(seeds)],
-            levels=pooled_levels(history, protocol, plan),
+            levels=pooled_levels(history, setup),
         )
+        plan = setup.plan
         epsilon = epsilon_to_public(plan.privacy, plan.privacy.rounds, plan.also)
         return {
             **numbers_of_table(name, found, seeds),
@@ -127,16 +127,15 @@ def numbers_of_table(name: str, found: Mapping[str, Any], seeds: int) -> dict[st
 def rise_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Take-offs: the level of p, as the private training makes it, beside every rule."""
     with learning(name, overrides) as of:
-        history, protocol, plan = of.trials.history, of.protocol, of.plan
-        rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
+        history, setup = of.trials.history, of.setup
+        rows = judged_takeoffs(history, setup.protocol, setup.protocol.lapse_test_steps)
         extra = {_ours(i): TurnScore(p.astype(np.float64), OURS) for i, (p, _) in enumerate(ours(of, rows, seeds))}
         found = takeoff_table(
             history,
-            protocol,
-            plan,
+            setup,
             extra=extra,
             references=[_ours(i) for i in range(seeds)],
-            levels=pooled_levels(history, protocol, plan),
+            levels=pooled_levels(history, setup),
         )
     return numbers_of_rises(name, found, seeds)
 

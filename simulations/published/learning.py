@@ -39,12 +39,13 @@ from ..federation.equivalence import (
     some_people,
     theta_difference,
 )
+from ..federation.run_folder import RunFolder
 from ..people.labelled_rows import Rows
-from ..people.of_scenario import population_of, protocol_of
+from ..people.of_scenario import population_of
 from ..report.plots import save_utility_panels
 from ..report.utility import UTILITY_EPSILONS, utility_points
 from ..scenarios.config import Scenario, load_scenario
-from ..search.trials import Trained, Trials, warmed, with_noise_for
+from ..search.trials import Trained, Trials, repeated, warmed, with_noise_for
 from .measured import Measured
 
 SEEDS = 5
@@ -73,9 +74,8 @@ class Learning:
     def __init__(self, name: str, overrides: Sequence[str], folder: Path) -> None:
         self.name, self._overrides = name, overrides
         first = self.scenario("eps1")
-        self.protocol = protocol_of(first)
-        self.trials = Trials(population_of(first, self.protocol), folder)
-        self.plan = self.trials.plan(first, self.protocol)
+        self.trials = Trials(population_of(first), folder)
+        self.setup = self.trials.setup(first)
 
     def scenario(self, key: str, *overrides: str) -> Scenario:
         """The data set's scenario `eps1` or `eps7`."""
@@ -83,7 +83,7 @@ class Learning:
 
     def halves(self) -> tuple[Rows, Rows]:
         """Everybody's labelled rows of the train steps, and of the test steps."""
-        plan, protocol = self.plan, self.protocol
+        plan, protocol = self.setup.plan, self.setup.protocol
         train, test = (
             self.trials.rows(plan.features, plan.horizon_steps, steps)
             for steps in (protocol.train_steps, protocol.test_steps)
@@ -95,24 +95,26 @@ class Learning:
         train, test = self.halves()
         if held_out is not None:
             train, test = train.where(~held_out[train.user]), test.where(held_out[test.user])
-        return max(_known(auc(test.y, p)) for p in rivals(train, test, self.plan, seed).values())
+        return max(_known(auc(test.y, p)) for p in rivals(train, test, self.setup.plan, seed).values())
 
     def beside(self, seed: int) -> dict[str, float]:
         """Test AUC of every baseline, by its name."""
         train, test = self.halves()
-        return {name: _known(auc(test.y, p)) for name, p in pooled_baselines(train, test, self.plan, seed).items()}
+        return {
+            name: _known(auc(test.y, p)) for name, p in pooled_baselines(train, test, self.setup.plan, seed).items()
+        }
 
     def train(self, scenario: Scenario, seed: int) -> Trained:
         """One private training."""
-        return self.trials.train(warmed(scenario, seed), self.protocol, repetition=seed)
+        return self.trials.train(self.trials.setup(repeated(warmed(scenario, seed), seed)))
 
     def start(self, scenario: Scenario, seed: int) -> Floats:
         """The model that it begins with: planted people's."""
-        return self.trials.start(warmed(scenario, seed), self.plan)
+        return self.trials.start(self.trials.setup(warmed(scenario, seed)))
 
     def judge(self, theta: Floats, pooled: float, left_out: Bools | None = None) -> tuple[float, ...]:
         """The MEASURES of a model on the test steps; users in `left_out` (K,) are not looked at."""
-        score = self.trials.score(self.plan, theta, self.protocol.test_steps, left_out)
+        score = self.trials.score(self.setup.plan, theta, self.setup.protocol.test_steps, left_out)
         ours = _known(score.auc)
         return ours, pooled - ours, score.calibration_error, score.log_loss
 
@@ -195,8 +197,8 @@ def utility_numbers(
         pooled: list[float] = []
         with learning(name, overrides) as of:
             scenario = of.scenario("eps1", *P_ALONE)
-            plan = of.trials.plan(scenario, of.protocol)
-            scenarios = {f"eps_{epsilon:g}": with_noise_for(scenario, epsilon, plan) for epsilon in epsilons}
+            setup = of.trials.setup(scenario)
+            scenarios = {f"eps_{epsilon:g}": with_noise_for(setup, epsilon) for epsilon in epsilons}
             scenarios["no_noise"] = of.scenario("eps1", *P_ALONE, "privacy.noise_multiplier=0.0")
             runs: dict[str, list[float]] = {key: [] for key in (*scenarios, "planted_only")}
             for seed in track(range(seeds), description=f"{name}, utility"):
@@ -216,7 +218,7 @@ def fidelity_numbers() -> dict[str, Measured]:
     """The largest difference of any weight after three rounds of the same users in both fidelities, without noise."""
     people, scenario = some_people(), scenario_without_noise()
     with tempfile.TemporaryDirectory(prefix="ebbtide-figures-") as folder:
-        ways = Path(folder) / "devices", Path(folder) / "hosts"
+        ways = RunFolder(Path(folder) / "alone"), RunFolder(Path(folder) / "hosted")
         run_devices(ways[0], people, scenario)
         run_hosted(ways[1], people, scenario)
         # To three digits: how rounding errors add up differs from processor to processor.

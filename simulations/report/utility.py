@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
+from ..federation.run_folder import RunFolder
 from .figures_json import FIGURES_FILE, read
 
 UTILITY_EPSILONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-SWEEP = "sweep"
 #: What a sweep is over if its points differ in nothing but noise.
 OVER = (["epsilon"], ["privacy.noise_multiplier"])
 
@@ -43,10 +42,10 @@ def utility_points(
     return [{"epsilon": epsilon, "auc_mean": f.value, "auc_sd": f.spread, **lines} for epsilon, f in found]
 
 
-def utility_of(run_folder: Path, data: str) -> dict[str, Any] | None:
+def utility_of(run: RunFolder, data: str) -> dict[str, Any] | None:
     """`points`, and `published`: whether they are docs/figures.json's and not a sweep's in the run's folder. None where
     there are neither."""
-    file = run_folder / SWEEP / "results.json"
+    file = run.swept_file
     swept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"over": {}}
     if list(swept["over"]) in OVER:
         kept = ("auc_mean", "auc_sd", "pooled_auc")

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from client.privacy.caps import Cap, Caps, LedgerLine
+from server.optimizer import ServerSettings
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec
@@ -75,16 +76,17 @@ class ProtocolSection(Section):
 
 
 class TrainingSection(Section):
-    """What a device does in a round; see shared.plan.LocalTraining. `history_steps` 0: all of the protocol's train steps."""
+    """What a device does in a round, as shared.plan.LocalTraining says and defaults to. `history_steps` 0: all of the
+    protocol's train steps."""
 
-    learning_rate: float = 0.3
-    local_steps: Whole = 1
-    rows: Whole = 64
-    l2: float = 0.0
-    dropout: float = 0.0
+    learning_rate: float = LocalTraining.learning_rate
+    local_steps: Whole = LocalTraining.local_steps
+    rows: Whole = LocalTraining.rows
+    l2: float = LocalTraining.l2
+    dropout: float = LocalTraining.dropout
     hidden: tuple[Whole, ...] = (32, 16)
     history_steps: Annotated[int, Field(ge=0)] = 0
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = LocalTraining.seed
 
 
 class WarmStartSection(Section):
@@ -104,9 +106,9 @@ class PrivacySection(Section):
     noise_multiplier: float = 1.0
     sampling_rate: float = 0.1
     rounds: Whole = 60
-    delta: float = 1e-5
-    max_epsilon: float = math.inf
-    steps_per_clip: Whole = 4096
+    delta: float = PrivacyPlan.delta
+    max_epsilon: float = PrivacyPlan.max_epsilon
+    steps_per_clip: Whole = PrivacyPlan.steps_per_clip
     min_survivors_share: Annotated[float, Field(gt=0, le=1)] = 0.7
 
 
@@ -130,32 +132,32 @@ class RiskSection(Section):
 
 
 class ServerSection(Section):
-    """How the server moves; see server.optimizer.ServerSettings."""
+    """How the server moves, as server.optimizer.ServerSettings says and defaults to."""
 
-    learning_rate: float = 2.0
-    momentum: float = 0.9
-    tail: Share = 0.5
+    learning_rate: float = ServerSettings.learning_rate
+    momentum: float = ServerSettings.momentum
+    tail: Share = ServerSettings.tail
     theta_seed: int = 0
 
 
 class DetectionSection(Section):
-    """When a device calls a turn; see shared.plan.Detection."""
+    """When a device calls a turn, as shared.plan.Detection says and defaults to."""
 
     detector: Literal["rate", "level", "own_level", "cusum", "risk"] = "level"
-    rate_window_steps: Whole = 1
-    rate_threshold: float = 0.2
-    fall_level: float = 0.15
-    rise_level: float = 0.85
-    risk_line: float = 0.25
-    own_span_steps: Whole = 42
-    fall_margin: float = 1.5
-    rise_margin: float = 2.0
-    min_active_steps: Whole = 4
-    quiet_steps: Annotated[int, Field(ge=0)] = 8
-    false_alerts: Annotated[int, Field(ge=0)] = 3
-    budget_steps: Whole = 182
-    warm_steps: Whole = 28
-    season_steps: Whole = 1
+    rate_window_steps: Whole = Detection.rate_window_steps
+    rate_threshold: float = Detection.rate_threshold
+    fall_level: float = Detection.fall_level
+    rise_level: float = Detection.rise_level
+    risk_line: float = Detection.risk_line
+    own_span_steps: Whole = Detection.own_span_steps
+    fall_margin: float = Detection.fall_margin
+    rise_margin: float = Detection.rise_margin
+    min_active_steps: Whole = Detection.min_active_steps
+    quiet_steps: Annotated[int, Field(ge=0)] = Detection.quiet_steps
+    false_alerts: Annotated[int, Field(ge=0)] = Detection.false_alerts
+    budget_steps: Whole = Detection.budget_steps
+    warm_steps: Whole = Detection.warm_steps
+    season_steps: Whole = Detection.season_steps
 
 
 Epsilon = Annotated[float, Field(ge=0)]

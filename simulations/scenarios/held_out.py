@@ -18,7 +18,6 @@ from shared.errors import ConfigError
 
 from .config import Scenario
 
-HELD_OUT_FILE = "held_out.npy"
 #: Word of the Philox key that keeps this draw apart from others under the same seed.
 STREAM = 0x4E1D
 
@@ -51,14 +50,13 @@ def expect_hosts(scenario: Scenario) -> None:
         )
 
 
-def write_mask(run_folder: Path, mask: Bools | None) -> None:
+def write_mask(file: Path, mask: Bools | None) -> None:
     """Keep the mask with a run; without one, nothing is written."""
     if mask is not None:
-        with replacing(run_folder / HELD_OUT_FILE) as file:
-            np.save(file, mask)
+        with replacing(file) as out:
+            np.save(out, mask)
 
 
-def read_mask(run_folder: Path) -> Bools | None:
+def read_mask(file: Path) -> Bools | None:
     """The mask of a run; None if it held nobody out."""
-    file = run_folder / HELD_OUT_FILE
     return np.load(file) if file.exists() else None

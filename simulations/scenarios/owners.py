@@ -1,7 +1,7 @@
 """What the owners of simulated devices decided: what each agrees to tell of alerts, and what all of them let be spent.
 
-One file of each in a run folder, read by both fidelities: `consents.npy`, a place in `client.vault.consent.CHOICES` for each
-user, and `caps.json`.
+A file of each in a run's folder, read by both fidelities: consents, a place in `client.vault.consent.CHOICES` for each user,
+and caps.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 from shared.rdp import Curve
 
-CONSENTS_FILE = "consents.npy"
-CAPS_FILE = "caps.json"
 #: As many participations under one plan are no cap.
 NO_CAP = Caps.none().participations_per_plan
 
@@ -57,18 +55,19 @@ class Owners:
         return cls(consents, caps)
 
     @classmethod
-    def load(cls, folder: Path) -> Owners:
-        fields = json.loads((folder / CAPS_FILE).read_text(encoding="utf-8"))
+    def load(cls, consents_file: Path, caps_file: Path) -> Owners:
+        """What `save` left in two files."""
+        fields = json.loads(caps_file.read_text(encoding="utf-8"))
         lines = {LedgerLine(line): Cap(**cap) for line, cap in fields.pop("lines").items()}
         caps = Caps(**{**fields, "lines": lines, "total": Cap(**fields["total"])})
-        return cls(np.load(folder / CONSENTS_FILE, mmap_mode="r"), caps)
+        return cls(np.load(consents_file, mmap_mode="r"), caps)
 
-    def save(self, folder: Path) -> None:
+    def save(self, consents_file: Path, caps_file: Path) -> None:
         """What everybody decided, consents last: where they are, all is there."""
         fields = {**vars(self.caps), "lines": {line: asdict(cap) for line, cap in self.caps.lines.items()}}
         fields["total"] = asdict(self.caps.total)
-        replace_content(folder / CAPS_FILE, json.dumps(fields, indent=1))
-        with replacing(folder / CONSENTS_FILE) as file:
+        replace_content(caps_file, json.dumps(fields, indent=1))
+        with replacing(consents_file) as file:
             np.save(file, self.consents)
 
     def consent_of(self, user: int) -> Consent:

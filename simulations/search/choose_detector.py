@@ -25,18 +25,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from client.detection.risk_levels import Direction
-from client.model.runtime import PINNED_SHA256
 from server.risk_start import RiskStart
 from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import ConfigError
 from shared.features import History
-from shared.plan import Detection, Plan
+from shared.plan import Detection
 
 from ..evaluation.ground_truth import Turns, delays, lapse_mask, planted_turns
 from ..evaluation.quality import DRAWS, interval
@@ -44,8 +43,9 @@ from ..evaluation.replay import SETTINGS, alerts_of, scores_at, tried, with_sett
 from ..federation.alert_table import Alerts
 from ..people.labelled_rows import history_of, rows_of
 from ..people.population import Population
-from ..people.public_start import planted_history, pretrain, public_lapse_rows
-from ..scenarios.config import ProtocolSection, Scenario, step_unit_of
+from ..people.public_start import pretrain, public_history, public_lapse_rows, public_steps
+from ..people.setup import Setup
+from ..scenarios.config import ProtocolSection
 from .trials import warmed
 
 #: Sets of planted people to begin from.
@@ -129,18 +129,14 @@ def judged_steps(protocol: ProtocolSection) -> Ints:
     return np.arange(first, last + 1)
 
 
-def public_weights(
-    scenario: Scenario, protocol: ProtocolSection, plan: Plan, n_categories: int
-) -> tuple[Floats, Floats]:
+def public_weights(setup: Setup) -> tuple[Floats, Floats]:
     """theta (P,) and phi's weights (R,; empty if the plan learns none) of planted people alone."""
-    warm, step = scenario.warm_start, step_unit_of(scenario)
-    users, only = warm.users or scenario.risk.public_users, scenario.data.name != "planted"
-    people = planted_history(protocol, step, n_categories, users, warm.seed, purchases_only=only)
-    steps = (protocol.train_steps[0], protocol.n_steps - 1 - protocol.horizon_steps)
-    theta = pretrain(plan.network, rows_of(people, plan.features, protocol.horizon_steps, steps), warm)
+    plan, warm, people = setup.plan, setup.scenario.warm_start, public_history(setup)
+    rows = rows_of(people, plan.features, plan.horizon_steps, public_steps(setup.protocol))
+    theta = pretrain(plan.network, rows, warm)
     if plan.risk is None:
         return theta, np.empty(0, np.float32)
-    start = RiskStart.learn(public_lapse_rows(people, protocol, plan, plan.risk, warm.seed), plan, theta)
+    start = RiskStart.learn(public_lapse_rows(people, setup, warm.seed), plan, theta)
     return theta, start.weights(start.coefficients)
 
 
@@ -219,17 +215,16 @@ OnSetting = Callable[[str, int, int], None]
 
 
 def choose(
-    scenario: Scenario,
-    protocol: ProtocolSection,
+    setup: Setup,
     population: Population,
     *,
     starts: int = STARTS,
     seed: int = 0,
     on_setting: OnSetting = lambda *_: None,
 ) -> dict[str, Any]:
-    """The rule at work on a scenario's people, JSON-able: what was judged, and a `verdict` on lapses; on planted data
+    """The rule at work on a setup's people, JSON-able: what was judged, and a `verdict` on lapses; on planted data
     another one on planted falls (`planted`), which is for comparison and decides nothing."""
-    plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
+    scenario, protocol, plan = setup.scenario, setup.protocol, setup.plan
     history = history_of(population).until(protocol.train_at)
     settings, steps = plan.detection, judged_steps(protocol)
     lapses = FallTruth.of_lapses(history, protocol, settings.min_active_steps, steps)
@@ -240,8 +235,8 @@ def choose(
     found: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}
     on_planted: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}
     for start in range(starts):
-        weights = public_weights(warmed(scenario, start), protocol, plan, len(population.catalogue))
-        scores = scores_at(history, protocol, plan, *weights, steps)
+        weights = public_weights(replace(setup, scenario=warmed(scenario, start)))
+        scores = scores_at(history, setup, *weights, steps)
         for i, (name, value) in enumerate(jobs):
             on_setting(name, start * len(jobs) + i, starts * len(jobs))
             falls = alerts_of(plan, with_setting(settings, name, value, falls_only=True), scores)[:, :, Direction.FALL]

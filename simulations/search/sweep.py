@@ -28,18 +28,18 @@ from shared.errors import BudgetError, ConfigError
 from ..baselines.interest_models import rivals
 from ..evaluation.quality import auc
 from ..federation.checks import check_budget
+from ..federation.run_folder import RESULTS_FILE
 from ..people.of_scenario import population_of, protocol_of
 from ..people.population import Population
 from ..report.plots import save_utility_figure
 from ..report.svg import COLOURS
 from ..scenarios.config import ProtocolSection, Scenario, load_scenario
 from ..scenarios.grid import combinations
-from .trials import OnTrial, Trials, with_noise_for
+from .trials import OnTrial, Trials, repeated, with_noise_for
 
 #: Raised when a result would come out otherwise for the same scenario: older results are not used again.
 CACHE_FORMAT = 1
 CACHE = "cache"
-RESULTS_FILE = "results.json"
 FIGURE_FILE = "sweep.svg"
 #: Keys that are no scenario's: a target, and the share of a cohort that never answers.
 EPSILON, DROPOUT = "epsilon", "dropout"
@@ -140,7 +140,7 @@ class Runs:
     """The runs of one population. People are read at once; anything that has to be trained on is made when asked for."""
 
     def __init__(self, first: SweepPoint, cache: Cache) -> None:
-        population = population_of(first.scenario, first.protocol)
+        population = population_of(first.scenario)
         self._data = population_sha256(population)
         self._cache = cache
         self._folder = tempfile.TemporaryDirectory(prefix="ebbtide-sweep-")
@@ -156,7 +156,6 @@ class Runs:
             if EPSILON in setting.values:
                 privacy = scenario.privacy
                 target = _number(EPSILON, setting.values[EPSILON])
-                plan = self._trials.plan(scenario, setting.protocol)
                 key = {
                     "format": CACHE_FORMAT,
                     "epsilon": target,
@@ -164,10 +163,14 @@ class Runs:
                     "phi": scenario.risk.model_dump(include={"rounds", "noise_multiplier"}),
                 }
                 if (kept := self._cache.get(key)) is None:
-                    kept = {"noise_multiplier": with_noise_for(scenario, target, plan).privacy.noise_multiplier}
+                    kept = {
+                        "noise_multiplier": with_noise_for(
+                            self._trials.setup(scenario), target
+                        ).privacy.noise_multiplier
+                    }
                     self._cache.put(key, kept)
                 scenario = scenario.model_copy(update={"privacy": privacy.model_copy(update=kept)})
-            check_budget(self._trials.plan(scenario, setting.protocol))
+            check_budget(self._trials.setup(scenario).plan)
         except (ConfigError, BudgetError) as error:
             values = ", ".join(f"{key}={value}" for key, value in setting.values.items())
             raise ConfigError(f"{values}: {error}") from None
@@ -186,8 +189,8 @@ class Runs:
         }
         if (kept := self._cache.get(key)) is not None:
             return kept
-        plan = self._trials.plan(setting.scenario, setting.protocol)
-        trained = self._trials.train(setting.scenario, setting.protocol, repetition=repetition, dropout=setting.dropout)
+        setup = self._trials.setup(repeated(setting.scenario, repetition))
+        trained, plan = self._trials.train(setup, dropout=setting.dropout), setup.plan
         held_out = self._trials.held_out(setting.scenario)
         score = self._trials.score(plan, trained.theta, setting.protocol.test_steps, held_out)
         if score.auc is None:
@@ -204,7 +207,7 @@ class Runs:
 
     def pooled_aucs(self, setting: SweepPoint) -> dict[str, float]:
         """Test AUC of the rivals, fitted to the pooled train rows of all who train: no privacy at all."""
-        protocol, plan = setting.protocol, self._trials.plan(setting.scenario, setting.protocol)
+        protocol, plan = setting.protocol, self._trials.setup(setting.scenario).plan
         seed = setting.scenario.data.seed
         key = {
             "format": CACHE_FORMAT,

@@ -7,14 +7,12 @@ once for each protocol.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from client.model.runtime import PINNED_SHA256
 from server.federation import Federation
-from server.settings import RunSettings
 from server.state import RISK as RISK_FILE
 from server.training import train
 from shared.arrays import Bools, Floats
@@ -25,10 +23,11 @@ from shared.plan import Plan, RiskPlan
 
 from ..evaluation.quality import metrics_of
 from ..federation.host_training import TrainingRows
-from ..federation.run_folder import THETA_FILE, run_config, write_public
+from ..federation.run_folder import RunFolder
+from ..federation.run_settings import run_settings
 from ..people.labelled_rows import SCORE_USERS, Rows, history_of, rows_of, users_of
-from ..people.of_scenario import protocol_of
 from ..people.population import Population
+from ..people.setup import Setup
 from ..scenarios.config import ProtocolSection, Scenario
 from ..scenarios.held_out import held_out_users
 from .noise_calibration import noise_multiplier_for
@@ -68,26 +67,20 @@ class Trials:
         self.history = history_of(population)
         self._training_rows: dict[tuple[object, ...], TrainingRows] = {}
         self._rows: dict[tuple[object, ...], Rows] = {}
-        self._starts: dict[tuple[object, ...], Path] = {}
+        self._starts: dict[tuple[object, ...], RunFolder] = {}
 
-    def plan(self, scenario: Scenario, protocol: ProtocolSection, repetition: int = 0) -> Plan:
-        """A scenario's plan for these people; `repetition` varies the seed by which devices draw their rows."""
-        people = self.population
-        plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
-        return replace(plan, training=replace(plan.training, seed=plan.training.seed + repetition))
+    def setup(self, scenario: Scenario, protocol: ProtocolSection | None = None) -> Setup:
+        """A scenario for these people; in another `protocol` than its own if one is given."""
+        return Setup.of(scenario, self.population, protocol)
 
-    def train(
-        self, scenario: Scenario, protocol: ProtocolSection, *, repetition: int = 0, dropout: float = 0.0
-    ) -> Trained:
-        """One training, on the protocol's train steps and the users who are not held out. `repetition` varies theta 0
-        and the devices' draws; noise and cohorts come from OS entropy and differ anyway."""
-        plan = self.plan(scenario, protocol, repetition)
-        server = scenario.server.model_copy(update={"theta_seed": scenario.server.theta_seed + repetition})
-        scenario = scenario.model_copy(update={"server": server})
-        settings = RunSettings.read(run_config(scenario, protocol, plan, self._begin_at(scenario, plan)))
-        held_out = self.held_out(scenario)
-        rows = self._rows_to_train_on(plan, protocol.train_at, held_out)
-        lapses = self._lapses_to_train_on(plan, plan.risk, protocol.train_at, held_out) if plan.risk else None
+    def train(self, setup: Setup, *, dropout: float = 0.0) -> Trained:
+        """One training, on the protocol's train steps and the users who are not held out. Noise and cohorts come from OS
+        entropy, and differ from one to the next."""
+        plan, step = setup.plan, setup.protocol.train_at
+        settings = run_settings(setup, self._begin_at(setup))
+        held_out = self.held_out(setup.scenario)
+        rows = self._rows_to_train_on(plan, step, held_out)
+        lapses = self._lapses_to_train_on(plan, plan.risk, step, held_out) if plan.risk else None
         federation: Federation = TrainingHost(rows, lapses, self.population.n_users, self._folder)
         if dropout:
             federation = Dropouts(federation, dropout)
@@ -102,11 +95,11 @@ class Trials:
         """The scenario's held-out users (K,); None if it holds nobody out."""
         return held_out_users(scenario, self.population.n_users)
 
-    def start(self, scenario: Scenario, plan: Plan) -> Floats:
-        """Theta 0 of a scenario: float32 (P,). With a warm start, what planted people alone teach."""
-        if not scenario.warm_start.users:
-            return plan.network.initial_theta(scenario.server.theta_seed)
-        theta: Floats = np.load(self._begin_at(scenario, plan) / THETA_FILE)
+    def start(self, setup: Setup) -> Floats:
+        """Theta 0: float32 (P,). With a warm start, what planted people alone teach."""
+        if not setup.scenario.warm_start.users:
+            return setup.plan.network.initial_theta(setup.scenario.server.theta_seed)
+        theta: Floats = np.load(self._begin_at(setup).theta_file)
         return theta
 
     def score(self, plan: Plan, theta: Floats, steps: tuple[int, int], held_out: Bools | None = None) -> ModelScore:
@@ -158,31 +151,41 @@ class Trials:
             self._training_rows[key] = TrainingRows.load(folder)
         return self._training_rows[key]
 
-    def _begin_at(self, scenario: Scenario, plan: Plan) -> Path:
-        """The folder with what planted people teach under this scenario, made once."""
+    def _begin_at(self, setup: Setup) -> RunFolder:
+        """The folder with what planted people teach under this setup, made once."""
+        scenario, plan = setup.scenario, setup.plan
         if not scenario.warm_start.users and not plan.risk:
-            return self._folder
-        protocol = protocol_of(scenario)  # of the scenario, not of a fold: planted people are public
+            return RunFolder(self._folder)
+        own = self.setup(scenario)  # not in the protocol of a fold: planted people are public
         watched = plan.detection.min_active_steps
         risk = plan.risk and (scenario.risk.public_users, plan.risk.rate_steps, watched)
-        key = (scenario.warm_start, plan.network, plan.features, protocol, risk)
+        key = (scenario.warm_start, plan.network, plan.features, own.protocol, risk)
         if key not in self._starts:
-            folder = self._folder / f"start-{len(self._starts)}"
-            folder.mkdir()
-            write_public(folder, scenario, protocol, plan, self.population)
+            folder = RunFolder(self._folder / f"start-{len(self._starts)}")
+            folder.path.mkdir()
+            folder.write_public(own)
             self._starts[key] = folder
         return self._starts[key]
 
 
-def with_noise_for(scenario: Scenario, epsilon: float, plan: Plan) -> Scenario:
-    """The scenario with the noise of p's rounds at which its whole training, phi as in its `plan` included, costs at
-    most `epsilon`."""
-    privacy = scenario.privacy
-    noise = noise_multiplier_for(epsilon, privacy.rounds, privacy.sampling_rate, privacy.delta, plan.also)
-    return scenario.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": noise})})
+def with_noise_for(setup: Setup, epsilon: float) -> Scenario:
+    """The scenario with the noise of p's rounds at which its whole training, phi included, costs at most `epsilon`."""
+    privacy = setup.scenario.privacy
+    noise = noise_multiplier_for(epsilon, privacy.rounds, privacy.sampling_rate, privacy.delta, setup.plan.also)
+    return setup.scenario.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": noise})})
 
 
 def warmed(scenario: Scenario, seed: int) -> Scenario:
     """The scenario with other planted people to start from."""
     warm = scenario.warm_start.model_copy(update={"seed": scenario.warm_start.seed + seed})
     return scenario.model_copy(update={"warm_start": warm})
+
+
+def repeated(scenario: Scenario, repetition: int) -> Scenario:
+    """The scenario with another theta 0, and other draws by which devices choose their rows."""
+    training, server = scenario.training, scenario.server
+    changed = {
+        "training": training.model_copy(update={"seed": training.seed + repetition}),
+        "server": server.model_copy(update={"theta_seed": server.theta_seed + repetition}),
+    }
+    return scenario.model_copy(update=changed)

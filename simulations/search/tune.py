@@ -26,7 +26,7 @@ from ..people.of_scenario import population_of, protocol_of
 from ..people.population import Population
 from ..scenarios.config import ProtocolSection, Scenario, load_scenario
 from ..scenarios.grid import combinations
-from .trials import OnTrial, Trials, with_noise_for
+from .trials import OnTrial, Trials, repeated, with_noise_for
 
 NOT_COUNTED = (
     "Tuning looks at private data of every user, again and again: that is NOT counted in any epsilon shown here."
@@ -141,7 +141,7 @@ def tune(
     protocol = protocol_of(base)
     all_folds = folds_of(protocol, folds)
     points = [(point, load_scenario(name_or_file, [*given, *_sets(point)])) for point in combinations(values)]
-    everybody = population_of(base, protocol)
+    everybody = population_of(base)
     with tempfile.TemporaryDirectory(prefix="ebbtide-tune-") as folder:
         trials = Trials(until_last_label(everybody, protocol), Path(folder))
         held = epsilon or _epsilon_to_hold(base, values, trials)
@@ -187,7 +187,7 @@ def _epsilon_to_hold(base: Scenario, grid: Mapping[str, object], trials: Trials)
     """The scenario's own epsilon where the grid would change it by the way; None if there is nothing to hold."""
     if NOISE in grid or not base.privacy.noise_multiplier or not any(key in grid for key in COSTS):
         return None
-    plan = trials.plan(base, protocol_of(base))
+    plan = trials.setup(base).plan
     return epsilon_to_public(plan.privacy, base.privacy.rounds, plan.also)
 
 
@@ -195,8 +195,8 @@ def _priced(point: Mapping[str, str], scenario: Scenario, trials: Trials, epsilo
     """The setting with the noise that holds epsilon; ConfigError names a setting that is not valid."""
     try:
         if epsilon is not None:
-            scenario = with_noise_for(scenario, epsilon, trials.plan(scenario, protocol_of(scenario)))
-        check_budget(trials.plan(scenario, protocol_of(scenario)))
+            scenario = with_noise_for(trials.setup(scenario), epsilon)
+        check_budget(trials.setup(scenario).plan)
     except (ConfigError, BudgetError) as error:
         raise ConfigError(f"{', '.join(_sets(point))}: {error}") from None
     return scenario
@@ -205,9 +205,9 @@ def _priced(point: Mapping[str, str], scenario: Scenario, trials: Trials, epsilo
 def _validate(trials: Trials, scenario: Scenario, fold: Fold, repetition: int) -> tuple[float, float, int]:
     """AUC and log loss on the fold's validation steps, and how many rounds were skipped."""
     protocol = protocol_of(scenario).model_copy(update={"train_steps": fold.train_steps})
-    trained = trials.train(scenario, protocol, repetition=repetition)
-    plan, held_out = trials.plan(scenario, protocol), trials.held_out(scenario)
-    score = trials.score(plan, trained.theta, fold.validation_steps, held_out)
+    setup = trials.setup(repeated(scenario, repetition), protocol)
+    trained, held_out = trials.train(setup), trials.held_out(scenario)
+    score = trials.score(setup.plan, trained.theta, fold.validation_steps, held_out)
     if score.auc is None:
         first, last = fold.validation_steps
         raise ConfigError(f"expected labels of both kinds in validation steps {first} to {last}: take fewer folds")
@@ -218,7 +218,7 @@ def _setting(
     point: dict[str, str], scenario: Scenario, found: Sequence[tuple[float, float, int]], trials: Trials
 ) -> GridPoint:
     aucs, losses, skipped = ([*column] for column in zip(*found, strict=True))
-    plan = trials.plan(scenario, protocol_of(scenario))
+    plan = trials.setup(scenario).plan
     return GridPoint(
         point,
         scenario,

@@ -22,7 +22,8 @@ from shared.arrays import Bools, Doubles, Floats
 from shared.events import Catalogue
 from shared.plan import Plan
 
-from ..scenarios.config import PLANTED_PROTOCOL, load_scenario
+from ..people.setup import Crowd, Setup
+from ..scenarios.config import load_scenario
 from .generate import Change, Kind, simulated
 from .rival_rules import RULES
 from .thresholds import false_alarms, overruns
@@ -76,7 +77,7 @@ def shipped_plan(n_streams: int, false_alerts: int) -> Plan:
         "demo", [*chosen, f"detection.false_alerts={false_alerts}", f"detection.budget_steps={BUDGET_STEPS}"]
     )
     catalogue = Catalogue(tuple(f"category {i}" for i in range(n_streams)))
-    return scenario.plan(PLANTED_PROTOCOL, catalogue, 300, bytes(32))
+    return Setup.of(scenario, Crowd(300, catalogue)).plan
 
 
 def shipped_alerts(plan: Plan, p: Floats) -> Bools:

@@ -18,18 +18,17 @@ import numpy as np
 import psutil
 import pytest
 
-from client.model.runtime import PINNED_SHA256
 from server.app import run
-from server.settings import RunSettings
-from server.state import INTEREST, RISK, ServerFolder
+from server.state import INTEREST, RISK
 from simulations.cli import main as cli
 from simulations.federation.flower_runtime import processes_of
 from simulations.federation.host_training import COMMITMENTS_FILE
 from simulations.federation.in_process import LocalHost
-from simulations.federation.run_folder import RESULTS_FILE, expect_same_run, prepare_folder, run_config, write_public
-from simulations.people.of_scenario import population_of, protocol_of
+from simulations.federation.run_folder import RunFolder
+from simulations.federation.run_settings import run_settings
+from simulations.people.of_scenario import population_of
+from simulations.people.setup import Setup
 from simulations.scenarios.config import load_scenario
-from simulations.scenarios.owners import CONSENTS_FILE
 from tests.world.basics import SOAK
 
 #: Kills in one trial, at least; and at most, if none of them fell into a round.
@@ -52,17 +51,16 @@ OVERRIDES = [
 
 def begin_or_go_on(folder: Path) -> None:
     """One process of a run: the server and a host. The first one prepares the folder."""
-    scenario = load_scenario("demo", OVERRIDES)
-    protocol = protocol_of(scenario)
-    people = population_of(scenario, protocol)
-    if (folder / CONSENTS_FILE).exists():
-        expect_same_run(folder, scenario)
+    own, scenario = RunFolder(folder), load_scenario("demo", OVERRIDES)
+    people = population_of(scenario)
+    setup = Setup.of(scenario, people)
+    if own.begun:
+        own.expect_same_run(scenario)
     else:
-        prepare_folder(folder, scenario, people)
-    plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
-    write_public(folder, scenario, protocol, plan, people)
-    settings = RunSettings.read(run_config(scenario, protocol, plan, folder))
-    run(LocalHost(folder), settings, settings.schedule.clock())
+        own.prepare(setup, people)
+    own.write_public(setup)
+    settings = run_settings(setup, own)
+    run(LocalHost(own), settings, settings.schedule.clock())
 
 
 @dataclass(frozen=True)
@@ -75,14 +73,15 @@ class Left:
 
     @classmethod
     def by(cls, folder: Path) -> Left:
-        committed, server = folder / "hosts" / "0" / COMMITMENTS_FILE, folder / "server"
+        own = RunFolder(folder)
+        committed, server = own.host(0).path / COMMITMENTS_FILE, own.server_path
         keys = committed.read_text().splitlines() if committed.exists() else []
         charged = 0
         if (file := server / "charges.db").exists():
             with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file)) as charges:  # no table yet
                 charged = charges.execute("SELECT count(*) FROM charged_rounds").fetchone()[0]
         parts = [name for name in (INTEREST, RISK) if (server / f"{name}.npz").exists()]
-        ended = sum(len(ServerFolder(server).models(name)) - 1 for name in parts)
+        ended = sum(len(own.server.models(name)) - 1 for name in parts)
         return cls([key.split() for key in keys], charged, ended)
 
     @property
@@ -119,7 +118,7 @@ def finish(folder: Path) -> dict:
     process = start(begin_or_go_on, folder)
     process.join(240)
     assert process.exitcode == 0
-    return json.loads((folder / "server" / "account.json").read_text())
+    return json.loads(RunFolder(folder).server.account_file.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -151,14 +150,14 @@ def test_killed_at_random_moments_a_run_still_ends_and_spends_no_less(tmp_path, 
     assert in_a_round, "no kill fell into a round"
     assert (account["rounds_charged"], account["risk_rounds_charged"]) == (ROUNDS, RISK_ROUNDS)
     assert account["epsilon_to_public"] >= whole["epsilon_to_public"]
-    server = ServerFolder(folder / "server")
+    server = RunFolder(folder).server
     for part in (INTEREST, RISK):
         assert np.isfinite(server.models(part)).all()
 
 
 @pytest.mark.timeout(600)  # Flower starts twice: slow on a busy machine
 def test_a_run_through_flower_whose_processes_were_all_killed_goes_on(tmp_path):
-    folder, home = tmp_path / "run", tmp_path / "run" / "flower"
+    folder, home = tmp_path / "run", RunFolder(tmp_path / "run").flower
     overrides = [*OVERRIDES, "risk.rounds=0", 'simulation.fidelity="hosts"', "simulation.hosts=1"]
     command = ["simulate", "demo", "--out", str(folder), *(part for each in overrides for part in ("--set", each))]
     ours = start(ebbtide, *command)
@@ -173,7 +172,7 @@ def test_a_run_through_flower_whose_processes_were_all_killed_goes_on(tmp_path):
                 process.kill()
     while processes_of(home):
         time.sleep(0.05)
-    left, moved = Left.by(folder), ServerFolder(folder / "server").traffic()
+    left, moved = Left.by(folder), RunFolder(folder).server.traffic()
     assert left.charged < ROUNDS, "killed in the middle of training"
     again = start(ebbtide, *command, "--resume")
     again.join()
@@ -181,7 +180,7 @@ def test_a_run_through_flower_whose_processes_were_all_killed_goes_on(tmp_path):
     now = Left.by(folder)
     now.expect_after(left)
     assert (now.charged, now.interrupted) == (ROUNDS, left.interrupted)
-    results = json.loads((folder / RESULTS_FILE).read_text())
+    results = json.loads(RunFolder(folder).results_file.read_text())
     assert results["privacy"]["rounds_charged"] == ROUNDS
     sent = results["traffic"]["by_message"]["train_request"]["messages"]
     assert sent == 30 * now.ended > moved["sent"]["train_request"], "both processes' messages"

@@ -57,7 +57,7 @@ def run_config(folder, plan, **changes) -> dict:
         "server.key-file": str(key_file),
         "server.theta-file": "",
         "server.theta-seed": 3,
-        "server.risk_start-learning-rate": 1.0,
+        "server.risk-learning-rate": 1.0,
         "server.public-rows": "",
         "server.node-wait-s": 0.0,
         "schedule.train-step": TRAIN_STEP,

@@ -6,14 +6,13 @@ import io
 import numpy as np
 import pytest
 
-from client.model.runtime import PINNED_SHA256
 from shared.atomic_files import replace_content, replacing
-from simulations.federation.host_app import LAPSES, Host
+from simulations.federation.host_app import Host
 from simulations.federation.host_training import TrainingRows
-from simulations.federation.run_folder import expect_same_run, prepare_folder, write_public
-from simulations.people.of_scenario import population_of, protocol_of
+from simulations.federation.run_folder import RunFolder
+from simulations.people.of_scenario import population_of
+from simulations.people.setup import Setup
 from simulations.scenarios.config import load_scenario
-from simulations.scenarios.owners import CONSENTS_FILE
 
 
 class Killed(BaseException):
@@ -58,21 +57,22 @@ class KilledOnceOpen:
 
 def test_killed_at_any_file_that_a_run_begins_with_it_goes_on(tmp_path, monkeypatch):
     scenario = load_scenario("demo", ["data.users=6", "risk.public_users=12"])
-    protocol = protocol_of(scenario)
-    people = population_of(scenario, protocol)
-    plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
-    theta, none = plan.network.initial_theta(0), np.empty(0, np.float32)
+    people = population_of(scenario)
+    setup = Setup.of(scenario, people)
+    theta, none = setup.plan.network.initial_theta(0), np.empty(0, np.float32)
 
     def begin(folder):
-        if (folder / CONSENTS_FILE).exists():
-            expect_same_run(folder, scenario)
+        run = RunFolder(folder)
+        if run.begun:
+            run.expect_same_run(scenario)
         else:
-            prepare_folder(folder, scenario, people)
-        write_public(folder, scenario, protocol, plan, people)
-        Host(folder, 0, 1).install(plan, theta, none, 0, protocol.train_at)
+            run.prepare(setup, people)
+        run.write_public(setup)
+        Host(run, 0, 1).install(setup.plan, theta, none, 0, setup.protocol.train_at)
 
     def left_by(folder):
-        rows = [TrainingRows.load(folder / "hosts" / "0" / name) for name in (".", LAPSES)]
+        host = RunFolder(folder).host(0)
+        rows = [TrainingRows.load(path) for path in (host.path, host.lapses)]
         return [array for each in rows for array in (each.x, each.y, each.offsets)]
 
     begin(tmp_path / "whole")

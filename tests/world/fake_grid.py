@@ -11,8 +11,8 @@ from client.app import build_app
 from client.device import Device
 from server.signing import Signer
 from shared.clock import ReplayClock
-from simulations.federation.in_process_grid import LocalGrid as FakeGrid
-from simulations.federation.in_process_grid import Node, context_of, wire
+from simulations.federation.in_process import LocalGrid as FakeGrid
+from simulations.federation.in_process import Node, context_of, wire
 from tests.world.signing import ASKED_AT_S, PRIVATE_KEY
 
 __all__ = [

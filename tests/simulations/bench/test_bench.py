@@ -21,9 +21,12 @@ from simulations.bench.explain import explained, first_alerts
 from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory, training_seconds
 from simulations.bench.measurements import Measurement, table_of, write_results
 from simulations.bench.peers import ratio
+from simulations.federation.host_folder import HostFolder
 from simulations.federation.host_training import TrainingRows, sum_of_updates
+from simulations.federation.run_folder import RESULTS_FILE
 from simulations.people.labelled_rows import history_of
 from simulations.people.planted import plant
+from simulations.people.setup import Setup
 from simulations.scenarios.config import load_scenario
 from tests.world.basics import SOAK
 
@@ -33,9 +36,9 @@ runner = CliRunner()
 def host_folder(folder, n_devices):
     """A host's rows and plan, as `Host.install` leaves them."""
     people = plant(n_devices, BENCH_PROTOCOL.n_steps, seed=1)
-    plan = bench_scenario(n_devices, 1).plan(BENCH_PROTOCOL, people.catalogue, n_devices, bytes(32))
+    plan = Setup.of(bench_scenario(n_devices, 1), people).plan
     TrainingRows.write(folder, history_of(people).until(BENCH_PROTOCOL.train_at), plan)
-    (folder / "plan.cbor").write_bytes(plan.canonical)
+    HostFolder(folder).plan_file.write_bytes(plan.canonical)
     return plan
 
 
@@ -115,8 +118,8 @@ def test_the_table_shows_what_was_skipped_and_results_hold_no_path(tmp_path):
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(table_of(figures))
     assert "not here" in console.export_text()
-    write_results(figures, {"cores": 1}, tmp_path / "sub" / "results.json")
-    text = (tmp_path / "sub" / "results.json").read_text()
+    write_results(figures, {"cores": 1}, tmp_path / "sub" / RESULTS_FILE)
+    text = (tmp_path / "sub" / RESULTS_FILE).read_text()
     assert str(tmp_path) not in text and json.loads(text)["figures"]["b"]["skipped"] == "not here"
     assert json.loads(text)["commit"]
 
@@ -137,7 +140,7 @@ def test_quick_bench_prints_a_table_and_writes_results(tmp_path, parts):
     arguments = [word for part in parts for word in ("--only", part)]
     done = runner.invoke(app, ["--quick", *arguments, "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    figures = json.loads((tmp_path / "results.json").read_text())["figures"]
+    figures = json.loads((tmp_path / RESULTS_FILE).read_text())["figures"]
     assert len(figures) >= len(parts) and all("value" in f or "skipped" in f for f in figures.values())
 
 

@@ -25,9 +25,11 @@ from simulations.evaluation.turn_quality import LEVEL, PHI, lapse_quality, rise_
 from simulations.evaluation.turn_rows import TurnRows, judged_lapses, judged_takeoffs
 from simulations.evaluation.turn_table import CHANGE_STEPS, DIRECT, Levels, pooled_levels
 from simulations.federation.alert_table import Alerts, ShownAlerts
+from simulations.federation.run_folder import RunFolder
 from simulations.people.labelled_rows import history_of
 from simulations.people.of_scenario import population_of
 from simulations.people.population import Population
+from simulations.people.setup import Setup
 from simulations.scenarios.config import PLANTED_PROTOCOL, load_scenario
 
 USERS = 25
@@ -35,13 +37,16 @@ USERS = 25
 
 @cache
 def people() -> Population:
-    return population_of(load_scenario("demo", [f"data.users={USERS}"]), PLANTED_PROTOCOL)
+    return population_of(load_scenario("demo", [f"data.users={USERS}"]))
 
 
 @cache
+def setup_of(rounds: int = 8) -> Setup:
+    return Setup.of(load_scenario("demo", [f"data.users={USERS}", f"risk.rounds={rounds}"]), people())
+
+
 def plan_of(rounds: int = 8) -> Plan:
-    scenario = load_scenario("demo", [f"data.users={USERS}", f"risk.rounds={rounds}"])
-    return scenario.plan(PLANTED_PROTOCOL, people().catalogue, USERS, bytes(32))
+    return setup_of(rounds).plan
 
 
 def weights_of(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -52,15 +57,13 @@ def weights_of(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def scores(rounds: int = 8) -> Scores:
-    plan = plan_of(rounds)
-    return scores_at(
-        history_of(people()), PLANTED_PROTOCOL, plan, *weights_of(plan), quality.lived_steps(PLANTED_PROTOCOL)
-    )
+    setup = setup_of(rounds)
+    return scores_at(history_of(people()), setup, *weights_of(setup.plan), quality.lived_steps(setup.protocol))
 
 
 @cache
 def levels() -> Levels:
-    return pooled_levels(history_of(people()), PLANTED_PROTOCOL, plan_of(), every_model=False)
+    return pooled_levels(history_of(people()), setup_of(), every_model=False)
 
 
 def devices_alerts(plan: Plan) -> ShownAlerts:
@@ -71,8 +74,7 @@ def devices_alerts(plan: Plan) -> ShownAlerts:
 
 @cache
 def judged() -> dict[str, Any]:
-    plan = plan_of()
-    return quality.alert_quality(people(), history_of(people()), PLANTED_PROTOCOL, plan, scores(), devices_alerts(plan))
+    return quality.alert_quality(people(), history_of(people()), setup_of(), scores(), devices_alerts(plan_of()))
 
 
 def of(user: list[int], step: list[int]) -> Alerts:
@@ -93,7 +95,7 @@ def test_the_budget_is_over_both_directions_and_only_over_false_alerts() -> None
     told, plan = judged(), plan_of()
     false: dict[int, int] = {}
     for direction in Direction:
-        _, truths = turns_of(people(), history_of(people()), PLANTED_PROTOCOL, 4, direction)
+        _, truths = turns_of(people(), history_of(people()), setup_of(), direction)
         mine = devices_alerts(plan).of(direction, PLANTED_PROTOCOL.alert_steps)
         spans = {
             (u, c): (a, b) for u, c, a, b in zip(truths.user, truths.category, truths.first, truths.last, strict=True)
@@ -126,7 +128,7 @@ def test_louder_settings_come_first_and_many_users_are_sampled(monkeypatch: pyte
         assert sum(point["planned"] for point in line["points"]) == 1
     monkeypatch.setattr(quality, "CURVE_USERS", 7)
     plan, steps = plan_of(), alert_steps(PLANTED_PROTOCOL)
-    turns, truths = turns_of(people(), history_of(people()), PLANTED_PROTOCOL, 4, Direction.FALL)
+    turns, truths = turns_of(people(), history_of(people()), setup_of(), Direction.FALL)
     some = quality.curves(plan, scores(), steps, turns, truths)
     assert some["users"] == 7
     chosen = np.sort(np.random.Generator(np.random.Philox(0)).permutation(USERS)[:7])
@@ -139,10 +141,7 @@ def test_louder_settings_come_first_and_many_users_are_sampled(monkeypatch: pyte
 
 
 def test_without_phi_nobody_calls_by_it() -> None:
-    plan = plan_of(0)
-    told = quality.alert_quality(
-        people(), history_of(people()), PLANTED_PROTOCOL, plan, scores(0), devices_alerts(plan_of())
-    )
+    told = quality.alert_quality(people(), history_of(people()), setup_of(0), scores(0), devices_alerts(plan_of()))
     assert DETECTOR_NAMES["risk"] not in told["fall"]["beside"]
     assert "risk" not in [line["detector"] for line in told["curves"]["lines"]]
     assert DETECTOR_NAMES["risk"] in judged()["fall"]["beside"]
@@ -150,8 +149,7 @@ def test_without_phi_nobody_calls_by_it() -> None:
 
 @pytest.mark.parametrize("rounds", [0, 8])
 def test_lapses_are_judged_with_and_without_phi(rounds: int) -> None:
-    plan = plan_of(rounds)
-    told = lapse_quality(history_of(people()), PLANTED_PROTOCOL, plan, scores(rounds), levels(), 0)
+    told = lapse_quality(history_of(people()), setup_of(rounds), scores(rounds), levels(), 0)
     assert told is not None
     names = [row["name"] for row in told["table"]]
     assert names[0] == (PHI if rounds else LEVEL) and (PHI in names) == bool(rounds)
@@ -160,9 +158,9 @@ def test_lapses_are_judged_with_and_without_phi(rounds: int) -> None:
 
 
 def test_pooled_models_and_the_article_s_rate_of_our_own_p_are_in_every_run_s_tables() -> None:
-    plan, history = plan_of(), history_of(people())
+    history = history_of(people())
     for make, turns in ((lapse_quality, "lapses"), (rise_quality, "take-offs")):
-        told = make(history, PLANTED_PROTOCOL, plan, scores(), levels(), 0)
+        told = make(history, setup_of(), scores(), levels(), 0)
         assert told is not None
         names = {row["name"] for row in told["table"]}
         wanted = {f"change rate of p, w = {w}, Ebbtide" for w in CHANGE_STEPS}
@@ -178,15 +176,13 @@ def test_what_a_table_says_of_us_is_what_the_devices_computed() -> None:
     plan, history = plan_of(), history_of(people())
     rows = judged_lapses(history, PLANTED_PROTOCOL, PLANTED_PROTOCOL.lapse_test_steps)
     p, risk = risk_of(history, plan, *weights_of(plan), rows)
-    told = lapse_quality(history, PLANTED_PROTOCOL, plan, scores(), levels(), 0)
+    told = lapse_quality(history, setup_of(), scores(), levels(), 0)
     table = {row["name"]: row["auc"] for row in told["table"]}
     assert table[LEVEL] == pytest.approx(auc(rows.y, -p), abs=1e-5)
     assert table[PHI] == pytest.approx(auc(rows.y, risk), abs=1e-5)
     rising = judged_takeoffs(history, PLANTED_PROTOCOL, PLANTED_PROTOCOL.lapse_test_steps)
     p, _ = risk_of(history, plan, *weights_of(plan), rising)
-    table = {
-        row["name"]: row["auc"] for row in rise_quality(history, PLANTED_PROTOCOL, plan, scores(), levels(), 0)["table"]
-    }
+    table = {row["name"]: row["auc"] for row in rise_quality(history, setup_of(), scores(), levels(), 0)["table"]}
     assert table[LEVEL] == pytest.approx(auc(rising.y, p), abs=1e-5)
     earlier = replace(rising, step=rising.step - 4)
     before = np.where(seen_at(history, earlier), risk_of(history, plan, *weights_of(plan), earlier)[0], p)
@@ -214,13 +210,13 @@ def test_planted_users_are_drawn_and_real_ones_never(tmp_path: Path) -> None:
     truth = people().truth
     assert truth is not None
     history, p = history_of(people()), np.full((USERS, people().n_steps, len(people().catalogue)), 0.5, np.float32)
-    turns, _ = turns_of(people(), history, PLANTED_PROTOCOL, 4, Direction.FALL)
+    turns, _ = turns_of(people(), history, setup_of(), Direction.FALL)
     assert len(turns) >= 2
     found = of([int(turns.user[1])], [int(turns.first[1]) + 4])
     found.category[:] = turns.category[1]
-    drawn = example_users(people(), PLANTED_PROTOCOL, history, p, found, tmp_path)
+    drawn = example_users(RunFolder(tmp_path), setup_of(), people(), history, p, found)
     assert [(user["direction"], user["found"]) for user in drawn] == [("fall", True), ("fall", False)]
     assert drawn[0]["change_step"] == turns.first[1] and drawn[0]["alerts"][0]["step"] == turns.first[1] + 4
     assert drawn[1]["change_step"] == turns.first[0] and not drawn[1]["alerts"]
     unknown = Population(**{**vars(people()), "truth": None})
-    assert example_users(unknown, PLANTED_PROTOCOL, history, p, found, tmp_path) == []
+    assert example_users(RunFolder(tmp_path), setup_of(), unknown, history, p, found) == []

@@ -33,9 +33,11 @@ from simulations.people.of_scenario import protocol_of
 from simulations.people.planted import plant
 from simulations.scenarios.config import PLANTED_PROTOCOL, load_scenario
 from tests.world.basics import make_plan
+from tests.world.setups import setup_with
 
 PLAN = make_plan(features=FeatureSpec(28, (1, 3, 7, 14), (3, 14)), horizon_steps=7)
 PROTOCOL = PLANTED_PROTOCOL.model_copy(update={"alert_steps": (112, 140), "lapse_train_steps": (70, 90)})
+SETUP = setup_with(PLAN, PROTOCOL)
 CHANGED_AFTER = 118
 
 
@@ -56,7 +58,7 @@ def history() -> History:
 
 @pytest.fixture(scope="module")
 def levels(history: History) -> Levels:
-    return pooled_levels(history, PROTOCOL, PLAN)
+    return pooled_levels(history, SETUP)
 
 
 def changed_after(history: History, step: int) -> History:
@@ -69,7 +71,7 @@ def changed_after(history: History, step: int) -> History:
 def test_the_tables_hold_every_rule_and_pooled_model(history: History, levels: Levels) -> None:
     rows = judged_lapses(history, PROTOCOL, PROTOCOL.lapse_test_steps)
     best = TurnScore(rows.y + 0.0, OURS, True)
-    out = lapse_table(history, PROTOCOL, PLAN, extra={"ours": best}, references=["ours"], levels=levels)
+    out = lapse_table(history, SETUP, extra={"ours": best}, references=["ours"], levels=levels)
     table = {row["name"]: row for row in out["table"]}
     assert json.loads(json.dumps(out, allow_nan=False)) == out
     assert out["table"][0]["name"] == "ours" and table["ours"]["auc"] == 1 and table["ours"]["brier_skill"] == 1
@@ -87,7 +89,7 @@ def test_the_tables_hold_every_rule_and_pooled_model(history: History, levels: L
     assert table[f"level of p, {POOLED_LR}"]["auc"] > 0.6
     assert table["ours"]["alerts"]["precision"] == 1
 
-    rises = takeoff_table(history, PROTOCOL, PLAN, levels=levels)
+    rises = takeoff_table(history, SETUP, levels=levels)
     assert json.loads(json.dumps(rises, allow_nan=False)) == rises
     by_name = {row["name"]: row for row in rises["table"]}
     assert by_name[f"level of p, {POOLED_LR}"]["auc"] > 0.6 and by_name[NEVER]["auc"] == 0.5
@@ -98,7 +100,7 @@ def test_the_tables_hold_every_rule_and_pooled_model(history: History, levels: L
 def otherwise(history: History) -> tuple[History, Levels]:
     """The same people with another future after CHANGED_AFTER, and levels of models that were fitted to them."""
     other = changed_after(history, CHANGED_AFTER)
-    return other, pooled_levels(other, PROTOCOL, PLAN)
+    return other, pooled_levels(other, SETUP)
 
 
 @pytest.mark.parametrize(("make", "scores"), [(judged_lapses, lapse_scores), (judged_takeoffs, takeoff_scores)])
@@ -106,8 +108,8 @@ def test_no_score_knows_what_comes_after_its_step(history: History, levels: Leve
     other, its_levels = otherwise
     before = make(history, PROTOCOL, PROTOCOL.lapse_test_steps)
     after = make(other, PROTOCOL, PROTOCOL.lapse_test_steps)
-    a = scores(history, PROTOCOL, PLAN, before, levels)
-    b = scores(other, PROTOCOL, PLAN, after, its_levels)
+    a = scores(history, SETUP, before, levels)
+    b = scores(other, SETUP, after, its_levels)
     known, same = before.step <= CHANGED_AFTER, after.step <= CHANGED_AFTER
     assert known.any() and not np.array_equal(before.y[known], after.y[same])
     assert set(a) == set(b)
@@ -131,7 +133,7 @@ def test_the_benchmarks_rules_come_out_again_on_complete_journey() -> None:
     protocol, history = protocol_of(scenario), history_of(load("complete-journey"))
     rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     assert len(rows) == 103_474 and rows.y.mean() == pytest.approx(0.115, abs=5e-4)
-    scores = lapse_scores(history, protocol, PLAN, rows, None)
+    scores = lapse_scores(history, setup_with(PLAN, protocol), rows, None)
     for name, overall, early in (("recency", 0.672, 0.544), ("EWMA of activity, 8 steps", 0.716, 0.696)):
         score = scores[name].value
         assert auc(rows.y, score) == pytest.approx(overall, abs=6e-4)

@@ -25,12 +25,10 @@ from simulations.federation.device_app import simulation_keys
 from simulations.federation.equivalence import N_USERS, scenario_without_noise, settings_for, some_people
 from simulations.federation.host_answers import as_pairs, count_refusals
 from simulations.federation.host_ledger import HostLedger, refused_of
-from simulations.federation.in_process import LocalHost
-from simulations.federation.in_process_grid import LocalGrid, context_of
-from simulations.federation.observations import DEVICES
-from simulations.federation.run_folder import prepare_folder
+from simulations.federation.in_process import LocalGrid, LocalHost, context_of
+from simulations.federation.run_folder import RunFolder
 from tests.world.basics import examples
-from tests.world.hosted import both_hosts, on_two_hosts, signer_of
+from tests.world.hosted import both_hosts, on_two_hosts, participations_of, signer_of, spent_of
 
 CAPS = Caps(
     {
@@ -71,13 +69,13 @@ def charged_alone(ledgers: list[Ledger], who, line, cost, plan) -> list[int]:
 
 
 def expect_same(host: HostLedger, ledgers: list[Ledger]) -> None:
-    spent = host.spent_of(np.arange(len(ledgers)))
+    spent = spent_of(host)
     for i, ledger in enumerate(ledgers):
         np.testing.assert_array_equal(spent.curves[i], ledger.spent.curves)
         assert spent.period_start_s[i] == ledger.spent.period_start_s
         for line in OF_A_PLAN:
             for plan in PLANS:
-                assert host.participations_of(np.array([i]), line, plan)[0] == ledger.plans.get((line, plan), 0)
+                assert participations_of(host, line, plan)[i] == ledger.plans.get((line, plan), 0)
 
 
 @examples(150)
@@ -120,7 +118,7 @@ def test_devices_that_spent_alike_share_one_account():
         assert set(codes.tolist()) <= {ALLOWED, RefusalCode.PARTICIPATIONS}
     assert counts.max() == Caps().participations_per_plan
     assert len(host.participations) == len(np.unique(counts))
-    np.testing.assert_array_equal(host.participations_of(np.arange(10_000), LedgerLine.UPDATE, PLANS[0]), counts)
+    np.testing.assert_array_equal(participations_of(host, LedgerLine.UPDATE, PLANS[0]), counts)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +150,7 @@ def test_nobody_asked_is_nobody_charged():
     host, codes = HostLedger.empty(3, CAPS).charge(
         np.empty(0, np.int64), LedgerLine.UPDATE, COSTS[LedgerLine.UPDATE], PLANS[0]
     )
-    assert not codes.size and not host.spent_of(np.arange(3)).curves.any()
+    assert not codes.size and not spent_of(host).curves.any()
 
 
 def test_refusals_are_counted_as_devices_own_are():
@@ -181,16 +179,16 @@ TIGHT = [
 
 def both_ways(folder, people, scenario) -> tuple[dict, RunSettings]:
     """The same users as devices of their own, and on two hosts: both federations over the apps that Flower would run."""
-    for name in ("devices", "hosts"):
-        prepare_folder(folder / name, scenario, people)
-        settings = settings_for(folder / name, people, scenario)
+    runs = {name: RunFolder(folder / name) for name in ("devices", "hosts")}
+    for run in runs.values():
+        settings = settings_for(run, people, scenario)
     contexts = [context_of(user, **{"partition-id": user}) for user in range(N_USERS)]
     for context in contexts:
-        context.run_config = {"simulation.folder": str(folder / "devices")}
+        context.run_config = {"simulation.folder": str(runs["devices"].path)}
     grid = LocalGrid({user: partial(devices.app, context=context) for user, context in enumerate(contexts)})
     clock = ReplayClock(float((settings.schedule.train_step + 1) * people.step.seconds))
-    alone = DeviceNodes(Wire(grid, Traffic(), signer_of(folder / "devices", clock)), list(range(N_USERS)))
-    return {"devices": alone, "hosts": on_two_hosts(folder / "hosts", clock)}, settings
+    alone = DeviceNodes(Wire(grid, Traffic(), signer_of(runs["devices"], clock)), list(range(N_USERS)))
+    return {"devices": alone, "hosts": on_two_hosts(runs["hosts"], clock)}, settings
 
 
 def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_refusals(tmp_path):
@@ -221,24 +219,25 @@ def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_ref
         seen += refusals[0]
     assert set(seen) == {"refusal_11", "refusal_12", "refusal_13"}, "every kind of cap was met"
     assert sides["devices"].traffic == sides["hosts"].traffic
-    for twins in both_hosts(tmp_path / "hosts"):
-        spent = twins.ledger.spent_of(np.arange(twins.n_users))
+    for twins in both_hosts(RunFolder(tmp_path / "hosts")):
+        spent = spent_of(twins.ledger)
         for at in range(twins.n_users):
-            home = tmp_path / "devices" / DEVICES / str(twins.first_user + at)
+            home = RunFolder(tmp_path / "devices").device(twins.first_user + at)
             with Device.open(home, keys=simulation_keys(home)) as device:
                 ledger = device.gate.ledger
             np.testing.assert_array_equal(spent.curves[at], ledger.spent.curves)
             assert spent.period_start_s[at] == ledger.spent.period_start_s == 112 * people.step.seconds
             for line in (LedgerLine.UPDATE, LedgerLine.PHI):
-                found = twins.ledger.participations_of(np.array([at]), line, plan.sha256)[0]
+                found = participations_of(twins.ledger, line, plan.sha256)[at]
                 assert found == ledger.plans.get((line, plan.sha256), 0)
 
 
 def test_a_killed_worker_leaves_the_charge(tmp_path, monkeypatch):
     """The ledger is on disk before anything of the sum is computed."""
     people, scenario = some_people(), scenario_without_noise(*TIGHT)
-    prepare_folder(tmp_path, scenario, people)
-    settings, side = settings_for(tmp_path, people, scenario), LocalHost(tmp_path)
+    run = RunFolder(tmp_path)
+    settings = settings_for(run, people, scenario)
+    side = LocalHost(run)
     plan = settings.plan
     offer = {"step": 111, "round": 0, "plan": plan.canonical, "theta": pack_floats(settings.theta), "risk": b""}
     side.offer(offer)
@@ -250,6 +249,6 @@ def test_a_killed_worker_leaves_the_charge(tmp_path, monkeypatch):
     monkeypatch.setattr("simulations.federation.host_app.sum_of_updates", killed)
     with pytest.raises(KeyboardInterrupt):
         side.collect(range(10), plan, request, plan.updates[0])
-    again = LocalHost(tmp_path).host.ledger
-    counts = again.participations_of(np.arange(N_USERS), LedgerLine.UPDATE, plan.sha256)
+    again = LocalHost(run).host.ledger
+    counts = participations_of(again, LedgerLine.UPDATE, plan.sha256)
     assert counts.tolist() == [1] * 10 + [0] * (N_USERS - 10)

@@ -9,7 +9,7 @@ import pytest
 
 from client.detection.risk_levels import Direction
 from server.inbox import Inbox
-from server.state import RISK, ServerFolder
+from server.state import RISK
 from shared.lapse_risk import READINGS
 from shared.plan import Plan
 from simulations.federation.equivalence import (
@@ -29,6 +29,7 @@ from simulations.federation.host_training import (
 )
 from simulations.federation.in_process import LocalHost
 from simulations.federation.observations import read_notes
+from simulations.federation.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,8 @@ def people():
     return some_people()
 
 
-def alerts_of(folder, people):
-    p, alerts = read_notes(folder, people.n_users, len(people.catalogue), people.n_steps)
+def alerts_of(run, people):
+    p, alerts = read_notes(run, people.n_users, len(people.catalogue), people.n_steps)
     return p, sorted(zip(*(column.tolist() for column in vars(alerts).values()), strict=True))
 
 
@@ -55,21 +56,20 @@ def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(tmp
     """With phi learned in two rounds after p's three."""
     phi = ["risk.rounds=2", "risk.noise_multiplier=0.0", "risk.public_users=60"]
     scenario = scenario_without_noise(f"detection.detector={detector}", *phi, *EASILY[detector])
-    run_devices(tmp_path / "devices", people, scenario)
-    run_hosted(tmp_path / "hosts", people, scenario)
-    models = [ServerFolder(tmp_path / name / "server").models() for name in ("devices", "hosts")]
+    alone, hosted = both = RunFolder(tmp_path / "devices"), RunFolder(tmp_path / "hosts")
+    run_devices(alone, people, scenario)
+    run_hosted(hosted, people, scenario)
+    models = [run.server.models() for run in both]
     assert models[0].shape == (4, 1441)
     assert np.abs(models[0][-1] - models[0][0]).max() > 0.01, "the rounds moved theta"
     np.testing.assert_allclose(models[0], models[1], rtol=0, atol=1e-5)
     difference = np.abs(models[0] - models[1]).max()
-    assert theta_difference(tmp_path / "devices", tmp_path / "hosts") == difference > 0
-    weights = [ServerFolder(tmp_path / name / "server").models(RISK) for name in ("devices", "hosts")]
+    assert theta_difference(alone, hosted) == difference > 0
+    weights = [run.server.models(RISK) for run in both]
     assert weights[0].shape == (3, len(READINGS))
     assert np.abs(weights[0][-1] - weights[0][0]).max() > 1e-3, "the rounds moved phi"
     np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-5)
-    (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (
-        alerts_of(tmp_path / name, people) for name in ("devices", "hosts")
-    )
+    (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (alerts_of(run, people) for run in both)
     np.testing.assert_allclose(p_devices, p_hosts, rtol=0, atol=1e-4)
     assert alerts_devices == alerts_hosts
     assert len(alerts_hosts) > 5
@@ -80,9 +80,9 @@ def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(tmp
 def test_each_hosted_device_is_clipped_and_noised_on_its_own(tmp_path, people):
     """The noise of a sum of n devices has n shares' variance, and no device's part exceeds the clip."""
     scenario = scenario_without_noise("privacy.noise_multiplier=2.0", "privacy.steps_per_clip=4096")
-    settings = run_hosted(tmp_path, people, scenario)
-    host = tmp_path / "hosts" / "0"
-    plan, rows = Plan.from_bytes((host / "plan.cbor").read_bytes()), TrainingRows.load(host)
+    settings = run_hosted(RunFolder(tmp_path), people, scenario)
+    host = RunFolder(tmp_path).host(0)
+    plan, rows = host.plan(), TrainingRows.load(host.path)
     privacy = plan.privacy
     everybody = np.arange(people.n_users)
     quiet = dataclasses.replace(plan, privacy=dataclasses.replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
@@ -104,9 +104,9 @@ def test_each_hosted_device_is_clipped_and_noised_on_its_own(tmp_path, people):
 
 def test_each_hosted_device_s_phi_is_clipped_and_noised_on_its_own(tmp_path, people):
     loud = ["risk.rounds=1", "risk.noise_multiplier=2.0", "risk.clip_norm=0.01", "risk.public_users=60"]
-    settings = run_hosted(tmp_path, people, scenario_without_noise("privacy.steps_per_clip=4096", *loud))
-    host = tmp_path / "hosts" / "0"
-    plan, rows = Plan.from_bytes((host / "plan.cbor").read_bytes()), TrainingRows.load(host / "lapses")
+    settings = run_hosted(RunFolder(tmp_path), people, scenario_without_noise("privacy.steps_per_clip=4096", *loud))
+    host = RunFolder(tmp_path).host(0)
+    plan, rows = host.plan(), TrainingRows.load(host.lapses)
     risk, entropy = plan.risk, fresh_entropy(tmp_path)
     quiet = dataclasses.replace(risk, privacy=dataclasses.replace(risk.privacy, noise_multiplier=0.0))
     basis = np.random.default_rng(0).normal(size=(len(READINGS), 2)).astype(np.float32)
@@ -128,26 +128,23 @@ def test_each_hosted_device_s_phi_is_clipped_and_noised_on_its_own(tmp_path, peo
 
 def test_each_round_has_one_noise_key_which_is_written_down_before_use(tmp_path, people):
     scenario = scenario_without_noise("privacy.noise_multiplier=1.0", "privacy.steps_per_clip=4096")
-    run_hosted(tmp_path, people, scenario)
-    lines = [line.split() for line in (tmp_path / "hosts" / "0" / COMMITMENTS_FILE).read_text().splitlines()]
+    run_hosted(RunFolder(tmp_path), people, scenario)
+    lines = [line.split() for line in (RunFolder(tmp_path).host(0).path / COMMITMENTS_FILE).read_text().splitlines()]
     assert [int(number) for number, _ in lines] == [1, 2, 3] and len({key for _, key in lines}) == 3
 
 
 def test_only_consenting_users_tell_anything(tmp_path, people):
     scenario = scenario_without_noise("simulation.identified_share=0.0", "detection.fall_margin=0.02")
-    settings = run_hosted(tmp_path, people, scenario)
+    settings = run_hosted(RunFolder(tmp_path), people, scenario)
     assert Inbox(settings.folder / "inbox.db").count() == 0
-    assert alerts_of(tmp_path, people)[1], "the devices saw alerts, and kept them"
+    assert alerts_of(RunFolder(tmp_path), people)[1], "the devices saw alerts, and kept them"
 
 
 def test_a_host_refuses_a_plan_it_was_not_given(tmp_path, people):
-    run_hosted(tmp_path, people, scenario_without_noise())
-    host = LocalHost(tmp_path)
+    run_hosted(RunFolder(tmp_path), people, scenario_without_noise())
+    host = LocalHost(RunFolder(tmp_path))
     request = {"plan_sha256": bytes(32), "theta": bytes(4 * 1441), "round": 1, "step": 111}
     with pytest.raises(Exception, match="installed plan"):
         host.collect(
-            [0],
-            SimpleNamespace(),
-            request,
-            Plan.from_bytes((tmp_path / "hosts" / "0" / "plan.cbor").read_bytes()).updates[0],
+            [0], SimpleNamespace(), request, Plan.from_bytes(host.host.folder.plan_file.read_bytes()).updates[0]
         )

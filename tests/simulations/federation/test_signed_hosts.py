@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from client.model.runtime import PINNED_SHA256
 from client.privacy.request_signature import verify
 from server.app import run
 from server.settings import RunSettings
@@ -12,10 +11,11 @@ from server.state import ServerFolder
 from shared.errors import ConfigError, Refusal
 from simulations.federation import host_app as hosts
 from simulations.federation.host_server_app import HostNodes
-from simulations.federation.in_process_grid import LocalGrid, context_of
-from simulations.federation.run_folder import expect_same_run, prepare_folder, run_config
-from simulations.people.of_scenario import protocol_of
+from simulations.federation.in_process import LocalGrid, context_of
+from simulations.federation.run_folder import RunFolder
+from simulations.federation.run_settings import run_settings
 from simulations.people.planted import plant
+from simulations.people.setup import Setup
 from simulations.scenarios.config import load_scenario
 from tests.world.signing import OTHER_PRIVATE_KEY
 
@@ -34,12 +34,10 @@ SCENARIO = [
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> RunSettings:
-    folder, scenario = tmp_path_factory.mktemp("run") / "run", load_scenario("demo", SCENARIO)
-    protocol = protocol_of(scenario)
-    people = plant(N_USERS, protocol.n_steps, seed=1)
-    prepare_folder(folder, scenario, people)
-    plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
-    return RunSettings.read(run_config(scenario, protocol, plan, folder))
+    folder, people = RunFolder(tmp_path_factory.mktemp("run") / "run"), plant(N_USERS, 182, seed=1)
+    setup = Setup.of(load_scenario("demo", SCENARIO), people)
+    folder.prepare(setup, people)
+    return run_settings(setup, folder)
 
 
 def federation(settings: RunSettings, key, clock) -> tuple[HostNodes, LocalGrid]:
@@ -82,15 +80,15 @@ def test_a_host_does_nothing_for_another_server(settings):
 
 
 def test_a_run_goes_on_under_the_key_that_its_devices_pinned_only(settings):
-    folder, scenario = settings.folder.parent, load_scenario("demo", SCENARIO)
-    expect_same_run(folder, scenario)
+    folder, scenario = RunFolder(settings.folder.parent), load_scenario("demo", SCENARIO)
+    folder.expect_same_run(scenario)
     kept = settings.key_file.read_bytes()
     settings.key_file.unlink()
     with pytest.raises(ConfigError, match="key"):
-        expect_same_run(folder, scenario)
+        folder.expect_same_run(scenario)
     assert not settings.key_file.exists(), "and none is made"
     signing_key(settings.key_file)
     with pytest.raises(ConfigError, match="key"):
-        expect_same_run(folder, scenario)
+        folder.expect_same_run(scenario)
     settings.key_file.write_bytes(kept)
-    expect_same_run(folder, scenario)
+    folder.expect_same_run(scenario)

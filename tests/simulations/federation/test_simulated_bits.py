@@ -13,15 +13,14 @@ from client.vault.consent import Consent
 from server.accounting import coins_epsilon
 from server.bits import rate_of_answering
 from server.channel import Traffic
-from server.state import ServerFolder
 from shared import rdp
 from shared.messages import MAX_BIT_EPSILON_MICRO
 from shared.randomised_response import BitSchedule
 from simulations.evaluation.bit_rates import rates_beside_truth
 from simulations.federation.device_app import simulation_keys
 from simulations.federation.equivalence import N_USERS, run_devices, run_hosted, scenario_without_noise, some_people
-from simulations.federation.observations import DEVICES, read_notes
-from simulations.scenarios.owners import Owners
+from simulations.federation.observations import read_notes
+from simulations.federation.run_folder import RunFolder
 from tests.world.hosted import both_hosts, on_two_hosts, spent_on
 
 #: A coin so loud that it lies once in 5e8 draws; due at steps 114, 119, 124 and 129 of the queries up to 132.
@@ -44,30 +43,31 @@ def people():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, people):
     folder, scenario = tmp_path_factory.mktemp("bits"), scenario_without_noise(*LOUD)
-    run_devices(folder / "devices", people, scenario)
-    run_hosted(folder / "hosts", people, scenario, on_two_hosts)
-    return folder
+    both = {name: RunFolder(folder / name) for name in WAYS}
+    run_devices(both["devices"], people, scenario)
+    run_hosted(both["hosts"], people, scenario, on_two_hosts)
+    return both
 
 
 def account_of(run) -> dict:
-    return json.loads(ServerFolder(run / "server").account_file.read_text())
+    return json.loads(run.server.account_file.read_text())
 
 
 def received(run) -> dict[int, list[tuple[int, int]]]:
     """(user, bit) by step, as they lie in the server's table."""
-    with create_engine(f"sqlite:///{ServerFolder(run / 'server').inbox_file}").connect() as connection:
+    with create_engine(f"sqlite:///{run.server.inbox_file}").connect() as connection:
         rows = connection.execute(text("select step, node, bit from bits order by step, node")).all()
     return {step: [(node, bit) for at, node, bit in rows if at == step] for step in {row[0] for row in rows}}
 
 
 def test_both_fidelities_tell_the_truth_of_the_steps_that_a_bit_covers(runs, people):
     """From everybody who agreed and from nobody else, at every due step, whether or not there was an alert."""
-    bits = {name: received(runs / name) for name in WAYS}
+    bits = {name: received(runs[name]) for name in WAYS}
     assert bits["devices"] == bits["hosts"]
     assert sorted(bits["hosts"]) == DUE
-    agreed = np.flatnonzero(Owners.load(runs / "hosts").who(Consent.RANDOMISED))
+    agreed = np.flatnonzero(runs["hosts"].owners().who(Consent.RANDOMISED))
     assert 15 < len(agreed) < 35
-    _, alerts = read_notes(runs / "devices", people.n_users, len(people.catalogue), people.n_steps)
+    _, alerts = read_notes(runs["devices"], people.n_users, len(people.catalogue), people.n_steps)
     told = set()
     for step, answers in bits["hosts"].items():
         covered = range(step - 4, step + 1)
@@ -79,9 +79,9 @@ def test_both_fidelities_tell_the_truth_of_the_steps_that_a_bit_covers(runs, peo
 
 def test_results_put_the_true_share_beside_each_rate(runs, people):
     """With a coin that does not lie, they are the same."""
-    _, alerts = read_notes(runs / "hosts", people.n_users, len(people.catalogue), people.n_steps)
-    agreed = Owners.load(runs / "hosts").who(Consent.RANDOMISED)
-    found = rates_beside_truth(account_of(runs / "hosts")["bits"], alerts, agreed)
+    _, alerts = read_notes(runs["hosts"], people.n_users, len(people.catalogue), people.n_steps)
+    agreed = runs["hosts"].owners().who(Consent.RANDOMISED)
+    found = rates_beside_truth(account_of(runs["hosts"])["bits"], alerts, agreed)
     assert found["agreed"] == agreed.sum() and len(found["rates"]) == len(DUE)
     for rate in found["rates"]:
         assert rate["true_rate"] == pytest.approx(rate["estimate"], abs=1e-6)
@@ -89,9 +89,9 @@ def test_results_put_the_true_share_beside_each_rate(runs, people):
 
 
 def test_what_is_counted_is_the_same_in_both_fidelities(runs):
-    accounts = [account_of(runs / name) for name in WAYS]
+    accounts = [account_of(runs[name]) for name in WAYS]
     assert accounts[0]["bits"] == accounts[1]["bits"]
-    traffic, other = (ServerFolder(runs / name / "server").traffic() for name in WAYS)
+    traffic, other = (runs[name].server.traffic() for name in WAYS)
     assert traffic == other
     bits = accounts[0]["bits"]
     agreed = bits["rates"][0]["answers"]
@@ -104,21 +104,21 @@ def test_what_is_counted_is_the_same_in_both_fidelities(runs):
 
 def test_the_identified_ones_still_tell_each_alert_once(runs):
     """Queries for bits close steps between two queries for alerts: nothing is lost, and nothing told twice."""
-    accounts = [account_of(runs / name) for name in WAYS]
+    accounts = [account_of(runs[name]) for name in WAYS]
     assert accounts[0]["identified_alerts"] == accounts[1]["identified_alerts"] > 0
     tables = []
     for name in WAYS:
-        with create_engine(f"sqlite:///{ServerFolder(runs / name / 'server').inbox_file}").connect() as connection:
+        with create_engine(f"sqlite:///{runs[name].server.inbox_file}").connect() as connection:
             query = "select node, direction, category, step, level, model_round from alerts order by 1, 2, 3, 4"
             tables.append(connection.execute(text(query)).all())
     assert tables[0] == tables[1]
 
 
 def test_every_coin_is_in_the_ledger_of_the_device_that_threw_it(runs):
-    owners, cost = Owners.load(runs / "hosts"), rdp.coin(MAX_BIT_EPSILON_MICRO / 1e6)
-    spent = spent_on(runs / "hosts")
+    owners, cost = runs["hosts"].owners(), rdp.coin(MAX_BIT_EPSILON_MICRO / 1e6)
+    spent = spent_on(runs["hosts"])
     for user in range(N_USERS):
-        home = runs / "devices" / DEVICES / str(user)
+        home = runs["devices"].device(user)
         with Device.open(home, keys=simulation_keys(home), caps=owners.caps) as device:
             ledger = device.gate.ledger
         coins = 4 if owners.consent_of(user) is Consent.RANDOMISED else 0
@@ -129,7 +129,7 @@ def test_every_coin_is_in_the_ledger_of_the_device_that_threw_it(runs):
 
 
 def test_the_account_names_the_coins_beside_what_is_not_protected(runs):
-    account = account_of(runs / "hosts")
+    account = account_of(runs["hosts"])
     assert account["to_server"] == (
         "not protected (no secure aggregation yet); randomised bits: 4 coins of epsilon 20 each, 80 together"
     )
@@ -139,11 +139,11 @@ def test_the_account_names_the_coins_beside_what_is_not_protected(runs):
 
 
 def test_a_host_asked_again_answers_the_same_and_pays_once(runs):
-    host = both_hosts(runs / "hosts")[1]
+    host = both_hosts(runs["hosts"])[1]
     asked = {"step": DUE[-1], "epsilon_micro": MAX_BIT_EPSILON_MICRO, "every_steps": 5}
     before = host.ledger
     answers = host.answers("bits_query", asked)
-    mine = [(user, bit) for user, bit in received(runs / "hosts")[DUE[-1]] if user >= host.first_user]
+    mine = [(user, bit) for user, bit in received(runs["hosts"])[DUE[-1]] if user >= host.first_user]
     assert [(device, reply["bit"]) for device, reply in answers.read(Traffic())] == mine
     assert answers.refused[7] + len(answers.devices) == host.n_users
     np.testing.assert_array_equal(host.ledger.spent.curves, before.spent.curves)
@@ -152,23 +152,23 @@ def test_a_host_asked_again_answers_the_same_and_pays_once(runs):
 def test_a_server_that_asks_for_more_than_owners_allow_gets_refusals_and_spends_nothing(tmp_path, people):
     """Default caps on bits pay for one coin of epsilon 1 every 91 days."""
     allowed = ["caps.alert_bit=[2.0, 8.0]", "bits.epsilon=1.0", "simulation.randomised_share=0.5"]
-    scenario = scenario_without_noise(*LOUD, *allowed)
-    run_hosted(tmp_path, people, scenario, on_two_hosts)
-    account = account_of(tmp_path)
-    agreed = int(Owners.load(tmp_path).who(Consent.RANDOMISED).sum())
+    run, scenario = RunFolder(tmp_path), scenario_without_noise(*LOUD, *allowed)
+    run_hosted(run, people, scenario, on_two_hosts)
+    account = account_of(run)
+    agreed = int(run.owners().who(Consent.RANDOMISED).sum())
     assert account["bits"]["rates"] == []
-    assert ServerFolder(tmp_path / "server").traffic()["dropped"] == {
+    assert run.server.traffic()["dropped"] == {
         "refusal_7": 4 * (N_USERS - agreed),
         "refusal_15": 4 * agreed,
     }
-    assert not spent_on(tmp_path)[:, :, ROWS[LedgerLine.ALERT_BIT]].any()
+    assert not spent_on(run)[:, :, ROWS[LedgerLine.ALERT_BIT]].any()
 
 
 def test_rates_of_a_run_are_debiased_with_their_interval(tmp_path, people):
-    scenario = scenario_without_noise(*LOUD, "bits.epsilon=1.5")
-    run_hosted(tmp_path, people, scenario)
-    answers = received(tmp_path)
-    for rate in account_of(tmp_path)["bits"]["rates"]:
+    run, scenario = RunFolder(tmp_path), scenario_without_noise(*LOUD, "bits.epsilon=1.5")
+    run_hosted(run, people, scenario)
+    answers = received(run)
+    for rate in account_of(run)["bits"]["rates"]:
         said = [bit for _, bit in answers[rate["step"]]]
         expected = rate_of_answering(sum(said), len(said), BitSchedule(1_500_000, 5).epsilon_micro)
         assert (rate["estimate"], rate["low"], rate["high"]) == (expected.estimate, expected.low, expected.high)

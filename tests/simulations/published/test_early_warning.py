@@ -18,6 +18,7 @@ from simulations.published.early_warning import _ours, numbers_of_rises, numbers
 from simulations.scenarios.config import ProtocolSection
 from tests.simulations.evaluation.test_turn_rows import of_streams
 from tests.world.basics import make_plan
+from tests.world.setups import setup_with
 
 NAME = "complete-journey"
 FEW = ("data.users=120", "warm_start.users=60", "warm_start.epochs=1")
@@ -115,7 +116,7 @@ def test_shipped_alerts_are_counted_by_hand(monkeypatch: pytest.MonkeyPatch) -> 
     rises[2, 4] = True  # at 12
     monkeypatch.setattr(shipped, "scores_at", lambda *_: None)
     monkeypatch.setattr(shipped, "alerts_of", lambda *_: raised)
-    told = as_shipped(history, protocol, plan, np.empty(0, np.float32), np.empty(0, np.float32))
+    told = as_shipped(history, setup_with(plan, protocol), np.empty(0, np.float32), np.empty(0, np.float32))
     assert told == {
         "precision": 0.5,
         "recall": 1.0,

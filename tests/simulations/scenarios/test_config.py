@@ -1,13 +1,25 @@
 """Scenario files: what comes along is valid, and what is wrong is one clear line."""
 
+import dataclasses
 import math
+from typing import get_args
 
 import pytest
 
+from server.optimizer import ServerSettings
 from shared.errors import ConfigError
 from shared.events import Catalogue
+from shared.plan import DETECTORS, Detection, LocalTraining, PrivacyPlan
 from simulations.people.of_scenario import protocol_of
-from simulations.scenarios.config import SCENARIOS, PrivacySection, Scenario, load_scenario
+from simulations.scenarios.config import (
+    SCENARIOS,
+    DetectionSection,
+    PrivacySection,
+    Scenario,
+    ServerSection,
+    TrainingSection,
+    load_scenario,
+)
 
 NAMES = sorted(file.stem for file in SCENARIOS.glob("*.toml"))
 
@@ -19,6 +31,30 @@ def test_every_scenario_that_comes_along_gives_a_plan(name):
     assert scenario.name == name
     assert plan.privacy.rounds == scenario.privacy.rounds
     assert plan.detection.lapse_steps == protocol_of(scenario).lapse_steps
+
+
+#: Sections, what they fill, and the fields that follow from something else than the section.
+FILLED = [
+    (TrainingSection, LocalTraining, set()),
+    (PrivacySection, PrivacyPlan, {"population", "min_survivors", "max_colluders"}),
+    (ServerSection, ServerSettings, set()),
+    (DetectionSection, Detection, {"lapse_steps"}),
+]
+
+
+@pytest.mark.parametrize(("section", "filled", "elsewhere"), FILLED)
+def test_a_section_has_the_fields_of_what_it_fills_and_their_defaults(section, filled, elsewhere):
+    """But `history_steps`, of which 0 stands for all train steps."""
+    fields = {field.name: field.default for field in dataclasses.fields(filled)}
+    assert set(fields) - elsewhere <= set(section.model_fields)
+    assert not elsewhere & set(section.model_fields)
+    for name in set(fields) - elsewhere - {"history_steps"}:
+        if fields[name] is not dataclasses.MISSING:
+            assert section.model_fields[name].default == fields[name], name
+
+
+def test_a_scenario_may_name_every_detector():
+    assert get_args(DetectionSection.model_fields["detector"].annotation) == DETECTORS
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,22 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from client.model.runtime import PINNED_SHA256
 from server.app import run
-from server.settings import RunSettings
-from server.state import ServerFolder
 from shared.errors import ConfigError
-from shared.plan import Plan
 from simulations.baselines.interest_models import EBBTIDE
 from simulations.federation.host_training import TrainingRows, fresh_entropy, sum_of_updates
 from simulations.federation.in_process import LocalHost
-from simulations.federation.run_folder import RESULTS_FILE, expect_same_run, prepare_folder, run_config
+from simulations.federation.run_folder import RunFolder
+from simulations.federation.run_settings import run_settings
 from simulations.people.labelled_rows import history_of
 from simulations.people.of_scenario import protocol_of
 from simulations.people.planted import plant
+from simulations.people.setup import Setup
 from simulations.run import evaluate_run, simulate
 from simulations.scenarios.config import load_scenario
-from simulations.scenarios.held_out import HELD_OUT_FILE, expect_hosts, held_out_users, read_mask
+from simulations.scenarios.held_out import expect_hosts, held_out_users
 from simulations.search.sweep import sweep
 from simulations.search.trials import Trials
 
@@ -52,12 +50,11 @@ def with_other_events(people, who):
 
 def run_in(folder, people, chosen):
     """Server and host as in a run, in this process; the last model."""
-    prepare_folder(folder, chosen, people)
-    protocol = protocol_of(chosen)
-    plan = chosen.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
-    settings = RunSettings.read(run_config(chosen, protocol, plan, folder))
-    run(LocalHost(folder), settings, settings.schedule.clock())
-    return ServerFolder(folder / "server").models()[-1]
+    own, setup = RunFolder(folder), Setup.of(chosen, people)
+    own.prepare(setup, people)
+    settings = run_settings(setup, own)
+    run(LocalHost(own), settings, settings.schedule.clock())
+    return own.server.models()[-1]
 
 
 def test_theta_does_not_move_when_events_of_held_out_users_change(tmp_path, people):
@@ -68,21 +65,20 @@ def test_theta_does_not_move_when_events_of_held_out_users_change(tmp_path, peop
     hosted = [run_in(tmp_path / name, each, chosen) for name, each in (("a", people), ("b", strangers), ("c", others))]
     np.testing.assert_array_equal(hosted[0], hosted[1])
     assert np.abs(hosted[0] - hosted[2]).max() > 1e-4, "events of the others do move it"
-    protocol = protocol_of(chosen)
     tried = [Trials(each, tmp_path / f"trials-{i}") for i, each in enumerate((people, strangers, others))]
-    thetas = [trials.train(chosen, protocol).theta for trials in tried]
+    thetas = [trials.train(trials.setup(chosen)).theta for trials in tried]
     np.testing.assert_array_equal(thetas[0], thetas[1])
     np.testing.assert_allclose(thetas[0], hosted[0], rtol=0, atol=1e-6)
     assert np.abs(thetas[0] - thetas[2]).max() > 1e-4
-    assert np.abs(thetas[0] - tried[0].train(scenario(share=0), protocol).theta).max() > 1e-4
+    assert np.abs(thetas[0] - tried[0].train(tried[0].setup(scenario(share=0))).theta).max() > 1e-4
 
 
 def test_a_held_out_device_gives_zero_plus_noise_as_any_without_rows(tmp_path, people):
     chosen = scenario("privacy.noise_multiplier=2.0", "privacy.steps_per_clip=4096")
     mask = held_out_users(chosen, N_USERS)
     run_in(tmp_path, people, chosen)
-    host = tmp_path / "hosts" / "0"
-    plan, rows = Plan.from_bytes((host / "plan.cbor").read_bytes()), TrainingRows.load(host)
+    host = RunFolder(tmp_path).host(0)
+    plan, rows = host.plan(), TrainingRows.load(host.path)
     assert (np.diff(rows.offsets)[mask] == 0).all() and (np.diff(rows.offsets)[~mask] > 0).any()
     who = np.flatnonzero(mask)
     arguments = (rows, who, who)
@@ -96,13 +92,12 @@ def test_a_held_out_device_gives_zero_plus_noise_as_any_without_rows(tmp_path, p
 
 def test_rows_of_the_others_are_what_they_were(tmp_path, people):
     chosen = scenario()
-    protocol = protocol_of(chosen)
-    plan = Trials(people, tmp_path / "trials").plan(chosen, protocol)
+    setup = Setup.of(chosen, people)
     mask = held_out_users(chosen, N_USERS)
-    history = history_of(people).until(protocol.train_at)
+    history = history_of(people).until(setup.protocol.train_at)
     for name, held_out in (("all", None), ("some", mask)):
         (tmp_path / name).mkdir()
-        TrainingRows.write(tmp_path / name, history, plan, held_out)
+        TrainingRows.write(tmp_path / name, history, setup.plan, held_out)
     everybody, some = (TrainingRows.load(tmp_path / name) for name in ("all", "some"))
     for user in range(N_USERS):
         mine, kept = (slice(*rows.offsets[user : user + 2]) for rows in (everybody, some))
@@ -119,13 +114,14 @@ def test_the_mask_follows_from_the_seed_and_lies_in_the_run_folder(tmp_path, peo
     assert mask.sum() == 10
     np.testing.assert_array_equal(mask, held_out_users(scenario("privacy.rounds=3"), N_USERS))
     assert (mask != held_out_users(scenario("data.seed=2"), N_USERS)).any()
-    prepare_folder(tmp_path / "run", chosen, people)
-    np.testing.assert_array_equal(read_mask(tmp_path / "run"), mask)
-    expect_same_run(tmp_path / "run", chosen)
+    own = RunFolder(tmp_path / "run")
+    own.prepare(Setup.of(chosen, people), people)
+    np.testing.assert_array_equal(own.held_out(), mask)
+    own.expect_same_run(chosen)
     with pytest.raises(ConfigError, match="began with"):
-        expect_same_run(tmp_path / "run", scenario(share=0.5))
-    prepare_folder(tmp_path / "run", scenario(share=0), people)
-    assert not (tmp_path / "run" / HELD_OUT_FILE).exists() and read_mask(tmp_path / "run") is None
+        own.expect_same_run(scenario(share=0.5))
+    own.prepare(Setup.of(scenario(share=0), people), people)
+    assert not own.held_out_file.exists() and own.held_out() is None
 
 
 def test_evaluating_a_run_again_reads_the_mask_and_shows_the_table(tmp_path, people):
@@ -135,13 +131,13 @@ def test_evaluating_a_run_again_reads_the_mask_and_shows_the_table(tmp_path, peo
     mask = held_out_users(chosen, N_USERS)
     apart = results["held_out_users"]
     assert 0 < apart["users"] <= mask.sum() and apart["baselines"][0]["name"] == EBBTIDE
-    assert json.loads((folder / RESULTS_FILE).read_text())["held_out_users"] == apart
-    assert "never" in (folder / "report.html").read_text()
+    assert json.loads(RunFolder(folder).results_file.read_text())["held_out_users"] == apart
+    assert "never" in RunFolder(folder).report_file.read_text()
     assert (
         f"The same for {apart['users']} users whose data no model has learned from"
-        in (folder / "report.html").read_text()
+        in RunFolder(folder).report_file.read_text()
     )
-    (folder / HELD_OUT_FILE).unlink()
+    RunFolder(folder).held_out_file.unlink()
     whole = evaluate_run(folder)
     assert whole["held_out_users"] is None
     assert whole["interest"]["rows"] == results["interest"]["rows"] + apart["rows"]
@@ -149,11 +145,10 @@ def test_evaluating_a_run_again_reads_the_mask_and_shows_the_table(tmp_path, peo
 
 def test_a_trial_is_scored_on_the_users_who_train(tmp_path, people):
     chosen = scenario()
-    protocol = protocol_of(chosen)
     trials = Trials(people, tmp_path)
-    plan, mask = trials.plan(chosen, protocol), trials.held_out(chosen)
-    theta = trials.train(chosen, protocol).theta
-    parts = [trials.score(plan, theta, protocol.test_steps, each).auc for each in (None, mask, ~mask)]
+    setup, mask = trials.setup(chosen), trials.held_out(chosen)
+    theta = trials.train(setup).theta
+    parts = [trials.score(setup.plan, theta, setup.protocol.test_steps, each).auc for each in (None, mask, ~mask)]
     assert len(set(parts)) == 3
 
 

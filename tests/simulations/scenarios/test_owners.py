@@ -10,8 +10,8 @@ from client.vault.consent import Consent
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.randomised_response import BitSchedule
-from simulations.federation.run_folder import owners_of
 from simulations.people.of_scenario import protocol_of
+from simulations.people.setup import Crowd, Setup
 from simulations.scenarios.config import SCENARIOS, CapsSection, load_scenario
 from simulations.scenarios.owners import Owners, check_bits, check_caps
 
@@ -108,8 +108,9 @@ def test_overrides_replace_single_caps_of_the_table():
 @pytest.mark.parametrize("caps", [Caps(), Caps.none(), Caps(total=Cap(1.0, math.inf), participations_per_plan=2)])
 def test_owners_are_read_as_they_were_written(tmp_path, caps):
     owners = Owners.draw(1000, 0.3, 0.2, caps, seed=4)
-    owners.save(tmp_path)
-    again = Owners.load(tmp_path)
+    files = tmp_path / "consents", tmp_path / "caps"
+    owners.save(*files)
+    again = Owners.load(*files)
     assert again.caps == caps
     np.testing.assert_array_equal(again.consents, owners.consents)
     shares = {consent: float(again.who(consent).mean()) for consent in Consent}
@@ -127,4 +128,4 @@ def test_who_is_identified_does_not_depend_on_how_many_are_randomised():
 def test_more_consents_than_users_are_a_clear_error():
     scenario = load_scenario("demo", ["simulation.identified_share=0.6", "simulation.randomised_share=0.5"])
     with pytest.raises(ConfigError, match="identified_share \\+ randomised_share <= 1, got 0.6 and 0.5"):
-        owners_of(scenario, 10)
+        Setup.of(scenario, Crowd(10, Catalogue(("a",)))).owners()

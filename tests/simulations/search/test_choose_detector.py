@@ -21,6 +21,7 @@ from simulations.cli import main as cli
 from simulations.evaluation.replay import SETTINGS, Scores, alerts_of, tried, with_setting
 from simulations.people.of_scenario import population_of, protocol_of
 from simulations.people.population import Population
+from simulations.people.setup import Setup
 from simulations.scenarios.config import PLANTED_PROTOCOL, Scenario, load_scenario
 from simulations.search.choose_detector import (
     FallTruth,
@@ -48,13 +49,13 @@ def made(detector: str, counts: list[list[float]], setting: float = 1.0, waits: 
 @cache
 def few() -> tuple[Scenario, Population]:
     scenario = load_scenario("demo", FEW)
-    return scenario, population_of(scenario, PLANTED_PROTOCOL)
+    return scenario, population_of(scenario)
 
 
 @cache
 def found() -> dict[str, Any]:
     scenario, people = few()
-    return choose(scenario, PLANTED_PROTOCOL, people, starts=1)
+    return choose(Setup.of(scenario, people), people, starts=1)
 
 
 def test_steps_are_the_last_whose_outcome_is_known_when_training_ends() -> None:
@@ -150,7 +151,7 @@ def test_every_setting_is_a_valid_plan(name: str) -> None:
 def test_falls_are_those_of_a_device(detector: str) -> None:
     """A batch of users calls what each of them would call alone, with the watch that a device keeps."""
     scenario, people = few()
-    plan = scenario.plan(PLANTED_PROTOCOL, people.catalogue, people.n_users, bytes(32))
+    plan = Setup.of(scenario, people).plan
     random = np.random.default_rng(1)
     p = random.uniform(0.05, 0.95, (3, 60, len(people.catalogue))).astype(np.float32)
     p[0, :, 1] = np.nan
@@ -186,7 +187,7 @@ def test_nothing_after_training_is_looked_at() -> None:
     )
     assert len(people.time_s) > cut.n_events > 0
     without_truth = {**found(), "planted": None}
-    assert choose(scenario, PLANTED_PROTOCOL, cut, starts=1) == without_truth
+    assert choose(Setup.of(scenario, cut), cut, starts=1) == without_truth
 
 
 def test_the_verdict_follows_the_rule() -> None:
@@ -205,7 +206,7 @@ def test_the_verdict_follows_the_rule() -> None:
 def test_a_plan_without_phi_has_no_risk_detector() -> None:
     scenario, people = few()
     scenario = scenario.model_copy(update={"risk": scenario.risk.model_copy(update={"rounds": 0})})
-    told = choose(scenario, PLANTED_PROTOCOL, people, starts=1)
+    told = choose(Setup.of(scenario, people), people, starts=1)
     assert {row["detector"] for row in told["rows"]} == set(SETTINGS) - {"risk"}
 
 

@@ -15,9 +15,10 @@ from shared.errors import ConfigError
 from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import POOLED_DNN, RIVALS
 from simulations.cli.search import register
+from simulations.federation.run_folder import RESULTS_FILE
 from simulations.people.planted import plant
 from simulations.search.noise_calibration import noise_multiplier_for
-from simulations.search.sweep import CACHE, FIGURE_FILE, NOISE, RESULTS_FILE, draw, population_sha256, sweep
+from simulations.search.sweep import CACHE, FIGURE_FILE, NOISE, draw, population_sha256, sweep
 from simulations.search.trial_federation import Dropouts
 from simulations.search.trials import Trials, with_noise_for
 from tests.world.basics import make_plan
@@ -102,9 +103,9 @@ def test_pooled_models_are_the_ones_that_every_gap_is_measured_to(tmp_path, monk
 def test_another_format_of_the_cache_knows_nothing_of_the_old_one(tmp_path, monkeypatch):
     searched = []
 
-    def search(scenario, epsilon, plan):
+    def search(setup, epsilon):
         searched.append(epsilon)
-        return with_noise_for(scenario, epsilon, plan)
+        return with_noise_for(setup, epsilon)
 
     trainings = Trainings(monkeypatch)
     monkeypatch.setattr("simulations.search.sweep.with_noise_for", search)

@@ -15,14 +15,14 @@ from shared.codec import pack_floats
 from shared.errors import ConfigError
 from simulations.cli.search import register
 from simulations.federation.in_process import LocalHost
-from simulations.federation.run_folder import prepare_folder
-from simulations.people.of_scenario import population_of, protocol_of
+from simulations.federation.run_folder import RunFolder
+from simulations.people.of_scenario import population_of
 from simulations.people.planted import plant
 from simulations.scenarios.config import PLANTED_PROTOCOL, ProtocolSection, Scenario, load_scenario
 from simulations.scenarios.grid import parse_values
 from simulations.search.noise_calibration import noise_multiplier_for
 from simulations.search.trial_federation import TrainingHost
-from simulations.search.trials import Trained, Trials
+from simulations.search.trials import Trained, Trials, repeated
 from simulations.search.tune import Fold, default_grid, folds_of, tune, until_last_label, write_tuned
 
 SMALL = (
@@ -42,7 +42,7 @@ def small_scenario(*overrides: str) -> Scenario:
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory) -> Trials:
     scenario = small_scenario()
-    return Trials(population_of(scenario, protocol_of(scenario)), tmp_path_factory.mktemp("trials"))
+    return Trials(population_of(scenario), tmp_path_factory.mktemp("trials"))
 
 
 def protocol_with(train_steps: tuple[int, int], horizon: int) -> ProtocolSection:
@@ -124,9 +124,9 @@ def test_cut_at_the_last_label_keeps_everybody_and_everything_before():
 
 def test_a_trial_trains_as_a_host_does(trials, tmp_path):
     scenario = small_scenario("risk.rounds=1", "risk.noise_multiplier=0")
-    protocol = protocol_of(scenario)
-    prepare_folder(tmp_path / "run", scenario, trials.population)
-    host, plan = LocalHost(tmp_path / "run"), trials.plan(scenario, protocol)
+    run, setup = RunFolder(tmp_path / "run"), trials.setup(scenario)
+    run.prepare(setup, trials.population)
+    host, plan, protocol = LocalHost(run), setup.plan, setup.protocol
     theta = plan.network.initial_theta(0)
     offer = {"plan": plan.canonical, "theta": pack_floats(theta), "risk": b"", "round": 0, "step": protocol.train_at}
     host.offer(offer)
@@ -146,18 +146,17 @@ def test_a_trial_trains_as_a_host_does(trials, tmp_path):
 
 def test_a_trial_learns_phi_as_the_scenario_says(trials):
     scenario = small_scenario("risk.rounds=3", "risk.noise_multiplier=0", "risk.public_users=60")
-    protocol = protocol_of(scenario)
-    trained = trials.train(scenario, protocol)
-    again = trials.train(scenario.model_copy(update={"risk": scenario.risk.model_copy(update={"rounds": 1})}), protocol)
+    fewer = scenario.model_copy(update={"risk": scenario.risk.model_copy(update={"rounds": 1})})
+    trained, again = (trials.train(trials.setup(each)) for each in (scenario, fewer))
     assert trained.risk.shape == (6,) and trained.rounds == 3 and trained.skipped == 0
     np.testing.assert_array_equal(trained.theta, again.theta, err_msg="p is learned first, phi does not touch it")
     assert np.abs(trained.risk - again.risk).max() > 1e-4, "every round of phi's moves it"
-    assert trials.train(small_scenario(), protocol).risk.size == 0
+    assert trials.train(trials.setup(small_scenario())).risk.size == 0
 
 
 def test_repetitions_begin_elsewhere(trials):
     scenario = small_scenario()
-    thetas = [trials.train(scenario, protocol_of(scenario), repetition=r).theta for r in (0, 0, 1)]
+    thetas = [trials.train(trials.setup(repeated(scenario, r))).theta for r in (0, 0, 1)]
     assert np.array_equal(thetas[0], thetas[1])
     assert not np.array_equal(thetas[0], thetas[2])
 
@@ -197,9 +196,9 @@ def test_epsilon_is_held_where_the_grid_would_change_it(monkeypatch):
     assert noise["2"] < noise["4"]
 
 
-def _no_training(self, scenario, protocol, *, repetition=0, dropout=0.0):
-    theta = self.plan(scenario, protocol).network.initial_theta(0)
-    return Trained(theta, np.empty(0, np.float32), scenario.privacy.rounds, 0)
+def _no_training(self, setup, *, dropout=0.0):
+    theta = setup.plan.network.initial_theta(0)
+    return Trained(theta, np.empty(0, np.float32), setup.plan.privacy.rounds, 0)
 
 
 def test_noise_for_an_epsilon_out_of_reach():

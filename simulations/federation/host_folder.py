@@ -1,0 +1,60 @@
+"""What lies where in the folder of one host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.features import History
+from shared.plan import Plan
+
+
+@dataclass(frozen=True)
+class HostFolder:
+    """`path` holds what a host keeps between two messages; its training rows of p lie right in it."""
+
+    path: Path
+
+    @property
+    def plan_file(self) -> Path:
+        """The installed plan; where it is, the training rows that it asks for are there, too."""
+        return self.path / "plan.cbor"
+
+    @property
+    def lapses(self) -> Path:
+        """The folder of the rows that phi is learned from."""
+        return self.path / "lapses"
+
+    @property
+    def ledger_file(self) -> Path:
+        return self.path / "ledger.npz"
+
+    @property
+    def state_file(self) -> Path:
+        """The weights, and how far the watch has come."""
+        return self.path / "state.npz"
+
+    @property
+    def alerts_file(self) -> Path:
+        return self.path / "alerts.npy"
+
+    @property
+    def history_files(self) -> list[Path]:
+        """The columns of the users' counters."""
+        return [self.path / f"{name}.npy" for name in History.__slots__]
+
+    def bits_file(self, step: int, epsilon_micro: int, every_steps: int) -> Path:
+        """What was answered when the server asked for bits."""
+        return self.path / f"bits-{step}-{epsilon_micro}-{every_steps}.npz"
+
+    def notes_file(self, step: int) -> Path:
+        """What the apps showed at one closed step."""
+        return self.path / f"notes-{step}.npz"
+
+    def notes(self) -> list[tuple[int, Path]]:
+        """(step, file) of all that the apps showed."""
+        return [(int(file.stem.partition("-")[2]), file) for file in self.path.glob("notes-*.npz")]
+
+    def plan(self) -> Plan:
+        """The installed plan."""
+        return Plan.from_bytes(self.plan_file.read_bytes())

@@ -1,0 +1,70 @@
+"""What the server of a run is told: as objects in this process, and as the flat mapping that Flower carries.
+
+Both say the same (a test holds them equal). Only a run through Flower needs the mapping.
+"""
+
+from __future__ import annotations
+
+from client.model.runtime import MODEL_FILE, pinned_model
+from server.optimizer import ServerSettings
+from server.settings import RunSettings
+
+from ..people.setup import Setup
+from .run_folder import RunFolder
+
+NODE_WAIT_S = 300.0
+#: Server and client app of each fidelity.
+COMPONENTS = {
+    "devices": ("server.app:app", "simulations.federation.device_app:app"),
+    "hosts": ("simulations.federation.host_server_app:app", "simulations.federation.host_app:app"),
+}
+
+
+def run_settings(setup: Setup, run: RunFolder) -> RunSettings:
+    """What the server is told in this process. What planted people teach must lie in the folder: see
+    `RunFolder.write_public`."""
+    scenario = setup.scenario
+    server = scenario.server
+    return RunSettings.of(
+        setup.plan,
+        ServerSettings(server.learning_rate, server.momentum, server.tail),
+        setup.schedule,
+        run.server_path.resolve(),
+        model=pinned_model(),
+        key_file=run.signing_key_file.resolve(),
+        theta_file=run.theta_file if scenario.warm_start.users else None,
+        theta_seed=server.theta_seed,
+        risk_learning_rate=scenario.risk.learning_rate,
+        public_file=run.public_file if setup.plan.risk else None,
+        node_wait_s=NODE_WAIT_S,
+    )
+
+
+def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bool]:
+    """Flower's run configuration: what server and simulated devices are told."""
+    scenario, schedule = setup.scenario, setup.schedule
+    return {
+        "plan": setup.plan.canonical.hex(),
+        "server.learning-rate": scenario.server.learning_rate,
+        "server.momentum": scenario.server.momentum,
+        "server.tail": scenario.server.tail,
+        "server.theta-seed": scenario.server.theta_seed,
+        "server.theta-file": str(run.theta_file.resolve()) if scenario.warm_start.users else "",
+        "server.risk-learning-rate": scenario.risk.learning_rate,
+        "server.public-rows": str(run.public_file.resolve()) if setup.plan.risk else "",
+        "server.folder": str(run.server_path.resolve()),
+        "server.model-file": str(MODEL_FILE),
+        "server.key-file": str(run.signing_key_file.resolve()),
+        "server.node-wait-s": NODE_WAIT_S,
+        "schedule.train-step": schedule.train_step,
+        "schedule.first-query-step": schedule.first_query_step,
+        "schedule.last-query-step": schedule.last_query_step,
+        "schedule.query-every-steps": schedule.query_every_steps,
+        "schedule.seconds-per-step": schedule.seconds_per_step,
+        "schedule.origin-s": schedule.origin_s,
+        "schedule.replay-step-s": schedule.replay_step_s,
+        "schedule.bit-epsilon-micro": schedule.bits.epsilon_micro if schedule.bits else 0,
+        "schedule.bit-every-steps": schedule.bits.every_steps if schedule.bits else 0,
+        "simulation.folder": str(run.path.resolve()),
+        "simulation.hosts": scenario.simulation.hosts,
+    }

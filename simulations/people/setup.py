@@ -1,0 +1,88 @@
+"""A scenario resolved against its people, once: what every later step reads instead of asking the scenario again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from client.model.runtime import PINNED_SHA256
+from client.privacy.caps import Caps
+from server.settings import Schedule
+from shared.events import Catalogue, Step
+from shared.plan import Plan
+
+from ..scenarios.config import ProtocolSection, Scenario, step_unit_of
+from ..scenarios.owners import Owners
+from .of_scenario import protocol_of
+
+
+class People(Protocol):
+    """Whom a scenario is resolved against: how many, and the categories that they know. A population is such people."""
+
+    @property
+    def n_users(self) -> int: ...
+
+    @property
+    def catalogue(self) -> Catalogue: ...
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """People of whom no more is known than how many they are."""
+
+    n_users: int
+    catalogue: Catalogue
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A scenario and what follows from it and its people. `n_users` of `catalogue`; their events lie elsewhere, so that a
+    setup is small and can go to another process.
+
+    `protocol`: the scenario's, its data set's, or that of a fold in time. `schedule`: when the server asks; nobody waits.
+    `caps`: every owner's.
+    """
+
+    scenario: Scenario
+    protocol: ProtocolSection
+    catalogue: Catalogue
+    n_users: int
+    plan: Plan
+    schedule: Schedule
+    caps: Caps
+
+    @classmethod
+    def of(cls, scenario: Scenario, people: People, protocol: ProtocolSection | None = None) -> Setup:
+        """The scenario with these people, in another `protocol` than its own if one is given. ConfigError, in the words of
+        plan, caps or bits, if a number is out of range."""
+        protocol = protocol or protocol_of(scenario)
+        plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
+        schedule = _schedule_of(scenario, protocol)
+        return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, scenario.caps.caps())
+
+    @property
+    def step(self) -> Step:
+        """The unit of the steps."""
+        return step_unit_of(self.scenario)
+
+    @property
+    def n_categories(self) -> int:
+        return len(self.catalogue)
+
+    def owners(self) -> Owners:
+        """What the owners of the devices decide. ConfigError if the scenario's shares are more than everybody."""
+        simulation = self.scenario.simulation
+        shares = simulation.identified_share, simulation.randomised_share
+        return Owners.draw(self.n_users, *shares, self.caps, self.scenario.data.seed)
+
+
+def _schedule_of(scenario: Scenario, protocol: ProtocolSection) -> Schedule:
+    every = scenario.simulation.query_every_steps
+    return Schedule(
+        protocol.train_at,
+        protocol.test_steps[0] + every - 1,
+        protocol.test_steps[1],
+        query_every_steps=every,
+        replay_step_s=float(step_unit_of(scenario).seconds),
+        bits=scenario.bits.schedule(),
+    )

@@ -1,0 +1,88 @@
+"""A run's folder: its names are known in one place, and only a run's is ever emptied."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from server.state import ServerFolder
+from shared.errors import ConfigError
+from simulations.federation.host_folder import HostFolder
+from simulations.federation.run_folder import RunFolder
+from simulations.people.planted import plant
+from simulations.people.setup import Setup
+from simulations.scenarios.config import load_scenario
+
+ROOT = Path(__file__).parents[3]
+RUN = RunFolder(Path("run"))
+#: Modules that own names: of a run, of a host in it, and of the server's folder.
+OWNERS = {"simulations/federation/run_folder.py", "simulations/federation/host_folder.py", "server/state.py"}
+
+
+def files_of(value: object) -> set[str]:
+    """The names of all files that a value's attributes are the places of."""
+    places = [getattr(value, name) for name in dir(value) if name.endswith("_file")]
+    return {place.name for place in places if isinstance(place, Path)}
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory) -> set[str]:
+    server = ServerFolder(tmp_path_factory.mktemp("run") / "server")
+    return files_of(RUN) | files_of(HostFolder(Path("host"))) | files_of(server)
+
+
+#: Folders of a run: words that stand for other things, too, unless something is put in front of them.
+FOLDERS = {RUN.population, RUN.app, RUN.flower, RUN.cpu, RUN.devices, RUN.hosts, RUN.server_path, RUN.swept_file.parent}
+
+
+def test_what_is_told_apart_is_all_there(names):
+    assert {"scenario.json", "consents.npy", "caps.json", "held_out.npy", "theta0.npy", "public.npz"} <= names
+    assert {"server.pub", "signing.pem", "results.json", "report.html"} <= names
+    assert {"account.json", "traffic.json", "progress.jsonl", "plan.cbor", "ledger.npz", "state.npz"} <= names
+
+
+@pytest.mark.parametrize("room", ["simulations", "tests/simulations", "tests/promises", "tests/world"])
+def test_no_other_module_types_the_name_of_a_run_s_file_or_folder(names, room):
+    """A word of prose is no name: only whole texts, and parts of a path that is put together with `/`. The report's
+    template has the name of the report. Tests call folders of runs what they like."""
+    folders = {folder.name for folder in FOLDERS}
+    found = []
+    for file in (ROOT / room).rglob("*.py"):
+        where = file.relative_to(ROOT).as_posix()
+        if where in OWNERS or file == Path(__file__) or where == "simulations/report/report.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            typed = node.right if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) else node
+            if not isinstance(typed, ast.Constant) or not isinstance(typed.value, str):
+                continue
+            last = typed.value.rpartition("/")[2]
+            in_a_path = typed is not node and room == "simulations" and set(typed.value.split("/")) & folders
+            if in_a_path or (last in names and " " not in typed.value):
+                found.append(f"{where}:{typed.lineno}: {typed.value}")
+    assert not found
+
+
+def test_a_folder_that_is_no_run_s_is_not_emptied(tmp_path):
+    people = plant(4, 182, seed=1)
+    setup, run = Setup.of(load_scenario("demo", ["data.users=4"]), people), RunFolder(tmp_path)
+    mine = tmp_path / "mine.txt"
+    mine.write_text("kept")
+    with pytest.raises(ConfigError, match="expected an empty folder or an earlier run"):
+        run.prepare(setup, people)
+    assert mine.read_text() == "kept" and not run.begun
+    mine.unlink()
+    run.prepare(setup, people)
+    assert run.begun and run.scenario() == setup.scenario and run.server_key() == run.server_key_file.read_bytes()
+    (run.path / "left over").write_text("of this run")
+    run.prepare(setup, people)
+    assert not (run.path / "left over").exists()
+
+
+def test_hosts_come_in_the_order_of_their_numbers(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.every_host() == []
+    for number in (10, 9, 0):
+        run.host(number).path.mkdir(parents=True)
+    assert run.every_host() == [run.host(0), run.host(9), run.host(10)]

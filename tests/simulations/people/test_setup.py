@@ -1,0 +1,70 @@
+"""A scenario resolved against its people: what follows from both, made once."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from client.privacy.caps import Caps
+from client.vault.consent import Consent
+from shared.errors import ConfigError
+from shared.events import Catalogue, Step
+from simulations.people.of_scenario import protocol_of
+from simulations.people.planted import plant
+from simulations.people.setup import Crowd, Setup
+from simulations.scenarios.config import load_scenario
+
+CROWD = Crowd(300, Catalogue(("a", "b")))
+
+
+def test_plan_schedule_and_caps_are_the_scenario_s_for_these_people():
+    scenario = load_scenario("demo", ["simulation.query_every_steps=7", "bits.every_steps=14", "bits.epsilon=0.5"])
+    setup = Setup.of(scenario, CROWD)
+    assert setup.protocol == protocol_of(scenario) and setup.caps == scenario.caps.caps()
+    assert (setup.plan.privacy.population, setup.n_users, setup.n_categories) == (300, 300, 2)
+    assert setup.plan.catalogue_sha256 == CROWD.catalogue.sha256
+    schedule, protocol = setup.schedule, setup.protocol
+    assert (schedule.train_step, schedule.query_every_steps) == (protocol.train_at, 7)
+    assert (schedule.first_query_step, schedule.last_query_step) == (protocol.test_steps[0] + 6, protocol.test_steps[1])
+    assert schedule.bits == scenario.bits.schedule() and schedule.replay_step_s == Step.DAY.seconds
+
+
+@pytest.mark.parametrize("name", ["demo", "complete-journey-eps1", "online-retail-ii-eps1"])
+def test_a_population_and_a_crowd_of_its_size_and_categories_are_the_same_people(name):
+    people = plant(8, 182, seed=3)
+    scenario = load_scenario(name)
+    assert Setup.of(scenario, people) == Setup.of(scenario, Crowd(8, people.catalogue))
+
+
+def test_another_protocol_changes_the_plan_and_the_schedule_only():
+    scenario = load_scenario("demo")
+    own = Setup.of(scenario, CROWD)
+    fold = Setup.of(scenario, CROWD, own.protocol.model_copy(update={"train_steps": (42, 60)}))
+    assert fold.plan.training.history_steps == 19 != own.plan.training.history_steps
+    assert fold.schedule.train_step == 67 and fold.scenario == own.scenario and fold.caps == own.caps
+
+
+def test_owners_are_those_of_the_scenario_s_shares_and_caps():
+    shares = ["simulation.identified_share=1.0", "caps.table=default"]
+    owners = Setup.of(load_scenario("complete-journey-eps1", shares), CROWD).owners()
+    assert owners.who(Consent.IDENTIFIED).all() and len(owners.consents) == 300 and owners.caps == Caps()
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("caps.total=[2.0, 1.0]", "0 <= period <= lifetime"),
+        ("privacy.clip_norm=-1.0", "clip_norm"),
+        ("bits={epsilon=1e9, every_steps=3}", "epsilon"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_when_the_setup_is_made(override, says):
+    with pytest.raises(ConfigError, match=says):
+        Setup.of(load_scenario("demo", [override]), CROWD)
+
+
+def test_a_setup_goes_to_another_process():
+    setup = Setup.of(load_scenario("demo"), CROWD)
+    again = pickle.loads(pickle.dumps(setup))
+    assert again == setup and again.plan.sha256 == setup.plan.sha256
