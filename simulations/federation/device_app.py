@@ -6,7 +6,7 @@ Those notes are the simulation's, for its metrics; they do not leave through the
 
 Each device has a vault and a passphrase from the operating system. The passphrase lies beside the lock, scrypt is set to
 its cheapest, and no write waits for the disk (a killed run loses nothing, one that lost power starts again): all three
-in simulations only. What it may spend, and what it tells of alerts, its owner decided: see `scenarios/owners.py`.
+in simulations only. What it may spend, and what it tells of alerts, its owner decided: see `simulations/scenarios/owners.py`.
 """
 
 from __future__ import annotations
