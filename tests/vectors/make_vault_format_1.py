@@ -65,14 +65,15 @@ def _plain(value: Any) -> Any:
 
 def main(out: Path) -> None:
     import numpy as np
-    from client.app import answer
     from client.consent import Consent
+    from shared.risk import N_COEFFICIENTS, READINGS
+
+    from client.app import answer
     from client.vault import Limits
     from shared.clock import ReplayClock
     from shared.codec import encode, pack_floats
     from shared.messages import REQUESTS
     from shared.rdp import coin
-    from shared.risk import N_COEFFICIENTS, READINGS
     from tests import conftest as world
     from tests.signing import signed
 
