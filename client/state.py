@@ -1,28 +1,218 @@
-"""What a device is and keeps: profile, model, alerts, detectors; and each as plain values for a row of its vault."""
+"""What a device knows, as one value; and each part of it by name, as a row of its vault.
+
+    state.count(event)                  counters of the open step
+    state.closed(policy, problems)      the open step closes: History -> p -> detector -> risk -> policy -> alerts
+    state.with_model(installed)         detectors start again under another model
+    DeviceState.kept_in(vault, ...)     what its rows say, when the device opens
+
+A change is made first and taken up afterwards, once the vault has it; what was not taken up never happened. Hence
+nothing here is changed in place but by `count`, and by who works on a `copy`.
+"""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.arrays import Floats
+from shared.arrays import Floats, Ints
 from shared.codec import pack_floats, unpack_floats
-from shared.errors import InputError
-from shared.events import Step
+from shared.errors import ConfigError, InputError
+from shared.events import ENGAGEMENT, BehaviourEvent, Step
+from shared.features import History, extract, seen
 from shared.plan import Plan
 
-from .detection.alerts import Alert, AlertLog
-from .detection.policy import Intervention, Segment
-from .detection.risk_levels import Direction, RiskLevel
-from .detection.watch import Watch
+from .detection.alerts import Alert, AlertLog, raised_alerts, with_raised
+from .detection.policy import Intervention, Policy, Segment
+from .detection.risk_levels import Direction, RiskLevel, p_and_risk, recent_rows
+from .detection.watch import Watch, observed, past_steps
 from .model.installed import Installed
 from .profile import Profile
 from .vault.consent import Consent, Decision
 from .vault.vault import Vault
+
+
+class Told(NamedTuple):
+    """What the app is told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it
+    raised."""
+
+    step: int
+    p: Floats
+    alerts: list[Alert]
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """All that one device knows of its user, as of one moment.
+
+    `history` (C, T) of the closed steps; `open_count`, `open_amount` (C,): counters of the open one; `watch`: what the
+    detector remembers, None before the first model; `p` (C,) as of the last closed step, NaN where there is no score;
+    `alerts` with the query that took each; `installed`: the model, None before the first.
+    """
+
+    history: History
+    open_count: Floats
+    open_amount: Floats
+    watch: Watch | None
+    p: Floats
+    alerts: AlertLog = field(default_factory=list)
+    installed: Installed | None = None
+
+    def __repr__(self) -> str:
+        return "DeviceState(<raw>)"
+
+    @classmethod
+    def empty(cls, n_categories: int) -> DeviceState:
+        """What a device knows on its first day."""
+        open_count, open_amount = np.zeros((2, n_categories), np.float32)
+        return cls(History.empty(n_categories), open_count, open_amount, None, _nothing(n_categories))
+
+    @property
+    def n_closed_steps(self) -> int:
+        return self.history.n_steps
+
+    def copy(self) -> DeviceState:
+        """A state that shares nothing with this one that `count`, `amend` or `closed` changes."""
+        history = History(self.history.active.copy(), self.history.count.copy(), self.history.amount.copy())
+        return replace(
+            self, history=history, open_count=self.open_count.copy(), open_amount=self.open_amount.copy()
+        ).with_own_watch()
+
+    def with_own_watch(self) -> DeviceState:
+        """This state with a copy of its watch: what `closed` may go on with."""
+        return replace(self, watch=self.watch.copy()) if self.watch else self
+
+    # ---- events
+
+    def count(self, event: BehaviourEvent) -> None:
+        """Count an event in the open step, in place."""
+        _add(self.open_count, self.open_amount, event)
+
+    def amended(self, step: int, event: BehaviourEvent) -> tuple[Floats, Floats]:
+        """Counters (C,), (C,) of a closed step with one more event."""
+        count, amount = self.history.count[:, step].copy(), self.history.amount[:, step].copy()
+        _add(count, amount, event)
+        return count, amount
+
+    def amend(self, step: int, count: Floats, amount: Floats) -> None:
+        """Put other counters into a closed step, in place: a late event only ever adds to them."""
+        history = self.history
+        history.count[:, step], history.amount[:, step] = count, amount
+        history.active[:, step] = count > 0
+
+    # ---- steps
+
+    def closed(self, policy: Policy, problems: Counter[str]) -> tuple[DeviceState, Told | None]:
+        """The state once the open step has closed, and what the app is told of it. Nobody is told without a model, nor
+        where scoring failed: that is counted in `problems`, and the step is closed.
+
+        The watch is this state's own, and goes on in place: who may have to stay with this state closes it
+        `with_own_watch`.
+        """
+        after = replace(
+            self,
+            history=self.history.then(self.open_count, self.open_amount),
+            open_count=np.zeros_like(self.open_count),
+            open_amount=np.zeros_like(self.open_amount),
+        )
+        try:
+            return after._scored(policy)
+        except Exception:
+            problems["scoring"] += 1
+            return after, None
+
+    def _scored(self, policy: Policy) -> tuple[DeviceState, Told | None]:
+        """This state with p and alerts as of its last closed step, and what the app is told."""
+        installed, step = self.installed, self.n_closed_steps - 1
+        if installed is None:
+            return self, None
+        assert self.watch is not None
+        p, risk = self.read(installed, step)
+        fired, levels = self.watch.see(installed.plan, self.history, step, p, risk)
+        raised = raised_alerts(fired, levels, self.history, installed.plan, policy, installed.round_number)
+        return replace(self, p=p, alerts=with_raised(self.alerts, raised, step)), Told(step, p, raised)
+
+    def read(self, installed: Installed, step: int) -> tuple[Floats, Floats]:
+        """p and phi (C,) as of the close of a step."""
+        x, known = recent_rows(self.history, installed.plan, step)
+        p = installed.scorer.score(x)
+        return p_and_risk(installed.plan, installed.risk, x, p, known)
+
+    # ---- models
+
+    def with_model(self, installed: Installed) -> DeviceState:
+        """This state under another model. Detectors start again on the recent past, scored by the new weights: a jump
+        between two models is not a turn of interest; quiet time and budget go on."""
+        plan, n_closed = installed.plan, self.n_closed_steps
+        past = np.arange(max(0, n_closed - past_steps(plan)), n_closed)
+        scores = self._scores(installed, past)
+        begin = self.watch.restart if self.watch else Watch.start
+        watch = begin(plan, observed(plan, self.history, past, scores), n_closed - 1)
+        p = scores[-1] if past.size else _nothing(len(self.p))
+        return replace(self, installed=installed, watch=watch, p=p)
+
+    def _scores(self, installed: Installed, steps: Ints) -> Floats:
+        """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""
+        if not steps.size:
+            return np.empty((0, len(self.p)), np.float32)
+        p = installed.scorer.score(extract(self.history, installed.plan.features, steps))
+        return np.where(seen(self.history, steps), p, np.float32(np.nan))
+
+    # ---- rows of the vault
+
+    def put_watch(self, vault: Vault) -> None:
+        """Write what changes with every step but its counters, inside a transaction."""
+        arrays = self.watch and {name: pack(array) for name, array in self.watch.arrays().items()}
+        vault.put("watch", {"n_closed_steps": self.n_closed_steps, "arrays": arrays, "p": pack(self.p)})
+
+    def put_alerts(self, vault: Vault) -> None:
+        """Write the alerts, inside a transaction."""
+        vault.put("alerts", plain_alerts(self.alerts))
+
+    def put_model(self, vault: Vault) -> None:
+        """Write the model, or that there is none, inside a transaction."""
+        if self.installed:
+            vault.put("model", plain_model(self.installed))
+        else:
+            vault.drop("model")
+
+    @classmethod
+    def kept_in(cls, vault: Vault, n_categories: int, problems: Counter[str]) -> DeviceState:
+        """What a vault holds. A plan that this app cannot read any more is left out with its model, and counted in
+        `problems`: the server offers another."""
+        state, log, found = cls.empty(n_categories), vault.get("alerts"), vault.get("model")
+        row = vault.get("watch") or {"n_closed_steps": 0, "arrays": None, "p": pack(state.p)}
+        closed, arrays = row["n_closed_steps"], row["arrays"]
+        count, amount = vault.counters(n_categories, closed + 1)
+        state = cls(
+            History(count[:, :closed] > 0, count[:, :closed].copy(), amount[:, :closed].copy()),
+            count[:, closed].copy(),
+            amount[:, closed].copy(),
+            Watch.of({name: unpack(parts) for name, parts in arrays.items()}) if arrays else None,
+            unpack(row["p"]),
+            alerts(log) if log else [],
+        )
+        for event in vault.events():
+            state.count(event)
+        try:
+            return replace(state, installed=model(found)) if found else state
+        except ConfigError:
+            problems["plan_dropped"] += 1
+            return replace(state, p=_nothing(n_categories))
+
+
+def _nothing(n_categories: int) -> Floats:
+    """p (C,) where there is no score."""
+    return np.full(n_categories, np.nan, np.float32)
+
+
+def _add(count: Floats, amount: Floats, event: BehaviourEvent) -> None:
+    count[event.category] += ENGAGEMENT[event.kind]
+    amount[event.category] += np.float32(event.amount)
 
 
 def pack(array: NDArray[Any]) -> list[Any]:
@@ -57,33 +247,43 @@ def profile_of(vault: Vault, given: Profile | None, now_s: float) -> Profile:
     return fresh
 
 
-def plain_model(installed: Installed) -> list[Any]:
-    weights = pack_floats(installed.theta), pack_floats(installed.risk)
-    return [installed.plan.canonical, installed.model, *weights, installed.round_number]
+def plain_model(installed: Installed) -> dict[str, Any]:
+    return {
+        "plan": installed.plan.canonical,
+        "model": installed.model,
+        "theta": pack_floats(installed.theta),
+        "risk": pack_floats(installed.risk),
+        "round_number": installed.round_number,
+    }
 
 
-def model(fields: list[Any]) -> Installed:
-    plan, file, theta, risk, round_number = fields
-    return Installed(Plan.from_bytes(plan), file, unpack_floats(theta), unpack_floats(risk), round_number)
+def model(fields: dict[str, Any]) -> Installed:
+    """The model in a row; ConfigError if this app cannot read its plan (any more)."""
+    weights = unpack_floats(fields["theta"]), unpack_floats(fields["risk"])
+    return Installed(Plan.from_bytes(fields["plan"]), fields["model"], *weights, fields["round_number"])
 
 
-def plain_watch(n_closed_steps: int, watch: Watch | None, p: Floats) -> list[Any]:
-    arrays = watch and {name: pack(array) for name, array in watch.arrays().items()}
-    return [n_closed_steps, arrays, pack(p)]
+def plain_alerts(log: AlertLog) -> dict[str, list[int]]:
+    """Alerts as one list for each field: names cost little, however many there are."""
+    columns = {name: [getattr(alert, name) for alert, _ in log] for name in _ALERT_FIELDS}
+    return {**columns, "taken": [taken for _, taken in log]}
 
 
-def watch(fields: list[Any]) -> tuple[int, Watch | None, Floats]:
-    n_closed_steps, arrays, p = fields
-    found = Watch.of({name: unpack(parts) for name, parts in arrays.items()}) if arrays else None
-    return n_closed_steps, found, unpack(p)
+#: How each field of an alert is read from a row.
+_ALERT_FIELDS = {
+    "direction": Direction,
+    "category": int,
+    "level": RiskLevel,
+    "step": int,
+    "model_round": int,
+    "segment": Segment,
+    "intervention": Intervention,
+}
 
 
-def plain_alerts(alerts: AlertLog) -> list[list[int]]:
-    return [[*vars(alert).values(), taken] for alert, taken in alerts]
-
-
-def alerts(rows: list[list[int]]) -> AlertLog:
-    return [
-        (Alert(Direction(direction), category, RiskLevel(level), step, at, Segment(segment), Intervention(act)), taken)
-        for direction, category, level, step, at, segment, act, taken in rows
-    ]
+def alerts(columns: dict[str, list[int]]) -> AlertLog:
+    """The alerts of `plain_alerts`, the oldest first."""
+    read = {name: map(kind, columns[name]) for name, kind in _ALERT_FIELDS.items()}
+    rows = zip(*read.values(), strict=True)
+    found = (Alert(**dict(zip(read, row, strict=True))) for row in rows)
+    return list(zip(found, columns["taken"], strict=True))

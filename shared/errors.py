@@ -16,6 +16,7 @@
     |   |-- VaultUnwritable   the disk gives an error of its own
     |   |-- VaultDamaged      bytes that are cut, changed, or in a place where they were not written
     |   |   `-- RowsPutBack   every row is genuine, but they are not the rows that were written last
+    |   |-- VaultNewer        a later version of the app wrote it: file, row or ledger of a format that is not known yet
     |   |-- VaultRolledBack   the whole database is older than the anchor beside the key
     |   |-- KeyMissing        there is a database, and no key to it
     |   |-- KeyDamaged        the key file or its anchor is cut or changed
@@ -92,6 +93,10 @@ class VaultDamaged(VaultError):
 
 class RowsPutBack(VaultDamaged):
     """Every row is genuine, but together they are not what was written last: rows are missing, or older ones are back."""
+
+
+class VaultNewer(VaultError):
+    """A later version of the app wrote the vault, a row of it or its ledger: nothing of it is read or changed."""
 
 
 class VaultRolledBack(VaultError):

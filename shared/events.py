@@ -40,7 +40,11 @@ class Step(Enum):
         return 86_400 if self is Step.DAY else 604_800
 
     def at(self, time_s: float) -> int:
-        """Index of the step that holds `time_s` (seconds since the calendar's public origin)."""
+        """Index of the step that holds `time_s` (seconds since the calendar's public origin).
+
+        >>> Step.DAY.at(86_399.0), Step.DAY.at(86_400.0), Step.WEEK.at(86_400.0)
+        (0, 1, 0)
+        """
         return math.floor(time_s / self.seconds)
 
 

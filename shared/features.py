@@ -145,7 +145,11 @@ def _window(sums: Doubles, steps: Ints, width: int) -> Floats:
 
 
 def last_active(active: Bools) -> Ints:
-    """Index of the last active step at or before each step, -1 if none: (..., T) -> (..., T)."""
+    """Index of the last active step at or before each step, -1 if none: (..., T) -> (..., T).
+
+    >>> last_active(np.array([False, True, False, False, True])).tolist()
+    [-1, 1, 1, 1, 4]
+    """
     index = np.where(active, np.arange(active.shape[-1]), -1)
     out: Ints = np.maximum.accumulate(index, axis=-1)
     return out
@@ -182,6 +186,13 @@ def labels(history: History, steps: Sequence[int] | Ints, horizon_steps: int) ->
     """Whether the user engages in (t, t + horizon]: (..., S, C).
 
     InputError unless t + horizon is closed for every step: a label that is not known yet is no label.
+
+    One category, active at steps 1 and 4; does the user come within two steps?
+
+    >>> active = np.array([[False, True, False, False, True]])
+    >>> history = History(active, active * np.float32(1), active * np.float32(0))
+    >>> labels(history, [0, 1, 2], horizon_steps=2).tolist()
+    [[True], [False], [True]]
     """
     at = _steps(history, steps, history.n_steps - 1 - horizon_steps)
     sums = _cumulative(history.active)
@@ -192,6 +203,15 @@ def extract(history: History, spec: FeatureSpec, steps: Sequence[int] | Ints) ->
     """Features as of the close of each step: float32 (..., S, C, F), each in [-7, 5], scales fixed by design.
 
     `steps` are S indices of closed steps. Uses counters of steps <= t only.
+
+    Active at steps 1 and 4 of five. Features lie in [-7, 5]: an activity share of .5 is 0, of 1 is 1.
+
+    >>> active = np.array([[False, True, False, False, True]])
+    >>> history = History(active, active * np.float32(1), active * np.float32(0))
+    >>> spec = FeatureSpec(window_steps=12)
+    >>> row = extract(history, spec, [4])[0, 0]
+    >>> {name: float(row[spec.names.index(name)].round(2)) for name in ("active_1", "active_4", "interval")}
+    {'active_1': 1.0, 'active_4': 0.0, 'interval': -0.5}
     """
     at = _steps(history, steps, history.n_steps - 1)
     w = spec.window_steps

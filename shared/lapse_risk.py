@@ -43,7 +43,11 @@ def readings(features: FeatureSpec, x: Floats, p: Floats, p_before: Floats) -> F
 
 
 def logit(p: Floats) -> Floats:
-    """log(p / (1 - p)) with p held in .01...99; NaN stays NaN."""
+    """log(p / (1 - p)) with p held in .01...99; NaN stays NaN.
+
+    >>> [round(x, 2) for x in logit(np.array([0.5, 0.9, 1.0], np.float32)).tolist()]
+    [0.0, 2.2, 4.6]
+    """
     held: Floats = p.clip(np.float32(_LEAST_P), np.float32(1 - _LEAST_P))
     held /= 1 - held
     return np.log(held, out=held)

@@ -39,6 +39,11 @@ def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_cl
 
     Edge cases. A vector with NaN or infinity becomes the zero vector; zero stays zero; huge finite values do not
     overflow (the largest entry is divided out first); an empty leading axis gives an empty result.
+
+    A vector of norm 5 is scaled to 1, in steps of 1/100; one of norm .5 is not scaled.
+
+    >>> clip_to_grid(np.array([[3.0, -4.0], [0.3, -0.4]]), clip_norm=1.0, steps_per_clip=100).tolist()
+    [[59, -79], [29, -39]]
     """
     if not (clip_norm > 0 and math.isfinite(clip_norm)):
         raise ConfigError(f"expected clip_norm > 0, got {clip_norm}")
@@ -64,7 +69,11 @@ def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_cl
 
 
 def from_grid(total: Words, grid_step: float) -> Doubles:
-    """A sum modulo 2^32 as signed model units: float64 (..., P)."""
+    """A sum modulo 2^32 as signed model units: float64 (..., P).
+
+    >>> from_grid(np.array([59, 2**32 - 79], np.uint32), grid_step=0.01).tolist()
+    [0.59, -0.79]
+    """
     return total.view(np.int32).astype(np.float64) * grid_step
 
 

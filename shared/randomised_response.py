@@ -43,7 +43,11 @@ def truth_weight(epsilon_micro: int) -> int:
 
 
 def truth_probability(epsilon_micro: int) -> Fraction:
-    """The exact probability with which `randomised_response` tells the truth."""
+    """The exact probability with which `randomised_response` tells the truth.
+
+    >>> float(round(truth_probability(1_000_000), 4))  # e / (1 + e)
+    0.7311
+    """
     return Fraction(truth_weight(epsilon_micro), 2**DRAW_BITS)
 
 
@@ -70,6 +74,10 @@ class BitSchedule:
     """Which steps a bit goes out at, and how loudly. Public, and the same for every device that keeps it.
 
     A bit goes out at the close of every `every_steps`-th step, and stands for the alerts of these steps.
+
+    >>> weekly = BitSchedule(epsilon_micro=1_000_000, every_steps=7)
+    >>> [step for step in range(30) if weekly.is_due(step)], weekly.covered(13)
+    ([6, 13, 20, 27], range(7, 14))
     """
 
     epsilon_micro: int
@@ -109,6 +117,11 @@ def bit_schedule(cap_epsilon: float, delta: float, period_steps: int, least_epsi
     spread over `period_steps`, and then each as loud as the cap allows. At least one bit a period.
 
     The cap comes first, the coin follows: a weekly coin at epsilon 2 would cost 52 in half a year.
+
+    Epsilon 2 for half a year pays for two coins of a little more than 1 each:
+
+    >>> bit_schedule(cap_epsilon=2.0, delta=1e-5, period_steps=182)
+    BitSchedule(epsilon_micro=1000007, every_steps=91)
     """
     if not (cap_epsilon > 0 and least_epsilon > 0 and period_steps >= 1):
         raise ConfigError(

@@ -100,6 +100,11 @@ def epsilon(curve: Curve, delta: float) -> Doubles:
 
     Conversion: Canonne, Kamath and Steinke 2020, proposition 12 (v4), the best over the orders; 0 where the KL bound
     delta >= sqrt(1 - exp(-curve)) already says so. The same as dp-accounting's.
+
+    One release at noise multiplier 4, and 14 of them:
+
+    >>> [round(float(epsilon(n * gaussian(4.0), 1e-5)), 2) for n in (1, 14)]
+    [1.01, 4.38]
     """
     if not 0 < delta < 1:
         raise InputError(f"expected delta in (0, 1), got {delta}")
@@ -118,6 +123,11 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
 
     Solves Balle and Wang 2018, theorem 8, by bisection from above: never below the true value, above it by less than
     1e-9 relative.
+
+    14 releases at noise multiplier 4: less than the bound that `epsilon` gives, 4.38.
+
+    >>> round(gaussian_epsilon(math.sqrt(14) / 4, 1e-5), 2)
+    4.05
     """
     if not 0 < delta < 1 or not mu >= 0:
         raise InputError(f"expected mu >= 0 and delta in (0, 1), got {mu}, {delta}")

@@ -155,7 +155,12 @@ class Budget:
 
 
 def strongest(raised: Bools, strength: Floats, most: Ints) -> Bools:
-    """The at most `most` (...) strongest of each row's alarms `raised` (..., C); equals in their order."""
+    """The at most `most` (...) strongest of each row's alarms `raised` (..., C); equals in their order.
+
+    >>> raised, strength = np.array([True, True, False, True]), np.array([0.2, 0.9, 5.0, 0.4])
+    >>> strongest(raised, strength, np.array(2)).tolist()
+    [False, True, False, True]
+    """
     if (raised.sum(axis=-1) <= most).all():
         return raised
     order = np.argsort(-np.where(raised, strength, -np.inf), axis=-1, kind="stable")

@@ -56,6 +56,18 @@ class RateDetector:
     """The article's rule: the change rate r = (p_i - p_{i - dt}) / dt reaches a threshold, up or down.
 
     Memory: the last dt values of p.
+
+    The article's worked example: p of .3, .4, .6, .5, and a threshold of .2 a step. It fires at the third value, upwards.
+
+    >>> rule = RateDetector(window_steps=1, threshold=0.2)
+    >>> memory = rule.start((1,))
+    >>> for p in (0.3, 0.4, 0.6, 0.5):
+    ...     alarms = rule.update(memory, np.array([p], np.float32), np.array([True]))
+    ...     print(f"{p} rate {alarms.rate[0]:+.1f} rise {alarms.rise[0]} fall {alarms.fall[0]}")
+    0.3 rate +nan rise False fall False
+    0.4 rate +0.1 rise False fall False
+    0.6 rate +0.2 rise True fall False
+    0.5 rate -0.1 rise False fall False
     """
 
     def __init__(self, window_steps: int, threshold: float) -> None:
@@ -80,6 +92,12 @@ class LevelDetector:
 
     It fires on the crossing, so a stream that stays low does not fire again. Memory: the last dt values of p (for the
     rate that explains an alert).
+
+    >>> line = LevelDetector(fall_level=0.2, rise_level=0.6)
+    >>> memory = line.start((1,))
+    >>> stream = [np.array([p], np.float32) for p in (0.5, 0.1, 0.1)]
+    >>> [bool(line.update(memory, p, np.array([True])).fall[0]) for p in stream]
+    [False, True, False]
     """
 
     def __init__(self, fall_level: float, rise_level: float, window_steps: int = 1) -> None:

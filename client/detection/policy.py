@@ -81,7 +81,13 @@ class Policy:
             raise ConfigError(f"expected a table of {shape} interventions in 0..{len(Intervention) - 1}")
 
     def choose(self, segment: Ints | int, direction: Ints | int, level: Ints | int) -> Ints:
-        """The intervention of each case (...); the three broadcast."""
+        """The intervention of each case (...); the three broadcast.
+
+        >>> Intervention(int(POLICY.choose(Segment.HIGH, Direction.FALL, RiskLevel.HIGH))).name
+        'LARGE_OFFER'
+        >>> Intervention(int(POLICY.choose(Segment.LOW, Direction.FALL, RiskLevel.LOW))).name
+        'NOTHING'
+        """
         out: Ints = np.array(self.table, np.int64)[segment, direction, level]
         return out
 

@@ -6,13 +6,17 @@ writes the new bytes durably, the vault's anchor moves on, and only then anythin
 
 A period ends only when the local clock and a signed time agree that it is over: a clock that jumps, either way, frees
 nothing.
+
+The bytes name every line. A line that they do not name starts at nothing spent; one that they name and this app does not
+know is VaultNewer: what was spent is never forgotten. Bytes of format 1, which had the lines in a fixed order, are read
+as they are, and written anew with the next charge (the rule of evolution: `client/vault/migrations.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +27,7 @@ from numpy.typing import NDArray
 
 from shared import rdp
 from shared.arrays import Bools, Doubles, Ints
-from shared.errors import DataError, InputError, Refusal, RefusalCode
+from shared.errors import DataError, InputError, Refusal, RefusalCode, VaultNewer
 from shared.rdp import ORDERS, Curve
 
 from .caps import DAY_S, OF_A_PLAN, Caps, LedgerLine
@@ -40,8 +44,10 @@ AGREEMENT_S = DAY_S
 LATEST_S = 2**53
 #: Plans that one device remembers; then it serves no new one.
 MAX_PLANS = 256
-FORMAT = 1
+FORMAT = 2
 ORDERS_SHA256 = hashlib.sha256(ORDERS.astype("<f8").tobytes()).digest()
+#: The lines of format 1, in the order of their rows in its curves, and the one of them that no message could spend.
+_LINES_1, _NEVER_SPENT_1 = ("update", "risk_update", "metrics", "alert_bit"), "metrics"
 
 
 @dataclass(frozen=True)
@@ -137,35 +143,47 @@ class Ledger:
 
     @classmethod
     def from_bytes(cls, data: bytes | None, caps: Caps | None = None) -> Ledger:
-        """The ledger of `to_bytes`, an empty one for None; DataError for anything else. `caps` are the app's own, by
-        default the default table: lower ones than before refuse at once, whatever was allowed."""
+        """The ledger of `to_bytes`, an empty one for None; VaultNewer for bytes of a later app, DataError for anything
+        else. `caps` are the app's own, by default the default table: lower ones than before refuse at once, whatever was
+        allowed."""
         caps = caps or Caps()
         if data is None:
             none: Mapping[Any, int] = MappingProxyType({})
             return cls(caps, Spent.nothing(), none, none, MappingProxyType(dict.fromkeys(LedgerLine, 0)))
         try:
             fields = cbor2.loads(data)
+            same = cbor2.dumps(fields, canonical=True) == data
+            if type(fields) is dict and fields.get("format") == 1:
+                fields = _of_format_1(fields)
             ledger = _revive(fields, caps)
-            canonical = ledger.to_bytes()
-        except DataError:
+            same = same and cbor2.dumps(fields, canonical=True) == ledger._spelled(fields["lines"])
+        except (DataError, VaultNewer):
             raise
         except Exception:
             raise DataError("expected a ledger's bytes") from None
-        if canonical != data:
+        if not same:
             raise DataError("expected a ledger's bytes, got another spelling of them")
         return ledger
 
     def to_bytes(self) -> bytes:
         """Canonical CBOR: equal ledgers, equal bytes."""
+        return self._spelled(LedgerLine)
+
+    def _spelled(self, lines: Iterable[str]) -> bytes:
+        """The bytes that name these lines."""
+        named = map(LedgerLine, lines)
         return cbor2.dumps(
             {
                 "format": FORMAT,
                 "orders": ORDERS_SHA256,
-                "curves": self.spent.curves.astype("<f8").tobytes(),
+                "total": _packed(self.spent.curves[:, TOTAL]),
+                "lines": {
+                    str(line): {"curves": _packed(self.spent.curves[:, ROWS[line]]), "releases": self.releases[line]}
+                    for line in named
+                },
                 "period_start_s": int(self.spent.period_start_s),
                 "plans": _rows(self.plans),
                 "latest": _rows(self.latest),
-                "releases": {str(line): count for line, count in self.releases.items()},
             },
             canonical=True,
         )
@@ -255,22 +273,59 @@ def _expect(condition: bool) -> None:
         raise DataError("expected a ledger's bytes: they contradict themselves")
 
 
+def _packed(curves: Curve) -> bytes:
+    return curves.astype("<f8").tobytes()
+
+
+def _unpacked(data: bytes) -> Curve:
+    """Both scopes of a line or of the total: (2, O)."""
+    return np.frombuffer(data, dtype="<f8").astype(np.float64).reshape(2, ORDERS.size)
+
+
+def _of_format_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """The map of format 2 that says what one of format 1 did."""
+    names = {"format", "orders", "curves", "period_start_s", "plans", "latest", "releases"}
+    _expect(set(fields) == names and set(fields["releases"]) == set(_LINES_1))
+    curves = np.frombuffer(fields["curves"], dtype="<f8").reshape(2, 1 + len(_LINES_1), ORDERS.size)
+    lines = {
+        line: {"curves": _packed(curves[:, 1 + at]), "releases": fields["releases"][line]}
+        for at, line in enumerate(_LINES_1)
+    }
+    unspent = lines.pop(_NEVER_SPENT_1)
+    _expect(not any(unspent["curves"]) and unspent["releases"] == 0)
+    carried = {name: fields[name] for name in ("orders", "period_start_s", "plans", "latest")}
+    return {**carried, "format": FORMAT, "total": _packed(curves[:, 0]), "lines": lines}
+
+
+def _expect_known(fields: Any) -> None:
+    """VaultNewer for a format or a line that only a later app knows."""
+    _expect(type(fields) is dict and type(fields.get("format")) is int)
+    if fields["format"] > FORMAT:
+        raise VaultNewer(f"expected a ledger of format {FORMAT} at most, got format {fields['format']}")
+    if unknown := set(fields["lines"]) - set(LedgerLine):
+        raise VaultNewer(f"expected a ledger with no line but {', '.join(LedgerLine)}, got {len(unknown)} more")
+
+
 def _revive(fields: Any, caps: Caps) -> Ledger:
     """A ledger from its map. Whatever no sequence of charges can have made is refused."""
-    _expect(type(fields) is dict and fields.get("format") == FORMAT and fields.get("orders") == ORDERS_SHA256)
-    shape = (2, 1 + len(LedgerLine), ORDERS.size)
-    curves = np.frombuffer(fields["curves"], dtype="<f8").astype(np.float64).reshape(shape)
+    _expect_known(fields)
+    _expect(fields["format"] == FORMAT and fields.get("orders") == ORDERS_SHA256)
+    curves = Spent.nothing().curves
+    curves[:, TOTAL] = _unpacked(fields["total"])
+    releases = dict.fromkeys(LedgerLine, 0)
+    for name, line in fields["lines"].items():
+        curves[:, ROWS[LedgerLine(name)]] = _unpacked(line["curves"])
+        releases[LedgerLine(name)] = line["releases"]
     _expect(bool((curves >= 0).all() and (curves[PERIOD] <= curves[LIFETIME]).all()))
     lines = curves[:, 1 + TOTAL :]
     total = curves[:, TOTAL]
     _expect(bool((lines <= total[:, None]).all() and (total <= lines.sum(axis=1) * (1 + 1e-9)).all()))
     start_s = np.array(fields["period_start_s"], np.int64)
     plans, latest = ({(LedgerLine(line), plan): n for line, plan, n in fields[name]} for name in ("plans", "latest"))
-    releases = {LedgerLine(line): count for line, count in fields["releases"].items()}
     _expect(all(_is_plan_of(line, plan) and line in OF_A_PLAN for line, plan in plans) and len(plans) <= MAX_PLANS)
     _expect(all(type(n) is int and n > 0 for n in plans.values()))
     _expect(all(type(n) is int and n >= 0 and (part in plans or part == (part[0], b"")) for part, n in latest.items()))
-    _expect(set(releases) == set(LedgerLine) and all(type(n) is int and n >= 0 for n in releases.values()))
+    _expect(all(type(n) is int and n >= 0 for n in releases.values()))
     _expect(all(releases[line] == sum(n for (of, _), n in plans.items() if of == line) for line in OF_A_PLAN))
     _expect(bool(start_s >= UNSET))
     counts = MappingProxyType(plans), MappingProxyType(latest), MappingProxyType(releases)

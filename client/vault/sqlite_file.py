@@ -50,6 +50,14 @@ def held_alone(file: Path) -> Iterator[None]:
         yield
 
 
+def connect(file: Path, wait_s: float) -> sqlite3.Connection:
+    """A connection to the file, which waits so long for others; the vault's own errors."""
+    try:
+        return sqlite3.connect(file, timeout=wait_s, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise_named(error)
+
+
 def take(database: sqlite3.Connection, max_bytes: int) -> None:
     """Set a connection up, and take the file for this process alone; sqlite3's errors."""
     for pragma in (

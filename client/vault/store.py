@@ -16,7 +16,8 @@ Guarantees.
 - A transaction is there as a whole or not at all.
 - Opening raises VaultDamaged for a row that is changed or not in its place, RowsPutBack if rows are missing or older
   ones are back, VaultRolledBack if the whole file is not the one that raised the anchor (`client/vault/anchor.py`), VaultBusy
-  if another process holds it, for all of `wait_s`.
+  if another process holds it, for all of `wait_s`. VaultNewer for a later format: not a byte of the file is changed.
+- An earlier format is carried over (`client/vault/migrations.py`) after all these checks, by one `POWER` transaction.
 
 Edge cases. An older copy of the file from after the last `POWER` transaction cannot be told from a power loss: events
 are missing, never a charge. When the anchor cannot be raised, the transaction is kept and the error is raised: its
@@ -30,7 +31,6 @@ which order rows were written and about how often (versions), file sizes and tim
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 import struct
@@ -41,21 +41,20 @@ from pathlib import Path
 
 from shared.errors import KeyMissing, KeyWorn, RowsPutBack, VaultDamaged, VaultError, VaultRolledBack
 
-from .anchor import TIP_BYTES, Anchor, expect_newest
+from .anchor import Anchor, expect_newest
+from .header import HEADER, Header, expect_known, read_header, rewrite_header, write_header
+from .heads import HEADS, head, packed, unpacked
 from .key_derivation import KEY_BYTES
 from .keys import KeyProvider, sync_folder
+from .migrations import Migration
 from .sealing import MAX_SEALS, MODULUS, Seal
 from .sqlite_errors import raise_named
-from .sqlite_file import PAGE_BYTES, make_file, take
+from .sqlite_file import PAGE_BYTES, connect, make_file, take
 
-FORMAT = 1
-HEADS = "heads"
-HEADER = "header"
 #: Room beyond `max_bytes` that only what must not be refused may use: ledger, consent, journal.
 RESERVE_BYTES = 1 << 20
-
-_HEAD = struct.Struct("<Q32s")
-_ANCHOR = struct.Struct(f"<Q{TIP_BYTES}s{TIP_BYTES}s")  #: number and tip of the anchor, and the tip before
+#: What columns and heads raise that hold something else.
+_CHANGED = TypeError | ValueError | OverflowError | struct.error
 
 
 class Durability(Enum):
@@ -76,15 +75,18 @@ class Store:
         tables: Sequence[str],
         keys: KeyProvider,
         *,
+        migrations: Sequence[Migration] = (),
         max_bytes: int = 1 << 26,
         waits_for_disk: bool = True,
         wait_s: float = 0.0,
     ) -> None:
+        """`tables` as of now; `migrations`, from format 1 on, are what earlier ones were carried over by."""
         self.folder, self.tables, self.max_bytes = folder, tuple(tables), max_bytes
+        self.format, self._migrations = 1 + len(migrations), migrations
         self._keys, self._waits = keys, waits_for_disk
         self._file = folder / self.FILE
-        self._marks: dict[str, dict[int, tuple[int, int]]] = {table: {} for table in self.tables}
-        self._sums = dict.fromkeys(self.tables, 0)
+        self._marks: dict[str, dict[int, tuple[int, int]]] = {}
+        self._sums: dict[str, int] = {}
         self._last: dict[str, int] = {}  # the highest id of a table, where it is known
         self._heads: dict[str, bytes] = {}  # the tables' heads, where nothing changed since
         self._writes, self._anchor, self._tip_before = 0, Anchor(), Anchor().tip
@@ -94,20 +96,16 @@ class Store:
         self._opened: dict[tuple[str, int], bytes] = {}  # payloads as the store opened them, until the first write
         self._durability: Durability | None = None
         make_file(self._file)
-        try:
-            self._db = sqlite3.connect(self._file, timeout=wait_s, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise_named(error)
+        expect_known(self._file, self.format, wait_s)
+        self._db = connect(self._file, wait_s)
         try:
             self._open()
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._db.close()
-            raise_named(error)
-        except (TypeError, ValueError, OverflowError, struct.error):  # columns and heads that hold something else
-            self._db.close()
-            raise VaultDamaged("expected the vault's database: it is changed") from None
-        except BaseException:
-            self._db.close()
+            if isinstance(error, sqlite3.Error):
+                raise_named(error)
+            if isinstance(error, _CHANGED):
+                raise VaultDamaged("expected the vault's database: it is changed") from None
             raise
 
     def __repr__(self) -> str:
@@ -288,11 +286,11 @@ class Store:
             raise KeyWorn(f"expected at most {MAX_SEALS} writes under one key")
         for table in self.tables:
             if table not in self._heads:
-                self._heads[table] = _HEAD.pack(len(self._marks[table]), self._sums[table].to_bytes(32, "little"))
+                self._heads[table] = head(len(self._marks[table]), self._sums[table])
         heads = b"".join(map(self._heads.__getitem__, self.tables))
         if to_stay:
             self._anchor, self._tip_before = self._anchor.then(heads), self._anchor.tip
-        payload = _ANCHOR.pack(*self._anchor, self._tip_before) + heads
+        payload = packed(self._anchor, self._tip_before, heads, self.format)
         sealed = self._seal.close(HEADS, 0, self._writes, payload)
         self._db.execute(f"UPDATE {HEADS} SET version = ?, sealed = ? WHERE id = 0", (self._writes, sealed))
 
@@ -313,45 +311,65 @@ class Store:
         wrapped = self._keys.wrap(data_key)
         self._db.execute(f"PRAGMA synchronous={self._synchronous(Durability.POWER)}")
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute(
-            f"CREATE TABLE {HEADER} (format INTEGER NOT NULL, wrapped BLOB NOT NULL, sha256 BLOB NOT NULL)"
-        )
-        self._db.execute(f"INSERT INTO {HEADER} VALUES (?, ?, ?)", (FORMAT, wrapped, _digest(FORMAT, wrapped)))
-        for table in (HEADS, *self.tables):
-            columns = "id INTEGER PRIMARY KEY, version INTEGER NOT NULL, sealed BLOB NOT NULL"
-            self._db.execute(f"CREATE TABLE {table} ({columns})")
+        write_header(self._db, Header(self.format, wrapped))
+        self._add_tables(HEADS, *self.tables)
         self._db.execute(f"INSERT INTO {HEADS} VALUES (0, 0, x'')")
         self._write_heads()
         self._db.execute("COMMIT")
         sync_folder(self.folder)
 
+    def _add_tables(self, *tables: str) -> None:
+        for table in tables:
+            columns = "id INTEGER PRIMARY KEY, version INTEGER NOT NULL, sealed BLOB NOT NULL"
+            self._db.execute(f"CREATE TABLE {table} ({columns})")
+            self._marks[table], self._sums[table] = {}, 0
+
     def _load(self, names: set[str]) -> None:
-        """Open every row and compare the heads."""
+        """Open every row and compare the heads; then carry an earlier format over."""
+        header, tables = read_header(self._db, self.format), self.tables
+        if earlier := self._migrations[header.format - 1 :]:
+            self.format, self.tables = header.format, earlier[0].before
         if names != {HEADER, HEADS, *self.tables}:
-            raise VaultDamaged("expected the vault's tables, got others")
-        headers = self._db.execute(f"SELECT format, wrapped, sha256 FROM {HEADER}").fetchall()
-        if len(headers) != 1 or headers[0][0] != FORMAT or _digest(*headers[0][:2]) != headers[0][2]:
-            raise VaultDamaged(f"expected a vault of format {FORMAT}: its header is changed")
+            raise VaultDamaged(f"expected the tables of a vault of format {self.format}, got others")
         if not self._keys.exists():
             raise KeyMissing("expected the key of this vault: it is missing")
-        self._seal = Seal(self._keys.unwrap(headers[0][1]))
-        heads = self._db.execute(f"SELECT version, sealed FROM {HEADS} WHERE id = 0").fetchone()
-        if heads is None:
+        self._seal = Seal(self._keys.unwrap(header.wrapped))
+        self._load_rows()
+        self._keys.advance(self._anchor)
+        if earlier:
+            self._migrate(header, tables)
+
+    def _load_rows(self) -> None:
+        found = self._db.execute(f"SELECT version, sealed FROM {HEADS} WHERE id = 0").fetchone()
+        if found is None:
             raise VaultDamaged("expected the vault's heads: they are missing")
-        payload = self._seal.open(HEADS, 0, *heads)
-        number, tip, self._tip_before = _ANCHOR.unpack_from(payload)
-        self._writes, self._anchor = heads[0], Anchor(number, tip)
+        payload = self._seal.open(HEADS, 0, *found)
+        self._anchor, self._tip_before, heads = unpacked(payload, len(self.tables), self.format)
+        self._writes = found[0]
         expect_newest(self._keys.anchor(), self._anchor, self._tip_before)
-        for at, table in enumerate(self.tables):
-            count, total = _HEAD.unpack_from(payload, _ANCHOR.size + at * _HEAD.size)
+        for table, expected in zip(self.tables, heads, strict=True):
+            self._marks[table], self._sums[table] = {}, 0
             for row, version, sealed in self._db.execute(f"SELECT id, version, sealed FROM {table}"):
                 self._opened[table, row] = self._seal.open(table, row, version, sealed)
                 mark = self._seal.mark(table, row, version, sealed)
                 self._marks[table][row] = version, mark
                 self._sums[table] = (self._sums[table] + mark) % MODULUS
-            if (len(self._marks[table]), self._sums[table]) != (count, int.from_bytes(total, "little")):
+            if head(len(self._marks[table]), self._sums[table]) != expected:
                 raise RowsPutBack(f"expected the rows of {table} that were written last")
-        self._keys.advance(self._anchor)
+
+    def _migrate(self, header: Header, tables: tuple[str, ...]) -> None:
+        """Carry this vault over to the newest format, and its `tables`. Where it fails, the store is of no use."""
+        formats = [*(migration.before for migration in self._migrations), tables]
+        with self.transaction(Durability.POWER):
+            for migration in self._migrations[header.format - 1 :]:
+                after = formats[self.format]
+                self._add_tables(*(table for table in after if table not in self.tables))
+                migration.carry(self)
+                for table in set(self.tables) - set(after):
+                    self._db.execute(f"DROP TABLE {table}")
+                self.format, self.tables = self.format + 1, after
+            self._heads.clear()
+            rewrite_header(self._db, header._replace(format=self.format))
 
 
 class Transaction:
@@ -379,7 +397,3 @@ class Transaction:
         self._store._roll_back()
         if isinstance(error, sqlite3.Error):
             raise_named(error)
-
-
-def _digest(number: int, wrapped: bytes) -> bytes:
-    return hashlib.sha256(b"%d/" % number + bytes(wrapped)).digest()

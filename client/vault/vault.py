@@ -12,7 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import cbor2
 import numpy as np
 
 from shared.arrays import Floats
@@ -23,13 +22,11 @@ from .consent import Decisions
 from .erasure import MARKER, expect_not_forgotten
 from .journal import Journal
 from .keys import KeyProvider
+from .migrations import MIGRATIONS, ONLY, ROWS, expect_row, framed, unframed
 from .outbox import Outbox
 from .store import Durability, Store, Transaction
 
 _EVENT = struct.Struct("<BHdd")
-_SIZE = struct.Struct("<I")
-PADDED_BYTES = 1024  #: rows of tables that have one grow in steps of this
-ONLY = 1  #: the id of the row in tables that have one
 
 
 @dataclass(frozen=True)
@@ -134,12 +131,16 @@ class Vault:
             folder,
             tuple(TABLES),
             keys,
+            migrations=MIGRATIONS,
             max_bytes=limits.max_bytes,
             waits_for_disk=limits.waits_for_disk,
             wait_s=wait_s,
         )
         try:
             expect_not_forgotten(folder, keys)  # by a process that held the vault until now
+            for table in ROWS:
+                if (payload := self.store.row(table, ONLY)) is not None:
+                    expect_row(table, payload)
             self.decisions = Decisions(self.store)
             self.journal = Journal(self.store, limits.journal_entries)
             self.outbox = Outbox(self.store, limits.outbox_entries)
@@ -157,16 +158,15 @@ class Vault:
     def get(self, table: str) -> Any:
         """What the one row of a table holds, None if there is none."""
         payload = self.store.row(table, ONLY)
-        if payload is None:
-            return None
-        (size,) = _SIZE.unpack_from(payload)
-        return cbor2.loads(payload[_SIZE.size : _SIZE.size + size])
+        return None if payload is None else unframed(table, payload)
 
     def put(self, table: str, value: Any) -> None:
-        """Write the one row of a table, inside a transaction; padded, so that its length tells little."""
-        data = cbor2.dumps(value)
-        payload = _SIZE.pack(len(data)) + data
-        self.store.put(table, ONLY, payload.ljust(-(-len(payload) // PADDED_BYTES) * PADDED_BYTES, b"\0"))
+        """Write the one row of a table, inside a transaction."""
+        self.store.put(table, ONLY, framed(table, value))
+
+    def drop(self, table: str) -> None:
+        """Take the one row of a table out, inside a transaction."""
+        self.store.delete(table, ONLY)
 
     def writing(self, *tables: str) -> Transaction:
         """A transaction with the strongest durability that one of the tables asks for."""

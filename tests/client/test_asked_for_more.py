@@ -153,7 +153,7 @@ def test_more_than_was_agreed_is_refused_with_its_own_code_journalled_and_costs_
     assert (entry.kind, entry.content, entry.epsilon) == ("refusal", {"code": int(code)}, 0.0)
     ledger = device.gate.ledger
     assert not any(ledger.releases.values()) and not ledger.plans and not ledger.spent.curves.any()
-    assert device._installed.plan == PLAN, "what was there stays"
+    assert device._state.installed.plan == PLAN, "what was there stays"
     assert not device.problems
 
 

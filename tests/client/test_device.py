@@ -1,6 +1,7 @@
 """The device: counts, closes steps, scores, detects, trains; survives bad events, jumps, late events and being killed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,9 +90,9 @@ def test_counters_hold_every_event_in_its_own_step_even_if_it_comes_late(tmp_pat
         assert all(device.record(event) for event in order)
         device.close_until(9)
         expected = slow_counters(events, 9)
-        np.testing.assert_array_equal(device._history.active, expected.active)
-        np.testing.assert_allclose(device._history.count, expected.count, rtol=1e-5)
-        np.testing.assert_allclose(device._history.amount, expected.amount, rtol=1e-5)
+        np.testing.assert_array_equal(device._state.history.active, expected.active)
+        np.testing.assert_allclose(device._state.history.count, expected.count, rtol=1e-5)
+        np.testing.assert_allclose(device._state.history.amount, expected.amount, rtol=1e-5)
         assert set(device.problems) <= {"late_event"}
 
 
@@ -142,11 +143,13 @@ BAD_EVENTS = [
 def test_a_bad_event_is_counted_and_never_raises_into_the_host(new_device, plan):
     device = ready(new_device(), plan)
     device.record(view(2))
-    before = [a.copy() for a in (device._history.count, device._open_count, device._open_amount)]
+    before = [a.copy() for a in (device._state.history.count, device._state.open_count, device._state.open_amount)]
     for event in BAD_EVENTS:
         assert device.record(event) is False
     assert device.problems == {"event_out_of_range": len(BAD_EVENTS)}
-    for was, now in zip(before, (device._history.count, device._open_count, device._open_amount), strict=True):
+    for was, now in zip(
+        before, (device._state.history.count, device._state.open_count, device._state.open_amount), strict=True
+    ):
         np.testing.assert_array_equal(was, now)
 
 
@@ -167,7 +170,7 @@ def test_no_event_whatever_its_types_raises_into_the_host(tmp_path_factory, even
     device = open_device(tmp_path_factory.mktemp("device"), make_profile())
     for event in events:
         assert device.record(event) in (True, False)
-    assert np.isfinite(device._open_count).all() and np.isfinite(device._open_amount).all()
+    assert np.isfinite(device._state.open_count).all() and np.isfinite(device._state.open_amount).all()
 
 
 def test_a_clock_that_goes_back_loses_no_event_and_reopens_no_step(new_device):
@@ -201,7 +204,7 @@ def test_interest_is_scored_at_every_close_and_never_for_a_category_not_touched_
     device.close_until(20)
     assert diary.steps == list(range(20))
     for step, p in enumerate(diary.p):
-        np.testing.assert_allclose(p, expected_interest(device._history, step), atol=1e-5)
+        np.testing.assert_allclose(p, expected_interest(device._state.history, step), atol=1e-5)
     np.testing.assert_array_equal(device.interests(), diary.p[-1])
 
 
@@ -296,7 +299,7 @@ def test_alerts_asked_twice_for_the_same_step_are_the_same_also_after_a_restart(
 def test_alerts_that_nobody_fetches_do_not_grow_without_bound(new_device, plan):
     device = new_device(Consent.IDENTIFIED)
     first = raise_alerts(device, plan)
-    device._alerts = [(first[0], -1)] * (MAX_ALERTS + 50)
+    device._state = replace(device._state, alerts=[(first[0], -1)] * (MAX_ALERTS + 50))
     device.close_until(12)
     found = device.take_alerts(12)
     assert len(found) == MAX_ALERTS and found[-1].direction is Direction.FALL, "the newest are kept"
@@ -358,7 +361,7 @@ def test_an_update_moves_the_model_towards_the_device_s_own_labels(new_device):
     theta = NETWORK.initial_theta(1)
     words = device.work(plan.sha256, theta).update(theta, 1)
     delta = words.view(np.int32) * plan.privacy.grid_step
-    x, y = labelled_rows(device._history, FEATURES, plan.horizon_steps, plan.training.history_steps)
+    x, y = labelled_rows(device._state.history, FEATURES, plan.horizon_steps, plan.training.history_steps)
 
     def cross_entropy(weights: np.ndarray) -> float:
         p = forward(NETWORK, weights.astype(np.float32), x)

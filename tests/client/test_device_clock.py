@@ -33,4 +33,4 @@ def test_a_clock_that_was_ahead_leaves_late_events_that_count_and_are_told(new_d
     device = new_device(clock=clock)
     assert device.record(view(399)) and device.record(view(395)) and device.record(view(60))
     assert device.problems == {"late_event": 1}, "one within a week of steps is nothing special"
-    assert device._history.active[0, [60, 395]].all()
+    assert device._state.history.active[0, [60, 395]].all()

@@ -35,15 +35,20 @@ FOLLOWS_P = np.array([0, -1, -1, 0, 0, 0], np.float32)
 
 def everything(device: Device) -> list:
     """All that a device knows, comparable bit for bit."""
-    arrays = [device._history.active, device._history.count, device._history.amount, device._open_count]
-    arrays += [device._open_amount, device._p]
-    arrays += device._watch.arrays().values() if device._watch else []
-    installed = device._installed
+    arrays = [
+        device._state.history.active,
+        device._state.history.count,
+        device._state.history.amount,
+        device._state.open_count,
+    ]
+    arrays += [device._state.open_amount, device._state.p]
+    arrays += device._state.watch.arrays().values() if device._state.watch else []
+    installed = device._state.installed
     return [
         [(a.dtype.str, a.shape, a.tobytes()) for a in arrays],
         installed and (installed.plan, installed.model, installed.theta.tobytes(), installed.risk.tobytes()),
         installed and installed.round_number,
-        device._alerts,
+        device._state.alerts,
         device.profile,
         dict(device.problems),
     ]
@@ -72,7 +77,7 @@ def test_a_device_reopened_after_every_event_equals_one_kept_open(tmp_path, dete
         assert everything(reopened) == everything(kept)
     assert kept_diary.steps == reopened_diary.steps and kept_diary.alerts == reopened_diary.alerts
     assert np.array(kept_diary.p).tobytes() == np.array(reopened_diary.p).tobytes()
-    assert kept_diary.alerts or (detector == "cusum" and kept._watch.memory[[FALL, RISE]].any()), (
+    assert kept_diary.alerts or (detector == "cusum" and kept._state.watch.memory[[FALL, RISE]].any()), (
         "nothing was compared if nothing was detected"
     )
     assert detector != "risk" or any(alert.direction is Direction.FALL for alert in kept_diary.alerts)
@@ -135,7 +140,7 @@ def test_an_install_that_the_vault_does_not_take_changes_nothing(new_device, mon
     device = ready(new_device(), make_plan())
     for event in event_stream(np.random.default_rng(1), 20):
         device.record(event)
-    before, watch = device._installed, device._watch.arrays()
+    before, watch = device._state.installed, device._state.watch.arrays()
     p = device.interests()
 
     def full(*_, **__):
@@ -144,7 +149,7 @@ def test_an_install_that_the_vault_does_not_take_changes_nothing(new_device, mon
     monkeypatch.setattr(Store, "_write_heads", full)
     with pytest.raises(VaultFull):
         ready(device, make_plan(training={"rows": 17}))
-    assert device._installed is before
+    assert device._state.installed is before
     np.testing.assert_array_equal(device.interests(), p)
-    for name, array in device._watch.arrays().items():
+    for name, array in device._state.watch.arrays().items():
         np.testing.assert_array_equal(array, watch[name])

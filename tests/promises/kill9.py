@@ -62,7 +62,7 @@ def live(folder: Path, pipe: int, seed: int) -> None:
 
     chance = random.Random(seed)
     device = opened(folder)
-    if device._installed is None:
+    if device._state.installed is None:
         ready(device, PLAN)
     for i in range(10**9):
         what = chance.random()
@@ -143,17 +143,17 @@ class Witness:
             assert not device.problems
 
     def _check_events(self, device: Device) -> None:
-        history = device._history
-        amount = history.amount.sum() + device._open_amount.sum()
-        count = history.count.sum() + device._open_count.sum()
+        history = device._state.history
+        amount = history.amount.sum() + device._state.open_amount.sum()
+        count = history.count.sum() + device._state.open_count.sum()
         assert amount == count, "half an event"
         assert self.events <= amount <= self.events + 1, "an acknowledged event is lost, or counted twice"
         self.tally["written, not acknowledged"] += int(amount - self.events)
         self.events = int(amount)
         assert device.n_closed_steps >= self.steps
         self.steps = device.n_closed_steps
-        watch = device._watch
-        assert device._installed is None or watch is not None, "a model without its detectors"
+        watch = device._state.watch
+        assert device._state.installed is None or watch is not None, "a model without its detectors"
 
     def _check_releases(self, device: Device, announced: str | None) -> None:
         entries = [entry.sha256.hex() for entry in device.what_left() if entry.kind == "update"]

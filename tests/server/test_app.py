@@ -135,12 +135,12 @@ def test_one_run_from_the_first_device_to_the_last_query(tmp_path):
     np.testing.assert_array_equal(models[0], activity_theta())
     assert (models[1:] != models[:-1]).any(axis=1).all(), "every round moved the model"
     for device in phones.devices.values():
-        installed = device._installed
+        installed = device._state.installed
         assert installed.round_number == 3 and installed.theta.tobytes() == models[-1].tobytes()
         assert not device.problems
 
     others = [phones.devices[node] for node in (1, 3, 4, 6, 7, 8)]
-    assert any(device._alerts for device in others), "others had alerts too, and kept them"
+    assert any(device._state.alerts for device in others), "others had alerts too, and kept them"
     assert account["identified_alerts"] == Inbox(folder.inbox_file).count() > 0
 
     routes = [

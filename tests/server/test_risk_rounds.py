@@ -234,9 +234,9 @@ def test_a_whole_run_learns_phi_from_devices_and_gives_it_to_them(tmp_path):
     weights = folder.models(RISK_FILE)
     assert np.isfinite(weights).all() and (np.abs(np.diff(weights, axis=0)).max(axis=1) > 1e-4).all()
     for device in devices.values():
-        np.testing.assert_array_equal(device._installed.risk, weights[-1])
+        np.testing.assert_array_equal(device._state.installed.risk, weights[-1])
         assert not device.problems
-    risks = [device._read(device._installed, 23)[1] for device in devices.values()]
+    risks = [device._state.read(device._state.installed, 23)[1] for device in devices.values()]
     known = np.concatenate([risk[~np.isnan(risk)] for risk in risks])
     assert known.size > 8 and ((known >= 0) & (known <= 1)).all() and np.unique(known).size > 1
     assert phi(weights[-1], np.zeros((1, len(READINGS)), np.float32))[0] == 0.5

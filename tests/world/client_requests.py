@@ -198,7 +198,7 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
         return refusal(RefusalCode.MALFORMED)
     if name != endpoint:
         return refusal(RefusalCode.UNDECLARED)
-    installed = device._installed and device._installed.plan
+    installed = device._state.installed and device._state.installed.plan
     if name == "alerts_query":
         told = device.alerts() if device.profile.consent is Consent.IDENTIFIED else []
         return "alerts", {"step": request["step"], "alerts": [{k: getattr(alert, k) for k in TOLD} for alert in told]}

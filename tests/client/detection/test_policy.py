@@ -116,7 +116,7 @@ def test_each_alert_carries_the_segment_of_its_moment_and_what_the_table_chose(n
     device = lived(ready(new_device(on_step=diary.write), plan))
     assert len(device.alerts()) > 3 and device.alerts() == diary.alerts and not device.problems
     for alert in device.alerts():
-        now = segments(device._history.until(alert.step), plan.features.window_steps)
+        now = segments(device._state.history.until(alert.step), plan.features.window_steps)
         assert alert.segment == now and alert.intervention == POLICY.choose(now, alert.direction, alert.level)
     assert len({alert.segment for alert in device.alerts()}) > 1
     assert {type(alert.segment) for alert in device.alerts()} == {Segment}
@@ -165,4 +165,4 @@ def test_alerts_are_kept_as_they_were_with_the_query_that_took_each():
         (Alert(Direction.RISE, 1, RiskLevel.LOW, 13, 61, Segment.HIGH, Intervention.REMIND), 13),
     ]
     stored = cbor2.loads(cbor2.dumps(kept.plain_alerts(alerts)))
-    assert kept.alerts(stored) == alerts and kept.alerts([]) == []
+    assert kept.alerts(stored) == alerts and kept.alerts(kept.plain_alerts([])) == []

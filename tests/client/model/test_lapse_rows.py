@@ -157,7 +157,7 @@ def lived(device: Device, plan, events, n_steps: int = 24) -> Device:
 def test_an_update_is_a_descent_step_on_the_device_s_own_rows(new_device):
     plan = phi_plan(noise_multiplier=0.0, clip_norm=5.0, steps_per_clip=2**20)
     device = lived(new_device(), plan, event_stream(np.random.default_rng(0), 24, 0.3))
-    rows = lapse_rows(device._history, plan, plan.risk)
+    rows = lapse_rows(device._state.history, plan, plan.risk)
     assert 8 < len(rows.y) <= 32, "fewer than the plan takes: all of them, by the same divisor"
     scorer = Scorer(open_model(pinned_model()), activity_theta())
     read = readings(FEATURES, rows.x, scorer.score(rows.x), scorer.score(rows.x_before))
@@ -169,7 +169,7 @@ def test_an_update_is_a_descent_step_on_the_device_s_own_rows(new_device):
 def test_more_rows_than_the_plan_takes_are_drawn_anew_in_every_round(new_device):
     plan = phi_plan(rows=4, noise_multiplier=0.0, clip_norm=5.0)
     device = lived(new_device(), plan, event_stream(np.random.default_rng(0), 24, 0.5))
-    assert len(lapse_rows(device._history, plan, plan.risk).y) > 8
+    assert len(lapse_rows(device._state.history, plan, plan.risk).y) > 8
     assert (ask(device, plan, 4) == ask(device, plan, 4)).all()
     assert len({tuple(ask(device, plan, r)) for r in range(1, 9)}) > 1
 
@@ -243,11 +243,11 @@ def test_weights_of_phi_of_another_size_are_refused_and_nothing_changes(new_devi
     with pytest.raises(Refusal) as refused:
         ready(device, plan, NETWORK.initial_theta(1), 5, np.ones(size, np.float32))
     assert refused.value.code is RefusalCode.PLAN_REFUSED
-    assert device._installed.round_number == 0
+    assert device._state.installed.round_number == 0
 
 
 def test_weights_of_phi_are_kept(tmp_path):
     weights = np.linspace(-1, 1, len(READINGS)).astype(np.float32)
     ready(open_device(tmp_path, make_profile()), phi_plan(), round_number=3, risk=weights).close()
     with open_device(tmp_path) as device:
-        np.testing.assert_array_equal(device._installed.risk, weights)
+        np.testing.assert_array_equal(device._state.installed.risk, weights)

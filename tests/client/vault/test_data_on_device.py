@@ -6,8 +6,10 @@ from pathlib import Path
 
 from client.vault.consent import Consent
 from client.vault.erasure import MARKER
+from client.vault.header import HEADER
+from client.vault.heads import HEADS
 from client.vault.keys import FileKeys
-from client.vault.store import HEADER, HEADS, RESERVE_BYTES, Durability, Store
+from client.vault.store import RESERVE_BYTES, Durability, Store
 from client.vault.vault import TABLES, Limits
 from tests.world.basics import make_profile, open_device, view
 

@@ -40,8 +40,8 @@ def killed(device: Device) -> None:
 
 
 def counters(device: Device) -> tuple[np.ndarray, ...]:
-    history = device._history
-    return history.active, history.count, history.amount, device._open_count, device._open_amount
+    history = device._state.history
+    return history.active, history.count, history.amount, device._state.open_count, device._state.open_amount
 
 
 @examples(25)
@@ -66,7 +66,7 @@ def test_every_event_that_was_taken_is_there_after_a_kill_however_it_was_folded(
     for a, b in zip(counters(again), counters(whole), strict=True):
         np.testing.assert_array_equal(a, b)
     total = sum(float(ENGAGEMENT[event.kind]) for event in events)
-    assert again._history.count.sum() + again._open_count.sum() == pytest.approx(total, rel=1e-5)
+    assert again._state.history.count.sum() + again._state.open_count.sum() == pytest.approx(total, rel=1e-5)
 
 
 def test_raw_events_fold_at_the_close_of_their_step_after_a_day_and_when_there_are_many(tmp_path):
@@ -82,7 +82,7 @@ def test_raw_events_fold_at_the_close_of_their_step_after_a_day_and_when_there_a
         assert len(raw()) == 1, "half a day passed"
         device.record(view(1))
         assert len(raw()) == 1, "the step closed"
-        assert device._history.count[0, 0] == pytest.approx(11 * ENGAGEMENT[EventKind.VIEW])
+        assert device._state.history.count[0, 0] == pytest.approx(11 * ENGAGEMENT[EventKind.VIEW])
 
 
 def test_raw_events_fold_when_the_device_wakes_a_day_later_though_no_event_comes(tmp_path):
@@ -93,7 +93,7 @@ def test_raw_events_fold_when_the_device_wakes_a_day_later_though_no_event_comes
         for time_s, raw in ((DAY_S, 1), (DAY_S + 59.0, 1), (DAY_S + 61.0, 0)):
             clock.wait_until(time_s)
             assert device.close_until(0) and len(device._vault.events()) == raw
-        assert device.n_closed_steps == 0 and device._open_count[0] == ENGAGEMENT[EventKind.VIEW]
+        assert device.n_closed_steps == 0 and device._state.open_count[0] == ENGAGEMENT[EventKind.VIEW]
 
 
 def test_a_closed_step_its_scores_and_its_alerts_are_there_together_or_not_at_all(tmp_path, monkeypatch):
@@ -102,7 +102,7 @@ def test_a_closed_step_its_scores_and_its_alerts_are_there_together_or_not_at_al
     for step in range(3):
         device.record(view(step))
     before = [a.copy() for a in counters(device)]
-    n_alerts, n_closed, memory = len(device.alerts()), device.n_closed_steps, device._watch.memory.copy()
+    n_alerts, n_closed, memory = len(device.alerts()), device.n_closed_steps, device._state.watch.memory.copy()
 
     def full(*_, **__):
         raise VaultFull("expected room")
@@ -113,7 +113,7 @@ def test_a_closed_step_its_scores_and_its_alerts_are_there_together_or_not_at_al
     assert device.problems == {"VaultFull": 2} and device.n_closed_steps == n_closed
     for a, b in zip(counters(device), before, strict=True):
         np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(device._watch.memory, memory)
+    np.testing.assert_array_equal(device._state.watch.memory, memory)
     assert len(device.alerts()) == n_alerts
     assert device.record(view(9)) and device.n_closed_steps == 9 and len(device.alerts()) > n_alerts
     alerts = device.alerts()
@@ -209,7 +209,7 @@ def test_at_the_cap_the_outbox_and_old_counters_go_first_and_the_ledger_never(tm
     assert len(device._vault.journal.entries()) == left + 1 and device.problems["VaultFull"] == 1
     killed(device)
     with open_device(tmp_path, limits=limits) as again:
-        assert again.n_closed_steps == 400 and again._open_count[0] == pytest.approx(taken * 0.2, rel=1e-3)
+        assert again.n_closed_steps == 400 and again._state.open_count[0] == pytest.approx(taken * 0.2, rel=1e-3)
         assert again.record(view(401)), "the step closed, its events folded: there is room"
 
 

@@ -77,7 +77,7 @@ def test_a_flood_of_the_largest_events_leaves_counts_features_and_p_finite(new_d
         for _ in range(2_000):
             assert device.record(view(step, 1, EventKind.PURCHASE, MAX_AMOUNT))
     device.close_until(4)
-    assert device._history.amount.max() == pytest.approx(2_000 * MAX_AMOUNT, rel=1e-3)
+    assert device._state.history.amount.max() == pytest.approx(2_000 * MAX_AMOUNT, rel=1e-3)
     assert np.isfinite(device.interests()[1]) and 0 <= device.interests()[1] <= 1
     assert not device.problems and np.isnan(np.delete(device.interests(), 1)).all()
 

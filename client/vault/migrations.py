@@ -1,0 +1,139 @@
+"""How what lies on a device changes from one version of the app to the next, and what it opens as afterwards.
+
+    format   of the file: its tables and the layout of their rows       `MIGRATIONS`, one step for each format but the last
+    version  of a row in a table that has one: its fields, by name      `ROWS`, one step for each version but the first
+    lines    of the ledger, by name                                     client/privacy/ledger.py
+
+The rule of evolution
+- A vault never loses what it spent, decided or told: a migration carries ledger, consent and journal over as they are.
+- A device in the field is never locked out: whatever format was shipped once, every later app opens it. So a step that has
+  been shipped is never changed; it names tables and fields as they were called then, and imports none of today's names.
+- **A table more or fewer, or another layout of rows:** a new `Migration` at the end of `MIGRATIONS`, with the tables as
+  they were before it. All steps that a vault needs run in one transaction that survives power loss, and only after every
+  row was opened and compared with heads and anchor: a killed process leaves the old format or the new one, and what was
+  tampered with is refused before anything is carried over.
+- **A field more in a row of its own table:** a step at the end of that table's `ROWS`, which gives older rows its default
+  (`with_default`). The row is written in its new version when it is next written. Fields keep their names and meanings;
+  one that means something else gets another name.
+- **A line more in the ledger:** a device that did not know it has spent nothing on it. A line that could be spent is never
+  taken out.
+- **Back is refused, not guessed:** a file of a later format, a row of a later version, a ledger with a line that is not
+  known raise VaultNewer, and not a byte of the file is changed. So each change above, a field or a line too, comes
+  with a `Migration`, even one that carries nothing: an older app then knows by the format alone.
+- **A plan is the server's, and is offered again:** one that this app cannot read any more is dropped (client/state.py).
+- `header` and the outer form of `heads` never change: by them every app, of any age, knows what it has before it.
+- Each step comes with a fixture: a folder that the app before it made, in tests/vectors/.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import cbor2
+
+from shared.errors import VaultNewer
+
+ONLY = 1  #: the id of the row in tables that have one
+PADDED_BYTES = 1024  #: rows of tables that have one grow in steps of this
+_FRAME = struct.Struct("<HI")  #: of such a row: its version, and the bytes of its value
+
+#: From the value of a row to that of the next version.
+RowStep = Callable[[Any], Any]
+
+
+class Rows(Protocol):
+    """Sealed rows, inside a transaction: what a migration sees of a store."""
+
+    def row(self, table: str, row: int) -> bytes | None: ...
+
+    def put(self, table: str, row: int, payload: bytes) -> None: ...
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step between two formats: the tables as they were `before` it, and how it carries their rows over. Tables that
+    come are there, and empty, when `carry` runs; tables that go are still there."""
+
+    before: tuple[str, ...]
+    carry: Callable[[Rows], None]
+
+
+def with_default(name: str, value: Any) -> RowStep:
+    """A step that gives rows a field they do not have yet."""
+    return lambda fields: {**fields, name: value}
+
+
+# ---- rows of tables that have one
+
+#: By table, how its row came to its present version; the first version has no step.
+ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
+    {"profile": (), "ledger": (), "model": (), "watch": (), "alerts": (), "problems": ()}
+)
+
+
+def version_of(table: str) -> int:
+    """The version in which this app writes the row of a table."""
+    return 1 + len(ROWS[table])
+
+
+def framed(table: str, value: Any) -> bytes:
+    """The row of a table as it is stored: its version, and a value of CBOR; padded, so that its length tells little."""
+    return _framed(version_of(table), value)
+
+
+def unframed(table: str, payload: bytes) -> Any:
+    """The value of a row, brought up to the present version; VaultNewer if it is of a later one."""
+    version, size = _FRAME.unpack_from(payload)
+    expect_row(table, payload)
+    value = cbor2.loads(payload[_FRAME.size : _FRAME.size + size])
+    for step in ROWS[table][version - 1 :]:
+        value = step(value)
+    return value
+
+
+def expect_row(table: str, payload: bytes) -> None:
+    """VaultNewer unless the row of a table is of a version that this app knows."""
+    if (found := _FRAME.unpack_from(payload)[0]) > version_of(table):
+        raise VaultNewer(f"expected a row of {table} of version {version_of(table)} at most, got {found}")
+
+
+def _framed(version: int, value: Any) -> bytes:
+    data = cbor2.dumps(value)
+    payload = _FRAME.pack(version, len(data)) + data
+    return payload.ljust(-(-len(payload) // PADDED_BYTES) * PADDED_BYTES, b"\0")
+
+
+# ---- format 1 -> 2: such rows carry a version, and their fields by name
+
+
+def _name_fields(rows: Rows) -> None:
+    for table, named in _NAMED.items():
+        if (payload := rows.row(table, 1)) is not None:
+            (size,) = struct.unpack_from("<I", payload)
+            rows.put(table, 1, _framed(1, named(cbor2.loads(payload[4 : 4 + size]))))
+
+
+def _columns(alerts: Sequence[Sequence[int]]) -> dict[str, list[int]]:
+    names = ("direction", "category", "level", "step", "model_round", "segment", "intervention", "taken")
+    return {name: [row[at] for row in alerts] for at, name in enumerate(names)}
+
+
+_NAMED: Mapping[str, RowStep] = MappingProxyType(
+    {
+        "profile": dict,  # had names already
+        "ledger": bytes,  # has a format of its own
+        "model": lambda row: dict(zip(("plan", "model", "theta", "risk", "round_number"), row, strict=True)),
+        "watch": lambda row: dict(zip(("n_closed_steps", "arrays", "p"), row, strict=True)),
+        "alerts": _columns,
+        "problems": dict,
+    }
+)
+
+_FIRST = ("profile", "consent", "ledger", "journal", "outbox", "model", "events", "counters", "watch", "alerts", "problems")  # fmt: skip
+
+#: From each format that was ever shipped to the next one, the oldest first.
+MIGRATIONS: tuple[Migration, ...] = (Migration(_FIRST, _name_fields),)
