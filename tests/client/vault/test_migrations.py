@@ -1,7 +1,6 @@
 """What earlier apps left opens with all it held; what later apps left is refused by name, and nothing of it is changed."""
 
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -11,12 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cbor2
-import numpy as np
 import pytest
 
-from client.device import Device
-from client.model.installed import Installed
 from client.vault import migrations
 from client.vault import store as store_module
 from client.vault.consent import Consent
@@ -26,33 +21,17 @@ from client.vault.migrations import MIGRATIONS, Migration, with_default
 from client.vault.store import Durability, Store
 from client.vault.vault import TABLES, Limits, Vault
 from shared.errors import VaultBusy, VaultDamaged, VaultError, VaultNewer, VaultRolledBack
-from shared.plan import Plan
 from shared.rdp import coin
-from tests.vectors.make_vault_format_1 import content
 from tests.world.basics import Diary, cheap_keys, make_plan, make_profile, open_device, ready, view
+from tests.world.old_vault import SAID, held, old_vault, opened
 
-VECTORS = Path(__file__).parents[2] / "vectors"
-SAID = json.loads((VECTORS / "vault_format_1.json").read_text())
-#: A line of format 1 that no message could spend is not carried over.
-assert [SAID["epsilon"].pop("metrics"), SAID["releases"].pop("metrics")] == [[0.0, 0.0], 0]
 FORMAT = 1 + len(MIGRATIONS)
 
 
 @pytest.fixture
 def old(tmp_path) -> Path:
     """A folder as format 1 left it."""
-    return Path(shutil.copytree(VECTORS / "vault_format_1", tmp_path / "old"))
-
-
-def opened(folder: Path, **arguments) -> Device:
-    return open_device(folder, caps=None, **arguments)
-
-
-def held(device: Device) -> dict:
-    asked = [bytes.fromhex(request) for request in SAID["asked"]]
-    state = {**vars(device._state), "left_before": device.what_left_before().totals}
-    found = content(device, state, asked)
-    return json.loads(json.dumps({**found, "asked": SAID["asked"]}))
+    return old_vault(tmp_path / "old")
 
 
 def rows_of(folder: Path) -> dict[str, dict[int, bytes]]:
@@ -364,64 +343,3 @@ def test_the_register_of_rows_is_that_of_tables_with_one_row(tmp_path):
         for table in migrations.ROWS:
             assert vault.store.ids(table) == [migrations.ONLY], table
         assert set(migrations.ROWS) == set(TABLES) - {"consent", "journal", "outbox", "events", "counters"}
-
-
-# ---- a plan that this app cannot read any more
-
-
-def unreadable(plan: Plan, **changes) -> bytes:
-    fields = cbor2.loads(plan.canonical)
-    for name, value in changes.items():
-        inner = fields if name == "more" else fields["detection"]
-        inner[name] = value
-    return cbor2.dumps(fields, canonical=True)
-
-
-@pytest.mark.parametrize("changes", [{"detector": "oracle"}, {"more": 1}, {"later_setting": 0.5}])
-def test_a_plan_that_this_app_cannot_read_is_dropped_and_the_device_waits_for_the_next_offer(old, changes):
-    with opened(old) as device:
-        plan = device._state.installed.plan
-        row = device._vault.get("model")
-        with device._vault.writing("model"):
-            device._vault.put("model", {**row, "plan": unreadable(plan, **changes)})
-        memory = device._state.watch.copy()
-    diary = Diary()
-    with opened(old, on_step=diary.write) as device:
-        assert device.problems == {**SAID["problems"], "plan_dropped": 1}
-        assert device._state.installed is None and np.isnan(device.interests()).all()
-        found = held_without_model(device)
-        assert all(
-            found[name] == SAID[name] for name in ("count", "amount", "open", "alerts", "epsilon", "left", "latest")
-        )
-        assert device.record(view(36)) and not diary.steps, "events count, and nothing is scored"
-    with opened(old, on_step=diary.write) as device:
-        assert device.problems["plan_dropped"] == 1, "once"
-        np.testing.assert_array_equal(device._state.watch.quiet_until, memory.quiet_until)
-        ready(device, plan)
-        assert device.record(view(37)) and diary.steps == [36] and not np.isnan(device.interests()).all()
-    with opened(old) as device:
-        assert device._state.installed.plan == plan
-
-
-def held_without_model(device: Device) -> dict:
-    """What a device holds, beside a model that is not its own."""
-    nothing = np.zeros(0, np.float32)
-    other = Installed(make_plan(), b"", nothing, nothing, 0)
-    state = {**vars(device._state), "installed": other, "left_before": device.what_left_before().totals}
-    return json.loads(json.dumps(content(device, state, [])))
-
-
-def test_a_plan_is_dropped_also_where_the_disk_is_full(old, monkeypatch):
-    with opened(old) as device, device._vault.writing("model"):
-        plan = device._state.installed.plan
-        device._vault.put("model", {**device._vault.get("model"), "plan": unreadable(plan, detector="oracle")})
-
-    def full(*_):
-        raise VaultError("expected room")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Store, "_write_heads", full)
-        with opened(old) as device:
-            assert device._state.installed is None and device.problems["VaultError"] >= 1
-    with opened(old) as device:
-        assert device._state.installed is None and device.problems["plan_dropped"] == 1
