@@ -94,7 +94,7 @@ def bench(
     console = Console()
     console.print(table_of(figures))
     loads = f"{before['load_average'][0]:g} before, {machine()['load_average'][0]:g} after"
-    console.print(f"{before['cores']} cores, load {loads}. {folder / 'results.json'}", soft_wrap=True)
+    console.print(f"{before['cores']} cores, load {loads}. {folder / RESULTS_FILE}", soft_wrap=True)
 
 
 def _measure(

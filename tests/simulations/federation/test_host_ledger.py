@@ -82,7 +82,7 @@ def expect_same(host: HostLedger, ledgers: list[Ledger]) -> None:
 @given(st.lists(releases | moments, max_size=25))
 def test_any_sequence_of_releases_charges_a_hosted_device_as_one_of_its_own(tmp_path_factory, sequence):
     """Through a file now and then: what was charged is what is read again."""
-    file = tmp_path_factory.mktemp("host") / "ledger.npz"
+    file = tmp_path_factory.mktemp("host") / "spent"
     ledgers, host = [Ledger.from_bytes(None, CAPS)] * 6, HostLedger.empty(6, CAPS)
     for at, step in enumerate(sequence):
         if len(step) == 2:

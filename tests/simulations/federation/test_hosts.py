@@ -9,7 +9,7 @@ import pytest
 
 from client.detection.risk_levels import Direction
 from server.inbox import Inbox
-from server.state import RISK
+from server.state import RISK, ServerFolder
 from shared.lapse_risk import READINGS
 from shared.plan import Plan
 from simulations.federation.equivalence import (
@@ -136,7 +136,7 @@ def test_each_round_has_one_noise_key_which_is_written_down_before_use(tmp_path,
 def test_only_consenting_users_tell_anything(tmp_path, people):
     scenario = scenario_without_noise("simulation.identified_share=0.0", "detection.fall_margin=0.02")
     settings = run_hosted(RunFolder(tmp_path), people, scenario)
-    assert Inbox(settings.folder / "inbox.db").count() == 0
+    assert Inbox(ServerFolder(settings.folder).inbox_file).count() == 0
     assert alerts_of(RunFolder(tmp_path), people)[1], "the devices saw alerts, and kept them"
 
 

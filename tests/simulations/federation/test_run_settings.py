@@ -14,7 +14,13 @@ from simulations.scenarios.config import load_scenario
 
 #: Theta by a seed and no phi; a warm start with phi, and bits; each with numbers of its own.
 SCENARIOS = {
-    "plain": ("risk.rounds=0", "server.theta_seed=7", "server.learning_rate=1.5", "server.tail=0.25"),
+    "plain": (
+        "risk.rounds=0",
+        "bits.every_steps=0",
+        "server.theta_seed=7",
+        "server.learning_rate=1.5",
+        "server.tail=0.25",
+    ),
     "warm": (
         "warm_start.users=20",
         "warm_start.epochs=1",

@@ -35,7 +35,7 @@ def test_means_and_spreads_are_over_seeds():
 
 def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
     learning = Learning(NAME, FEW, tmp_path)
-    plan = learning.plan
+    plan = learning.setup.plan
     train, test = learning.halves()
     every = pooled_baselines(train, test, plan, seed=3)
     only = rivals(train, test, plan, seed=3)
