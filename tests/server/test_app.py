@@ -171,7 +171,7 @@ def test_only_identified_devices_are_in_the_inbox(tmp_path):
     assert {node for node, alerts in seen if alerts} == {2, 5}
     for node in (2, 5):
         told = [alert for n, alerts in seen if n == node for alert in alerts]
-        raised = alert_fields(0, [a for a, _ in phones.devices[node]._alerts])["alerts"]
+        raised = alert_fields(0, [a for a, _ in phones.devices[node]._state.alerts])["alerts"]
         assert all(alert in told for alert in raised) and len(told) == len({str(a) for a in told}), "each once"
 
 

@@ -10,8 +10,10 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cbor2
 import pytest
 
+from client.privacy.ledger import Ledger
 from client.vault import migrations
 from client.vault import store as store_module
 from client.vault.consent import Consent
@@ -270,6 +272,18 @@ def test_a_log_that_a_killed_process_left_is_taken_in_as_ever(tmp_path):
             open_device(tmp_path)
         assert device.record(view(0))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["device.anchor", "device.key", "vault.db"]
+
+
+def test_a_device_whose_ledger_has_a_line_of_a_later_app_does_not_open(old):
+    """Nor is it changed: what was spent on that line stands there for the app that knows it."""
+    with closing(Vault(old, cheap_keys(old), Limits())) as vault, vault.writing("ledger"):
+        fields = cbor2.loads(Ledger.from_bytes(vault.get("ledger")).to_bytes())
+        fields["lines"]["sums"] = fields["lines"]["metrics"]
+        vault.put("ledger", cbor2.dumps(fields, canonical=True))
+    before = files_of(old)
+    with pytest.raises(VaultNewer, match="ledger"):
+        opened(old)
+    assert files_of(old) == before
 
 
 def test_an_unknown_table_in_a_vault_of_this_format_is_refused_by_name(tmp_path):
