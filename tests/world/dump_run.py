@@ -88,14 +88,19 @@ def ledger_of(home: Path) -> Ledger:
 
 
 def dumped(folder: Path, fidelity: str) -> dict[str, np.ndarray]:
-    """The quiet run's results and spendings, and the spendings of the one with caps (`capped_` before their names), of
-    one fidelity; both run in `folder`."""
+    """The results and spendings of a run in `folder`/quiet, and the spendings of one with caps in `folder`/capped
+    (`capped_` before their names), of one fidelity."""
     run, people = {"devices": run_devices, "hosts": run_hosted}[fidelity], some_people()
     quiet, capped = folder / "quiet", folder / "capped"
     run(quiet, people, scenario_without_noise(*QUIET))
     run(capped, people, scenario_without_noise(*CAPPED))
     of_capped = {f"capped_{name}": array for name, array in spent(capped, people.n_users).items()}
     return {**computed(quiet, people), **spent(quiet, people.n_users), **of_capped}
+
+
+def leave_dump(fidelity: str, folder: Path) -> None:
+    """Both runs of one fidelity in `folder`, and what is dumped of them in `folder`/dump.npz."""
+    np.savez(folder / "dump.npz", allow_pickle=False, **dumped(folder, fidelity))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """What 50 users' devices compute, show and spend is what it was at commit e1f0571, whatever was moved since."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.world.dump_run import dumped
+from tests.world.dump_run import leave_dump
 
 VECTOR = Path(__file__).parents[2] / "vectors" / "fifty_users.npz"
 #: Rounding of other machines.
@@ -13,10 +14,11 @@ CLOSE = ("theta", "phi", "p")
 
 
 @pytest.fixture(scope="module", params=["devices", "hosts"])
-def then_and_now(request, tmp_path_factory):
+def then_and_now(request, made_once):
     """The vector's arrays of one fidelity, and today's."""
-    now = dumped(tmp_path_factory.mktemp(request.param), request.param)
-    with np.load(VECTOR) as vector:
+    runs = made_once(f"fifty-{request.param}", partial(leave_dump, request.param))
+    with np.load(runs / "dump.npz") as dump, np.load(VECTOR) as vector:
+        now = dict(dump)
         then = {name: vector[f"{request.param}_{name}"] for name in now}
         assert len(vector.files) == 2 * len(then), "nothing of the vector is left out"
     return then, now

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,6 +31,7 @@ from simulations.federation.host_training import (
 )
 from simulations.federation.in_process import LocalHost
 from simulations.federation.observations import read_notes
+from tests.world.dump_run import leave_dump
 
 
 @pytest.fixture(scope="module")
@@ -47,30 +49,35 @@ EASILY = {
     "own_level": ["detection.fall_margin=0.02", "detection.rise_margin=0.02"],
     "rate": ["detection.rate_threshold=0.002"],
     "cusum": ["detection.season_steps=7", "detection.warm_steps=14"],
-    "risk": ["detection.risk_line=0.2", "detection.rise_level=0.6"],
 }
 
 
-@pytest.mark.parametrize("detector", EASILY)
-def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(tmp_path, people, detector):
-    """With phi learned in two rounds after p's three."""
+@pytest.fixture(params=[*EASILY, "risk"])
+def two_ways(request, tmp_path, people, made_once):
+    """A detector, and the folders of two runs with it and with phi learned in two rounds after p's three: devices of
+    their own, and hosts."""
+    if (detector := request.param) == "risk":
+        return detector, [made_once(f"fifty-{way}", partial(leave_dump, way)) / "quiet" for way in ("devices", "hosts")]
     phi = ["risk.rounds=2", "risk.noise_multiplier=0.0", "risk.public_users=60"]
     scenario = scenario_without_noise(f"detection.detector={detector}", *phi, *EASILY[detector])
     run_devices(tmp_path / "devices", people, scenario)
     run_hosted(tmp_path / "hosts", people, scenario)
-    models = [ServerFolder(tmp_path / name / "server").models() for name in ("devices", "hosts")]
+    return detector, [tmp_path / "devices", tmp_path / "hosts"]
+
+
+@pytest.mark.slow
+def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(two_ways, people):
+    detector, folders = two_ways
+    models = [ServerFolder(folder / "server").models() for folder in folders]
     assert models[0].shape == (4, 1441)
     assert np.abs(models[0][-1] - models[0][0]).max() > 0.01, "the rounds moved theta"
     np.testing.assert_allclose(models[0], models[1], rtol=0, atol=1e-5)
-    difference = np.abs(models[0] - models[1]).max()
-    assert theta_difference(tmp_path / "devices", tmp_path / "hosts") == difference > 0
-    weights = [ServerFolder(tmp_path / name / "server").models(RISK) for name in ("devices", "hosts")]
+    assert theta_difference(*folders) == np.abs(models[0] - models[1]).max() > 0
+    weights = [ServerFolder(folder / "server").models(RISK) for folder in folders]
     assert weights[0].shape == (3, len(READINGS))
     assert np.abs(weights[0][-1] - weights[0][0]).max() > 1e-3, "the rounds moved phi"
     np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-5)
-    (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (
-        alerts_of(tmp_path / name, people) for name in ("devices", "hosts")
-    )
+    (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (alerts_of(folder, people) for folder in folders)
     np.testing.assert_allclose(p_devices, p_hosts, rtol=0, atol=1e-4)
     assert alerts_devices == alerts_hosts
     assert len(alerts_hosts) > 5

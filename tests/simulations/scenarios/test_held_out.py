@@ -128,6 +128,7 @@ def test_the_mask_follows_from_the_seed_and_lies_in_the_run_folder(tmp_path, peo
     assert not (tmp_path / "run" / HELD_OUT_FILE).exists() and read_mask(tmp_path / "run") is None
 
 
+@pytest.mark.slow
 def test_evaluating_a_run_again_reads_the_mask_and_shows_the_table(tmp_path, people):
     folder, chosen = tmp_path / "run", scenario()
     run_in(folder, people, chosen)
@@ -157,6 +158,7 @@ def test_a_trial_is_scored_on_the_users_who_train(tmp_path, people):
     assert len(set(parts)) == 3
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_results_of_other_masks_apart(tmp_path):
     over = {"data.held_out_share": ("0", "0.25", "0.5")}
     rows = sweep("demo", over, tmp_path, overrides=[*QUIET, f"data.users={N_USERS}"], repeat=1)["rows"]
