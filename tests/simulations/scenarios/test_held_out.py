@@ -14,6 +14,7 @@ from server.settings import RunSettings
 from server.state import ServerFolder
 from shared.errors import ConfigError
 from shared.plan import Plan
+from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import EBBTIDE
 from simulations.federation.host_training import TrainingRows, fresh_entropy, sum_of_updates
 from simulations.federation.in_process import LocalHost
@@ -129,7 +130,8 @@ def test_the_mask_follows_from_the_seed_and_lies_in_the_run_folder(tmp_path, peo
 
 
 @pytest.mark.slow
-def test_evaluating_a_run_again_reads_the_mask_and_shows_the_table(tmp_path, people):
+def test_evaluating_a_run_again_reads_the_mask_and_shows_the_table(tmp_path, people, monkeypatch):
+    monkeypatch.setattr(baselines, "DNN_BATCHES", 40)
     folder, chosen = tmp_path / "run", scenario()
     run_in(folder, people, chosen)
     results = evaluate_run(folder)
