@@ -1,27 +1,40 @@
 # Two commands matter: `make demo` and `make test`. Both set up what they need, from nothing but Python 3.11, pip, make.
+# While you write: `make quick` and `make lint`.
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test check soak bench figures both-data-sets clean setup
+# Processes that run tests. The measured times are those of two quiet cores.
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 15
+
+.PHONY: demo help lint quick test check soak bench figures both-data-sets clean setup
 
 demo: .venv/.ready  ## 300 simulated devices, end to end, and a report
 	@$(BIN)/ebbtide simulate demo
+	@echo "(make help: what else there is)"
 
-test: setup  ## every test, reduced counts
-	EBBTIDE_REQUIRE_RUNTIMES=1 $(BIN)/python -m pytest
+help:  ## what each target does
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 16
 
-check: setup  ## style, types, directions of imports, tests
+lint: .venv/.ready  ## style, types, directions of imports; under a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	EBBTIDE_REQUIRE_RUNTIMES=1 $(BIN)/python -m pytest
+
+quick: .venv/.ready  ## the tests that are not marked slow: no Flower, no other environment; under two minutes
+	$(PYTEST) -m "not slow"
+
+test: setup  ## every test, reduced counts; WORKERS=4 spreads them over more processes
+	EBBTIDE_REQUIRE_RUNTIMES=1 $(PYTEST)
+
+check: lint test  ## lint, then every test
 
 soak: setup  ## the full counts that acceptance lines quote
-	EBBTIDE_REQUIRE_RUNTIMES=1 EBBTIDE_SOAK=1 $(BIN)/python -m pytest --timeout 3600
+	EBBTIDE_REQUIRE_RUNTIMES=1 EBBTIDE_SOAK=1 $(PYTEST) --timeout 3600
 
 figures: both-data-sets demo bench  ## make every figure that the docs quote: some hours
 	$(BIN)/python -m simulations.published --online-retail-path $(ONLINE_RETAIL)
@@ -32,7 +45,7 @@ both-data-sets:  ## ONLINE_RETAIL=folder says where the second one lies
 bench: .venv/.ready .venv-pfl/.ready .venv-glean/.ready  ## figures of speed, beside pfl and bare loops; BENCH="--only throughput" for a part
 	@$(BIN)/python -m simulations.bench $(if $(ONLINE_RETAIL),--online-retail-path $(ONLINE_RETAIL)) $(BENCH)
 
-setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready
+setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready  ## the environments that `make test` needs
 
 # Flower and everything else; never TensorFlow, which Flower would import into every worker.
 .venv/.ready: pyproject.toml constraints.txt

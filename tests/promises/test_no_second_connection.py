@@ -50,6 +50,7 @@ def test_a_whole_life_opens_no_socket_and_starts_no_process(tmp_path):
     assert life(tmp_path / "device") == []
 
 
+@pytest.mark.slow
 def test_the_same_by_its_system_calls(tmp_path):
     calls = tmp_path / "calls.txt"
     options = ["-f", "-qq", "-e", "trace=%network,execve", "-e", "signal=none", "-o", str(calls)]

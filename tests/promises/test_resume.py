@@ -31,6 +31,8 @@ from simulations.people.setup import Setup
 from simulations.scenarios.config import load_scenario
 from tests.world.basics import SOAK
 
+pytestmark = pytest.mark.slow
+
 #: Kills in one trial, at least; and at most, if none of them fell into a round.
 KILLS, MOST_KILLS = 3, 12
 ROUNDS, RISK_ROUNDS = 40, 10

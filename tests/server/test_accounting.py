@@ -81,6 +81,7 @@ def test_neighbours_are_as_design_defines_them():
     assert round_event(privacy(noise_multiplier=2.5, sampling_rate=1.0)) == GaussianDpEvent(2.5)
 
 
+@pytest.mark.slow
 def test_the_known_figures():
     """FACTS: sigma 1, q .05, 100 rounds, delta 1e-5 costs 3.5 with Poisson sampling and PLD. Without amplification it costs
     91.8 (FACTS says 96: that is the bound by RDP)."""

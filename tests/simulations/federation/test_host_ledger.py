@@ -191,6 +191,7 @@ def both_ways(folder, people, scenario) -> tuple[dict, RunSettings]:
     return {"devices": alone, "hosts": on_two_hosts(runs["hosts"], clock)}, settings
 
 
+@pytest.mark.slow
 def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_refusals(tmp_path):
     """The same cohorts under the same tight caps; in the end every device's ledger, read from its vault, is that of its
     twin on a host, to the last bit."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,6 +31,7 @@ from simulations.federation.host_training import (
 from simulations.federation.in_process import LocalHost
 from simulations.federation.observations import read_notes
 from simulations.federation.run_folder import RunFolder
+from tests.world.dump_run import leave_dump
 
 
 @pytest.fixture(scope="module")
@@ -47,29 +49,37 @@ EASILY = {
     "own_level": ["detection.fall_margin=0.02", "detection.rise_margin=0.02"],
     "rate": ["detection.rate_threshold=0.002"],
     "cusum": ["detection.season_steps=7", "detection.warm_steps=14"],
-    "risk": ["detection.risk_line=0.2", "detection.rise_level=0.6"],
 }
 
 
-@pytest.mark.parametrize("detector", EASILY)
-def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(tmp_path, people, detector):
-    """With phi learned in two rounds after p's three."""
+@pytest.fixture(params=[*EASILY, "risk"])
+def two_ways(request, tmp_path, people, made_once):
+    """A detector, and the folders of two runs with it and with phi learned in two rounds after p's three: devices of
+    their own, and hosts."""
+    if (detector := request.param) == "risk":
+        made = [made_once(f"fifty-{way}", partial(leave_dump, way)) for way in ("devices", "hosts")]
+        return detector, [RunFolder(folder / "quiet") for folder in made]
     phi = ["risk.rounds=2", "risk.noise_multiplier=0.0", "risk.public_users=60"]
     scenario = scenario_without_noise(f"detection.detector={detector}", *phi, *EASILY[detector])
-    alone, hosted = both = RunFolder(tmp_path / "devices"), RunFolder(tmp_path / "hosts")
+    alone, hosted = RunFolder(tmp_path / "devices"), RunFolder(tmp_path / "hosts")
     run_devices(alone, people, scenario)
     run_hosted(hosted, people, scenario)
-    models = [run.server.models() for run in both]
+    return detector, [alone, hosted]
+
+
+@pytest.mark.slow
+def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(two_ways, people):
+    detector, runs = two_ways
+    models = [run.server.models() for run in runs]
     assert models[0].shape == (4, 1441)
     assert np.abs(models[0][-1] - models[0][0]).max() > 0.01, "the rounds moved theta"
     np.testing.assert_allclose(models[0], models[1], rtol=0, atol=1e-5)
-    difference = np.abs(models[0] - models[1]).max()
-    assert theta_difference(alone, hosted) == difference > 0
-    weights = [run.server.models(RISK) for run in both]
+    assert theta_difference(*runs) == np.abs(models[0] - models[1]).max() > 0
+    weights = [run.server.models(RISK) for run in runs]
     assert weights[0].shape == (3, len(READINGS))
     assert np.abs(weights[0][-1] - weights[0][0]).max() > 1e-3, "the rounds moved phi"
     np.testing.assert_allclose(weights[0], weights[1], rtol=0, atol=1e-5)
-    (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (alerts_of(run, people) for run in both)
+    (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (alerts_of(run, people) for run in runs)
     np.testing.assert_allclose(p_devices, p_hosts, rtol=0, atol=1e-4)
     assert alerts_devices == alerts_hosts
     assert len(alerts_hosts) > 5

@@ -70,6 +70,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulations.baselines.interest_models.DNN_BATCHES", 40)
 
 
+@pytest.mark.slow
 def test_rises_are_beside_pooled_models_and_change_rates(short: None) -> None:
     out = rise_numbers(NAME, FEW, seeds=2)
     wanted = ("level_of_p_pooled_dnn", "change_rate_of_p_w_4_pooled_dnn", "pooled_dnn_trained_on_take_offs", "recency")
@@ -77,6 +78,7 @@ def test_rises_are_beside_pooled_models_and_change_rates(short: None) -> None:
     assert out[f"rise.below_best_pooled.{NAME}"].baseline.startswith(("level of p, pooled", "pooled"))
 
 
+@pytest.mark.slow
 def test_every_measure_of_the_shipped_detector_is_published() -> None:
     out = shipped_numbers(NAME, FEW, seeds=2)
     value = {key: out[f"shipped.{key}.{NAME}"].value for key in MEASURES if f"shipped.{key}.{NAME}" in out}

@@ -33,6 +33,7 @@ def test_means_and_spreads_are_over_seeds():
     assert Measured.over([1.0], "AUC") == Measured(1.0, None, "AUC", "")
 
 
+@pytest.mark.slow
 def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
     learning = Learning(NAME, FEW, tmp_path)
     plan = learning.setup.plan
@@ -51,6 +52,7 @@ def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
     assert np.abs(start - learning.start(learning.scenario("eps1"), 4)).max() > 0.01, "other planted people"
 
 
+@pytest.mark.slow
 def test_epsilon_figures_have_every_key():
     out = epsilon_numbers(NAME, FEW, seeds=2)
     assert set(out) == {
@@ -99,6 +101,7 @@ def test_held_out_figures_are_of_the_users_that_no_model_has_seen(monkeypatch):
     assert gap == pytest.approx(pooled - ours, abs=2e-5) and ours > 0.6
 
 
+@pytest.mark.slow
 def test_utility_is_measured_at_every_epsilon_and_drawn(tmp_path):
     picture = tmp_path / "utility.svg"
     out = utility_numbers({NAME: FEW}, picture, seeds=2, epsilons=(0.5, 64.0))
@@ -129,6 +132,7 @@ def test_the_same_points_give_the_same_picture_on_axes_of_the_same_height(tmp_pa
     assert not list(tmp_path.glob("*.new"))
 
 
+@pytest.mark.slow
 def test_both_fidelities_end_with_the_same_weights():
     figure = fidelity_numbers()["fidelity.max_theta_difference"]
     assert 0 < figure.value <= 1e-5

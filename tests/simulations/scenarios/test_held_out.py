@@ -10,6 +10,7 @@ import pytest
 
 from server.app import run
 from shared.errors import ConfigError
+from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import EBBTIDE
 from simulations.federation.host_training import TrainingRows, fresh_entropy, sum_of_updates
 from simulations.federation.in_process import LocalHost
@@ -124,7 +125,9 @@ def test_the_mask_follows_from_the_seed_and_lies_in_the_run_folder(tmp_path, peo
     assert not own.held_out_file.exists() and own.held_out() is None
 
 
-def test_evaluating_a_run_again_reads_the_mask_and_shows_the_table(tmp_path, people):
+@pytest.mark.slow
+def test_evaluating_a_run_again_reads_the_mask_and_shows_the_table(tmp_path, people, monkeypatch):
+    monkeypatch.setattr(baselines, "DNN_BATCHES", 40)
     folder, chosen = tmp_path / "run", scenario()
     run_in(folder, people, chosen)
     results = evaluate_run(folder)
@@ -152,6 +155,7 @@ def test_a_trial_is_scored_on_the_users_who_train(tmp_path, people):
     assert len(set(parts)) == 3
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_results_of_other_masks_apart(tmp_path):
     over = {"data.held_out_share": ("0", "0.25", "0.5")}
     rows = sweep("demo", over, tmp_path, overrides=[*QUIET, f"data.users={N_USERS}"], repeat=1)["rows"]

@@ -185,6 +185,7 @@ def test_the_best_setting_is_written_as_a_valid_scenario(tmp_path):
     assert loaded.model_fields_set == set(Scenario.model_fields), "complete: nothing is left to a default"
 
 
+@pytest.mark.slow
 def test_epsilon_is_held_where_the_grid_would_change_it(monkeypatch):
     monkeypatch.setattr("simulations.search.trials.Trials.train", _no_training)
     overrides = ["data.users=40", "privacy.sampling_rate=0.5", "privacy.noise_multiplier=4", "privacy.rounds=4"]

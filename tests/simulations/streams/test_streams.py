@@ -152,6 +152,7 @@ def test_the_lowest_threshold_is_where_the_share_comes_down_to_the_allowed():
     assert lowest_threshold((3, 4, 5), (0.0, 0.0, 0.0), 1000) == 3 and lowest_threshold((3, 4), (1, 1), 1000) == 4
 
 
+@pytest.mark.slow
 def test_the_table_s_command_makes_a_table_that_python_reads():
     made: dict = {}
     exec(make_table(n_users=60, n_streams=1500), made)
