@@ -1,8 +1,8 @@
 """A device's folder as format 1 left it, and what the code of format 1 reads in it. Made once, by commit e1f0571:
 
-    cd CHECKOUT_OF_e1f0571 && PYTHONPATH=. python .../tests/vectors/make_vault_format_1.py .../tests/vectors
+    cd CHECKOUT_OF_e1f0571 && PYTHONPATH=. python THIS_FILE OUT
 
-writes vault_format_1/ (database, key, anchor), vault_format_1.json and ledger_format_1.cbor. `content` reads a device of any
+writes to OUT vault_format_1/ (database, key, anchor), vault_format_1.json and ledger_format_1.cbor. `content` reads a device of any
 commit; the rest runs with the modules of e1f0571 alone.
 """
 
