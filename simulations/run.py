@@ -22,14 +22,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from client.model.runtime import PINNED_SHA256
-from shared.atomic_files import replace_content
 from shared.errors import ConfigError, RunError
 from shared.plan import Plan
 
+from .evaluation import results_file
 from .evaluation.evaluate import evaluate
+from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
 from .federation.checks import check_budget, check_owners
 from .federation.flower_runtime import run_app, write_app_folder
 from .federation.run_folder import (
@@ -53,7 +53,7 @@ from .scenarios.held_out import expect_hosts, read_mask
 from .scenarios.owners import caps_numbers
 
 
-def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> dict[str, Any]:
+def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> Results:
     """Run a scenario in `folder` and return its results; RunError if the federation fails.
 
     The folder is emptied first, or with `resume` gone on with: rounds that were charged stay charged, and none is run
@@ -85,13 +85,13 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resum
     if not (folder / "server" / "account.json").exists():
         raise RunError(f"the federation ended without an account: see {folder / 'flower' / 'flower.log'}")
     on_progress("figures", 0, 1)
-    seconds = {"federation": round(time.monotonic() - federation_started, 1)}
-    results = write_results(scenario, protocol, population, plan, folder, seconds)
+    federation_s = round(time.monotonic() - federation_started, 1)
+    results = write_results(scenario, protocol, population, plan, folder, Seconds(federation=federation_s))
     on_progress("figures", 1, 1)
     return results
 
 
-def evaluate_run(folder: Path) -> dict[str, Any]:
+def evaluate_run(folder: Path) -> Results:
     """The results and report of a run that has ended, made again from its folder; InputError if it is none."""
     try:
         scenario = Scenario.model_validate_json((folder / SCENARIO_FILE).read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
     population = Population.load(folder / POPULATION)
     protocol = protocol_of(scenario)
     plan = scenario.plan(protocol, population.catalogue, population.n_users, bytes.fromhex(PINNED_SHA256))
-    return write_results(scenario, protocol, population, plan, folder, {})
+    return write_results(scenario, protocol, population, plan, folder, Seconds(federation=None))
 
 
 def write_results(
@@ -113,48 +113,50 @@ def write_results(
     population: Population,
     plan: Plan,
     folder: Path,
-    seconds: dict[str, float],
-) -> dict[str, Any]:
+    seconds: Seconds,
+) -> Results:
     """Evaluate a run folder; writes results.json and report.html, returns the results."""
-    results = {
-        "name": scenario.name,
-        "about": scenario.about,
-        "simulated": population.simulated,
-        "data": scenario.data.name,
-        "devices": population.n_users,
-        "categories": len(population.catalogue),
-        "step": population.step.value,
-        "fidelity": scenario.simulation.fidelity,
-        "identified_share": scenario.simulation.identified_share,
-        "randomised_share": scenario.simulation.randomised_share,
-        "caps": caps_numbers(scenario.caps.caps(), scenario.caps.table),
-        "protocol": protocol.model_dump(),
-        "plan": plan_numbers(plan),
-        **evaluate(folder, population, protocol, plan, held_out=read_mask(folder), seed=scenario.data.seed),
-        "utility": utility_of(folder, scenario.data.name),
-        "seconds": seconds,
-        "made_with": {
+    found = evaluate(folder, population, protocol, plan, held_out=read_mask(folder), seed=scenario.data.seed)
+    results = Results(
+        format=FORMAT,
+        name=scenario.name,
+        about=scenario.about,
+        simulated=population.simulated,
+        data=scenario.data.name,
+        devices=population.n_users,
+        categories=len(population.catalogue),
+        step=population.step.value,
+        fidelity=scenario.simulation.fidelity,
+        identified_share=scenario.simulation.identified_share,
+        randomised_share=scenario.simulation.randomised_share,
+        caps=caps_numbers(scenario.caps.caps(), scenario.caps.table),
+        protocol=protocol,
+        plan=plan_numbers(plan),
+        **vars(found),
+        utility=utility_of(folder, scenario.data.name),
+        seconds=seconds,
+        made_with={
             **{name: version(name) for name in ("ebbtide", "flwr", "numpy", "dp-accounting")},
             "python": platform.python_version(),
         },
-    }
-    replace_content(folder / RESULTS_FILE, json.dumps(results, indent=1))
+    )
+    results_file.write(results, folder / RESULTS_FILE)
     write_report(results, folder / REPORT_FILE)
     return results
 
 
-def plan_numbers(plan: Plan) -> dict[str, Any]:
+def plan_numbers(plan: Plan) -> PlanNumbers:
     """The plan's numbers, for people."""
     privacy = {k: v for k, v in vars(plan.privacy).items() if k != "max_epsilon"}
-    return {
-        "horizon_steps": plan.horizon_steps,
-        "parameters": plan.network.n_parameters,
-        "hidden": list(plan.network.hidden),
+    return PlanNumbers(
+        horizon_steps=plan.horizon_steps,
+        parameters=plan.network.n_parameters,
+        hidden=list(plan.network.hidden),
         **privacy,
         **vars(plan.training),
-        "detection": vars(plan.detection),
-        "sha256": plan.sha256.hex(),
-    }
+        detection=plan.detection,
+        sha256=plan.sha256.hex(),
+    )
 
 
 @contextmanager

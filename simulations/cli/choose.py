@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ..report.summary import decimal, duration, percent
+from ..report.format import decimal, duration, percent
 from .options import DataPath, Overrides, ScenarioName, with_path
 from .printing import out, print_terms
 from .progress import bars

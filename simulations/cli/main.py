@@ -38,6 +38,7 @@ app = typer.Typer(
     Then [bold]ebbtide data[/] shows the real data sets, and [bold]ebbtide epsilon[/] what a plan costs in privacy.""",
 )
 
+
 @app.command()
 def simulate(
     scenario: ScenarioName = "",

@@ -15,6 +15,7 @@ from .progress import trial_bar
 
 TOP = 10
 
+
 def register(app: typer.Typer) -> None:
     """Add both commands to `app`."""
     app.command()(tune)

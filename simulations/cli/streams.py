@@ -13,6 +13,7 @@ from .progress import bars
 
 RESULTS_FILE, FIGURE_FILE = "streams.json", "delay_against_false_alerts.svg"
 
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     app.command()(streams)

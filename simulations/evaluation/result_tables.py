@@ -120,9 +120,20 @@ class Difference(Part):
     high: float | None
 
 
-class TurnScores(Part):
-    """One score of the rows of a turn, of which `kind`; `ahead` is its AUC minus that of each row compared with. Brier
-    score, its skill against the base rate and calibration error are those of probabilities only."""
+class ScoreMetrics(Part):
+    """How precise a score is. Brier score, its skill against the base rate and calibration error are those of
+    probabilities only."""
+
+    average_precision: float | None
+    top_precision: float | None
+    top_value_precision: float | None
+    brier: float | None
+    brier_skill: float | None
+    calibration_error: float | None
+
+
+class TurnScores(ScoreMetrics):
+    """One score of the rows of a turn, of which `kind`; `ahead` is its AUC minus that of each row compared with."""
 
     name: str
     kind: str
@@ -130,12 +141,6 @@ class TurnScores(Part):
     low: float | None
     high: float | None
     ahead: dict[str, Difference]
-    average_precision: float | None
-    top_precision: float | None
-    top_value_precision: float | None
-    brier: float | None
-    brier_skill: float | None
-    calibration_error: float | None
 
 
 class Warned(Part):

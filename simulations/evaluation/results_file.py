@@ -1,6 +1,6 @@
 """results.json: written and read whole, checked against `Results` each time; and its JSON schema.
 
-    python -m simulations.evaluation.results_file      writes docs/results.schema.json again
+python -m simulations.evaluation.results_file      writes docs/results.schema.json again
 """
 
 from __future__ import annotations

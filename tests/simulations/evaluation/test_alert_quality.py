@@ -14,7 +14,7 @@ import pytest
 from client.detection.risk_levels import Direction
 from shared.features import History
 from shared.plan import Detection, Plan
-from simulations.baselines.interest_models import RIVALS
+from simulations.baselines.interest_models import GAP_BASELINES
 from simulations.evaluation import alert_quality as quality
 from simulations.evaluation.alert_quality import DETECTOR_NAMES, alert_steps, over_budget, turns_of
 from simulations.evaluation.examples import example_users, typical
@@ -166,8 +166,8 @@ def test_pooled_models_and_the_article_s_rate_of_our_own_p_are_in_every_run_s_ta
         assert told is not None
         names = {row["name"] for row in told["table"]}
         wanted = {f"change rate of p, w = {w}, Ebbtide" for w in CHANGE_STEPS}
-        wanted |= {f"level of p, {name}" for name in RIVALS} | {
-            f"{name}, trained on {turns}" for name in RIVALS if name in DIRECT
+        wanted |= {f"level of p, {name}" for name in GAP_BASELINES} | {
+            f"{name}, trained on {turns}" for name in GAP_BASELINES if name in DIRECT
         }
         assert wanted <= names and LEVEL in names
         json.dumps(told, allow_nan=False)

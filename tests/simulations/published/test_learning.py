@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulations.baselines.interest_models import RIVALS, pooled_baselines, rivals
+from simulations.baselines.interest_models import GAP_BASELINES, gap_baselines, pooled_baselines
 from simulations.published import learning as learning_numbers
 from simulations.published.__main__ import groups
 from simulations.published.learning import (
@@ -38,8 +38,8 @@ def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
     plan = learning.plan
     train, test = learning.halves()
     every = pooled_baselines(train, test, plan, seed=3)
-    only = rivals(train, test, plan, seed=3)
-    assert tuple(only) == RIVALS
+    only = gap_baselines(train, test, plan, seed=3)
+    assert tuple(only) == GAP_BASELINES
     for name, p in only.items():
         np.testing.assert_array_equal(p, every[name])
     best = max(learning_numbers.auc(test.y, p) for p in only.values())
@@ -72,13 +72,13 @@ def test_epsilon_figures_have_every_key():
 def test_held_out_figures_are_of_the_users_that_no_model_has_seen(monkeypatch):
     """Pooled models get no row of theirs, and every score is on rows of theirs alone."""
     seen = []
-    fit = learning_numbers.rivals
+    fit = learning_numbers.gap_baselines
 
     def noted(train, test, plan, seed):
         seen.append((set(train.user), set(test.user)))
         return fit(train, test, plan, seed)
 
-    monkeypatch.setattr(learning_numbers, "rivals", noted)
+    monkeypatch.setattr(learning_numbers, "gap_baselines", noted)
     judged = []
     judge = Learning.judge
 
