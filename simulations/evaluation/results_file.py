@@ -64,7 +64,7 @@ def _expect_format(fields: Mapping[str, Any], name: str) -> None:
             f"expected results of format {FORMAT} in {name}, got some of before there were formats: "
             "make them again with `ebbtide evaluate RUN`"
         )
-    if not isinstance(found, int) or found < 1:
+    if type(found) is not int or found < 1:
         raise InputError(f"expected results of format {FORMAT} in {name}, got a format that never was")
     if found > FORMAT:
         raise InputError(f"expected results of format {FORMAT} in {name}, got format {found} of a later ebbtide")
@@ -93,10 +93,13 @@ def _left_out(given: Any, whole: Any, path: str = "") -> str | None:
 
 
 class _EveryKey(GenerateJsonSchema):
-    """A schema in which no key may be left out, whether or not a class has a default for it."""
+    """A schema in which no key may be left out, whether or not a class has a default for it; keys need no titles."""
 
     def field_is_required(self, *args: Any, **kwargs: Any) -> bool:
         return True
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
 
     def default_schema(self, schema: Any) -> Any:
         return self.generate_inner(schema["schema"])

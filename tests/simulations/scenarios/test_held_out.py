@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +14,7 @@ from server.state import ServerFolder
 from shared.errors import ConfigError
 from shared.plan import Plan
 from simulations.baselines.interest_models import EBBTIDE
+from simulations.evaluation import results_file
 from simulations.federation.host_training import TrainingRows, fresh_entropy, sum_of_updates
 from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RESULTS_FILE, expect_same_run, prepare_folder, run_config
@@ -133,18 +133,17 @@ def test_evaluating_a_run_again_reads_the_mask_and_shows_the_table(tmp_path, peo
     run_in(folder, people, chosen)
     results = evaluate_run(folder)
     mask = held_out_users(chosen, N_USERS)
-    apart = results["held_out_users"]
-    assert 0 < apart["users"] <= mask.sum() and apart["baselines"][0]["name"] == EBBTIDE
-    assert json.loads((folder / RESULTS_FILE).read_text())["held_out_users"] == apart
+    apart = results.held_out_users
+    assert 0 < apart.users <= mask.sum() and apart.baselines[0].name == EBBTIDE
+    assert results_file.read(folder / RESULTS_FILE) == results
     assert "never" in (folder / "report.html").read_text()
     assert (
-        f"The same for {apart['users']} users whose data no model has learned from"
-        in (folder / "report.html").read_text()
+        f"The same for {apart.users} users whose data no model has learned from" in (folder / "report.html").read_text()
     )
     (folder / HELD_OUT_FILE).unlink()
     whole = evaluate_run(folder)
-    assert whole["held_out_users"] is None
-    assert whole["interest"]["rows"] == results["interest"]["rows"] + apart["rows"]
+    assert whole.held_out_users is None
+    assert whole.interest.rows == results.interest.rows + apart.rows
 
 
 def test_a_trial_is_scored_on_the_users_who_train(tmp_path, people):
