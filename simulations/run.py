@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from shared.atomic_files import replace_content
 from shared.errors import ConfigError, RunError
 from shared.plan import Plan
 
+from .evaluation import results_file
 from .evaluation.evaluate import evaluate
+from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
 from .federation.checks import check_budget, check_owners
 from .federation.flower_runtime import LOG_FILE, run_app, write_app_folder
 from .federation.run_folder import RunFolder
@@ -37,7 +37,7 @@ from .scenarios.owners import caps_numbers
 OnProgress = Callable[[str, int, int], None]
 
 
-def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> dict[str, Any]:
+def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> Results:
     """Run a scenario in `folder` and return its results; RunError if the federation fails.
 
     The folder is emptied first, or with `resume` gone on with: rounds that were charged stay charged, and none is run
@@ -68,13 +68,13 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resum
     if not run.server.account_file.exists():
         raise RunError(f"the federation ended without an account: see {run.flower / LOG_FILE}")
     on_progress("figures", 0, 1)
-    seconds = {"federation": round(time.monotonic() - federation_started, 1)}
-    results = write_results(run, setup, population, seconds)
+    federation_s = round(time.monotonic() - federation_started, 1)
+    results = write_results(run, setup, population, Seconds(federation=federation_s))
     on_progress("figures", 1, 1)
     return results
 
 
-def evaluate_run(folder: Path) -> dict[str, Any]:
+def evaluate_run(folder: Path) -> Results:
     """The results and report of a run that has ended, made again from its folder; InputError if it is none."""
     run = RunFolder(folder)
     try:
@@ -86,51 +86,53 @@ def evaluate_run(folder: Path) -> dict[str, Any]:
     if not (run.server.account_file.exists() and run.server.traffic_file.exists()):
         raise ConfigError(f"expected a run that has ended, got {folder}: simulate it again")
     population = Population.load(run.population)
-    return write_results(run, Setup.of(scenario, population), population, {})
+    return write_results(run, Setup.of(scenario, population), population, Seconds(federation=None))
 
 
-def write_results(run: RunFolder, setup: Setup, population: Population, seconds: dict[str, float]) -> dict[str, Any]:
+def write_results(run: RunFolder, setup: Setup, population: Population, seconds: Seconds) -> Results:
     """Evaluate a run folder; writes results.json and report.html, returns the results."""
     scenario = setup.scenario
-    results = {
-        "name": scenario.name,
-        "about": scenario.about,
-        "simulated": population.simulated,
-        "data": scenario.data.name,
-        "devices": population.n_users,
-        "categories": len(population.catalogue),
-        "step": population.step.value,
-        "fidelity": scenario.simulation.fidelity,
-        "identified_share": scenario.simulation.identified_share,
-        "randomised_share": scenario.simulation.randomised_share,
-        "caps": caps_numbers(setup.caps, scenario.caps.table),
-        "protocol": setup.protocol.model_dump(),
-        "plan": plan_numbers(setup.plan),
-        **evaluate(run, setup, population, held_out=run.held_out(), seed=scenario.data.seed),
-        "utility": utility_of(run, scenario.data.name),
-        "seconds": seconds,
-        "made_with": {
+    found = evaluate(run, setup, population, held_out=run.held_out(), seed=scenario.data.seed)
+    results = Results(
+        format=FORMAT,
+        name=scenario.name,
+        about=scenario.about,
+        simulated=population.simulated,
+        data=scenario.data.name,
+        devices=population.n_users,
+        categories=len(population.catalogue),
+        step=population.step.value,
+        fidelity=scenario.simulation.fidelity,
+        identified_share=scenario.simulation.identified_share,
+        randomised_share=scenario.simulation.randomised_share,
+        caps=caps_numbers(setup.caps, scenario.caps.table),
+        protocol=setup.protocol,
+        plan=plan_numbers(setup.plan),
+        **vars(found),
+        utility=utility_of(run, scenario.data.name),
+        seconds=seconds,
+        made_with={
             **{name: version(name) for name in ("ebbtide", "flwr", "numpy", "dp-accounting")},
             "python": platform.python_version(),
         },
-    }
-    replace_content(run.results_file, json.dumps(results, indent=1))
+    )
+    results_file.write(results, run.results_file)
     write_report(results, run.report_file)
     return results
 
 
-def plan_numbers(plan: Plan) -> dict[str, Any]:
+def plan_numbers(plan: Plan) -> PlanNumbers:
     """The plan's numbers, for people."""
     privacy = {k: v for k, v in vars(plan.privacy).items() if k != "max_epsilon"}
-    return {
-        "horizon_steps": plan.horizon_steps,
-        "parameters": plan.network.n_parameters,
-        "hidden": list(plan.network.hidden),
+    return PlanNumbers(
+        horizon_steps=plan.horizon_steps,
+        parameters=plan.network.n_parameters,
+        hidden=list(plan.network.hidden),
         **privacy,
         **vars(plan.training),
-        "detection": vars(plan.detection),
-        "sha256": plan.sha256.hex(),
-    }
+        detection=plan.detection,
+        sha256=plan.sha256.hex(),
+    )
 
 
 @contextmanager

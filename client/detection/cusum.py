@@ -16,7 +16,7 @@ is learned, no alarm; the last residual fades by ar for a NaN. p is held in .01.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -57,14 +57,6 @@ def immune_steps(threshold: float) -> int:
     return math.ceil(threshold / GAIN) - 1
 
 
-@dataclass(frozen=True)
-class CusumAlarms(Alarms):
-    """Alarms, whose strength are the statistics before any alarm set them back, each in 0..MOST, and which streams were
-    judged at all: observed, warmed up, not learning anew."""
-
-    judged: Bools
-
-
 class CusumDetector:
     """A lasting shift of a stream's own mean, down or up; thresholds come with every step, from the budget.
 
@@ -72,6 +64,9 @@ class CusumDetector:
     variance and lag-1 covariance of residuals, variance of innovations, last residual, the two statistics, the offsets
     of a season of `season_steps` steps (7: weekdays of daily steps; 1: none), and the last dt values of p for the rate.
     """
+
+    adapts: ClassVar[bool] = True
+    reads_risk: ClassVar[bool] = False
 
     def __init__(self, warm_steps: int = 28, season_steps: int = 7, window_steps: int = 1) -> None:
         if warm_steps < SETTLE_STEPS + 1 or season_steps < 1 or window_steps < 1:
@@ -88,9 +83,18 @@ class CusumDetector:
         return memory
 
     def update(
-        self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
-    ) -> CusumAlarms:
-        """An alarm sets both statistics back to 0, whether or not it is shown: a fall of an interest that is not
+        self,
+        memory: Floats,
+        p: Floats,
+        established: Bools,
+        step: int = 0,
+        threshold: Floats | float = math.inf,
+        risk: Floats | None = None,
+    ) -> Alarms:
+        """Their strength are the statistics before any alarm set them back, each in 0..MOST; judged are the streams that
+        were observed, have warmed up and do not learn anew.
+
+        An alarm sets both statistics back to 0, whether or not it is shown: a fall of an interest that is not
         established is none. The threshold broadcasts against (2, ..., C), falls first; at infinity nothing is ever set back."""
         judged = self._learn(memory, p, step)
         statistics = memory[FALL : RISE + 1].copy()
@@ -102,7 +106,7 @@ class CusumDetector:
             for row in (LEARNED, FALL, RISE):
                 memory[row][at] = 0
         rate = shift(memory[-self.window_steps :], p)
-        return CusumAlarms(fall & established, rise & ~fall, rate, statistics, judged)
+        return Alarms(fall & established, rise & ~fall, rate, statistics, judged)
 
     def _learn(self, memory: Floats, p: Floats, step: int) -> Bools:
         """Take p into the memory; who was judged.

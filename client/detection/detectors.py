@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -26,28 +26,44 @@ TOLERANCE = 1e-6
 class Alarms:
     """Where a detector fires now: two masks (..., C), the change rate per step behind them (NaN: not known yet), and how
     strong each alarm is, (2, ..., C), falls first: of two in the same direction the stronger one is further beyond its
-    line. Where nothing fires the strength says nothing."""
+    line. Where nothing fires the strength says nothing.
+
+    `judged` (..., C): the streams that a rule whose thresholds adapt judged at all; None from any other rule.
+    """
 
     fall: Bools
     rise: Bools
     rate: Floats
     strength: Floats
+    judged: Bools | None = None
 
 
 class Detector(Protocol):
-    """A rule on a stream of p."""
+    """A rule on a stream of p.
+
+    `adapts`: its thresholds come from the budget and follow a user's alarms. `reads_risk`: it looks at phi.
+    """
+
+    adapts: ClassVar[bool]
+    reads_risk: ClassVar[bool]
 
     def start(self, shape: tuple[int, ...]) -> Floats:
         """Memory before the first p of streams of `shape` (..., C); float32 (m, ..., C)."""
         ...
 
     def update(
-        self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
+        self,
+        memory: Floats,
+        p: Floats,
+        established: Bools,
+        step: int = 0,
+        threshold: Floats | float = math.inf,
+        risk: Floats | None = None,
     ) -> Alarms:
         """The alarms at p (..., C), which goes into the memory. A p that is NaN (no score) raises none.
 
         `step` is p's step, for rules that know weekdays; `threshold` broadcasts against (..., C), for rules whose
-        threshold adapts.
+        threshold adapts; `risk` is phi (..., C), for rules that read it (None: not learned).
         """
         ...
 
@@ -70,6 +86,9 @@ class RateDetector:
     0.5 rate -0.1 rise False fall False
     """
 
+    adapts: ClassVar[bool] = False
+    reads_risk: ClassVar[bool] = False
+
     def __init__(self, window_steps: int, threshold: float) -> None:
         if window_steps < 1 or not threshold > 0:
             raise ConfigError(f"expected window_steps >= 1 and threshold > 0, got {window_steps} and {threshold}")
@@ -79,7 +98,13 @@ class RateDetector:
         return np.full((self.window_steps, *shape), np.nan, np.float32)
 
     def update(
-        self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
+        self,
+        memory: Floats,
+        p: Floats,
+        established: Bools,
+        step: int = 0,
+        threshold: Floats | float = math.inf,
+        risk: Floats | None = None,
     ) -> Alarms:
         rate = shift(memory, p)
         with np.errstate(invalid="ignore"):
@@ -100,6 +125,9 @@ class LevelDetector:
     [False, True, False]
     """
 
+    adapts: ClassVar[bool] = False
+    reads_risk: ClassVar[bool] = False
+
     def __init__(self, fall_level: float, rise_level: float, window_steps: int = 1) -> None:
         if not 0 <= fall_level < rise_level <= 1:
             raise ConfigError(f"expected 0 <= fall_level < rise_level <= 1, got {fall_level} and {rise_level}")
@@ -109,7 +137,13 @@ class LevelDetector:
         return np.full((self.window_steps, *shape), np.nan, np.float32)
 
     def update(
-        self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
+        self,
+        memory: Floats,
+        p: Floats,
+        established: Bools,
+        step: int = 0,
+        threshold: Floats | float = math.inf,
+        risk: Floats | None = None,
     ) -> Alarms:
         before = memory[-1]
         with np.errstate(invalid="ignore"):
@@ -126,6 +160,9 @@ class RiskDetector:
     first. An interest that is at risk already when the model arrives is told of, too. Memory: the last p.
     """
 
+    adapts: ClassVar[bool] = False
+    reads_risk: ClassVar[bool] = True
+
     def __init__(self, line: float, rise_level: float) -> None:
         if not (0 < line < 1 and 0 < rise_level <= 1):
             raise ConfigError(f"expected line in (0, 1) and rise_level in (0, 1], got {line} and {rise_level}")
@@ -141,10 +178,9 @@ class RiskDetector:
         established: Bools,
         step: int = 0,
         threshold: Floats | float = math.inf,
-        *,
         risk: Floats | None = None,
     ) -> Alarms:
-        """As any detector's; `risk` is phi (..., C). Without it no fall is called."""
+        """As any detector's. Without phi no fall is called."""
         risk = np.full_like(p, np.nan) if risk is None else risk
         with np.errstate(invalid="ignore"):
             fall = (risk >= self.line) & established
@@ -161,6 +197,9 @@ class OwnLevelDetector:
     Memory: the slow level (an EWMA of logit p), whether p was beyond either margin, and the last dt values of p.
     """
 
+    adapts: ClassVar[bool] = False
+    reads_risk: ClassVar[bool] = False
+
     def __init__(self, span_steps: int, fall_margin: float, rise_margin: float, window_steps: int = 1) -> None:
         if span_steps < 1 or not (fall_margin > 0 and rise_margin > 0):
             raise ConfigError(
@@ -175,7 +214,13 @@ class OwnLevelDetector:
         return memory
 
     def update(
-        self, memory: Floats, p: Floats, established: Bools, step: int = 0, threshold: Floats | float = math.inf
+        self,
+        memory: Floats,
+        p: Floats,
+        established: Bools,
+        step: int = 0,
+        threshold: Floats | float = math.inf,
+        risk: Floats | None = None,
     ) -> Alarms:
         own, was_low, was_high = memory[:3]
         level = logit(p)

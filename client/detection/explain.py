@@ -29,10 +29,9 @@ from shared.plan import Plan
 
 from ..model.scorer import Scorer
 from .alert_budget import LEAST, LOWEST
-from .cusum import CusumAlarms
-from .detectors import Alarms, RiskDetector
+from .detector_table import detector_for
 from .risk_levels import Direction
-from .watch import Watch, budget_for, detector_for, observed
+from .watch import Watch, budget_for, observed
 
 #: The groups, in the order of the values.
 GROUPS = ("silence", "rhythm", "lately", "long run", "trend", "amounts", "elsewhere", "share")
@@ -261,14 +260,11 @@ def _fires(
     least = max(LOWEST * budget.start_threshold, LEAST) if budget else LEAST
     rate = plan.risk.rate_steps if plan.risk else 0
     for i in range(begin, p.shape[1]):
-        if isinstance(detector, RiskDetector):
-            read = readings(plan.features, x[:, i], p[:, i], p[:, max(0, i - rate)])
-            alarms: Alarms = detector.update(
-                memory, p[:, i], may, first + i, risk=phi(risk, read) if risk.size else None
-            )
-        else:
-            alarms = detector.update(memory, p[:, i], may, first + i)
-        if isinstance(alarms, CusumAlarms):
+        now = None
+        if detector.reads_risk and risk.size:
+            now = phi(risk, readings(plan.features, x[:, i], p[:, i], p[:, max(0, i - rate)]))
+        alarms = detector.update(memory, p[:, i], may, first + i, risk=now)
+        if detector.adapts:
             fired |= (alarms.strength >= least).any(axis=0)
         else:
             fired |= (alarms.fall, alarms.rise)[direction] & (since <= i)

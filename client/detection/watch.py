@@ -22,28 +22,13 @@ from shared.plan import Detection, Plan
 
 from .alert_budget import Budget, Spending
 from .bursts import held_by_burst
-from .cusum import CusumAlarms, CusumDetector
-from .detectors import Alarms, Detector, LevelDetector, OwnLevelDetector, RateDetector, RiskDetector
+from .detector_table import detector_for
+from .detectors import Alarms
 from .risk_levels import Direction, risk_levels
 
 #: A device remembers its detector as of every so many steps, so many times: one mark lies at least `MARK_EVERY` steps
 #: back, and from there on it can be told otherwise (explain.py).
 MARK_EVERY, MARKS = 7, 3
-
-
-def detector_for(settings: Detection) -> Detector:
-    """The detector that a plan asks for."""
-    if settings.detector == "cusum":
-        return CusumDetector(settings.warm_steps, settings.season_steps)
-    if settings.detector == "risk":
-        return RiskDetector(settings.risk_line, settings.rise_level)
-    if settings.detector == "rate":
-        return RateDetector(settings.rate_window_steps, settings.rate_threshold)
-    if settings.detector == "own_level":
-        return OwnLevelDetector(
-            settings.own_span_steps, settings.fall_margin, settings.rise_margin, settings.rate_window_steps
-        )
-    return LevelDetector(settings.fall_level, settings.rise_level, settings.rate_window_steps)
 
 
 def budget_for(settings: Detection, shape: tuple[int, ...]) -> Budget | None:
@@ -150,7 +135,7 @@ class Watch:
         alarms = self._alarms(settings, step, p, watched, risk)
         raised = np.stack([alarms.fall, alarms.rise], axis=-2)
         budget = budget_for(settings, p.shape)
-        if budget and isinstance(alarms, CusumAlarms):
+        if budget and alarms.judged is not None:
             budget.own.adapt(self.spending.moved, np.moveaxis(raised.sum(axis=-1), -1, 0), alarms.judged.sum(axis=-1))
         raised &= self.quiet_until <= step
         if budget:
@@ -162,11 +147,9 @@ class Watch:
     def _alarms(self, settings: Detection, step: int, p: Floats, watched: Bools, risk: Floats | None = None) -> Alarms:
         """What the plan's detector says to p, before quiet time and budget."""
         detector = detector_for(settings)
-        if isinstance(detector, RiskDetector):
-            return detector.update(self.memory, p, watched, step, risk=risk)
-        budget = budget_for(settings, p.shape) if isinstance(detector, CusumDetector) else None
+        budget = budget_for(settings, p.shape) if detector.adapts else None
         threshold = budget.own.now(self.spending.moved)[..., None] if budget else np.inf
-        return detector.update(self.memory, p, watched, step, threshold)
+        return detector.update(self.memory, p, watched, step, threshold, risk)
 
     def _mark(self, step: int) -> None:
         if len(self.marks) and step % MARK_EVERY == 0:

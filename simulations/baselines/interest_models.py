@@ -54,7 +54,7 @@ DNN_BATCH_ROWS: Final = 1024
 DNN_MOST_PASSES: Final = 40
 
 #: Models that a gap is measured to: the best of them.
-RIVALS: Final = (POOLED_LR, POOLED_DNN, POOLED_NUMPY)
+GAP_BASELINES: Final = (POOLED_LR, POOLED_DNN, POOLED_NUMPY)
 
 #: Ridge of a device on its own, per summed log loss; Newton steps; cells of a batch of devices.
 OWN_L2: Final = 200.0
@@ -87,8 +87,8 @@ def rules(train: Rows, test: Rows, plan: Plan) -> dict[str, Floats]:
     return out
 
 
-def rivals(train: Rows, test: Rows, plan: Plan, seed: int) -> dict[str, Floats]:
-    """p of RIVALS, the pooled models that a gap is measured to."""
+def gap_baselines(train: Rows, test: Rows, plan: Plan, seed: int) -> dict[str, Floats]:
+    """p of GAP_BASELINES, the pooled models that a gap is measured to."""
     x, y = _sample(train, seed)
     networks = [_network(plan, seed + i, len(y)) for i in range(DNN_SEEDS)]
     with threadpool_limits(1):  # on a busy machine, threads that wait for each other cost ten times the work
@@ -124,9 +124,9 @@ def _sample(train: Rows, seed: int) -> tuple[Floats, Bools]:
 
 
 def models(train: Rows, test: Rows, plan: Plan, seed: int, *, every: bool = True) -> dict[str, Floats]:
-    """p of the models that see all data, and of every device on its own; of RIVALS only, the fastest, unless `every`."""
+    """p of the models that see all data, and of every device on its own; of GAP_BASELINES only, the fastest, unless `every`."""
     if not every:
-        return rivals(train, test, plan, seed)
+        return gap_baselines(train, test, plan, seed)
     x, y = _sample(train, seed)
     some, few = slice(BOOSTED_SAMPLE), slice(FOREST_SAMPLE)
     forest = RandomForestClassifier(60, min_samples_leaf=30, random_state=seed, n_jobs=1)
@@ -135,7 +135,7 @@ def models(train: Rows, test: Rows, plan: Plan, seed: int, *, every: bool = True
     )
     with threadpool_limits(1):
         return {
-            **rivals(train, test, plan, seed),
+            **gap_baselines(train, test, plan, seed),
             BOOSTED: _fitted(boosted, x[some], y[some], test.x),
             FOREST: _fitted(forest, x[few], y[few], test.x),
             BY_ITSELF: each_on_its_own(train, test),

@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 from river.drift import ADWIN, PageHinkley
 
-from client.detection.detectors import RiskDetector
-from client.detection.watch import Watch, detector_for
+from client.detection.detector_table import detector_for
+from client.detection.watch import Watch
 from shared.arrays import Floats
 from shared.plan import Plan
 
@@ -69,10 +69,8 @@ def _updating(plan: Plan, p: Floats) -> tuple[Callable[[int], object], Floats]:
     """What takes p (T, N) of a step into a plan's detector, and the memory that it changes."""
     detector, n = detector_for(plan.detection), p.shape[1]
     memory, everybody = detector.start((n,)), np.ones(n, bool)
-    if isinstance(detector, RiskDetector):
-        return lambda step: detector.update(memory, p[step], everybody, step, risk=1 - p[step]), memory
-    threshold = np.full(n, THRESHOLD, np.float32)
-    return lambda step: detector.update(memory, p[step], everybody, step, threshold), memory
+    threshold, risk = np.full(n, THRESHOLD, np.float32), 1 - p
+    return lambda step: detector.update(memory, p[step], everybody, step, threshold, risk[step]), memory
 
 
 def _kept(plan: Plan, users: tuple[int, ...]) -> float:

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from ..report.summary import decimal, duration, percent
-from .search import DataPath, Overrides, ScenarioName
-from .streams import bars
-
-out = Console(highlight=False)
+from ..report.format import decimal, duration, percent
+from .options import DataPath, Overrides, ScenarioName, with_path
+from .printing import out, print_terms
+from .progress import bars
 
 
 def register(app: typer.Typer) -> None:
@@ -38,15 +36,13 @@ def choose(
 
     Example: [bold]ebbtide choose complete-journey-eps1[/]
     """
-    from ..people.datasets import DATASETS, terms_once
     from ..people.of_scenario import population_of
     from ..people.setup import Setup
     from ..scenarios.config import load_scenario
     from ..search.choose_detector import choose as run
 
-    chosen = load_scenario(scenario, [*(overrides or ()), *([f"data.path={json.dumps(path)}"] if path else ())])
-    if chosen.data.name in DATASETS:
-        terms_once(DATASETS[chosen.data.name], file.parent if file else Path("runs"), out.print)
+    chosen = load_scenario(scenario, with_path(overrides, path))
+    print_terms(chosen.data.name, file.parent if file else Path("runs"))
     people = population_of(chosen)
     with bars() as on_progress:
         found = run(

@@ -7,22 +7,25 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from shared.errors import ConfigError, EbbtideError, InputError
 
 from .choose import register as register_choice
+from .options import DataPath, Overrides, ScenarioName
+from .printing import out, print_terms
+from .progress import phase_bars
 from .search import register as register_search
 from .streams import register as register_streams
+
+if TYPE_CHECKING:
+    from ..evaluation.results import Results
 
 app = typer.Typer(
     add_completion=False,
@@ -35,42 +38,6 @@ app = typer.Typer(
     Then [bold]ebbtide data[/] shows the real data sets, and [bold]ebbtide epsilon[/] what a plan costs in privacy.""",
 )
 
-ScenarioName = Annotated[str, typer.Argument(help="A scenario that comes along, or a path to a .toml file.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace one value of the scenario, e.g. privacy.rounds=20."),
-]
-
-PHASES = {
-    "people": "the people",
-    "warm_start": "a first model from planted people",
-    "devices": "devices connect",
-    "offer": "the model reaches every device",
-    "rounds": "private training rounds",
-    "risk_rounds": "private rounds of phi",
-    "queries": "devices live, score and detect",
-    "figures": "figures and report",
-}
-
-out = Console(highlight=False)
-
-
-@contextmanager
-def _progress_bars() -> Iterator[object]:
-    """A callback that draws one bar per phase of a run."""
-    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def on_progress(phase: str, done: int, total: int) -> None:
-            if phase not in bars:
-                for earlier in bars.values():
-                    progress.stop_task(earlier)
-                bars[phase] = progress.add_task(PHASES[phase], total=total)
-            progress.update(bars[phase], completed=done, total=total)
-
-        yield on_progress
-
 
 @app.command()
 def simulate(
@@ -78,7 +45,7 @@ def simulate(
     data: Annotated[
         str, typer.Option(help="planted (simulated), complete-journey or online-retail-ii: runs its own scenario.")
     ] = "",
-    path: Annotated[str, typer.Option(help="Where the data set lies, if it does not come with a package.")] = "",
+    path: DataPath = "",
     users: Annotated[int | None, typer.Option(help="How many of its users; 0 for all.")] = None,
     overrides: Overrides = None,
     folder: Annotated[Path | None, typer.Option("--out", help="The run's folder (default: runs/<name>).")] = None,
@@ -101,9 +68,9 @@ def simulate(
     given += [f"data.users={users}"] if users is not None else []
     chosen = load_scenario(name, given)
     target = folder or Path("runs") / chosen.name
-    _print_terms(chosen.data.name, target.parent)
-    with _progress_bars() as on_progress:
-        results = run(chosen, target, on_progress, resume=resume)  # type: ignore[arg-type]
+    print_terms(chosen.data.name, target.parent)
+    with phase_bars() as on_progress:
+        results = run(chosen, target, on_progress, resume=resume)
     _print_results(results)
     out.print(f"report: {RunFolder(target).report_file}", soft_wrap=True)
 
@@ -136,7 +103,7 @@ def epsilon(
 
     from ..federation.checks import check_budget, check_owners
     from ..people.setup import Crowd, Setup
-    from ..report.summary import caps_line
+    from ..report.summary import caps_in_words
     from ..scenarios.config import load_scenario
     from ..scenarios.owners import caps_numbers
 
@@ -160,7 +127,7 @@ def epsilon(
         _number(epsilon_unamplified(privacy, taking_part, tuple((p, likely_participations(p)) for p, _ in plan.also))),
     )
     table.add_row("the server", to_server(asked.bits, len(asked.bit_steps), privacy.delta))
-    table.add_row("what the owner of each device allows", caps_line(caps_numbers(setup.caps, chosen.caps.table)))
+    table.add_row("what the owner of each device allows", caps_in_words(caps_numbers(setup.caps, chosen.caps.table)))
     out.print(table)
     out.print(
         f"expected cohort {privacy.expected_cohort:.0f}, noise multiplier {privacy.noise_multiplier:g}, "
@@ -215,18 +182,10 @@ register_streams(app)
 register_choice(app)
 
 
-def _print_terms(name: str, state_folder: Path) -> None:
-    """A real data set's terms, on first use."""
-    from ..people.datasets import DATASETS, terms_once
-
-    if name in DATASETS:
-        terms_once(DATASETS[name], state_folder, out.print)
-
-
-def _print_results(results: dict[str, object]) -> None:
+def _print_results(results: Results) -> None:
     from ..report.summary import result_rows
 
-    table = Table(show_header=False, title="SIMULATED data" if results["simulated"] else str(results["data"]))
+    table = Table(show_header=False, title="SIMULATED data" if results.simulated else results.data)
     for label, value in result_rows(results):
         table.add_row(label, value)
     out.print(table)
@@ -245,7 +204,7 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, _stop)
     try:
-        app(standalone_mode=False)
+        app(prog_name="ebbtide", standalone_mode=False)
     except InputError as error:
         _fail(str(error), 2)
     except EbbtideError as error:

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-if TYPE_CHECKING:
-    from ..search.trials import OnTrial
-
-ScenarioName = Annotated[str, typer.Argument(help="A scenario that comes along, or a path to a .toml file.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace one value of the scenario, e.g. data.users=500."),
-]
-DataPath = Annotated[str, typer.Option(help="Where the data set lies, if it does not come with a package.")]
+from .options import DataPath, Overrides, ScenarioName, with_path
+from .printing import out, print_terms
+from .progress import trial_bar
 
 TOP = 10
-
-out = Console(highlight=False)
 
 
 def register(app: typer.Typer) -> None:
     """Add both commands to `app`."""
     app.command()(tune)
     app.command()(sweep)
-
-
-@contextmanager
-def _trial_bar() -> Iterator[OnTrial]:
-    """A callback that draws one bar over all trainings."""
-    columns = (TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("trainings", total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def tune(
@@ -75,13 +54,13 @@ def tune(
     if target.suffix != ".toml":
         raise ConfigError(f"expected --out to end in .toml, got {target.name!r}")
     chosen = load_scenario(scenario, overrides or ())
-    _print_terms(chosen.data.name, target.parent)
+    print_terms(chosen.data.name, target.parent)
     out.print(f"[bold]{NOT_COUNTED}[/]")
-    with _trial_bar() as on_trial:
+    with trial_bar() as on_trial:
         tuning = search(
             scenario,
             parse_values("--grid", grid or ()),
-            overrides=_given(overrides, path),
+            overrides=with_path(overrides, path),
             folds=folds,
             seeds=seeds,
             epsilon=epsilon,
@@ -136,11 +115,11 @@ def sweep(
     from ..search.sweep import FIGURE_FILE
     from ..search.sweep import sweep as run
 
-    given = _given(overrides, path)
+    given = with_path(overrides, path)
     chosen = load_scenario(scenario, given)
     target = folder or Path("runs") / "sweeps" / chosen.name
-    _print_terms(chosen.data.name, target.parent)
-    with _trial_bar() as on_trial:
+    print_terms(chosen.data.name, target.parent)
+    with trial_bar() as on_trial:
         results = run(
             scenario,
             parse_values("--over", over or ()),
@@ -166,10 +145,6 @@ def sweep(
     out.print(f"figure: {target / FIGURE_FILE}", soft_wrap=True)
 
 
-def _given(overrides: list[str] | None, path: str) -> list[str]:
-    return [*(overrides or ()), *([f"data.path={json.dumps(path)}"] if path else ())]
-
-
 def _keys(keys: Iterable[str]) -> list[Column]:
     """A column for each key, which wraps where it would be cut."""
     return [Column(key, overflow="fold") for key in keys]
@@ -177,11 +152,3 @@ def _keys(keys: Iterable[str]) -> list[Column]:
 
 def _epsilon(value: float | None) -> str:
     return "infinite" if value is None or value == float("inf") else f"{value:.3g}"
-
-
-def _print_terms(name: str, state_folder: Path) -> None:
-    """A real data set's terms, on first use."""
-    from ..people.datasets import DATASETS, terms_once
-
-    if name in DATASETS:
-        terms_once(DATASETS[name], state_folder, out.print)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +23,16 @@ from ..people.setup import Setup
 from ..scenarios.config import ProtocolSection
 from .ground_truth import Turns, in_time, judge, lapse_mask, planted_turns, takeoff_mask, watched
 from .replay import SETTINGS, Scores, alerts_of, can_run, tried, with_setting
+from .result_tables import (
+    AlertQuality,
+    AlertsByStep,
+    BudgetQuality,
+    CurvePoint,
+    DetectorCurve,
+    DetectorCurves,
+    DirectionQuality,
+    InterventionCount,
+)
 
 DETECTOR_NAMES: Final[Mapping[str, str]] = {
     "rate": "change rate (the article's)",
@@ -53,18 +63,19 @@ def turns_of(population: Population, history: History, setup: Setup, direction: 
     return turns, turns
 
 
-def intervention_counts(alerts: ShownAlerts, steps: tuple[int, int]) -> list[dict[str, Any]]:
+def intervention_counts(alerts: ShownAlerts, steps: tuple[int, int]) -> list[InterventionCount]:
     """How many alerts of steps first..last the policy table answered with each intervention, by direction and by the
     segment of the user."""
-    rows: list[dict[str, Any]] = [{"intervention": one.name.lower()} for one in Intervention]
-    shown = [alerts.of(direction, steps) for direction in Direction]
-    for row, one in zip(rows, Intervention, strict=True):
-        for direction, these in zip(Direction, shown, strict=True):
-            row[direction.name.lower()] = int((these.intervention == one).sum())
-        for segment in Segment:
-            row[f"segment_{segment.name.lower()}"] = int(
-                sum(((these.intervention == one) & (these.segment == segment)).sum() for these in shown)
-            )
+    shown = {direction: alerts.of(direction, steps) for direction in Direction}
+    rows = []
+    for one in Intervention:
+        named = {direction: these.where(these.intervention == one) for direction, these in shown.items()}
+        by_way = {direction.name.lower(): len(these) for direction, these in named.items()}
+        by_segment = {
+            f"segment_{segment.name.lower()}": int(sum((these.segment == segment).sum() for these in named.values()))
+            for segment in Segment
+        }
+        rows.append(InterventionCount(intervention=one.name.lower(), **by_way, **by_segment))
     return rows
 
 
@@ -79,41 +90,51 @@ def lived_steps(protocol: ProtocolSection) -> Ints:
 
 
 def alert_quality(
-    population: Population, history: History, setup: Setup, scores: Scores, alerts: ShownAlerts
-) -> dict[str, Any]:
+    population: Population,
+    history: History,
+    setup: Setup,
+    scores: Scores,
+    alerts: ShownAlerts,
+) -> AlertQuality:
     """The devices' alerts, and beside them the other detectors on the same p and rules of counters, per direction; who
     went over the budget; and what every detector would have done at other settings. `scores` are what the devices
     computed at the `lived_steps`."""
     protocol, plan = setup.protocol, setup.plan
     steps, settings, n_users = alert_steps(protocol), plan.detection, population.n_users
     rules = rule_alerts(history, setup, scores)
-    out: dict[str, Any] = {"detector": DETECTOR_NAMES[settings.detector], "steps": len(steps), "by_step": {}}
     mine: list[Alerts] = []
     false: dict[str, list[Alerts]] = {}
-    for direction in Direction:
-        turns, truths = turns_of(population, history, setup, direction)
-        name = direction.name.lower()
+    judged: dict[Direction, DirectionQuality] = {}
+    by_step: dict[Direction, list[int]] = {}
+    sought = {d: turns_of(population, history, setup, d) for d in Direction}
+    for direction, (turns, truths) in sought.items():
         ours = alerts.of(direction, protocol.alert_steps)
-        out[name] = {**judge(ours, turns, n_users, truths=truths), "beside": {}}
         mine.append(ours.where(~in_time(ours, truths)))
+        beside = {}
         for rule, by in rules.items():
             if (raised := by[direction]) is not None:
-                out[name]["beside"][rule] = judge(raised, turns, n_users, truths=truths)
+                beside[rule] = judge(raised, turns, n_users, truths=truths)
                 false.setdefault(rule, []).append(raised.where(~in_time(raised, truths)))
-        out["by_step"][name] = np.bincount(ours.step - steps[0], minlength=len(steps)).tolist()
-        if direction is Direction.FALL:
-            out["curves"] = curves(plan, scores, steps, turns, truths)
-    out["first_step"] = int(steps[0])
-    out["interventions"] = intervention_counts(alerts, protocol.alert_steps)
-    out["budget"] = None
-    if settings.false_alerts:
-        out["budget"] = {
-            "false_alerts": settings.false_alerts,
-            "steps": settings.budget_steps,
-            "over": over_budget(mine, n_users, settings),
-            "beside": {rule: over_budget(found, n_users, settings) for rule, found in false.items()},
-        }
-    return out
+        judged[direction] = DirectionQuality(**vars(judge(ours, turns, n_users, truths=truths)), beside=beside)
+        by_step[direction] = np.bincount(ours.step - steps[0], minlength=len(steps)).tolist()
+    return AlertQuality(
+        detector=DETECTOR_NAMES[settings.detector],
+        steps=len(steps),
+        first_step=int(steps[0]),
+        by_step=AlertsByStep(fall=by_step[Direction.FALL], rise=by_step[Direction.RISE]),
+        fall=judged[Direction.FALL],
+        rise=judged[Direction.RISE],
+        interventions=intervention_counts(alerts, protocol.alert_steps),
+        budget=BudgetQuality(
+            false_alerts=settings.false_alerts,
+            steps=settings.budget_steps,
+            over=over_budget(mine, n_users, settings),
+            beside={rule: over_budget(found, n_users, settings) for rule, found in false.items()},
+        )
+        if settings.false_alerts
+        else None,
+        curves=curves(plan, scores, steps, *sought[Direction.FALL]),
+    )
 
 
 def rule_alerts(history: History, setup: Setup, scores: Scores) -> dict[str, dict[Direction, Alerts | None]]:
@@ -151,15 +172,15 @@ def over_budget(false: list[Alerts], n_users: int, settings: Detection) -> float
     return float(over.mean())
 
 
-def curves(plan: Plan, scores: Scores, steps: Ints, turns: Turns, truths: Turns) -> dict[str, Any]:
-    """Falls of every detector at each of its settings, over the alert steps: a line for each, from the loudest point to the
+def curves(plan: Plan, scores: Scores, steps: Ints, turns: Turns, truths: Turns) -> DetectorCurves:
+    """Falls of every detector at each of its settings, over the alert steps: a curve for each, from the loudest point to the
     quietest; `planned` marks the plan's own setting. On all users, or CURVE_USERS of them."""
     n_users = len(scores.p)
     if n_users > CURVE_USERS:
         chosen = np.sort(np.random.Generator(np.random.Philox(0)).permutation(n_users)[:CURVE_USERS])
         scores = scores.of_users(chosen)
         turns, truths, n_users = turns.of_users(chosen), truths.of_users(chosen), len(chosen)
-    lines = []
+    drawn = []
     for kind, name in DETECTOR_NAMES.items():
         if not can_run(plan.detection, kind, scores):
             continue
@@ -169,7 +190,7 @@ def curves(plan: Plan, scores: Scores, steps: Ints, turns: Turns, truths: Turns)
             falls = raised[:, -len(steps) :, Direction.FALL]
             found = Alerts.of_mask(falls, steps, Direction.FALL, plan.detection.quiet_steps)
             point = judge(found, turns, n_users, truths=truths)
-            points.append({"setting": value, "planned": value == planned, **point})
-        points.sort(key=lambda point: -point["false_per_user"])
-        lines.append({"detector": kind, "name": name, "key": SETTINGS[kind][0], "points": points})
-    return {"users": n_users, "lines": lines}
+            points.append(CurvePoint(**vars(point), setting=value, planned=value == planned))
+        points.sort(key=lambda point: -point.false_per_user)
+        drawn.append(DetectorCurve(detector=kind, name=name, key=SETTINGS[kind][0], points=points))
+    return DetectorCurves(users=n_users, lines=drawn)

@@ -1,4 +1,4 @@
-"""What randomised bits are worth: a run's rates beside the true ones, and how often intervals hold the truth."""
+"""What randomised bits are worth: a run's rates with the true ones, and how often intervals hold the truth."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from shared.mechanisms import Entropy
 from shared.randomised_response import MICRO, BitSchedule, randomised_response
 
 from ..federation.alert_table import Alerts
+from .results import BitRates, TrueRate
 
 REPETITIONS = 1000
 ANSWERS = 1000
@@ -21,7 +22,7 @@ TRUE_RATE = 0.1
 EPSILON = 1.0
 
 
-def rates_beside_truth(bits: Mapping[str, Any], alerts: Alerts, agreed: Bools) -> dict[str, Any]:
+def rates_with_truth(bits: Mapping[str, Any], alerts: Alerts, agreed: Bools) -> BitRates:
     """A run's account of bits, with the true share of alerted devices beside each rate: of all who agreed to bits (K,),
     whether or not their device answered. Only a simulation knows it."""
     schedule = BitSchedule(round(bits["epsilon"] * MICRO), bits["every_steps"])
@@ -30,8 +31,8 @@ def rates_beside_truth(bits: Mapping[str, Any], alerts: Alerts, agreed: Bools) -
         covered = schedule.covered(rate["step"])
         within = (alerts.step >= covered.start) & (alerts.step < covered.stop)
         alerted = np.bincount(alerts.user[within], minlength=len(agreed)) > 0
-        rates.append({**rate, "true_rate": float(alerted[agreed].mean()) if agreed.any() else None})
-    return {**bits, "agreed": int(agreed.sum()), "rates": rates}
+        rates.append(TrueRate(**rate, true_rate=float(alerted[agreed].mean()) if agreed.any() else None))
+    return BitRates(**{**bits, "rates": rates}, agreed=int(agreed.sum()))
 
 
 def coverage(

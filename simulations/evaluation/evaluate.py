@@ -1,4 +1,4 @@
-"""What a run was worth: quality of p against honest baselines, of the alerts, what it cost, all in one mapping.
+"""What a run was worth: quality of p against honest baselines, of the alerts, what it cost.
 
 Everything here looks at all devices at once, as only a simulation can. p and alerts are the ones that the devices
 computed on their own and showed to their users.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_curve
@@ -29,58 +28,61 @@ from ..people.population import Population
 from ..people.setup import Setup
 from ..provenance import commit, commits_of
 from .alert_quality import alert_quality, lived_steps
-from .bit_rates import rates_beside_truth
+from .bit_rates import rates_with_truth
 from .examples import example_users
 from .interest_table import compare
 from .noiseless_rerun import theta_without_noise
 from .quality import auc, metrics_of, tenths
 from .replay import scores_at
+from .result_tables import InterestQuality, Roc
+from .results import Evaluation, MessageCount, Privacy, RoundAuc, Traffic
 from .turn_quality import lapse_quality, rise_quality
 from .turn_table import pooled_levels
 
 CURVE_ROWS = 50_000
 
 
-def interest_quality(rows: Rows, p: Floats) -> dict[str, Any]:
-    """AUC, log loss, ROC curve and calibration of the devices' p."""
+def interest_quality(rows: Rows, p: Floats, rows_without_score: int = 0) -> InterestQuality:
+    """AUC, log loss, ROC curve and calibration of the devices' p (n,); so many further rows had none."""
     fpr, tpr, _ = roc_curve(rows.y, p, drop_intermediate=True) if auc(rows.y, p) is not None else (np.empty(0),) * 3
     keep = np.unique(np.linspace(0, len(fpr) - 1, 200).astype(int)) if len(fpr) else np.empty(0, int)
-    return {
-        **metrics_of(rows.y, p),
-        "roc": {"false_positive_rate": fpr[keep].tolist(), "true_positive_rate": tpr[keep].tolist()},
-        "calibration": tenths(rows.y, p),
-    }
+    return InterestQuality(
+        **vars(metrics_of(rows.y, p)),
+        roc=Roc(false_positive_rate=fpr[keep].tolist(), true_positive_rate=tpr[keep].tolist()),
+        calibration=tenths(rows.y, p),
+        rows_without_score=rows_without_score,
+    )
 
 
-def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[dict[str, Any]]:
+def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[RoundAuc]:
     """AUC of every published model on (at most CURVE_ROWS of) the test rows, by the numpy network."""
     pick = np.random.Generator(np.random.Philox(0)).permutation(len(rows.y))[:CURVE_ROWS]
     x, y = rows.x[pick], rows.y[pick]
-    return [{"round": i, "auc": auc(y, forward(plan.network, theta, x))} for i, theta in enumerate(models)]
+    return [RoundAuc(round=i, auc=auc(y, forward(plan.network, theta, x))) for i, theta in enumerate(models)]
 
 
-def traffic_numbers(traffic: Mapping[str, Mapping[str, int]], n_devices: int) -> dict[str, Any]:
+def traffic_numbers(traffic: Mapping[str, Mapping[str, int]], n_devices: int) -> Traffic:
     """Bytes of our messages per device, and of one training round for a device that takes part."""
     sent, received = traffic["sent_bytes"], traffic["received_bytes"]
 
     def each(bytes_by: Mapping[str, int], counts: Mapping[str, int], name: str) -> float:
         return bytes_by.get(name, 0) / max(counts.get(name, 0), 1)
 
-    return {
-        "round_down_bytes": each(sent, traffic["sent"], "train_request"),
-        "round_up_bytes": each(received, traffic["received"], "update"),
-        "query_up_bytes": each(received, traffic["received"], "alerts"),
-        "down_bytes_per_device": sum(sent.values()) / n_devices,
-        "up_bytes_per_device": sum(received.values()) / n_devices,
-        "by_message": {
-            name: {"messages": traffic["sent"].get(name, traffic["received"].get(name, 0)), "bytes": total}
+    return Traffic(
+        round_down_bytes=each(sent, traffic["sent"], "train_request"),
+        round_up_bytes=each(received, traffic["received"], "update"),
+        query_up_bytes=each(received, traffic["received"], "alerts"),
+        down_bytes_per_device=sum(sent.values()) / n_devices,
+        up_bytes_per_device=sum(received.values()) / n_devices,
+        by_message={
+            name: MessageCount(messages=traffic["sent"].get(name, traffic["received"].get(name, 0)), bytes=total)
             for name, total in {**sent, **received}.items()
         },
-        "dropped": traffic["dropped"],
-    }
+        dropped=dict(traffic["dropped"]),
+    )
 
 
-def refusals_by_code(traffic: Mapping[str, Any]) -> dict[str, int]:
+def refusals_by_code(traffic: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     """How many requests devices declined, by the name of the code."""
     found = {code: traffic["dropped"].get(f"refusal_{code.value}", 0) for code in RefusalCode}
     return {code.name.lower(): n for code, n in found.items() if n}
@@ -94,8 +96,8 @@ def evaluate(
     every_model: bool | None = None,
     held_out: Bools | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
-    """All figures of a run that has ended, from its folder; nothing in it is NaN.
+) -> Evaluation:
+    """What a run that has ended was worth, from its folder.
 
     `every_model`: fit trees and each device's own model too (a minute), not only pooled logistic regression and DNN;
     None: if the data are real. `held_out` (K,): users that never trained; pooled models learn without them, and they get
@@ -119,35 +121,33 @@ def evaluate(
     weights = server.models(RISK)[-1] if plan.risk else np.empty(0, np.float32)
     scores = scores_at(history, setup, models[-1], weights, lived_steps(protocol))
     levels = pooled_levels(history, setup, seed, every_model=every_model)
-    return {
-        "interest": {
-            **interest_quality(shown, scored[known & trained]),
-            "rows_without_score": int((~known & trained).sum()),
-        },
-        **compare(
-            train,
-            test,
-            scored,
-            history,
-            plan,
-            until=protocol.train_at,
-            every_model=every_model,
-            held_out=held_out,
-            extra=without_noise(run, plan, models[0], test.x) if every_model else {},
-            seed=seed,
-        ),
-        "learning_curve": learning_curve(models, plan, shown),
-        "lapse": lapse_quality(history, setup, scores, levels, seed),
-        "rises": rise_quality(history, setup, scores, levels, seed),
-        "alerts": alert_quality(population, history, setup, scores, alerts),
-        "privacy": {k: v for k, v in account.items() if k != "bits"},
-        "refused": refusals_by_code(traffic),
-        "bits": rates_beside_truth(account["bits"], alerts, agreed) if account.get("bits") else None,
-        "traffic": traffic_numbers(traffic, population.n_users),
-        "cpu": cpu_numbers(run, traffic["sent"].get("train_request", 0), population.n_users),
-        "example_users": example_users(run, setup, population, history, p, alerts),
-        "commit": "+".join(dict.fromkeys([*commits_of(run.flower).split("+"), commit()])),
-    }
+    tables = compare(
+        train,
+        test,
+        scored,
+        history,
+        plan,
+        until=protocol.train_at,
+        every_model=every_model,
+        held_out=held_out,
+        extra=without_noise(run, plan, models[0], test.x) if every_model else {},
+        seed=seed,
+    )
+    return Evaluation(
+        **vars(tables),
+        interest=interest_quality(shown, scored[known & trained], int((~known & trained).sum())),
+        learning_curve=learning_curve(models, plan, shown),
+        lapse=lapse_quality(history, setup, scores, levels, seed),
+        rises=rise_quality(history, setup, scores, levels, seed),
+        alerts=alert_quality(population, history, setup, scores, alerts),
+        privacy=Privacy(**{k: v for k, v in account.items() if k != "bits"}),
+        refused=refusals_by_code(traffic),
+        bits=rates_with_truth(account["bits"], alerts, agreed) if account["bits"] else None,
+        traffic=traffic_numbers(traffic, population.n_users),
+        cpu=cpu_numbers(run, traffic["sent"].get("train_request", 0), population.n_users),
+        example_users=example_users(run, setup, population, history, p, alerts),
+        commit="+".join(dict.fromkeys([*commits_of(run.flower).split("+"), commit()])),
+    )
 
 
 def without_noise(run: RunFolder, plan: Plan, theta: Floats, x: Floats) -> dict[str, Floats]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
 import numpy as np
 
@@ -16,17 +16,22 @@ from ..federation.run_folder import RunFolder
 from ..people.population import Population
 from ..people.setup import Setup
 from .ground_truth import Turns, delays, planted_turns
+from .result_tables import Way
+from .results import ExampleUser, ToldAlert
+
+WAYS: Final[dict[Direction, Way]] = {Direction.FALL: "fall", Direction.RISE: "rise"}
 
 
 def example_users(
     run: RunFolder, setup: Setup, population: Population, history: History, p: Floats, alerts: Alerts
-) -> list[dict[str, Any]]:
+) -> list[ExampleUser]:
     """A fall and a rise that were called, those with the most typical delay, and a fall that was missed, the first one;
     fewer where a run has none of a kind. With the reasons that the device showed. Empty without planted truth: real
     people are never drawn."""
     if population.truth is None:
         return []
-    steps, out = setup.protocol.alert_steps, list[dict[str, Any]]()
+    steps = setup.protocol.alert_steps
+    out: list[ExampleUser] = []
     for direction, wanted in ((Direction.FALL, True), (Direction.RISE, True), (Direction.FALL, False)):
         turns = planted_turns(population.truth, direction, steps)
         chosen = typical(delays(alerts.of(direction, steps), turns), wanted)
@@ -54,25 +59,25 @@ def _drawn(
     index: int,
     direction: Direction,
     found: bool,
-) -> dict[str, Any]:
+) -> ExampleUser:
     user, category = int(turns.user[index]), int(turns.category[index])
     mine = alerts.where((alerts.user == user) & (alerts.category == category))
     reasons = read_reasons(run, user)
-    return {
-        "category": population.catalogue.names[category],
-        "direction": direction.name.lower(),
-        "found": found,
-        "count": [round(float(v), 2) for v in history.count[user, category]],
-        "p": [None if np.isnan(v) else round(float(v), 4) for v in p[user, :, category]],
-        "change_step": int(turns.first[index]),
-        "last_step_in_time": int(turns.last[index]),
-        "alerts": [
-            {
-                "step": int(s),
-                "direction": Direction(int(d)).name.lower(),
-                "level": int(w),
-                "reasons": reasons.get((int(s), int(d), category), []),
-            }
+    return ExampleUser(
+        category=population.catalogue.names[category],
+        direction=WAYS[direction],
+        found=found,
+        count=[round(float(v), 2) for v in history.count[user, category]],
+        p=[None if np.isnan(v) else round(float(v), 4) for v in p[user, :, category]],
+        change_step=int(turns.first[index]),
+        last_step_in_time=int(turns.last[index]),
+        alerts=[
+            ToldAlert(
+                step=int(s),
+                direction=WAYS[Direction(int(d))],
+                level=int(w),
+                reasons=reasons.get((int(s), int(d), category), []),
+            )
             for s, d, w in zip(mine.step, mine.direction, mine.level, strict=True)
         ],
-    }
+    )

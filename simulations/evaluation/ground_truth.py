@@ -10,7 +10,7 @@ A turn is a (user, category, direction) and the steps in which an alert for it i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from shared.features import History, established, seen
 from ..federation.alert_table import Alerts
 from ..people.population import ChangeKind, Truth
 from ..scenarios.config import ProtocolSection
+from .result_tables import Judged
 
 PLANTED_TOLERANCE_STEPS = 31
 #: Active steps that a quiet interest has at most in the window, and a take-off at least in the `lapse_steps` after.
@@ -110,11 +111,11 @@ def takeoff_mask(history: History, steps: Ints, protocol: ProtocolSection) -> Bo
     return quiet_mask(history, steps, protocol) & busy
 
 
-def judge(alerts: Alerts, turns: Turns, n_users: int, *, truths: Turns | None = None) -> dict[str, Any]:
+def judge(alerts: Alerts, turns: Turns, n_users: int, *, truths: Turns | None = None) -> Judged:
     """How alerts of one direction did: counts, precision, recall, median delay in steps, false alerts per user.
 
     An alert is true if it falls into a turn of its user and category. `truths` are the turns that make an alert true,
-    where they are more than those that count for recall (a planted change before the period, say). Figures that cannot
+    where they are more than those that count for recall (a planted change before the period, say). Numbers that cannot
     be computed (no alert, no turn) are None.
     """
     wider = turns if truths is None else truths
@@ -122,14 +123,14 @@ def judge(alerts: Alerts, turns: Turns, n_users: int, *, truths: Turns | None = 
     waits = delays(alerts, turns)
     found = np.isfinite(waits)
     n_false = int((~is_true).sum())
-    return {
-        "alerts": len(alerts),
-        "turns": len(turns),
-        "precision": float(is_true.mean()) if len(alerts) else None,
-        "recall": float(found.mean()) if len(turns) else None,
-        "median_delay_steps": float(np.median(waits[found])) if found.any() else None,
-        "false_per_user": n_false / n_users,
-    }
+    return Judged(
+        alerts=len(alerts),
+        turns=len(turns),
+        precision=float(is_true.mean()) if len(alerts) else None,
+        recall=float(found.mean()) if len(turns) else None,
+        median_delay_steps=float(np.median(waits[found])) if found.any() else None,
+        false_per_user=n_false / n_users,
+    )
 
 
 def in_time(alerts: Alerts, turns: Turns) -> Bools:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -13,13 +12,14 @@ from shared.features import History
 from shared.plan import Plan
 
 from ..baselines import interest_models as baselines
-from ..baselines.interest_models import EBBTIDE, RIVALS
+from ..baselines.interest_models import EBBTIDE, GAP_BASELINES
 from ..people.labelled_rows import Rows
 from .quality import UserBootstrap, auc, groups, interval, metrics_of
+from .result_tables import Baseline, BaselineTable, HeldOut, InterestTables
 
 
-def baseline_table(rows: Rows, scores: Mapping[str, Floats], seed: int) -> list[dict[str, Any]]:
-    """One mapping per p (n,) of `scores` on the same rows: ours first, then the others from the best AUC to the worst.
+def baseline_table(rows: Rows, scores: Mapping[str, Floats], seed: int) -> BaselineTable:
+    """One row per p (n,) of `scores` on the same rows: ours first, then the others from the best AUC to the worst; and the gap.
 
     `low`, `high`: 95 % interval of the AUC over draws of users; `ahead`: its AUC minus ours, with `ahead_low` and
     `ahead_high` over the same draws. It beats ours where `ahead_low` > 0, and ours beats it where `ahead_high` < 0.
@@ -29,26 +29,33 @@ def baseline_table(rows: Rows, scores: Mapping[str, Floats], seed: int) -> list[
     out = []
     for name, p in scores.items():
         its_draws = our_draws if name == EBBTIDE else draws.aucs(p)
-        figures, between = metrics_of(rows.y, p), interval(its_draws)
-        row = {
-            "name": name,
-            "kind": baselines.KINDS.get(name, baselines.POOLED),
-            **{key: figures[key] for key in ("auc", "log_loss", "calibration_error")},
-            **dict(zip(("low", "high"), between or (None, None), strict=True)),
-        }
-        if name != EBBTIDE:
-            row["ahead"] = None if figures["auc"] is None or our_auc is None else figures["auc"] - our_auc
-            ends = interval(its_draws - our_draws) or (None, None)
-            row.update(zip(("ahead_low", "ahead_high"), ends, strict=True))
-        out.append(row)
-    return sorted(out, key=lambda row: (row["name"] != EBBTIDE, -(row["auc"] or 0)))
+        quality, ours = metrics_of(rows.y, p), name == EBBTIDE
+        low, high = interval(its_draws) or (None, None)
+        ahead_low, ahead_high = (None if ours else interval(its_draws - our_draws)) or (None, None)
+        out.append(
+            Baseline(
+                name=name,
+                kind=baselines.KINDS.get(name, baselines.POOLED),
+                auc=quality.auc,
+                log_loss=quality.log_loss,
+                calibration_error=quality.calibration_error,
+                low=low,
+                high=high,
+                ahead=None if ours or quality.auc is None or our_auc is None else quality.auc - our_auc,
+                ahead_low=ahead_low,
+                ahead_high=ahead_high,
+            )
+        )
+    return with_gap(sorted(out, key=lambda row: (row.name != EBBTIDE, -(row.auc or 0))))
 
 
-def gap_of(table: list[dict[str, Any]]) -> dict[str, Any]:
-    """`gap`: the better AUC of pooled network and pooled logistic regression minus ours, and `gap_to`, which it is."""
-    rivals = [row for row in table if row["name"] in RIVALS and row["ahead"] is not None]
-    best = max(rivals, key=lambda row: row["auc"], default=None)
-    return {"gap": best and best["ahead"], "gap_to": best and best["name"]}
+def with_gap(table: list[Baseline]) -> BaselineTable:
+    """The table with its gap: the best AUC of GAP_BASELINES minus ours, and which of them it is."""
+    known = [row for row in table if row.name in GAP_BASELINES and row.ahead is not None]
+    if not known:
+        return BaselineTable(baselines=table, gap=None, gap_to=None)
+    best = max(known, key=lambda row: row.auc or 0)
+    return BaselineTable(baselines=table, gap=best.ahead, gap_to=best.name)
 
 
 def compare(
@@ -63,11 +70,11 @@ def compare(
     held_out: Bools | None = None,
     extra: Mapping[str, Floats],
     seed: int = 0,
-) -> dict[str, Any]:
+) -> InterestTables:
     """The devices' p beside every baseline: on users that trained, on those held out, by kind of user and category.
 
     `scored` (n,): the devices' p on the test rows, NaN where they showed none; those rows are left out everywhere. Unless
-    `every_model`, the pooled models are RIVALS.
+    `every_model`, the pooled models are GAP_BASELINES.
     `until`: the step up to which users count as light or heavy. InputError if an `extra` p is not on the test rows.
     """
     for name, p in extra.items():
@@ -86,18 +93,12 @@ def compare(
 
     rows, scores = judged(known & ~apart)
     table = baseline_table(rows, scores, seed)
-    beside: dict[str, Floats] = {
+    in_groups: dict[str, Floats] = {
         name: scores[name] for name in (EBBTIDE, baselines.POOLED_LR, baselines.RECENCY_FREQUENCY) if name in scores
     }
-    out: dict[str, Any] = {
-        "baselines": table,
-        **gap_of(table),
-        "groups": groups(rows, beside, history, until),
-        "held_out_users": None,
-    }
+    by_group, held_out_users = groups(rows, in_groups, history, until), None
     if (known & apart).any():
         rows, scores = judged(known & apart)
-        table = baseline_table(rows, scores, seed)
         users = int(np.unique(rows.user).size)
-        out["held_out_users"] = {"users": users, "rows": len(rows.y), "baselines": table, **gap_of(table)}
-    return out
+        held_out_users = HeldOut(**vars(baseline_table(rows, scores, seed)), users=users, rows=len(rows.y))
+    return InterestTables(**vars(table), groups=by_group, held_out_users=held_out_users)

@@ -19,6 +19,7 @@ from shared.arrays import Bools, Doubles, Ints
 from shared.features import History
 
 from ..people.labelled_rows import Rows
+from .result_tables import Group, Quality, Tenth
 
 #: Draws of users in a bootstrap, and the share of them inside an interval.
 DRAWS = 200
@@ -97,15 +98,15 @@ def interval(draws: Doubles) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def metrics_of(y: Bools, p: NDArray[Any]) -> dict[str, Any]:
+def metrics_of(y: Bools, p: NDArray[Any]) -> Quality:
     """Rows, base rate, AUC, log loss and calibration error of p on labelled rows; None where there is nothing."""
-    return {
-        "rows": len(y),
-        "base_rate": float(y.mean()) if len(y) else None,
-        "auc": auc(y, p),
-        "log_loss": log_loss(y, p),
-        "calibration_error": calibration_error(y, p) if len(y) else None,
-    }
+    return Quality(
+        rows=len(y),
+        base_rate=float(y.mean()) if len(y) else None,
+        auc=auc(y, p),
+        log_loss=log_loss(y, p),
+        calibration_error=calibration_error(y, p) if len(y) else None,
+    )
 
 
 def thirds(size: NDArray[Any]) -> Ints:
@@ -115,7 +116,7 @@ def thirds(size: NDArray[Any]) -> Ints:
     return rank * 3 // max(len(size), 1)
 
 
-def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, step: int) -> list[dict[str, Any]]:
+def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, step: int) -> list[Group]:
     """Quality by kind of user and of category; `scores` names each p (n,) to judge, the devices' own first.
 
     Users fall into thirds by the steps up to `step` in which they did anything, categories by their number of rows.
@@ -132,25 +133,25 @@ def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, ste
             members, mine = third == i, third[whose] == i
             first, *others = scores.items()
             out.append(
-                {
-                    "group": name,
-                    "members": int(members.sum()),
-                    "unit": unit,
-                    "smallest": int(size[members].min()) if members.any() else None,
-                    "largest": int(size[members].max()) if members.any() else None,
-                    **metrics_of(rows.y[mine], first[1][mine]),
-                    "beside": {other: auc(rows.y[mine], score[mine]) for other, score in others},
-                }
+                Group(
+                    group=name,
+                    members=int(members.sum()),
+                    unit=unit,
+                    smallest=int(size[members].min()) if members.any() else None,
+                    largest=int(size[members].max()) if members.any() else None,
+                    **vars(metrics_of(rows.y[mine], first[1][mine])),
+                    beside={other: auc(rows.y[mine], score[mine]) for other, score in others},
+                )
             )
     return out
 
 
-def tenths(y: Bools, p: NDArray[Any]) -> list[dict[str, float]]:
+def tenths(y: Bools, p: NDArray[Any]) -> list[Tenth]:
     """Rows in order of p, cut into tenths: how many, their mean p and the share of them that came true."""
     edges = np.quantile(p, np.linspace(0, 1, 11)) if len(p) else np.linspace(0, 1, 11)
     tenth = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, 9)
     return [
-        {"rows": int(mine.sum()), "mean_p": float(p[mine].mean()), "share": float(y[mine].mean())}
+        Tenth(rows=int(mine.sum()), mean_p=float(p[mine].mean()), share=float(y[mine].mean()))
         for mine in (tenth == d for d in range(10))
         if mine.any()
     ]

@@ -4,7 +4,7 @@ pooled models."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..baselines.interest_models import OURS
 from ..people.setup import Setup
 from .quality import tenths
 from .replay import Scores
+from .result_tables import LapseTable, TakeoffTable
 from .turn_rows import TurnRows, TurnScore, judged_lapses, judged_takeoffs, with_features
 from .turn_table import Levels, change_rates, lapse_table, takeoff_table
 
@@ -34,7 +35,7 @@ def risk_of(history: History, plan: Plan, theta: Floats, weights: Floats, rows: 
     return p, phi(weights, readings(plan.features, x, p, p_before))
 
 
-def lapse_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> dict[str, Any] | None:
+def lapse_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> LapseTable | None:
     """The lapse table of a run whose devices computed `scores`, beside pooled `levels`; where they computed no phi, the
     level of p alone stands for us. None without a lapse row."""
     rows = judged_lapses(history, setup.protocol, setup.protocol.lapse_test_steps)
@@ -47,13 +48,10 @@ def lapse_quality(history: History, setup: Setup, scores: Scores, levels: Levels
     ours.update(_of_p(scores, rows, rising=False))
     first = next(iter(ours))
     found = lapse_table(history, setup, extra=ours, references=[first], levels=levels, seed=seed)
-    early = {row["name"]: row["auc"] for row in found.pop("early")}
-    for row in found["table"]:
-        row["early_auc"] = early[row["name"]]
-    return {**found, "calibration": None if risk is None else tenths(rows.y, risk)}
+    return found if risk is None else found.model_copy(update={"calibration": tenths(rows.y, risk)})
 
 
-def rise_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> dict[str, Any] | None:
+def rise_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> TakeoffTable | None:
     """The table of take-offs of such a run: the level of p stands for us. None without a take-off row."""
     rows = judged_takeoffs(history, setup.protocol, setup.protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():

@@ -23,6 +23,7 @@ from ..people.labelled_rows import Rows
 from ..scenarios.config import ProtocolSection
 from .ground_truth import lapse_mask, quiet_mask, takeoff_mask, watched
 from .quality import UserBootstrap, auc, calibration_error, interval
+from .result_tables import Difference, ScoreMetrics, TurnScores, Warned
 
 Scores = NDArray[np.floating[Any]]
 
@@ -142,15 +143,13 @@ def score_table(
     scores: Mapping[str, TurnScore],
     references: Sequence[str],
     seed: int,
-    *,
-    lapse_steps: int | None = None,
-) -> list[dict[str, Any]]:
-    """One mapping per score of the same rows: `references` first, then the others from the best AUC to the worst.
+) -> list[TurnScores]:
+    """One row per score of the same rows: `references` first, then the others from the best AUC to the worst.
 
     `low`, `high`: 95 % interval of the AUC over draws of users. `ahead`: per reference the AUC minus the reference's,
     with `low` and `high` over the same draws; a row beats the reference where `low` > 0 and is beaten where `high` < 0.
-    With `lapse_steps`, `alerts` too (see `lead_of`). Figures that cannot be computed are None. InputError for a score
-    that is not finite or not on these rows, or for an unknown reference.
+    Numbers that cannot be computed are None. InputError for a score that is not finite or not on these rows, or for an
+    unknown reference.
     """
     for name in references:
         if name not in scores:
@@ -163,49 +162,37 @@ def score_table(
     exact = {name: auc(rows.y, score.value) for name, score in scores.items()}
     out = []
     for name, score in scores.items():
-        row = {
-            "name": name,
-            "kind": score.kind,
-            "auc": exact[name],
-            **_ends(drawn[name]),
-            "ahead": {
-                other: {"auc": _difference(exact[name], exact[other]), **_ends(drawn[name] - drawn[other])}
-                for other in references
-                if other != name
-            },
-            **score_metrics(rows, score),
+        low, high = interval(drawn[name]) or (None, None)
+        ahead = {
+            other: _difference(exact[name], exact[other], drawn[name] - drawn[other])
+            for other in references
+            if other != name
         }
-        if lapse_steps is not None:
-            row["alerts"] = lead_of(rows, score.value, lapse_steps)
-        out.append(row)
-    return sorted(out, key=lambda row: (row["name"] not in references, -(row["auc"] or 0)))
+        metrics = vars(score_metrics(rows, score))
+        out.append(TurnScores(**metrics, name=name, kind=score.kind, auc=exact[name], low=low, high=high, ahead=ahead))
+    return sorted(out, key=lambda row: (row.name not in references, -(row.auc or 0)))
 
 
-def _ends(draws: Doubles) -> dict[str, float | None]:
-    return dict(zip(("low", "high"), interval(draws) or (None, None), strict=True))
+def _difference(a: float | None, b: float | None, draws: Doubles) -> Difference:
+    """AUC a minus AUC b, whose difference in each draw is `draws`."""
+    low, high = interval(draws) or (None, None)
+    return Difference(auc=None if a is None or b is None else a - b, low=low, high=high)
 
 
-def _difference(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
-
-
-def score_metrics(rows: TurnRows, score: TurnScore) -> dict[str, float | None]:
+def score_metrics(rows: TurnRows, score: TurnScore) -> ScoreMetrics:
     """Average precision, precision at the top, and for a probability Brier score, its skill against the base rate of
     these rows (1 - Brier / Brier of the base rate) and calibration error."""
-    out: dict[str, float | None] = dict.fromkeys(
-        ("average_precision", "top_precision", "top_value_precision", "brier", "brier_skill", "calibration_error")
-    )
+    out: dict[str, float | None] = dict.fromkeys(ScoreMetrics.model_fields)
     y, value = rows.y, score.value
-    if not y.any():
-        return out
-    out["average_precision"] = float(average_precision_score(y, value))
-    out["top_precision"] = top_precision(y, value)
-    out["top_value_precision"] = top_precision(y[rows.valued], value[rows.valued])
-    if score.probability:
+    if y.any():
+        out["average_precision"] = float(average_precision_score(y, value))
+        out["top_precision"] = top_precision(y, value)
+        out["top_value_precision"] = top_precision(y[rows.valued], value[rows.valued])
+    if y.any() and score.probability:
         brier, of_base_rate = float(np.mean((value - y) ** 2)), float(y.mean() * (1 - y.mean()))
         out["brier"], out["brier_skill"] = brier, 1 - brier / of_base_rate if of_base_rate else None
         out["calibration_error"] = calibration_error(y, value)
-    return out
+    return ScoreMetrics(**out)
 
 
 def top_precision(y: Bools, score: Scores, share: float = TOP_ROWS) -> float | None:
@@ -219,7 +206,7 @@ def top_precision(y: Bools, score: Scores, share: float = TOP_ROWS) -> float | N
     return float((y[above].sum() + (n - above.sum()) * y[equal].mean()) / n)
 
 
-def lead_of(rows: TurnRows, score: Scores, lapse_steps: int, one_true_in: int = ONE_TRUE_IN) -> dict[str, Any] | None:
+def lead_of(rows: TurnRows, score: Scores, lapse_steps: int, one_true_in: int = ONE_TRUE_IN) -> Warned | None:
     """How early a score warns of a lapse, at the lowest line at which one alert in `one_true_in` is true; None if there
     is no such line, or no silence to be judged.
 
@@ -247,12 +234,12 @@ def lead_of(rows: TurnRows, score: Scores, lapse_steps: int, one_true_in: int = 
         at = at[at < len(y)]
         true = y[at]
         if true.mean() * one_true_in >= 1:
-            return {
-                "silences": len(starts),
-                "lapses": lapses,
-                "alerts": len(at),
-                "precision": float(true.mean()),
-                "recall": float(true.sum() / lapses) if lapses else None,
-                "median_lead_steps": float(np.median(lapse_steps - silent[at[true]])) if true.any() else None,
-            }
+            return Warned(
+                silences=len(starts),
+                lapses=lapses,
+                alerts=len(at),
+                precision=float(true.mean()),
+                recall=float(true.sum() / lapses) if lapses else None,
+                median_lead_steps=float(np.median(lapse_steps - silent[at[true]])) if true.any() else None,
+            )
     return None

@@ -24,8 +24,19 @@ from ..baselines.interest_models import ALONE, BOOSTED, BY_ITSELF, FOREST, POOLE
 from ..people.labelled_rows import rows_of
 from ..people.setup import Setup
 from ..scenarios.config import ProtocolSection
+from .quality import auc
 from .replay import change_rate
-from .turn_rows import MIN_ACTIVE, TurnRows, TurnScore, judged_lapses, judged_takeoffs, score_table, with_features
+from .result_tables import LapseScores, LapseTable, TakeoffTable
+from .turn_rows import (
+    MIN_ACTIVE,
+    TurnRows,
+    TurnScore,
+    judged_lapses,
+    judged_takeoffs,
+    lead_of,
+    score_table,
+    with_features,
+)
 
 #: Windows of the change rate, in steps.
 CHANGE_STEPS: Final = (1, 2, 4, 7, 8)
@@ -48,7 +59,7 @@ class Levels:
 
 
 def pooled_levels(history: History, setup: Setup, seed: int = 0, *, every_model: bool = True) -> Levels:
-    """P(return within the horizon) by every pooled model fitted on the train steps (unless `every_model`, RIVALS), from as
+    """P(return within the horizon) by every pooled model fitted on the train steps (unless `every_model`, GAP_BASELINES), from as
     many steps before the first alert step as the widest change rate needs to the last lapse test step."""
     protocol, plan = setup.protocol, setup.plan
     first, last = max(protocol.lapse_test_steps[0] - max(CHANGE_STEPS), 0), protocol.lapse_test_steps[1]
@@ -126,9 +137,9 @@ def lapse_table(
     references: Sequence[str] = (),
     levels: Levels | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
-    """The table of lapses, JSON-able: every score on all monitored rows of the lapse test steps (`table`, with `alerts`)
-    and on those before any silence (`early`); see `turn_rows.score_table`.
+) -> LapseTable:
+    """The table of lapses: every score on all monitored rows of the lapse test steps, with its alerts and its AUC on the
+    rows before any silence (see `turn_rows.score_table`); no tenths of phi.
 
     `extra`: further scores on `judged_lapses(history, protocol, protocol.lapse_test_steps)`, ours. `references`: the rows
     that every other one is compared with; without any, P_SILENT. Without `levels` pooled models are left out.
@@ -136,13 +147,15 @@ def lapse_table(
     protocol = setup.protocol
     rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     scores = {**(extra or {}), **lapse_scores(history, setup, rows, levels, seed)}
-    beside = tuple(references) or (P_SILENT,)
-    early = {name: TurnScore(score.value[rows.early], score.kind, score.probability) for name, score in scores.items()}
-    return {
-        **_about(rows, protocol),
-        "table": score_table(rows, scores, beside, seed, lapse_steps=protocol.lapse_steps),
-        "early": score_table(rows.where(rows.early), early, beside, seed),
-    }
+    table = [
+        LapseScores(
+            **vars(row),
+            alerts=lead_of(rows, scores[row.name].value, protocol.lapse_steps),
+            early_auc=auc(rows.y[rows.early], scores[row.name].value[rows.early]),
+        )
+        for row in score_table(rows, scores, tuple(references) or (P_SILENT,), seed)
+    ]
+    return LapseTable(**_about(rows, protocol), table=table, calibration=None)
 
 
 def takeoff_table(
@@ -153,12 +166,13 @@ def takeoff_table(
     references: Sequence[str] = (),
     levels: Levels | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> TakeoffTable:
     """The table of take-offs, as `lapse_table`; `extra` on `judged_takeoffs` of the lapse test steps."""
     protocol = setup.protocol
     rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
     scores = {**(extra or {}), **takeoff_scores(history, setup, rows, levels, seed)}
-    return {**_about(rows, protocol), "table": score_table(rows, scores, tuple(references) or (P_SILENT,), seed)}
+    table = score_table(rows, scores, tuple(references) or (P_SILENT,), seed)
+    return TakeoffTable(**_about(rows, protocol), table=table)
 
 
 def silent_by_category(history: History, protocol: ProtocolSection, rows: TurnRows) -> Doubles:
@@ -239,9 +253,10 @@ def change_rates(p: Floats, first_step: int, rows: TurnRows, whose: str, *, risi
 
 
 def _about(rows: TurnRows, protocol: ProtocolSection) -> dict[str, Any]:
+    """What `TurnTable` says of the rows."""
     return {
-        "steps": list(protocol.lapse_test_steps),
-        "train_steps": list(protocol.lapse_train_steps),
+        "steps": protocol.lapse_test_steps,
+        "train_steps": protocol.lapse_train_steps,
         "lapse_steps": protocol.lapse_steps,
         "rows": len(rows),
         "users": int(np.unique(rows.user).size),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -17,6 +17,14 @@ from flwr.clientapp import ClientApp
 from .run_folder import RunFolder
 
 TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class CpuTimes:
+    """Of one device: milliseconds for a round of p that it is asked in, seconds for the whole run; None if not known."""
+
+    round_ms: float | None
+    s_per_device: float | None
 
 
 class Metered(ClientApp):
@@ -38,14 +46,14 @@ class Metered(ClientApp):
                 file.write(f"{message.metadata.message_type} {took_s:.6f}\n")
 
 
-def cpu_numbers(run: RunFolder, updates_asked: int, n_devices: int) -> dict[str, Any]:
-    """Of one device: milliseconds for a round of p that it is asked in, seconds for the whole run; None if not known."""
+def cpu_numbers(run: RunFolder, updates_asked: int, n_devices: int) -> CpuTimes:
+    """What one device worked in a run."""
     spent: dict[str, float] = defaultdict(float)
     for file in run.cpu.glob("*.txt"):
         for line in file.read_text(encoding="ascii").splitlines():
             kind, _, seconds = line.partition(" ")
             spent[kind] += float(seconds or 0)  # a killed worker may leave half a line
-    return {
-        "round_ms": 1000 * spent[TRAIN] / updates_asked if TRAIN in spent and updates_asked else None,
-        "s_per_device": sum(spent.values()) / n_devices if spent else None,
-    }
+    return CpuTimes(
+        round_ms=1000 * spent[TRAIN] / updates_asked if TRAIN in spent and updates_asked else None,
+        s_per_device=sum(spent.values()) / n_devices if spent else None,
+    )

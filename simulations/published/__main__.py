@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from ..baselines.interest_models import POOLED_DNN, POOLED_LR, POOLED_NUMPY, RECENCY_FREQUENCY
+from ..evaluation import results_file
 from ..evaluation.alert_quality import DETECTOR_NAMES
+from ..evaluation.results import Results
 from ..federation.run_folder import RESULTS_FILE, RunFolder
 from ..provenance import ROOT, commit
 from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Published, publish
@@ -35,67 +36,63 @@ ONLINE_RETAIL = "online-retail-ii"
 COMMAND = "python -m simulations.published"
 #: What of a bench's figures is published.
 BENCHED = ("hosts.", "training.", "detector.", "explain.", "vault.")
-RIVAL_KEYS = {"pooled_lr": POOLED_LR, "pooled_dnn": POOLED_DNN, "pooled_numpy": POOLED_NUMPY}
+POOLED_KEYS = {"pooled_lr": POOLED_LR, "pooled_dnn": POOLED_DNN, "pooled_numpy": POOLED_NUMPY}
 #: What is published of a run's randomised bits, and of the last rate from them.
-COINS = ("coins", "epsilon", "epsilon_together")
+COINS = {"coins": "coins", "epsilon": "epsilon", "epsilon_together": "epsilon"}
 RATE = ("estimate", "low", "high", "true_rate")
+#: What is published of the alerts of one direction.
+ALERT_UNITS = {"precision": "share", "recall": "share", "false_per_user": "false alerts per user"}
 
 
 def run_numbers(name: str, run: Path) -> dict[str, Published]:
-    """Figures of a run that has ended (`make demo` and the like), from its results: every number that the command
-    line prints of it, and a few more. The commit is the run's."""
-    results = json.loads(RunFolder(run).results_file.read_text(encoding="utf-8"))
-    made = {"command": f"ebbtide simulate {name}", "commit": results["commit"]}
-    interest, privacy, traffic = results["interest"], results["privacy"], results["traffic"]
-    rules = {row["name"]: row["auc"] for row in results["baselines"]}
+    """Numbers of a run that has ended (`make demo` and the like), from its results: every one that the command line
+    prints of it, and a few more. The commit is the run's."""
+    results = results_file.read(run / RESULTS_FILE)
+    made = {"command": f"ebbtide simulate {name}", "commit": results.commit}
+    interest, privacy, traffic = results.interest, results.privacy, results.traffic
+    aucs = {row.name: row.auc for row in results.baselines}
     found: dict[str, tuple[float | None, str, str]] = {
-        "devices": (results["devices"], "devices", ""),
-        "auc": (interest["auc"], "AUC", f"frequency {rules['frequency']:.3f}"),
-        "auc_recency": (rules["recency"], "AUC", ""),
-        "auc_frequency": (rules["frequency"], "AUC", ""),
-        "auc_recency_frequency": (rules[RECENCY_FREQUENCY], "AUC", ""),
-        **{f"auc_{key}": (rules.get(model), "AUC", "") for key, model in RIVAL_KEYS.items()},
-        "gap": (results.get("gap"), "AUC", results.get("gap_to") or ""),
-        "calibration_error": (interest["calibration_error"], "share", ""),
-        "alert_steps": (results["alerts"]["steps"], f"{results['step']}s", ""),
-        "epsilon": (privacy["epsilon_to_public"], f"epsilon at delta {privacy['delta']:g}", ""),
-        "delta": (privacy["delta"], "probability", ""),
-        "round_down_bytes": (traffic["round_down_bytes"], "bytes", ""),
-        "round_up_bytes": (traffic["round_up_bytes"], "bytes", ""),
-        "down_bytes_per_device": (traffic["down_bytes_per_device"], "bytes", ""),
-        "up_bytes_per_device": (traffic["up_bytes_per_device"], "bytes", ""),
-        "cpu_round_ms": (results["cpu"]["round_ms"], "ms", ""),
-        "cpu_s_per_device": (results["cpu"]["s_per_device"], "s", ""),
-        "seconds": (results["seconds"].get("federation"), "s", ""),
+        "devices": (results.devices, "devices", ""),
+        "auc": (interest.auc, "AUC", f"frequency {aucs['frequency']:.3f}"),
+        "auc_recency": (aucs["recency"], "AUC", ""),
+        "auc_frequency": (aucs["frequency"], "AUC", ""),
+        "auc_recency_frequency": (aucs[RECENCY_FREQUENCY], "AUC", ""),
+        **{f"auc_{key}": (aucs.get(model), "AUC", "") for key, model in POOLED_KEYS.items()},
+        "gap": (results.gap, "AUC", results.gap_to or ""),
+        "calibration_error": (interest.calibration_error, "share", ""),
+        "alert_steps": (results.alerts.steps, f"{results.step}s", ""),
+        "epsilon": (privacy.epsilon_to_public, f"epsilon at delta {privacy.delta:g}", ""),
+        "delta": (privacy.delta, "probability", ""),
+        "round_down_bytes": (traffic.round_down_bytes, "bytes", ""),
+        "round_up_bytes": (traffic.round_up_bytes, "bytes", ""),
+        "down_bytes_per_device": (traffic.down_bytes_per_device, "bytes", ""),
+        "up_bytes_per_device": (traffic.up_bytes_per_device, "bytes", ""),
+        "cpu_round_ms": (results.cpu.round_ms, "ms", ""),
+        "cpu_s_per_device": (results.cpu.s_per_device, "s", ""),
+        "seconds": (results.seconds.federation, "s", ""),
         **_alert_numbers(results),
     }
-    if bits := results["bits"]:
-        found |= {f"bits.{key}": (bits[key], "coins" if key == "coins" else "epsilon", "") for key in COINS}
-        last = bits["rates"][-1] if bits["rates"] else {}
-        found |= {f"bits.{key}": (value, "share", "") for key, value in last.items() if key in RATE}
+    if bits := results.bits:
+        found |= {f"bits.{key}": (getattr(bits, key), unit, "") for key, unit in COINS.items()}
+        if bits.rates:
+            found |= {f"bits.{key}": (getattr(bits.rates[-1], key), "share", "") for key in RATE}
     return {
-        f"{name}.{key}": Published(value, None, unit, beside, **made)
-        for key, (value, unit, beside) in found.items()
+        f"{name}.{key}": Published(value, None, unit, baseline, **made)
+        for key, (value, unit, baseline) in found.items()
         if value is not None
     }
 
 
-def _alert_numbers(results: Mapping[str, Any]) -> dict[str, tuple[float | None, str, str]]:
+def _alert_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]:
     """The devices' alerts, and what the level of p against one's own would have called."""
     out: dict[str, tuple[float | None, str, str]] = {}
-    rival, step = DETECTOR_NAMES["own_level"], results["step"]
-    for direction in ("fall", "rise"):
-        judged = results["alerts"][direction]
-        for key, unit in (
-            ("precision", "share"),
-            ("recall", "share"),
-            ("median_delay_steps", step),
-            ("false_per_user", "false alerts per user"),
-        ):
-            out[f"{direction}_{key}"] = (judged[key], unit, "")
-        for key in ("precision", "recall"):
-            if rival in judged["beside"]:
-                out[f"{direction}_{key}.own_level"] = (judged["beside"][rival][key], "share", rival)
+    own_level, units = DETECTOR_NAMES["own_level"], {**ALERT_UNITS, "median_delay_steps": results.step}
+    for direction, judged in (("fall", results.alerts.fall), ("rise", results.alerts.rise)):
+        for key, unit in units.items():
+            out[f"{direction}_{key}"] = (getattr(judged, key), unit, "")
+        if (other := judged.beside.get(own_level)) is not None:
+            out[f"{direction}_precision.own_level"] = (other.precision, "share", own_level)
+            out[f"{direction}_recall.own_level"] = (other.recall, "share", own_level)
     return out
 
 

@@ -48,13 +48,15 @@ def shipped_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
         for seed in track(range(seeds), description=f"{name}, as shipped"):
             trained = of.train(of.scenario("eps1"), seed)
             found.append(as_shipped(of.trials.history, of.setup, trained.theta, trained.risk))
-    beside = (
+    baseline = (
         f"line {settings.risk_line:g}, {settings.quiet_steps} weeks of quiet, at most {settings.false_alerts} alerts in "
         f"{settings.budget_steps} weeks; test weeks {of.setup.protocol.alert_steps[0]} to {of.setup.protocol.alert_steps[1]}"
     )
     known = {key: [value for one in found if (value := one[key]) is not None] for key in MEASURES}
     return {
-        f"shipped.{key}.{name}": Measured.over(values, MEASURES[key], beside) for key, values in known.items() if values
+        f"shipped.{key}.{name}": Measured.over(values, MEASURES[key], baseline)
+        for key, values in known.items()
+        if values
     }
 
 
@@ -80,9 +82,9 @@ def as_shipped(history: History, setup: Setup, theta: Floats, weights: Floats) -
         "median_lead": protocol.lapse_steps - float(np.median(falls.waits)) if len(falls.waits) else None,
         "falls": float(falls.total[0] / n_users),
         "false_falls": falls.false_per_user,
-        "rise_precision": rising["precision"],
-        "rise_recall": rising["recall"],
+        "rise_precision": rising.precision,
+        "rise_recall": rising.recall,
         "rises": len(rises) / n_users,
-        "false_rises": rising["false_per_user"],
+        "false_rises": rising.false_per_user,
         "users_over_budget": over_budget(false, n_users, settings) if settings.false_alerts else None,
     }

@@ -39,12 +39,12 @@ def choice_numbers(data: str, overrides: Sequence[str] = ()) -> dict[str, Measur
 
 
 def _numbers(key: str, about: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Measured]:
-    beside = f"chosen: {told['chosen']}; {told['turns']} turns, {about['users']} users, steps {about['steps']}"
-    out = {f"{key}.budget": Measured(round(about["budget"], 4), None, "false falls per user", beside)}
+    baseline = f"chosen: {told['chosen']}; {told['turns']} turns, {about['users']} users, steps {about['steps']}"
+    out = {f"{key}.budget": Measured(round(about["budget"], 4), None, "false falls per user", baseline)}
     for row in told["rows"]:
         for measure, unit in MEASURES:
             if (value := row[measure]) is not None:
-                what = beside if measure != "setting" else row["key"]
+                what = baseline if measure != "setting" else row["key"]
                 out[f"{key}.{row['detector']}.{measure}"] = Measured(
                     round(value, 4), None, unit.format(step=about["step"]), what
                 )

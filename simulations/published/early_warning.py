@@ -7,8 +7,8 @@ run on the same rows. Rules see the counters alone, pooled models see everybody'
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 import numpy as np
 from rich.progress import track
@@ -17,11 +17,14 @@ from server.accounting import epsilon_to_public
 from shared.arrays import Floats
 
 from ..baselines.interest_models import OURS, POOLED, RULE
+from ..evaluation.result_tables import LapseTable, TakeoffTable, TurnScores
 from ..evaluation.turn_quality import risk_of
 from ..evaluation.turn_rows import TurnRows, TurnScore, judged_lapses, judged_takeoffs
 from ..evaluation.turn_table import EWMA_SPAN, P_ALIVE, P_SILENT, lapse_table, pooled_levels, takeoff_table
 from .learning import SEEDS, Learning, learning
-from .measured import Measured
+from .measured import Measured, known
+
+Row = TypeVar("Row", bound=TurnScores)
 
 #: Not simple rules: they fit a model of everybody's purchases.
 FITTED: Final = (P_ALIVE, P_SILENT)
@@ -40,7 +43,7 @@ def ours(of: Learning, rows: TurnRows, seeds: int) -> list[tuple[Floats, Floats]
 
 
 def lapse_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
-    """Every row of the lapse table, and what ours is worth beside the best of each kind."""
+    """Every row of the lapse table, and what ours is worth against the best of each kind."""
     with learning(name, overrides) as of:
         history, setup = of.trials.history, of.setup
         rows = judged_lapses(history, setup.protocol, setup.protocol.lapse_test_steps)
@@ -60,39 +63,38 @@ def lapse_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) 
         }
 
 
-def numbers_of_table(name: str, found: Mapping[str, Any], seeds: int) -> dict[str, Measured]:
-    """The published figures of one lapse table whose rows `_ours(0..seeds - 1)` are ours."""
-    table, early = ({row["name"]: row for row in found[key]} for key in ("table", "early"))
+def numbers_of_table(name: str, found: LapseTable, seeds: int) -> dict[str, Measured]:
+    """The published numbers of one lapse table whose rows `_ours(0..seeds - 1)` are ours."""
+    table = {row.name: row for row in found.table}
     mine = [table[_ours(i)] for i in range(seeds)]
-    aucs = [row["auc"] for row in mine]
+    aucs = [known(row.auc) for row in mine]
     best_rule = _best(table, _is_rule)
     benchmark = _best(
-        table, lambda row: _is_rule(row) and (not row["name"].startswith("EWMA") or row["name"] == BENCHMARK_EWMA)
+        table, lambda row: _is_rule(row) and (not row.name.startswith("EWMA") or row.name == BENCHMARK_EWMA)
     )
-    best_fitted = _best(table, lambda row: row["name"] in FITTED)
-    best_pooled = _best(table, lambda row: row["kind"] == POOLED)
+    best_fitted = _best(table, lambda row: row.name in FITTED)
+    best_pooled = _best(table, lambda row: row.kind == POOLED)
+    best_early = max((row for row in found.table if row.kind == POOLED), key=lambda row: known(row.early_auc))
     out = {
-        f"lapse.auc.{name}": Measured.over(aucs, "AUC", _beside(best_pooled)),
+        f"lapse.auc.{name}": Measured.over(aucs, "AUC", _baseline(best_pooled)),
         f"lapse.early_auc.{name}": Measured.over(
-            [early[_ours(i)]["auc"] for i in range(seeds)],
-            "AUC",
-            _beside(_best(early, lambda row: row["kind"] == POOLED)),
+            [known(row.early_auc) for row in mine], "AUC", f"{best_early.name}, AUC {best_early.early_auc:.4f}"
         ),
         f"lapse.above_best_rule.{name}": Measured.over(
-            [auc - best_rule["auc"] for auc in aucs], "AUC", _beside(best_rule)
+            [auc - known(best_rule.auc) for auc in aucs], "AUC", _baseline(best_rule)
         ),
         f"lapse.above_best_rule_low.{name}": _lowest_ahead(best_rule, seeds),
         f"lapse.above_benchmark_rule.{name}": Measured.over(
-            [auc - benchmark["auc"] for auc in aucs], "AUC", _beside(benchmark)
+            [auc - known(benchmark.auc) for auc in aucs], "AUC", _baseline(benchmark)
         ),
         f"lapse.above_benchmark_rule_low.{name}": _lowest_ahead(benchmark, seeds),
         f"lapse.above_bg_nbd.{name}": Measured.over(
-            [auc - best_fitted["auc"] for auc in aucs], "AUC", _beside(best_fitted)
+            [auc - known(best_fitted.auc) for auc in aucs], "AUC", _baseline(best_fitted)
         ),
         f"lapse.below_best_pooled.{name}": Measured.over(
-            [best_pooled["auc"] - auc for auc in aucs], "AUC", _beside(best_pooled)
+            [known(best_pooled.auc) - auc for auc in aucs], "AUC", _baseline(best_pooled)
         ),
-        f"lapse.base_rate.{name}": Measured(round(found["base_rate"], 4), None, "share"),
+        f"lapse.base_rate.{name}": Measured(round(known(found.base_rate), 4), None, "share"),
     }
     for key, measure, unit in (
         ("phi.ece", "calibration_error", "share"),
@@ -102,30 +104,28 @@ def numbers_of_table(name: str, found: Mapping[str, Any], seeds: int) -> dict[st
         ("lapse.top_value_precision", "top_value_precision", "share"),
     ):
         out[f"{key}.{name}"] = Measured.over(
-            [row[measure] for row in mine], unit, f"base rate {found['base_rate']:.3f}"
+            [getattr(row, measure) for row in mine], unit, f"base rate {found.base_rate:.3f}"
         )
-    if all(row["alerts"] for row in mine):
+    warned = [row.alerts for row in mine if row.alerts]
+    if len(warned) == seeds:
         for key, measure, unit in (
             ("lapse.median_lead", "median_lead_steps", "weeks"),
             ("lapse.alert_precision", "precision", "share"),
             ("lapse.alert_recall", "recall", "share"),
         ):
             out[f"{key}.{name}"] = Measured.over(
-                [row["alerts"][measure] for row in mine], unit, f"of {found['lapse_steps']} weeks of silence"
+                [getattr(alerts, measure) for alerts in warned], unit, f"of {found.lapse_steps} weeks of silence"
             )
-    for row in found["table"]:
-        if row["kind"] != OURS:
-            out[f"lapse.row.{name}.{_slug(row['name'])}"] = Measured(round(row["auc"], 4), None, "AUC", row["kind"])
-    for row in found["early"]:
-        if row["kind"] != OURS:
-            out[f"lapse.early_row.{name}.{_slug(row['name'])}"] = Measured(
-                round(row["auc"], 4), None, "AUC", row["kind"]
-            )
+    for row in found.table:
+        if row.kind != OURS:
+            out[f"lapse.row.{name}.{_slug(row.name)}"] = Measured(round(known(row.auc), 4), None, "AUC", row.kind)
+            early = round(known(row.early_auc), 4)
+            out[f"lapse.early_row.{name}.{_slug(row.name)}"] = Measured(early, None, "AUC", row.kind)
     return out
 
 
 def rise_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
-    """Take-offs: the level of p, as the private training makes it, beside every rule."""
+    """Take-offs: the level of p, as the private training makes it, against every rule."""
     with learning(name, overrides) as of:
         history, setup = of.trials.history, of.setup
         rows = judged_takeoffs(history, setup.protocol, setup.protocol.lapse_test_steps)
@@ -140,33 +140,32 @@ def rise_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -
     return numbers_of_rises(name, found, seeds)
 
 
-def numbers_of_rises(name: str, found: Mapping[str, Any], seeds: int) -> dict[str, Measured]:
-    """The published figures of one table of take-offs whose rows `_ours(0..seeds - 1)` are ours."""
-    table = {row["name"]: row for row in found["table"]}
+def numbers_of_rises(name: str, found: TakeoffTable, seeds: int) -> dict[str, Measured]:
+    """The published numbers of one table of take-offs whose rows `_ours(0..seeds - 1)` are ours."""
+    table = {row.name: row for row in found.table}
     mine = [table[_ours(i)] for i in range(seeds)]
-    aucs = [row["auc"] for row in mine]
+    aucs = [known(row.auc) for row in mine]
     best_rule, best_fitted, best_pooled = (
-        _best(table, wanted)
-        for wanted in (_is_rule, lambda row: row["name"] in FITTED, lambda row: row["kind"] == POOLED)
+        _best(table, wanted) for wanted in (_is_rule, lambda row: row.name in FITTED, lambda row: row.kind == POOLED)
     )
     out = {
-        f"rise.auc.{name}": Measured.over(aucs, "AUC", _beside(best_rule)),
+        f"rise.auc.{name}": Measured.over(aucs, "AUC", _baseline(best_rule)),
         f"rise.above_best_rule.{name}": Measured.over(
-            [auc - best_rule["auc"] for auc in aucs], "AUC", _beside(best_rule)
+            [auc - known(best_rule.auc) for auc in aucs], "AUC", _baseline(best_rule)
         ),
         f"rise.above_best_rule_low.{name}": _lowest_ahead(best_rule, seeds),
         f"rise.above_bg_nbd.{name}": Measured.over(
-            [auc - best_fitted["auc"] for auc in aucs], "AUC", _beside(best_fitted)
+            [auc - known(best_fitted.auc) for auc in aucs], "AUC", _baseline(best_fitted)
         ),
         f"rise.below_best_pooled.{name}": Measured.over(
-            [best_pooled["auc"] - auc for auc in aucs], "AUC", _beside(best_pooled)
+            [known(best_pooled.auc) - auc for auc in aucs], "AUC", _baseline(best_pooled)
         ),
-        f"rise.base_rate.{name}": Measured(round(found["base_rate"], 4), None, "share"),
-        f"rise.top_precision.{name}": Measured.over([row["top_precision"] for row in mine], "share"),
+        f"rise.base_rate.{name}": Measured(round(known(found.base_rate), 4), None, "share"),
+        f"rise.top_precision.{name}": Measured.over([known(row.top_precision) for row in mine], "share"),
     }
-    for row in found["table"]:
-        if row["kind"] != OURS:
-            out[f"rise.row.{name}.{_slug(row['name'])}"] = Measured(round(row["auc"], 4), None, "AUC", row["kind"])
+    for row in found.table:
+        if row.kind != OURS:
+            out[f"rise.row.{name}.{_slug(row.name)}"] = Measured(round(known(row.auc), 4), None, "AUC", row.kind)
     return out
 
 
@@ -174,24 +173,24 @@ def _ours(seed: int) -> str:
     return f"Ebbtide, phi at epsilon <= 1, seed {seed}"
 
 
-def _best(table: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
+def _best(table: Mapping[str, Row], wanted: Callable[[Row], bool]) -> Row:
     """The row of the highest AUC among those that are `wanted`."""
-    return max((row for row in table.values() if wanted(row)), key=lambda row: row["auc"])
+    return max((row for row in table.values() if wanted(row)), key=lambda row: known(row.auc))
 
 
-def _is_rule(row: Mapping[str, Any]) -> bool:
+def _is_rule(row: TurnScores) -> bool:
     """Whether a row is a simple rule that says something."""
-    return row["kind"] == RULE and row["name"] not in (*FITTED, *CONSTANT)
+    return row.kind == RULE and row.name not in (*FITTED, *CONSTANT)
 
 
-def _lowest_ahead(row: Mapping[str, Any], seeds: int) -> Measured:
+def _lowest_ahead(row: TurnScores, seeds: int) -> Measured:
     """The lowest of our seeds' lower ends of (ours - row): the row's own interval is of (row - ours), turned round."""
-    lows = [-row["ahead"][_ours(i)]["high"] for i in range(seeds)]
+    lows = [-known(row.ahead[_ours(i)].high) for i in range(seeds)]
     return Measured(round(min(lows), 5), None, "AUC", f"lowest lower end of {seeds} seeds, 95 % bootstrap over users")
 
 
-def _beside(row: Mapping[str, Any]) -> str:
-    return f"{row['name']}, AUC {row['auc']:.4f}"
+def _baseline(row: TurnScores) -> str:
+    return f"{row.name}, AUC {row.auc:.4f}"
 
 
 def _slug(name: str) -> str:

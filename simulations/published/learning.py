@@ -1,6 +1,6 @@
 """What private learning is worth on all users of the two real data sets: the measurements behind published figures.
 
-Every training is measured beside pooled models that are fitted in the same run, on the same rows, under the same seed.
+Every training is compared with pooled models that are fitted in the same run, on the same rows, under the same seed.
 A seed stands for one repetition: planted people, theta 0, devices' draws of rows, pooled models and, where users are
 held out, who they are. Noise has no seed.
 """
@@ -21,13 +21,13 @@ from ..baselines.interest_models import (
     BOOSTED,
     BY_ITSELF,
     FOREST,
+    GAP_BASELINES,
     POOLED_DNN,
     POOLED_LR,
     POOLED_NUMPY,
     RECENCY_FREQUENCY,
-    RIVALS,
+    gap_baselines,
     pooled_baselines,
-    rivals,
 )
 from ..evaluation.bit_rates import ANSWERS, EPSILON, REPETITIONS, TRUE_RATE, coverage
 from ..evaluation.quality import auc
@@ -46,16 +46,16 @@ from ..report.plots import save_utility_panels
 from ..report.utility import UTILITY_EPSILONS, utility_points
 from ..scenarios.config import Scenario, load_scenario
 from ..search.trials import Trained, Trials, repeated, warmed, with_noise_for
-from .measured import Measured
+from .measured import Measured, known
 
 SEEDS = 5
 UTILITY_SEEDS = 3
 HELD_OUT_SHARE = 0.2
 P_ALONE = ("privacy.max_epsilon=inf", "risk.rounds=0")
 MEASURES = (("auc", "AUC"), ("auc_gap", "AUC"), ("calibration_error", "share"), ("log_loss", "nats"))
-RIVALS_NAME = "best of pooled LR and pooled DNN"
-#: What is beside ours in the same run, by the name that its figure has.
-BESIDE = {
+GAP_TO = "best of pooled LR and pooled DNN"
+#: What ours is compared with in the same run, by the key that its number has.
+BASELINES = {
     "pooled_lr": POOLED_LR,
     "pooled_dnn": POOLED_DNN,
     "pooled_numpy": POOLED_NUMPY,
@@ -69,7 +69,7 @@ BESIDE = {
 
 
 class Learning:
-    """Trainings on all users of one data set, and pooled models beside them. `overrides` are of its scenarios."""
+    """Trainings on all users of one data set, and pooled models to compare with. `overrides` are of its scenarios."""
 
     def __init__(self, name: str, overrides: Sequence[str], folder: Path) -> None:
         self.name, self._overrides = name, overrides
@@ -95,14 +95,12 @@ class Learning:
         train, test = self.halves()
         if held_out is not None:
             train, test = train.where(~held_out[train.user]), test.where(held_out[test.user])
-        return max(_known(auc(test.y, p)) for p in rivals(train, test, self.setup.plan, seed).values())
+        return max(known(auc(test.y, p)) for p in gap_baselines(train, test, self.setup.plan, seed).values())
 
-    def beside(self, seed: int) -> dict[str, float]:
+    def baselines(self, seed: int) -> dict[str, float]:
         """Test AUC of every baseline, by its name."""
         train, test = self.halves()
-        return {
-            name: _known(auc(test.y, p)) for name, p in pooled_baselines(train, test, self.setup.plan, seed).items()
-        }
+        return {name: known(auc(test.y, p)) for name, p in pooled_baselines(train, test, self.setup.plan, seed).items()}
 
     def train(self, scenario: Scenario, seed: int) -> Trained:
         """One private training."""
@@ -115,13 +113,8 @@ class Learning:
     def judge(self, theta: Floats, pooled: float, left_out: Bools | None = None) -> tuple[float, ...]:
         """The MEASURES of a model on the test steps; users in `left_out` (K,) are not looked at."""
         score = self.trials.score(self.setup.plan, theta, self.setup.protocol.test_steps, left_out)
-        ours = _known(score.auc)
+        ours = known(score.auc)
         return ours, pooled - ours, score.calibration_error, score.log_loss
-
-
-def _known(value: float | None) -> float:
-    assert value is not None, "both classes are there"
-    return value
 
 
 @contextmanager
@@ -130,10 +123,10 @@ def learning(name: str, overrides: Sequence[str]) -> Iterator[Learning]:
         yield Learning(name, overrides, Path(folder))
 
 
-def _by_measure(name: str, runs: Mapping[str, Sequence[tuple[float, ...]]], beside: str) -> dict[str, Measured]:
+def _by_measure(name: str, runs: Mapping[str, Sequence[tuple[float, ...]]], baseline: str) -> dict[str, Measured]:
     """`<measure>.<name>.<key>` for every key of `runs`, which holds the MEASURES of each seed."""
     return {
-        f"{measure}.{name}.{key}": Measured.over([run[i] for run in values], unit, beside)
+        f"{measure}.{name}.{key}": Measured.over([run[i] for run in values], unit, baseline)
         for key, values in runs.items()
         for i, (measure, unit) in enumerate(MEASURES)
     }
@@ -142,29 +135,29 @@ def _by_measure(name: str, runs: Mapping[str, Sequence[tuple[float, ...]]], besi
 def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Each epsilon scenario of a data set on all users, the planted start alone, and every baseline. Those that come out
     the same for every seed have no spread."""
-    beside: list[dict[str, float]] = []
+    baselines: list[dict[str, float]] = []
     runs: dict[str, list[tuple[float, ...]]] = {key: [] for key in ("eps1", "eps7", "planted_only")}
     with learning(name, overrides) as of:
         scenarios = {key: of.scenario(key) for key in ("eps1", "eps7")}
         for seed in track(range(seeds), description=name):
-            beside.append(of.beside(seed))
-            pooled = _better(beside[-1])
+            baselines.append(of.baselines(seed))
+            pooled = _better(baselines[-1])
             for key, scenario in scenarios.items():
                 runs[key].append(of.judge(of.train(scenario, seed).theta, pooled))
             runs["planted_only"].append(of.judge(of.start(scenarios["eps1"], seed), pooled))
-    best = [_better(aucs) for aucs in beside]
-    out = _by_measure(name, runs, f"{RIVALS_NAME}, AUC {np.mean(best):.4f}")
+    best = [_better(aucs) for aucs in baselines]
+    out = _by_measure(name, runs, f"{GAP_TO}, AUC {np.mean(best):.4f}")
     out[f"calibration_error.{name}"] = out[f"calibration_error.{name}.eps1"]
     out[f"auc.{name}.pooled"] = Measured.over(best, "AUC")
-    for key, row in BESIDE.items():
-        found = [aucs[row] for aucs in beside]
+    for key, row in BASELINES.items():
+        found = [aucs[row] for aucs in baselines]
         out[f"auc.{name}.{key}"] = Measured.over(found if len(set(found)) > 1 else found[:1], "AUC")
     return out
 
 
 def _better(aucs: Mapping[str, float]) -> float:
     """The AUC that a gap is measured to."""
-    return max(aucs[rival] for rival in RIVALS)
+    return max(aucs[name] for name in GAP_BASELINES)
 
 
 def held_out_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
@@ -179,8 +172,8 @@ def held_out_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEED
             assert mask is not None
             pooled.append(of.pooled_auc(seed, mask))
             runs.append(of.judge(of.train(scenario, seed).theta, pooled[-1], ~mask))
-    beside = f"{RIVALS_NAME}, without those users, AUC {np.mean(pooled):.4f}"
-    out = _by_measure(name, {"eps1.held_out": runs}, beside)
+    baseline = f"{GAP_TO}, without those users, AUC {np.mean(pooled):.4f}"
+    out = _by_measure(name, {"eps1.held_out": runs}, baseline)
     return {**out, f"auc.{name}.pooled.held_out": Measured.over(pooled, "AUC")}
 
 
@@ -206,8 +199,8 @@ def utility_numbers(
                 for key, each in scenarios.items():
                     runs[key].append(of.judge(of.train(each, seed).theta, pooled[-1])[0])
                 runs["planted_only"].append(of.judge(of.start(scenario, seed), pooled[-1])[0])
-        beside = f"{RIVALS_NAME}, AUC {np.mean(pooled):.4f}"
-        out |= {f"utility.{name}.{key}": Measured.over(values, "AUC", beside) for key, values in runs.items()}
+        baseline = f"{GAP_TO}, AUC {np.mean(pooled):.4f}"
+        out |= {f"utility.{name}.{key}": Measured.over(values, "AUC", baseline) for key, values in runs.items()}
         out[f"utility.{name}.pooled"] = Measured.over(pooled, "AUC")
         out[f"auc.{name}.no_noise"] = out[f"utility.{name}.no_noise"]
     save_utility_panels({name: utility_points(out, name, epsilons) for name in data}, picture)
@@ -223,14 +216,14 @@ def fidelity_numbers() -> dict[str, Measured]:
         run_hosted(ways[1], people, scenario)
         # To three digits: how rounding errors add up differs from processor to processor.
         difference = float(f"{theta_difference(*ways):.3g}")
-    beside = f"{N_USERS} simulated users, {scenario.privacy.rounds} rounds; expected: at most 1e-5"
-    return {"fidelity.max_theta_difference": Measured(difference, None, "weight", beside)}
+    baseline = f"{N_USERS} simulated users, {scenario.privacy.rounds} rounds; expected: at most 1e-5"
+    return {"fidelity.max_theta_difference": Measured(difference, None, "weight", baseline)}
 
 
 def bit_numbers() -> dict[str, Measured]:
     """`bit.coverage`, over so many repetitions."""
-    beside = (
+    baseline = (
         f"{REPETITIONS} repetitions of {ANSWERS} coins of epsilon {EPSILON:g}, {TRUE_RATE:.0%} alerted; "
         "expected: 0.93 to 0.97"
     )
-    return {"bit.coverage": Measured(round(coverage(), 4), None, "share", beside)}
+    return {"bit.coverage": Measured(round(coverage(), 4), None, "share", baseline)}

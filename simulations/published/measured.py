@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Measured:
-    """One figure: its mean, its spread (standard deviation over seeds, or None), the baseline beside it."""
+    """One number: its mean, its spread (standard deviation over seeds, or None), the baseline that it is compared with."""
 
     value: float
     spread: float | None
@@ -23,6 +23,12 @@ class Measured:
         """Mean and spread of one value for each seed."""
         spread = round(float(np.std(values, ddof=1)), 5) if len(values) > 1 else None
         return cls(round(float(np.mean(values)), 5), spread, unit, baseline)
+
+
+def known(value: float | None) -> float:
+    """A value that has to be there, such as an AUC where both classes are."""
+    assert value is not None, "a value that can be computed"
+    return value
 
 
 def with_path(path: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Shifts on simulated daily streams: the measurements behind published figures, beside river's detectors."""
+"""Shifts on simulated daily streams: the measurements behind published numbers, with river's detectors to compare with."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ RIVER_STREAMS = 1000
 def stream_numbers() -> dict[str, Measured]:
     """Recall and delay at the full counts; river's detectors on the first seed. About five minutes."""
     runs = [measure(n_peer_streams=0 if seed else RIVER_STREAMS, seed=seed)["rows"] for seed in range(STREAM_SEEDS)]
-    ours, rivals = [rows[0] for rows in runs], [row for row in runs[0][1:] if "river" in row["name"]]
+    ours, baselines = [rows[0] for rows in runs], [row for row in runs[0][1:] if "river" in row["name"]]
 
-    def figure(unit: str, pick: Callable[[Mapping[str, Any]], float | None]) -> Measured:
+    def number(unit: str, pick: Callable[[Mapping[str, Any]], float | None]) -> Measured:
         values = [pick(row) for row in ours]
-        beside = "; ".join(f"{row['name']} {pick(row)}" for row in rivals)
-        return Measured.over([value for value in values if value is not None], unit, beside)
+        baseline = "; ".join(f"{row['name']} {pick(row)}" for row in baselines)
+        return Measured.over([value for value in values if value is not None], unit, baseline)
 
     over_budget = [row["users_over_budget"] for row in ours]
     return {
-        "streams.drop_recall": figure("share", lambda row: row["changes"]["drop"]["recall"]),
-        "streams.drop_delay_days": figure("days", lambda row: row["changes"]["drop"]["median_delay"]),
-        "streams.gradual_recall": figure("share", lambda row: row["changes"]["gradual"]["recall"]),
-        "streams.sparse_recall": figure("share", lambda row: row["drops"]["sparse"]["recall"]),
-        "streams.small_recall": figure("share", lambda row: row["changes"]["small"]["recall"]),
+        "streams.drop_recall": number("share", lambda row: row["changes"]["drop"]["recall"]),
+        "streams.drop_delay_days": number("days", lambda row: row["changes"]["drop"]["median_delay"]),
+        "streams.gradual_recall": number("share", lambda row: row["changes"]["gradual"]["recall"]),
+        "streams.sparse_recall": number("share", lambda row: row["drops"]["sparse"]["recall"]),
+        "streams.small_recall": number("share", lambda row: row["changes"]["small"]["recall"]),
         "streams.users_over_budget": Measured.over(over_budget, "share of users", "without the bucket; with it, 0"),
     }

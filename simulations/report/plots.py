@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -13,20 +12,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from ..baselines.interest_models import RIVALS, RULE
+from ..baselines.interest_models import GAP_BASELINES, RULE
+from ..evaluation.result_tables import LapseTable, Tenth
+from ..evaluation.results import Results, UtilityPoint
 from ..evaluation.turn_quality import PHI
-from .summary import compact, decimal
+from .format import compact, decimal
 from .svg import COLOURS as COLOURS
 from .svg import MUTED, OURS, Curve, empty_figure, label_lines, legend, numbers, square, style, suffix, svg, with_names
 
 
-def learning_curve(results: Mapping[str, Any], *, wide: bool) -> Markup:
+def learning_curve(results: Results, *, wide: bool) -> Markup:
     """AUC of the published model by round, with pooled models and rules as dashed lines."""
     with style():
-        rules = beside_the_curve(results)
+        rules = baselines_of_the_curve(results)
         figure, axes = with_names(wide, 2 + len(rules), left=0.06 if wide else 0.11)
-        rounds = [point["round"] for point in results["learning_curve"]]
-        curve = numbers(point["auc"] for point in results["learning_curve"])
+        rounds = [point.round for point in results.learning_curve]
+        curve = numbers(point.auc for point in results.learning_curve)
         axes.axhline(0.5, color=MUTED, linewidth=0.9)
         lines = [Curve(0.5, "guessing", width=0.9)]
         dashes = ("--", ":", "-.")
@@ -34,7 +35,7 @@ def learning_curve(results: Mapping[str, Any], *, wide: bool) -> Markup:
             lines.append(Curve(value, name, style=dashes[i % 3]))
             axes.axhline(value, color=MUTED, linestyle=dashes[i % 3], linewidth=1.3)
         axes.plot(rounds, curve, color=OURS, linewidth=2.4)
-        last = results["interest"]["auc"]
+        last = results.interest.auc
         if last is not None:
             lines.append(Curve(last, "federated model", OURS, width=2.4))
         known = curve[np.isfinite(curve)]
@@ -50,20 +51,22 @@ def learning_curve(results: Mapping[str, Any], *, wide: bool) -> Markup:
         )
 
 
-def beside_the_curve(results: Mapping[str, Any]) -> dict[str, float]:
-    """AUC of the baselines worth a line: the models that a gap is measured to, where they were fitted, and the rules."""
-    found = {row["name"]: row["auc"] for row in results.get("baselines", []) if row["auc"] is not None}
-    kinds = {row["name"]: row["kind"] for row in results.get("baselines", [])}
-    return {name: value for name, value in found.items() if name in RIVALS or kinds[name] == RULE}
+def baselines_of_the_curve(results: Results) -> dict[str, float]:
+    """AUC of the baselines worth drawing: the models that a gap is measured to, where they were fitted, and the rules."""
+    return {
+        row.name: row.auc
+        for row in results.baselines
+        if row.auc is not None and (row.name in GAP_BASELINES or row.kind == RULE)
+    }
 
 
-def utility_figure(points: Sequence[Mapping[str, Any]], *, wide: bool) -> Markup:
-    """AUC against epsilon: `points` hold epsilon (None: no noise), auc_mean, auc_sd and pooled_auc (each may be None)."""
+def utility_figure(points: Sequence[UtilityPoint], *, wide: bool) -> Markup:
+    """AUC against epsilon, without noise at the right end."""
     with style():
         return svg(_utility(points, wide), f"utility-{suffix(wide)}", "AUC by epsilon, with the pooled model's")
 
 
-def save_utility_figure(points: Sequence[Mapping[str, Any]], file: Path) -> None:
+def save_utility_figure(points: Sequence[UtilityPoint], file: Path) -> None:
     """The same figure in a file of its own, as .svg or .png by its name; the same points give the same bytes."""
     with style({"svg.hashsalt": "utility"}):
         kind = file.suffix.lstrip(".")
@@ -71,10 +74,9 @@ def save_utility_figure(points: Sequence[Mapping[str, Any]], file: Path) -> None
         _utility(points, wide=True).savefig(file, format=kind, dpi=200, metadata=nothing, facecolor="white")
 
 
-def save_utility_panels(panels: Mapping[str, Sequence[Mapping[str, Any]]], file: Path) -> None:
+def save_utility_panels(panels: Mapping[str, Sequence[UtilityPoint]], file: Path) -> None:
     """AUC against epsilon of several data sets side by side, in a file of its own; axes span the same height, each
-    around its own data. Points may hold `start_auc` besides: that of the model before training. The same points give
-    the same bytes."""
+    around its own data. The same points give the same bytes."""
     with style({"svg.hashsalt": "utility"}):
         figure = empty_figure(True, 3.6)
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -98,7 +100,7 @@ def save_utility_panels(panels: Mapping[str, Sequence[Mapping[str, Any]]], file:
         fresh.replace(file)
 
 
-def _utility(points: Sequence[Mapping[str, Any]], wide: bool) -> Figure:
+def _utility(points: Sequence[UtilityPoint], wide: bool) -> Figure:
     """One data set, lines named at their ends or below."""
     figure, axes = with_names(wide, 2, left=0.07 if wide else 0.13)
     lines = _utility_axes(axes, points)
@@ -110,16 +112,16 @@ def _utility(points: Sequence[Mapping[str, Any]], wide: bool) -> Figure:
     return figure
 
 
-def _utility_axes(axes: Axes, points: Sequence[Mapping[str, Any]]) -> list[Curve]:
+def _utility_axes(axes: Axes, points: Sequence[UtilityPoint]) -> list[Curve]:
     """Epsilon on a logarithmic axis, no noise at its right end; the lines that were drawn."""
-    finite = sorted((point for point in points if point["epsilon"] is not None), key=lambda point: point["epsilon"])
-    ranked = [*finite, *(point for point in points if point["epsilon"] is None)]
-    at = np.log(numbers(point["epsilon"] for point in finite))
+    finite = sorted((point for point in points if point.epsilon is not None), key=lambda point: point.epsilon or 0)
+    ranked = [*finite, *(point for point in points if point.epsilon is None)]
+    at = np.log(numbers(point.epsilon for point in finite))
     at = np.append(
         at, np.full(len(ranked) - len(finite), at.max(initial=0) + max(0.7, 0.2 * np.ptp(at) if at.size else 0))
     )
     keys = ("auc_mean", "auc_sd", "pooled_auc", "start_auc")
-    mean, spread, pooled, start = (numbers(point.get(key) for point in ranked) for key in keys)
+    mean, spread, pooled, start = (numbers(getattr(point, key) for point in ranked) for key in keys)
     spread = np.nan_to_num(spread)
     n = len(finite)
     axes.plot(at, pooled, color=MUTED, linestyle="--", linewidth=1.3)
@@ -133,7 +135,7 @@ def _utility_axes(axes: Axes, points: Sequence[Mapping[str, Any]]) -> list[Curve
         axes.set_ylim(known.min() - room, known.max() + room)
     margin = max(0.2, 0.05 * np.ptp(at)) if at.size else 1.0
     axes.set_xlim(at.min(initial=0) - margin, at.max(initial=0) + margin)
-    axes.set_xticks(at, [compact(p["epsilon"]) if p["epsilon"] is not None else "no noise" for p in ranked])
+    axes.set_xticks(at, [compact(p.epsilon) if p.epsilon is not None else "no noise" for p in ranked])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("epsilon (further left: more private)")
     ends = (
@@ -148,41 +150,39 @@ def _utility_axes(axes: Axes, points: Sequence[Mapping[str, Any]]) -> list[Curve
     ]
 
 
-def roc(results: Mapping[str, Any]) -> Markup:
+def roc(results: Results) -> Markup:
     """The ROC curve of the devices' p."""
     with style():
         figure, axes = square()
-        curve = results["interest"]["roc"]
-        across, up = numbers(curve["false_positive_rate"]), numbers(curve["true_positive_rate"])
+        curve = results.interest.roc
+        across, up = numbers(curve.false_positive_rate), numbers(curve.true_positive_rate)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle="--")
         axes.fill_between(across, up, across, color=OURS, alpha=0.1, linewidth=0)
         axes.plot(across, up, color=OURS, linewidth=2.4)
         axes.set_xlabel("quiet interests wrongly called returning")
         axes.set_title("returning interests rightly called")
-        axes.text(0.97, 0.06, f"AUC {decimal(results['interest']['auc'])}", ha="right", weight="bold", color=OURS)
+        axes.text(0.97, 0.06, f"AUC {decimal(results.interest.auc)}", ha="right", weight="bold", color=OURS)
         axes.text(0.58, 0.53, "guessing", color=MUTED, size=8.5)
-        return svg(figure, "roc", f"ROC curve, AUC {decimal(results['interest']['auc'])}")
+        return svg(figure, "roc", f"ROC curve, AUC {decimal(results.interest.auc)}")
 
 
-def calibration(results: Mapping[str, Any]) -> Markup:
+def calibration(results: Results) -> Markup:
     """Mean p against the share that engaged, by tenths of the rows."""
-    interest = results["interest"]
+    interest = results.interest
     axis, title = "p that the devices computed (mean of a tenth)", "share that really engaged"
-    return _reliability("calibration", interest["calibration"], interest["calibration_error"], "p", axis, title)
+    return _reliability("calibration", interest.calibration, interest.calibration_error, "p", axis, title)
 
 
-def risk_calibration(lapse: Mapping[str, Any]) -> Markup:
+def risk_calibration(lapse: LapseTable) -> Markup:
     """Mean phi against the share that lapsed, by tenths of the lapse rows."""
-    error = next(row["calibration_error"] for row in lapse["table"] if row["name"] == PHI)
+    error = next(row.calibration_error for row in lapse.table if row.name == PHI)
     axis, title = "phi that the devices computed (mean of a tenth)", "share that really lapsed"
-    return _reliability("risk-calibration", lapse["calibration"], error, "phi", axis, title)
+    return _reliability("risk-calibration", lapse.calibration or [], error, "phi", axis, title)
 
 
-def _reliability(
-    name: str, groups: Sequence[Mapping[str, float]], error: float | None, what: str, axis: str, title: str
-) -> Markup:
-    """Promised against true shares of groups, with the diagonal on which promises are kept."""
-    mean_p, share = ([group[key] for group in groups] for key in ("mean_p", "share"))
+def _reliability(name: str, tenths: Sequence[Tenth], error: float | None, what: str, axis: str, title: str) -> Markup:
+    """Promised against true shares of tenths, with the diagonal on which promises are kept."""
+    mean_p, share = [tenth.mean_p for tenth in tenths], [tenth.share for tenth in tenths]
     with style():
         figure, axes = square()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, linestyle="--")

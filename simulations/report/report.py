@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that loads nothing, for somebody who has never seen the project.
 
 Everything in it comes from the results and from the register of messages; the words around it are in
-templates/report.html. Values are escaped; only the drawings of `plots` are put in as they are.
+templates/report.html. Values are escaped; only the drawings of `plots` and `alert_plots` are put in as they are.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from shared.messages import REGISTER, REQUESTS, Field, ListOf
 
 from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAKEOFF_ACTIVE
+from ..evaluation.results import PlanNumbers, Results
 from ..people.datasets import DATASETS
 from . import alert_plots, plots, summary
+from .format import NONE, between, compact, decimal, duration, epsilon, grouped, percent, signed, signed_between
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -57,26 +59,7 @@ DETECTOR_RULES = {
 }
 
 
-#: Sections that a run may lack, and what stands for them then.
-OPTIONAL: Mapping[str, Any] = {
-    "baselines": [],
-    "bits": None,
-    "caps": None,
-    "commit": None,
-    "cpu": None,
-    "gap": None,
-    "gap_to": None,
-    "groups": [],
-    "held_out_users": None,
-    "lapse": None,
-    "refused": {},
-    "randomised_share": 0.0,
-    "rises": None,
-    "utility": None,
-}
-
-
-def write_report(results: Mapping[str, Any], file: Path) -> None:
+def write_report(results: Results, file: Path) -> None:
     """Write the report of a run's `results` to `file`, whole or not at all; the same results give the same bytes."""
     page = render(results)
     fresh = file.with_suffix(".new")
@@ -84,24 +67,24 @@ def write_report(results: Mapping[str, Any], file: Path) -> None:
     fresh.replace(file)
 
 
-def render(results: Mapping[str, Any]) -> str:
+def render(results: Results) -> str:
     """The report as one HTML page."""
     return (
         _environment()
         .get_template("report.html")
         .render(
-            **{**OPTIONAL, **results},
+            **vars(results),
             rows=summary.result_rows(results),
             drawings=drawings(results),
-            caps_line=summary.caps_line(results["caps"]) if results.get("caps") else None,
+            caps_in_words=summary.caps_in_words(results.caps),
             one_scale=len(set(alert_plots.alert_scales(results).values())) == 1,
             messages=message_rows(results),
             detector=detector_of(results),
-            source=DATASETS.get(results["data"]),
-            odds=odds_factor(results["privacy"]["epsilon_to_public"]),
-            base_log_loss=base_log_loss(results["interest"]["base_rate"]),
+            source=DATASETS.get(results.data),
+            odds=odds_factor(results.privacy.epsilon_to_public),
+            base_log_loss=base_log_loss(results.interest.base_rate),
             privacy_numbers=PRIVACY_NUMBERS,
-            other_numbers=other_numbers(results["plan"]),
+            other_numbers=other_numbers(results.plan),
             tolerance_steps=PLANTED_TOLERANCE_STEPS,
             quiet_active=QUIET_ACTIVE,
             takeoff_active=TAKEOFF_ACTIVE,
@@ -111,50 +94,46 @@ def render(results: Mapping[str, Any]) -> str:
     )
 
 
-def drawings(results: Mapping[str, Any]) -> dict[str, Any]:
+def drawings(results: Results) -> dict[str, Any]:
     """Every figure that these results allow: one drawing, or a wide and a narrow one; None where there is nothing."""
-    interest, utility = results["interest"], results.get("utility")
+    interest, lapse, utility = results.interest, results.lapse, results.utility
     alike = {
         name: {"wide": draw(results, wide=True), "narrow": draw(results, wide=False)}
         for name, draw in (("curve", plots.learning_curve), ("alerts", alert_plots.alerts_over_time))
     }
     users = [
         {way: alert_plots.drawn_user(results, i, wide=way == "wide") for way in ("wide", "narrow")}
-        for i in range(len(results["example_users"]))
+        for i in range(len(results.example_users))
     ]
-    curves = results["alerts"].get("curves")
     return {
         **alike,
-        "roc": plots.roc(results) if interest["auc"] is not None else None,
-        "calibration": plots.calibration(results) if interest["calibration"] else None,
-        "risk": plots.risk_calibration(lapse) if (lapse := results.get("lapse")) and lapse["calibration"] else None,
+        "roc": plots.roc(results) if interest.auc is not None else None,
+        "calibration": plots.calibration(results) if interest.calibration else None,
+        "risk": plots.risk_calibration(lapse) if lapse and lapse.calibration else None,
         "users": users,
-        "detectors": {way: alert_plots.detector_curves(results, wide=way == "wide") for way in ("wide", "narrow")}
-        if curves
-        else None,
-        "utility": {way: plots.utility_figure(utility["points"], wide=way == "wide") for way in ("wide", "narrow")}
+        "detectors": {way: alert_plots.detector_curves(results, wide=way == "wide") for way in ("wide", "narrow")},
+        "utility": {way: plots.utility_figure(utility.points, wide=way == "wide") for way in ("wide", "narrow")}
         if utility
         else None,
     }
 
 
-def message_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def message_rows(results: Results) -> list[dict[str, Any]]:
     """Every message of the run, with what the register says about it: what came down first, then what left."""
     rows = []
-    for name, counted in results["traffic"]["by_message"].items():
+    for name, counted in results.traffic.by_message.items():
         up = name in REGISTER
         kind = (REGISTER if up else REQUESTS).get(name)
-        messages = counted["messages"]
         rows.append(
             {
                 "name": name,
                 "up": up,
-                "purpose": kind.purpose if kind else summary.NONE,
-                "cost": kind.cost if kind else summary.NONE,
-                "fields": field_names(kind.fields) if kind else summary.NONE,
-                "messages": messages,
-                "each": counted["bytes"] / messages if messages else None,
-                "per_device": counted["bytes"] / results["devices"],
+                "purpose": kind.purpose if kind else NONE,
+                "cost": kind.cost if kind else NONE,
+                "fields": field_names(kind.fields) if kind else NONE,
+                "messages": counted.messages,
+                "each": counted.bytes / counted.messages if counted.messages else None,
+                "per_device": counted.bytes / results.devices,
             }
         )
     return sorted(rows, key=lambda row: row["up"])
@@ -166,10 +145,10 @@ def field_names(fields: Mapping[str, Field]) -> str:
     return ", ".join(f"{name} ({field_names(inner[name])})" if name in inner else name for name in fields)
 
 
-def detector_of(results: Mapping[str, Any]) -> dict[str, str]:
+def detector_of(results: Results) -> dict[str, str]:
     """The devices' detector: its name, and its rule in words."""
-    settings = results["plan"]["detection"]
-    return {"name": results["alerts"]["detector"], "rule": DETECTOR_RULES[settings["detector"]].format(**settings)}
+    settings = results.plan.detection
+    return {"name": results.alerts.detector, "rule": DETECTOR_RULES[settings.detector].format(**vars(settings))}
 
 
 def odds_factor(epsilon: float | None) -> str | None:
@@ -179,7 +158,7 @@ def odds_factor(epsilon: float | None) -> str | None:
     if epsilon > math.log(1e6):
         return "more than a million"
     factor = math.exp(epsilon)
-    return summary.grouped(float(f"{factor:.2g}")) if factor >= 100 else f"{factor:.2g}"
+    return grouped(float(f"{factor:.2g}")) if factor >= 100 else f"{factor:.2g}"
 
 
 def base_log_loss(base_rate: float | None) -> float | None:
@@ -189,31 +168,17 @@ def base_log_loss(base_rate: float | None) -> float | None:
     return -sum(share * math.log(share) for share in (base_rate, 1 - base_rate) if share > 0)
 
 
-def other_numbers(plan: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def other_numbers(plan: PlanNumbers) -> dict[str, Mapping[str, Any]]:
     """The rest of the plan: of the training and of the detection."""
-    training = {k: v for k, v in plan.items() if k not in {*PRIVACY_NUMBERS, "detection", "sha256"}}
-    return {"training": training, "detection": plan["detection"]}
+    training = {k: v for k, v in vars(plan).items() if k not in {*PRIVACY_NUMBERS, "detection", "sha256"}}
+    return {"training": training, "detection": vars(plan.detection)}
 
 
 @cache
 def _environment() -> Environment:
     loader = FileSystemLoader(TEMPLATES)
     out = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    out.filters.update(
-        {
-            f.__name__: f
-            for f in (
-                summary.decimal,
-                summary.signed,
-                summary.percent,
-                summary.grouped,
-                summary.compact,
-                summary.duration,
-                summary.epsilon,
-            )
-        }
-    )
-    out.globals["between"] = summary.between
-    out.globals["signed_between"] = summary.signed_between
+    out.filters.update({f.__name__: f for f in (decimal, signed, percent, grouped, compact, duration, epsilon)})
+    out.globals.update({f.__name__: f for f in (between, signed_between)})
     out.filters["words"] = lambda name: str(name).replace("_", " ")
     return out

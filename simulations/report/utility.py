@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from ..evaluation.results import Utility, UtilityPoint
 from ..federation.run_folder import RunFolder
 from .figures_json import FIGURES_FILE, read
 
@@ -20,7 +21,7 @@ OVER = (["epsilon"], ["privacy.noise_multiplier"])
 
 
 class Quoted(Protocol):
-    """A figure with its spread."""
+    """A number with its spread."""
 
     @property
     def value(self) -> float: ...
@@ -30,27 +31,33 @@ class Quoted(Protocol):
 
 
 def utility_points(
-    figures: Mapping[str, Quoted], name: str, epsilons: Sequence[float] = UTILITY_EPSILONS
-) -> list[dict[str, float | None]]:
-    """What the picture shows of one data set, from its figures by key; the last point is without noise."""
+    published: Mapping[str, Quoted], name: str, epsilons: Sequence[float] = UTILITY_EPSILONS
+) -> list[UtilityPoint]:
+    """What the picture shows of one data set, from its published numbers by key; the last point is without noise."""
     keys = [*((epsilon, f"eps_{epsilon:g}") for epsilon in epsilons), (None, "no_noise")]
-    lines = {
-        line: figures[f"utility.{name}.{key}"].value
-        for line, key in (("pooled_auc", "pooled"), ("start_auc", "planted_only"))
-    }
-    found = [(epsilon, figures[f"utility.{name}.{key}"]) for epsilon, key in keys]
-    return [{"epsilon": epsilon, "auc_mean": f.value, "auc_sd": f.spread, **lines} for epsilon, f in found]
+    pooled, start = (published[f"utility.{name}.{key}"].value for key in ("pooled", "planted_only"))
+    found = [(epsilon, published[f"utility.{name}.{key}"]) for epsilon, key in keys]
+    return [
+        UtilityPoint(epsilon=epsilon, auc_mean=auc.value, auc_sd=auc.spread, pooled_auc=pooled, start_auc=start)
+        for epsilon, auc in found
+    ]
 
 
-def utility_of(run: RunFolder, data: str) -> dict[str, Any] | None:
-    """`points`, and `published`: whether they are docs/figures.json's and not a sweep's in the run's folder. None where
-    there are neither."""
+def swept_points(rows: Sequence[Mapping[str, Any]]) -> list[UtilityPoint]:
+    """What the picture shows of a sweep over epsilon, from its rows."""
+    kept = ("auc_mean", "auc_sd", "pooled_auc")
+    return [
+        UtilityPoint(epsilon=row["epsilon_to_public"], **{key: row[key] for key in kept}, start_auc=None)
+        for row in rows
+    ]
+
+
+def utility_of(run: RunFolder, data: str) -> Utility | None:
+    """The points of a sweep in the run's folder, else docs/figures.json's of the data set. None where there are neither."""
     file = run.swept_file
     swept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"over": {}}
     if list(swept["over"]) in OVER:
-        kept = ("auc_mean", "auc_sd", "pooled_auc")
-        points = [{"epsilon": row["epsilon_to_public"], **{key: row[key] for key in kept}} for row in swept["rows"]]
-        return {"points": points, "published": False}
-    if FIGURES_FILE.exists() and f"utility.{data}.pooled" in (figures := read()):
-        return {"points": utility_points(figures, data), "published": True}
+        return Utility(points=swept_points(swept["rows"]), published=False)
+    if FIGURES_FILE.exists() and f"utility.{data}.pooled" in (known := read()):
+        return Utility(points=utility_points(known, data), published=True)
     return None

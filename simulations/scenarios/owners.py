@@ -10,10 +10,10 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from client.model.installed import expect_norms
 from client.privacy.alert_bit import own_schedule
@@ -119,22 +119,41 @@ def _cap_behind(code: RefusalCode, ledger: Ledger, line: LedgerLine, cost: Curve
     return f"epsilon of {name} would be {epsilon:.3g} in a {word}, caps.{name} allows {allowed:g}"
 
 
-def caps_numbers(caps: Caps, table: str) -> dict[str, Any]:
-    """The caps' numbers, for people: most epsilon of a period and of a lifetime; None is no cap."""
+class CapsNumbers(BaseModel):
+    """The caps' numbers, for people: of all together and of each line of the ledger the most epsilon of a period and of a
+    lifetime; None is no cap."""
 
-    def pair(cap: Cap) -> list[float | None]:
-        return [value if math.isfinite(value) else None for value in (cap.period, cap.lifetime)]
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    table: str
+    participations_per_plan: int | None
+    clip_norm: float | None
+    period_days: int
+    delta: float
+    total: tuple[float | None, float | None]
+    update: tuple[float | None, float | None]
+    risk_update: tuple[float | None, float | None]
+    metrics: tuple[float | None, float | None]
+    alert_bit: tuple[float | None, float | None]
+
+
+def caps_numbers(caps: Caps, table: str) -> CapsNumbers:
+    """The caps of a named table, as numbers for people."""
+
+    def pair(cap: Cap) -> tuple[float | None, float | None]:
+        period, lifetime = (value if math.isfinite(value) else None for value in (cap.period, cap.lifetime))
+        return period, lifetime
 
     most = caps.participations_per_plan
-    return {
-        "table": table,
-        "participations_per_plan": most if most < NO_CAP else None,
-        "clip_norm": caps.clip_norm if math.isfinite(caps.clip_norm) else None,
-        "period_days": round(caps.period_s / DAY_S),
-        "delta": caps.delta,
-        "total": pair(caps.total),
+    return CapsNumbers(
+        table=table,
+        participations_per_plan=most if most < NO_CAP else None,
+        clip_norm=caps.clip_norm if math.isfinite(caps.clip_norm) else None,
+        period_days=round(caps.period_s / DAY_S),
+        delta=caps.delta,
+        total=pair(caps.total),
         **{line.value: pair(cap) for line, cap in caps.lines.items()},
-    }
+    )
 
 
 def check_bits(asked: BitSchedule, caps: Caps, step: Step) -> None:

@@ -25,7 +25,7 @@ from server.accounting import epsilon_to_public
 from shared.atomic_files import replace_content
 from shared.errors import BudgetError, ConfigError
 
-from ..baselines.interest_models import rivals
+from ..baselines.interest_models import gap_baselines
 from ..evaluation.quality import auc
 from ..federation.checks import check_budget
 from ..federation.run_folder import RESULTS_FILE
@@ -33,6 +33,7 @@ from ..people.of_scenario import population_of, protocol_of
 from ..people.population import Population
 from ..report.plots import save_utility_figure
 from ..report.svg import COLOURS
+from ..report.utility import swept_points
 from ..scenarios.config import ProtocolSection, Scenario, load_scenario
 from ..scenarios.grid import combinations
 from .trials import OnTrial, Trials, repeated, with_noise_for
@@ -206,13 +207,13 @@ class Runs:
         return result
 
     def pooled_aucs(self, setting: SweepPoint) -> dict[str, float]:
-        """Test AUC of the rivals, fitted to the pooled train rows of all who train: no privacy at all."""
+        """Test AUC of GAP_BASELINES, fitted to the pooled train rows of all who train: no privacy at all."""
         protocol, plan = setting.protocol, self._trials.setup(setting.scenario).plan
         seed = setting.scenario.data.seed
         key = {
             "format": CACHE_FORMAT,
             "data": self._data,
-            "rivals": [plan.network.hidden, seed],
+            "baselines": [plan.network.hidden, seed],
             "protocol": protocol.model_dump(mode="json"),
             **_held_out_key(setting),
         }
@@ -224,7 +225,7 @@ class Runs:
             )
             if (held_out := self._trials.held_out(setting.scenario)) is not None:
                 train, test = (rows.where(~held_out[rows.user]) for rows in (train, test))
-            kept = {name: auc(test.y, p) for name, p in rivals(train, test, plan, seed).items()}
+            kept = {name: auc(test.y, p) for name, p in gap_baselines(train, test, plan, seed).items()}
             self._cache.put(key, kept)
         return kept
 
@@ -282,7 +283,7 @@ def _by_people(settings: Sequence[SweepPoint]) -> Iterator[list[int]]:
 
 
 def _row(setting: SweepPoint, results: Sequence[Mapping[str, Any]], pooled: Mapping[str, float]) -> dict[str, Any]:
-    """One row of the table: means over repetitions, with spreads; the gap is to the better rival."""
+    """One row of the table: means over repetitions, with spreads; the gap is to the better baseline."""
 
     def mean(name: str) -> float:
         return statistics.fmean(result[name] for result in results)
@@ -315,9 +316,7 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
     first, *others = results["over"]
     by_epsilon = first in (EPSILON, NOISE)
     if by_epsilon and not others:
-        kept = ("auc_mean", "auc_sd", "pooled_auc")
-        points = [{"epsilon": row["epsilon_to_public"], **{k: row[k] for k in kept}} for row in results["rows"]]
-        save_utility_figure(points, file)
+        save_utility_figure(swept_points(results["rows"]), file)
         return
     private = [row for row in results["rows"] if row["epsilon_to_public"] is not None or not by_epsilon]
     places = {value: i for i, value in enumerate(results["over"][first])}

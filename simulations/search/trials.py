@@ -110,7 +110,8 @@ class Trials:
         starts = range(0, len(rows.y), FORWARD_ROWS)
         p = np.concatenate([forward(plan.network, theta, rows.x[i : i + FORWARD_ROWS]) for i in starts])
         found = metrics_of(rows.y, p)
-        return ModelScore(found["auc"], found["log_loss"], found["calibration_error"])
+        assert found.log_loss is not None and found.calibration_error is not None, "there are rows"
+        return ModelScore(found.auc, found.log_loss, found.calibration_error)
 
     def rows(self, features: FeatureSpec, horizon_steps: int, steps: tuple[int, int]) -> Rows:
         """The labelled rows of these steps, computed once, a chunk of users at a time."""

@@ -65,6 +65,7 @@ def false_alarms(p: Floats, own: OwnThresholds, *, adapting: bool = True) -> tup
     for step, now in enumerate(p):
         alarms = detector.update(memory, now, everybody, step, own.now(moved)[..., None])
         sides = np.stack([alarms.fall, alarms.rise]).sum(axis=-1)
+        assert alarms.judged is not None, "the CUSUM says whom it judged"
         judged = alarms.judged.sum(axis=-1)
         if adapting:
             own.adapt(moved, sides, judged)

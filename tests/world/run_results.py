@@ -1,8 +1,9 @@
-"""Results of made-up runs, for tests of what is made from results."""
+"""Results of made-up runs, for tests of what is made from results. Sections are given as results.json holds them."""
 
 from __future__ import annotations
 
-import copy
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from simulations.baselines.interest_models import (
@@ -15,27 +16,46 @@ from simulations.baselines.interest_models import (
     RECENCY_FREQUENCY,
     RULE,
 )
+from simulations.evaluation.results import FORMAT, Results
+from simulations.evaluation.results_file import parse
 from simulations.evaluation.turn_quality import LEVEL, PHI
+from simulations.scenarios.config import PLANTED_PROTOCOL
 
 NOT_PROTECTED = "not protected (no secure aggregation yet)"
-Results = dict[str, Any]
+#: A section of results.json.
+Section = dict[str, Any]
 
 
-def judged(alerts: int = 20, **changes: Any) -> Results:
-    figures = {"precision": 0.25, "recall": 0.5, "median_delay_steps": 11.5, "false_per_user": 0.375}
-    return {"alerts": alerts, "turns": 10, **figures, **changes}
+def results_of(section: Mapping[str, Any]) -> Results:
+    """Results, as if these had been read from a file."""
+    return parse(json.dumps(section), "a made-up run")
 
 
-def baseline(name: str, auc: float | None, ahead: float | None = None) -> Results:
+def changed(results: Results, changes: Mapping[str, Any]) -> Results:
+    """The same results with other values at dotted paths, such as `alerts.by_step.rise` or `example_users.0.alerts`."""
+    section = results.model_dump(mode="json")
+    for path, value in changes.items():
+        *way, last = (int(part) if part.isdigit() else part for part in path.split("."))
+        at: Any = section
+        for part in way:
+            at = at[part]
+        at[last] = value
+    return results_of(section)
+
+
+def judged(alerts: int = 20, **changes: Any) -> Section:
+    numbers = {"precision": 0.25, "recall": 0.5, "median_delay_steps": 11.5, "false_per_user": 0.375}
+    return {"alerts": alerts, "turns": 10, **numbers, **changes}
+
+
+def baseline(name: str, auc: float | None, ahead: float | None = None) -> Section:
     """A row of the table of baselines, with intervals of .01 each way."""
     row = {"name": name, "kind": KINDS[name], "auc": auc, "log_loss": 0.52, "calibration_error": 0.08}
     row.update({"low": auc and auc - 0.01, "high": auc and auc + 0.01})
-    if name != EBBTIDE:
-        row.update({"ahead": ahead, "ahead_low": ahead and ahead - 0.01, "ahead_high": ahead and ahead + 0.01})
-    return row
+    return {**row, "ahead": ahead, "ahead_low": ahead and ahead - 0.01, "ahead_high": ahead and ahead + 0.01}
 
 
-def curves() -> Results:
+def curves() -> Section:
     """Two detectors at three settings each, the quietest of which calls nothing."""
     quiet = judged(0, precision=None, recall=0.0, median_delay_steps=None, false_per_user=0.0)
     points = [judged(40, recall=0.8, false_per_user=4.0), judged(), quiet]
@@ -52,34 +72,71 @@ def curves() -> Results:
     return {"users": 6, "lines": lines}
 
 
-def lapse(*, phi: bool = True) -> Results:
+def turn_row(name: str, kind: str, **changes: Any) -> Section:
+    """A row of a table of turns, good at what can be said of any score."""
+    numbers = {"auc": 0.75, "average_precision": 0.26, "top_precision": 0.31, "top_value_precision": 0.23}
+    nothing = dict.fromkeys(("low", "high", "brier", "brier_skill", "calibration_error"))
+    return {"name": name, "kind": kind, "ahead": {}, **nothing, **numbers, **changes}
+
+
+#: What stands above a table of turns.
+TURN_ROWS = {
+    "steps": [10, 18],
+    "train_steps": [2, 4],
+    "lapse_steps": 5,
+    "rows": 500,
+    "users": 8,
+    "base_rate": 0.115,
+    "valued_base_rate": 0.05,
+    "early_rows": 300,
+    "early_base_rate": 0.08,
+}
+
+
+def lapse(*, phi: bool = True) -> Section:
     """A table of lapses: ours, a rule, and one that no line makes good enough."""
-    figures = {"average_precision": 0.26, "top_precision": 0.31, "top_value_precision": 0.23, "brier": None}
-    warned = {"precision": 0.25, "recall": 0.41, "median_lead_steps": 5.5}
-    row = {"auc": 0.75, "early_auc": 0.76, "calibration_error": 0.02, **figures, "alerts": warned}
+    warned = {"silences": 90, "lapses": 20, "alerts": 33, "precision": 0.25, "recall": 0.41, "median_lead_steps": 5.5}
+    row = {"early_auc": 0.76, "calibration_error": 0.02, "alerts": warned}
+    ahead = {"auc": -0.08, "low": -0.1, "high": -0.06}
+    ours = PHI if phi else LEVEL
     table = [
-        {"name": PHI if phi else LEVEL, "kind": OURS, **row},
-        {"name": "recency", "kind": RULE, **row, "auc": 0.67},
-        {"name": "never", "kind": RULE, **row, "auc": 0.5, "alerts": None},
+        turn_row(ours, OURS, **row),
+        turn_row("recency", RULE, **{**row, "auc": 0.67, "ahead": {ours: ahead}}),
+        turn_row("never", RULE, **{**row, "auc": 0.5, "alerts": None}),
     ]
-    about = {"steps": [10, 18], "lapse_steps": 5, "rows": 500, "users": 8, "base_rate": 0.115, "valued_base_rate": 0.05}
     calibration = [{"rows": 50, "mean_p": d / 20, "share": d / 22} for d in range(10)]
-    return {**about, "table": table, "calibration": calibration if phi else None}
+    return {**TURN_ROWS, "table": table, "calibration": calibration if phi else None}
 
 
-def rises() -> Results:
+def rises() -> Section:
     """A table of take-offs: ours, and a rule that is as good."""
-    row = {"auc": 0.81, "average_precision": 0.22, "top_precision": 0.27, "top_value_precision": 0.2, "brier": None}
-    table = [{"name": LEVEL, "kind": OURS, **row}, {"name": "recency", "kind": RULE, **row, "auc": 0.82}]
-    return {"steps": [10, 18], "lapse_steps": 5, "rows": 700, "users": 8, "base_rate": 0.061, "table": table}
+    table = [turn_row(LEVEL, OURS, auc=0.81), turn_row("recency", RULE, auc=0.82)]
+    return {**TURN_ROWS, "rows": 700, "base_rate": 0.061, "table": table}
+
+
+#: Caps of owners who set none.
+LIFTED = {
+    "table": "lifted",
+    "participations_per_plan": None,
+    "clip_norm": None,
+    "period_days": 182,
+    "delta": 1e-5,
+    **{line: [None, None] for line in ("total", "update", "risk_update", "metrics", "alert_bit")},
+}
 
 
 def make_results(*, simulated: bool = True, **changes: Any) -> Results:
     """Results of a small run, of planted data or of purchases; the arguments replace whole sections."""
+    return results_of({**made_up(simulated=simulated), **changes})
+
+
+def made_up(*, simulated: bool = True) -> Section:
+    """The results.json of such a run."""
     nothing = {"precision": None, "recall": 0.0, "median_delay_steps": None, "false_per_user": 0.0}
     beside = {"change rate (the article's)": judged(33), "silence of 10 steps": judged(0, **nothing)}
     p = [None] * 10 + [0.9] * 8 + [0.7, 0.5, 0.3, 0.2, 0.1, 0.1] + [None] * 2
     return {
+        "format": FORMAT,
         "name": "small",
         "about": "eight people",
         "simulated": simulated,
@@ -89,7 +146,10 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
         "step": "day" if simulated else "week",
         "fidelity": "devices",
         "identified_share": 0.3,
+        "randomised_share": 0.0,
+        "caps": LIFTED,
         "protocol": {
+            **PLANTED_PROTOCOL.model_dump(mode="json"),
             "window_steps": 6,
             "horizon_steps": 3,
             "lapse_steps": 5,
@@ -111,18 +171,29 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
             "steps_per_clip": 4096,
             "delta": 1e-5,
             "learning_rate": 0.3,
+            "local_steps": 1,
+            "rows": 64,
+            "l2": 0.0,
+            "dropout": 0.0,
+            "history_steps": 19,
+            "seed": 0,
             "detection": {
                 "detector": "own_level",
                 "rate_window_steps": 2,
                 "rate_threshold": 0.05,
                 "fall_level": 0.15,
                 "rise_level": 0.85,
+                "risk_line": 0.25,
                 "own_span_steps": 42,
                 "fall_margin": 1.5,
                 "rise_margin": 2.0,
                 "min_active_steps": 4,
                 "lapse_steps": 5,
                 "quiet_steps": 5,
+                "false_alerts": 3,
+                "budget_steps": 182,
+                "warm_steps": 28,
+                "season_steps": 1,
             },
             "sha256": "ab" * 32,
         },
@@ -134,7 +205,7 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
             "calibration_error": 0.07952,
             "rows_without_score": 0,
             "roc": {"false_positive_rate": [0.0, 0.2, 1.0], "true_positive_rate": [0.0, 0.7, 1.0]},
-            "calibration": [{"mean_p": d / 10, "share": d / 11} for d in range(1, 10)],
+            "calibration": [{"rows": 137, "mean_p": d / 10, "share": d / 11} for d in range(1, 10)],
         },
         "baselines": [
             baseline(EBBTIDE, 0.83186),
@@ -142,6 +213,10 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
             baseline("frequency", 0.81, ahead=-0.0219),
             baseline("recency", 0.762, ahead=-0.0699),
         ],
+        "gap": None,
+        "gap_to": None,
+        "groups": [],
+        "held_out_users": None,
         "learning_curve": [{"round": i, "auc": 0.4 + 0.2 * i} for i in range(3)],
         "alerts": {
             "detector": "level of p against one's own",
@@ -163,11 +238,14 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
             "budget": {"false_alerts": 3, "steps": 182, "over": 0.125, "beside": {"always": 1.0, "never": 0.0}},
             "curves": curves(),
         },
+        "lapse": None,
+        "rises": None,
         "privacy": {
             "rounds_charged": 2,
             "rounds_planned": 2,
             "delta": 1e-5,
             "epsilon_rdp": 10.3185,
+            "risk_rounds_charged": 0,
             "epsilon_to_public": 9.0814,
             "epsilon_unamplified": 24.3816,
             "likely_participations": 16,
@@ -175,6 +253,8 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
             "plan_sha256": "ab" * 32,
             "identified_alerts": 135,
         },
+        "refused": {},
+        "bits": None,
         "traffic": {
             "round_down_bytes": 5850.4,
             "round_up_bytes": 5837.4,
@@ -211,26 +291,35 @@ def make_results(*, simulated: bool = True, **changes: Any) -> Results:
         ]
         if simulated
         else [],
+        "cpu": {"round_ms": None, "s_per_device": None},
+        "commit": "0123abc",
+        "utility": None,
         "seconds": {"federation": 71.3},
         "made_with": {"ebbtide": "0.1.0", "python": "3.11"},
-        **changes,
     }
 
 
 def with_nothing_known() -> Results:
-    """A run that cost no privacy budget to speak of and found nothing: every figure that may be None is."""
-    results = copy.deepcopy(make_results(example_users=[]))
-    results["interest"].update(auc=None, base_rate=None, log_loss=None, calibration_error=None, calibration=[])
-    results["baselines"] = [baseline(name, None) for name in (EBBTIDE, "recency", "frequency")]
-    results["interest"]["roc"] = {"false_positive_rate": [float("nan")], "true_positive_rate": [0.0]}
-    results["learning_curve"] = [{"round": i, "auc": None} for i in range(3)]
+    """A run that cost no privacy budget to speak of and found nothing: every number that may be None is."""
     empty = judged(0, turns=0, precision=None, recall=None, median_delay_steps=None, false_per_user=0.0)
-    results["alerts"].update(by_step={"fall": [0] * 14, "rise": [0] * 14})
-    results["alerts"].update({way: {**empty, "beside": {}} for way in ("fall", "rise")})
-    results["privacy"].update(epsilon_to_public=None, epsilon_unamplified=None, epsilon_rdp=None)
-    results["traffic"]["dropped"] = {"round_few_survivors": 2, "error": 1}
-    results["seconds"] = {}
-    return results
+    nothing = ("auc", "base_rate", "log_loss", "calibration_error")
+    epsilons = ("epsilon_to_public", "epsilon_unamplified", "epsilon_rdp")
+    return changed(
+        make_results(example_users=[]),
+        {
+            **{f"interest.{key}": None for key in nothing},
+            "interest.calibration": [],
+            "interest.roc": {"false_positive_rate": [], "true_positive_rate": []},
+            "baselines": [baseline(name, None) for name in (EBBTIDE, "recency", "frequency")],
+            "learning_curve": [{"round": i, "auc": None} for i in range(3)],
+            "alerts.by_step": {"fall": [0] * 14, "rise": [0] * 14},
+            "alerts.fall": {**empty, "beside": {}},
+            "alerts.rise": {**empty, "beside": {}},
+            **{f"privacy.{key}": None for key in epsilons},
+            "traffic.dropped": {"round_few_survivors": 2, "error": 1},
+            "seconds.federation": None,
+        },
+    )
 
 
 QUALITY = {"rows": 77, "base_rate": 0.2, "auc": 0.707, "log_loss": 0.459, "calibration_error": 0.0245}
@@ -258,6 +347,10 @@ BITS = {
         {"step": 23, "estimate": 0.43, "low": -0.05, "high": 0.91, "answers": 4, "true_rate": 0.4},
     ],
 }
+
+
+def utility_point(epsilon: float | None, mean: float | None, sd: float | None, pooled: float | None) -> Section:
+    return {"epsilon": epsilon, "auc_mean": mean, "auc_sd": sd, "pooled_auc": pooled, "start_auc": None}
 
 
 def with_everything() -> Results:
@@ -291,10 +384,6 @@ def with_everything() -> Results:
         rises=rises(),
         held_out_users={"users": 3, "rows": 99, "baselines": table, "gap": 0.005, "gap_to": POOLED_DNN},
         groups=[{**group, "group": "light users"}, nobody],
-        utility={
-            "points": [dict(zip(("epsilon", "auc_mean", "auc_sd", "pooled_auc"), p, strict=True)) for p in points],
-            "published": True,
-        },
+        utility={"points": [utility_point(*point) for point in points], "published": True},
         cpu={"round_ms": 1.2345, "s_per_device": 0.0421},
-        commit="0123abc",
     )

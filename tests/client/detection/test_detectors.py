@@ -8,9 +8,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from client.detection.cusum import CusumDetector
+from client.detection.detector_table import DETECTORS as TABLE
+from client.detection.detector_table import detector_for
 from client.detection.detectors import Alarms, LevelDetector, OwnLevelDetector, RateDetector
-from client.detection.watch import detector_for
 from shared.errors import ConfigError
+from shared.plan import DETECTORS as NAMES
 from shared.plan import Detection
 
 DETECTORS = [
@@ -161,6 +163,33 @@ def test_many_streams_at_once_are_each_stream_alone(detector):
         for many, one in zip(together, alone, strict=True):
             assert (many.fall[k], many.rise[k]) == (one.fall[0], one.rise[0])
             np.testing.assert_array_equal(many.rate[k], one.rate[0])
+
+
+def test_the_table_makes_every_detector_that_a_plan_may_name_and_no_other():
+    assert set(TABLE) == set(NAMES)
+    made = {name: detector_for(Detection(detector=name)) for name in TABLE}
+    assert {name for name, one in made.items() if one.adapts} == {"cusum"}
+    assert {name for name, one in made.items() if one.reads_risk} == {"risk"}
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_every_detector_takes_the_same_arguments_and_says_what_it_reads(name):
+    """phi moves the alarms of a detector that reads it and of no other; so does a threshold, and only an adapting one judges."""
+    detector = detector_for(Detection(detector=name, warm_steps=8))
+    random = np.random.default_rng(2)
+    stream = np.where(np.arange(60)[:, None] < 40, 0.9, 0.1) + 0.05 * random.random((60, 5))
+
+    def said(risk, threshold):
+        memory, out = detector.start((5,)), []
+        for step, p in enumerate(stream.astype(np.float32)):
+            alarms = detector.update(memory, p, np.ones(5, bool), step, threshold, risk)
+            assert (alarms.judged is not None) == detector.adapts
+            out.append(alarms.fall)
+        return np.array(out)
+
+    quiet = said(None, math.inf)
+    assert (said(np.full(5, 0.9, np.float32), math.inf) != quiet).any() == detector.reads_risk
+    assert (said(None, 2.0) != quiet).any() == detector.adapts
 
 
 def test_a_plan_names_its_detector():

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from client.detection.detector_table import detector_for
 from client.detection.detectors import RiskDetector
 from client.detection.risk_levels import Direction, RiskLevel
-from client.detection.watch import Watch, detector_for
+from client.detection.watch import Watch
 from shared.errors import ConfigError
 from shared.features import History
 from tests.world.basics import make_plan

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from client.detection.detector_table import detector_for
 from client.detection.risk_levels import Direction, RiskLevel
-from client.detection.watch import Watch, detector_for, past_steps
+from client.detection.watch import Watch, past_steps
 from shared.features import History
 from shared.plan import DETECTORS, Plan
 from tests.world.basics import make_plan, random_history

@@ -1,12 +1,15 @@
 """The `ebbtide` command: bad input is one line and exit code 2; a run that fails is 1; help teaches."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.progress import Progress
 
 from simulations.cli import main as cli
+from simulations.cli.progress import PHASES, bars, phase_bars, trial_bar
 
 ROOT_COMMANDS = ("simulate", "evaluate", "epsilon", "export", "data")
 
@@ -108,10 +111,41 @@ def test_every_phase_that_a_run_reports_has_a_bar():
     room = Path(cli.__file__).parents[1]
     files = [*(room.parent / "server").glob("*.py"), room / "federation" / "host_server_app.py", room / "run.py"]
     told = {phase for file in files for phase in re.findall(r'(?:report|on_progress)\("(\w+)"', file.read_text())}
-    assert told == set(cli.PHASES)
-    with cli._progress_bars() as on_progress:
+    assert told == set(PHASES)
+    with phase_bars() as on_progress:
         for phase in told:
             on_progress(phase, 1, 2)
+
+
+def test_bars_of_phases_stop_one_another_and_others_run_side_by_side(monkeypatch):
+    stopped = []
+    monkeypatch.setattr(Progress, "stop_task", lambda self, task: stopped.append(task))
+    with bars() as on_progress:
+        for what in ("one", "two", "one"):
+            on_progress(what, 1, 2)
+    assert stopped == []
+    with phase_bars() as on_progress:
+        on_progress("people", 1, 1)
+        on_progress("rounds", 1, 2)
+    assert len(stopped) == 1
+    with trial_bar() as on_trial:
+        on_trial(0, 3)
+        on_trial(3, 3)
+
+
+@pytest.mark.parametrize("arguments", [["data"], ["epsilon", "nothing"], ["simulate", "--nonsense"], ["--help"]])
+def test_python_m_does_what_the_command_does(arguments, tmp_path):
+    command = [str(Path(sys.executable).parent / "ebbtide"), *arguments]
+    module = [sys.executable, "-m", "simulations.cli", *arguments]
+    ours, theirs = (subprocess.run(c, capture_output=True, text=True, cwd=tmp_path) for c in (module, command))
+    assert (ours.returncode, ours.stdout, ours.stderr) == (theirs.returncode, theirs.stdout, theirs.stderr)
+    assert ours.returncode == (0 if arguments[0] in ("data", "--help") else 2) and ours.stdout + ours.stderr
+
+
+def test_the_command_says_how_many_threads_before_numpy_is_loaded():
+    """OpenBLAS reads the number when it is loaded; another number of threads gives other last digits."""
+    look = "import sys, simulations.cli.main; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look]).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["", *ROOT_COMMANDS])

@@ -14,7 +14,7 @@ from simulations.evaluation import noiseless_rerun as without_noise
 from simulations.evaluation.evaluate import evaluate
 from simulations.evaluation.noiseless_rerun import theta_without_noise
 from simulations.federation.equivalence import run_hosted, scenario_without_noise, some_people
-from simulations.federation.metering import cpu_numbers
+from simulations.federation.metering import CpuTimes, cpu_numbers
 from simulations.federation.run_folder import RunFolder
 from simulations.people.setup import Setup
 from tests.world.dump_run import leave_dump
@@ -57,8 +57,8 @@ def test_cpu_time_of_every_message_to_a_host_is_written_down(ran):
     trained = [float(s) for words in lines for kind, s in zip(words[::2], words[1::2], strict=True) if kind == "train"]
     every = [float(s) for words in lines for s in words[1::2]]
     found = cpu_numbers(folder, updates_asked=150, n_devices=50)
-    assert found["round_ms"] == pytest.approx(1000 * sum(trained) / 150) and found["round_ms"] > 0
-    assert found["s_per_device"] == pytest.approx(sum(every) / 50) and sum(every) > sum(trained)
+    assert found.round_ms == pytest.approx(1000 * sum(trained) / 150) and found.round_ms > 0
+    assert found.s_per_device == pytest.approx(sum(every) / 50) and sum(every) > sum(trained)
 
 
 def test_cpu_time_of_devices_of_their_own_is_written_down(tmp_path, made_once):
@@ -68,12 +68,12 @@ def test_cpu_time_of_devices_of_their_own_is_written_down(tmp_path, made_once):
     assert len(list(run.cpu.glob("*.txt"))) == 50
     with (run.cpu / "7.txt").open("a") as file:
         file.write("train")  # a worker that was killed in between
-    found = cpu_numbers(run, updates_asked=150, n_devices=50)
-    assert 0 < found["round_ms"] / 1000 < found["s_per_device"]
+    found = cpu_numbers(RunFolder(tmp_path), updates_asked=150, n_devices=50)
+    assert 0 < found.round_ms / 1000 < found.s_per_device
 
 
 def test_nothing_is_known_of_a_run_that_wrote_nothing(tmp_path):
-    assert cpu_numbers(RunFolder(tmp_path), updates_asked=3, n_devices=2) == {"round_ms": None, "s_per_device": None}
+    assert cpu_numbers(RunFolder(tmp_path), updates_asked=3, n_devices=2) == CpuTimes(round_ms=None, s_per_device=None)
 
 
 def test_it_is_a_row_of_the_run_s_table_beside_pooled_models(tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_it_is_a_row_of_the_run_s_table_beside_pooled_models(tmp_path, monkeypat
         with_models: evaluate(run, Setup.of(loud, people), people, every_model=with_models)
         for with_models in (True, False)
     }
-    assert [row["kind"] for row in tables[True]["baselines"] if row["name"] == NO_NOISE] == [BARE]
-    assert NO_NOISE not in {row["name"] for row in tables[False]["baselines"]}, "a minute's work, with the models only"
-    assert tables[True]["commit"].startswith("unknown"), "this run was not made through Flower, which stamps it"
-    assert tables[True]["cpu"]["s_per_device"] is None
+    assert [row.kind for row in tables[True].baselines if row.name == NO_NOISE] == [BARE]
+    assert NO_NOISE not in {row.name for row in tables[False].baselines}, "a minute's work, with the models only"
+    assert tables[True].commit.startswith("unknown"), "this run was not made through Flower, which stamps it"
+    assert tables[True].cpu.s_per_device is None

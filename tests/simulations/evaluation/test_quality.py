@@ -17,6 +17,7 @@ from simulations.evaluation.quality import (
     metrics_of,
     thirds,
 )
+from simulations.evaluation.result_tables import Quality
 from simulations.people.labelled_rows import Rows
 
 
@@ -110,11 +111,11 @@ def test_rows_of_one_class_have_no_interval() -> None:
     assert interval(np.array([np.nan, 0.5])) == (0.5, 0.5)
 
 
-def test_figures_of_nothing_are_none() -> None:
-    none = {"rows": 0, "base_rate": None, "auc": None, "log_loss": None, "calibration_error": None}
+def test_metrics_of_nothing_are_none() -> None:
+    none = Quality(rows=0, base_rate=None, auc=None, log_loss=None, calibration_error=None)
     assert metrics_of(np.empty(0, bool), np.empty(0, np.float32)) == none
     one = metrics_of(np.array([True]), np.array([1.0], np.float32))
-    assert one["auc"] is None and one["calibration_error"] == 0 and one["log_loss"] == pytest.approx(1e-6, rel=1e-3)
+    assert one.auc is None and one.calibration_error == 0 and one.log_loss == pytest.approx(1e-6, rel=1e-3)
     assert calibration_error(np.array([True, False]), np.array([0.9, 0.9], np.float32)) == pytest.approx(0.4)
 
 
@@ -135,8 +136,8 @@ def test_groups_are_by_what_came_before_the_training_step() -> None:
     y = np.tile([True, False], 12)
     rows = Rows(np.zeros((24, 1), np.float32), y, user, np.zeros(24, np.int64), category)
     found = groups(rows, {"ours": y.astype(np.float32), "other": 1 - y}, history, 5)
-    assert [row["group"] for row in found[:3]] == ["light users", "middle users", "heavy users"]
-    assert [(row["smallest"], row["largest"]) for row in found[:3]] == [(1, 2), (3, 4), (5, 6)]
-    assert all(row["rows"] == 8 and row["auc"] == 1 and row["beside"] == {"other": 0.0} for row in found[:3])
-    assert [row["rows"] for row in found[3:]] == [0, 6, 18]
-    assert found[3]["auc"] is None and found[4]["auc"] is None and found[5]["base_rate"] == pytest.approx(2 / 3)
+    assert [row.group for row in found[:3]] == ["light users", "middle users", "heavy users"]
+    assert [(row.smallest, row.largest) for row in found[:3]] == [(1, 2), (3, 4), (5, 6)]
+    assert all(row.rows == 8 and row.auc == 1 and row.beside == {"other": 0.0} for row in found[:3])
+    assert [row.rows for row in found[3:]] == [0, 6, 18]
+    assert found[3].auc is None and found[4].auc is None and found[5].base_rate == pytest.approx(2 / 3)

@@ -147,12 +147,12 @@ def test_leads_of_whole_silences_by_hand() -> None:
     # only at .9 no alert of user 1 is left; there user 2's comes at step 14, when it is false, so at no line all are true
     assert found is None
     half = lead_of(rows, score, 4, one_true_in=2)
-    assert half is not None and (half["silences"], half["lapses"], half["alerts"]) == (3, 2, 3)
-    assert half["precision"] == pytest.approx(2 / 3) and half["recall"] == 1
-    assert half["median_lead_steps"] == 4  # the lowest line: at the last active step itself
+    assert half is not None and (half.silences, half.lapses, half.alerts) == (3, 2, 3)
+    assert half.precision == pytest.approx(2 / 3) and half.recall == 1
+    assert half.median_lead_steps == 4  # the lowest line: at the last active step itself
     late = np.where(rows.silent < 2, 0.0, 1.0)
     found = lead_of(rows.where(rows.user == 0), late[rows.user == 0], 4, one_true_in=1)
-    assert found is not None and found["median_lead_steps"] == 4
+    assert found is not None and found.median_lead_steps == 4
     assert lead_of(rows.where(rows.user == 3), score[rows.user == 3], 4) is None
     assert lead_of(rows.where(rows.user == 9), score[:0], 4) is None
 
@@ -164,9 +164,9 @@ def test_a_score_that_only_knows_long_silences_has_a_short_lead() -> None:
     rows = judged_lapses(history, protocol, (12, 30))
     late = lead_of(rows, rows.silent.astype(float), 4, one_true_in=5)
     knowing = lead_of(rows, rows.y.astype(float), 4, one_true_in=1)
-    assert knowing is not None and knowing["precision"] == 1 and knowing["recall"] == 1
-    assert knowing["median_lead_steps"] == 4
-    assert late is None or late["median_lead_steps"] < 4
+    assert knowing is not None and knowing.precision == 1 and knowing.recall == 1
+    assert knowing.median_lead_steps == 4
+    assert late is None or late.median_lead_steps < 4
 
 
 def made_up(seed: int) -> tuple[TurnRows, dict[str, TurnScore]]:
@@ -187,23 +187,23 @@ def made_up(seed: int) -> tuple[TurnRows, dict[str, TurnScore]]:
 def test_the_table_says_who_beats_whom() -> None:
     rows, scores = made_up(4)
     table = score_table(rows, scores, ["poor"], seed=0)
-    assert [row["name"] for row in table] == ["poor", "good", "never"]
-    by_name = {row["name"]: row for row in table}
+    assert [row.name for row in table] == ["poor", "good", "never"]
+    by_name = {row.name: row for row in table}
     good, never = by_name["good"], by_name["never"]
-    assert good["auc"] == auc(rows.y, scores["good"].value) and good["low"] < good["auc"] < good["high"]
-    ahead = good["ahead"]["poor"]
-    assert ahead["auc"] == pytest.approx(good["auc"] - by_name["poor"]["auc"])
+    assert good.auc == auc(rows.y, scores["good"].value) and good.low < good.auc < good.high
+    ahead = good.ahead["poor"]
+    assert ahead.auc == pytest.approx(good.auc - by_name["poor"].auc)
     draws = UserBootstrap(rows.y, rows.user, 0)
     difference = draws.aucs(scores["good"].value) - draws.aucs(scores["poor"].value)
-    assert (ahead["low"], ahead["high"]) == pytest.approx(interval(difference))
-    assert by_name["poor"]["ahead"] == {} and "alerts" not in good
-    assert good["average_precision"] == pytest.approx(average_precision_score(rows.y, scores["good"].value))
-    assert good["brier_skill"] > 0 and good["calibration_error"] < 0.05
-    assert by_name["poor"]["brier"] is None
-    assert never["auc"] == never["low"] == never["high"] == 0.5
-    assert never["brier"] == never["calibration_error"] == pytest.approx(rows.y.mean())
-    assert never["top_precision"] == pytest.approx(rows.y.mean())
-    assert never["top_value_precision"] == pytest.approx(rows.y[rows.valued].mean())
+    assert (ahead.low, ahead.high) == pytest.approx(interval(difference))
+    assert by_name["poor"].ahead == {}
+    assert good.average_precision == pytest.approx(average_precision_score(rows.y, scores["good"].value))
+    assert good.brier_skill > 0 and good.calibration_error < 0.05
+    assert by_name["poor"].brier is None
+    assert never.auc == never.low == never.high == 0.5
+    assert never.brier == never.calibration_error == pytest.approx(rows.y.mean())
+    assert never.top_precision == pytest.approx(rows.y.mean())
+    assert never.top_value_precision == pytest.approx(rows.y[rows.valued].mean())
 
 
 def test_wrong_scores_are_refused_by_name() -> None:
@@ -220,4 +220,4 @@ def test_rows_of_one_class_give_no_figures() -> None:
     table = score_table(
         rows.where(~rows.y), {"good": TurnScore(scores["good"].value[~rows.y], POOLED, True)}, [], seed=0
     )
-    assert table[0]["auc"] is table[0]["low"] is table[0]["average_precision"] is table[0]["brier"] is None
+    assert table[0].auc is table[0].low is table[0].average_precision is table[0].brier is None

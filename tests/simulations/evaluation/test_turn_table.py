@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +12,7 @@ from shared.features import FeatureSpec, History
 from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import BOOSTED, BY_ITSELF, OURS, POOLED_DNN, POOLED_LR
 from simulations.evaluation.quality import auc
+from simulations.evaluation.result_tables import LapseTable, TakeoffTable
 from simulations.evaluation.turn_rows import TurnScore, judged_lapses, judged_takeoffs
 from simulations.evaluation.turn_table import (
     ALWAYS,
@@ -73,12 +73,15 @@ def test_the_tables_hold_every_rule_and_pooled_model(history: History, levels: L
     rows = judged_lapses(history, PROTOCOL, PROTOCOL.lapse_test_steps)
     best = TurnScore(rows.y + 0.0, OURS, True)
     out = lapse_table(history, SETUP, extra={"ours": best}, references=["ours"], levels=levels)
-    table = {row["name"]: row for row in out["table"]}
-    assert json.loads(json.dumps(out, allow_nan=False)) == out
-    assert out["table"][0]["name"] == "ours" and table["ours"]["auc"] == 1 and table["ours"]["brier_skill"] == 1
-    assert out["rows"] == len(rows) and out["early_rows"] == rows.early.sum() > 0
-    assert {row["name"] for row in out["early"]} == set(table)
-    assert all(row["ahead"]["ours"]["high"] < 0 for name, row in table.items() if name != "ours")
+    table = {row.name: row for row in out.table}
+    assert LapseTable.model_validate_json(out.model_dump_json()) == out
+    assert out.table[0].name == "ours" and table["ours"].auc == 1 and table["ours"].brier_skill == 1
+    assert out.rows == len(rows) and out.early_rows == rows.early.sum() > 0
+    early = rows.where(rows.early)
+    assert table[NEVER].early_auc == 0.5 and table["ours"].early_auc == 1
+    recency = lapse_scores(history, SETUP, rows, None)["recency"].value
+    assert table["recency"].early_auc == auc(early.y, recency[rows.early])
+    assert all(row.ahead["ours"].high < 0 for name, row in table.items() if name != "ours")
     expected = {NEVER, ALWAYS, P_ALIVE, P_SILENT, "recency", "recency against own interval"}
     expected |= {f"EWMA of activity, {span} steps" for span in (8, 28, 56)}
     expected |= {f"change rate of p, w = {w}, {POOLED_DNN}" for w in CHANGE_STEPS}
@@ -86,15 +89,15 @@ def test_the_tables_hold_every_rule_and_pooled_model(history: History, levels: L
     expected |= {f"{name}, trained on lapses" for name in (POOLED_LR, POOLED_DNN, BOOSTED)}
     assert expected <= set(table)
     assert sum("river" in name for name in table) == 2 and sum("CUSUM" in name for name in table) == 1
-    assert table[NEVER]["auc"] == table[ALWAYS]["auc"] == 0.5
-    assert table[f"level of p, {POOLED_LR}"]["auc"] > 0.6
-    assert table["ours"]["alerts"]["precision"] == 1
+    assert table[NEVER].auc == table[ALWAYS].auc == 0.5
+    assert table[f"level of p, {POOLED_LR}"].auc > 0.6
+    assert table["ours"].alerts.precision == 1
 
     rises = takeoff_table(history, SETUP, levels=levels)
-    assert json.loads(json.dumps(rises, allow_nan=False)) == rises
-    by_name = {row["name"]: row for row in rises["table"]}
-    assert by_name[f"level of p, {POOLED_LR}"]["auc"] > 0.6 and by_name[NEVER]["auc"] == 0.5
-    assert rises["rows"] == len(judged_takeoffs(history, PROTOCOL, PROTOCOL.lapse_test_steps)) != out["rows"]
+    assert TakeoffTable.model_validate_json(rises.model_dump_json()) == rises
+    by_name = {row.name: row for row in rises.table}
+    assert by_name[f"level of p, {POOLED_LR}"].auc > 0.6 and by_name[NEVER].auc == 0.5
+    assert rises.rows == len(judged_takeoffs(history, PROTOCOL, PROTOCOL.lapse_test_steps)) != out.rows
 
 
 @pytest.fixture(scope="module")

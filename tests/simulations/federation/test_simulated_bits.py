@@ -16,7 +16,7 @@ from server.channel import Traffic
 from shared import rdp
 from shared.messages import MAX_BIT_EPSILON_MICRO
 from shared.randomised_response import BitSchedule
-from simulations.evaluation.bit_rates import rates_beside_truth
+from simulations.evaluation.bit_rates import rates_with_truth
 from simulations.federation.device_app import simulation_keys
 from simulations.federation.equivalence import N_USERS, run_devices, run_hosted, scenario_without_noise, some_people
 from simulations.federation.observations import read_notes
@@ -81,11 +81,11 @@ def test_results_put_the_true_share_beside_each_rate(runs, people):
     """With a coin that does not lie, they are the same."""
     _, alerts = read_notes(runs["hosts"], people.n_users, len(people.catalogue), people.n_steps)
     agreed = runs["hosts"].owners().who(Consent.RANDOMISED)
-    found = rates_beside_truth(account_of(runs["hosts"])["bits"], alerts, agreed)
-    assert found["agreed"] == agreed.sum() and len(found["rates"]) == len(DUE)
-    for rate in found["rates"]:
-        assert rate["true_rate"] == pytest.approx(rate["estimate"], abs=1e-6)
-    assert len({rate["true_rate"] for rate in found["rates"]}) > 1
+    found = rates_with_truth(account_of(runs["hosts"])["bits"], alerts, agreed)
+    assert found.agreed == agreed.sum() and len(found.rates) == len(DUE)
+    for rate in found.rates:
+        assert rate.true_rate == pytest.approx(rate.estimate, abs=1e-6)
+    assert len({rate.true_rate for rate in found.rates}) > 1
 
 
 def test_what_is_counted_is_the_same_in_both_fidelities(runs):

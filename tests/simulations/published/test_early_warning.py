@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from client.detection.risk_levels import Direction
 from shared.features import FeatureSpec
 from simulations.baselines.interest_models import OURS, POOLED, RULE
+from simulations.evaluation.result_tables import Difference, LapseScores, LapseTable, ScoreMetrics, Warned
 from simulations.evaluation.turn_table import P_SILENT
 from simulations.published import alerts_as_shipped as shipped
 from simulations.published.alerts_as_shipped import MEASURES, as_shipped, shipped_numbers
@@ -25,27 +25,22 @@ FEW = ("data.users=120", "warm_start.users=60", "warm_start.epochs=1")
 SEEDS = 3
 
 
-def row(name: str, kind: str, auc: float, high: float = 0.0) -> dict[str, Any]:
+def row(name: str, kind: str, auc: float, high: float = 0.0) -> LapseScores:
     """A row that is behind seed 0 by at least -high, behind seed 1 by .001 less, and so on."""
-    ahead = {_ours(i): {"auc": 0.0, "low": -1.0, "high": high + 0.001 * i} for i in range(SEEDS)}
-    figures = dict.fromkeys(("calibration_error", "brier_skill", "average_precision", "top_precision"), 0.1)
-    warned = {"median_lead_steps": 5.0, "precision": 0.25, "recall": 0.4}
-    return {
-        "name": name,
-        "kind": kind,
-        "auc": auc,
-        "ahead": ahead,
-        "top_value_precision": 0.1,
-        "alerts": warned,
-        **figures,
-    }
+    ahead = {_ours(i): Difference(auc=0.0, low=-1.0, high=high + 0.001 * i) for i in range(SEEDS)}
+    metrics = dict.fromkeys(ScoreMetrics.model_fields, 0.1)
+    warned = Warned(silences=9, lapses=4, alerts=8, median_lead_steps=5.0, precision=0.25, recall=0.4)
+    whose = {"name": name, "kind": kind, "auc": auc, "low": None, "high": None, "ahead": ahead}
+    return LapseScores(**whose, **metrics, alerts=warned, early_auc=auc)
 
 
-def table() -> dict[str, Any]:
+def table() -> LapseTable:
     rows = [row(_ours(i), OURS, 0.75 + 0.01 * i) for i in range(SEEDS)]
     rows += [row("EWMA of activity, 24 steps", RULE, 0.74, -0.003), row("EWMA of activity, 8 steps", RULE, 0.72, -0.02)]
     rows += [row("recency", RULE, 0.7), row("never", RULE, 0.9), row(P_SILENT, RULE, 0.77), row("dnn", POOLED, 0.78)]
-    return {"table": rows, "early": rows, "base_rate": 0.1, "lapse_steps": 8}
+    about = {"steps": (1, 9), "train_steps": (0, 0), "lapse_steps": 8, "rows": 90, "users": 9, "base_rate": 0.1}
+    early = {"valued_base_rate": None, "early_rows": 90, "early_base_rate": 0.1}
+    return LapseTable(**about, **early, table=rows, calibration=None)
 
 
 def test_low_ends_are_the_lowest_of_all_seeds() -> None:

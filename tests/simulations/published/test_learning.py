@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulations.baselines.interest_models import RIVALS, pooled_baselines, rivals
+from simulations.baselines.interest_models import GAP_BASELINES, gap_baselines, pooled_baselines
+from simulations.evaluation.results import UtilityPoint
 from simulations.published import learning as learning_numbers
 from simulations.published.__main__ import groups
 from simulations.published.learning import (
-    BESIDE,
+    BASELINES,
     Learning,
     epsilon_numbers,
     fidelity_numbers,
@@ -39,13 +40,13 @@ def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
     plan = learning.setup.plan
     train, test = learning.halves()
     every = pooled_baselines(train, test, plan, seed=3)
-    only = rivals(train, test, plan, seed=3)
-    assert tuple(only) == RIVALS
+    only = gap_baselines(train, test, plan, seed=3)
+    assert tuple(only) == GAP_BASELINES
     for name, p in only.items():
         np.testing.assert_array_equal(p, every[name])
     best = max(learning_numbers.auc(test.y, p) for p in only.values())
     assert learning.pooled_auc(3) == best
-    assert learning.beside(3) == {name: learning_numbers.auc(test.y, p) for name, p in every.items()}
+    assert learning.baselines(3) == {name: learning_numbers.auc(test.y, p) for name, p in every.items()}
     start = learning.start(learning.scenario("eps1"), 3)
     ours, gap, calibration_error, log_loss = learning.judge(start, best)
     assert gap == best - ours and 0 < calibration_error < 0.3 < log_loss
@@ -59,13 +60,13 @@ def test_epsilon_figures_have_every_key():
         f"{measure}.{NAME}.{key}"
         for measure in ("auc", "auc_gap", "calibration_error", "log_loss")
         for key in ("eps1", "eps7", "planted_only")
-    } | {f"calibration_error.{NAME}", f"auc.{NAME}.pooled", *(f"auc.{NAME}.{key}" for key in BESIDE)}
+    } | {f"calibration_error.{NAME}", f"auc.{NAME}.pooled", *(f"auc.{NAME}.{key}" for key in BASELINES)}
     without = {key.rpartition(".")[2] for key, figure in out.items() if figure.spread is None}
     few = "boosted"  # so few rows are all in its sample: nothing is left to the seed
     assert without - {few} == {"recency", "frequency", "recency_frequency", "alone"}
-    rivals = [out[f"auc.{NAME}.{key}"].value for key in ("pooled_lr", "pooled_dnn", "pooled_numpy")]
-    assert out[f"auc.{NAME}.pooled"].value >= max(rivals)
-    assert out[f"auc.{NAME}.recency"].value < out[f"auc.{NAME}.recency_frequency"].value < max(rivals)
+    aucs = [out[f"auc.{NAME}.{key}"].value for key in ("pooled_lr", "pooled_dnn", "pooled_numpy")]
+    assert out[f"auc.{NAME}.pooled"].value >= max(aucs)
+    assert out[f"auc.{NAME}.recency"].value < out[f"auc.{NAME}.recency_frequency"].value < max(aucs)
     pooled = out[f"auc.{NAME}.pooled"].value
     for key in ("eps1", "eps7", "planted_only"):
         assert out[f"auc_gap.{NAME}.{key}"].value == pytest.approx(pooled - out[f"auc.{NAME}.{key}"].value, abs=2e-5)
@@ -74,13 +75,13 @@ def test_epsilon_figures_have_every_key():
 def test_held_out_figures_are_of_the_users_that_no_model_has_seen(monkeypatch):
     """Pooled models get no row of theirs, and every score is on rows of theirs alone."""
     seen = []
-    fit = learning_numbers.rivals
+    fit = learning_numbers.gap_baselines
 
     def noted(train, test, plan, seed):
         seen.append((set(train.user), set(test.user)))
         return fit(train, test, plan, seed)
 
-    monkeypatch.setattr(learning_numbers, "rivals", noted)
+    monkeypatch.setattr(learning_numbers, "gap_baselines", noted)
     judged = []
     judge = Learning.judge
 
@@ -119,9 +120,9 @@ def test_utility_is_measured_at_every_epsilon_and_drawn(tmp_path):
 
 def test_the_same_points_give_the_same_picture_on_axes_of_the_same_height(tmp_path):
     def panel(level):
-        lines = {"pooled_auc": level, "start_auc": level - 0.01}
+        known = {"auc_sd": None, "pooled_auc": level, "start_auc": level - 0.01}
         return [
-            {"epsilon": epsilon, "auc_mean": level - 0.02 / (epsilon or 99), "auc_sd": None, **lines}
+            UtilityPoint(epsilon=epsilon, auc_mean=level - 0.02 / (epsilon or 99), **known)
             for epsilon in (1.0, 4.0, None)
         ]
 

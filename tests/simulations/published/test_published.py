@@ -7,12 +7,14 @@ from typing import Final
 
 import pytest
 
+from simulations.evaluation.results_file import write
+from simulations.federation.run_folder import RESULTS_FILE
 from simulations.provenance import commits_of, stamp
 from simulations.published.__main__ import UTILITY_FILE, bench_numbers, run_numbers
 from simulations.report.figures_json import FIGURES_FILE, Published, agrees, publish, quotes, read, without_key
 from simulations.report.plots import save_utility_panels
 from simulations.report.utility import utility_points
-from tests.world.run_results import BITS, make_results, with_everything
+from tests.world.run_results import BITS, make_results
 
 ROOT = Path(__file__).parents[3]
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -186,7 +188,8 @@ def results_file(folder, content):
 
 
 def test_a_run_s_figures_have_the_run_s_commit(tmp_path):
-    results_file(tmp_path, {**make_results(bits=BITS, cpu=with_everything()["cpu"]), "commit": "0ld"})
+    cpu = {"round_ms": 1.2345, "s_per_device": 0.0421}
+    write(make_results(bits=BITS, cpu=cpu, commit="0ld"), tmp_path / RESULTS_FILE)
     found = run_numbers("demo", tmp_path)
     assert {figure.commit for figure in found.values()} == {"0ld"}
     assert found["demo.cpu_round_ms"].value == 1.2345 and found["demo.bits.true_rate"].value == 0.4

@@ -13,15 +13,19 @@ import pytest
 
 from shared.messages import REGISTER, REQUESTS
 from simulations.baselines.interest_models import POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY
+from simulations.evaluation.results import Results, UtilityPoint
 from simulations.report import alert_plots, plots, report
+from simulations.report.format import THIN_SPACE, compact, duration, grouped, percent
 from simulations.report.report import base_log_loss, odds_factor, render, write_report
-from simulations.report.summary import THIN_SPACE, compact, duration, grouped, percent, result_rows
+from simulations.report.summary import result_rows
 from tests.world.run_results import (
     NOT_PROTECTED,
-    Results,
     baseline,
+    changed,
     lapse,
+    made_up,
     make_results,
+    utility_point,
     with_everything,
     with_nothing_known,
 )
@@ -148,14 +152,13 @@ def test_a_drawn_user_s_reasons_are_shown_as_sentences(undrawn: None) -> None:
 
 
 def test_a_user_without_alerts_or_scores_can_be_drawn(undrawn: None) -> None:
-    user = {**make_results()["example_users"][0], "alerts": [], "p": [None] * 26}
-    results = make_results(example_users=[user])
+    results = changed(make_results(), {"example_users.0.alerts": [], "example_users.0.p": [None] * 26})
     assert "fall alert" not in alert_plots.drawn_user(results, 0, wide=False)
     assert "The device called nothing." in Outline(render(results)).text
 
 
 def test_several_users_are_drawn_each_with_what_was_planted() -> None:
-    user = make_results()["example_users"][0]
+    user = made_up()["example_users"][0]
     rise = {**user, "category": "hats", "direction": "rise"}
     missed = {**user, "category": "shoes", "found": False, "alerts": []}
     page = render(make_results(example_users=[user, rise, missed]))
@@ -177,9 +180,12 @@ def test_louder_and_quieter_settings_are_drawn_of_every_detector() -> None:
     drawing = alert_plots.detector_curves(make_results(), wide=True)
     for words in ("level of p against one's own (this run)", "change rate (the article's)", "recall of falls"):
         assert words in drawing or words.replace("'", "&#x27;") in drawing or words.replace("'", "&apos;") in drawing
-    silent = make_results()
-    for line in silent["alerts"]["curves"]["lines"]:
-        line["points"] = line["points"][2:]
+    found = make_results()
+    quiet = {
+        f"alerts.curves.lines.{i}.points": [point.model_dump() for point in curve.points[2:]]
+        for i, curve in enumerate(found.alerts.curves.lines)
+    }
+    silent = changed(found, quiet)
     assert "recall of falls" in alert_plots.detector_curves(silent, wide=False)
     assert "on the same p of 6 users" in Outline(made("planted")).text
 
@@ -194,12 +200,9 @@ def test_who_is_about_to_leave_is_said_with_and_without_phi() -> None:
     assert "Who is about to leave?" not in Outline(made("planted")).text
 
 
-def test_the_report_counts_what_the_apps_would_have_done_if_the_run_knows(undrawn: None) -> None:
+def test_the_report_counts_what_the_apps_would_have_done(undrawn: None) -> None:
     text = Outline(render(make_results())).text
     assert "What the apps would have done" in text and "small offer170" in text.replace(" 0", "0")
-    results = make_results()
-    del results["alerts"]["interventions"]
-    assert "What the apps would have done" not in Outline(render(results)).text
 
 
 def test_what_cannot_be_computed_reads_as_a_dash() -> None:
@@ -228,23 +231,14 @@ def test_a_run_with_pooled_models_says_what_apart_and_private_cost() -> None:
 
 
 def test_a_run_without_pooled_models_leaves_their_sections_out() -> None:
-    results = make_results()
-    del results["baselines"]
-    page = Outline(render(results)).text
-    for words in (
-        "What is it worth beside other ways?",
-        "Gap:",
-        "For whom?",
-        "Utility against epsilon",
-        "never trained",
-    ):
+    page = Outline(made("planted")).text
+    for words in ("Gap:", "For whom?", "Utility against epsilon", "never trained"):
         assert words not in page
-    assert plots.beside_the_curve(results) == {}
-    assert "What is it worth beside other ways?" in Outline(made("planted")).text
+    assert "What is it worth beside other ways?" in page
 
 
-def test_the_curve_is_beside_the_rules_and_the_rivals_only() -> None:
-    assert plots.beside_the_curve(with_everything()) == {
+def test_the_curve_is_drawn_with_the_rules_and_the_baselines_of_the_gap_only() -> None:
+    assert plots.baselines_of_the_curve(with_everything()) == {
         POOLED_DNN: 0.787,
         POOLED_LR: 0.786,
         RECENCY_FREQUENCY: 0.755,
@@ -255,7 +249,7 @@ def test_the_curve_is_beside_the_rules_and_the_rivals_only() -> None:
 def test_utility_can_be_a_file(kind: str, tmp_path: Path) -> None:
     one, two = tmp_path / f"one.{kind}", tmp_path / f"two.{kind}"
     for file in (one, two):
-        plots.save_utility_figure(with_everything()["utility"]["points"], file)
+        plots.save_utility_figure(with_everything().utility.points, file)
     assert one.read_bytes() == two.read_bytes()
     if kind == "svg":
         assert "var(--" not in one.read_text() and "pooled model, no privacy" in one.read_text()
@@ -265,8 +259,7 @@ def test_utility_says_that_it_is_not_of_this_run(undrawn: None) -> None:
     results = with_everything()
     text = Outline(render(results)).text
     assert "Not of this run: measured beforehand on everybody in this data set" in text and "dotted" in text
-    results["utility"]["published"] = False
-    text = Outline(render(results)).text
+    text = Outline(render(changed(results, {"utility.published": False}))).text
     assert "a sweep over its scenario" in text and "measured beforehand" not in text and "dotted" not in text
 
 
@@ -275,23 +268,26 @@ def test_cpu_stands_beside_bytes_and_the_commit_with_the_versions(undrawn: None)
     assert dict(result_rows(results))["CPU per device, simulated here"] == "1.23 ms a round, 0.0421 s in the whole run"
     text = Outline(render(results)).text
     assert "it worked 1.23 ms in a round of p" in text and "commit0123abc" in text
-    results["cpu"] = {"round_ms": None, "s_per_device": None}
-    assert "CPU" not in Outline(render(results)).text
+    unknown = changed(results, {"cpu": {"round_ms": None, "s_per_device": None}})
+    assert "CPU" not in Outline(render(unknown)).text
 
 
 def test_utility_of_one_point_can_be_drawn() -> None:
-    point = {"epsilon": 0.75, "auc_mean": 0.78, "auc_sd": 0.001, "pooled_auc": None}
-    assert "federated model" in plots.utility_figure([point], wide=True)
-    assert "no noise" in plots.utility_figure([{**point, "epsilon": None}], wide=False)
+    private, quiet = (UtilityPoint(**utility_point(epsilon, 0.78, 0.001, None)) for epsilon in (0.75, None))
+    assert "federated model" in plots.utility_figure([private], wide=True)
+    assert "no noise" in plots.utility_figure([quiet], wide=False)
 
 
 def test_values_are_escaped() -> None:
     evil = '<script>alert("x")</script> & $x$'
-    results = make_results(name=evil, about=evil)
-    results["example_users"][0]["category"] = evil
-    results["baselines"].append({**baseline("recency", 0.7, ahead=-0.1), "name": evil})
-    results["alerts"]["detector"] = evil
-    results["made_with"][evil] = evil
+    results = changed(
+        make_results(name=evil, about=evil, made_with={evil: evil}),
+        {
+            "example_users.0.category": evil,
+            "baselines.3": {**baseline("recency", 0.7, ahead=-0.1), "name": evil},
+            "alerts.detector": evil,
+        },
+    )
     outline = Outline(render(results))
     assert not any(tag == "script" for tag, _ in outline.tags)
     assert outline.text.count(evil) >= 6
@@ -304,19 +300,18 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_made_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "report.html"
     file.write_text("old")
-    broken = make_results()
-    del broken["privacy"]["to_server"]
-    with pytest.raises(KeyError):
-        write_report(broken, file)
+    monkeypatch.setattr(report, "drawings", {}.__getitem__)
+    with pytest.raises(TypeError):
+        write_report(make_results(), file)
     assert file.read_text() == "old"
 
 
 def test_every_message_of_the_register_can_be_listed(undrawn: None) -> None:
-    results = make_results()
-    results["traffic"]["by_message"] = {name: {"messages": 3, "bytes": 60} for name in (*REGISTER, *REQUESTS)}
+    counted = {name: {"messages": 3, "bytes": 60} for name in (*REGISTER, *REQUESTS)}
+    results = changed(make_results(), {"traffic.by_message": counted})
     text = Outline(render(results)).text
     came, left = text.split("▲ left the devices")
     assert all(name in came for name in REQUESTS) and all(name in left for name in REGISTER)
@@ -338,6 +333,8 @@ def test_the_result_table() -> None:
         ("one simulated user was told", "fall in coats, day 20: visits fell: 0, usually 3; no alert if 3"),
         ("epsilon to the public", "9.08 (delta 1e-05)"),
         ("to the server", NOT_PROTECTED),
+        ("owners' caps on a device", "lifted in this scenario"),
+        ("requests that devices declined", "none"),
         ("bytes per device and round", f"5{s}850 down, 5{s}837 up"),
         ("bytes per device, whole run", f"94{s}622 down, 46{s}964 up"),
     ]
@@ -349,11 +346,11 @@ def test_reasons_are_shown_of_an_alert_that_is_right_and_of_simulated_people_onl
     row = "one simulated user was told"
     results = make_results()
     assert row in dict(result_rows(results))
-    assert row not in dict(result_rows({**results, "simulated": False}))
-    alert = results["example_users"][0]["alerts"][0]
+    assert row not in dict(result_rows(changed(results, {"simulated": False})))
+    alert = made_up()["example_users"][0]["alerts"][0]
     for wrong in ({"step": 14}, {"step": 24}, {"direction": "rise"}, {"reasons": []}):
-        users = [{**results["example_users"][0], "alerts": [{**alert, **wrong}]}]
-        assert row not in dict(result_rows({**results, "example_users": users}))
+        other = changed(results, {"example_users.0.alerts": [{**alert, **wrong}]})
+        assert row not in dict(result_rows(other))
 
 
 def test_a_report_has_a_table_of_rises_where_there_is_one() -> None:
@@ -382,6 +379,6 @@ def test_halves_of_the_alerts_share_a_scale_unless_one_would_vanish(undrawn: Non
     results = make_results()
     assert alert_plots.alert_scales(results) == {"fall": 3, "rise": 3}
     assert "different scales" not in render(results)
-    results["alerts"]["by_step"]["rise"] = [200] * 14
+    results = changed(results, {"alerts.by_step.rise": [200] * 14})
     assert alert_plots.alert_scales(results) == {"fall": 2, "rise": 200}
     assert "different scales" in render(results)

@@ -2,7 +2,7 @@
 
 from simulations.report.summary import result_rows
 from tests.simulations.report.test_report import Outline, made
-from tests.world.run_results import CAPS, make_results, with_everything
+from tests.world.run_results import make_results, with_everything
 
 
 def test_what_owners_allow_and_devices_declined_stands_beside_epsilon() -> None:
@@ -13,10 +13,10 @@ def test_what_owners_allow_and_devices_declined_stands_beside_epsilon() -> None:
     rows = dict(result_rows(with_everything()))
     assert rows["owners' caps on a device"] == allowed
     assert rows["requests that devices declined"] == "3 participations, 1\u202f200 period budget"
-    lifted = make_results(caps={**CAPS, "total": [None, None], "participations_per_plan": None}, refused={})
-    assert dict(result_rows(lifted))["owners' caps on a device"] == "lifted in this scenario"
-    assert dict(result_rows(lifted))["requests that devices declined"] == "none"
-    assert "what the owners allow" not in Outline(made("planted")).text, "an account of before there were caps"
+    lifted = dict(result_rows(make_results()))
+    assert lifted["owners' caps on a device"] == "lifted in this scenario"
+    assert lifted["requests that devices declined"] == "none"
+    assert "The caps: lifted in this scenario. No request was declined." in Outline(made("planted")).text
 
 
 def test_rates_from_bits_are_shown_with_interval_and_truth() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from server.app import run
 from shared.errors import ConfigError
 from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import EBBTIDE
+from simulations.evaluation import results_file
 from simulations.federation.host_training import TrainingRows, fresh_entropy, sum_of_updates
 from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RunFolder
@@ -132,18 +132,18 @@ def test_evaluating_a_run_again_reads_the_mask_and_shows_the_table(tmp_path, peo
     run_in(folder, people, chosen)
     results = evaluate_run(folder)
     mask = held_out_users(chosen, N_USERS)
-    apart = results["held_out_users"]
-    assert 0 < apart["users"] <= mask.sum() and apart["baselines"][0]["name"] == EBBTIDE
-    assert json.loads(RunFolder(folder).results_file.read_text())["held_out_users"] == apart
+    apart = results.held_out_users
+    assert 0 < apart.users <= mask.sum() and apart.baselines[0].name == EBBTIDE
+    assert results_file.read(RunFolder(folder).results_file) == results
     assert "never" in RunFolder(folder).report_file.read_text()
     assert (
-        f"The same for {apart['users']} users whose data no model has learned from"
+        f"The same for {apart.users} users whose data no model has learned from"
         in RunFolder(folder).report_file.read_text()
     )
     RunFolder(folder).held_out_file.unlink()
     whole = evaluate_run(folder)
-    assert whole["held_out_users"] is None
-    assert whole["interest"]["rows"] == results["interest"]["rows"] + apart["rows"]
+    assert whole.held_out_users is None
+    assert whole.interest.rows == results.interest.rows + apart.rows
 
 
 def test_a_trial_is_scored_on_the_users_who_train(tmp_path, people):

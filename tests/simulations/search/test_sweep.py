@@ -13,7 +13,7 @@ from server.accounting import epsilon_to_public
 from server.channel import Traffic
 from shared.errors import ConfigError
 from simulations.baselines import interest_models as baselines
-from simulations.baselines.interest_models import POOLED_DNN, RIVALS
+from simulations.baselines.interest_models import GAP_BASELINES, POOLED_DNN
 from simulations.cli.search import register
 from simulations.federation.run_folder import RESULTS_FILE
 from simulations.people.planted import plant
@@ -67,11 +67,11 @@ def test_what_was_run_is_not_run_again(tmp_path, monkeypatch):
     pooled = {row["values"]["data.users"]: row["pooled_auc"] for row in first["rows"]}
     assert pooled["30"] != pooled["40"]
     for row in first["rows"]:
-        assert set(row["pooled"]) == set(RIVALS) and row["pooled_auc"] == max(row["pooled"].values())
+        assert set(row["pooled"]) == set(GAP_BASELINES) and row["pooled_auc"] == max(row["pooled"].values())
         assert row["gap_mean"] == row["pooled_auc"] - row["auc_mean"]
         assert 0.5 < row["auc_mean"] < 1 and row["epsilon_to_public"] is None and row["skipped_mean"] == 0
 
-    monkeypatch.setattr("simulations.search.sweep.rivals", None)
+    monkeypatch.setattr("simulations.search.sweep.gap_baselines", None)
     assert sweep("demo", over, tmp_path, overrides=SMALL, repeat=2) == first
     sweep("demo", over, tmp_path, overrides=[*SMALL, "detection.detector=rate", 'about="other words"'], repeat=2)
     assert trainings.count == 8, "a run does not depend on these"
@@ -84,12 +84,12 @@ def test_what_was_run_is_not_run_again(tmp_path, monkeypatch):
 def test_pooled_models_are_the_ones_that_every_gap_is_measured_to(tmp_path, monkeypatch):
     asked = []
 
-    def rivals(train, test, plan, seed):
+    def knowing(train, test, plan, seed):
         asked.append((len(train.y), len(test.y), plan.network.hidden, seed))
-        found = baselines.rivals(train, test, plan, seed)
+        found = baselines.gap_baselines(train, test, plan, seed)
         return {**found, POOLED_DNN: test.y.astype(np.float32)}  # it knows everything
 
-    monkeypatch.setattr("simulations.search.sweep.rivals", rivals)
+    monkeypatch.setattr("simulations.search.sweep.gap_baselines", knowing)
     over = {"training.hidden": ("[32, 16]", "[8, 4]")}
     results = sweep("demo", over, tmp_path, overrides=[*SMALL, "data.held_out_share=0.25"], repeat=1)
     for row in results["rows"]:

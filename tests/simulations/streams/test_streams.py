@@ -225,10 +225,10 @@ def test_the_command_writes_the_table_and_the_picture(monkeypatch, tmp_path, cap
 def test_what_we_promise_on_daily_streams():
     """3,000 streams of each kind, one false alert per 2,000 steps measured on fresh seeds, thresholds as shipped."""
     results = measure(n_streams=3000, n_peer_streams=300, seed=5)
-    ours, rivals = results["rows"][0], results["rows"][3:]
+    ours, baselines = results["rows"][0], results["rows"][3:]
     assert ours["false_alerts_per_2000_steps"] * TARGET_RATE <= TARGET_RATE * 1.02
     assert ours["changes"]["drop"]["recall"] >= 0.94 and ours["changes"]["drop"]["median_delay"] <= 5
     assert ours["changes"]["gradual"]["recall"] >= 0.80 and ours["changes"]["small"]["recall"] >= 0.70
     assert ours["drops"]["sparse"]["recall"] >= 0.87
     assert ours["users_over_budget"] <= 0.01 and ours["users_over_budget_with_bucket"] == 0
-    assert all(ours["changes"]["drop"]["recall"] > row["changes"]["drop"]["recall"] for row in rivals)
+    assert all(ours["changes"]["drop"]["recall"] > row["changes"]["drop"]["recall"] for row in baselines)

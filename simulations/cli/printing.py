@@ -1,0 +1,17 @@
+"""What commands print on standard output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+out = Console(highlight=False)
+
+
+def print_terms(name: str, state_folder: Path) -> None:
+    """A real data set's terms, on first use in `state_folder`; nothing for planted people."""
+    from ..people.datasets import DATASETS, terms_once
+
+    if name in DATASETS:
+        terms_once(DATASETS[name], state_folder, out.print)

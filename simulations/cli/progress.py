@@ -1,0 +1,73 @@
+"""Progress bars. They go to standard error: what a command prints can be piped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from ..search.trials import OnTrial
+
+#: The phases of a run, and what their bars are called.
+PHASES: Final[Mapping[str, str]] = {
+    "people": "the people",
+    "warm_start": "a first model from planted people",
+    "devices": "devices connect",
+    "offer": "the model reaches every device",
+    "rounds": "private training rounds",
+    "risk_rounds": "private rounds of phi",
+    "queries": "devices live, score and detect",
+    "figures": "figures and report",
+}
+WIDTH: Final = 34
+
+#: Told as work goes on: what is worked on, how much is done, of how much.
+OnProgress = Callable[[str, int, int], None]
+
+
+def _progress(width: int, *more: ProgressColumn) -> Progress:
+    columns = (TextColumn(f"{{task.description:<{width}}}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, *more, console=Console(stderr=True))
+
+
+@contextmanager
+def bars(names: Mapping[str, str] | None = None) -> Iterator[OnProgress]:
+    """A callback that draws a bar for each thing that is worked on. With `names`, things come one after the other, under
+    these names: the clocks of earlier ones stand still."""
+    with _progress(WIDTH) as progress:
+        drawn: dict[str, TaskID] = {}
+
+        def on_progress(what: str, done: int, total: int) -> None:
+            if what not in drawn:
+                for earlier in drawn.values() if names else ():
+                    progress.stop_task(earlier)
+                drawn[what] = progress.add_task(names[what] if names else what, total=total)
+            progress.update(drawn[what], completed=done, total=total)
+
+        yield on_progress
+
+
+def phase_bars() -> AbstractContextManager[OnProgress]:
+    """A callback that draws a bar for each of PHASES."""
+    return bars(PHASES)
+
+
+@contextmanager
+def trial_bar() -> Iterator[OnTrial]:
+    """A callback that draws one bar over all trainings."""
+    with _progress(0, TimeRemainingColumn()) as progress:
+        bar = progress.add_task("trainings", total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -1,0 +1,198 @@
+"""`Results`: all that a run found, as results.json holds it. Report, summary, drawings and published numbers read this.
+
+Every key is always there; None stands where there is nothing. A key that is added, dropped or given another meaning makes
+a new FORMAT. results_file.py reads and writes them, docs/results.schema.json says the same to other programs.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from shared.plan import Detection
+
+from ..federation.metering import CpuTimes
+from ..scenarios.config import ProtocolSection
+from ..scenarios.owners import CapsNumbers
+from .result_tables import AlertQuality, InterestQuality, InterestTables, LapseTable, Part, TakeoffTable, Way
+
+FORMAT: Final = 1
+
+
+class PlanNumbers(Part):
+    """The plan's numbers, for people: the network, what protects a round, what a device does in one, and detection."""
+
+    horizon_steps: int
+    parameters: int
+    hidden: list[int]
+    clip_norm: float
+    noise_multiplier: float
+    sampling_rate: float
+    rounds: int
+    population: int
+    min_survivors: int
+    max_colluders: int
+    steps_per_clip: int
+    delta: float
+    learning_rate: float
+    local_steps: int
+    rows: int
+    l2: float
+    dropout: float
+    history_steps: int
+    seed: int
+    detection: Detection
+    sha256: str
+
+
+class RunFacts(Part):
+    """Which run it was."""
+
+    format: Literal[1]
+    name: str
+    about: str
+    simulated: bool
+    data: str
+    devices: int
+    categories: int
+    step: Literal["day", "week"]
+    fidelity: Literal["devices", "hosts"]
+    identified_share: float
+    randomised_share: float
+    caps: CapsNumbers
+    protocol: ProtocolSection
+    plan: PlanNumbers
+
+
+class RoundAuc(Part):
+    """AUC of the model that was published after a round; round 0 is the first model."""
+
+    round: int
+    auc: float | None
+
+
+class Privacy(Part):
+    """What the server accounted for; an epsilon that is None is infinite."""
+
+    rounds_charged: int
+    rounds_planned: int
+    delta: float
+    epsilon_rdp: float | None
+    risk_rounds_charged: int
+    epsilon_to_public: float | None
+    epsilon_unamplified: float | None
+    likely_participations: int
+    to_server: str
+    plan_sha256: str
+    identified_alerts: int
+
+
+class TrueRate(Part):
+    """A rate from randomised bits with its 95 % interval, and the true one, which only a simulation knows."""
+
+    step: int
+    estimate: float
+    low: float
+    high: float
+    answers: int
+    true_rate: float | None
+
+
+class BitRates(Part):
+    """What was asked for in bits, what answering them all cost a device, how many owners agreed, and the rates."""
+
+    epsilon: float
+    every_steps: int
+    coins: int
+    epsilon_together: float
+    rates: list[TrueRate]
+    agreed: int
+
+
+class MessageCount(Part):
+    """Messages of one kind, and their bytes."""
+
+    messages: int
+    bytes: int
+
+
+class Traffic(Part):
+    """Bytes of our messages, per device and by kind; what the server dropped, by reason."""
+
+    round_down_bytes: float
+    round_up_bytes: float
+    query_up_bytes: float
+    down_bytes_per_device: float
+    up_bytes_per_device: float
+    by_message: dict[str, MessageCount]
+    dropped: dict[str, int]
+
+
+class ToldAlert(Part):
+    """An alert that a drawn user was shown, with the reasons that the device gave."""
+
+    step: int
+    direction: Way
+    level: int
+    reasons: list[str]
+
+
+class ExampleUser(Part):
+    """A planted user in one category, step by step: events, p (None: no model yet), the planted change, the alerts."""
+
+    category: str
+    direction: Way
+    found: bool
+    count: list[float]
+    p: list[float | None]
+    change_step: int
+    last_step_in_time: int
+    alerts: list[ToldAlert]
+
+
+class UtilityPoint(Part):
+    """AUC of trainings under one epsilon (None: no noise), of the pooled model, and of the model they began with."""
+
+    epsilon: float | None
+    auc_mean: float | None
+    auc_sd: float | None
+    pooled_auc: float | None
+    start_auc: float | None
+
+
+class Utility(Part):
+    """Utility against epsilon; `published`: the points are docs/figures.json's and not of a sweep in the run's folder."""
+
+    points: list[UtilityPoint]
+    published: bool
+
+
+class Seconds(Part):
+    """How long a phase took; None where the results were made again without it."""
+
+    federation: float | None
+
+
+class Evaluation(InterestTables):
+    """What a run was worth, from its folder: quality, alerts and cost. `refused`: requests that devices declined, by
+    the name of the code."""
+
+    interest: InterestQuality
+    learning_curve: list[RoundAuc]
+    lapse: LapseTable | None
+    rises: TakeoffTable | None
+    alerts: AlertQuality
+    privacy: Privacy
+    refused: dict[str, int]
+    bits: BitRates | None
+    traffic: Traffic
+    cpu: CpuTimes
+    example_users: list[ExampleUser]
+    commit: str
+
+
+class Results(Evaluation, RunFacts):
+    """What a run was, what it was worth, and what it was made with (versions by package)."""
+
+    utility: Utility | None
+    seconds: Seconds
+    made_with: dict[str, str]
