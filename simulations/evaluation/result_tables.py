@@ -57,7 +57,7 @@ class InterestQuality(Quality):
 
 
 class Baseline(Part):
-    """One p on the same rows as everybody's, of which `kind` (`baselines.interest_models`).
+    """One p on the same rows as everybody's, of which `kind` (simulations/baselines/interest_models.py).
 
     `low`, `high`: 95 % interval of the AUC over draws of users. `ahead`: its AUC minus ours, with its ends over the same
     draws; None in our own row.

@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from client.privacy.caps import Cap, Caps, LedgerLine
 from server.optimizer import ServerSettings
@@ -165,7 +165,7 @@ Epsilon = Annotated[float, Field(ge=0)]
 CapPair = tuple[Epsilon, Epsilon]
 
 
-class CapsSection(Section):
+class OwnersCaps(Section):
     """What the owners of the devices let be spent: the default table of client.privacy.caps, or no cap at all; then single caps in
     place of the table's, named as the ledger's lines."""
 
@@ -173,9 +173,6 @@ class CapsSection(Section):
     participations_per_plan: Annotated[int, Field(ge=0)] | None = None
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     total: CapPair | None = None
-    update: CapPair | None = None
-    risk_update: CapPair | None = None
-    alert_bit: CapPair | None = None
 
     def caps(self) -> Caps:
         """The caps of every device; ConfigError if they contradict themselves."""
@@ -189,6 +186,12 @@ class CapsSection(Section):
             participations_per_plan=base.participations_per_plan if most is None else most,
             clip_norm=base.clip_norm if norm is None else norm,
         )
+
+
+if TYPE_CHECKING:
+    CapsSection = OwnersCaps
+else:  # with a key for every line that the ledger has
+    CapsSection = create_model("CapsSection", __base__=OwnersCaps, **dict.fromkeys(LedgerLine, (CapPair | None, None)))
 
 
 class BitsSection(Section):

@@ -131,10 +131,7 @@ class CapsNumbers(BaseModel):
     period_days: int
     delta: float
     total: tuple[float | None, float | None]
-    update: tuple[float | None, float | None]
-    risk_update: tuple[float | None, float | None]
-    metrics: tuple[float | None, float | None]
-    alert_bit: tuple[float | None, float | None]
+    lines: dict[str, tuple[float | None, float | None]]
 
 
 def caps_numbers(caps: Caps, table: str) -> CapsNumbers:
@@ -152,7 +149,7 @@ def caps_numbers(caps: Caps, table: str) -> CapsNumbers:
         period_days=round(caps.period_s / DAY_S),
         delta=caps.delta,
         total=pair(caps.total),
-        **{line.value: pair(cap) for line, cap in caps.lines.items()},
+        lines={line.value: pair(cap) for line, cap in caps.lines.items()},
     )
 
 

@@ -72,7 +72,7 @@ BAD_NAMES = {
     "a name of a module": ("client.gate.Door lets out", "client.gate.Door"),
     "a method of a class": ("`Device.told_before` says", "Device.told_before"),
     "a class that is gone": ("see `Rights`", "Rights"),
-    "a name of a renamed module": ("as `lapse.score_table` does", "lapse.score_table"),
+    "a name of a renamed module": ("as `rounds.score_table` does", "rounds.score_table"),
 }
 
 

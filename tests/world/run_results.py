@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from client.privacy.caps import LedgerLine
 from simulations.baselines.interest_models import (
     BY_ITSELF,
     EBBTIDE,
@@ -121,7 +122,8 @@ LIFTED = {
     "clip_norm": None,
     "period_days": 182,
     "delta": 1e-5,
-    **{line: [None, None] for line in ("total", "update", "risk_update", "metrics", "alert_bit")},
+    "total": [None, None],
+    "lines": {line: [None, None] for line in LedgerLine},
 }
 
 
@@ -332,9 +334,7 @@ CAPS = {
     "period_days": 182,
     "delta": 1e-5,
     "total": [7.5, 20.0],
-    "update": [4.5, 10.0],
-    "risk_update": [1.0, 2.0],
-    "alert_bit": [2.0, 8.0],
+    "lines": {"update": [4.5, 10.0], "risk_update": [1.0, 2.0], "alert_bit": [2.0, 8.0]},
 }
 BITS = {
     "epsilon": 1.0,
