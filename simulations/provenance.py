@@ -1,4 +1,4 @@
-"""Which code makes a run or a figure: the commit, written down when it happens and not when it is told."""
+"""Which code makes a run or a number: the commit, written down when it happens and not when it is told."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMIT_FILE = "commit.txt"
 @cache
 def commit() -> str:
     """The commit of the code as it is when this process first asks, marked if the working tree differs from it; docs/
-    and README.md, which figures are written to, do not count. "unknown" outside a clone."""
+    and README.md, which numbers are written to, do not count. "unknown" outside a clone."""
 
     def git(*arguments: str) -> str:
         said = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""One scenario from start to report: people, plan, federation, figures.
+"""One scenario from start to report: people, plan, federation, results.
 
 What lies where: `federation/run_folder.py`.
 """
@@ -67,10 +67,10 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resum
         run_app(app, nodes=nodes, home=run.flower, timeout_s=scenario.simulation.timeout_s)
     if not run.server.account_file.exists():
         raise RunError(f"the federation ended without an account: see {run.flower / LOG_FILE}")
-    on_progress("figures", 0, 1)
+    on_progress("results", 0, 1)
     federation_s = round(time.monotonic() - federation_started, 1)
     results = write_results(run, setup, population, Seconds(federation=federation_s))
-    on_progress("figures", 1, 1)
+    on_progress("results", 1, 1)
     return results
 
 

@@ -26,7 +26,7 @@ def choose(
     starts: Annotated[int, typer.Option(min=1, help="Sets of planted people that p and phi are made from.")] = 3,
     path: DataPath = "",
     overrides: Overrides = None,
-    file: Annotated[Path | None, typer.Option("--out", help="Where to write every setting's figures, as JSON.")] = None,
+    file: Annotated[Path | None, typer.Option("--out", help="Where to write every setting's numbers, as JSON.")] = None,
 ) -> None:
     """Choose a scenario's detector by a rule that looks at its train steps only, and say why.
 
@@ -62,7 +62,7 @@ def choose(
         out.print(choice_table({**found, **found["planted"]}, title))
     out.print(sentence(found, chosen.detection.detector), soft_wrap=True)
     if file:
-        out.print(f"figures: {file}", soft_wrap=True)
+        out.print(f"numbers: {file}", soft_wrap=True)
 
 
 def choice_table(found: Mapping[str, Any], title: str) -> Table:

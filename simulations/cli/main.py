@@ -79,7 +79,7 @@ def simulate(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run that has ended, e.g. runs/demo.")],
 ) -> None:
-    """Compute a run's figures and report again from its folder, without training."""
+    """Compute a run's results and report again from its folder, without training."""
     from ..federation.run_folder import RunFolder
     from ..run import evaluate_run
 

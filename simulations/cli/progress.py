@@ -30,7 +30,7 @@ PHASES: Final[Mapping[str, str]] = {
     "rounds": "private training rounds",
     "risk_rounds": "private rounds of phi",
     "queries": "devices live, score and detect",
-    "figures": "figures and report",
+    "results": "results and report",
 }
 WIDTH: Final = 34
 

@@ -1,4 +1,4 @@
-"""How a run's alerts did: beside other detectors on the same p, within the budget or not, and at louder and quieter settings.
+"""How a run's alerts did: against other detectors on the same p, within the budget or not, and at louder and quieter settings.
 
 What counts as a turn is planted, where people are planted, and otherwise what happened next (`ground_truth`).
 """
@@ -96,7 +96,7 @@ def alert_quality(
     scores: Scores,
     alerts: ShownAlerts,
 ) -> AlertQuality:
-    """The devices' alerts, and beside them the other detectors on the same p and rules of counters, per direction; who
+    """The devices' alerts, and as baselines the other detectors on the same p and rules of counters, per direction; who
     went over the budget; and what every detector would have done at other settings. `scores` are what the devices
     computed at the `lived_steps`."""
     protocol, plan = setup.protocol, setup.plan
@@ -110,12 +110,12 @@ def alert_quality(
     for direction, (turns, truths) in sought.items():
         ours = alerts.of(direction, protocol.alert_steps)
         mine.append(ours.where(~in_time(ours, truths)))
-        beside = {}
+        baselines = {}
         for rule, by in rules.items():
             if (raised := by[direction]) is not None:
-                beside[rule] = judge(raised, turns, n_users, truths=truths)
+                baselines[rule] = judge(raised, turns, n_users, truths=truths)
                 false.setdefault(rule, []).append(raised.where(~in_time(raised, truths)))
-        judged[direction] = DirectionQuality(**vars(judge(ours, turns, n_users, truths=truths)), beside=beside)
+        judged[direction] = DirectionQuality(**vars(judge(ours, turns, n_users, truths=truths)), beside=baselines)
         by_step[direction] = np.bincount(ours.step - steps[0], minlength=len(steps)).tolist()
     return AlertQuality(
         detector=DETECTOR_NAMES[settings.detector],

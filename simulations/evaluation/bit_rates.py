@@ -23,7 +23,7 @@ EPSILON = 1.0
 
 
 def rates_with_truth(bits: Mapping[str, Any], alerts: Alerts, agreed: Bools) -> BitRates:
-    """A run's account of bits, with the true share of alerted devices beside each rate: of all who agreed to bits (K,),
+    """A run's account of bits, with the true share of alerted devices for each rate: of all who agreed to bits (K,),
     whether or not their device answered. Only a simulation knows it."""
     schedule = BitSchedule(round(bits["epsilon"] * MICRO), bits["every_steps"])
     rates = []

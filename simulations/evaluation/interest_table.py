@@ -1,4 +1,4 @@
-"""The devices' p beside every baseline, on the same rows: one table with intervals over users, the gap, groups."""
+"""The devices' p and every baseline, on the same rows: one table with intervals over users, the gap, groups."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def compare(
     extra: Mapping[str, Floats],
     seed: int = 0,
 ) -> InterestTables:
-    """The devices' p beside every baseline: on users that trained, on those held out, by kind of user and category.
+    """The devices' p and every baseline: on users that trained, on those held out, by kind of user and category.
 
     `scored` (n,): the devices' p on the test rows, NaN where they showed none; those rows are left out everywhere. Unless
     `every_model`, the pooled models are GAP_BASELINES.

@@ -103,7 +103,7 @@ class Group(Quality):
 
 
 class InterestTables(BaselineTable):
-    """p beside its baselines: of users that trained, by kind of user and of category, and of those held out."""
+    """p and its baselines: of users that trained, by kind of user and of category, and of those held out."""
 
     groups: list[Group]
     held_out_users: HeldOut | None

@@ -1,4 +1,4 @@
-"""How early one run warns of lapses and take-offs: phi and p on the rows of its test steps, beside every rule and beside
+"""How early one run warns of lapses and take-offs: phi and p on the rows of its test steps, against every rule and
 pooled models."""
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def risk_of(history: History, plan: Plan, theta: Floats, weights: Floats, rows: 
 
 
 def lapse_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> LapseTable | None:
-    """The lapse table of a run whose devices computed `scores`, beside pooled `levels`; where they computed no phi, the
+    """The lapse table of a run whose devices computed `scores`, against pooled `levels`; where they computed no phi, the
     level of p alone stands for us. None without a lapse row."""
     rows = judged_lapses(history, setup.protocol, setup.protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():

@@ -1,4 +1,4 @@
-"""The tables of early warning: every rule, every detector and every pooled model beside ours, on the same rows.
+"""The tables of early warning: every rule, every detector and every pooled model with ours, on the same rows.
 
 Pooled models see everybody's rows in one place. They come twice: p of a return within the horizon, whose low level warns
 of a lapse, and trained on the turns of the lapse train steps themselves. BG/NBD is fitted on steps up to the last lapse

@@ -153,7 +153,7 @@ def load(name: str, path: str | os.PathLike[str] | None = None, users: int | Non
 
     Every file must have its pinned SHA-256. The exception is the official form of online-retail-ii, a .xlsx
     or .csv with the official columns: it has more customers than the pinned copy, so the population's name
-    says that it is another file, and figures of the benchmark do not hold for it. Product codes that are not
+    says that it is another file, and numbers of the benchmark do not hold for it. Product codes that are not
     in the category list count as "other".
 
     Anything missing, damaged or of another version is a DataError; `users` out of range is an InputError.

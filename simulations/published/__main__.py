@@ -1,8 +1,8 @@
-"""The figures that README and docs quote: made by one command, kept in docs/figures.json, held to the texts by a test.
+"""The numbers that README and docs quote: made by one command, kept in docs/figures.json, held to the texts by a test.
 
     python -m simulations.published [--only PREFIX ...] [--online-retail-path PATH]
 
-`make figures` runs the demo and the bench first, whose figures are read from runs/.
+`make figures` runs the demo and the bench first, whose numbers are read from runs/.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .streams import stream_numbers
 UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
 ONLINE_RETAIL = "online-retail-ii"
 COMMAND = "python -m simulations.published"
-#: What of a bench's figures is published.
+#: What of a bench's numbers is published.
 BENCHED = ("hosts.", "training.", "detector.", "explain.", "vault.")
 POOLED_KEYS = {"pooled_lr": POOLED_LR, "pooled_dnn": POOLED_DNN, "pooled_numpy": POOLED_NUMPY}
 #: What is published of a run's randomised bits, and of the last rate from them.
@@ -97,16 +97,18 @@ def _alert_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]
 
 
 def bench_numbers(file: Path) -> dict[str, Published]:
-    """The figures of speed of the last `make bench`, on its commit: medians, with the half-range of the runs as
+    """The numbers of speed of the last `make bench`, on its commit: medians, with the half-range of the runs as
     spread."""
     bench = json.loads(file.read_text(encoding="utf-8"))
     made = {"command": "make bench", "commit": bench["commit"], "spread_kind": HALF_RANGE}
     out = {}
-    for key, figure in bench["figures"].items():
-        if key.startswith(BENCHED) and "value" in figure:
-            lowest, highest = figure["spread"]
-            spread = round((highest - lowest) / 2, 4) if figure["n"] > 1 else None
-            out[key] = Published(round(figure["value"], 4), spread, figure["unit"] or "ratio", figure["beside"], **made)
+    for key, measured in bench["figures"].items():
+        if key.startswith(BENCHED) and "value" in measured:
+            lowest, highest = measured["spread"]
+            spread = round((highest - lowest) / 2, 4) if measured["n"] > 1 else None
+            out[key] = Published(
+                round(measured["value"], 4), spread, measured["unit"] or "ratio", measured["beside"], **made
+            )
     return out
 
 
@@ -121,7 +123,7 @@ def kill9_numbers(runs: int = 500) -> dict[str, Published]:
 
 
 def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Published | Measured]]]:
-    """What makes each group of figures; those of online-retail-ii only if it is there."""
+    """What makes each group of numbers; those of online-retail-ii only if it is there."""
     data = {"complete-journey": [], **({ONLINE_RETAIL: with_path(online_retail_path)} if online_retail_path else {})}
     out: dict[str, Callable[[], Mapping[str, Published | Measured]]] = {
         "fidelity": fidelity_numbers,
@@ -148,7 +150,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Re-make figures, and say which are not."""
+    """Re-make numbers, and say which are not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", help="make only groups whose name begins with this; may be repeated")
     parser.add_argument(
@@ -156,18 +158,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     chosen = parser.parse_args(arguments)
     if not chosen.online_retail_path:
-        print(f"{ONLINE_RETAIL}: its figures stay as they were; --online-retail-path says where the data lie")
+        print(f"{ONLINE_RETAIL}: its numbers stay as they were; --online-retail-path says where the data lie")
     for name, make in groups(chosen.online_retail_path).items():
         if name.startswith(tuple(chosen.only or [""])):
             command, made_on = f"{COMMAND} --only {name}", commit()
-            figures = {
-                key: figure
-                if isinstance(figure, Published)
-                else Published(**vars(figure), command=command, commit=made_on)
-                for key, figure in make().items()
+            numbers = {
+                key: number
+                if isinstance(number, Published)
+                else Published(**vars(number), command=command, commit=made_on)
+                for key, number in make().items()
             }
-            publish(figures)
-            print(f"{name}: {len(figures)} figures in {FIGURES_FILE.relative_to(ROOT)}")
+            publish(numbers)
+            print(f"{name}: {len(numbers)} numbers in {FIGURES_FILE.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which detector the rule chooses on each data set: the measurements behind published figures."""
+"""Which detector the rule chooses on each data set: the measurements behind published numbers."""
 
 from __future__ import annotations
 

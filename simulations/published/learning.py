@@ -1,4 +1,4 @@
-"""What private learning is worth on all users of the two real data sets: the measurements behind published figures.
+"""What private learning is worth on all users of the two real data sets: the measurements behind published numbers.
 
 Every training is compared with pooled models that are fitted in the same run, on the same rows, under the same seed.
 A seed stands for one repetition: planted people, theta 0, devices' draws of rows, pooled models and, where users are

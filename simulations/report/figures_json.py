@@ -1,7 +1,7 @@
-"""docs/figures.json: every figure that README and docs quote, and how a text quotes one.
+"""docs/figures.json: every number that README and docs quote, and how a text quotes one.
 
-A text quotes a figure as `<number> <!-- key -->`, with `± <number>` behind it for its spread. Decimals of a
-table that are no figures, such as settings, stand in backticks.
+A text quotes a number as `<number> <!-- key -->`, with `± <number>` behind it for its spread. Decimals of a
+table that were not measured, such as settings, stand in backticks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HALF_RANGE: Final = "half-range"
 class Published:
     """One quoted number. `spread` is None if there is none; `spread_kind` says what it is: the standard deviation over
     repeated trainings, or half of the way from the lowest to the highest of a few measurements. `baseline` is what the
-    figure is to be seen beside, or empty."""
+    number is to be compared with, or empty."""
 
     value: float
     spread: float | None
@@ -41,37 +41,37 @@ class Published:
 
 
 def read() -> dict[str, Published]:
-    """Every published figure, by key."""
+    """Every published number, by key."""
     return {key: Published(**fields) for key, fields in json.loads(FIGURES_FILE.read_text(encoding="utf-8")).items()}
 
 
-def publish(figures: Mapping[str, Published]) -> None:
-    """Add figures to the file, or replace them."""
-    known = {key: asdict(figure) for key, figure in read().items()} if FIGURES_FILE.exists() else {}
-    known |= {key: asdict(figure) for key, figure in figures.items()}
+def publish(numbers: Mapping[str, Published]) -> None:
+    """Add numbers to the file, or replace them."""
+    known = {key: asdict(number) for key, number in read().items()} if FIGURES_FILE.exists() else {}
+    known |= {key: asdict(number) for key, number in numbers.items()}
     replace_content(FIGURES_FILE, json.dumps(dict(sorted(known.items())), indent=1) + "\n")
 
 
 def quotes(text: str) -> Iterator[tuple[str, str, str]]:
-    """(number as written, its spread as written or empty, key) of every figure that a text quotes."""
+    """(number as written, its spread as written or empty, key) of every number that a text quotes."""
     for number, key, spread in QUOTE.findall(text):
         yield number.replace(" ", ""), spread, key
 
 
-def agrees(figure: Published, number: str, spread: str = "") -> bool:
-    """Whether a number and its spread, as written, are the figure's at the digits shown; both may be in per cent."""
+def agrees(known: Published, number: str, spread: str = "") -> bool:
+    """Whether a number and its spread, as written, are the published ones at the digits shown; both may be in per cent."""
 
     def written(value: float | None, text: str, scale: int) -> bool:
         return value is not None and f"{value * scale:.{len(text.partition('.')[2])}f}" == text
 
     return any(
-        written(figure.value, number, scale) and (not spread or written(figure.spread, spread, scale))
+        written(known.value, number, scale) and (not spread or written(known.spread, spread, scale))
         for scale in (1, 100)
     )
 
 
 def without_key(text: str) -> list[str]:
-    """What a text shows as measured and quotes no figure for: spreads anywhere, decimals in rows of its tables."""
+    """What a text shows as measured and has no key for: spreads anywhere, decimals in rows of its tables."""
     found = []
     for line in text.splitlines():
         bare = QUOTE.sub("", line)

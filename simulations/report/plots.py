@@ -18,26 +18,26 @@ from ..evaluation.results import Results, UtilityPoint
 from ..evaluation.turn_quality import PHI
 from .format import compact, decimal
 from .svg import COLOURS as COLOURS
-from .svg import MUTED, OURS, Curve, empty_figure, label_lines, legend, numbers, square, style, suffix, svg, with_names
+from .svg import MUTED, OURS, Curve, empty_figure, label_curves, legend, numbers, square, style, suffix, svg, with_names
 
 
 def learning_curve(results: Results, *, wide: bool) -> Markup:
-    """AUC of the published model by round, with pooled models and rules as dashed lines."""
+    """AUC of the published model by round, with pooled models and rules dashed."""
     with style():
         rules = baselines_of_the_curve(results)
         figure, axes = with_names(wide, 2 + len(rules), left=0.06 if wide else 0.11)
         rounds = [point.round for point in results.learning_curve]
         curve = numbers(point.auc for point in results.learning_curve)
         axes.axhline(0.5, color=MUTED, linewidth=0.9)
-        lines = [Curve(0.5, "guessing", width=0.9)]
+        curves = [Curve(0.5, "guessing", width=0.9)]
         dashes = ("--", ":", "-.")
         for i, (name, value) in enumerate(rules.items()):
-            lines.append(Curve(value, name, style=dashes[i % 3]))
+            curves.append(Curve(value, name, style=dashes[i % 3]))
             axes.axhline(value, color=MUTED, linestyle=dashes[i % 3], linewidth=1.3)
         axes.plot(rounds, curve, color=OURS, linewidth=2.4)
         last = results.interest.auc
         if last is not None:
-            lines.append(Curve(last, "federated model", OURS, width=2.4))
+            curves.append(Curve(last, "federated model", OURS, width=2.4))
         known = curve[np.isfinite(curve)]
         values = [0.5, *known, *rules.values()]
         axes.set_ylim(min(values) - 0.03, min(1.0, max(values) + 0.04))
@@ -45,7 +45,7 @@ def learning_curve(results: Results, *, wide: bool) -> Markup:
         axes.xaxis.set_major_locator(MaxNLocator(8 if wide else 5, integer=True, min_n_ticks=1))
         axes.set_xlabel("training round")
         axes.set_title("AUC on the test steps")
-        label_lines(axes, lines) if wide else legend(figure, lines)
+        label_curves(axes, curves) if wide else legend(figure, curves)
         return svg(
             figure, f"curve-{suffix(wide)}", "AUC of the federated model by round, beside pooled models and rules"
         )
@@ -80,9 +80,9 @@ def save_utility_panels(panels: Mapping[str, Sequence[UtilityPoint]], file: Path
     with style({"svg.hashsalt": "utility"}):
         figure = empty_figure(True, 3.6)
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
-        lines: list[Curve] = []
+        curves: list[Curve] = []
         for axes, (name, points) in zip(grid, panels.items(), strict=True):
-            lines = _utility_axes(axes, points)
+            curves = _utility_axes(axes, points)
             axes.set_title(f"{name}: AUC on the test weeks")
         height = max(float(np.ptp(axes.get_ylim())) for axes in grid)
         for axes in grid:
@@ -91,9 +91,9 @@ def save_utility_panels(panels: Mapping[str, Sequence[UtilityPoint]], file: Path
             axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3f}"))
         figure.subplots_adjust(left=0.06, right=0.99, top=0.92, bottom=0.24, wspace=0.16)
-        handles = [Line2D([], [], color=line.colour, linestyle=line.style, linewidth=line.width) for line in lines]
-        names = [line.name for line in lines]
-        figure.legend(handles, names, loc="lower center", ncols=len(lines), frameon=False, handlelength=2.4)
+        handles = [Line2D([], [], color=each.colour, linestyle=each.style, linewidth=each.width) for each in curves]
+        names = [each.name for each in curves]
+        figure.legend(handles, names, loc="lower center", ncols=len(curves), frameon=False, handlelength=2.4)
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         fresh = file.with_name(f"{file.name}.new")
         figure.savefig(fresh, format="svg", metadata=nothing, facecolor="white")
@@ -101,19 +101,19 @@ def save_utility_panels(panels: Mapping[str, Sequence[UtilityPoint]], file: Path
 
 
 def _utility(points: Sequence[UtilityPoint], wide: bool) -> Figure:
-    """One data set, lines named at their ends or below."""
+    """One data set, curves named at their ends or below."""
     figure, axes = with_names(wide, 2, left=0.07 if wide else 0.13)
-    lines = _utility_axes(axes, points)
+    curves = _utility_axes(axes, points)
     axes.set_title("AUC on the test steps")
     if wide:
-        label_lines(axes, lines)
+        label_curves(axes, curves)
     else:
-        legend(figure, lines)
+        legend(figure, curves)
     return figure
 
 
 def _utility_axes(axes: Axes, points: Sequence[UtilityPoint]) -> list[Curve]:
-    """Epsilon on a logarithmic axis, no noise at its right end; the lines that were drawn."""
+    """Epsilon on a logarithmic axis, no noise at its right end; the curves that were drawn."""
     finite = sorted((point for point in points if point.epsilon is not None), key=lambda point: point.epsilon or 0)
     ranked = [*finite, *(point for point in points if point.epsilon is None)]
     at = np.log(numbers(point.epsilon for point in finite))

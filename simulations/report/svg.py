@@ -88,9 +88,9 @@ def empty_figure(wide: bool, height: float) -> Figure:
     return Figure(figsize=(8.6 if wide else 3.9, height))
 
 
-def with_names(wide: bool, lines: int, *, left: float) -> tuple[Figure, Axes]:
-    """Axes with room for the names of their lines: to the right of a wide drawing, below a narrow one."""
-    below = 0.48 if wide else 0.62 + 0.17 * lines
+def with_names(wide: bool, curves: int, *, left: float) -> tuple[Figure, Axes]:
+    """Axes with room for the names of their curves: to the right of a wide drawing, below a narrow one."""
+    below = 0.48 if wide else 0.62 + 0.17 * curves
     figure = empty_figure(wide, 3.1 if wide else 1.85 + below)
     axes = figure.add_subplot()
     height = figure.get_figheight()
@@ -120,7 +120,7 @@ def flag(axes: Axes, at: float, label: str, colour: str, span: tuple[float, floa
 
 
 class Curve(NamedTuple):
-    """One line of the learning curve: where it ends, and how it is drawn."""
+    """One curve of a figure: where it ends, and how it is drawn."""
 
     value: float
     name: str
@@ -133,29 +133,29 @@ class Curve(NamedTuple):
         return f"{self.value:.3f}  {self.name}"
 
 
-def label_lines(axes: Axes, lines: list[Curve]) -> None:
-    """Name every line at its right end, pushed apart where names would overlap."""
+def label_curves(axes: Axes, curves: list[Curve]) -> None:
+    """Name every curve at its right end, pushed apart where names would overlap."""
     low, high = axes.get_ylim()
     gap = (high - low) / 14
-    ranked = sorted(lines)
-    heights = [line.value for line in ranked]
+    ranked = sorted(curves)
+    heights = [each.value for each in ranked]
     for i in range(1, len(heights)):
         heights[i] = max(heights[i], heights[i - 1] + gap)
     ceiling = high
     for i in reversed(range(len(heights))):
         heights[i] = min(heights[i], ceiling)
         ceiling = heights[i] - gap
-    for line, height in zip(ranked, heights, strict=True):
-        weight = "bold" if line.colour == OURS else "normal"
+    for each, height in zip(ranked, heights, strict=True):
+        weight = "bold" if each.colour == OURS else "normal"
         where = axes.get_yaxis_transform()
-        axes.text(1.02, height, line.label, transform=where, color=line.colour, va="center", weight=weight)
+        axes.text(1.02, height, each.label, transform=where, color=each.colour, va="center", weight=weight)
 
 
-def legend(figure: Figure, lines: list[Curve]) -> None:
+def legend(figure: Figure, curves: list[Curve]) -> None:
     """The same names below the axes, best first."""
-    ranked = sorted(lines, reverse=True)
-    handles = [Line2D([], [], color=line.colour, linestyle=line.style, linewidth=line.width) for line in ranked]
-    labels = [line.label for line in ranked]
+    ranked = sorted(curves, reverse=True)
+    handles = [Line2D([], [], color=each.colour, linestyle=each.style, linewidth=each.width) for each in ranked]
+    labels = [each.label for each in ranked]
     figure.legend(handles, labels, loc="lower left", frameon=False, handlelength=2.4, labelspacing=0.3)
 
 

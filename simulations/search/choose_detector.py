@@ -93,7 +93,7 @@ class Outcome:
         return float((self.counts[..., 0] - self.counts[..., 1]).mean())
 
     def to_map(self, most: float, lapse_steps: int | None) -> dict[str, Any]:
-        """Its figures; the lead, how long before a lapse is a fact, for lapses only."""
+        """Its numbers; the lead, how long before a lapse is a fact, for lapses only."""
         delay = float(np.median(self.waits)) if len(self.waits) else None
         return {
             "detector": self.detector,

@@ -311,7 +311,7 @@ def _row(setting: SweepPoint, results: Sequence[Mapping[str, Any]], pooled: Mapp
 
 
 def draw(results: Mapping[str, Any], file: Path) -> None:
-    """The figure as SVG: AUC on the test steps by epsilon, or by the first swept key, with the pooled line. One line
+    """The figure as SVG: AUC on the test steps by epsilon, or by the first swept key, with the pooled model's. One curve
     for each combination of the other keys; bars are one standard deviation over repetitions."""
     first, *others = results["over"]
     by_epsilon = first in (EPSILON, NOISE)
@@ -328,14 +328,14 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
         value = row["values"][first]
         return float(value) if numeric else float(places[value])
 
-    lines: dict[str, list[dict[str, Any]]] = {}
+    curves: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(private, key=across):
-        lines.setdefault(", ".join(f"{key} {row['values'][key]}" for key in others), []).append(row)
+        curves.setdefault(", ".join(f"{key} {row['values'][key]}" for key in others), []).append(row)
     style: dict[Any, Any] = {"svg.hashsalt": "sweep", "svg.fonttype": "none", "font.size": 9, "text.parse_math": False}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.add_subplot()
-        for i, (name, rows) in enumerate(lines.items()):
+        for i, (name, rows) in enumerate(curves.items()):
             x = [across(row) for row in rows]
             colour, label = (COLOURS["ours"], "federated, private") if not name else (f"C{i}", name)
             means, spreads = ([row[key] for row in rows] for key in ("auc_mean", "auc_sd"))

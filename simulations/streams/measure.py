@@ -92,7 +92,7 @@ def measure(
     n_streams: int = 3000, n_peer_streams: int = 1000, seed: int = 0, on_progress: OnProgress = lambda *_: None
 ) -> dict[str, Any]:
     """The whole comparison: `n_streams` changed streams of each kind for ours and the rates, `n_peer_streams` for
-    river's detectors; 0: ours alone. The same seed gives the same figures."""
+    river's detectors; 0: ours alone. The same seed gives the same numbers."""
     rows = [_ours(n_streams, seed, on_progress), *_limits()]
     for i, rule in enumerate(RULES if n_peer_streams else ()):
         n = n_peer_streams if rule.per_stream else n_streams
