@@ -278,7 +278,7 @@ def test_a_device_whose_ledger_has_a_line_of_a_later_app_does_not_open(old):
     """Nor is it changed: what was spent on that line stands there for the app that knows it."""
     with closing(Vault(old, cheap_keys(old), Limits())) as vault, vault.writing("ledger"):
         fields = cbor2.loads(Ledger.from_bytes(vault.get("ledger")).to_bytes())
-        fields["lines"]["sums"] = fields["lines"]["metrics"]
+        fields["lines"]["sums"] = fields["lines"]["risk_update"]
         vault.put("ledger", cbor2.dumps(fields, canonical=True))
     before = files_of(old)
     with pytest.raises(VaultNewer, match="ledger"):

@@ -140,7 +140,7 @@ def test_a_trial_trains_as_a_host_does(trials, tmp_path):
     for part in plan.updates:
         total, survivors = ours.collect(cohort, plan, request, part)
         expected, n = host.collect(cohort, plan, request, part)
-        assert survivors == n == 40 and total.shape == (part.length(plan),)
+        assert survivors == n == 40 and total.shape == (part.n_values,)
         assert np.array_equal(total, expected) and total.any()
 
 
