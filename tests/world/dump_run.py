@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from client.device import Device
-from client.privacy.caps import OF_A_PLAN
-from client.privacy.ledger import Ledger, Spent
+from client.privacy.ledger import ROWS, TOTAL, Ledger
 from server.state import INTEREST, RISK
 from simulations.federation.device_app import simulation_keys
 from simulations.federation.equivalence import run_devices, run_hosted, scenario_without_noise, some_people
@@ -50,8 +49,8 @@ CAPPED = (
     "bits.every_steps=7",
 )
 
-#: One line of the ledger after the other, as every row of `curves` behind the total.
-LINES = sorted(OF_A_PLAN)
+#: The ledger's lines of that commit, by name: lines that came later are left out, one that went is at nothing spent.
+LINES = ("update", "risk_update", "metrics", "alert_bit")
 
 
 def computed(run: RunFolder, people: Population) -> dict[str, np.ndarray]:
@@ -64,20 +63,22 @@ def computed(run: RunFolder, people: Population) -> dict[str, np.ndarray]:
 
 
 def spent(run: RunFolder, n_users: int) -> dict[str, np.ndarray]:
-    """What every user of a run's folder has spent: `curves` (K, 2, lines, O), `period_start_s` (K,), and how often they
-    took part in the run's plan, `participations` (K, lines of a plan)."""
+    """What every user of a run's folder has spent: `curves` (K, 2, 1 + L, O) in total and by line, `period_start_s`
+    (K,), and how often they took part in the run's plan, `participations` (K, L)."""
     if run.devices.exists():
         ledgers = [ledger_of(run.device(user)) for user in range(n_users)]
-        spent = [ledger.spent for ledger in ledgers]
+        curves = np.stack([ledger.spent.curves for ledger in ledgers])
+        starts = np.array([int(ledger.spent.period_start_s) for ledger in ledgers])
         counts = [{line: n for (line, _), n in ledger.plans.items()} for ledger in ledgers]
     else:
         host = LocalHost(run).host.ledger
-        spent = [Spent(host.spent.curves[of], host.spent.period_start_s[of]) for of in host.account]
+        curves, starts = host.spent.curves[host.account], host.spent.period_start_s[host.account]
         lines = [line for line, _ in host.plans]
         counts = [dict(zip(lines, host.participations[of].tolist(), strict=True)) for of in host.account]
+    of_lines = [curves[:, :, ROWS[line]] if line in ROWS else np.zeros_like(curves[:, :, TOTAL]) for line in LINES]
     return {
-        "curves": np.stack([one.curves for one in spent]),
-        "period_start_s": np.array([int(one.period_start_s) for one in spent]),
+        "curves": np.stack([curves[:, :, TOTAL], *of_lines], axis=2),
+        "period_start_s": starts,
         "participations": np.array([[count.get(line, 0) for line in LINES] for count in counts], np.int32),
     }
 
