@@ -160,10 +160,10 @@ def per_client(devices: int, rounds: int, folder: Path) -> list[float]:
     """Devices per second of each round of Flower's own per-client simulation; the first round is left out."""
     if folder.exists():
         shutil.rmtree(folder)
-    peer = "simulations.bench.per_client"
+    per_client = "simulations.bench.per_client"
     counts: dict[str, str | int | float | bool] = {"bench.devices": devices, "bench.rounds": rounds + 1}
     config = counts | {"simulation.folder": str(folder.resolve())}
     run = RunFolder(folder)
-    app = write_app_folder(run.app, serverapp=f"{peer}:server", clientapp=f"{peer}:client", config=config)
+    app = write_app_folder(run.app, serverapp=f"{per_client}:server", clientapp=f"{per_client}:client", config=config)
     run_app(app, nodes=devices, home=run.flower, timeout_s=900.0)
     return [devices / s for s in json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))["round_s"][1:]]

@@ -19,9 +19,9 @@ from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.rdp import update_cost
 
 from ..people.setup import Crowd, Setup
+from .baselines import glean
 from .federation import bench_scenario
 from .measurements import Measurement
-from .peers import glean
 
 BODY_BYTES = 6_400
 CATALOGUE = Catalogue(tuple(f"category {i}" for i in range(12)))

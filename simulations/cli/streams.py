@@ -23,8 +23,8 @@ def streams(
     n_streams: Annotated[
         int, typer.Option("--streams", min=20, help="Changed streams of each kind, for ours and the rates.")
     ] = 3000,
-    n_peer_streams: Annotated[
-        int, typer.Option("--peer-streams", min=20, help="The same for river's detectors, which run in Python.")
+    n_river_streams: Annotated[
+        int, typer.Option("--river-streams", min=20, help="The same for river's detectors, which run in Python.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Other people, other chance.")] = 0,
     folder: Annotated[Path, typer.Option("--out", help="Where the table and the picture go.")] = Path("runs/streams"),
@@ -36,14 +36,14 @@ def streams(
     of .5, or nothing. Ours runs as it ships, within a budget of false alerts per user; every other rule is set so that
     it has one false alert per 2,000 steps and stream, and is measured on other streams. About four minutes on one core.
 
-    Example: [bold]ebbtide streams --streams 300 --peer-streams 100[/]
+    Example: [bold]ebbtide streams --streams 300 --river-streams 100[/]
     """
     from ..streams.measure import curves, measure
     from ..streams.report import draw, stream_table
 
     with bars() as on_progress:
-        results = measure(n_streams, n_peer_streams, seed, on_progress)
-        results["curves"] = curves(n_streams, n_peer_streams, seed, on_progress)
+        results = measure(n_streams, n_river_streams, seed, on_progress)
+        results["curves"] = curves(n_streams, n_river_streams, seed, on_progress)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULTS_FILE).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     draw(results["curves"], folder / FIGURE_FILE)
@@ -56,5 +56,5 @@ def streams(
         f"({ours['users_over_budget_with_bucket']:.1%})",
         soft_wrap=True,
     )
-    out.print(f"river's detectors: {n_peer_streams:,} streams of each kind; ours {n_streams:,}")
+    out.print(f"river's detectors: {n_river_streams:,} streams of each kind; ours {n_streams:,}")
     out.print(f"figure: {folder / FIGURE_FILE}", soft_wrap=True)

@@ -14,7 +14,7 @@ RIVER_STREAMS = 1000
 
 def stream_numbers() -> dict[str, Measured]:
     """Recall and delay at the full counts; river's detectors on the first seed. About five minutes."""
-    runs = [measure(n_peer_streams=0 if seed else RIVER_STREAMS, seed=seed)["rows"] for seed in range(STREAM_SEEDS)]
+    runs = [measure(n_river_streams=0 if seed else RIVER_STREAMS, seed=seed)["rows"] for seed in range(STREAM_SEEDS)]
     ours, baselines = [rows[0] for rows in runs], [row for row in runs[0][1:] if "river" in row["name"]]
 
     def number(unit: str, pick: Callable[[Mapping[str, Any]], float | None]) -> Measured:

@@ -24,8 +24,8 @@ from shared.plan import Plan
 
 from ..people.setup import Crowd, Setup
 from ..scenarios.config import load_scenario
+from .baseline_rules import RULES
 from .generate import Change, Kind, simulated
-from .rival_rules import RULES
 from .thresholds import false_alarms, overruns
 
 OnProgress = Callable[[str, int, int], None]
@@ -89,13 +89,13 @@ def shipped_alerts(plan: Plan, p: Floats) -> Bools:
 
 
 def measure(
-    n_streams: int = 3000, n_peer_streams: int = 1000, seed: int = 0, on_progress: OnProgress = lambda *_: None
+    n_streams: int = 3000, n_river_streams: int = 1000, seed: int = 0, on_progress: OnProgress = lambda *_: None
 ) -> dict[str, Any]:
-    """The whole comparison: `n_streams` changed streams of each kind for ours and the rates, `n_peer_streams` for
+    """The whole comparison: `n_streams` changed streams of each kind for ours and the rates, `n_river_streams` for
     river's detectors; 0: ours alone. The same seed gives the same numbers."""
     rows = [_ours(n_streams, seed, on_progress), *_limits()]
-    for i, rule in enumerate(RULES if n_peer_streams else ()):
-        n = n_peer_streams if rule.per_stream else n_streams
+    for i, rule in enumerate(RULES if n_river_streams else ()):
+        n = n_river_streams if rule.per_stream else n_streams
         on_progress(rule.name, 0, 1)
         calibration = simulated(None, Change.NONE, n, 1, FIRST_STEP + CALM_STEPS, (CALIBRATION,))[:, :, 0]
         setting = rule.calibrated(calibration, FIRST_STEP, TARGET_RATE)
@@ -112,7 +112,7 @@ def measure(
         "within_steps": WITHIN_STEPS,
         "steps_per_false_alert": round(1 / TARGET_RATE),
         "streams_per_kind": n_streams,
-        "streams_per_kind_of_river": n_peer_streams,
+        "streams_per_kind_of_river": n_river_streams,
         "rows": rows,
     }
 
@@ -199,7 +199,7 @@ def _limits() -> list[dict[str, Any]]:
 
 
 def curves(
-    n_users: int, n_peer_streams: int, seed: int = 0, on_progress: OnProgress = lambda *_: None
+    n_users: int, n_river_streams: int, seed: int = 0, on_progress: OnProgress = lambda *_: None
 ) -> dict[str, Any]:
     """Delay of drops against the rate of false alerts, measured: ours at several budgets, river's at several settings."""
     out: dict[str, list[dict[str, Any]]] = {}
@@ -214,9 +214,9 @@ def curves(
         seen = Seen.of(alerts[:, :, 0] | alerts[:, :, 1])
         out.setdefault("CUSUM as shipped (ours)", []).append(_point(calm["false_alert_rate"], seen))
     on_progress(name, len(CURVE_BUDGETS), len(CURVE_BUDGETS))
-    calibration = simulated(None, Change.NONE, n_peer_streams, 1, FIRST_STEP + CALM_STEPS, (CALIBRATION,))[:, :, 0]
-    calm_p = simulated(None, Change.NONE, n_peer_streams, 1, FIRST_STEP + CALM_STEPS, (CALM, seed, 0, 0))[:, :, 0]
-    p = simulated(None, Change.DROP, n_peer_streams, 1, n_steps, (CURVE, seed, 0, 0), CHANGE_STEP)
+    calibration = simulated(None, Change.NONE, n_river_streams, 1, FIRST_STEP + CALM_STEPS, (CALIBRATION,))[:, :, 0]
+    calm_p = simulated(None, Change.NONE, n_river_streams, 1, FIRST_STEP + CALM_STEPS, (CALM, seed, 0, 0))[:, :, 0]
+    p = simulated(None, Change.DROP, n_river_streams, 1, n_steps, (CURVE, seed, 0, 0), CHANGE_STEP)
     for rule in RULES:
         if rule.per_stream:
             for i, rate in enumerate(CURVE_RATES):

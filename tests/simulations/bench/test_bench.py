@@ -1,4 +1,4 @@
-"""The bench runs, says what it measured, and its peers do the work they claim."""
+"""The bench runs, says what it measured, and its baselines do the work they claim."""
 
 import io
 import json
@@ -16,11 +16,11 @@ from simulations.attacks.hostile_behaviour import World
 from simulations.bench import federation
 from simulations.bench.__main__ import _ratio_to_per_client, app
 from simulations.bench.bare import BareLoop
+from simulations.bench.baselines import ratio
 from simulations.bench.detectors import detector_numbers
 from simulations.bench.explain import explained, first_alerts
 from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory, training_seconds
 from simulations.bench.measurements import Measurement, table_of, write_results
-from simulations.bench.peers import ratio
 from simulations.federation.host_folder import HostFolder
 from simulations.federation.host_training import TrainingRows, sum_of_updates
 from simulations.federation.run_folder import RESULTS_FILE

@@ -12,6 +12,7 @@ from client.detection.alert_budget import Budget
 from client.detection.threshold_table import FALSE_ALERTS, STEPS, STREAMS, THRESHOLDS
 from shared.errors import InputError
 from simulations.cli import main as cli
+from simulations.streams.baseline_rules import RULES
 from simulations.streams.generate import SIZE, Change, Kind, simulated
 from simulations.streams.measure import (
     CALM_STEPS,
@@ -24,7 +25,6 @@ from simulations.streams.measure import (
     shipped_alerts,
     shipped_plan,
 )
-from simulations.streams.rival_rules import RULES
 from simulations.streams.thresholds import GRID, OVERRUN, false_alarms, lowest_threshold, make_table, overruns
 from tests.world.basics import SOAK
 
@@ -179,7 +179,7 @@ def test_the_rate_table_is_what_fresh_streams_do():
 
 def test_one_run_measures_everything_and_ours_is_ahead():
     """Reduced counts, with room for chance; the figures themselves are in the soak test below."""
-    results = measure(n_streams=60, n_peer_streams=40)
+    results = measure(n_streams=60, n_river_streams=40)
     rows = {row["name"]: row for row in results["rows"]}
     assert len(rows) == 7 and results["simulated"]
     assert rows["always"]["changes"]["drop"]["recall"] == 1 and rows["never"]["changes"]["drop"]["recall"] == 0
@@ -192,12 +192,12 @@ def test_one_run_measures_everything_and_ours_is_ahead():
         assert ours["changes"][name]["recall"] > max(others) - 0.02
     assert ours["right_way"] > 0.99
     assert json.loads(json.dumps(results)) == results
-    again = measure(n_streams=60, n_peer_streams=0)
+    again = measure(n_streams=60, n_river_streams=0)
     assert again["rows"][0] == ours and len(again["rows"]) == 3
 
 
 def test_curves_fall_with_more_false_alerts():
-    lines = curves(n_users=100, n_peer_streams=40)
+    lines = curves(n_users=100, n_river_streams=40)
     assert set(lines) == {"CUSUM as shipped (ours)", *(rule.name for rule in RULES if rule.per_stream)}
     for points in lines.values():
         recall = [p["recall"] for p in sorted(points, key=lambda p: p["false_alert_rate"])]
@@ -205,7 +205,7 @@ def test_curves_fall_with_more_false_alerts():
 
 
 def test_the_command_writes_the_table_and_the_picture(monkeypatch, tmp_path, capsys):
-    arguments = ["--streams", "20", "--peer-streams", "20", "--out", str(tmp_path / "out")]
+    arguments = ["--streams", "20", "--river-streams", "20", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["ebbtide", "streams", *arguments])
     monkeypatch.setenv("COLUMNS", "160")
     try:
@@ -224,7 +224,7 @@ def test_the_command_writes_the_table_and_the_picture(monkeypatch, tmp_path, cap
 @pytest.mark.timeout(1800)
 def test_what_we_promise_on_daily_streams():
     """3,000 streams of each kind, one false alert per 2,000 steps measured on fresh seeds, thresholds as shipped."""
-    results = measure(n_streams=3000, n_peer_streams=300, seed=5)
+    results = measure(n_streams=3000, n_river_streams=300, seed=5)
     ours, baselines = results["rows"][0], results["rows"][3:]
     assert ours["false_alerts_per_2000_steps"] * TARGET_RATE <= TARGET_RATE * 1.02
     assert ours["changes"]["drop"]["recall"] >= 0.94 and ours["changes"]["drop"]["median_delay"] <= 5

@@ -1,4 +1,4 @@
-"""Starts the peers that need an environment of their own."""
+"""Starts the baselines that need an environment of their own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from subprocess import PIPE, Popen, run
 
 from shared.errors import RunError
 
-PFL_PEER = Path(__file__).parent / "pfl_peer.py"
-GLEAN_PEER = Path(__file__).parent / "glean_peer.py"
+PFL_SCRIPT = Path(__file__).parent / "pfl_baseline.py"
+GLEAN_SCRIPT = Path(__file__).parent / "glean_baseline.py"
 
 
 def pfl(python: Path, users: int, rounds: int, processes: int) -> list[float]:
     """Client updates per second of each round of pfl; with several processes, what they do side by side, added up."""
-    command = [str(python), str(PFL_PEER), str(users), str(rounds)]
+    command = [str(python), str(PFL_SCRIPT), str(users), str(rounds)]
     running = [Popen(command, stdout=PIPE, text=True) for _ in range(processes)]
     try:
         answers = [process.communicate(timeout=900.0)[0] for process in running]
@@ -29,8 +29,8 @@ def pfl(python: Path, users: int, rounds: int, processes: int) -> list[float]:
 
 
 def glean(python: Path, events: int, repeats: int) -> dict[str, list[float]]:
-    """Glean's times of one event, in microseconds, by name: see glean_peer.py."""
-    command = [str(python), str(GLEAN_PEER), str(events), str(repeats)]
+    """Glean's times of one event, in microseconds, by name: see glean_baseline.py."""
+    command = [str(python), str(GLEAN_SCRIPT), str(events), str(repeats)]
     done = run(command, stdout=PIPE, text=True, timeout=900.0, check=False)
     if done.returncode:
         raise RunError("glean-sdk failed: make .venv-glean/.ready, and see what it said above")

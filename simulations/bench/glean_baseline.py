@@ -5,7 +5,7 @@ An event metric with three extras (kind, category, amount), recorded through the
 hands each event to a thread of its own and returns before it is on disk, where our `record` returns after. Nothing is
 sent: the uploader of this process drops what it is given.
 
-    python glean_peer.py EVENTS REPEATS      prints one JSON map: microseconds of `record` by percentile, and of an event
+    python glean_baseline.py EVENTS REPEATS      prints one JSON map: microseconds of `record` by percentile, and of an event
                                              until it is stored, a list of each over the repeats
 """
 

@@ -6,7 +6,7 @@ user, the same network and shapes, all of the users in every round. pfl has no l
 written by hand and `train_one_user` calls it: at this size that is faster than pfl's own PyTorch path. Its noise is one
 draw of floats for a round, where ours is integers for every device.
 
-    python pfl_peer.py USERS ROUNDS      prints one JSON list: seconds of each round after the first
+    python pfl_baseline.py USERS ROUNDS      prints one JSON list: seconds of each round after the first
 """
 
 import json
