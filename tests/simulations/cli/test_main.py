@@ -150,6 +150,10 @@ def test_the_command_says_how_many_threads_before_numpy_is_loaded():
     assert subprocess.run([sys.executable, "-c", look]).returncode == 0
 
 
+def test_help_says_what_an_argument_is(ebbtide):
+    assert "A scenario that comes along" in " ".join(ebbtide("simulate", "--help")[1].split())
+
+
 @pytest.mark.parametrize("command", ["", *ROOT_COMMANDS])
 def test_help_teaches(ebbtide, command):
     code, out, err = ebbtide(*command.split(), "--help")
