@@ -84,17 +84,22 @@ def settings_for(run: RunFolder, people: Population, scenario: Scenario) -> RunS
 def run_devices(folder: RunFolder, people: Population, scenario: Scenario) -> RunSettings:
     """The run with every user as a device of its own, in `folder`."""
     settings = settings_for(folder, people, scenario)
+    serve_devices(folder, settings, people.n_users)
+    return settings
+
+
+def serve_devices(folder: RunFolder, settings: RunSettings, n_users: int) -> None:
+    """One run of the server with every user of a prepared folder as a device of its own, in this process."""
 
     def node(user: int) -> Node:
         context = context_of(user, **{"partition-id": user})
         context.run_config = {"simulation.folder": str(folder.path)}
         return lambda message: devices.app(message, context)
 
-    grid = LocalGrid({user: node(user) for user in range(people.n_users)})
+    grid = LocalGrid({user: node(user) for user in range(n_users)})
     clock = settings.schedule.clock()
     channel = Channel(grid, Traffic(), Signer(signing_key(settings.key_file), clock))
-    run(DeviceNodes(channel, list(range(people.n_users))), settings, clock)
-    return settings
+    run(DeviceNodes(channel, list(range(n_users))), settings, clock)
 
 
 def in_this_process(folder: RunFolder, clock: Clock) -> Federation:

@@ -17,7 +17,7 @@ from shared.errors import InputError
 from simulations.evaluation import results_file
 from simulations.evaluation.results import FORMAT, Results
 from simulations.evaluation.results_file import SCHEMA_FILE, parse, read, schema, schema_text, write
-from simulations.federation.equivalence import run_devices, run_hosted, scenario_without_noise
+from simulations.federation.equivalence import run_devices, run_hosted, scenario_without_noise, serve_devices
 from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RESULTS_FILE, RunFolder
 from simulations.federation.run_settings import run_settings
@@ -38,18 +38,29 @@ def planted(made: Callable[..., RunSettings], fidelity: str) -> Callable[[Path],
     return lambda folder: made(RunFolder(folder), plant(USERS, PLANTED_PROTOCOL.n_steps, seed=4), scenario) and None
 
 
-def real(name: str, path: str = "") -> Callable[[Path], None]:
-    """What runs some users of a real data set on a host in a folder, with phi, and some of them held out."""
+def real(name: str, path: str = "", fidelity: str = "hosts") -> Callable[[Path], None]:
+    """What runs some users of a real data set in a folder, with phi; on a host, some of them held out."""
 
     def go(folder: Path) -> None:
-        few = ["data.users=40", "data.held_out_share=0.25", "privacy.rounds=1", "risk.rounds=1", "warm_start.users=40"]
+        held_out = 0.25 if fidelity == "hosts" else 0.0
+        few = [
+            "data.users=40",
+            "privacy.rounds=1",
+            "risk.rounds=1",
+            "warm_start.users=40",
+            f"data.held_out_share={held_out}",
+        ]
+        few.append(f"simulation.fidelity={fidelity}")
         chosen = load_scenario(f"{name}-eps1", [*few, "privacy.max_epsilon=inf", f"data.path={json.dumps(path)}"])
         people = population_of(chosen)
         own, setup = RunFolder(folder), Setup.of(chosen, people)
         own.prepare(setup, people)
         own.write_public(setup)
         settings = run_settings(setup, own)
-        run(LocalHost(own), settings, settings.schedule.clock())
+        if fidelity == "hosts":
+            run(LocalHost(own), settings, settings.schedule.clock())
+        else:
+            serve_devices(own, settings, people.n_users)
 
     return go
 
@@ -58,6 +69,7 @@ RUNS = {
     "planted devices": planted(run_devices, "devices"),
     "planted hosts": planted(run_hosted, "hosts"),
     "complete-journey": real("complete-journey"),
+    "complete-journey devices": real("complete-journey", fidelity="devices"),
     "online-retail-ii": real("online-retail-ii", str(RETAIL_FOLDER)),
 }
 
@@ -77,6 +89,7 @@ def evaluated(
         yield folder, evaluate_run(folder)
 
 
+@pytest.mark.slow
 def test_results_of_a_run_validate_and_are_read_as_they_were_made(evaluated: tuple[Path, Results]) -> None:
     folder, results = evaluated
     file = folder / RESULTS_FILE
