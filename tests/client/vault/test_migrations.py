@@ -156,6 +156,21 @@ def test_killed_at_any_moment_of_a_migration_the_old_format_or_the_new_one_is_th
     assert formats.count(FORMAT) >= 2, "the new format is there before the anchor is raised"
 
 
+@pytest.mark.parametrize("room_bytes", [0, 1024, 10_240])
+def test_a_vault_at_its_cap_is_carried_over_all_the_same(old, monkeypatch, room_bytes):
+    """Rows are written anew before the old ones' pages are free; nobody is locked out for that. Then the cap is back."""
+    monkeypatch.setattr(store_module, "RESERVE_BYTES", 0)
+    with closing(sqlite3.connect(old / Store.FILE)) as database:
+        database.execute("VACUUM")
+    most = (old / Store.FILE).stat().st_size + room_bytes
+    for _ in range(2):
+        with opened(old, limits=Limits(max_bytes=most)) as device:
+            assert held(device) == SAID and device._vault.store.format == FORMAT
+            pragmas = (device._vault.store._db.execute(f"PRAGMA {name}_count") for name in ("max_page", "page"))
+            cap, pages = (pragma.fetchone()[0] for pragma in pragmas)
+            assert cap == pages > most // 1024, "not a page more"
+
+
 def test_where_a_migration_fails_the_old_format_stays(old, monkeypatch):
     before = rows_of(Path(shutil.copytree(old, old.parent / "copy")))
 
