@@ -26,7 +26,7 @@ class Header(NamedTuple):
     def row(self) -> tuple[int, bytes, bytes]:
         """The table's one row: format, wrapped key, and a hash that tells a damaged row from another format. A thief can
         make one: the format is in the sealed heads as well, from format 2 on."""
-        return (*self, hashlib.sha256(b"%d/" % self.format + bytes(self.wrapped)).digest())
+        return (*self, hashlib.sha256(b"%d/" % self.format + self.wrapped).digest())
 
 
 def write_header(database: sqlite3.Connection, header: Header) -> None:
@@ -43,7 +43,7 @@ def rewrite_header(database: sqlite3.Connection, header: Header) -> None:
 def read_header(database: sqlite3.Connection, newest: int) -> Header:
     """The header; VaultDamaged if it is changed, VaultNewer if its format is a later one than `newest`."""
     rows = database.execute(f"SELECT format, wrapped, sha256 FROM {HEADER}").fetchall()
-    if len(rows) != 1 or type(rows[0][0]) is not int or Header(*rows[0][:2]).row != rows[0]:
+    if len(rows) != 1 or [*map(type, rows[0])] != [int, bytes, bytes] or Header(*rows[0][:2]).row != rows[0]:
         raise VaultDamaged(f"expected a vault of format {newest}: its header is changed")
     header = Header(*rows[0][:2])
     if header.format > newest:

@@ -13,6 +13,8 @@ from shared.errors import VaultDamaged, VaultFull, VaultReadOnly, VaultUnwritabl
 from .sqlite_errors import raise_named
 
 PAGE_BYTES = 1024
+#: As many as a file may have in any version of SQLite.
+MOST_PAGES = (1 << 30) - 1
 
 
 def make_file(file: Path) -> None:
@@ -56,6 +58,21 @@ def connect(file: Path, wait_s: float) -> sqlite3.Connection:
         return sqlite3.connect(file, timeout=wait_s, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise_named(error)
+
+
+def used_bytes(database: sqlite3.Connection) -> int:
+    """Bytes of the file's pages in use; sqlite3's errors."""
+    pages, free = (database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+    return int((pages - free) * PAGE_BYTES)
+
+
+@contextmanager
+def uncapped(database: sqlite3.Connection, max_bytes: int) -> Iterator[None]:
+    """The file may grow beyond its cap of `max_bytes` while the block runs: SQLite writes a row anew before the pages of
+    the old one are free. Where the block raises, there is no cap any more."""
+    database.execute(f"PRAGMA max_page_count={MOST_PAGES}").fetchall()
+    yield
+    database.execute(f"PRAGMA max_page_count={max_bytes // PAGE_BYTES}").fetchall()
 
 
 def take(database: sqlite3.Connection, max_bytes: int) -> None:

@@ -49,7 +49,7 @@ from .keys import KeyProvider, sync_folder
 from .migrations import Migration
 from .sealing import MAX_SEALS, MODULUS, Seal
 from .sqlite_errors import raise_named
-from .sqlite_file import PAGE_BYTES, connect, make_file, take
+from .sqlite_file import connect, make_file, take, uncapped, used_bytes
 
 #: Room beyond `max_bytes` that only what must not be refused may use: ledger, consent, journal.
 RESERVE_BYTES = 1 << 20
@@ -166,8 +166,8 @@ class Store:
     @property
     def used_bytes(self) -> int:
         """Bytes of the file's pages in use."""
-        pages, free = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
-        return int((pages - free) * PAGE_BYTES)
+        self._expect_open()
+        return used_bytes(self._db)
 
     # ---- writing, inside `transaction` only
 
@@ -360,7 +360,7 @@ class Store:
     def _migrate(self, header: Header, tables: tuple[str, ...]) -> None:
         """Carry this vault over to the newest format, and its `tables`. Where it fails, the store is of no use."""
         formats = [*(migration.before for migration in self._migrations), tables]
-        with self.transaction(Durability.POWER):
+        with uncapped(self._db, self.max_bytes + RESERVE_BYTES), self.transaction(Durability.POWER):
             for migration in self._migrations[header.format - 1 :]:
                 after = formats[self.format]
                 self._add_tables(*(table for table in after if table not in self.tables))

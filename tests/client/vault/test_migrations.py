@@ -156,6 +156,21 @@ def test_killed_at_any_moment_of_a_migration_the_old_format_or_the_new_one_is_th
     assert formats.count(FORMAT) >= 2, "the new format is there before the anchor is raised"
 
 
+@pytest.mark.parametrize("room_bytes", [0, 1024, 10_240])
+def test_a_vault_at_its_cap_is_carried_over_all_the_same(old, monkeypatch, room_bytes):
+    """Rows are written anew before the old ones' pages are free; nobody is locked out for that. Then the cap is back."""
+    monkeypatch.setattr(store_module, "RESERVE_BYTES", 0)
+    with closing(sqlite3.connect(old / Store.FILE)) as database:
+        database.execute("VACUUM")
+    most = (old / Store.FILE).stat().st_size + room_bytes
+    for _ in range(2):
+        with opened(old, limits=Limits(max_bytes=most)) as device:
+            assert held(device) == SAID and device._vault.store.format == FORMAT
+            pragmas = (device._vault.store._db.execute(f"PRAGMA {name}_count") for name in ("max_page", "page"))
+            cap, pages = (pragma.fetchone()[0] for pragma in pragmas)
+            assert cap == pages > most // 1024, "not a page more"
+
+
 def test_where_a_migration_fails_the_old_format_stays(old, monkeypatch):
     before = rows_of(Path(shutil.copytree(old, old.parent / "copy")))
 
@@ -183,6 +198,8 @@ def test_where_a_migration_fails_the_old_format_stays(old, monkeypatch):
         ("DROP TABLE problems", VaultDamaged),
         ("UPDATE header SET format = 2", VaultDamaged),
         ("UPDATE header SET format = 'x'", VaultDamaged),
+        ("UPDATE header SET wrapped = 'x'", VaultDamaged),
+        ("UPDATE header SET wrapped = 1 << 50", VaultDamaged),
         ("DELETE FROM header", VaultDamaged),
         ("DROP TABLE header", VaultDamaged),
         ("DELETE FROM heads", VaultDamaged),
@@ -255,6 +272,20 @@ def test_a_later_format_is_refused_by_name_and_not_a_byte_is_changed(tmp_path, k
     later = (*MIGRATIONS, Migration(tuple(TABLES), lambda rows: None))
     with closing(Store(tmp_path, (*TABLES, "later"), cheap_keys(tmp_path), migrations=later)) as store:
         assert store.row("later", 1) == b"something"
+
+
+@pytest.mark.parametrize("change", ["format = 'x'", "wrapped = 'x'", "wrapped = 1 << 50", "sha256 = 7"])
+def test_a_header_that_holds_something_else_has_a_name_where_there_is_a_log_too(old, change):
+    def work(_: object) -> None:
+        database = sqlite3.connect(old / Store.FILE, isolation_level=None)
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute(f"UPDATE header SET {change}")
+        os._exit(0)  # before the log is taken in
+
+    killed(work, -1)
+    assert (old / "vault.db-wal").stat().st_size
+    with pytest.raises(VaultDamaged, match="its header is changed"):
+        opened(old)
 
 
 def test_a_log_that_a_killed_process_left_is_taken_in_as_ever(tmp_path):

@@ -105,6 +105,8 @@ def test_a_closed_store_says_so(tmp_path):
         pass
     with pytest.raises(VaultError, match="closed"):
         store.row("events", 1)
+    with pytest.raises(VaultError, match="closed"):
+        _ = store.used_bytes
 
 
 # ---- durability
