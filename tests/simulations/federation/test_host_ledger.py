@@ -41,7 +41,7 @@ CAPS = Caps(
     participations_per_plan=4,
 )
 PLANS = [bytes([i]) * 32 for i in range(3)]
-COSTS = {line: rdp.gaussian(4.0) for line in OF_A_PLAN} | {LedgerLine.ALERT_BIT: rdp.coin(0.5)}
+COSTS = {line: rdp.gaussian(4.0) if line in OF_A_PLAN else rdp.coin(0.5) for line in LedgerLine}
 #: One costly, one of no cost at all, one that is no cost.
 OTHER_COSTS = [rdp.gaussian(1.5), rdp.zero(), -COSTS[LedgerLine.UPDATE]]
 
