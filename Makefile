@@ -36,10 +36,10 @@ check: lint test  ## lint, then every test
 soak: setup  ## the full counts that acceptance lines quote
 	EBBTIDE_REQUIRE_RUNTIMES=1 EBBTIDE_SOAK=1 $(PYTEST) --timeout 3600
 
-figures: both-data-sets demo bench  ## make every figure that the docs quote: some hours
+figures: both-data-sets demo bench  ## make every figure that the docs quote: some hours; ONLINE_RETAIL=folder, the second data set
 	$(BIN)/python -m simulations.published --online-retail-path $(ONLINE_RETAIL)
 
-both-data-sets:  ## ONLINE_RETAIL=folder says where the second one lies
+both-data-sets:
 	$(if $(ONLINE_RETAIL),@true,$(error ONLINE_RETAIL=folder is missing: half of the figures are of online-retail-ii))
 
 bench: .venv/.ready .venv-pfl/.ready .venv-glean/.ready  ## figures of speed, beside pfl and bare loops; BENCH="--only throughput" for a part

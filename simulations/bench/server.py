@@ -22,7 +22,7 @@ from server.state import ServerFolder
 
 from ..federation.host_server_app import HostNodes
 from ..federation.run_folder import RunFolder
-from .bare import BareLoop
+from .bare_loop import BareLoop
 
 TIMES_FILE = "times.json"
 

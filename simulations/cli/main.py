@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    suggest_commands=False,  # click does
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="""Early warning of turning user interest, computed on the user's own device.
@@ -146,7 +147,7 @@ def export(
     except ImportError:
         raise InputError(
             "export needs TensorFlow, which must stay out of the environment that runs Flower: "
-            "make .venv-export, then .venv-export/bin/python -m server.export FILE"
+            "make .venv-export/.ready, then .venv-export/bin/python -m server.export FILE"
         ) from None
     from shared.network import NetworkSpec
 
@@ -164,6 +165,7 @@ def data(
     from ..people.datasets import DATASETS, load
 
     if name:
+        print_terms(name, Path("runs"))
         found = load(name, Path(path) if path else None)
         out.print(
             f"{name}: {found.n_users} users, {found.n_events} events, {len(found.catalogue)} categories, "

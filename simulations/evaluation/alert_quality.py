@@ -143,7 +143,7 @@ def rule_alerts(history: History, setup: Setup, scores: Scores) -> dict[str, dic
     protocol, plan, steps = setup.protocol, setup.plan, alert_steps(setup.protocol)
     fired: dict[str, dict[Direction, Bools]] = {}
     for kind, name in DETECTOR_NAMES.items():
-        if kind != plan.detection.detector and can_run(plan.detection, kind, scores):
+        if kind != plan.detection.detector and can_run(plan.detection, kind, learned_phi=scores.risk is not None):
             raised = alerts_of(plan, replace(plan.detection, detector=kind), scores)[:, -len(steps) :]
             fired[name] = {d: raised[:, :, d] for d in Direction}
     watching = watched(history, steps, protocol, plan.detection.min_active_steps)
@@ -182,7 +182,7 @@ def curves(plan: Plan, scores: Scores, steps: Ints, turns: Turns, truths: Turns)
         turns, truths, n_users = turns.of_users(chosen), truths.of_users(chosen), len(chosen)
     drawn = []
     for kind, name in DETECTOR_NAMES.items():
-        if not can_run(plan.detection, kind, scores):
+        if not can_run(plan.detection, kind, learned_phi=scores.risk is not None):
             continue
         planned, points = float(getattr(plan.detection, SETTINGS[kind][0])), []
         for value in tried(plan.detection, kind):

@@ -120,6 +120,6 @@ def tried(settings: Detection, detector: str) -> list[float]:
     return sorted({*map(float, values), float(getattr(settings, key))})
 
 
-def can_run(settings: Detection, detector: str, scores: Scores) -> bool:
+def can_run(settings: Detection, detector: str, *, learned_phi: bool) -> bool:
     """Whether a detector has what it needs: phi its weights, the CUSUM a budget."""
-    return {"risk": scores.risk is not None, "cusum": settings.false_alerts > 0}.get(detector, True)
+    return {"risk": learned_phi, "cusum": settings.false_alerts > 0}.get(detector, True)

@@ -164,8 +164,7 @@ def load(name: str, path: str | os.PathLike[str] | None = None, users: int | Non
     if seed < 0:
         raise InputError(f"expected seed >= 0, got {seed}")
     place = None if path is None else Path(path)
-    load_all = _load_complete_journey if name == COMPLETE_JOURNEY.name else _load_retail
-    everybody = load_all(info, place)
+    everybody = _LOADERS[name](info, place)
     if users is None:
         return everybody
     if users > everybody.n_users:
@@ -329,6 +328,13 @@ def _purchases(
         time_s=np.asarray(time_s, np.float64),
         amount=amount.to_numpy(np.float32),
     )
+
+
+#: Who reads each data set, from a folder or a file of it.
+_LOADERS: Final[Mapping[str, Callable[[DatasetInfo, Path | None], Population]]] = {
+    COMPLETE_JOURNEY.name: _load_complete_journey,
+    ONLINE_RETAIL_II.name: _load_retail,
+}
 
 
 def _read_parquet(file: Path, columns: Sequence[str]) -> Any:

@@ -39,7 +39,7 @@ from shared.plan import Detection
 
 from ..evaluation.ground_truth import Turns, delays, lapse_mask, planted_turns
 from ..evaluation.quality import DRAWS, interval
-from ..evaluation.replay import SETTINGS, alerts_of, scores_at, tried, with_setting
+from ..evaluation.replay import SETTINGS, alerts_of, can_run, scores_at, tried, with_setting
 from ..federation.alert_table import Alerts
 from ..people.labelled_rows import history_of, rows_of
 from ..people.population import Population
@@ -229,8 +229,7 @@ def choose(
     settings, steps = plan.detection, judged_steps(protocol)
     lapses = FallTruth.of_lapses(history, protocol, settings.min_active_steps, steps)
     planted = FallTruth.of_planted(population, protocol) if population.truth is not None else None
-    without = {"risk": plan.risk is None, "cusum": not settings.false_alerts}
-    detectors = [name for name in SETTINGS if not without.get(name, False)]
+    detectors = [name for name in SETTINGS if can_run(settings, name, learned_phi=plan.risk is not None)]
     jobs = [(name, value) for name in detectors for value in tried(settings, name)]
     found: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}
     on_planted: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}

@@ -21,9 +21,9 @@ from client.vault.journal import Journal
 from shared.codec import decode, pack_floats
 from shared.errors import Refusal, RefusalCode
 from shared.events import Step
-from shared.messages import REGISTER
+from shared.messages import REGISTER, REQUESTS
 from tests.world.basics import CATALOGUE, N_CATEGORIES, activity_theta, examples, open_device
-from tests.world.client_requests import COEFFICIENTS, PLAN, allowed, requests
+from tests.world.client_requests import COEFFICIENTS, PLAN, RIGHT, allowed, requests
 from tests.world.fake_grid import FakeGrid, context_of, wire, with_wire
 from tests.world.phones import CANARIES, LIVES, Phone, homes
 from tests.world.signing import SERVER_KEY, signed_request
@@ -67,6 +67,10 @@ def test_no_handler_emits_a_byte_that_the_register_does_not_declare(homes, tempo
             assert value == expected[field], field
     assert fields.keys() == expected.keys()
     assert not any(canary in out for canary in CANARIES)
+
+
+def test_every_request_is_among_those_that_are_tried():
+    assert set(RIGHT) == set(REQUESTS) and {kind.endpoint: kind.name for kind in REQUESTS.values()} == ROUTES
 
 
 FORM = {"values": len, "alerts": lambda alerts: None}

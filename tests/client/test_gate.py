@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.answers import HANDLERS
 from client.device import Device
 from client.gate import declared
 from client.privacy.caps import Caps, LedgerLine
@@ -189,6 +190,7 @@ def test_rules_of_a_kind_name_what_there_is():
     assert all(kind.emptied in kind.fields for kind in REGISTER.values() if kind.emptied)
     assert {kind.reply for kind in REQUESTS.values()} == set(REGISTER) - {"deletion", "refusal"}
     assert len({kind.endpoint for kind in REQUESTS.values()}) == len(REQUESTS)
+    assert set(HANDLERS) == set(REQUESTS), "a handler for each request"
 
 
 def test_a_round_is_released_once_also_when_the_outbox_let_go_of_it(tmp_path):

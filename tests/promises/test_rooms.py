@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("shared", "client", "server", "simulations", "tests")
-MOST_LINES = 400
+MOST_LINES, MOST_FILES = 400, 20
 
 #: Prints every module that an import brought in or asked for in vain: a guarded `try: import tensorflow` counts too.
 FRESH = """
@@ -130,3 +130,14 @@ def test_no_file_is_too_long_to_read():
         if (n := len(file.read_text(encoding="utf-8").splitlines())) > MOST_LINES
     }
     assert not long
+
+
+def test_no_folder_has_too_many_files_to_look_through():
+    """Tests are left out: a room's are as many as the room has promises."""
+    full = {
+        folder.relative_to(ROOT).as_posix(): n
+        for room in set(ROOMS) - {"tests"}
+        for folder in (ROOT / room, *(ROOT / room).rglob("*/"))
+        if (n := sum(1 for file in folder.glob("*") if file.is_file())) > MOST_FILES
+    }
+    assert not full

@@ -60,33 +60,26 @@ bases = st.sampled_from([pack_floats(np.full(n, v, np.float32)) for n in (1, N_B
 coefficients = st.sampled_from(
     [pack_floats(np.full(n, v, np.float32)) for n in (1, 2, 2, 3) for v in (0.5, 3e38, np.inf)]
 )
-right_requests = st.one_of(
-    st.tuples(st.just("alerts_query"), st.fixed_dictionaries({"step": steps})),
-    st.tuples(st.just("bits_query"), bit_requests),
-    st.tuples(
-        st.just("train_request"),
-        st.fixed_dictionaries({"step": steps, "round": rounds, "plan_sha256": hashes, "theta": any_theta}),
+#: Fields of a right request, by its name.
+RIGHT = {
+    "alerts_query": st.fixed_dictionaries({"step": steps}),
+    "bits_query": bit_requests,
+    "train_request": st.fixed_dictionaries({"step": steps, "round": rounds, "plan_sha256": hashes, "theta": any_theta}),
+    "risk_request": st.fixed_dictionaries(
+        {
+            "step": steps,
+            "round": rounds,
+            "plan_sha256": hashes,
+            "theta": any_theta,
+            "basis": bases,
+            "coefficients": coefficients,
+        }
     ),
-    st.tuples(
-        st.just("risk_request"),
-        st.fixed_dictionaries(
-            {
-                "step": steps,
-                "round": rounds,
-                "plan_sha256": hashes,
-                "theta": any_theta,
-                "basis": bases,
-                "coefficients": coefficients,
-            }
-        ),
+    "model_offer": st.fixed_dictionaries(
+        {"step": steps, "round": rounds, "plan": plans, "model": models, "theta": any_theta, "risk": risks}
     ),
-    st.tuples(
-        st.just("model_offer"),
-        st.fixed_dictionaries(
-            {"step": steps, "round": rounds, "plan": plans, "model": models, "theta": any_theta, "risk": risks}
-        ),
-    ),
-)
+}
+right_requests = st.one_of([st.tuples(st.just(name), fields) for name, fields in RIGHT.items()])
 wrong_types = st.sampled_from(
     [None, True, 1.5, -1, 2**40, "canary", b"", b"abc", [], {}, [[]], cbor2.CBORTag(35, "a+")]
 )

@@ -26,7 +26,11 @@ def opened(folder: Path, **arguments: Any) -> Device:
 
 
 def held(device: Device, **instead: Any) -> dict[str, Any]:
-    """All that a device holds, in the form of `SAID`; a device without a model needs another one `installed` instead."""
+    """All that a device holds, in the form of `SAID`; a device without a model needs another one `installed` instead.
+    Lines of the ledger that came later than `SAID` are left out where nothing is spent on them."""
     asked = [bytes.fromhex(request) for request in SAID["asked"]]
     state = {**vars(device._state), "left_before": device.what_left_before().totals, **instead}
-    return json.loads(json.dumps({**content(device, state, asked), "asked": SAID["asked"]}))
+    found = json.loads(json.dumps({**content(device, state, asked), "asked": SAID["asked"]}))
+    for name, nothing in (("epsilon", [0.0, 0.0]), ("releases", 0)):
+        found[name] = {line: at for line, at in found[name].items() if line in SAID[name] or at != nothing}
+    return found

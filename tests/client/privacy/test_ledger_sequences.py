@@ -15,7 +15,7 @@ import pytest
 from dp_accounting import GaussianDpEvent, NeighboringRelation
 from dp_accounting.rdp import RdpAccountant
 
-from client.privacy.caps import DAY_S, OF_A_PLAN, Cap, Caps, LedgerLine
+from client.privacy.caps import DAY_S, DEFAULT_LINES, OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import ALLOWED, LIFETIME, PERIOD, ROWS, TOTAL, UNSET, Ledger, Spent, advance_all, charge_all
 from client.vault.anchor import Anchor
 from client.vault.keys import FileKeys
@@ -31,6 +31,7 @@ START_S = 1_800_000_000
 PERIOD_S = 30 * DAY_S
 CAPS = Caps(
     {
+        **DEFAULT_LINES,
         LedgerLine.UPDATE: Cap(2.0, 4.0),
         LedgerLine.PHI: Cap(0.7, 1.2),
         LedgerLine.ALERT_BIT: Cap(1.0, 3.0),

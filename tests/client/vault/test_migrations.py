@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import cbor2
 import pytest
 
+from client.privacy.caps import LedgerLine
 from client.privacy.ledger import Ledger
 from client.vault import migrations
 from client.vault import store as store_module
@@ -326,6 +327,14 @@ def test_an_unknown_table_in_a_vault_of_this_format_is_refused_by_name(tmp_path)
 
 
 # ---- the rule itself: what later issues will add
+
+#: The lines that a ledger has in a vault of each format from the second on.
+LINES_OF = {2: {"update", "risk_update", "alert_bit"}}
+
+
+def test_a_line_more_in_the_ledger_is_a_format_more():
+    """An app that does not know the line refuses the vault by its number, unchanged."""
+    assert set(LedgerLine) == LINES_OF[FORMAT] and max(LINES_OF) == FORMAT
 
 
 def test_steps_run_in_order_and_add_and_drop_tables(tmp_path):

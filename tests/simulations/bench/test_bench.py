@@ -15,7 +15,7 @@ from client.model.scorer import Scorer
 from simulations.attacks.hostile_behaviour import World
 from simulations.bench import federation
 from simulations.bench.__main__ import _ratio_to_per_client, app
-from simulations.bench.bare import BareLoop
+from simulations.bench.bare_loop import BareLoop
 from simulations.bench.baselines import ratio
 from simulations.bench.detectors import detector_numbers
 from simulations.bench.explain import explained, first_alerts

@@ -70,6 +70,23 @@ def test_bad_input_is_a_clear_line_and_exit_code_2(ebbtide, case):
     assert len(said) == 1, err
 
 
+def test_what_export_asks_for_can_be_made(ebbtide):
+    """The target that it names is one of the Makefile's."""
+    asked = re.search(r"make ([^\s,]+)", ebbtide(*BAD["export without TensorFlow"])[2])[1]
+    makefile = (Path(cli.__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{re.escape(asked)}:", makefile, re.M)
+
+
+def test_a_command_that_is_nearly_one_is_suggested_once(ebbtide):
+    code, _, err = ebbtide("simulat")
+    assert code == 2 and err.count("Did you mean 'simulate'?") == 1
+
+
+def test_data_that_is_opened_tells_its_terms_first(ebbtide):
+    code, out, err = ebbtide("data", "online-retail-ii")
+    assert code == 2 and "CC BY 4.0" in out and "needs the path" in err
+
+
 def test_damaged_parquet_is_named(ebbtide, tmp_path):
     (tmp_path / "transactions.parquet").write_bytes(b"PAR1 nothing")
     (tmp_path / "product_categories.csv").write_text("stock_code,category\n")

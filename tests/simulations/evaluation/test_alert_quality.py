@@ -11,8 +11,9 @@ import pytest
 
 from client.detection.risk_levels import Direction
 from shared.features import History
-from shared.plan import Detection, Plan
+from shared.plan import DETECTORS, Detection, Plan
 from simulations.baselines.interest_models import GAP_BASELINES
+from simulations.bench.detectors import DETECTORS as BENCHED
 from simulations.evaluation import alert_quality as quality
 from simulations.evaluation.alert_quality import DETECTOR_NAMES, alert_steps, over_budget, turns_of
 from simulations.evaluation.examples import example_users, typical
@@ -29,6 +30,7 @@ from simulations.people.labelled_rows import history_of
 from simulations.people.of_scenario import population_of
 from simulations.people.population import Population
 from simulations.people.setup import Setup
+from simulations.report.report import DETECTOR_RULES
 from simulations.scenarios.config import PLANTED_PROTOCOL, load_scenario
 
 USERS = 25
@@ -219,3 +221,8 @@ def test_planted_users_are_drawn_and_real_ones_never(tmp_path: Path) -> None:
     assert drawn[1].change_step == turns.first[0] and not drawn[1].alerts
     unknown = Population(**{**vars(people()), "truth": None})
     assert example_users(RunFolder(tmp_path), setup_of(), unknown, history, p, found) == []
+
+
+def test_every_detector_has_a_name_words_values_to_try_and_a_place_in_the_bench():
+    for named in (SETTINGS, DETECTOR_NAMES, DETECTOR_RULES, BENCHED):
+        assert set(named) == set(DETECTORS)

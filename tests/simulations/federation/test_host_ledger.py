@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.device import Device
-from client.privacy.caps import OF_A_PLAN, Cap, Caps, LedgerLine
+from client.privacy.caps import DEFAULT_LINES, OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import AGREEMENT_S, ALLOWED, MAX_PLANS, Ledger
 from server.channel import Channel as Wire
 from server.channel import Traffic
@@ -32,6 +32,7 @@ from tests.world.hosted import both_hosts, on_two_hosts, participations_of, sign
 
 CAPS = Caps(
     {
+        **DEFAULT_LINES,
         LedgerLine.UPDATE: Cap(2.0, 5.0),
         LedgerLine.PHI: Cap(1.5, 2.0),
         LedgerLine.ALERT_BIT: Cap(1.2, 2.0),
@@ -40,7 +41,7 @@ CAPS = Caps(
     participations_per_plan=4,
 )
 PLANS = [bytes([i]) * 32 for i in range(3)]
-COSTS = {line: rdp.gaussian(4.0) for line in OF_A_PLAN} | {LedgerLine.ALERT_BIT: rdp.coin(0.5)}
+COSTS = {line: rdp.gaussian(4.0) if line in OF_A_PLAN else rdp.coin(0.5) for line in LedgerLine}
 #: One costly, one of no cost at all, one that is no cost.
 OTHER_COSTS = [rdp.gaussian(1.5), rdp.zero(), -COSTS[LedgerLine.UPDATE]]
 

@@ -12,6 +12,7 @@ from client.detection.risk_levels import Direction
 from server.inbox import Inbox
 from server.state import RISK, ServerFolder
 from shared.lapse_risk import READINGS
+from shared.messages import REQUESTS
 from shared.plan import Plan
 from simulations.federation.equivalence import (
     N_USERS,
@@ -21,6 +22,7 @@ from simulations.federation.equivalence import (
     some_people,
     theta_difference,
 )
+from simulations.federation.host_app import ANSWERS, SUMS
 from simulations.federation.host_training import (
     COMMITMENTS_FILE,
     TrainingRows,
@@ -158,3 +160,8 @@ def test_a_host_refuses_a_plan_it_was_not_given(tmp_path, people):
         host.collect(
             [0], SimpleNamespace(), request, Plan.from_bytes(host.host.folder.plan_file.read_bytes()).updates[0]
         )
+
+
+def test_hosted_devices_answer_every_request():
+    """A query that a host does not know would drop all of its devices from the run, and only count it."""
+    assert {"model_offer", *SUMS, *ANSWERS} == set(REQUESTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import get_args
 
 import pytest
 
@@ -10,10 +11,11 @@ from client.privacy.caps import Caps
 from client.vault.consent import Consent
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
+from simulations.people.datasets import DATASETS
 from simulations.people.of_scenario import protocol_of
 from simulations.people.planted import plant
 from simulations.people.setup import Crowd, Setup
-from simulations.scenarios.config import load_scenario
+from simulations.scenarios.config import DataSection, load_scenario, step_unit_of
 
 CROWD = Crowd(300, Catalogue(("a", "b")))
 
@@ -66,3 +68,9 @@ def test_a_setup_goes_to_another_process():
     setup = Setup.of(load_scenario("demo"), CROWD)
     again = pickle.loads(pickle.dumps(setup))
     assert again == setup and again.plan.sha256 == setup.plan.sha256
+
+
+def test_every_data_set_has_a_scenario_of_its_name_in_steps_of_its_own():
+    assert get_args(DataSection.model_fields["name"].annotation) == ("planted", *DATASETS)
+    for name, info in DATASETS.items():
+        assert step_unit_of(load_scenario(name)) is info.step

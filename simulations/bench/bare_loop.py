@@ -31,7 +31,7 @@ class BareLoop:
 
     def __enter__(self) -> Self:
         for folder in self._folders:
-            command = [sys.executable, "-m", "simulations.bench.bare", str(folder)]
+            command = [sys.executable, "-m", "simulations.bench.bare_loop", str(folder)]
             worker = self._open.enter_context(Popen(command, stdin=PIPE, stdout=PIPE, text=True))
             self._open.callback(worker.kill)
             self._workers.append(worker)
