@@ -6,6 +6,7 @@ scenario overrides it. `--set section.key=value` replaces one value. An unknown 
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from collections.abc import Iterable
@@ -305,6 +306,15 @@ def load_scenario(name_or_file: str, overrides: Iterable[str] = ()) -> Scenario:
         return Scenario.model_validate(_tuples(fields))
     except ValidationError as error:
         raise ConfigError(f"{file.name}: {_first_problem(error)}") from None
+
+
+def with_path(overrides: Iterable[str] | None, path: str) -> list[str]:
+    """The overrides, and one that says where the data set lies, if `path` does.
+
+    >>> with_path(["data.users=9"], "my data")
+    ['data.users=9', 'data.path="my data"']
+    """
+    return [*(overrides or ()), *([f"data.path={json.dumps(path)}"] if path else ())]
 
 
 def _tuples(value: Any) -> Any:
