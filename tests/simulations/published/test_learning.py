@@ -1,4 +1,4 @@
-"""The measurements behind published figures, on few users: what is beside what, and a picture that comes out the same."""
+"""The measurements behind published numbers, on few users: what is beside what, and a picture that comes out the same."""
 
 from __future__ import annotations
 
