@@ -140,6 +140,10 @@ class ServerSection(Section):
     tail: Share = ServerSettings.tail
     theta_seed: int = 0
 
+    def settings(self) -> ServerSettings:
+        """How p's rounds move theta."""
+        return ServerSettings(self.learning_rate, self.momentum, self.tail)
+
 
 class DetectionSection(Section):
     """When a device calls a turn, as shared.plan.Detection says and defaults to."""

@@ -64,7 +64,7 @@ def test_many_users_at_once_are_each_alone_and_more_spending_is_never_worth_less
     richer = segments(History(history.active, history.count, history.amount * 3), window)
     assert (richer >= together).all()
     for k in range(6):
-        alone = History(history.active[k], history.count[k], history.amount[k])
+        alone = history[k]
         assert segments(alone, window) == together[k]
 
 
