@@ -172,7 +172,7 @@ CapPair = tuple[Epsilon, Epsilon]
 
 class OwnersCaps(Section):
     """What the owners of the devices let be spent: the default table of client.privacy.caps, or no cap at all; then single caps in
-    place of the table's, named as the ledger's lines."""
+    place of the table's, named as the ledger lines."""
 
     table: Literal["default", "none"] = "default"
     participations_per_plan: Annotated[int, Field(ge=0)] | None = None
