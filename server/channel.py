@@ -44,7 +44,7 @@ class Traffic:
 
 
 class Channel:
-    """The line to the devices: one signed request to many nodes, checked replies from those that answered. A node in
+    """The way to the devices: one signed request to many nodes, checked replies from those that answered. A node in
     `departed` is not asked; one whose device turns out to be gone is put there."""
 
     def __init__(

@@ -78,9 +78,9 @@ class ServerFolder:
         """The run's charged rounds; ConfigError if they belong to another plan."""
         return Charges(self.folder / "charges.db", plan_sha256)
 
-    def report(self, phase: str, done: int, total: int, **figures: float | None) -> None:
+    def report(self, phase: str, done: int, total: int, **numbers: float | None) -> None:
         """One line of progress: `done` of `total` in a phase."""
-        line = json.dumps({"phase": phase, "done": done, "total": total, **figures})
+        line = json.dumps({"phase": phase, "done": done, "total": total, **numbers})
         with self.progress_file.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 

@@ -147,7 +147,7 @@ class RefusalCode(IntEnum):
     PARTICIPATIONS = 11  #: this device took part as often as it will under this plan
     PERIOD_BUDGET = 12  #: this period's epsilon is spent, here
     LIFETIME_BUDGET = 13  #: this device's epsilon is spent, for good
-    COST = 14  #: nobody can say what it would cost: no such line in the ledger, or a cost that is no cost
+    COST = 14  #: nobody can say what it would cost: no such ledger line, or a cost that is no cost
     SCHEDULE = 15  #: a bit is asked for more often or at another step than this device's schedule allows
     SIGNATURE = 16  #: nothing that the server of this device signed
     CLIP_NORM = 17  #: the plan clips at a larger norm than this device's owner allows

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,14 @@ class History:
     def __repr__(self) -> str:
         return f"History(<raw> shape={self.active.shape})"
 
+    def __getitem__(self, where: Any) -> History:
+        """The history of some users, categories or steps, indexed as numpy's arrays are: a view where theirs is one.
+
+        >>> History.empty(3)[:2]
+        History(<raw> shape=(2, 0))
+        """
+        return History(self.active[where], self.count[where], self.amount[where])
+
     @property
     def n_categories(self) -> int:
         return int(self.active.shape[-2])
@@ -111,8 +120,7 @@ class History:
 
     def until(self, step: int) -> History:
         """This history as it was at the close of `step`."""
-        end = step + 1
-        return History(self.active[..., :end], self.count[..., :end], self.amount[..., :end])
+        return self[..., : step + 1]
 
     def then(self, count: Floats, amount: Floats) -> History:
         """This history with one more closed step; `count` and `amount` (..., C)."""

@@ -70,8 +70,8 @@ class Spends(Enum):
 
     NOTHING = "nothing: it says nothing about behaviour"
     OUTSIDE_EPSILON = "nothing that epsilon covers: it leaves by consent alone"
-    EPSILON = "epsilon, on the ledger's line of its name"
-    PARTICIPATION = "epsilon, on the ledger's line of its name, as a round of a plan"
+    EPSILON = "epsilon, on the ledger line of its name"
+    PARTICIPATION = "epsilon, on the ledger line of its name, as a round of a plan"
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class MessageKind:
 
     @property
     def charged(self) -> bool:
-        """Whether a line of the ledger has its name."""
+        """Whether a ledger line has its name."""
         return self.spends in (Spends.EPSILON, Spends.PARTICIPATION)
 
     @property

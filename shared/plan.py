@@ -215,7 +215,7 @@ class UpdateKind:
 
     @property
     def reply(self) -> str:
-        """The message that carries an update, and the ledger's line that it is charged to."""
+        """The message that carries an update, and the ledger line that it is charged to."""
         return REQUESTS[self.request].reply
 
 

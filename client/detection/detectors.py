@@ -118,10 +118,10 @@ class LevelDetector:
     It fires on the crossing, so a stream that stays low does not fire again. Memory: the last dt values of p (for the
     rate that explains an alert).
 
-    >>> line = LevelDetector(fall_level=0.2, rise_level=0.6)
-    >>> memory = line.start((1,))
+    >>> detector = LevelDetector(fall_level=0.2, rise_level=0.6)
+    >>> memory = detector.start((1,))
     >>> stream = [np.array([p], np.float32) for p in (0.5, 0.1, 0.1)]
-    >>> [bool(line.update(memory, p, np.array([True])).fall[0]) for p in stream]
+    >>> [bool(detector.update(memory, p, np.array([True])).fall[0]) for p in stream]
     [False, True, False]
     """
 

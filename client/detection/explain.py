@@ -200,16 +200,16 @@ def explain(
 
     counterfactual = None
     if kept:
-        lines = np.repeat(happened[None], 1 + len(kept), axis=0)
-        lines[1:, -long:] = would.reshape(len(kept), long)
-        lines[:, ~np.logical_or.accumulate(history.active[category])[steps]] = np.nan
-        for line, lived in zip(lines, (history, *others), strict=True):
-            every = np.broadcast_to(line[:, None], (steps.size, history.n_categories))
-            line[:] = observed(plan, lived, steps, every)[:, category]
+        streams = np.repeat(happened[None], 1 + len(kept), axis=0)
+        streams[1:, -long:] = would.reshape(len(kept), long)
+        streams[:, ~np.logical_or.accumulate(history.active[category])[steps]] = np.nan
+        for stream, lived in zip(streams, (history, *others), strict=True):
+            every = np.broadcast_to(stream[:, None], (steps.size, history.n_categories))
+            stream[:] = observed(plan, lived, steps, every)[:, category]
         begin = int(watch.marked[mark]) + 1 - first
-        memory = np.repeat(watch.marks[mark, :, category, None], len(lines), axis=1)
+        memory = np.repeat(watch.marks[mark, :, category, None], len(streams), axis=1)
         since = steps.size - np.array([long, *kept])
-        fired = _fires(plan, risk, memory, rows, lines, begin, since, first, direction, history.n_categories)
+        fired = _fires(plan, risk, memory, rows, streams, begin, since, first, direction, history.n_categories)
         counterfactual = _counterfactual(history, features, category, direction, unit, kept, fired)
     return Explanation(
         float(values.sum()),

@@ -1,6 +1,6 @@
 """What an app may do about an alert: segment of the user x direction x level -> intervention, chosen on the device.
 
-All devices hold the whole table in advance, and the offers it can name; which line is used depends on behaviour, so the
+All devices hold the whole table in advance, and the offers it can name; which row is used depends on behaviour, so the
 choice is made here. Showing something on the phone tells nobody anything: it costs no epsilon. Fetching an offer, or
 asking which one, because of an alert would tell the server of the alert at that moment: prefetch every offer for
 everybody. An offer that is redeemed in the shop tells the shop, as any purchase does, outside epsilon.

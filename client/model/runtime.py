@@ -75,7 +75,7 @@ class Model:
             name: {key: tuple(map(int, d["shape_signature"])) for key, d in runner.get_input_details().items()}
             for name, runner in self._signatures.items()
         }
-        self._interpreter = interpreter
+        self._interpreter = interpreter  # its signatures live as long as it does
         self._lock = threading.Lock()
 
     @property
@@ -93,11 +93,6 @@ class Model:
                 raise ModelError(f"expected {name} of shape {shape}, got {got}")
         with self._lock:
             return dict(self._signatures[signature](**inputs))
-
-    @property
-    def operators(self) -> set[str]:
-        """Names of all operators in the main graph."""
-        return {str(op["op_name"]) for op in self._interpreter._get_ops_details()}
 
 
 @lru_cache(maxsize=2)

@@ -22,7 +22,6 @@ from .key_derivation import KeyedHash, derived
 from .keys import NONCE_BYTES
 
 MAX_SEALS = 1 << 32
-OVERHEAD_BYTES = NONCE_BYTES + 16
 MODULUS = 1 << 256
 
 

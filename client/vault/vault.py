@@ -52,7 +52,10 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             Durability.POWER, "every decision of the user, dated", "what may leave, and whether at all", "forget"
         ),
         "ledger": Table(
-            Durability.POWER, "epsilon spent, by line, period and lifetime", "caps that no server can raise", "forget"
+            Durability.POWER,
+            "epsilon spent, by ledger line, period and lifetime",
+            "caps that no server can raise",
+            "forget",
         ),
         "journal": Table(
             Durability.POWER,

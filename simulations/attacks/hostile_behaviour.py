@@ -48,7 +48,7 @@ PUBLISHED = {
     "poison": "poison",
     "down": "features",
 }
-FIGURE_USERS, FIGURE_SEEDS = 300, 3
+PUBLISHED_USERS, PUBLISHED_SEEDS = 300, 3
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from shared.errors import EbbtideError
 
 from ..federation.run_folder import RESULTS_FILE
+from ..run import OnProgress
 from .baselines import pfl, ratio
 from .detectors import detector_numbers
 from .device import device_numbers
@@ -27,8 +28,6 @@ from .explain import explain_numbers
 from .federation import peak_gib, per_client, throughput, training_seconds
 from .measurements import Measurement, machine, number, table_of, write_results
 from .vault import vault_numbers
-
-OnProgress = Callable[[str, int, int], None]
 
 
 class Part(StrEnum):

@@ -67,7 +67,7 @@ def first_alerts(world: World, scorer: Scorer) -> Iterator[Raised]:
     """The first alert after `START` of each user who has one, as a device of its own raises it."""
     plan, everybody = world.plan, world.history
     for k in range(len(everybody.active)):
-        history = History(everybody.active[k], everybody.count[k], everybody.amount[k])
+        history = everybody[k]
         steps = world.steps
         p = np.where(seen(history, steps), scorer.score(extract(history, plan.features, steps)), np.float32(np.nan))
         n = START + 1 - int(steps[0])

@@ -32,6 +32,7 @@ from ..scenarios.config import (
     Scenario,
     SimulationSection,
     load_scenario,
+    with_path,
 )
 from .server import TIMES_FILE
 
@@ -147,12 +148,16 @@ def training_seconds(name: str, path: str, rounds: int, folder: Path, on_progres
     counted."""
     own = load_scenario(f"{name}-eps7")
     settings = [
-        f"data.path={json.dumps(path)}",
         f"privacy.rounds={max(rounds, own.privacy.rounds)}",
         "privacy.max_epsilon=inf",  # more rounds of the same noise cost more: only their time is of interest
         f"simulation.hosts={os.cpu_count() or 1}",
     ]
-    run_hosts(load_scenario(own.name, settings), folder, on_progress, serverapp="simulations.bench.server:app")
+    run_hosts(
+        load_scenario(own.name, with_path(settings, path)),
+        folder,
+        on_progress,
+        serverapp="simulations.bench.server:app",
+    )
     return float(sum(json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))["round_s"]))
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from ..report.format import decimal, duration, percent
-from .options import DataPath, Overrides, ScenarioName, with_path
+from .options import DataPath, Overrides, ScenarioName
 from .printing import out, print_terms
 from .progress import bars
 
@@ -38,7 +38,7 @@ def choose(
     """
     from ..people.of_scenario import population_of
     from ..people.setup import Setup
-    from ..scenarios.config import load_scenario
+    from ..scenarios.config import load_scenario, with_path
     from ..search.choose_detector import choose as run
 
     chosen = load_scenario(scenario, with_path(overrides, path))

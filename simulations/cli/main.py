@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -60,12 +59,11 @@ def simulate(
     """
     from ..federation.run_folder import RunFolder
     from ..run import simulate as run
-    from ..scenarios.config import load_scenario
+    from ..scenarios.config import load_scenario, with_path
 
     name = scenario or {"": "demo", "planted": "demo"}.get(data, data)
-    given = list(overrides or ())
-    given += [f'data.name="{data}"'] if data and scenario else []
-    given += [f"data.path={json.dumps(path)}"] if path else []
+    named = [f'data.name="{data}"'] if data and scenario else []
+    given = with_path([*(overrides or ()), *named], path)
     given += [f"data.users={users}"] if users is not None else []
     chosen = load_scenario(name, given)
     target = folder or Path("runs") / chosen.name

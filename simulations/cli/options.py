@@ -1,9 +1,7 @@
-"""Arguments and options that several commands take, and the scenario that they name."""
+"""Arguments and options that several commands take."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -14,8 +12,3 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Replace one value of the scenario, e.g. privacy.rounds=20."),
 ]
 DataPath = Annotated[str, typer.Option(help="Where the data set lies, if it does not come with a package.")]
-
-
-def with_path(overrides: Sequence[str] | None, path: str) -> list[str]:
-    """The overrides, and one that says where the data set lies, if `path` does."""
-    return [*(overrides or ()), *([f"data.path={json.dumps(path)}"] if path else ())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
+    from ..run import OnProgress
     from ..search.trials import OnTrial
 
 #: The phases of a run, and what their bars are called.
@@ -33,9 +34,6 @@ PHASES: Final[Mapping[str, str]] = {
     "results": "results and report",
 }
 WIDTH: Final = 34
-
-#: Told as work goes on: what is worked on, how much is done, of how much.
-OnProgress = Callable[[str, int, int], None]
 
 
 def _progress(width: int, *more: ProgressColumn) -> Progress:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from .options import DataPath, Overrides, ScenarioName, with_path
+from .options import DataPath, Overrides, ScenarioName
 from .printing import out, print_terms
 from .progress import trial_bar
 
@@ -45,7 +45,7 @@ def tune(
     """
     from shared.errors import ConfigError
 
-    from ..scenarios.config import load_scenario
+    from ..scenarios.config import load_scenario, with_path
     from ..scenarios.grid import parse_values
     from ..search.tune import NOT_COUNTED, write_tuned
     from ..search.tune import tune as search
@@ -110,7 +110,7 @@ def sweep(
     Examples: [bold]ebbtide sweep demo --over epsilon=0.5,1,2,4,8[/], [bold]ebbtide sweep demo --over data.users=100,300
     --over dropout=0,0.1[/]
     """
-    from ..scenarios.config import load_scenario
+    from ..scenarios.config import load_scenario, with_path
     from ..scenarios.grid import parse_values
     from ..search.sweep import FIGURE_FILE
     from ..search.sweep import sweep as run

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from server.optimizer import ServerOptimizer, ServerSettings
+from server.optimizer import ServerOptimizer
 from shared.arrays import Floats
 from shared.mechanisms import from_grid
 from shared.plan import Plan
@@ -34,7 +34,10 @@ def theta_without_noise(run: RunFolder, plan: Plan, theta: Floats) -> Floats | N
     if privacy.rounds * privacy.population > MOST_UPDATES:
         return None
     quiet = replace(plan, privacy=replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
-    optimizer, rows = ServerOptimizer(theta, _settings(run)), [TrainingRows.load(host.path) for host in hosts]
+    optimizer, rows = (
+        ServerOptimizer(theta, run.scenario().server.settings()),
+        [TrainingRows.load(host.path) for host in hosts],
+    )
     for number in range(1, privacy.rounds + 1):
         first, total = 0, np.zeros(theta.size, np.uint32)
         for mine in rows:
@@ -44,8 +47,3 @@ def theta_without_noise(run: RunFolder, plan: Plan, theta: Floats) -> Floats | N
             first += len(here)
         optimizer.step(from_grid(total, privacy.grid_step) / privacy.expected_cohort)
     return optimizer.published
-
-
-def _settings(run: RunFolder) -> ServerSettings:
-    server = run.scenario().server
-    return ServerSettings(server.learning_rate, server.momentum, server.tail)

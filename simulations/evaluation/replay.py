@@ -50,9 +50,8 @@ class Scores:
 
     def of_users(self, users: Ints) -> Scores:
         """The scores of some users (n,)."""
-        history = History(**{name: getattr(self.history, name)[users] for name in History.__slots__})
         risk = None if self.risk is None else self.risk[users]
-        return Scores(history, self.steps, self.past[users], self.p[users], risk, self.watched[users])
+        return Scores(self.history[users], self.steps, self.past[users], self.p[users], risk, self.watched[users])
 
 
 def scores_at(history: History, setup: Setup, theta: Floats, weights: Floats, steps: Ints) -> Scores:

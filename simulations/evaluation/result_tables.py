@@ -229,7 +229,7 @@ class DetectorCurves(Part):
     """Falls of every detector at louder and quieter settings, on so many users."""
 
     users: int
-    lines: list[DetectorCurve]
+    detectors: list[DetectorCurve]
 
 
 class InterventionCount(Part):

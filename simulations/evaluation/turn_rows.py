@@ -122,8 +122,7 @@ def with_features(history: History, features: FeatureSpec, rows: TurnRows) -> Ro
     for first in range(0, history.active.shape[0], USERS_AT_ONCE):
         these = slice(first, first + USERS_AT_ONCE)
         mine = (rows.user >= first) & (rows.user < first + USERS_AT_ONCE)
-        part = History(history.active[these], history.count[these], history.amount[these])
-        some = extract(part, features, steps)
+        some = extract(history[these], features, steps)
         x[mine] = some[rows.user[mine] - first, np.searchsorted(steps, rows.step[mine]), rows.category[mine]]
     return Rows(x, rows.y, rows.user, rows.step, rows.category)
 

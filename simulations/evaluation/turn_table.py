@@ -183,8 +183,7 @@ def silent_by_category(history: History, protocol: ProtocolSection, rows: TurnRo
         mine = rows.category == category
         if not mine.any():
             continue
-        one = slice(category, category + 1)
-        alone = History(history.active[:, one], history.count[:, one], history.amount[:, one])
+        alone = history[:, category : category + 1]
         model = fit_history(alone, protocol.lapse_train_steps[1])
         cube = rules.silent_ahead(alone, steps, model, protocol.lapse_steps)
         out[mine] = cube[rows.user[mine], rows.step[mine] - steps[0], 0]

@@ -38,7 +38,7 @@ from ..scenarios.held_out import held_out_users, read_mask, write_mask
 from ..scenarios.owners import Owners
 from .host_folder import HostFolder
 
-#: Figures as JSON: of a run, of a sweep and of a bench.
+#: Numbers as JSON: of a run, of a sweep and of a bench.
 RESULTS_FILE: Final = "results.json"
 
 
@@ -141,7 +141,7 @@ class RunFolder:
 
     @property
     def swept_file(self) -> Path:
-        """The figures of a sweep that was put into this folder."""
+        """The numbers of a sweep that was put into this folder."""
         return self.path / "sweep" / RESULTS_FILE
 
     @property

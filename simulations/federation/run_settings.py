@@ -6,7 +6,6 @@ Both say the same (a test holds them equal). Only a run through Flower needs the
 from __future__ import annotations
 
 from client.model.runtime import MODEL_FILE, pinned_model
-from server.optimizer import ServerSettings
 from server.settings import RunSettings
 
 from ..people.setup import Setup
@@ -24,16 +23,15 @@ def run_settings(setup: Setup, run: RunFolder) -> RunSettings:
     """What the server is told in this process. What planted people teach must lie in the folder: see
     `RunFolder.write_public`."""
     scenario = setup.scenario
-    server = scenario.server
     return RunSettings.of(
         setup.plan,
-        ServerSettings(server.learning_rate, server.momentum, server.tail),
+        scenario.server.settings(),
         setup.schedule,
         run.server_path.resolve(),
         model=pinned_model(),
         key_file=run.signing_key_file.resolve(),
         theta_file=run.theta_file if scenario.warm_start.users else None,
-        theta_seed=server.theta_seed,
+        theta_seed=scenario.server.theta_seed,
         risk_learning_rate=scenario.risk.learning_rate,
         public_file=run.public_file if setup.plan.risk else None,
         node_wait_s=NODE_WAIT_S,

@@ -34,8 +34,7 @@ SCORE_USERS = 512
 
 def users_of(history: History, first: int) -> History:
     """A chunk of the users of a history (K, C, T), from user `first` on: views."""
-    rows = slice(first, first + SCORE_USERS)
-    return History(history.active[rows], history.count[rows], history.amount[rows])
+    return history[first : first + SCORE_USERS]
 
 
 @dataclass(frozen=True)

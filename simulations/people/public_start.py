@@ -76,14 +76,7 @@ def public_lapse_rows(history: History, setup: Setup, seed: int) -> PublicRows:
     assert risk is not None, "a plan that learns phi"
     last = history.n_steps - 1 - protocol.lapse_steps
     every = replace(risk, history_steps=max(1, last - protocol.lapse_train_steps[0] + 1))
-    parts = [
-        lapse_rows(
-            History(history.active[at : at + USERS], history.count[at : at + USERS], history.amount[at : at + USERS]),
-            plan,
-            every,
-        )
-        for at in range(0, len(history.active), USERS)
-    ]
+    parts = [lapse_rows(history[at : at + USERS], plan, every) for at in range(0, len(history.active), USERS)]
     x, x_before, y = (np.concatenate([getattr(part, k) for part in parts]) for k in ("x", "x_before", "y"))
     chosen = np.random.Generator(np.random.Philox(seed)).permutation(len(y))[:PUBLIC_ROWS]
     return PublicRows(x[chosen], x_before[chosen], y[chosen])

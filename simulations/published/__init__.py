@@ -1,1 +1,1 @@
-"""The measurements behind published figures."""
+"""The measurements behind published numbers."""

@@ -23,12 +23,13 @@ from ..evaluation.results import Results
 from ..federation.run_folder import RESULTS_FILE, RunFolder
 from ..provenance import ROOT, commit
 from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Published, publish
+from ..scenarios.config import with_path
 from .alerts_as_shipped import shipped_numbers
 from .attacks import hostile_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
-from .measured import Measured, with_path
+from .measured import Measured
 from .streams import stream_numbers
 
 UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
@@ -124,7 +125,10 @@ def kill9_numbers(runs: int = 500) -> dict[str, Published]:
 
 def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Published | Measured]]]:
     """What makes each group of numbers; those of online-retail-ii only if it is there."""
-    data = {"complete-journey": [], **({ONLINE_RETAIL: with_path(online_retail_path)} if online_retail_path else {})}
+    data = {
+        "complete-journey": [],
+        **({ONLINE_RETAIL: with_path(None, online_retail_path)} if online_retail_path else {}),
+    }
     out: dict[str, Callable[[], Mapping[str, Published | Measured]]] = {
         "fidelity": fidelity_numbers,
         "streams": stream_numbers,

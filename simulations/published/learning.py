@@ -119,7 +119,7 @@ class Learning:
 
 @contextmanager
 def learning(name: str, overrides: Sequence[str]) -> Iterator[Learning]:
-    with tempfile.TemporaryDirectory(prefix="ebbtide-figures-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ebbtide-numbers-") as folder:
         yield Learning(name, overrides, Path(folder))
 
 
@@ -210,7 +210,7 @@ def utility_numbers(
 def fidelity_numbers() -> dict[str, Measured]:
     """The largest difference of any weight after three rounds of the same users in both fidelities, without noise."""
     people, scenario = some_people(), scenario_without_noise()
-    with tempfile.TemporaryDirectory(prefix="ebbtide-figures-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ebbtide-numbers-") as folder:
         ways = RunFolder(Path(folder) / "alone"), RunFolder(Path(folder) / "hosted")
         run_devices(ways[0], people, scenario)
         run_hosted(ways[1], people, scenario)

@@ -1,8 +1,7 @@
-"""A published figure: a value, its spread over seeds, its unit, and what it stands beside."""
+"""A published number: its value, its spread over seeds, its unit, and what it stands beside."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,8 +28,3 @@ def known(value: float | None) -> float:
     """A value that has to be there, such as an AUC where both classes are."""
     assert value is not None, "a value that can be computed"
     return value
-
-
-def with_path(path: str) -> list[str]:
-    """Overrides that say where a data set lies."""
-    return [f"data.path={json.dumps(path)}"] if path else []

@@ -136,7 +136,7 @@ def detector_curves(results: Results, *, wide: bool) -> Markup:
     """Falls of every detector from its quietest setting to its loudest: recall, and the median delay of those found,
     against false alerts per user; the plan's own settings with a ring. Points without a false alert lie at the left
     edge."""
-    step, curves = results.step, results.alerts.curves.lines
+    step, curves = results.step, results.alerts.curves.detectors
     running = results.plan.detection.detector
     loud = [point.false_per_user for curve in curves for point in curve.points]
     least = min((value for value in loud if value > 0), default=0.1) / 2

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from shared.atomic_files import replacing
+
 from ..baselines.interest_models import GAP_BASELINES, RULE
 from ..evaluation.result_tables import LapseTable, Tenth
 from ..evaluation.results import Results, UtilityPoint
@@ -95,9 +97,8 @@ def save_utility_panels(panels: Mapping[str, Sequence[UtilityPoint]], file: Path
         names = [each.name for each in curves]
         figure.legend(handles, names, loc="lower center", ncols=len(curves), frameon=False, handlelength=2.4)
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        fresh = file.with_name(f"{file.name}.new")
-        figure.savefig(fresh, format="svg", metadata=nothing, facecolor="white")
-        fresh.replace(file)
+        with replacing(file) as out:
+            figure.savefig(out, format="svg", metadata=nothing, facecolor="white")
 
 
 def _utility(points: Sequence[UtilityPoint], wide: bool) -> Figure:

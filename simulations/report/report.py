@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from shared.atomic_files import replace_content
 from shared.messages import REGISTER, REQUESTS, Field, ListOf
 
 from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAKEOFF_ACTIVE
@@ -61,10 +62,7 @@ DETECTOR_RULES = {
 
 def write_report(results: Results, file: Path) -> None:
     """Write the report of a run's `results` to `file`, whole or not at all; the same results give the same bytes."""
-    page = render(results)
-    fresh = file.with_suffix(".new")
-    fresh.write_text(page, encoding="utf-8", newline="\n")
-    fresh.replace(file)
+    replace_content(file, render(results))
 
 
 def render(results: Results) -> str:

@@ -6,6 +6,7 @@ scenario overrides it. `--set section.key=value` replaces one value. An unknown 
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from collections.abc import Iterable
@@ -139,6 +140,10 @@ class ServerSection(Section):
     tail: Share = ServerSettings.tail
     theta_seed: int = 0
 
+    def settings(self) -> ServerSettings:
+        """How p's rounds move theta."""
+        return ServerSettings(self.learning_rate, self.momentum, self.tail)
+
 
 class DetectionSection(Section):
     """When a device calls a turn, as shared.plan.Detection says and defaults to."""
@@ -167,7 +172,7 @@ CapPair = tuple[Epsilon, Epsilon]
 
 class OwnersCaps(Section):
     """What the owners of the devices let be spent: the default table of client.privacy.caps, or no cap at all; then single caps in
-    place of the table's, named as the ledger's lines."""
+    place of the table's, named as the ledger lines."""
 
     table: Literal["default", "none"] = "default"
     participations_per_plan: Annotated[int, Field(ge=0)] | None = None
@@ -305,6 +310,15 @@ def load_scenario(name_or_file: str, overrides: Iterable[str] = ()) -> Scenario:
         return Scenario.model_validate(_tuples(fields))
     except ValidationError as error:
         raise ConfigError(f"{file.name}: {_first_problem(error)}") from None
+
+
+def with_path(overrides: Iterable[str] | None, path: str) -> list[str]:
+    """The overrides, and one that says where the data set lies, if `path` does.
+
+    >>> with_path(["data.users=9"], "my data")
+    ['data.users=9', 'data.path="my data"']
+    """
+    return [*(overrides or ()), *([f"data.path={json.dumps(path)}"] if path else ())]
 
 
 def _tuples(value: Any) -> Any:

@@ -109,7 +109,7 @@ class Scratch(ServerFolder):
     def charges(self, plan_sha256: bytes) -> Charges:
         return _Uncharged()
 
-    def report(self, phase: str, done: int, total: int, **figures: float | None) -> None:
+    def report(self, phase: str, done: int, total: int, **numbers: float | None) -> None:
         pass
 
     def keep_traffic(self, traffic: Mapping[str, Mapping[str, int]]) -> None:

@@ -69,12 +69,12 @@ def simulated(
 
 def _noise(random: np.random.Generator, kinds: NDArray[np.str_], n_steps: int) -> Floats:
     scale = np.exp(random.uniform(np.log(0.15), np.log(0.6), kinds.shape)).astype(np.float32)
-    phi = np.where(kinds == Kind.AR, np.float32(0.5), np.float32(0.1))
-    fresh = np.sqrt(1 - phi**2)
+    correlation = np.where(kinds == Kind.AR, np.float32(0.5), np.float32(0.1))
+    fresh = np.sqrt(1 - correlation**2)
     out = random.standard_normal((n_steps, *kinds.shape), dtype=np.float32)
     for t in range(1, n_steps):
         out[t] *= fresh
-        out[t] += phi * out[t - 1]
+        out[t] += correlation * out[t - 1]
     out *= scale
     return out
 

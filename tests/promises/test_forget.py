@@ -8,7 +8,7 @@ import pytest
 
 from client.device import Device
 from client.refusals import last_words
-from client.vault import erasure as farewell
+from client.vault import erasure
 from client.vault.consent import Consent
 from client.vault.erasure import MARKER
 from client.vault.keys import FileKeys
@@ -120,9 +120,9 @@ def test_a_full_disk_does_not_stop_forgetting(home, tmp_path, monkeypatch):
 def test_room_that_the_database_leaves_is_enough_for_the_notice(home, monkeypatch):
     lived(home).close()
     device = open_device(home)
-    real = farewell.write_durably
+    real = erasure.write_durably
     monkeypatch.setattr(
-        farewell, "write_durably", lambda *write: no_room() if (home / Store.FILE).exists() else real(*write)
+        erasure, "write_durably", lambda *write: no_room() if (home / Store.FILE).exists() else real(*write)
     )
     assert device.forget()
     assert [file.name for file in home.iterdir()] == [MARKER]
@@ -150,7 +150,7 @@ def test_who_waited_for_the_vault_while_it_was_forgotten_finds_no_device(home, m
     real = Store.__init__
 
     def late(store, *arguments, **named):
-        farewell.write_durably(home / MARKER, farewell.DUE + bytes(32))  # just after the first look
+        erasure.write_durably(home / MARKER, erasure.DUE + bytes(32))  # just after the first look
         real(store, *arguments, **named)
 
     monkeypatch.setattr(Store, "__init__", late)

@@ -71,9 +71,9 @@ def test_whoever_sent_a_deletion_is_asked_and_sampled_no_more_and_counted_once(g
 @pytest.mark.parametrize("code", RefusalCode)
 def test_of_all_refusals_only_that_of_a_forgotten_device_says_that_it_is_gone(code):
     grid = FakeGrid({7: says(encode(REGISTER, "refusal", {"code": int(code)}))})
-    line = Channel(grid, Traffic(), SIGNER)
-    line.ask([7], "alerts_query", {"step": 1})
-    assert line.enrolled([7]) == ([] if code is RefusalCode.FORGOTTEN else [7])
+    channel = Channel(grid, Traffic(), SIGNER)
+    channel.ask([7], "alerts_query", {"step": 1})
+    assert channel.enrolled([7]) == ([] if code is RefusalCode.FORGOTTEN else [7])
 
 
 def test_the_file_holds_ids_and_nothing_that_tells_of_a_cohort(tmp_path):

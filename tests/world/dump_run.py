@@ -49,7 +49,7 @@ CAPPED = (
     "bits.every_steps=7",
 )
 
-#: The ledger's lines of that commit, by name: lines that came later are left out, one that went is at nothing spent.
+#: The ledger lines of that commit, by name: lines that came later are left out, one that went is at nothing spent.
 LINES = ("update", "risk_update", "metrics", "alert_bit")
 
 

@@ -61,7 +61,7 @@ def curves() -> Section:
     quiet = judged(0, precision=None, recall=0.0, median_delay_steps=None, false_per_user=0.0)
     points = [judged(40, recall=0.8, false_per_user=4.0), judged(), quiet]
     names = {"own_level": "level of p against one's own", "rate": "change rate (the article's)"}
-    lines = [
+    detectors = [
         {
             "detector": kind,
             "name": name,
@@ -70,7 +70,7 @@ def curves() -> Section:
         }
         for kind, name in names.items()
     ]
-    return {"users": 6, "lines": lines}
+    return {"users": 6, "detectors": detectors}
 
 
 def turn_row(name: str, kind: str, **changes: Any) -> Section:

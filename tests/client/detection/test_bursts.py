@@ -53,7 +53,7 @@ def test_a_burst_is_what_the_definition_says_for_one_user_and_for_many(seed):
     together, held = burst_at(history, FEATURES, steps), held_by_burst(history, FEATURES, steps)
     assert together.shape == held.shape == (3, 40, 2)
     for k in range(3):
-        alone = History(history.active[k], history.count[k], history.amount[k])
+        alone = history[k]
         expected = slow_bursts(alone)
         np.testing.assert_array_equal(together[k].T, expected)
         np.testing.assert_array_equal(burst_at(alone, FEATURES, [7, 23, 39]), expected.T[[7, 23, 39]])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client import state as kept
+from client import state
 from client.detection.alerts import Alert, alert_fields
 from client.detection.policy import POLICY, Intervention, Policy, Segment, segments
 from client.detection.risk_levels import Direction, RiskLevel
@@ -64,7 +64,7 @@ def test_many_users_at_once_are_each_alone_and_more_spending_is_never_worth_less
     richer = segments(History(history.active, history.count, history.amount * 3), window)
     assert (richer >= together).all()
     for k in range(6):
-        alone = History(history.active[k], history.count[k], history.amount[k])
+        alone = history[k]
         assert segments(alone, window) == together[k]
 
 
@@ -164,5 +164,5 @@ def test_alerts_are_kept_as_they_were_with_the_query_that_took_each():
         (Alert(Direction.FALL, 3, RiskLevel.HIGH, 11, 61, Segment.LOW, Intervention.NOTHING), -1),
         (Alert(Direction.RISE, 1, RiskLevel.LOW, 13, 61, Segment.HIGH, Intervention.REMIND), 13),
     ]
-    stored = cbor2.loads(cbor2.dumps(kept.plain_alerts(alerts)))
-    assert kept.alerts(stored) == alerts and kept.alerts(kept.plain_alerts([])) == []
+    stored = cbor2.loads(cbor2.dumps(state.plain_alerts(alerts)))
+    assert state.alerts(stored) == alerts and state.alerts(state.plain_alerts([])) == []

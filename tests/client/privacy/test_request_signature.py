@@ -181,23 +181,23 @@ def test_one_broadcast_is_signed_once_and_carries_the_server_s_clock():
 
     key, clock = Counting(), ReplayClock(5.5)
     grid = FakeGrid(dict.fromkeys(range(1, 9), says(encode(REGISTER, "alerts", {"step": 3, "alerts": []}))))
-    line = Channel(grid, Traffic(), Signer(key, clock))
-    assert len(line.ask(grid.nodes, "alerts_query", {"step": 3})) == 8
+    channel = Channel(grid, Traffic(), Signer(key, clock))
+    assert len(channel.ask(grid.nodes, "alerts_query", {"step": 3})) == 8
     assert key.signatures == 1 and len({data for _, _, data in grid.asked}) == 1
     data = grid.asked[0][2]
     assert verify(data, SERVER_KEY).time_s == 5 and unwrap(data).body == QUERY
-    assert line.traffic.sent_bytes["alerts_query"] == 8 * len(data)
+    assert channel.traffic.sent_bytes["alerts_query"] == 8 * len(data)
     clock.wait_until(86_400.0)
-    line.ask([1], "alerts_query", {"step": 3})
+    channel.ask([1], "alerts_query", {"step": 3})
     assert verify(grid.asked[-1][2], SERVER_KEY).time_s == 86_400
 
 
 def test_the_right_server_gets_answers_and_another_one_only_its_code(tmp_path):
     with open_device(tmp_path, make_profile()) as device:
         for key, dropped in ((PRIVATE_KEY, {}), (OTHER_PRIVATE_KEY, {f"refusal_{int(RefusalCode.SIGNATURE)}": 1})):
-            line = Channel(FakeGrid({1: device_node(1, device)}), Traffic(), Signer(key, ReplayClock()))
-            replies = line.ask([1], "alerts_query", {"step": 3})
-            assert bool(replies) is not bool(dropped) and line.traffic.dropped == dropped
+            channel = Channel(FakeGrid({1: device_node(1, device)}), Traffic(), Signer(key, ReplayClock()))
+            replies = channel.ask([1], "alerts_query", {"step": 3})
+            assert bool(replies) is not bool(dropped) and channel.traffic.dropped == dropped
 
 
 # ---- asked again, and the ledger's period

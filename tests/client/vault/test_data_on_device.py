@@ -82,5 +82,5 @@ def test_the_lengths_of_rows_tell_as_little_as_the_page_says(tmp_path):
 
 def test_every_path_and_name_that_the_page_quotes_exists():
     root = Path(__file__).parents[3]
-    for name in re.findall(r"`((?:client|shared)/\w+\.py)`", PAGE):
+    for name in re.findall(r"`((?:client|shared)/[\w/]+\.py)`", PAGE):
         assert (root / name).exists(), name

@@ -226,7 +226,7 @@ def test_a_push_against_phi_is_one_of_phi(world):
 
 @pytest.mark.slow
 def test_published_figures_name_detector_attack_and_measure(monkeypatch, world, found):
-    monkeypatch.setattr("simulations.attacks.hostile_behaviour.FIGURE_SEEDS", 1)
+    monkeypatch.setattr("simulations.attacks.hostile_behaviour.PUBLISHED_SEEDS", 1)
     monkeypatch.setattr(World, "make", lambda n_users, seed: world)
     monkeypatch.setattr(
         "simulations.attacks.hostile_behaviour.effects",

@@ -102,7 +102,7 @@ def test_a_fit_knows_nothing_of_later_steps_and_of_nobody_else() -> None:
     assert fit_history(history, 24) == fit_history(changed, 24)
     chosen = np.zeros((60, 3), bool)
     chosen[:30] = True
-    half = History(history.active[:30], history.count[:30], history.amount[:30])
+    half = history[:30]
     assert fit_history(history, 24, chosen) == fit_history(half, 24) != fit_history(history, 24)
 
 

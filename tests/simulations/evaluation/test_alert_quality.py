@@ -113,20 +113,20 @@ def test_the_budget_is_over_both_directions_and_only_over_false_alerts() -> None
 
 def test_the_plan_s_own_setting_replayed_is_what_devices_did() -> None:
     told = judged()
-    for line in told.curves.lines:
-        own = next(point for point in line.points if point.planned)
-        same = told.fall if line.detector == "cusum" else told.fall.beside[line.name]
+    for curve in told.curves.detectors:
+        own = next(point for point in curve.points if point.planned)
+        same = told.fall if curve.detector == "cusum" else told.fall.beside[curve.name]
         for key in ("alerts", "precision", "recall", "median_delay_steps", "false_per_user"):
-            assert getattr(own, key) == getattr(same, key), line.name
-    assert [line.name for line in told.curves.lines] == list(DETECTOR_NAMES.values())
+            assert getattr(own, key) == getattr(same, key), curve.name
+    assert [curve.name for curve in told.curves.detectors] == list(DETECTOR_NAMES.values())
     assert AlertQuality.model_validate_json(told.model_dump_json()) == told
 
 
 def test_louder_settings_come_first_and_many_users_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    for line in judged().curves.lines:
-        loud = [point.false_per_user for point in line.points]
-        assert loud == sorted(loud, reverse=True) and len(loud) >= len(SETTINGS[line.detector][1])
-        assert sum(point.planned for point in line.points) == 1
+    for curve in judged().curves.detectors:
+        loud = [point.false_per_user for point in curve.points]
+        assert loud == sorted(loud, reverse=True) and len(loud) >= len(SETTINGS[curve.detector][1])
+        assert sum(point.planned for point in curve.points) == 1
     monkeypatch.setattr(quality, "CURVE_USERS", 7)
     plan, steps = plan_of(), alert_steps(PLANTED_PROTOCOL)
     turns, truths = turns_of(people(), history_of(people()), setup_of(), Direction.FALL)
@@ -137,14 +137,14 @@ def test_louder_settings_come_first_and_many_users_are_sampled(monkeypatch: pyte
     expected = judge(
         Alerts.of_mask(falls, steps, Direction.FALL, 0), turns.of_users(chosen), 7, truths=truths.of_users(chosen)
     )
-    rate = next(line for line in some.lines if line.detector == "rate")
+    rate = next(curve for curve in some.detectors if curve.detector == "rate")
     assert vars(expected).items() <= vars(next(point for point in rate.points if point.setting == 0.02)).items()
 
 
 def test_without_phi_nobody_calls_by_it() -> None:
     told = quality.alert_quality(people(), history_of(people()), setup_of(0), scores(0), devices_alerts(plan_of()))
     assert DETECTOR_NAMES["risk"] not in told.fall.beside
-    assert "risk" not in [line.detector for line in told.curves.lines]
+    assert "risk" not in [curve.detector for curve in told.curves.detectors]
     assert DETECTOR_NAMES["risk"] in judged().fall.beside
 
 

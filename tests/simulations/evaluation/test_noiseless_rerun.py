@@ -10,7 +10,7 @@ import pytest
 
 from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import BARE, NO_NOISE
-from simulations.evaluation import noiseless_rerun as without_noise
+from simulations.evaluation import noiseless_rerun
 from simulations.evaluation.evaluate import evaluate
 from simulations.evaluation.noiseless_rerun import theta_without_noise
 from simulations.federation.equivalence import run_hosted, scenario_without_noise, some_people
@@ -45,7 +45,7 @@ def test_there_is_none_where_it_would_be_another_training_or_take_long(ran, tmp_
         other = replace(plan, privacy=replace(plan.privacy, **changed))
         assert theta_without_noise(folder, other, models[0]) is None
     assert theta_without_noise(RunFolder(tmp_path), plan, models[0]) is None, "no hosts"
-    monkeypatch.setattr(without_noise, "MOST_UPDATES", 149)
+    monkeypatch.setattr(noiseless_rerun, "MOST_UPDATES", 149)
     assert theta_without_noise(folder, plan, models[0]) is None, "50 devices, three rounds"
 
 

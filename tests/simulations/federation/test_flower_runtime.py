@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from shared.errors import ConfigError
-from simulations.federation import flower_runtime as runner
+from simulations.federation import flower_runtime
 from simulations.federation.flower_runtime import (
     MARKER,
     PortInUse,
@@ -144,8 +144,8 @@ def taken_port() -> Iterator[int]:
 
 @pytest.mark.slow
 def test_no_port_is_an_error_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "reserved_port", taken_port)
-    monkeypatch.setattr(runner, "_PORT_ATTEMPTS", 1)
+    monkeypatch.setattr(flower_runtime, "reserved_port", taken_port)
+    monkeypatch.setattr(flower_runtime, "_PORT_ATTEMPTS", 1)
     with pytest.raises(PortInUse):
         run_app(tmp_path, nodes=1, home=tmp_path / "home")
     assert processes_of(tmp_path / "home") == []
@@ -162,8 +162,8 @@ def test_a_component_that_is_not_there(tmp_path: Path, modules: Path) -> None:
 @pytest.mark.slow
 def test_two_runs_at_once_of_which_one_fails(tmp_path: Path, modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also: the first port turns out to be taken, the app folders hold other files, and the cwd is anywhere."""
-    free_port, taken = runner.reserved_port, [taken_port]
-    monkeypatch.setattr(runner, "reserved_port", lambda: taken.pop()() if taken else free_port())
+    free_port, taken = flower_runtime.reserved_port, [taken_port]
+    monkeypatch.setattr(flower_runtime, "reserved_port", lambda: taken.pop()() if taken else free_port())
     monkeypatch.chdir(tmp_path)
     good, bad = (write_tiny_app(tmp_path / "runs" / mode / "app", mode) for mode in ("complete", "raise"))
     (good / "private.py").write_text("", "utf-8")

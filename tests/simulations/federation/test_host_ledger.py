@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from client.device import Device
 from client.privacy.caps import DEFAULT_LINES, OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import AGREEMENT_S, ALLOWED, MAX_PLANS, Ledger
-from server.channel import Channel as Wire
-from server.channel import Traffic
+from server.channel import Channel, Traffic
 from server.device_nodes import DeviceNodes
 from server.settings import RunSettings
 from shared import rdp
@@ -188,7 +187,7 @@ def both_ways(folder, people, scenario) -> tuple[dict, RunSettings]:
         context.run_config = {"simulation.folder": str(runs["devices"].path)}
     grid = LocalGrid({user: partial(devices.app, context=context) for user, context in enumerate(contexts)})
     clock = ReplayClock(float((settings.schedule.train_step + 1) * people.step.seconds))
-    alone = DeviceNodes(Wire(grid, Traffic(), signer_of(runs["devices"], clock)), list(range(N_USERS)))
+    alone = DeviceNodes(Channel(grid, Traffic(), signer_of(runs["devices"], clock)), list(range(N_USERS)))
     return {"devices": alone, "hosts": on_two_hosts(runs["hosts"], clock)}, settings
 
 

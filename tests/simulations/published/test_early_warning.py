@@ -1,4 +1,4 @@
-"""Published figures of early warning: low ends are the lowest of all seeds, and shipped alerts are counted by hand."""
+"""Published numbers of early warning: low ends are the lowest of all seeds, and shipped alerts are counted by hand."""
 
 from __future__ import annotations
 

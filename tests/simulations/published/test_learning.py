@@ -1,4 +1,4 @@
-"""The measurements behind published figures, on few users: what is beside what, and a picture that comes out the same."""
+"""The measurements behind published numbers, on few users: what is beside what, and a picture that comes out the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from simulations.published.learning import (
     held_out_numbers,
     utility_numbers,
 )
-from simulations.published.measured import Measured, with_path
+from simulations.published.measured import Measured
 
 NAME = "complete-journey"
 FEW = ("data.users=120", "warm_start.users=60", "warm_start.epochs=1")
@@ -144,4 +144,3 @@ def test_groups_of_figures_are_those_that_can_be_made_here():
     assert {"fidelity", NAME, f"held_out.{NAME}"} <= set(without)
     assert "utility" not in without and not any("online-retail-ii" in name for name in without)
     assert {"utility", "online-retail-ii", "held_out.online-retail-ii"} <= set(with_it)
-    assert with_path("a b") == ['data.path="a b"'] and with_path("") == []

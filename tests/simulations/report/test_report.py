@@ -182,8 +182,8 @@ def test_louder_and_quieter_settings_are_drawn_of_every_detector() -> None:
         assert words in drawing or words.replace("'", "&#x27;") in drawing or words.replace("'", "&apos;") in drawing
     found = make_results()
     quiet = {
-        f"alerts.curves.lines.{i}.points": [point.model_dump() for point in curve.points[2:]]
-        for i, curve in enumerate(found.alerts.curves.lines)
+        f"alerts.curves.detectors.{i}.points": [point.model_dump() for point in curve.points[2:]]
+        for i, curve in enumerate(found.alerts.curves.detectors)
     }
     silent = changed(found, quiet)
     assert "recall of falls" in alert_plots.detector_curves(silent, wide=False)

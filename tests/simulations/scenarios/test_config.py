@@ -19,6 +19,7 @@ from simulations.scenarios.config import (
     ServerSection,
     TrainingSection,
     load_scenario,
+    with_path,
 )
 
 NAMES = sorted(file.stem for file in SCENARIOS.glob("*.toml"))
@@ -72,6 +73,12 @@ def test_overrides_replace_one_value_and_keep_the_rest():
     scenario = load_scenario("demo", ["privacy.rounds=7", "data.path=some/where", "privacy.max_epsilon=inf"])
     assert (scenario.privacy.rounds, scenario.data.path, scenario.privacy.max_epsilon) == (7, "some/where", math.inf)
     assert scenario.detection == load_scenario("demo").detection
+
+
+def test_a_path_is_one_more_override_whatever_is_in_it():
+    told = with_path(["data.users=9"], 'a "b"')
+    assert told == ["data.users=9", 'data.path="a \\"b\\""'] and with_path(None, "") == []
+    assert load_scenario("demo", told).data.path == 'a "b"'
 
 
 def test_a_scenario_goes_round_as_json_infinity_included():
