@@ -37,7 +37,6 @@ from shared.atomic_files import replace_content, replacing
 from shared.codec import decode, unpack_floats
 from shared.errors import Refusal, RefusalCode, RunError
 from shared.features import History, extract, seen
-from shared.mechanisms import Entropy
 from shared.messages import REQUESTS
 from shared.network import forward
 from shared.plan import Plan
@@ -51,7 +50,7 @@ from .host_alerts import HostAlerts
 from .host_answers import HostAnswers, as_pairs
 from .host_folder import HostFolder
 from .host_ledger import HostLedger, refused_of
-from .host_training import TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
+from .host_training import SUMS, TrainingRows, fresh_entropy
 from .metering import Metered
 from .observations import HostNotes
 from .run_folder import RunFolder
@@ -152,24 +151,11 @@ class Host:
         cost = update_cost(kind.privacy, kind.n_values)
         devices, refused = self.charge(devices, LedgerLine(kind.reply), cost, plan.sha256)
         entropy = fresh_entropy(self.folder.path, request["round"])
-        return SUMS[name](self, plan, request, devices, entropy), refused
+        return SUMS[name](self._rows(name), devices - self.first_user, devices, plan, request, entropy), refused
 
-    def sum_of_updates(self, plan: Plan, request: dict[str, Any], devices: Ints, entropy: Entropy) -> Words:
-        """The sum of p's updates."""
-        rows, theta = self._rows(self.folder.path), unpack_floats(request["theta"])
-        return sum_of_updates(rows, devices - self.first_user, devices, plan, theta, request["round"], entropy)
-
-    def sum_of_risk_updates(self, plan: Plan, request: dict[str, Any], devices: Ints, entropy: Entropy) -> Words:
-        """The sum of phi's updates."""
-        assert plan.risk is not None
-        theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
-        asked = theta, basis.reshape(-1, len(coefficients)), coefficients
-        rows, positions = self._rows(self.folder.lapses), devices - self.first_user
-        return sum_of_risk_updates(rows, positions, devices, plan, plan.risk, asked, request["round"], entropy)
-
-    def _rows(self, folder: Path) -> TrainingRows:
-        """The installed plan's rows in a folder."""
-        return _rows_in(folder, self.folder.plan_file.stat().st_mtime_ns)
+    def _rows(self, name: str) -> TrainingRows:
+        """The installed plan's rows for a request."""
+        return _rows_in(self.folder.rows(name), self.folder.plan_file.stat().st_mtime_ns)
 
     def answers(self, name: str, request: dict[str, Any]) -> HostAnswers:
         """What the hosted devices answer to a query of the register."""
@@ -284,11 +270,7 @@ def _rows_in(folder: Path, written_ns: int) -> TrainingRows:
     return TrainingRows.load(folder)
 
 
-#: Who works on each request for updates, and who answers each query.
-SUMS: Mapping[str, Callable[[Host, Plan, dict[str, Any], Ints, Entropy], Words]] = {
-    "train_request": Host.sum_of_updates,
-    "risk_request": Host.sum_of_risk_updates,
-}
+#: Who answers each query.
 ANSWERS: Mapping[str, Callable[[Host, dict[str, Any]], HostAnswers]] = {
     "alerts_query": Host.alerts,
     "bits_query": Host.bits,

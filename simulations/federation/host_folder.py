@@ -25,6 +25,10 @@ class HostFolder:
         """The folder of the rows that phi is learned from."""
         return self.path / "lapses"
 
+    def rows(self, request: str) -> Path:
+        """The folder of the training rows that a request for updates works on."""
+        return {"train_request": self.path, "risk_request": self.lapses}[request]
+
     @property
     def ledger_file(self) -> Path:
         return self.path / "ledger.npz"

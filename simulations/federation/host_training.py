@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from client.model.training_rows import draw_masks, draw_words, generator, lapse_rows, smallest
 from shared.arrays import Bools, Floats, Ints, Words
+from shared.codec import unpack_floats
 from shared.features import History, extract, labels, seen
 from shared.lapse_risk import N_COEFFICIENTS, gradient, readings
 from shared.mechanisms import Entropy, protect
@@ -177,6 +179,28 @@ def sum_of_risk_updates(
         return -gradient(basis, coefficients, read, rows.y.take(at), weight)
 
     return _protected_sum(len(devices), raw, N_COEFFICIENTS, risk.privacy, entropy)
+
+
+def _p_asked(
+    rows: TrainingRows, devices: Ints, numbers: Ints, plan: Plan, request: Mapping[str, Any], entropy: Entropy
+) -> Words:
+    return sum_of_updates(rows, devices, numbers, plan, unpack_floats(request["theta"]), request["round"], entropy)
+
+
+def _phi_asked(
+    rows: TrainingRows, devices: Ints, numbers: Ints, plan: Plan, request: Mapping[str, Any], entropy: Entropy
+) -> Words:
+    assert plan.risk is not None
+    theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
+    asked = theta, basis.reshape(-1, len(coefficients)), coefficients
+    return sum_of_risk_updates(rows, devices, numbers, plan, plan.risk, asked, request["round"], entropy)
+
+
+#: The sum that each request of the register for updates asks for, of the rows of its part.
+SUMS: Mapping[str, Callable[[TrainingRows, Ints, Ints, Plan, Mapping[str, Any], Entropy], Words]] = {
+    "train_request": _p_asked,
+    "risk_request": _phi_asked,
+}
 
 
 def _protected_sum(

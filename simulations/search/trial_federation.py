@@ -19,19 +19,19 @@ from server.rounds import poisson_cohort
 from server.state import INTEREST as INTEREST_FILE
 from server.state import Charges, ServerFolder
 from shared.arrays import Floats, Words
-from shared.codec import unpack_floats
 from shared.errors import ConfigError
 from shared.plan import Plan, UpdateKind
 
-from ..federation.host_training import TrainingRows, fresh_entropy, sum_of_risk_updates, sum_of_updates
+from ..federation.host_training import SUMS, TrainingRows, fresh_entropy
 
 
 class TrainingHost:
     """Hosts that train only: the devices of one population, every one of them clipped and noised on its own. No device keeps
     a ledger: a trial leaves nothing behind, and owners' caps do not bind it."""
 
-    def __init__(self, rows: TrainingRows, lapses: TrainingRows | None, n_devices: int, folder: Path) -> None:
-        self._rows, self._lapses, self._n_devices, self._folder = rows, lapses, n_devices, folder
+    def __init__(self, rows: Mapping[str, TrainingRows], n_devices: int, folder: Path) -> None:
+        """`rows`: by the request that works on them."""
+        self._rows, self._n_devices, self._folder = rows, n_devices, folder
         self.traffic = Traffic()
 
     def offer(self, fields: Mapping[str, Any]) -> None:
@@ -44,17 +44,7 @@ class TrainingHost:
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
         devices, entropy = np.asarray(cohort, np.int64), fresh_entropy(self._folder, request["round"])
-        theta = unpack_floats(request["theta"])
-        if kind.request == "train_request":
-            total = sum_of_updates(self._rows, devices, devices, plan, theta, request["round"], entropy)
-        else:
-            assert self._lapses is not None and plan.risk is not None
-            basis, coefficients = (unpack_floats(request[name]) for name in ("basis", "coefficients"))
-            asked = theta, basis.reshape(-1, len(coefficients)), coefficients
-            total = sum_of_risk_updates(
-                self._lapses, devices, devices, plan, plan.risk, asked, request["round"], entropy
-            )
-        return total, len(cohort)
+        return SUMS[kind.request](self._rows[kind.request], devices, devices, plan, request, entropy), len(cohort)
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from ()

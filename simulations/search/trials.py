@@ -79,9 +79,10 @@ class Trials:
         plan, step = setup.plan, setup.protocol.train_at
         settings = run_settings(setup, self._begin_at(setup))
         held_out = self.held_out(setup.scenario)
-        rows = self._rows_to_train_on(plan, step, held_out)
-        lapses = self._lapses_to_train_on(plan, plan.risk, step, held_out) if plan.risk else None
-        federation: Federation = TrainingHost(rows, lapses, self.population.n_users, self._folder)
+        rows = {"train_request": self._rows_to_train_on(plan, step, held_out)}
+        if plan.risk:
+            rows["risk_request"] = self._lapses_to_train_on(plan, plan.risk, step, held_out)
+        federation: Federation = TrainingHost(rows, self.population.n_users, self._folder)
         if dropout:
             federation = Dropouts(federation, dropout)
         folder = Scratch()

@@ -247,7 +247,7 @@ def test_a_killed_worker_leaves_the_charge(tmp_path, monkeypatch):
     def killed(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("simulations.federation.host_app.sum_of_updates", killed)
+    monkeypatch.setattr("simulations.federation.host_training.sum_of_updates", killed)
     with pytest.raises(KeyboardInterrupt):
         side.collect(range(10), plan, request, plan.updates[0])
     again = LocalHost(run).host.ledger

@@ -22,9 +22,10 @@ from simulations.federation.equivalence import (
     some_people,
     theta_difference,
 )
-from simulations.federation.host_app import ANSWERS, SUMS
+from simulations.federation.host_app import ANSWERS
 from simulations.federation.host_training import (
     COMMITMENTS_FILE,
+    SUMS,
     TrainingRows,
     fresh_entropy,
     sum_of_risk_updates,

@@ -132,8 +132,11 @@ def test_a_trial_trains_as_a_host_does(trials, tmp_path):
     host.offer(offer)
     cohort = list(range(40))
     request = {"plan_sha256": plan.sha256, "theta": pack_floats(theta), "round": 1, "step": protocol.train_at}
-    lapses = trials._lapses_to_train_on(plan, plan.risk, protocol.train_at, None)
-    ours = TrainingHost(trials._rows_to_train_on(plan, protocol.train_at), lapses, 40, tmp_path)
+    rows = {
+        "train_request": trials._rows_to_train_on(plan, protocol.train_at),
+        "risk_request": trials._lapses_to_train_on(plan, plan.risk, protocol.train_at, None),
+    }
+    ours = TrainingHost(rows, 40, tmp_path)
     assert isinstance(ours.traffic, Traffic)
     basis, coefficients = np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32), np.float32([-1, 0.7])
     request |= {"basis": pack_floats(basis), "coefficients": pack_floats(coefficients)}
