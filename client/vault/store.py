@@ -43,11 +43,12 @@ from shared.errors import KeyMissing, KeyWorn, RowsPutBack, VaultDamaged, VaultE
 
 from .anchor import Anchor, expect_newest
 from .header import HEADER, Header, expect_known, read_header, rewrite_header, write_header
-from .heads import HEADS, head, packed, unpacked
+from .heads import HEADS, packed, unpacked
 from .key_derivation import KEY_BYTES
 from .keys import KeyProvider, sync_folder
+from .marks import Marks
 from .migrations import Migration
-from .sealing import MAX_SEALS, MODULUS, Seal
+from .sealing import MAX_SEALS, Seal
 from .sqlite_errors import raise_named
 from .sqlite_file import connect, make_file, take, uncapped, used_bytes
 
@@ -85,13 +86,9 @@ class Store:
         self.format, self._migrations = 1 + len(migrations), migrations
         self._keys, self._waits = keys, waits_for_disk
         self._file = folder / self.FILE
-        self._marks: dict[str, dict[int, tuple[int, int]]] = {}
-        self._sums: dict[str, int] = {}
-        self._last: dict[str, int] = {}  # the highest id of a table, where it is known
-        self._heads: dict[str, bytes] = {}  # the tables' heads, where nothing changed since
+        self._marks = Marks()
         self._writes, self._anchor, self._tip_before = 0, Anchor(), Anchor().tip
-        self._was = self._anchor, self._tip_before, self._sums  # before this transaction
-        self._undo: list[tuple[dict[int, tuple[int, int]], int, tuple[int, int] | None]] | None = None
+        self._was = self._anchor, self._tip_before  # before this transaction
         self._settled, self._closed = True, False
         self._opened: dict[tuple[str, int], bytes] = {}  # payloads as the store opened them, until the first write
         self._durability: Durability | None = None
@@ -123,20 +120,20 @@ class Store:
 
     def count(self, table: str) -> int:
         """How many rows a table has."""
-        return len(self._marks[table])
+        return self._marks.count(table)
 
     def version(self, table: str, row: int) -> int:
         """The number of the write that a row came from, 0 if there is no such row."""
-        return self._marks[table].get(row, (0, 0))[0]
+        return (self._marks.of(table, row) or (0, 0))[0]
 
     def ids(self, table: str) -> list[int]:
         """The ids of a table's rows, rising."""
-        return sorted(self._marks[table])
+        return self._marks.ids(table)
 
     def row(self, table: str, row: int) -> bytes | None:
         """One payload, None if there is no such row."""
         self._expect_open()
-        if row not in self._marks[table]:
+        if (mark := self._marks.of(table, row)) is None:
             return None
         if (opened := self._opened.get((table, row))) is not None:
             return opened
@@ -144,7 +141,7 @@ class Store:
             found = self._db.execute(f"SELECT version, sealed FROM {table} WHERE id = ?", (row,)).fetchone()
         except sqlite3.Error as error:
             raise_named(error)
-        if found is None or self._marks[table][row] != (found[0], self._seal.mark(table, row, *found)):
+        if found is None or mark != (found[0], self._seal.mark(table, row, *found)):
             raise RowsPutBack(f"expected the rows of {table} that were written last")
         return self._seal.open(table, row, *found)
 
@@ -157,7 +154,7 @@ class Store:
 
     def ids_by_age(self, table: str) -> list[int]:
         """The ids of a table's rows, the one written longest ago first."""
-        return sorted(self._marks[table], key=self._marks[table].__getitem__)
+        return self._marks.ids_by_age(table)
 
     def place(self, table: str, name: bytes) -> int:
         """The row id that stands for a name in a table: 63 bits that tell nothing without the key."""
@@ -191,8 +188,8 @@ class Store:
         except sqlite3.Error as error:
             raise_named(error)
         self._opened.clear()
-        self._was = self._anchor, self._tip_before, dict(self._sums)
-        self._undo = []
+        self._was = self._anchor, self._tip_before
+        self._marks.begin()
 
     def _synchronous(self, durability: Durability) -> str:
         return durability.value if self._waits else "OFF"
@@ -206,7 +203,7 @@ class Store:
             if isinstance(error, sqlite3.Error):
                 raise_named(error)
             raise
-        self._undo = None
+        self._marks.keep()
         if self._durability is Durability.POWER:
             self._settled = False
             self.settle()
@@ -214,16 +211,9 @@ class Store:
     def _roll_back(self) -> None:
         with suppress(sqlite3.Error):
             self._db.execute("ROLLBACK")
-        undo, self._undo = self._undo or [], None
-        for marks, row, before in reversed(undo):
-            if before:
-                marks[row] = before
-            else:
-                marks.pop(row, None)
+        self._marks.take_back()
         # The number of writes does not go back: no version is used twice.
-        self._anchor, self._tip_before, self._sums = self._was
-        self._last.clear()
-        self._heads.clear()
+        self._anchor, self._tip_before = self._was
 
     def settle(self) -> None:
         """Raise the anchor to where the database is, if an earlier attempt failed; an error again if this one does."""
@@ -236,58 +226,36 @@ class Store:
         self._writes += 1
         version = self._writes
         sealed = self._seal.close(table, row, version, payload)
-        verb = "REPLACE" if row in self._marks[table] else "INSERT"
+        verb = "INSERT" if self._marks.of(table, row) is None else "REPLACE"
         self._db.execute(f"{verb} INTO {table} VALUES (?, ?, ?)", (row, version, sealed))
-        self._account(table, row, (version, self._seal.mark(table, row, version, sealed)))
+        self._marks.change(table, row, (version, self._seal.mark(table, row, version, sealed)))
 
     def append(self, table: str, payload: bytes) -> int:
         """Write a row behind the last one; its id. An empty table begins at 1."""
-        if table not in self._last:
-            self._last[table] = max(self._marks[table], default=0)
-        row = self._last[table] + 1
+        row = self._marks.next_id(table)
         self.put(table, row, payload)
         return row
 
     def delete(self, table: str, row: int) -> None:
         """Take one row out; its bytes are overwritten."""
-        if row in self._marks[table]:
+        if self._marks.of(table, row) is not None:
             self._db.execute(f"DELETE FROM {table} WHERE id = ?", (row,))
-            self._account(table, row, None)
+            self._marks.change(table, row, None)
 
     def clear(self, table: str) -> None:
         """Take every row of a table out; their bytes are overwritten."""
         self._db.execute(f"DELETE FROM {table}")
         for row in self.ids(table):
-            self._account(table, row, None)
+            self._marks.change(table, row, None)
 
     # ---- inside
-
-    def _account(self, table: str, row: int, now: tuple[int, int] | None) -> None:
-        """Keep the marks in step with a write, and how to take that back."""
-        assert self._undo is not None, "expected a transaction around every write"
-        marks = self._marks[table]
-        before = marks.get(row)
-        self._sums[table] = (self._sums[table] + (now[1] if now else 0) - (before[1] if before else 0)) % MODULUS
-        self._heads.pop(table, None)
-        if now:
-            marks[row] = now
-            last = self._last.get(table)
-            if last is not None and row > last:
-                self._last[table] = row
-        else:
-            del marks[row]
-            self._last.pop(table, None)
-        self._undo.append((marks, row, before))
 
     def _write_heads(self, to_stay: bool = False) -> None:
         """Write the heads; those of a transaction that must not be taken back move the anchor."""
         self._writes += 1
         if self._writes > MAX_SEALS:
             raise KeyWorn(f"expected at most {MAX_SEALS} writes under one key")
-        for table in self.tables:
-            if table not in self._heads:
-                self._heads[table] = head(len(self._marks[table]), self._sums[table])
-        heads = b"".join(map(self._heads.__getitem__, self.tables))
+        heads = b"".join(map(self._marks.head, self.tables))
         if to_stay:
             self._anchor, self._tip_before = self._anchor.then(heads), self._anchor.tip
         payload = packed(self._anchor, self._tip_before, heads, self.format)
@@ -322,7 +290,7 @@ class Store:
         for table in tables:
             columns = "id INTEGER PRIMARY KEY, version INTEGER NOT NULL, sealed BLOB NOT NULL"
             self._db.execute(f"CREATE TABLE {table} ({columns})")
-            self._marks[table], self._sums[table] = {}, 0
+            self._marks.add_table(table)
 
     def _load(self, names: set[str]) -> None:
         """Open every row and compare the heads; then carry an earlier format over."""
@@ -348,13 +316,11 @@ class Store:
         self._writes = found[0]
         expect_newest(self._keys.anchor(), self._anchor, self._tip_before)
         for table, expected in zip(self.tables, heads, strict=True):
-            self._marks[table], self._sums[table] = {}, 0
+            self._marks.add_table(table)
             for row, version, sealed in self._db.execute(f"SELECT id, version, sealed FROM {table}"):
                 self._opened[table, row] = self._seal.open(table, row, version, sealed)
-                mark = self._seal.mark(table, row, version, sealed)
-                self._marks[table][row] = version, mark
-                self._sums[table] = (self._sums[table] + mark) % MODULUS
-            if head(len(self._marks[table]), self._sums[table]) != expected:
+                self._marks.load(table, row, (version, self._seal.mark(table, row, version, sealed)))
+            if self._marks.head(table) != expected:
                 raise RowsPutBack(f"expected the rows of {table} that were written last")
 
     def _migrate(self, header: Header, tables: tuple[str, ...]) -> None:
@@ -368,7 +334,6 @@ class Store:
                 for table in set(self.tables) - set(after):
                     self._db.execute(f"DROP TABLE {table}")
                 self.format, self.tables = self.format + 1, after
-            self._heads.clear()
             rewrite_header(self._db, header._replace(format=self.format))
 
 
@@ -382,7 +347,7 @@ class Transaction:
 
     def __enter__(self) -> None:
         store = self._store
-        self._inner = store._undo is not None
+        self._inner = store._marks.changing
         if not self._inner:
             store._begin(self._durability)
         elif self._durability is Durability.POWER and store._durability is not Durability.POWER:
