@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from shared.errors import VaultDamaged, VaultFull, VaultNewer, VaultReadOnly, VaultUnwritable
 
-from .sqlite_errors import raise_named
+from .sqlite_file import raise_named
 
 HEADER = "header"
 

@@ -1,4 +1,4 @@
-"""The SQLite file of a vault: made for its owner alone, held by one process, with a cap on its size."""
+"""The SQLite file of a vault: made for its owner alone, held by one process, with a cap on its size, and errors of its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
-from shared.errors import VaultDamaged, VaultFull, VaultReadOnly, VaultUnwritable
-
-from .sqlite_errors import raise_named
+from shared.errors import VaultBusy, VaultDamaged, VaultFull, VaultReadOnly, VaultUnwritable
 
 PAGE_BYTES = 1024
 #: As many as a file may have in any version of SQLite.
@@ -88,3 +87,17 @@ def take(database: sqlite3.Connection, max_bytes: int) -> None:
         database.execute(f"PRAGMA {pragma}").fetchall()
     database.execute("BEGIN EXCLUSIVE")
     database.execute("COMMIT")
+
+
+def raise_named(error: sqlite3.Error) -> NoReturn:
+    """The vault's own error for one of SQLite's. No text of it is passed on."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        raise VaultBusy("expected to be the only one who opens this vault: another process holds it") from None
+    if name.startswith("SQLITE_FULL"):
+        raise VaultFull("expected room for a write: the disk or the vault is full") from None
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        raise VaultReadOnly("expected a folder that can be written") from None
+    if name.startswith("SQLITE_IOERR"):
+        raise VaultUnwritable("expected the disk to take a write: it gave an error") from None
+    raise VaultDamaged("expected the vault's database: it is cut or changed") from None

@@ -49,8 +49,7 @@ from .keys import KeyProvider, sync_folder
 from .marks import Marks
 from .migrations import Migration
 from .sealing import MAX_SEALS, Seal
-from .sqlite_errors import raise_named
-from .sqlite_file import connect, make_file, take, uncapped, used_bytes
+from .sqlite_file import connect, make_file, raise_named, take, uncapped, used_bytes
 
 #: Room beyond `max_bytes` that only what must not be refused may use: ledger, consent, journal.
 RESERVE_BYTES = 1 << 20
