@@ -83,5 +83,5 @@ setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready  ## the environments
 	@touch $@
 
 clean:  ## remove environments, runs and caches
-	rm -rf .venv .venv-export .venv-tflite .venv-pfl .venv-glean runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-export .venv-tflite .venv-pfl .venv-glean runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
