@@ -75,13 +75,15 @@ def test_rises_are_beside_pooled_models_and_change_rates(short: None) -> None:
 
 @pytest.mark.slow
 def test_every_measure_of_the_shipped_detector_is_published() -> None:
-    out = shipped_numbers(NAME, FEW, seeds=2)
+    out = shipped_numbers(NAME, FEW, seeds=1)  # of more the means need not multiply up
     value = {key: out[f"shipped.{key}.{NAME}"].value for key in MEASURES if f"shipped.{key}.{NAME}" in out}
     assert len(value) == len(out) and value["users_over_budget"] == 0 and 0 <= value["falls"] <= 4
     missing = set(MEASURES) - set(value)
     assert missing <= {"precision", "median_lead", "rise_precision"}, "noise decides whether anything is called"
     if "precision" in value:
-        assert value["falls"] * (1 - value["precision"]) == pytest.approx(value["false_falls"], rel=0.1, abs=1e-9)
+        assert value["falls"] * (1 - value["precision"]) == pytest.approx(value["false_falls"], abs=3e-5), (
+            "numbers have five digits"
+        )
     assert 1 <= value.get("median_lead", 1) <= 8
 
 
