@@ -83,18 +83,29 @@ class MessageKind:
     `once_per`, the field that says which round or step it is for: each is answered once, and none before an earlier one.
 
     Of a request: `endpoint`, Flower's message type; `reply`, the kind that answers it.
+
+    ValueError for a kind that could leave unpaid by mistake: one that spends nothing though a field of it says something
+    (its sensitivity is not "none"), or leaves outside epsilon without a consent.
     """
 
     name: str
     fields: Mapping[str, Field]
     cost: str
     purpose: str
-    spends: Spends = Spends.NOTHING
+    spends: Spends
     consent: str = ""
     emptied: str = ""
     once_per: str = ""
     endpoint: str = ""
     reply: str = ""
+
+    def __post_init__(self) -> None:
+        if self.spends is Spends.NOTHING and (
+            telling := [k for k, f in self.fields.items() if f.sensitivity[:4] != "none"]
+        ):
+            raise ValueError(f"{self.name}: expected fields that say nothing for what spends nothing, got {telling}")
+        if self.spends is Spends.OUTSIDE_EPSILON and not self.consent:
+            raise ValueError(f"{self.name}: expected a consent for what leaves outside epsilon, got none")
 
     @property
     def charged(self) -> bool:
@@ -124,7 +135,9 @@ def _reply(
 
 def _request(name: str, endpoint: str, reply: str, *, purpose: str, **fields: Field) -> MessageKind:
     """What the server asks, which says nothing about anybody."""
-    return MessageKind(name, MappingProxyType(fields), "nothing", purpose, endpoint=endpoint, reply=reply)
+    return MessageKind(
+        name, MappingProxyType(fields), "nothing", purpose, Spends.NOTHING, endpoint=endpoint, reply=reply
+    )
 
 
 _ROUND = Field(Int(0, 1 << 31), "none: the server chose it", "ties the reply to its round")

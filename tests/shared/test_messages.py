@@ -1,9 +1,11 @@
 """The register itself: what may leave is a short, closed list, and every field of it is explained."""
 
+import dataclasses
+
 import pytest
 
 from shared.errors import RefusalCode
-from shared.messages import MAX_ALERTS, REGISTER, REQUESTS, Bytes, Int, ListOf
+from shared.messages import MAX_ALERTS, REGISTER, REQUESTS, Bytes, Int, ListOf, Spends
 
 
 def test_what_may_leave_a_device_is_this_and_nothing_else():
@@ -22,6 +24,14 @@ def test_what_may_leave_a_device_is_this_and_nothing_else():
     assert alert.most == MAX_ALERTS
     refusal = REGISTER["refusal"].fields["code"].type
     assert (refusal.low, refusal.high) == (min(RefusalCode), max(RefusalCode))
+
+
+@pytest.mark.parametrize("name", ["update", "risk_update", "alerts", "alert_bit"])
+def test_what_says_something_cannot_be_declared_to_spend_nothing(name):
+    with pytest.raises(ValueError, match=f"{name}: expected fields that say nothing"):
+        dataclasses.replace(REGISTER[name], spends=Spends.NOTHING)
+    with pytest.raises(ValueError, match="expected a consent"):
+        dataclasses.replace(REGISTER[name], spends=Spends.OUTSIDE_EPSILON, consent="")
 
 
 @pytest.mark.parametrize("register", [REGISTER, REQUESTS], ids=["register", "requests"])

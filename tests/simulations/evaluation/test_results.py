@@ -71,12 +71,13 @@ RUNS = {
     "complete-journey": real("complete-journey"),
     "complete-journey devices": real("complete-journey", fidelity="devices"),
     "online-retail-ii": real("online-retail-ii", str(RETAIL_FOLDER)),
+    "online-retail-ii devices": real("online-retail-ii", str(RETAIL_FOLDER), fidelity="devices"),
 }
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=[needs_retail] if name == "online-retail-ii" else []) for name in RUNS],
+    params=[pytest.param(name, marks=[needs_retail] if "retail" in name else []) for name in RUNS],
 )
 def evaluated(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
