@@ -86,9 +86,7 @@ class PoisonedHost(TrainingHost):
             total, survivors = total + added, survivors + counted
         return total, survivors
 
-    def _cheated(
-        self, devices: Ints, plan: Plan, request: Mapping[str, object], kind: UpdateKind
-    ) -> tuple[Words, int]:
+    def _cheated(self, devices: Ints, plan: Plan, request: Mapping[str, object], kind: UpdateKind) -> tuple[Words, int]:
         """What the server adds up of these devices' vectors, and how many of them it counts."""
         rows, vector = self._rows[kind.request], self._attack.vector
         if vector == "push":
@@ -183,7 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], help="replace one value: section.key=value")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each attack (1)")
     chosen = parser.parse_args(arguments)
-    found = harms(chosen.scenario, chosen.set, chosen.seeds, lambda key: print(f"{ATTACKS[key].name}: done", flush=True))
+    found = harms(
+        chosen.scenario, chosen.set, chosen.seeds, lambda key: print(f"{ATTACKS[key].name}: done", flush=True)
+    )
     Console().print(table_of(chosen.scenario, found))
 
 

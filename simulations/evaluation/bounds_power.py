@@ -9,6 +9,9 @@ from scipy import optimize, stats
 from server.bounds import longest
 from shared.plan import PrivacyPlan
 
+from ..people.setup import Setup
+from .results import CheatBound
+
 POWER = 0.99
 
 
@@ -29,3 +32,17 @@ def found_length(
 
     found = optimize.brentq(missing, bound * 1e-6, 2 * bound + 10 * sigma)
     return float(found) / privacy.steps_per_clip
+
+
+def cheat_bounds(setup: Setup) -> list[CheatBound]:
+    """What is taken for honest in the rounds of each part of a plan, where as few devices answer as may be."""
+    means = setup.scenario.server.longest_mean, setup.scenario.risk.longest_mean
+    return [
+        CheatBound(
+            part=kind.reply,
+            vector_clips=longest(kind.privacy, kind.n_values) / kind.privacy.steps_per_clip,
+            mean_clips=mean,
+            found_clips=found_length(kind.privacy, kind.n_values, kind.privacy.min_survivors, mean),
+        )
+        for kind, mean in zip(setup.plan.updates, means, strict=False)
+    ]
