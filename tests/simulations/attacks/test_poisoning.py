@@ -6,7 +6,7 @@ import pytest
 from server.bounds import length
 from shared.codec import pack_floats
 from shared.events import Catalogue
-from simulations.attacks.poisoning import ATTACKS, Attack, PoisonedHost, Poisoning, table_of
+from simulations.attacks.poisoning import ATTACKS, Attack, Harm, PoisonedHost, Poisoning, table_of
 from simulations.people.setup import Crowd
 from simulations.published.attacks import bound_numbers, poison_numbers
 from simulations.report.cheats import cheat_rows
