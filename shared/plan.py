@@ -171,7 +171,7 @@ class Detection:
     season_steps: int = 1
 
     def __post_init__(self) -> None:
-        _expect(self.detector in DETECTORS, f"a detector of {', '.join(DETECTORS)}", repr(self.detector))
+        _expect(self.detector in DETECTORS, f"a detector of {', '.join(DETECTORS)}", repr(self.detector)[:40])
         for name in ("rate_window_steps", "own_span_steps", "min_active_steps", "lapse_steps"):
             _expect_steps(name, getattr(self, name))
         _expect(0 < self.rate_threshold <= 1, "rate_threshold in (0, 1]", self.rate_threshold)

@@ -103,9 +103,10 @@ def unframed(table: str, payload: bytes) -> Any:
 
 def expect_row(table: str, payload: bytes) -> None:
     """VaultNewer unless the row of a table is of a version that this app knows; VaultDamaged if it has none."""
-    if len(payload) < _FRAME.size or not _FRAME.unpack_from(payload)[0]:
-        raise VaultDamaged(f"expected a row of {table} with its version")
-    if (found := _FRAME.unpack_from(payload)[0]) > version_of(table):
+    found, size = _FRAME.unpack_from(payload.ljust(_FRAME.size, b"\0"))
+    if not found or len(payload) < _FRAME.size + size:
+        raise VaultDamaged(f"expected a row of {table} with its version, and as long as it says")
+    if found > version_of(table):
         raise VaultNewer(f"expected a row of {table} of version {version_of(table)} at most, got {found}")
 
 
