@@ -92,7 +92,8 @@ def framed(table: str, value: Any) -> bytes:
 
 
 def unframed(table: str, payload: bytes) -> Any:
-    """The value of a row, brought up to the present version; VaultNewer if it is of a later one."""
+    """The value of a row, brought up to the present version; VaultNewer if it is of a later one, VaultDamaged if
+    it has none or holds no value."""
     expect_row(table, payload)
     version, size = _FRAME.unpack_from(payload)
     value = value_of(payload[_FRAME.size : _FRAME.size + size], _LIMITS, f"the row of {table}")
@@ -102,12 +103,12 @@ def unframed(table: str, payload: bytes) -> Any:
 
 
 def expect_row(table: str, payload: bytes) -> None:
-    """VaultNewer unless the row of a table is of a version that this app knows; VaultDamaged if it has none."""
+    """VaultNewer unless the row of a table is of a version that this app knows; VaultDamaged if it has none, or is cut."""
     found, size = _FRAME.unpack_from(payload.ljust(_FRAME.size, b"\0"))
-    if not found or len(payload) < _FRAME.size + size:
-        raise VaultDamaged(f"expected a row of {table} with its version, and as long as it says")
     if found > version_of(table):
         raise VaultNewer(f"expected a row of {table} of version {version_of(table)} at most, got {found}")
+    if not found or len(payload) < _FRAME.size + size:
+        raise VaultDamaged(f"expected a row of {table} with its version, and as long as it says")
 
 
 def _framed(version: int, value: Any) -> bytes:
