@@ -37,7 +37,7 @@ def test_every_scenario_that_comes_along_gives_a_plan(name):
 #: Sections, what they fill, and the fields that follow from something else than the section.
 FILLED = [
     (TrainingSection, LocalTraining, set()),
-    (PrivacySection, PrivacyPlan, {"population", "min_survivors", "max_colluders"}),
+    (PrivacySection, PrivacyPlan, {"population"}),
     (ServerSection, ServerSettings, set()),
     (DetectionSection, Detection, {"lapse_steps"}),
 ]
@@ -45,11 +45,11 @@ FILLED = [
 
 @pytest.mark.parametrize(("section", "filled", "elsewhere"), FILLED)
 def test_a_section_has_the_fields_of_what_it_fills_and_their_defaults(section, filled, elsewhere):
-    """But `history_steps`, of which 0 stands for all train steps."""
+    """But `history_steps`, of which 0 stands for all train steps, and `max_colluders`, which follows from the devices."""
     fields = {field.name: field.default for field in dataclasses.fields(filled)}
     assert set(fields) - elsewhere <= set(section.model_fields)
     assert not elsewhere & set(section.model_fields)
-    for name in set(fields) - elsewhere - {"history_steps"}:
+    for name in set(fields) - elsewhere - {"history_steps", "max_colluders"}:
         if fields[name] is not dataclasses.MISSING:
             assert section.model_fields[name].default == fields[name], name
 

@@ -31,6 +31,8 @@ SMALL = (
     "privacy.sampling_rate=1",
     "privacy.noise_multiplier=0",
     "risk.rounds=0",
+    "simulation.dropout=0.0",
+    "caps.table=none",
 )
 
 
@@ -200,7 +202,7 @@ def test_epsilon_is_held_where_the_grid_would_change_it(monkeypatch):
     assert noise["2"] < noise["4"]
 
 
-def _no_training(self, setup, *, dropout=0.0):
+def _no_training(self, setup):
     theta = setup.plan.network.initial_theta(0)
     return Trained(theta, np.empty(0, np.float32), setup.plan.privacy.rounds, 0)
 
