@@ -5,6 +5,7 @@ import math
 from typing import get_args
 
 import pytest
+from scipy.stats import binom
 
 from server.optimizer import ServerSettings
 from shared.errors import ConfigError
@@ -12,6 +13,7 @@ from shared.events import Catalogue
 from shared.plan import DETECTORS, Detection, LocalTraining, PrivacyPlan
 from simulations.people.of_scenario import protocol_of
 from simulations.scenarios.config import (
+    PLANTED_PROTOCOL,
     SCENARIOS,
     DetectionSection,
     PrivacySection,
@@ -22,6 +24,8 @@ from simulations.scenarios.config import (
     with_path,
 )
 
+#: How many users the real data sets have.
+N_USERS = {"complete-journey": 2456, "online-retail-ii": 4718}
 NAMES = sorted(file.stem for file in SCENARIOS.glob("*.toml"))
 
 
@@ -32,6 +36,29 @@ def test_every_scenario_that_comes_along_gives_a_plan(name):
     assert scenario.name == name
     assert plan.privacy.rounds == scenario.privacy.rounds
     assert plan.detection.lapse_steps == protocol_of(scenario).lapse_steps
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_round_of_a_shipped_scenario_is_hardly_ever_abandoned(name):
+    """Everybody in every round, one in ten silent: fewer than `min_survivors` answer one round in a thousand at most.
+    Of those, one in twenty of all devices may add no noise."""
+    scenario = load_scenario(name)
+    n_devices = scenario.data.users or N_USERS[scenario.data.name]
+    plan = scenario.plan(protocol_of(scenario), Catalogue(("a", "b")), n_devices, bytes(32))
+    assert scenario.simulation.dropout == scenario.privacy.dropout == 0.1
+    for privacy in plan.charged:
+        assert privacy.sampling_rate == 1
+        assert binom.cdf(privacy.min_survivors - 1, n_devices, 0.9) <= 1e-3
+        assert privacy.max_colluders == math.ceil(0.05 * n_devices)
+
+
+def test_a_scenario_may_say_how_many_must_answer_and_how_many_may_collude():
+    scenario = load_scenario("demo", ["privacy.min_survivors=200", "privacy.max_colluders=0"])
+    privacy = scenario.plan(PLANTED_PROTOCOL, Catalogue(("a", "b")), 300, bytes(32)).privacy
+    assert (privacy.min_survivors, privacy.max_colluders) == (200, 0)
+    for n_devices in (1, 2, 5):
+        few = load_scenario("demo").plan(PLANTED_PROTOCOL, Catalogue(("a", "b")), n_devices, bytes(32)).privacy
+        assert few.min_survivors - few.max_colluders >= 1, "somebody's noise counts"
 
 
 #: Sections, what they fill, and the fields that follow from something else than the section.

@@ -185,7 +185,7 @@ def test_the_best_setting_is_written_as_a_valid_scenario(tmp_path):
     assert "NOT counted in any epsilon" in text
     assert "trained on steps 42 to 61, validated on steps 69 to 86" in text
     assert loaded.name == "demo-tuned" and loaded.protocol == PLANTED_PROTOCOL
-    assert loaded.training == small_scenario().training
+    assert loaded.training == small_scenario("training.learning_rate=0.3").training
     assert loaded.privacy == small_scenario().privacy
     assert loaded.model_fields_set == set(Scenario.model_fields), "complete: nothing is left to a default"
 
