@@ -65,12 +65,19 @@ ATTACKS: Mapping[str, Attack] = {
 
 
 class PoisonedHost(TrainingHost):
-    """A host some of whose devices cheat, in every round that asks them. `sees_each`: the server looks at each vector."""
+    """A host some of whose devices cheat, and are never silent. `sees_each`: the server looks at each vector."""
 
     def __init__(
-        self, attack: Attack, sees_each: bool, seed: int, rows: Mapping[str, TrainingRows], n_devices: int, folder: Path
+        self,
+        attack: Attack,
+        sees_each: bool,
+        seed: int,
+        rows: Mapping[str, TrainingRows],
+        n_devices: int,
+        folder: Path,
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__(rows, n_devices, folder)
+        super().__init__(rows, n_devices, folder, dropout)
         self._attack, self._sees_each = attack, sees_each
         chosen = np.random.default_rng(seed).permutation(n_devices)[: attack.n_devices(n_devices)]
         self._cheats = np.isin(np.arange(n_devices), chosen)
@@ -127,8 +134,8 @@ class Poisoning:
         """One training under an attack, by devices and draws of this seed."""
         hosts: list[PoisonedHost] = []
 
-        def host(rows: Mapping[str, TrainingRows], n_devices: int, folder: Path) -> TrainingHost:
-            hosts.append(PoisonedHost(attack, sees_each, seed, rows, n_devices, folder))
+        def host(rows: Mapping[str, TrainingRows], n_devices: int, folder: Path, dropout: float) -> TrainingHost:
+            hosts.append(PoisonedHost(attack, sees_each, seed, rows, n_devices, folder, dropout))
             return hosts[-1]
 
         setup = self._trials.setup(repeated(self.scenario, seed))

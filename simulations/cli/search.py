@@ -92,7 +92,7 @@ def sweep(
             "--over",
             metavar="KEY=V1,V2",
             help="Values of a scenario key, of [bold]epsilon[/] (finds the noise for it) or of [bold]dropout[/] "
-            "(share of a cohort that never answers); repeat it for more keys.",
+            "(share of a cohort that stays silent); repeat it for more keys.",
         ),
     ] = None,
     repeat: Annotated[int, typer.Option(help="How often each setting is trained.")] = 3,

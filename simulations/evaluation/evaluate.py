@@ -146,7 +146,7 @@ def evaluate(
         bits=rates_with_truth(account["bits"], alerts, agreed) if account["bits"] else None,
         traffic=traffic_numbers(traffic, population.n_users),
         cheat_bounds=cheat_bounds(setup),
-        cpu=cpu_numbers(run, traffic["sent"].get("train_request", 0), population.n_users),
+        cpu=cpu_numbers(run, traffic["received"].get("update", 0), population.n_users),
         example_users=example_users(run, setup, population, history, p, alerts),
         commit="+".join(dict.fromkeys([*commits_of(run.flower).split("+"), commit()])),
     )

@@ -1,7 +1,8 @@
 """The ClientApp of `devices` fidelity: one Flower node is one device, running the client as shipped.
 
 The only things added are the world around a phone: its user, who acts as the population says, its clock, which follows
-the server's public calendar, and an app on it that writes down what the device shows to its user, reasons included.
+the server's public calendar, rounds that it sleeps through (`silence.py`), and an app on it that writes down what the
+device shows to its user, reasons included.
 Those notes are the simulation's, for its metrics; they do not leave through the gate.
 
 Each device has a vault and a passphrase from the operating system. The passphrase lies beside the lock, scrypt is set to
@@ -35,6 +36,7 @@ from ..scenarios.owners import Owners
 from .metering import Metered
 from .observations import DeviceNotes
 from .run_folder import RunFolder
+from .silence import Silent
 
 PASSPHRASE_FILE = "passphrase"
 #: For simulations only: scrypt's least work, which makes a passphrase easy to guess, and no waiting for the disk.
@@ -113,4 +115,4 @@ def open_simulated(context: Context, data: bytes) -> Device:
     return device
 
 
-app = Metered(build_app(open_simulated))
+app = Silent(Metered(build_app(open_simulated)))

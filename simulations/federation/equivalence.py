@@ -46,6 +46,11 @@ WITHOUT_NOISE = (
     "training.local_steps=2",
     "simulation.identified_share=1.0",
     "simulation.randomised_share=0.0",
+    "simulation.dropout=0.0",
+    "caps.table=none",
+    "caps.alert_bit=[inf, inf]",
+    "privacy.clip_norm=0.1",
+    "training.learning_rate=0.3",
     "bits.every_steps=0",
 )
 

@@ -54,6 +54,7 @@ from .host_training import SUMS, TrainingRows, fresh_entropy
 from .metering import Metered
 from .observations import HostNotes
 from .run_folder import RunFolder
+from .silence import answering, dropout_of
 
 COUNT_USERS = 4096
 
@@ -62,6 +63,7 @@ class Host:
     """The devices of one node, with what they keep on disk between two messages."""
 
     def __init__(self, run: RunFolder, partition: int, n_partitions: int) -> None:
+        self._run = run
         self.population, self._owners = world(run)
         users = np.array_split(np.arange(self.population.n_users), n_partitions)[partition]
         self.first_user, self.n_users = int(users[0]), len(users)
@@ -140,6 +142,10 @@ class Host:
         ledger, codes = self.ledger.charge(devices - self.first_user, line, cost, plan_sha256)
         ledger.save(self.folder.ledger_file)
         return devices[codes == ALLOWED], refused_of(codes)
+
+    def answering(self, devices: Ints) -> Ints:
+        """Those of the devices that answer a round: the others stay silent, and know nothing of it."""
+        return np.array(answering(devices.tolist(), dropout_of(self._run)), np.int64)
 
     def collect(self, name: str, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
         """The sum of updates of hosted users `devices` (numbers in the whole population) that a request `name` asks for,
@@ -286,6 +292,8 @@ def on_message(message: Message, context: Context) -> Message:
     name, request = decode(REQUESTS, envelope.body)
     host = _host(run, *(int(context.node_config[k]) for k in ("partition-id", "num-partitions")))
     devices = _devices(message)
+    if devices is not None:
+        devices = host.answering(devices)
     host.meet(request["step"], envelope.time_s, devices)
     if name == "model_offer":
         weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])

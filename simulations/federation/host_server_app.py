@@ -22,7 +22,7 @@ from shared.errors import RunError
 from shared.messages import REGISTER, REQUESTS
 from shared.plan import Plan, UpdateKind
 
-from .host_answers import HostAnswers, count_refusals
+from .host_answers import HostAnswers, count_refusals, count_silent
 
 app = ServerApp()
 
@@ -57,10 +57,12 @@ class HostNodes:
             node: {"devices": mine} for node, mine in zip(nodes, np.split(devices, cuts), strict=True) if mine.size
         }
         total, survivors = np.zeros(kind.n_values, np.uint32), 0
-        for reply in self._send(kind.request, data, parts).values():
+        for node, reply in self._send(kind.request, data, parts).items():
             total += reply["total"]
-            survivors += int(reply["survivors"][0])
-            count_refusals(self.traffic, dict(reply["refused"].tolist()))
+            survived, refused = int(reply["survivors"][0]), dict(reply["refused"].tolist())
+            survivors += survived
+            count_refusals(self.traffic, refused)
+            count_silent(self.traffic, len(parts[node]["devices"]) - survived - sum(refused.values()))
         fields = {k: request[k] for k in ("round", "plan_sha256")}
         self._count_replies(kind.reply, {**fields, "values": bytes(4 * total.size)}, survivors)
         return total, survivors

@@ -21,7 +21,7 @@ from shared.arrays import Ints, Words
 from shared.codec import unpack_floats
 from shared.plan import Plan, UpdateKind
 
-from .host_answers import count_refusals
+from .host_answers import count_refusals, count_silent
 from .host_app import Host
 from .run_folder import RunFolder
 
@@ -48,11 +48,12 @@ class LocalHost:
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
-        devices = np.asarray(cohort, np.int64)
+        devices = self.host.answering(np.asarray(cohort, np.int64))
+        count_silent(self.traffic, len(cohort) - len(devices))
         self._meet(request["step"], devices)
         total, refused = self.host.collect(kind.request, dict(request), devices)
         count_refusals(self.traffic, refused)
-        return total, len(cohort) - sum(refused.values())
+        return total, len(devices) - sum(refused.values())
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         self._meet(fields["step"])

@@ -21,7 +21,7 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class CpuTimes:
-    """Of one device: milliseconds for a round of p that it is asked in, seconds for the whole run; None if not known."""
+    """Of one device: milliseconds for a round of p that it answers, seconds for the whole run; None if not known."""
 
     round_ms: float | None
     s_per_device: float | None
@@ -46,7 +46,7 @@ class Metered(ClientApp):
                 file.write(f"{message.metadata.message_type} {took_s:.6f}\n")
 
 
-def cpu_numbers(run: RunFolder, updates_asked: int, n_devices: int) -> CpuTimes:
+def cpu_numbers(run: RunFolder, updates: int, n_devices: int) -> CpuTimes:
     """What one device worked in a run."""
     spent: dict[str, float] = defaultdict(float)
     for file in run.cpu.glob("*.txt"):
@@ -54,6 +54,6 @@ def cpu_numbers(run: RunFolder, updates_asked: int, n_devices: int) -> CpuTimes:
             kind, _, seconds = line.partition(" ")
             spent[kind] += float(seconds or 0)  # a killed worker may leave half a line
     return CpuTimes(
-        round_ms=1000 * spent[TRAIN] / updates_asked if TRAIN in spent and updates_asked else None,
+        round_ms=1000 * spent[TRAIN] / updates if TRAIN in spent and updates else None,
         s_per_device=sum(spent.values()) / n_devices if spent else None,
     )

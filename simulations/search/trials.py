@@ -31,11 +31,11 @@ from ..people.setup import Setup
 from ..scenarios.config import ProtocolSection, Scenario
 from ..scenarios.held_out import held_out_users
 from .noise_calibration import noise_multiplier_for
-from .trial_federation import Dropouts, Scratch, TrainingHost
+from .trial_federation import Scratch, TrainingHost
 
 FORWARD_ROWS = 200_000
-#: Makes whom to train with: of rows by request, how many devices, a folder.
-MakeHost = Callable[[Mapping[str, TrainingRows], int, Path], Federation]
+#: Makes whom to train with: of rows by request, how many devices, a folder, and the share that stays silent in a round.
+MakeHost = Callable[[Mapping[str, TrainingRows], int, Path, float], Federation]
 #: Told before the first training and after each: how many are done, of how many.
 OnTrial = Callable[[int, int], None]
 
@@ -75,19 +75,17 @@ class Trials:
         """A scenario for these people; in another `protocol` than its own if one is given."""
         return Setup.of(scenario, self.population, protocol)
 
-    def train(self, setup: Setup, *, dropout: float = 0.0, host: MakeHost = TrainingHost) -> Trained:
-        """One training, on the protocol's train steps and the users who are not held out. Noise and cohorts come from OS
-        entropy, and differ from one to the next. `host` makes the federation that is trained with."""
+    def train(self, setup: Setup, *, host: MakeHost = TrainingHost) -> Trained:
+        """One training, on the protocol's train steps and the users who are not held out. Noise, cohorts and who stays
+        silent come from OS entropy, and differ from one to the next. `host` makes the federation that is trained with."""
         plan, step = setup.plan, setup.protocol.train_at
         settings = run_settings(setup, self._begin_at(setup))
         held_out = self.held_out(setup.scenario)
         rows = {"train_request": self._rows_to_train_on(plan, step, held_out)}
         if plan.risk:
             rows["risk_request"] = self._lapses_to_train_on(plan, plan.risk, step, held_out)
-        federation: Federation = host(rows, self.population.n_users, self._folder)
-        if dropout:
-            federation = Dropouts(federation, dropout)
-        folder = Scratch()
+        dropout = setup.scenario.simulation.dropout
+        federation, folder = host(rows, self.population.n_users, self._folder, dropout), Scratch()
         accountant = train(federation, settings, folder)
         dropped = federation.traffic.dropped
         skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"] + dropped["round_too_long"]

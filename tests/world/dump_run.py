@@ -38,6 +38,8 @@ QUIET = (
 #: coins.
 CAPPED = (
     "caps.participations_per_plan=2",
+    "privacy.min_survivors=35",
+    "privacy.max_colluders=0",
     "caps.risk_update=[2.02, 9.0]",
     "privacy.noise_multiplier=2.0",
     "privacy.steps_per_clip=4096",

@@ -12,7 +12,7 @@ from simulations.published.attacks import bound_numbers, poison_numbers
 from simulations.report.cheats import cheat_rows
 from simulations.report.figures_json import Published
 
-SMALL = ("data.users=200", "privacy.rounds=6", "privacy.sampling_rate=1", "privacy.noise_multiplier=1.0")
+SMALL = ("data.users=200", "privacy.rounds=6", "simulation.dropout=0.0")
 
 
 @pytest.fixture(scope="module")

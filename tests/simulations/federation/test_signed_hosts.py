@@ -27,6 +27,8 @@ SCENARIO = [
     "simulation.query_every_steps=28",
     "privacy.rounds=2",
     "privacy.sampling_rate=1.0",
+    "simulation.dropout=0.0",
+    "caps.table=none",
     "privacy.max_epsilon=inf",
     "risk.rounds=0",
 ]

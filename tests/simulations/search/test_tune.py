@@ -31,6 +31,8 @@ SMALL = (
     "privacy.sampling_rate=1",
     "privacy.noise_multiplier=0",
     "risk.rounds=0",
+    "simulation.dropout=0.0",
+    "caps.table=none",
 )
 
 
@@ -183,7 +185,7 @@ def test_the_best_setting_is_written_as_a_valid_scenario(tmp_path):
     assert "NOT counted in any epsilon" in text
     assert "trained on steps 42 to 61, validated on steps 69 to 86" in text
     assert loaded.name == "demo-tuned" and loaded.protocol == PLANTED_PROTOCOL
-    assert loaded.training == small_scenario().training
+    assert loaded.training == small_scenario("training.learning_rate=0.3").training
     assert loaded.privacy == small_scenario().privacy
     assert loaded.model_fields_set == set(Scenario.model_fields), "complete: nothing is left to a default"
 
@@ -200,7 +202,7 @@ def test_epsilon_is_held_where_the_grid_would_change_it(monkeypatch):
     assert noise["2"] < noise["4"]
 
 
-def _no_training(self, setup, *, dropout=0.0):
+def _no_training(self, setup):
     theta = setup.plan.network.initial_theta(0)
     return Trained(theta, np.empty(0, np.float32), setup.plan.privacy.rounds, 0)
 
