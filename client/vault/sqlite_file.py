@@ -51,12 +51,26 @@ def held_alone(file: Path) -> Iterator[None]:
         yield
 
 
-def connect(file: Path, wait_s: float) -> sqlite3.Connection:
-    """A connection to the file, which waits so long for others; the vault's own errors."""
+def connect(file: Path, wait_s: float, *, may_write: bool = True) -> sqlite3.Connection:
+    """A connection to the file, which waits so long for others, and trusts nothing in its schema; the vault's own
+    errors."""
+    uri = f"{file.absolute().as_uri()}?mode={'rw' if may_write else 'ro'}"
     try:
-        return sqlite3.connect(file, timeout=wait_s, isolation_level=None, check_same_thread=False)
+        database = sqlite3.connect(uri, timeout=wait_s, isolation_level=None, check_same_thread=False, uri=True)
+        for pragma in ("trusted_schema=OFF", "cell_size_check=ON"):
+            database.execute(f"PRAGMA {pragma}")
     except sqlite3.Error as error:
         raise_named(error)
+    return database
+
+
+def cut_log(database: sqlite3.Connection) -> bool:
+    """Move the whole log into the file, as durably as the connection is set, and cut it to nothing; whether that is
+    done."""
+    try:
+        return bool(database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+    except sqlite3.Error:
+        return False
 
 
 def used_bytes(database: sqlite3.Connection) -> int:
