@@ -308,7 +308,10 @@ class Store:
         expect_schema(self._db, (HEADS, *self.tables), self.format)
         if not self._keys.exists():
             raise KeyMissing("expected the key of this vault: it is missing")
-        self._seal = Seal(self._keys.unwrap(header.wrapped))
+        data_key = self._keys.unwrap(header.wrapped)
+        if len(data_key) != KEY_BYTES:  # something else that the key wrapped once
+            raise VaultDamaged(f"expected a data key of {KEY_BYTES} bytes, got {len(data_key)}")
+        self._seal = Seal(data_key)
         self._load_rows()
         self._residue.know_nothing()
         self._keys.advance(self._anchor)
