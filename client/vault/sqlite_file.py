@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from shared.errors import VaultBusy, VaultDamaged, VaultFull, VaultReadOnly, VaultUnwritable
+from shared.private_folders import private_folder
 
 PAGE_BYTES = 1024
 #: As many as a file may have in any version of SQLite.
@@ -20,7 +21,7 @@ def make_file(file: Path) -> None:
     """The file and its folder, if they are not there; VaultReadOnly if they cannot be made or written."""
     folder = file.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
     except OSError:
         raise VaultReadOnly("expected a folder that can be made") from None
     if not os.access(folder, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
