@@ -14,9 +14,12 @@ Guarantees.
 - `Durability.POWER` (synchronous=FULL): what it wrote, and everything before it, survives power loss, and is noticed if
   an older copy of the database is put back: such a transaction raises the key provider's anchor before it returns.
 - A transaction is there as a whole or not at all.
-- Opening raises VaultDamaged for a row that is changed or not in its place, RowsPutBack if rows are missing or older
-  ones are back, VaultRolledBack if the whole file is not the one that raised the anchor (`client/vault/anchor.py`), VaultBusy
-  if another process holds it, for all of `wait_s`. VaultNewer for a later format: not a byte of the file is changed.
+- What a transaction deleted is in no file when it returns, with the key or without, if the disk took that, and at the
+  latest when the store opens next; what it replaced goes with the next deletion (`client/vault/residue.py`).
+- Opening raises VaultDamaged for a row that is changed or not in its place, and for a schema that is not exactly ours,
+  before any of it could run (`client/vault/schema.py`); RowsPutBack if rows are missing or older ones are back,
+  VaultRolledBack if the whole file is not the one that raised the anchor (`client/vault/anchor.py`), VaultBusy if another
+  process holds it, for all of `wait_s`. VaultNewer for a later format: not a byte of the file is changed.
 - An earlier format is carried over (`client/vault/migrations.py`) after all these checks, by one `POWER` transaction.
 
 Edge cases. An older copy of the file from after the last `POWER` transaction cannot be told from a power loss: events
