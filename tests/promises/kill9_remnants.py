@@ -90,10 +90,14 @@ class Witness:
         if what == "W":
             self.written.add(Written(words[0], bytes.fromhex(words[1])))
             return False
-        tables = LET_GO if words[0] == "some" else {row.table for row in self.written} - {HEADS}
-        self.look({bytes.fromhex(word) for word in words[1:]}, tables)
+        self.look({bytes.fromhex(word) for word in words[1:]}, LET_GO if words[0] == "some" else self.tables)
         self.tally[f"looked while it ran, {words[0]}"] += 1
         return True
+
+    @property
+    def tables(self) -> set[str]:
+        """All but the heads, which say nothing but how many rows there are, and are replaced by every write."""
+        return {row.table for row in self.written} - {HEADS}
 
     def look(self, there: set[bytes], tables: set[str]) -> None:
         """Nothing of these tables lies in the files but the rows that are there."""
@@ -108,7 +112,7 @@ class Witness:
         left = raw(self.folder)
         with opened(self.folder) as device:
             there = nonces_there(device._vault.store)
-            self.look(there, {row.table for row in self.written})
+            self.look(there, self.tables)
             self.tally["left by a kill, gone at the next opening"] += len(remnants(self.written, there, left))
 
 
