@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from shared.arrays import Floats
 from shared.atomic_files import replace_content, replacing
 from shared.errors import ConfigError
+from shared.private_folders import private_folder
 
 from .database import Base, engine_of
 from .optimizer import ServerOptimizer
@@ -66,8 +67,7 @@ class ServerFolder:
     people. The key that signs requests may lie here, readable by its owner only (`server/signing.py`)."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder = private_folder(folder)
         self.progress_file = folder / "progress.jsonl"
         self.account_file = folder / "account.json"
         self.traffic_file = folder / "traffic.json"

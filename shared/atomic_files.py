@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,16 +13,22 @@ from typing import BinaryIO
 def replacing(file: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """What to write the next content of `file` to: it takes the file's place when the body ends, and not if it raises.
 
-    A process killed at any moment leaves the old content or the new one. With `durable` the new one is on disk, power
+    A process killed at any moment leaves the old content or the new one, and perhaps `<name>.new`, which the next write
+    takes the place of; whatever else fails leaves the old content alone. With `durable` the new one is on disk, power
     loss included, before it has its name. One writer at a time.
     """
     fresh = file.with_name(f"{file.name}.new")
-    with fresh.open("wb") as out:
-        yield out
-        if durable:
-            out.flush()
-            os.fsync(out.fileno())
-    fresh.replace(file)
+    try:
+        with fresh.open("wb") as out:
+            yield out
+            if durable:
+                out.flush()
+                os.fsync(out.fileno())
+        fresh.replace(file)
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
 
 
 def replace_content(file: Path, content: str | bytes) -> None:

@@ -207,8 +207,7 @@ class Vault:
     def fold(self, step: int, count: Floats, amount: Floats) -> None:
         """Put the open step's counters (C,), (C,) in place of its raw events, inside a transaction."""
         self.put_counters(step, count, amount)
-        if self.store.count("events"):
-            self.store.clear("events")
+        self.store.clear("events")
 
     def put_counters(self, step: int, count: Floats, amount: Floats) -> None:
         """Write one step's counters (C,), (C,), inside a transaction."""

@@ -30,6 +30,7 @@ from shared.envelope import unwrap
 from shared.errors import RunError, WireError
 from shared.events import BehaviourEvent, EventKind
 from shared.messages import REQUESTS
+from shared.private_folders import private_folder
 
 from ..people.population import Population
 from ..scenarios.owners import Owners
@@ -70,6 +71,7 @@ def simulation_keys(home: Path) -> FileKeys:
     """The key of one simulated device, under a passphrase that was drawn when it was first opened."""
     file = home / PASSPHRASE_FILE
     if not file.exists():
+        file.touch(0o600)
         file.write_bytes(os.urandom(16).hex().encode())
     return FileKeys(home, file.read_bytes(), **CHEAP)
 
@@ -80,8 +82,7 @@ def open_simulated(context: Context, data: bytes) -> Device:
     run = RunFolder(Path(str(context.run_config["simulation.folder"])))
     user = int(context.node_config["partition-id"])
     population, owners = world(run)
-    home = run.device(user)
-    home.mkdir(parents=True, exist_ok=True)
+    home = private_folder(run.device(user))
     profile = Profile(
         step=population.step,
         n_categories=len(population.catalogue),

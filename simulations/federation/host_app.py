@@ -40,6 +40,7 @@ from shared.features import History, extract, seen
 from shared.messages import REQUESTS
 from shared.network import forward
 from shared.plan import Plan
+from shared.private_folders import private_folder
 from shared.randomised_response import BitSchedule, randomised_response
 from shared.rdp import Curve, coin, update_cost
 
@@ -68,7 +69,7 @@ class Host:
         users = np.array_split(np.arange(self.population.n_users), n_partitions)[partition]
         self.first_user, self.n_users = int(users[0]), len(users)
         self.folder = run.host(partition)
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder.path)
         self._users = users
         held_out = run.held_out()
         self._held_out = None if held_out is None else held_out[users]
@@ -108,7 +109,7 @@ class Host:
             self.folder.plan_file.unlink(missing_ok=True)
             TrainingRows.write(self.folder.path, self.history.until(step), plan, self._held_out)
             if plan.risk:
-                self.folder.lapses.mkdir(exist_ok=True)
+                private_folder(self.folder.lapses)
                 TrainingRows.write_lapses(self.folder.lapses, self.history.until(step), plan, plan.risk, self._held_out)
             replace_content(self.folder.plan_file, plan.canonical)
         past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)

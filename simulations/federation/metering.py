@@ -14,6 +14,8 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from shared.private_folders import private_folder
+
 from .run_folder import RunFolder
 
 TRAIN = "train"
@@ -40,8 +42,7 @@ class Metered(ClientApp):
             return self._app(message, context)
         finally:
             took_s = time.process_time() - began_s
-            folder = RunFolder(Path(str(context.run_config["simulation.folder"]))).cpu
-            folder.mkdir(exist_ok=True)
+            folder = private_folder(RunFolder(Path(str(context.run_config["simulation.folder"]))).cpu)
             with (folder / f"{context.node_config['partition-id']}.txt").open("a", encoding="ascii") as file:
                 file.write(f"{message.metadata.message_type} {took_s:.6f}\n")
 

@@ -29,6 +29,7 @@ from server.state import ServerFolder
 from shared.arrays import Bools
 from shared.atomic_files import replace_content, replacing
 from shared.errors import ConfigError
+from shared.private_folders import private_folder
 
 from ..people.population import Population
 from ..people.public_start import public_history, public_lapse_rows, warm_theta
@@ -173,7 +174,7 @@ class RunFolder:
             if not self.scenario_file.exists():
                 raise ConfigError(f"expected an empty folder or an earlier run, got {self.path}")
             shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
+        private_folder(self.path).chmod(0o700)  # also one that was there, and empty: private keys come into it
         # In place: from this moment on the folder is a run's, and may be emptied.
         self.scenario_file.write_text(setup.scenario.model_dump_json(indent=1), encoding="utf-8")
         population.save(self.population)

@@ -23,6 +23,7 @@ from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.atomic_files import replacing
 from shared.errors import DataError, InputError
 from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
+from shared.private_folders import private_folder
 
 FORMAT: Final = 1
 INDEX_FILE: Final = "population.json"
@@ -271,7 +272,7 @@ class Population:
             for field in TRUTH_FIELDS:
                 rows[field] = getattr(self.truth, field)
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            private_folder(place)
             files = {key: _write_array(place, key, array) for key, array in arrays.items()}
             body = {
                 "format": FORMAT,

@@ -20,6 +20,7 @@ from shared.errors import ConfigError
 from shared.features import FeatureSpec
 from shared.network import forward
 from shared.plan import Plan, RiskPlan
+from shared.private_folders import private_folder
 
 from ..evaluation.quality import metrics_of
 from ..federation.host_training import TrainingRows
@@ -64,8 +65,7 @@ class Trials:
     """Trainings on one population. `folder` is for training rows, and is the caller's to remove."""
 
     def __init__(self, population: Population, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.population, self._folder = population, folder
+        self.population, self._folder = population, private_folder(folder)
         self.history = history_of(population)
         self._training_rows: dict[tuple[object, ...], TrainingRows] = {}
         self._rows: dict[tuple[object, ...], Rows] = {}
@@ -136,8 +136,7 @@ class Trials:
         without = None if held_out is None else held_out.tobytes()
         key = (plan.features, plan.horizon_steps, plan.training.history_steps, step, without)
         if key not in self._training_rows:
-            folder = self._folder / f"rows-{len(self._training_rows)}"
-            folder.mkdir()
+            folder = private_folder(self._folder / f"rows-{len(self._training_rows)}")
             TrainingRows.write(folder, self.history.until(step), plan, held_out)
             self._training_rows[key] = TrainingRows.load(folder)
         return self._training_rows[key]
@@ -147,8 +146,7 @@ class Trials:
         watched = (plan.detection.min_active_steps, plan.detection.lapse_steps)
         key = ("lapses", plan.features, watched, risk.history_steps, risk.rate_steps, step, without)
         if key not in self._training_rows:
-            folder = self._folder / f"rows-{len(self._training_rows)}"
-            folder.mkdir()
+            folder = private_folder(self._folder / f"rows-{len(self._training_rows)}")
             TrainingRows.write_lapses(folder, self.history.until(step), plan, risk, held_out)
             self._training_rows[key] = TrainingRows.load(folder)
         return self._training_rows[key]
@@ -164,7 +162,7 @@ class Trials:
         key = (scenario.warm_start, plan.network, plan.features, own.protocol, risk)
         if key not in self._starts:
             folder = RunFolder(self._folder / f"start-{len(self._starts)}")
-            folder.path.mkdir()
+            private_folder(folder.path)
             folder.write_public(own)
             self._starts[key] = folder
         return self._starts[key]
