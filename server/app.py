@@ -10,8 +10,8 @@ from shared.clock import Clock
 from .accounting import epsilon_to_public, epsilon_unamplified, finite, likely_participations, to_server
 from .bits import bits_account
 from .channel import Channel, Traffic, hasten, wait_for_nodes
-from .departed import Departed
 from .device_nodes import DeviceNodes
+from .enrolment import Enrolment
 from .federation import Federation
 from .inbox import Inbox
 from .queries import ask_for_alerts
@@ -58,13 +58,26 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """One Flower run in which every node is one device."""
+    """One Flower run in which every node is one device, among those that are connected when the step of the training
+    closes."""
     settings = RunSettings.read(context.run_config)
-    population = settings.plan.privacy.population
     hasten(grid)
-    folder, clock = ServerFolder(settings.folder), settings.schedule.clock()
-    departed = Departed(folder.departed_file)
-    nodes = wait_for_nodes(grid, population - len(departed), settings.node_wait_s)
-    folder.report("devices", len(nodes), population)
-    channel = Channel(grid, Traffic(), Signer(signing_key(settings.key_file), clock), departed)
-    run(DeviceNodes(channel, nodes), settings, clock)
+    folder, clock, traffic = ServerFolder(settings.folder), settings.schedule.clock(), Traffic()
+    settings.schedule.wait_for(settings.schedule.train_step, clock)
+    enrolment = enrolled(grid, folder, settings, traffic)
+    channel = Channel(grid, traffic, Signer(signing_key(settings.key_file), clock), enrolment)
+    run(DeviceNodes(channel, enrolment.nodes), settings, clock)
+
+
+def enrolled(grid: Grid, folder: ServerFolder, settings: RunSettings, traffic: Traffic) -> Enrolment:
+    """The devices of a run, once they are connected: at its start as many as epsilon is stated for, and those of them that
+    are not gone when it goes on. RunError if too few of them come in time."""
+    enrolment, population = Enrolment(folder.enrolment_file), settings.plan.privacy.population
+    if enrolment.closed:
+        wait_for_nodes(grid, len(enrolment.nodes), settings.node_wait_s, among=enrolment.nodes)
+    else:
+        connected = wait_for_nodes(grid, population, settings.node_wait_s)
+        if left_out := enrolment.enrol(connected, population):
+            traffic.dropped["not_enrolled"] += left_out
+    folder.report("devices", len(enrolment.nodes), population)
+    return enrolment

@@ -17,8 +17,8 @@ class Federation(Protocol):
 
     traffic: Traffic
 
-    def offer(self, fields: Mapping[str, Any]) -> None:
-        """Give every device a model_offer."""
+    def offer(self, fields: Mapping[str, Any]) -> int:
+        """Give every device a model_offer; how many took it."""
         ...
 
     def sample(self, sampling_rate: float) -> Sequence[int]:

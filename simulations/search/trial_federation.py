@@ -34,8 +34,9 @@ class TrainingHost:
         self._rows, self._n_devices, self._folder = rows, n_devices, folder
         self.traffic = Traffic()
 
-    def offer(self, fields: Mapping[str, Any]) -> None:
+    def offer(self, fields: Mapping[str, Any]) -> int:
         """Nothing to do: rows are there, and nobody watches."""
+        return self._n_devices
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(range(self._n_devices), sampling_rate)
@@ -62,8 +63,8 @@ class Dropouts:
         self._federation, self._rate = federation, rate
         self.traffic = federation.traffic
 
-    def offer(self, fields: Mapping[str, Any]) -> None:
-        self._federation.offer(fields)
+    def offer(self, fields: Mapping[str, Any]) -> int:
+        return self._federation.offer(fields)
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return self._federation.sample(sampling_rate)

@@ -210,6 +210,7 @@ class Sums:
 
     def offer(self, fields):
         self.offers.append(dict(fields))
+        return self.cohort
 
     def sample(self, sampling_rate):
         self.charged_when_sampled.append(self._charged())
