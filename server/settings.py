@@ -59,7 +59,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is made of, for its server. `warm`: theta is a warm start's."""
+    """What a run is made of, for its server. `n_categories` are in the catalogue; `warm`: theta is a warm start's."""
 
     plan: Plan
     server: ServerSettings
@@ -71,6 +71,7 @@ class RunSettings:
     risk_server: ServerSettings
     public_rows: PublicRows | None
     key_file: Path
+    n_categories: int
     warm: bool = False
 
     @classmethod
@@ -83,6 +84,7 @@ class RunSettings:
         *,
         model: bytes,
         key_file: Path,
+        n_categories: int,
         theta_file: Path | None = None,
         theta_seed: int = 0,
         risk_learning_rate: float = 1.0,
@@ -102,6 +104,7 @@ class RunSettings:
             ServerSettings(risk_learning_rate, 0.0, RISK_TAIL),
             PublicRows.load(public_file) if public_file else None,
             key_file,
+            n_categories,
             warm=theta_file is not None,
         )
 
@@ -128,6 +131,7 @@ class RunSettings:
                 Path(str(config["server.folder"])),
                 model=Path(str(config["server.model-file"])).read_bytes(),
                 key_file=Path(str(config["server.key-file"])),
+                n_categories=int(config["server.categories"]),
                 theta_file=Path(theta_file) if theta_file else None,
                 theta_seed=int(config["server.theta-seed"]),
                 risk_learning_rate=float(config["server.risk-learning-rate"]),

@@ -21,6 +21,8 @@ from .events import MAX_CATEGORIES
 MAX_PARAMETERS = 1 << 18
 MAX_MODEL_BYTES = 1 << 20
 MAX_ALERTS = 4096
+#: An alert stays on the device for so many steps, for its user to see; no older one is told.
+KEEP_ALERTS_STEPS = 366
 MAX_READINGS = 64
 MAX_COEFFICIENTS = 16
 MAX_STEP = 1 << 20

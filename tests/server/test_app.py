@@ -26,6 +26,7 @@ from server.training import train
 from shared.clock import ReplayClock, WallClock
 from shared.errors import BudgetError, ConfigError, RunError
 from tests.world.basics import (
+    N_CATEGORIES,
     NETWORK,
     activity_theta,
     event_stream,
@@ -55,6 +56,7 @@ def run_config(folder, plan, **changes) -> dict:
         "server.folder": str(folder / "server"),
         "server.model-file": str(model_file),
         "server.key-file": str(key_file),
+        "server.categories": N_CATEGORIES,
         "server.theta-file": "",
         "server.theta-seed": 3,
         "server.risk-learning-rate": 1.0,
@@ -194,6 +196,7 @@ def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSett
         risk_server=ServerSettings(1.0, 0.0, 0.75),
         public_rows=public_rows,
         key_file=folder / "signing.pem",
+        n_categories=N_CATEGORIES,
     )
 
 

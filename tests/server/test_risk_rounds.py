@@ -23,6 +23,7 @@ from shared.errors import BudgetError, ConfigError
 from shared.lapse_risk import N_COEFFICIENTS, READINGS, phi
 from tests.world.basics import (
     FEATURES,
+    N_CATEGORIES,
     NETWORK,
     activity_theta,
     event_stream,
@@ -62,6 +63,7 @@ def settings_for(folder, plan, **changes) -> RunSettings:
         "risk_server": ServerSettings(1.0, 0.0, 0.75),
         "public_rows": public_rows(),
         "key_file": folder / "signing.pem",
+        "n_categories": N_CATEGORIES,
         **changes,
     }
     return RunSettings(**fields)
@@ -79,6 +81,7 @@ class Sums:
 
     def offer(self, fields):
         self.offers.append(dict(fields))
+        return self.survivors
 
     def sample(self, sampling_rate):
         self.sampled.append((sampling_rate, self._charged()))
