@@ -6,36 +6,40 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from shared.clock import Clock
+from shared.errors import RunStopped
 
 from .accounting import epsilon_to_public, epsilon_unamplified, finite, likely_participations, to_server
 from .bits import bits_account
 from .channel import Channel, Traffic, hasten, wait_for_nodes
 from .device_nodes import DeviceNodes
 from .enrolment import Enrolment
-from .federation import Federation
+from .federation import Federation, expect_taken, refusals
 from .inbox import Inbox
 from .queries import ask_for_alerts
 from .settings import RunSettings
 from .signing import Signer, signing_key
 from .state import ServerFolder
-from .training import offer, train
+from .training import Training, offer, train
 
 app = ServerApp()
 
 
 def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
-    """One run with its devices connected: offer, train, query, and the account of it all."""
+    """One run with its devices connected: offer, train, query, and the account of it all. RunStopped if devices decline so
+    that to go on would only spend epsilon; the account then says what was spent, and why it stopped."""
     folder = ServerFolder(settings.folder)
     privacy = settings.plan.privacy
     inbox = Inbox(folder.inbox_file)
     federation.traffic.add(folder.traffic())
-    settings.schedule.wait_for(settings.schedule.train_step, clock)
-    offer(federation, settings, settings.theta, 0, with_file=True)
-    folder.report("offer", 1, 1)
-    accountant = train(federation, settings, folder)
-    ask_for_alerts(federation, settings, folder, inbox, clock)
+    stopped: RunStopped | None = None
+    try:
+        offer_and_train(federation, settings, folder, clock)
+        ask_for_alerts(federation, settings, folder, inbox, clock)
+    except RunStopped as error:
+        stopped = error
     folder.keep_traffic(federation.traffic.to_map())
-    coins, bit_steps = settings.schedule.bits, settings.schedule.bit_steps
+    accountant = Training.begin(federation, settings, folder).accountant
+    coins, bit_steps = settings.schedule.bits, () if stopped else settings.schedule.bit_steps
     participations = likely_participations(privacy)
     likely = tuple((part, likely_participations(part)) for part in settings.plan.charged[1:])
     folder.keep_account(
@@ -52,8 +56,22 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
             "bits": bits_account(folder.inbox_file, coins, len(bit_steps), privacy.delta) if coins else None,
             "plan_sha256": settings.plan.sha256.hex(),
             "identified_alerts": inbox.count(),
+            "stopped": stopped.why if stopped else None,
         }
     )
+    if stopped:
+        raise stopped
+
+
+def offer_and_train(federation: Federation, settings: RunSettings, folder: ServerFolder, clock: Clock) -> None:
+    """Give the devices the plan and run its rounds; no round is charged for a plan that too few of them took."""
+    training, before = Training.begin(federation, settings, folder), refusals(federation.traffic)
+    settings.schedule.wait_for(settings.schedule.train_step, clock)
+    taken = offer(federation, settings, settings.theta, 0, with_file=True)
+    if training.has_rounds_left:
+        expect_taken(taken, refusals(federation.traffic) - before, settings.plan.privacy)
+    folder.report("offer", 1, 1)
+    train(federation, settings, folder)
 
 
 @app.main()

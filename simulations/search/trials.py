@@ -86,7 +86,7 @@ class Trials:
         if dropout:
             federation = Dropouts(federation, dropout)
         folder = Scratch()
-        accountant = train(federation, settings, folder)
+        accountant = train(federation, settings, folder, to_the_end=True)
         dropped = federation.traffic.dropped
         skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"]
         risk = folder.models(RISK_FILE)[-1] if plan.risk else np.empty(0, np.float32)

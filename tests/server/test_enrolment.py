@@ -194,8 +194,9 @@ def test_a_whole_run_and_the_one_that_goes_on_do_without_who_left(tmp_path, monk
     offered = server_app.offer
 
     def leaving(federation, settings, *arguments, **options):
-        offered(federation, settings, *arguments, **options)
+        taken = offered(federation, settings, *arguments, **options)
         phones.devices[6].forget()
+        return taken
 
     grid = phones.grid()
     with monkeypatch.context() as patch:
