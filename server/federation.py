@@ -71,8 +71,10 @@ class Watched:
     def __init__(self, federation: Federation) -> None:
         self._federation = federation
         self.traffic = federation.traffic
+        #: Whether any round had enough updates for a sum.
+        self.has_summed = False
         self._left: int | None = None
-        self._turnout = Turnout(0, 0, Counter())
+        self._last = Turnout(0, 0, Counter())
         self._refused_rounds = self._silent_rounds = 0
 
     def offer(self, fields: Mapping[str, Any]) -> int:
@@ -81,7 +83,6 @@ class Watched:
     def sample(self, sampling_rate: float) -> Sequence[int]:
         cohort = self._federation.sample(sampling_rate)
         self._left = len(cohort) if sampling_rate == 1 else None
-        self._turnout = Turnout(0, 0, Counter())
         return cohort
 
     def collect(
@@ -89,34 +90,33 @@ class Watched:
     ) -> tuple[Words, int]:
         before = refusals(self.traffic)
         total, answered = self._federation.collect(cohort, plan, request, kind)
-        self._turnout = Turnout(len(cohort), answered, refusals(self.traffic) - before)
+        self._last = Turnout(len(cohort), answered, refusals(self.traffic) - before)
+        self._refused_rounds = self._refused_rounds + 1 if self._last.is_refused(kind.privacy) else 0
+        self._silent_rounds = self._silent_rounds + 1 if self._last.is_silent(kind.privacy) else 0
+        self.has_summed |= answered >= kind.privacy.min_survivors
         return total, answered
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         return self._federation.ask(name, fields)
 
     def expect_use(self, privacy: PrivacyPlan) -> None:
-        """RunStopped if the round that ended just now says, with those before it, that another one is spent for nothing:
-        nearly all refuse, in two rounds running; most are silent and the others too few, in three; or everybody who is
-        left is too few. A cohort that chance made small says nothing: nobody was asked."""
-        turnout, asked = self._turnout, self._turnout.asked
+        """RunStopped if the rounds so far say that another one is spent for nothing: nearly all refused, in two rounds
+        running; most were silent and the others too few, in three; or everybody who is left is too few. A cohort that chance
+        made small says nothing: nobody was asked."""
+        last = self._last
         if self._left is not None and self._left < privacy.min_survivors:
             raise RunStopped(
-                f"{self._left} devices are left of {privacy.population}.",
-                "The others were forgotten, and no round can have a sum: begin a run with more devices.",
+                f"{self._left} of {privacy.population} devices are left.",
+                "Those are too few for the sum of any round: begin a run with more devices.",
             )
-        if not asked:
-            return
-        self._refused_rounds = self._refused_rounds + 1 if turnout.is_refused(privacy) else 0
-        self._silent_rounds = self._silent_rounds + 1 if turnout.is_silent(privacy) else 0
         if self._refused_rounds >= REFUSED_ROUNDS:
             raise RunStopped(
-                f"{turnout.refused.total()} of {asked} devices refused the last round.",
-                f"Nearly all refused {REFUSED_ROUNDS} rounds running, {_mostly(turnout.refused)}.",
+                f"{last.refused.total()} of {last.asked} devices refused the last round.",
+                f"Nearly all refused {REFUSED_ROUNDS} rounds running, {_mostly(last.refused)}.",
             )
         if self._silent_rounds >= SILENT_ROUNDS:
             raise RunStopped(
-                f"{turnout.answered} of {asked} devices answered the last round.",
+                f"{last.answered} of {last.asked} devices answered the last round.",
                 f"Most were silent {SILENT_ROUNDS} rounds running, and the others too few for a sum: see that devices are "
                 "connected and that their apps run; traffic.json counts what came instead.",
             )

@@ -126,11 +126,13 @@ class Training:
 
     def learn(self, part: int, learner: Learner, *, to_the_end: bool = False) -> Floats:
         """What is published of one part once its rounds are over, or as many of them as epsilon allows; goes on where an
-        earlier process stopped. RunStopped after a round that says that the next is for nothing, unless `to_the_end`."""
+        earlier process stopped. RunStopped before a round that would be for nothing, unless `to_the_end`."""
         plan, folder, accountant = self.settings.plan, self.folder, self.accountant
         kind, first = plan.updates[part], sum(privacy.rounds for privacy in plan.charged[:part])
         models = folder.load_checkpoint(learner.optimizer, learner.checkpoint) or [learner.model]
         while self.goes_on(part, kind.privacy):
+            if not to_the_end:
+                self.federation.expect_use(kind.privacy)
             number = accountant.rounds_of(part) + 1
             self.charges.add(first + number)
             accountant.charge(part=part)
@@ -147,8 +149,6 @@ class Training:
             folder.keep_traffic(self.federation.traffic.to_map())
             folder.save_checkpoint(learner.optimizer, models, learner.checkpoint)
             folder.report(learner.phase, number, kind.privacy.rounds, epsilon=finite(accountant.epsilon))
-            if not to_the_end:
-                self.federation.expect_use(kind.privacy)
         return models[-1]
 
 
@@ -166,6 +166,8 @@ def train(
     risk = None
     if settings.plan.risk:
         risk = training.learn(1, RiskLearner(settings, theta), to_the_end=to_the_end)
+    if not (to_the_end or training.federation.has_summed):
+        training.federation.expect_use(settings.plan.privacy)
     offer(federation, settings, theta, accountant.rounds, risk=risk)
     return accountant
 

@@ -203,6 +203,19 @@ def test_one_bad_round_is_nothing_and_so_many_running_are(tmp_path, rounds, stop
         assert federation.n_rounds == stops_after == ServerFolder(tmp_path).charges(PLAN.sha256).count()
 
 
+@pytest.mark.parametrize(("rounds", "learned"), [((BAD, BAD), False), ((GOOD, BAD, BAD), True)])
+def test_a_run_whose_last_rounds_are_refused_ends_if_it_has_learned_anything(tmp_path, rounds, learned):
+    """No round is left that could be spent for nothing; but a run of which nothing came says so."""
+    plan = make_plan(privacy={**PRIVACY, "rounds": len(rounds)})
+    federation, settings = Rounds(*rounds), settings_for(tmp_path, plan)
+    if learned:
+        train(federation, settings, ServerFolder(tmp_path))
+    else:
+        with pytest.raises(RunStopped):
+            train(federation, settings, ServerFolder(tmp_path))
+    assert federation.n_rounds == len(rounds)
+
+
 def test_rounds_of_phi_are_watched_like_those_of_p(tmp_path):
     plan = make_plan(privacy=PRIVACY, risk=make_risk(privacy={"rounds": 8}))
     federation = Rounds(GOOD, GOOD, GOOD, BAD, BAD)
@@ -233,7 +246,7 @@ def test_the_commonest_refusal_is_named():
 
 
 def test_too_few_left_of_everybody_stop_a_run_at_once_and_a_small_cohort_by_chance_does_not(tmp_path):
-    with pytest.raises(RunStopped, match="1 devices are left of 8"):
+    with pytest.raises(RunStopped, match="1 of 8 devices are left"):
         train(Rounds(left=1), settings_for(tmp_path / "everybody", PLAN), ServerFolder(tmp_path / "everybody"))
     assert ServerFolder(tmp_path / "everybody").charges(PLAN.sha256).count() == 1
     sampled = make_plan(privacy={**PRIVACY, "rounds": ROUNDS, "sampling_rate": 0.5})

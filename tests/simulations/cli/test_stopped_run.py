@@ -7,6 +7,7 @@ import pytest
 
 from shared.errors import IN_WORDS, RefusalCode
 from simulations.cli import main as cli
+from simulations.federation.run_folder import RunFolder
 
 #: Owners who take part once, in a plan of six rounds that nearly everybody is in.
 REFUSED = [
@@ -39,7 +40,7 @@ def test_a_run_whose_devices_refuse_ends_with_a_sentence_and_keeps_its_account(t
     reason, remedy = IN_WORDS[RefusalCode.PARTICIPATIONS]
     assert code == 1 and "devices refused the last round. Nearly all refused 2 rounds running" in said
     assert reason in said and remedy in said and "Traceback" not in said and " | " not in said
-    account = json.loads((folder / "server" / "account.json").read_text())
+    account = json.loads(RunFolder(folder).server.account_file.read_text())
     assert account["stopped"] in said and 3 <= account["rounds_charged"] < 6
     code, said = ebbtide("evaluate", str(folder))
     assert code == 2 and "which stopped: Nearly all refused" in said
