@@ -265,7 +265,7 @@ def model(fields: dict[str, Any]) -> Installed:
 
 def plain_alerts(log: AlertLog) -> dict[str, list[int]]:
     """Alerts as one list for each field: names cost little, however many there are."""
-    columns = {name: [getattr(alert, name) for alert, _ in log] for name in _ALERT_FIELDS}
+    columns = {name: [int(getattr(alert, name)) for alert, _ in log] for name in _ALERT_FIELDS}
     return {**columns, "taken": [taken for _, taken in log]}
 
 

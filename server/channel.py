@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -20,9 +19,9 @@ from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from numpy.lib import format as npy
 
-from shared.codec import decode, encode
+from shared.codec import decode, encode, limits_of
 from shared.errors import RefusalCode, RunError, WireError
-from shared.messages import REGISTER, REQUESTS, Bytes, Int, ListOf
+from shared.messages import REGISTER, REQUESTS
 
 from .enrolment import Enrolment
 from .signing import Signer
@@ -101,7 +100,9 @@ class Channel:
         """The fields of an `expected` reply to a request's fields, or the reason to drop it."""
         if reply.has_error():
             return "error"
-        data = carried_bytes(reply, max(most_bytes(name) for name in (expected, "refusal", "deletion")))
+        data = carried_bytes(
+            reply, max(limits_of(REGISTER[name]).most_bytes for name in (expected, "refusal", "deletion"))
+        )
         if isinstance(data, str):
             return data
         try:
@@ -167,21 +168,6 @@ def carried_bytes(reply: Message, most: int) -> bytes | str:
     if dtype != np.uint8 or shape != (len(data),):
         return "shape"
     return data if len(data) <= most else "oversized"
-
-
-@lru_cache(maxsize=64)
-def most_bytes(name: str) -> int:
-    """How long the longest reply of a kind is that the register allows."""
-    return len(encode(REGISTER, name, {key: _longest(field.type) for key, field in REGISTER[name].fields.items()}))
-
-
-def _longest(kind: Int | Bytes | ListOf) -> Any:
-    """A value of a field that takes the most room."""
-    if isinstance(kind, Int):
-        return int(kind.high)
-    if isinstance(kind, Bytes):
-        return bytes(kind.high)
-    return [{key: _longest(field.type) for key, field in kind.fields.items()}] * kind.most
 
 
 def hasten(grid: Grid) -> None:

@@ -13,6 +13,7 @@ from shared.codec import unpack_words
 from shared.mechanisms import Entropy, from_grid
 from shared.plan import Plan, PrivacyPlan, UpdateKind
 
+from .bounds import length, longest
 from .channel import Channel, Traffic
 from .federation import Federation
 
@@ -26,14 +27,17 @@ def poisson_cohort(nodes: Sequence[int], sampling_rate: float, entropy: Entropy 
     return [nodes[i] for i in np.flatnonzero(draws < sampling_rate * 2**53).tolist()]
 
 
-def run_round(federation: Federation, plan: Plan, request: Mapping[str, Any], kind: UpdateKind) -> Doubles | None:
-    """The mean update of one round, float64 (kind's n_values,); None if its sum may not be opened."""
+def run_round(
+    federation: Federation, plan: Plan, request: Mapping[str, Any], kind: UpdateKind, longest_mean: float = 1.0
+) -> Doubles | None:
+    """The mean update of one round, float64 (kind's n_values,); None if its sum may not be opened, or is not one that an
+    honest cohort sums to: see `open_sum`."""
     cohort = federation.sample(kind.privacy.sampling_rate)
     if len(cohort) < kind.privacy.min_survivors:
         federation.traffic.dropped["round_small_cohort"] += 1
         return None
     total, survivors = federation.collect(cohort, plan, request, kind)
-    return open_sum(total, survivors, kind.privacy, federation.traffic)
+    return open_sum(total, survivors, kind.privacy, federation.traffic, longest_mean)
 
 
 def collect(
@@ -43,7 +47,7 @@ def collect(
     total = np.zeros(kind.n_values, np.uint32)
     survivors = 0
     for fields in channel.ask(cohort, kind.request, request).values():
-        vector = check_update(fields, kind.n_values, plan, request["round"])
+        vector = check_update(fields, kind, plan, request["round"])
         if isinstance(vector, str):
             channel.traffic.dropped[vector] += 1
             continue
@@ -52,24 +56,33 @@ def collect(
     return total, survivors
 
 
-def check_update(fields: Mapping[str, Any], length: int, plan: Plan, round_number: int) -> Words | str:
-    """The update's vector (length,) if it belongs to this round and plan, else the reason to drop it."""
+def check_update(fields: Mapping[str, Any], kind: UpdateKind, plan: Plan, round_number: int) -> Words | str:
+    """The update's vector (kind's n_values,) if it belongs to this round and plan and an honest device can have sent it,
+    else the reason to drop it."""
     if fields["round"] != round_number:
         return "round"
     if fields["plan_sha256"] != plan.sha256:
         return "plan"
-    if len(fields["values"]) != 4 * length:
+    if len(fields["values"]) != 4 * kind.n_values:
         return "length"
-    return unpack_words(fields["values"])
+    vector = unpack_words(fields["values"])
+    return vector if length(vector) <= longest(kind.privacy, kind.n_values) else "too_long"
 
 
-def open_sum(total: Words, survivors: int, privacy: PrivacyPlan, traffic: Traffic) -> Doubles | None:
+def open_sum(
+    total: Words, survivors: int, privacy: PrivacyPlan, traffic: Traffic, longest_mean: float = 1.0
+) -> Doubles | None:
     """A round's sum over the *expected* cohort: float64, shaped as the sum, in model units.
 
     None if fewer than `min_survivors` are in it: such a sum would carry less noise than the plan promises, so it is not
-    opened. The round stays charged.
+    opened. None as well if it is longer than what `survivors` honest devices sum to, whose mean is at most `longest_mean`
+    clips long (`server/bounds.py`): somebody cheated, nobody can tell who, and nothing of it is used. Both are counted; the
+    round stays charged.
     """
     if survivors < privacy.min_survivors:
         traffic.dropped["round_few_survivors"] += 1
+        return None
+    if length(total) > longest(privacy, len(total), survivors, longest_mean):
+        traffic.dropped["round_too_long"] += 1
         return None
     return from_grid(total, privacy.grid_step) / privacy.expected_cohort

@@ -59,7 +59,9 @@ class Schedule:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is made of, for its server. `n_categories` are in the catalogue; `warm`: theta is a warm start's."""
+    """What a run is made of, for its server. `n_categories` are in the catalogue; `warm`: theta is a warm start's.
+    `longest_means`: of p's and of phi's updates, how long an honest cohort's mean is at most, in clips
+    (`server/bounds.py`); 1 holds for whatever people do."""
 
     plan: Plan
     server: ServerSettings
@@ -73,6 +75,7 @@ class RunSettings:
     key_file: Path
     n_categories: int
     warm: bool = False
+    longest_means: tuple[float, float] = (1.0, 1.0)
 
     @classmethod
     def of(
@@ -90,6 +93,7 @@ class RunSettings:
         risk_learning_rate: float = 1.0,
         public_file: Path | None = None,
         node_wait_s: float = 300.0,
+        longest_means: tuple[float, float] = (1.0, 1.0),
     ) -> RunSettings:
         """The settings of a run in this process. Theta 0 is that of `theta_file`, a warm start, or else drawn by
         `theta_seed`; phi starts from the rows of `public_file`, if it is learned."""
@@ -106,6 +110,7 @@ class RunSettings:
             key_file,
             n_categories,
             warm=theta_file is not None,
+            longest_means=longest_means,
         )
 
     @classmethod
@@ -137,6 +142,7 @@ class RunSettings:
                 risk_learning_rate=float(config["server.risk-learning-rate"]),
                 public_file=Path(public_file) if public_file else None,
                 node_wait_s=float(config["server.node-wait-s"]),
+                longest_means=(float(config["server.longest-mean"]), float(config["server.risk-longest-mean"])),
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None

@@ -142,7 +142,7 @@ class Training:
                 "plan_sha256": plan.sha256,
                 **learner.fields(),
             }
-            mean_delta = run_round(self.federation, plan, request, kind)
+            mean_delta = run_round(self.federation, plan, request, kind, self.settings.longest_means[part])
             if mean_delta is not None:
                 learner.step(mean_delta)
             models.append(learner.model)

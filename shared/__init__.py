@@ -1,1 +1,1 @@
-"""Words and maths that devices and the coordinator must agree on. Imports numpy, cbor2 and the standard library only."""
+"""Words and maths that devices and the coordinator must agree on. Imports numpy and the standard library only."""

@@ -6,7 +6,8 @@
     |   |-- DataError         a data set: missing, damaged, wrong columns, wrong hash
     |   `-- BudgetError       the plan costs more epsilon than its cap, or the budget is spent
     |-- WireError             bytes that are not one of our messages, or a message that breaks the register
-    |   `-- UndeclaredError   a message of a kind that the register does not hold
+    |   |-- UndeclaredError   a message of a kind that the register does not hold
+    |   `-- VersionError      a message of a version that this side does not speak
     |-- Refusal               the device declines; carries one code of a closed set, and no text of its own
     |-- ModelError            a model file that is missing, damaged or not the pinned one; no usable runtime
     |-- VaultError            the device's vault does not open, or does not take a write: nothing leaves
@@ -64,6 +65,10 @@ class WireError(EbbtideError):
 
 class UndeclaredError(WireError):
     """A message of a kind that the register does not hold."""
+
+
+class VersionError(WireError):
+    """A message of another version of the register than this side's."""
 
 
 class ModelError(EbbtideError):

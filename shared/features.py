@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from .arrays import Bools, Doubles, Floats, Ints
 from .errors import ConfigError, InputError
 from .events import ENGAGEMENT
+from .messages import MAX_STEP
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,15 @@ class FeatureSpec:
     ewma_steps: tuple[int, int] = (2, 8)
 
     def __post_init__(self) -> None:
+        if len(self.short_steps) != 4 or len(self.ewma_steps) != 2:
+            raise ConfigError(
+                f"expected 4 short_steps and 2 ewma_steps, got {len(self.short_steps)} and {len(self.ewma_steps)}"
+            )
         windows = (*self.short_steps, self.window_steps)
-        if len(self.short_steps) != 4 or min(windows) < 1 or sorted(set(windows)) != list(windows):
-            raise ConfigError(f"expected five rising windows of >= 1 step, got {windows}")
-        if len(self.ewma_steps) != 2 or min(self.ewma_steps) < 1:
-            raise ConfigError(f"expected two ewma_steps >= 1, got {self.ewma_steps}")
+        if min(windows) < 1 or max(windows) > MAX_STEP or sorted(set(windows)) != list(windows):
+            raise ConfigError(f"expected five rising windows of 1..{MAX_STEP} steps, got {windows}")
+        if not all(1 <= span <= MAX_STEP for span in self.ewma_steps):
+            raise ConfigError(f"expected ewma_steps in 1..{MAX_STEP}, got {self.ewma_steps}")
 
     @property
     def names(self) -> tuple[str, ...]:

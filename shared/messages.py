@@ -20,6 +20,7 @@ from .events import MAX_CATEGORIES
 
 MAX_PARAMETERS = 1 << 18
 MAX_MODEL_BYTES = 1 << 20
+MAX_PLAN_BYTES = 1 << 16
 MAX_ALERTS = 4096
 #: An alert stays on the device for so many steps, for its user to see; no older one is told.
 KEEP_ALERTS_STEPS = 366
@@ -27,7 +28,7 @@ MAX_READINGS = 64
 MAX_COEFFICIENTS = 16
 MAX_STEP = 1 << 20
 MAX_BIT_EPSILON_MICRO = 20_000_000
-MAX_REQUEST_BYTES = MAX_MODEL_BYTES + 4 * MAX_PARAMETERS + (1 << 16) + (1 << 12)
+MAX_REQUEST_BYTES = MAX_MODEL_BYTES + 4 * MAX_PARAMETERS + MAX_PLAN_BYTES + (1 << 12)
 #: No clock shows more.
 MAX_TIME_S = (1 << 53) - 1
 VERSION = 1
@@ -76,9 +77,9 @@ class Spends(Enum):
     PARTICIPATION = "epsilon, on the ledger line of its name, as a round of a plan"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MessageKind:
-    """One declared message: its name, its fields, and all that is decided by its kind.
+    """One declared message: its name, its fields, and all that is decided by its kind. Equal to itself alone.
 
     Of a reply: `spends`; `consent`, the one under which alone it leaves ("": under any); `emptied`, the list that is
     emptied without this consent, so that the reply has the form of a device that saw nothing ("": it is refused);
@@ -257,7 +258,7 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 purpose="install a model, a plan and weights; the file may be left out when it is there already",
                 step=_STEP,
                 round=_ROUND,
-                plan=Field(Bytes(1, 1 << 16), _PUBLIC, "the plan's canonical bytes"),
+                plan=Field(Bytes(1, MAX_PLAN_BYTES), _PUBLIC, "the plan's canonical bytes"),
                 model=Field(Bytes(0, MAX_MODEL_BYTES), _PUBLIC, "the .tflite file, or nothing"),
                 theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), _PUBLIC, "weights, little-endian float32"),
                 risk=Field(Bytes(0, 4 * MAX_READINGS, unit=4), _PUBLIC, "phi's weights, or nothing yet"),

@@ -18,6 +18,9 @@ import numpy as np
 
 from .arrays import Floats
 from .errors import ConfigError, InputError
+from .messages import MAX_PARAMETERS
+
+MAX_LAYERS = 8
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,12 @@ class NetworkSpec:
     hidden: tuple[int, ...] = (32, 16)
 
     def __post_init__(self) -> None:
-        if self.n_features < 1 or not self.hidden or min(self.hidden) < 1:
+        if not 1 <= len(self.hidden) <= MAX_LAYERS:
+            raise ConfigError(f"expected 1 to {MAX_LAYERS} hidden layers, got {len(self.hidden)}")
+        if self.n_features < 1 or min(self.hidden) < 1:
             raise ConfigError(f"expected sizes >= 1, got n_features={self.n_features} hidden={self.hidden}")
+        if self.n_parameters > MAX_PARAMETERS:
+            raise ConfigError(f"expected at most {MAX_PARAMETERS} parameters, got {self.n_parameters}")
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:

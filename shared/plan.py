@@ -12,25 +12,33 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
-import cbor2
-
-from .errors import ConfigError
+from . import cbor
+from .cbor import Limits
+from .errors import ConfigError, WireError
 from .features import FeatureSpec
 from .lapse_risk import N_COEFFICIENTS
-from .messages import REQUESTS
+from .messages import MAX_PLAN_BYTES, MAX_STEP, REQUESTS
 from .network import NetworkSpec
 
 MODULUS_BITS = 32
 MIN_SHARE_SIGMA = 2.0
 DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
 MAX_SHARE_SIGMA = 2.0**14
+MAX_DEVICES = 1 << 40  #: no plan counts more
+
+#: A plan has some 60 fields, and parts inside its parts.
+_LIMITS = Limits(MAX_PLAN_BYTES, most_items=256, most_depth=4, floats=True, simple=True)
 
 
 def _expect(condition: bool, expectation: str, value: object) -> None:
     if not condition:
         raise ConfigError(f"expected {expectation}, got {value}")
+
+
+def _expect_steps(name: str, steps: int) -> None:
+    _expect(1 <= steps <= MAX_STEP, f"{name} in 1..{MAX_STEP}", steps)
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class LocalTraining:
         _expect(1 <= self.rows <= 4096, "rows in 1..4096", self.rows)
         _expect(0 <= self.l2 <= 1, "l2 in 0..1", self.l2)
         _expect(0 <= self.dropout < 1, "dropout in [0, 1)", self.dropout)
-        _expect(self.history_steps >= 1, "history_steps >= 1", self.history_steps)
+        _expect_steps("history_steps", self.history_steps)
         _expect(0 <= self.seed < 2**64, "a seed in 0..2^64-1", self.seed)
 
 
@@ -89,13 +97,13 @@ class PrivacyPlan:
         _expect(0 <= self.noise_multiplier < 1e4, "noise_multiplier in 0..10000", self.noise_multiplier)
         _expect(0 < self.sampling_rate <= 1, "sampling_rate in (0, 1]", self.sampling_rate)
         _expect(1 <= self.rounds <= 100_000, "rounds in 1..100000", self.rounds)
-        _expect(self.population >= 1, "population >= 1", self.population)
+        _expect(1 <= self.population <= MAX_DEVICES, f"population in 1..{MAX_DEVICES}", self.population)
         _expect(0 < self.delta < 1, "delta in (0, 1)", self.delta)
         _expect(self.max_epsilon > 0, "max_epsilon > 0", self.max_epsilon)
         _expect(self.max_colluders >= 0, "max_colluders >= 0", self.max_colluders)
         _expect(
-            self.min_survivors > self.max_colluders,
-            f"min_survivors > max_colluders = {self.max_colluders}",
+            self.max_colluders < self.min_survivors <= MAX_DEVICES,
+            f"min_survivors > max_colluders = {self.max_colluders}, up to {MAX_DEVICES}",
             self.min_survivors,
         )
         _expect(16 <= self.steps_per_clip <= 2**24, "steps_per_clip in 16..2^24", self.steps_per_clip)
@@ -163,8 +171,9 @@ class Detection:
     season_steps: int = 1
 
     def __post_init__(self) -> None:
-        _expect(self.detector in DETECTORS, f"a detector of {', '.join(DETECTORS)}", repr(self.detector))
-        _expect(self.rate_window_steps >= 1, "rate_window_steps >= 1", self.rate_window_steps)
+        _expect(self.detector in DETECTORS, f"a detector of {', '.join(DETECTORS)}", repr(self.detector)[:40])
+        for name in ("rate_window_steps", "own_span_steps", "min_active_steps", "lapse_steps"):
+            _expect_steps(name, getattr(self, name))
         _expect(0 < self.rate_threshold <= 1, "rate_threshold in (0, 1]", self.rate_threshold)
         _expect(
             0 <= self.fall_level < self.rise_level <= 1,
@@ -172,11 +181,9 @@ class Detection:
             (self.fall_level, self.rise_level),
         )
         _expect(0 < self.risk_line < 1, "risk_line in (0, 1)", self.risk_line)
-        _expect(self.own_span_steps >= 1, "own_span_steps >= 1", self.own_span_steps)
-        _expect(min(self.fall_margin, self.rise_margin) > 0, "margins > 0", (self.fall_margin, self.rise_margin))
-        _expect(self.min_active_steps >= 1, "min_active_steps >= 1", self.min_active_steps)
-        _expect(self.lapse_steps >= 1, "lapse_steps >= 1", self.lapse_steps)
-        _expect(self.quiet_steps >= 0, "quiet_steps >= 0", self.quiet_steps)
+        for margin in (self.fall_margin, self.rise_margin):
+            _expect(margin > 0, "margins > 0", margin)
+        _expect(0 <= self.quiet_steps <= MAX_STEP, f"quiet_steps in 0..{MAX_STEP}", self.quiet_steps)
         least = int(self.detector == "cusum")
         _expect(least <= self.false_alerts <= 100, f"false_alerts in {least}..100", self.false_alerts)
         _expect(1 <= self.budget_steps <= 10_000, "budget_steps in 1..10000", self.budget_steps)
@@ -200,8 +207,8 @@ class RiskPlan:
 
     def __post_init__(self) -> None:
         _expect(1 <= self.rows <= 4096, "rows in 1..4096", self.rows)
-        _expect(self.history_steps >= 1, "history_steps >= 1", self.history_steps)
-        _expect(self.rate_steps >= 1, "rate_steps >= 1", self.rate_steps)
+        _expect_steps("history_steps", self.history_steps)
+        _expect_steps("rate_steps", self.rate_steps)
 
 
 @dataclass(frozen=True)
@@ -234,7 +241,7 @@ class Plan:
     risk: RiskPlan | None = None
 
     def __post_init__(self) -> None:
-        _expect(self.horizon_steps >= 1, "horizon_steps >= 1", self.horizon_steps)
+        _expect_steps("horizon_steps", self.horizon_steps)
         _expect(
             self.network.n_features == self.features.n_features,
             f"a network of {self.features.n_features} features",
@@ -246,21 +253,17 @@ class Plan:
     @cached_property
     def canonical(self) -> bytes:
         """Canonical bytes: equal plans, equal bytes, whether a number was given as 1 or as 1.0."""
-        return cbor2.dumps(_plain(self), canonical=True)
+        return cbor.encode(_plain(self), _LIMITS)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Plan:
-        """The plan of `canonical`; ConfigError for anything else."""
+        """The plan of `canonical`; ConfigError for anything else, whoever made it."""
         try:
-            plan = _revive(cls, cbor2.loads(data))
-            canonical = plan.canonical
-        except ConfigError:
-            raise
-        except Exception:
+            fields = cbor.decode(data, _LIMITS)
+        except WireError:
             raise ConfigError("expected the canonical bytes of a plan") from None
-        if canonical != data:
-            raise ConfigError("expected the canonical bytes of a plan, got another spelling of one")
-        return cast(Plan, plan)
+        plan: Plan = _revive(cls, fields)
+        return plan
 
     @cached_property
     def sha256(self) -> bytes:
@@ -284,27 +287,33 @@ class Plan:
         return tuple((privacy, privacy.rounds) for privacy in self.charged[1:])
 
 
+#: How fields are declared: the parts of a plan, and what else a field can hold.
 _PARTS: Mapping[str, type] = {
-    "NetworkSpec": NetworkSpec,
-    "FeatureSpec": FeatureSpec,
-    "LocalTraining": LocalTraining,
-    "PrivacyPlan": PrivacyPlan,
-    "Detection": Detection,
-    "RiskPlan": RiskPlan,
-    "RiskPlan | None": RiskPlan,
+    part.__name__: part for part in (NetworkSpec, FeatureSpec, LocalTraining, PrivacyPlan, Detection, RiskPlan)
 }
+_PLAIN: Mapping[str, type] = {kind.__name__: kind for kind in (int, float, str, bytes)}
 
 
-def _revive(part: Any, fields: dict[str, Any]) -> Any:
-    """A part from its map; CBOR knows no tuples. A field that is missing or too much raises, and so does a part that is
-    missing and may not be."""
-    values = {}
-    for field in dataclasses.fields(part):
-        value, inner = fields.pop(field.name), _PARTS.get(str(field.type))
-        if inner is not None and (value is not None or "None" not in str(field.type)):
-            value = _revive(inner, value)
-        values[field.name] = tuple(value) if isinstance(value, list) else value
-    return part(**values, **fields)
+def _revive(part: Any, fields: Any) -> Any:
+    """A part from its map; ConfigError unless that has all its fields, no other, and each as it is declared."""
+    declared = {field.name: str(field.type) for field in dataclasses.fields(part)}
+    if type(fields) is not dict or set(fields) != set(declared):
+        raise ConfigError(f"expected a {part.__name__} with the fields {', '.join(declared)}")
+    return part(**{name: _revived(name, kind, fields[name]) for name, kind in declared.items()})
+
+
+def _revived(name: str, declared: str, value: Any) -> Any:
+    kind = declared.removesuffix(" | None")
+    if value is None and kind != declared:
+        return None
+    if kind in _PARTS:
+        return _revive(_PARTS[kind], value)
+    if kind.startswith("tuple[int"):  # CBOR knows no tuples
+        if type(value) is list and all(type(item) is int for item in value):
+            return tuple(value)
+    elif type(value) is _PLAIN[kind]:
+        return value
+    raise ConfigError(f"expected {name} as {declared}")
 
 
 def _plain(part: Any) -> dict[str, Any]:

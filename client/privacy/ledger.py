@@ -21,12 +21,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-import cbor2
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import rdp
+from shared import cbor, rdp
 from shared.arrays import Bools, Doubles, Ints
+from shared.cbor import Limits
 from shared.errors import DataError, InputError, Refusal, RefusalCode, VaultNewer
 from shared.rdp import ORDERS, Curve
 
@@ -45,6 +45,8 @@ LATEST_S = 2**53
 #: Plans that one device remembers; then it serves no new one.
 MAX_PLANS = 256
 FORMAT = 2
+#: Many times what a ledger of `MAX_PLANS` has: a later app's may have more lines, and has to be known for one.
+_LIMITS = Limits(1 << 20, most_items=1 << 15, most_depth=8)
 ORDERS_SHA256 = hashlib.sha256(ORDERS.astype("<f8").tobytes()).digest()
 #: The lines of format 1, in the order of their rows in its curves, and the one of them that no message could spend.
 _LINES_1, _NEVER_SPENT_1 = ("update", "risk_update", "metrics", "alert_bit"), "metrics"
@@ -151,12 +153,11 @@ class Ledger:
             none: Mapping[Any, int] = MappingProxyType({})
             return cls(caps, Spent.nothing(), none, none, MappingProxyType(dict.fromkeys(LedgerLine, 0)))
         try:
-            fields = cbor2.loads(data)
-            same = cbor2.dumps(fields, canonical=True) == data
+            fields = cbor.decode(data, _LIMITS)
             if type(fields) is dict and fields.get("format") == 1:
                 fields = _of_format_1(fields)
             ledger = _revive(fields, caps)
-            same = same and cbor2.dumps(fields, canonical=True) == ledger._spelled(fields["lines"])
+            same = cbor.encode(fields, _LIMITS) == ledger._spelled(fields["lines"])
         except (DataError, VaultNewer):
             raise
         except Exception:
@@ -172,7 +173,7 @@ class Ledger:
     def _spelled(self, lines: Iterable[str]) -> bytes:
         """The bytes that name these lines."""
         named = map(LedgerLine, lines)
-        return cbor2.dumps(
+        return cbor.encode(
             {
                 "format": FORMAT,
                 "orders": ORDERS_SHA256,
@@ -185,7 +186,7 @@ class Ledger:
                 "plans": _rows(self.plans),
                 "latest": _rows(self.latest),
             },
-            canonical=True,
+            _LIMITS,
         )
 
     def charge(self, kind: str, cost: Curve, plan_sha256: bytes | None = None, at: int | None = None) -> Ledger:

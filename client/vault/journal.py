@@ -10,20 +10,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, NamedTuple
 
-import cbor2
-
+from shared import cbor
+from shared.cbor import Limits
 from shared.errors import VaultDamaged
 
 from .store import Store
+from .values import fields_of
 
 TABLE = "journal"
 CHECKPOINT = 0
 START = bytes(32)  #: what the first entry holds as the hash before it
 #: Byte strings up to this length are kept as they are: hashes of plans, not bodies.
 SHORT_BYTES = 32
+#: The longest content is 4,096 alerts, which are a quarter of the bytes and a third of the items.
+_LIMITS = Limits(1 << 20, most_items=1 << 17, most_depth=8, floats=True, simple=True, canonical=False)
 DECISION = "decision"  #: kind of an entry that says what the user decided; nothing left with it
+
+#: Of an entry's fields, as `add` writes them: the epsilon can be missing, too.
+_TYPES = (float, str, int, bytes, object, str, dict, bytes)
 
 
 @dataclass(frozen=True)
@@ -99,8 +106,16 @@ class Journal:
     ) -> None:
         """Write down what is about to leave; folds the oldest entries when there are more than `most`."""
         number, previous = self._last()
-        fields = [time_s, kind, len(data), hashlib.sha256(data).digest(), epsilon, purpose, without_bodies(content)]
-        self._store.put(TABLE, number + 1, cbor2.dumps([*fields, previous], canonical=True))
+        fields = [
+            float(time_s),
+            kind,
+            len(data),
+            hashlib.sha256(data).digest(),
+            epsilon,
+            purpose,
+            without_bodies(content),
+        ]
+        self._store.put(TABLE, number + 1, cbor.encode([*fields, previous], _LIMITS))
         if len(self._numbers()) > self._most + self._most // 10:
             self.fold(self._most)
 
@@ -116,7 +131,7 @@ class Journal:
             totals[entry.kind] = totals.get(entry.kind, Total()).plus(entry)
             checkpoint = Checkpoint(number, entry.hash, totals)
         fields = [checkpoint.number, checkpoint.hash, {k: list(v) for k, v in totals.items()}]
-        self._store.put(TABLE, CHECKPOINT, cbor2.dumps(fields, canonical=True))
+        self._store.put(TABLE, CHECKPOINT, cbor.encode(fields, _LIMITS))
         for number in leaving:
             self._store.delete(TABLE, number)
 
@@ -125,8 +140,11 @@ class Journal:
         payload = self._store.row(TABLE, CHECKPOINT)
         if payload is None:
             return Checkpoint(0, START, {})
-        number, digest, totals = cbor2.loads(payload)
-        return Checkpoint(number, digest, {kind: Total(*total) for kind, total in totals.items()})
+        number, digest, totals = fields_of(payload, _LIMITS, "the journal's checkpoint", int, bytes, dict)
+        try:
+            return Checkpoint(number, digest, {kind: Total(*total) for kind, total in totals.items()})
+        except TypeError:
+            raise VaultDamaged("expected the totals of the journal's checkpoint") from None
 
     def entries(self) -> list[Entry]:
         """Every entry that is not folded, the oldest first; VaultDamaged unless each holds the hash of the one before."""
@@ -155,6 +173,9 @@ class Journal:
     def _entry(self, number: int) -> Entry:
         payload = self._store.row(TABLE, number)
         assert payload is not None
-        time_s, kind, size, digest, epsilon, purpose, content, previous = cbor2.loads(payload)
+        fields = fields_of(payload, _LIMITS, "an entry of the journal", *_TYPES)
+        if type(fields[4]) not in (float, int, NoneType):
+            raise VaultDamaged("expected the epsilon of an entry of the journal, or none")
+        time_s, kind, size, digest, epsilon, purpose, content, previous = fields
         here = hashlib.sha256(payload).digest()
         return Entry(number, time_s, kind, size, digest, epsilon, purpose, content, previous, here)

@@ -18,14 +18,15 @@ import os
 import struct
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import cbor2
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, VaultRolledBack, WrongKey
+from shared import cbor
+from shared.cbor import Limits
+from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, VaultRolledBack, WireError, WrongKey
 
 from .anchor import TIP_BYTES, Anchor
 from .key_derivation import KEY_BYTES, KeyedHash, derived
@@ -33,9 +34,12 @@ from .key_derivation import KEY_BYTES, KeyedHash, derived
 NONCE_BYTES = 12
 SALT_BYTES = 16
 MAX_SCRYPT_BYTES = 1 << 30  #: a key file that asks for more memory than this is damaged
+MAX_SCRYPT_PASSES = 1 << 8  #: or for more passes over it
 
 _MAGIC = "ebbtide key"
 _VERSION = 1
+_SEALED_BYTES = NONCE_BYTES + KEY_BYTES + 16  #: behind the key, the tag
+_LIMITS = Limits(1 << 10, most_items=8, most_depth=1)  #: several times what such a file has
 _ANCHOR = struct.Struct(f"<Q{TIP_BYTES}s")
 _SLOT_BYTES = _ANCHOR.size + 32
 _SLOT_STEP = 512  #: the two slots lie in different sectors: a write that is cut off spoils one of them at most
@@ -107,8 +111,10 @@ class FileKeys:
     def __init__(
         self, folder: Path, passphrase: bytes, *, n: int = 1 << 15, r: int = 8, p: int = 1, waits_for_disk: bool = True
     ) -> None:
-        if n < 2 or n & (n - 1) or r < 1 or p < 1 or 128 * n * r > MAX_SCRYPT_BYTES:
-            raise ConfigError(f"expected scrypt n a power of 2, r and p >= 1, up to 1 GiB, got n={n} r={r} p={p}")
+        if not _is_cost(n, r, p):
+            raise ConfigError(
+                f"expected scrypt n a power of 2, r and p >= 1, up to 1 GiB and {MAX_SCRYPT_PASSES} passes, got n={n} r={r} p={p}"
+            )
         if not passphrase:
             raise ConfigError("expected a passphrase, got none")
         self._folder, self._passphrase, self._cost = folder, passphrase, (n, r, p)
@@ -181,8 +187,8 @@ class FileKeys:
         self._key = os.urandom(KEY_BYTES)
         salt, nonce = os.urandom(SALT_BYTES), os.urandom(NONCE_BYTES)
         head = [_MAGIC, _VERSION, n, r, p, salt]
-        sealed = nonce + AESGCM(self._stretched(n, r, p, salt)).encrypt(nonce, self._key, cbor2.dumps(head))
-        body = cbor2.dumps([*head, sealed])
+        sealed = nonce + AESGCM(self._stretched(n, r, p, salt)).encrypt(nonce, self._key, cbor.encode(head, _LIMITS))
+        body = cbor.encode([*head, sealed], _LIMITS)
         try:
             write_durably(self._anchor_file, (self._slot(Anchor()).ljust(_SLOT_STEP, b"\0")) * 2)
             write_durably(self._key_file, hashlib.sha256(body).digest() + body)
@@ -207,15 +213,15 @@ class FileKeys:
         if hashlib.sha256(data[32:]).digest() != data[:32]:
             raise KeyDamaged(f"expected {self.KEY_FILE} as it was written: it is cut or changed")
         try:
-            magic, version, n, r, p, salt, sealed = cbor2.loads(data[32:])
-            sound = magic == _MAGIC and version == _VERSION and 128 * n * r <= MAX_SCRYPT_BYTES
-        except Exception:
-            sound = False
-        if not sound:
+            head = cbor.decode(data[32:], _LIMITS)
+        except WireError:
+            head = None
+        if not _is_sound(head):
             raise KeyDamaged(f"expected {self.KEY_FILE} of version {_VERSION}")
-        key = AESGCM(self._stretched(n, r, p, salt))
+        *head, sealed = head
+        key = AESGCM(self._stretched(*head[2:]))
         try:
-            return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], cbor2.dumps([magic, version, n, r, p, salt]))
+            return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], cbor.encode(head, _LIMITS))
         except InvalidTag:
             raise WrongKey("expected the passphrase of this key file, got another") from None
 
@@ -244,3 +250,16 @@ class FileKeys:
             return None
         anchor = Anchor(*_ANCHOR.unpack_from(slot))
         return anchor if self._slot(anchor) == slot else None
+
+
+def _is_cost(n: int, r: int, p: int) -> bool:
+    power = n >= 2 and not n & (n - 1)
+    return power and r >= 1 and 1 <= p <= MAX_SCRYPT_PASSES and 128 * n * r <= MAX_SCRYPT_BYTES
+
+
+def _is_sound(fields: Any) -> bool:
+    """Whether a key file's fields are such as `_create` writes."""
+    if type(fields) is not list or [type(field) for field in fields] != [str, int, int, int, int, bytes, bytes]:
+        return False
+    magic, version, n, r, p, _, sealed = fields
+    return magic == _MAGIC and version == _VERSION and _is_cost(n, r, p) and len(sealed) == _SEALED_BYTES

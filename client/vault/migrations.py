@@ -33,13 +33,19 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
-import cbor2
+from shared import cbor
+from shared.cbor import Limits
+from shared.errors import VaultDamaged, VaultNewer
 
-from shared.errors import VaultNewer
+from .values import value_of
 
 ONLY = 1  #: the id of the row in tables that have one
 PADDED_BYTES = 1024  #: rows of tables that have one grow in steps of this
 _FRAME = struct.Struct("<HI")  #: of such a row: its version, and the bytes of its value
+
+#: What the value of such a row may come to: all of a vault as large as it is by default, and four times the items of 4,096
+#: alerts, which are the most. Earlier apps wrote maps in the order of their making, and floats in 64 bits.
+_LIMITS = Limits(1 << 26, most_items=1 << 17, most_depth=8, floats=True, simple=True, canonical=False)
 
 #: From the value of a row to that of the next version.
 RowStep = Callable[[Any], Any]
@@ -86,23 +92,27 @@ def framed(table: str, value: Any) -> bytes:
 
 
 def unframed(table: str, payload: bytes) -> Any:
-    """The value of a row, brought up to the present version; VaultNewer if it is of a later one."""
-    version, size = _FRAME.unpack_from(payload)
+    """The value of a row, brought up to the present version; VaultNewer if it is of a later one, VaultDamaged if
+    it has none or holds no value."""
     expect_row(table, payload)
-    value = cbor2.loads(payload[_FRAME.size : _FRAME.size + size])
+    version, size = _FRAME.unpack_from(payload)
+    value = value_of(payload[_FRAME.size : _FRAME.size + size], _LIMITS, f"the row of {table}")
     for step in ROWS[table][version - 1 :]:
         value = step(value)
     return value
 
 
 def expect_row(table: str, payload: bytes) -> None:
-    """VaultNewer unless the row of a table is of a version that this app knows."""
-    if (found := _FRAME.unpack_from(payload)[0]) > version_of(table):
+    """VaultNewer unless the row of a table is of a version that this app knows; VaultDamaged if it has none, or is cut."""
+    found, size = _FRAME.unpack_from(payload.ljust(_FRAME.size, b"\0"))
+    if found > version_of(table):
         raise VaultNewer(f"expected a row of {table} of version {version_of(table)} at most, got {found}")
+    if not found or len(payload) < _FRAME.size + size:
+        raise VaultDamaged(f"expected a row of {table} with its version, and as long as it says")
 
 
 def _framed(version: int, value: Any) -> bytes:
-    data = cbor2.dumps(value)
+    data = cbor.encode(value, _LIMITS)
     payload = _FRAME.pack(version, len(data)) + data
     return payload.ljust(-(-len(payload) // PADDED_BYTES) * PADDED_BYTES, b"\0")
 
@@ -114,7 +124,8 @@ def _name_fields(rows: Rows) -> None:
     for table, named in _NAMED.items():
         if (payload := rows.row(table, 1)) is not None:
             (size,) = struct.unpack_from("<I", payload)
-            rows.put(table, 1, _framed(1, named(cbor2.loads(payload[4 : 4 + size]))))
+            value = value_of(payload[4 : 4 + size], _LIMITS, f"the row of {table}")
+            rows.put(table, 1, _framed(1, named(value)))
 
 
 def _columns(alerts: Sequence[Sequence[int]]) -> dict[str, list[int]]:

@@ -6,11 +6,17 @@ it says nothing more. The newest `most` are kept; an older one is gone, and not 
 
 from __future__ import annotations
 
-import cbor2
+from typing import Any
+
+from shared import cbor
+from shared.cbor import Limits
 
 from .store import Store
+from .values import fields_of
 
 TABLE = "outbox"
+#: Twice the longest reply, an update of as many parameters as the register allows.
+_LIMITS = Limits(1 << 21, most_items=4, most_depth=1)
 
 
 class Outbox:
@@ -24,12 +30,12 @@ class Outbox:
         payload = self._store.row(TABLE, self._store.place(TABLE, asked))
         if payload is None:
             return None
-        request, kind, data = cbor2.loads(payload)
-        return (kind, bytes(data)) if request == asked else None
+        request, kind, data = _fields(payload)
+        return (kind, data) if request == asked else None
 
     def keep(self, asked: bytes, kind: str, data: bytes) -> None:
         """Keep the reply to `asked`; the oldest goes when there are more than `most`."""
-        self._store.put(TABLE, self._store.place(TABLE, asked), cbor2.dumps([asked, kind, data]))
+        self._store.put(TABLE, self._store.place(TABLE, asked), cbor.encode([asked, kind, data], _LIMITS))
         self.shrink(self._most)
 
     def shrink(self, most: int) -> None:
@@ -41,5 +47,10 @@ class Outbox:
     def drop(self, kind: str) -> None:
         """Let every reply of a kind go: what consent no longer covers is not sent again."""
         for row, payload in list(self._store.rows(TABLE)):
-            if cbor2.loads(payload)[1] == kind:
+            if _fields(payload)[1] == kind:
                 self._store.delete(TABLE, row)
+
+
+def _fields(payload: bytes) -> list[Any]:
+    """The request's hash, the reply's kind, its bytes."""
+    return fields_of(payload, _LIMITS, "a row of the outbox", bytes, str, bytes)

@@ -29,6 +29,7 @@ from ..people.setup import Setup
 from ..provenance import commit, commits_of
 from .alert_quality import alert_quality, lived_steps
 from .bit_rates import rates_with_truth
+from .bounds_power import cheat_bounds
 from .examples import example_users
 from .interest_table import compare
 from .noiseless_rerun import theta_without_noise
@@ -144,6 +145,7 @@ def evaluate(
         refused=refusals_by_code(traffic),
         bits=rates_with_truth(account["bits"], alerts, agreed) if account["bits"] else None,
         traffic=traffic_numbers(traffic, population.n_users),
+        cheat_bounds=cheat_bounds(setup),
         cpu=cpu_numbers(run, traffic["sent"].get("train_request", 0), population.n_users),
         example_users=example_users(run, setup, population, history, p, alerts),
         commit="+".join(dict.fromkeys([*commits_of(run.flower).split("+"), commit()])),

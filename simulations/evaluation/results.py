@@ -128,6 +128,17 @@ class Traffic(Part):
     dropped: dict[str, int]
 
 
+class CheatBound(Part):
+    """What the server takes for honest in the rounds of one part of the plan, in clips: the longest vector of one device; how long
+    an honest cohort's mean is at most; and how long one device's vector has to be to be found, with a probability of .99, in a
+    sum of which nothing else is seen."""
+
+    part: str
+    vector_clips: float
+    mean_clips: float
+    found_clips: float
+
+
 class ToldAlert(Part):
     """An alert that a drawn user was shown, with the reasons that the device gave."""
 
@@ -186,6 +197,7 @@ class Evaluation(InterestTables):
     refused: dict[str, int]
     bits: BitRates | None
     traffic: Traffic
+    cheat_bounds: list[CheatBound]
     cpu: CpuTimes
     example_users: list[ExampleUser]
     commit: str

@@ -6,19 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cbor2
 import numpy as np
 from numpy.typing import NDArray
 
 from client.refusals import bare_refusal
 from server.channel import Traffic
+from shared import cbor
 from shared.arrays import Ints
+from shared.cbor import Limits
 from shared.codec import decode
 from shared.errors import RefusalCode
 from shared.messages import REGISTER
 
 #: How many devices declined, by RefusalCode.
 Refused = Mapping[int, int]
+
+#: More than a host's devices come to: each of a million tells something else.
+_LIMITS = Limits(1 << 30, most_items=1 << 20, most_depth=2)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class HostAnswers:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """As a host sends them to the server of a simulation."""
-        messages = np.frombuffer(cbor2.dumps([list(self.messages), self.alike, self.n_alike]), np.uint8)
+        messages = np.frombuffer(cbor.encode([list(self.messages), self.alike, self.n_alike], _LIMITS), np.uint8)
         return {
             "devices": self.devices,
             "which": self.which,
@@ -59,7 +63,7 @@ class HostAnswers:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> HostAnswers:
-        messages, alike, n_alike = cbor2.loads(arrays["messages"].tobytes())
+        messages, alike, n_alike = cbor.decode(arrays["messages"].tobytes(), _LIMITS)
         refused = dict(arrays["refused"].tolist())
         return cls(arrays["devices"], arrays["which"], tuple(messages), alike, n_alike, refused)
 

@@ -36,6 +36,7 @@ def run_settings(setup: Setup, run: RunFolder) -> RunSettings:
         risk_learning_rate=scenario.risk.learning_rate,
         public_file=run.public_file if setup.plan.risk else None,
         node_wait_s=NODE_WAIT_S,
+        longest_means=(scenario.server.longest_mean, scenario.risk.longest_mean),
     )
 
 
@@ -56,6 +57,8 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "server.key-file": str(run.signing_key_file.resolve()),
         "server.categories": setup.n_categories,
         "server.node-wait-s": NODE_WAIT_S,
+        "server.longest-mean": scenario.server.longest_mean,
+        "server.risk-longest-mean": scenario.risk.longest_mean,
         "schedule.train-step": schedule.train_step,
         "schedule.first-query-step": schedule.first_query_step,
         "schedule.last-query-step": schedule.last_query_step,

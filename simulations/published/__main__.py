@@ -16,16 +16,19 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from shared.events import Catalogue
+
 from ..baselines.interest_models import POOLED_DNN, POOLED_LR, POOLED_NUMPY, RECENCY_FREQUENCY
 from ..evaluation import results_file
 from ..evaluation.alert_quality import DETECTOR_NAMES
 from ..evaluation.results import Results
 from ..federation.run_folder import RESULTS_FILE, RunFolder
+from ..people.setup import Crowd
 from ..provenance import ROOT, commit
 from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Published, publish
-from ..scenarios.config import with_path
+from ..scenarios.config import SCENARIOS, load_scenario, with_path
 from .alerts_as_shipped import shipped_numbers
-from .attacks import hostile_numbers
+from .attacks import bound_numbers, hostile_numbers, poison_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
@@ -123,6 +126,20 @@ def kill9_numbers(runs: int = 500) -> dict[str, Published]:
     return {"vault.kill9_runs": Published(told["kill9_runs"], None, "killed processes", "", shown, commit())}
 
 
+#: How many people each data set has, for scenarios that take all of them: known without reading it.
+EVERYBODY = {"complete-journey": 2456, ONLINE_RETAIL: 4718}
+
+
+def bounds_of_all() -> dict[str, Measured]:
+    """What is published of the bounds on cheating, of every scenario that comes along."""
+    out: dict[str, Measured] = {}
+    for file in sorted(SCENARIOS.glob("*.toml")):
+        data = load_scenario(file.stem).data
+        people = Crowd(data.users or EVERYBODY[data.name], Catalogue(("a", "b")))
+        out |= bound_numbers(file.stem, people)
+    return out
+
+
 def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Published | Measured]]]:
     """What makes each group of numbers; those of online-retail-ii only if it is there."""
     data = {
@@ -133,6 +150,9 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "fidelity": fidelity_numbers,
         "streams": stream_numbers,
         "hostile": hostile_numbers,
+        "poison.demo": partial(poison_numbers, "demo"),
+        "poison.complete-journey-eps1": partial(poison_numbers, "complete-journey-eps1"),
+        "cheat": bounds_of_all,
         "bit": bit_numbers,
         "kill9": kill9_numbers,
         "choice.planted": partial(choice_numbers, "planted"),

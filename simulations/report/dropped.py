@@ -22,7 +22,8 @@ REPLIES: Mapping[str, str] = {
     "plan": "under another plan",
     "step": "for another step",
     "coin": "of another coin",
-    "length": "an update of another length",
+    "length": "an update of another number of values",
+    "too_long": "an update longer than an honest one can be",
     "alert_fields": "alerts that no device of this plan can have",
     "deletion": "a device that its user had forgotten said so",
     **{f"refusal_{int(code)}": f"refused: {why}" for code, (why, _) in IN_WORDS.items()},
@@ -31,6 +32,10 @@ REPLIES: Mapping[str, str] = {
 OTHERS: Mapping[str, tuple[str, str]] = {
     "round_small_cohort": ("round was not run: too few devices in it", "rounds were not run: too few devices in them"),
     "round_few_survivors": ("round was not opened: too few updates", "rounds were not opened: too few updates"),
+    "round_too_long": (
+        "round was not used: its sum is longer than an honest one",
+        "rounds were not used: their sums are longer than honest ones",
+    ),
     "not_enrolled": (
         "device was connected and not enrolled: the plan has no room",
         "devices were connected and not enrolled: the plan has no room",

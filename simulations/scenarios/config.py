@@ -130,15 +130,18 @@ class RiskSection(Section):
     noise_multiplier: float = 1.0
     learning_rate: Annotated[float, Field(gt=0)] = 1.0
     public_users: Whole = 1000
+    longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class ServerSection(Section):
-    """How the server moves, as server.optimizer.ServerSettings says and defaults to."""
+    """How the server moves, as server.optimizer.ServerSettings says and defaults to; and how long, in clips, the mean update of
+    an honest cohort is at most: a longer sum is not used (server/bounds.py)."""
 
     learning_rate: float = ServerSettings.learning_rate
     momentum: float = ServerSettings.momentum
     tail: Share = ServerSettings.tail
     theta_seed: int = 0
+    longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def settings(self) -> ServerSettings:
         """How p's rounds move theta."""

@@ -6,7 +6,7 @@ once for each protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from .noise_calibration import noise_multiplier_for
 from .trial_federation import Dropouts, Scratch, TrainingHost
 
 FORWARD_ROWS = 200_000
+#: Makes whom to train with: of rows by request, how many devices, a folder.
+MakeHost = Callable[[Mapping[str, TrainingRows], int, Path], Federation]
 #: Told before the first training and after each: how many are done, of how many.
 OnTrial = Callable[[int, int], None]
 
@@ -73,22 +75,22 @@ class Trials:
         """A scenario for these people; in another `protocol` than its own if one is given."""
         return Setup.of(scenario, self.population, protocol)
 
-    def train(self, setup: Setup, *, dropout: float = 0.0) -> Trained:
+    def train(self, setup: Setup, *, dropout: float = 0.0, host: MakeHost = TrainingHost) -> Trained:
         """One training, on the protocol's train steps and the users who are not held out. Noise and cohorts come from OS
-        entropy, and differ from one to the next."""
+        entropy, and differ from one to the next. `host` makes the federation that is trained with."""
         plan, step = setup.plan, setup.protocol.train_at
         settings = run_settings(setup, self._begin_at(setup))
         held_out = self.held_out(setup.scenario)
         rows = {"train_request": self._rows_to_train_on(plan, step, held_out)}
         if plan.risk:
             rows["risk_request"] = self._lapses_to_train_on(plan, plan.risk, step, held_out)
-        federation: Federation = TrainingHost(rows, self.population.n_users, self._folder)
+        federation: Federation = host(rows, self.population.n_users, self._folder)
         if dropout:
             federation = Dropouts(federation, dropout)
         folder = Scratch()
         accountant = train(federation, settings, folder, to_the_end=True)
         dropped = federation.traffic.dropped
-        skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"]
+        skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"] + dropped["round_too_long"]
         risk = folder.models(RISK_FILE)[-1] if plan.risk else np.empty(0, np.float32)
         return Trained(folder.models()[-1], risk, accountant.rounds, skipped)
 

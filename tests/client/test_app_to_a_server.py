@@ -1,6 +1,5 @@
 """Pause, consent, budget and forget, as a server meets them: through bytes, with the client as shipped."""
 
-import cbor2
 import pytest
 
 from client.answers import answer
@@ -16,6 +15,7 @@ from tests.world.client_requests import COEFFICIENTS, PLAN
 from tests.world.fake_grid import context_of
 from tests.world.phones import CANARIES, Phone, homes
 from tests.world.signing import OTHER_PRIVATE_KEY, signed, signed_request
+from tests.world.spellings import spelled
 
 __all__ = ["homes"]
 
@@ -34,9 +34,9 @@ def test_every_refusal_is_in_the_journal_with_its_own_code(homes):
         (b"canary", "alerts_query", RefusalCode.SIGNATURE),
         (signed(b"canary"), "alerts_query", RefusalCode.MALFORMED),
         (QUERY, "train_request", RefusalCode.UNDECLARED),
-        (signed(cbor2.dumps(["diagnostics_request", 1, {}], canonical=True)), "alerts_query", RefusalCode.UNDECLARED),
+        (signed(spelled(["diagnostics_request", 1, {}])), "alerts_query", RefusalCode.UNDECLARED),
         (
-            signed(cbor2.dumps(["alerts_query", 1, {"step": 3, "why": "canary"}], canonical=True)),
+            signed(spelled(["alerts_query", 1, {"step": 3, "why": "canary"}])),
             "alerts_query",
             RefusalCode.MALFORMED,
         ),
@@ -188,7 +188,7 @@ def test_nothing_recorded_is_in_the_journal(homes):
     with phone.open() as device:
         entries = device.what_left()
     assert {entry.kind for entry in entries} == {"receipt", "update", "risk_update", "alerts", "refusal"}
-    exported = cbor2.dumps([[value for value in vars(entry).values()] for entry in entries]) + repr(entries).encode()
+    exported = spelled([[value for value in vars(entry).values()] for entry in entries]) + repr(entries).encode()
     assert not [canary for canary in CANARIES if canary in exported]
     updates = [entry for entry in entries if entry.kind in ("update", "risk_update")]
     assert len(updates) == 2 and all(update.epsilon > 0 for update in updates)

@@ -5,7 +5,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import cbor2
 import pytest
 
 from client.answers import answer
@@ -26,6 +25,7 @@ from simulations.scenarios.config import PLANTED_PROTOCOL, load_scenario
 from tests.world.basics import activity_theta, make_plan, make_profile, make_risk, open_device, ready, view
 from tests.world.client_requests import COEFFICIENTS
 from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, signed
+from tests.world.spellings import spelled
 
 CAPS = Caps()
 SAFE = {"noise_multiplier": 4.0, "population": 64, "min_survivors": 32}
@@ -46,7 +46,7 @@ def offer(plan: Plan) -> bytes:
 
 def asking(name: str, fields: dict, **changes) -> bytes:
     """Signed by the right server, whether the register allows it or not."""
-    return signed(cbor2.dumps([name, 1, {**fields, **changes}], canonical=True))
+    return signed(spelled([name, 1, {**fields, **changes}]))
 
 
 def forged(**changes) -> bytes:

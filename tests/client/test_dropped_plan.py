@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cbor2
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from shared.errors import VaultError
 from shared.plan import Plan
 from tests.world.basics import NO_RISK, Diary, make_plan, ready, view
 from tests.world.old_vault import SAID, held, old_vault, opened
+from tests.world.spellings import spelled, value_of
 
 #: Stands in where a device has no model to compare.
 ANOTHER = Installed(make_plan(), b"", NO_RISK, NO_RISK, 0)
@@ -23,11 +23,11 @@ def old(tmp_path) -> Path:
 
 
 def unreadable(plan: Plan, **changes) -> bytes:
-    fields = cbor2.loads(plan.canonical)
+    fields = value_of(plan.canonical)
     for name, value in changes.items():
         inner = fields if name == "more" else fields["detection"]
         inner[name] = value
-    return cbor2.dumps(fields, canonical=True)
+    return spelled(fields)
 
 
 @pytest.mark.parametrize("changes", [{"detector": "oracle"}, {"more": 1}, {"later_setting": 0.5}])

@@ -62,6 +62,8 @@ def run_config(folder, plan, **changes) -> dict:
         "server.risk-learning-rate": 1.0,
         "server.public-rows": "",
         "server.node-wait-s": 0.0,
+        "server.longest-mean": 1.0,
+        "server.risk-longest-mean": 1.0,
         "schedule.train-step": TRAIN_STEP,
         "schedule.first-query-step": TRAIN_STEP + 1,
         "schedule.last-query-step": N_STEPS - 1,

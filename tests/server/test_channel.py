@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.vault.consent import Consent
-from server.channel import Channel, Traffic, carried_bytes, most_bytes
+from server.channel import Channel, Traffic, carried_bytes
 from server.device_nodes import DeviceNodes
-from shared.codec import encode, pack_floats
+from shared.codec import encode, limits_of, pack_floats
 from shared.messages import MAX_PARAMETERS, REGISTER, REQUESTS, Spends
 from tests.world.basics import activity_theta, examples, make_plan, make_profile, open_device
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node, fails, says, with_wire
@@ -56,6 +56,10 @@ OTHERWISE = {
 def reply_bytes(name: str, **changes) -> bytes:
     """The right reply to a request, but for `changes`."""
     return encode(REGISTER, REQUESTS[name].reply, {**RIGHT[name], **changes})
+
+
+def most_bytes(kind: str) -> int:
+    return limits_of(REGISTER[kind]).most_bytes
 
 
 def ask(nodes, name: str = "alerts_query", asked=(1, 2)) -> tuple[dict, Traffic, Channel]:

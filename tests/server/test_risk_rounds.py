@@ -199,13 +199,12 @@ def test_public_rows_are_needed_for_phi(tmp_path):
 
 def test_an_update_of_the_other_part_is_dropped():
     plan = plan_of()
-    lengths = [kind.n_values for kind in plan.updates]
-    assert lengths == [NETWORK.n_parameters, N_COEFFICIENTS]
-    for mine, others in (lengths, lengths[::-1]):
-        values = pack_words(np.ones(others, np.uint32))
+    assert [kind.n_values for kind in plan.updates] == [NETWORK.n_parameters, N_COEFFICIENTS]
+    for mine, others in (plan.updates, plan.updates[::-1]):
+        values = pack_words(np.ones(others.n_values, np.uint32))
         fields = {"round": 4, "plan_sha256": plan.sha256, "values": values}
         assert check_update(fields, mine, plan, 4) == "length"
-        np.testing.assert_array_equal(check_update(fields, others, plan, 4), np.ones(others))
+        np.testing.assert_array_equal(check_update(fields, others, plan, 4), np.ones(others.n_values))
 
 
 # ---- with real devices

@@ -45,6 +45,7 @@ BAD = {
     "round": says(update_bytes(contribution(9), round_number=ROUND - 1)),
     "plan": says(update_bytes(contribution(9), sha256=bytes(32))),
     "length": says(update_bytes(contribution(9)[:-1])),
+    "too_long": says(update_bytes(2 * contribution(9))),
 }
 
 
@@ -129,12 +130,15 @@ def test_negative_sums_and_sums_that_wrap_come_back_right():
 
 
 def test_check_update_names_the_first_thing_that_does_not_fit():
-    good = {"round": ROUND, "plan_sha256": QUIET.sha256, "values": pack_words(np.arange(P, dtype=np.uint32))}
-    np.testing.assert_array_equal(check_update(good, P, QUIET, ROUND), np.arange(P))
-    assert check_update({**good, "round": ROUND + 1}, P, QUIET, ROUND) == "round"
-    assert check_update({**good, "plan_sha256": bytes(32)}, P, QUIET, ROUND) == "plan"
+    (kind,) = QUIET.updates
+    vector = np.arange(P, dtype=np.uint32) % 50
+    good = {"round": ROUND, "plan_sha256": QUIET.sha256, "values": pack_words(vector)}
+    np.testing.assert_array_equal(check_update(good, kind, QUIET, ROUND), vector)
+    assert check_update({**good, "round": ROUND + 1}, kind, QUIET, ROUND) == "round"
+    assert check_update({**good, "plan_sha256": bytes(32)}, kind, QUIET, ROUND) == "plan"
     for n in (0, 4, 4 * P - 4, 4 * P + 4):
-        assert check_update({**good, "values": bytes(n)}, P, QUIET, ROUND) == "length"
+        assert check_update({**good, "values": bytes(n)}, kind, QUIET, ROUND) == "length"
+    assert check_update({**good, "values": pack_words(100 * vector)}, kind, QUIET, ROUND) == "too_long"
 
 
 def test_traffic_counts_messages_and_bytes_of_both_directions():

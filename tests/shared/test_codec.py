@@ -6,10 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.codec import MAX_MESSAGE_BYTES, decode, encode, pack_floats, pack_words, unpack_floats, unpack_words
-from shared.errors import WireError
-from shared.messages import REGISTER, REQUESTS, VERSION, Bytes, Field, Int, ListOf
+from client.answers import understood
+from shared.codec import (
+    decode,
+    encode,
+    limits_of,
+    pack_floats,
+    pack_words,
+    unpack_floats,
+    unpack_words,
+)
+from shared.errors import Refusal, RefusalCode, UndeclaredError, VersionError, WireError
+from shared.messages import REGISTER, REQUESTS, SIGNED, VERSION, Bytes, Field, Int, ListOf
 from tests.world.basics import examples
+from tests.world.hostile import HOSTILE as SHAPES
+from tests.world.hostile import hostile_messages
+from tests.world.work import work_of
 
 BOTH = {"register": REGISTER, "requests": REQUESTS}
 
@@ -226,7 +238,7 @@ HOSTILE = {
     "broken text": b"\x83\x67\xff\xfe\xfd\xfc\xfb\xfa\xf9\x01\xa0",
     "break code": b"\xff",
     "unassigned simple value": b"\xf8\xff",
-    "too long": b"\x5a" + (MAX_MESSAGE_BYTES + 1).to_bytes(4, "big") + bytes(MAX_MESSAGE_BYTES + 1),
+    "too long": b"\x5a" + (1 << 22).to_bytes(4, "big") + bytes(1 << 22),
 }
 
 
@@ -254,6 +266,110 @@ def test_any_other_cbor_value_is_refused_wherever_it_stands(value):
         except WireError:
             continue
         assert encode(REGISTER, name, fields) == data
+
+
+# ---- work, before anything is believed
+
+
+def largest(field: Field):
+    kind = field.type
+    if isinstance(kind, Int):
+        return max(int(kind.low), int(kind.high), key=abs)
+    if isinstance(kind, Bytes):
+        return bytes(kind.high)
+    return [{name: largest(inner) for name, inner in kind.fields.items()}] * kind.most
+
+
+ALL = {**REGISTER, **REQUESTS, **SIGNED}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_limits_of_a_kind_are_its_largest_message_s(name):
+    kind = ALL[name]
+    data = encode(ALL, name, {n: largest(field) for n, field in kind.fields.items()})
+    limits, fields = limits_of(kind), decode(ALL, data)[1]
+    assert len(data) == limits.most_bytes and n_items([name, VERSION, fields]) == limits.most_items
+    assert depth([name, VERSION, fields]) == limits.most_depth
+    with pytest.raises(WireError, match=f"at most {limits.most_bytes} bytes"):
+        decode(ALL, data + b"\0")
+
+
+def n_items(value) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(1 + n_items(item) for item in value.values())
+    return 1 + (sum(map(n_items, value)) if isinstance(value, list) else 0)
+
+
+def depth(value) -> int:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inside is None else 1 + max(map(depth, inside), default=0)
+
+
+def test_kinds_of_all_registers_have_names_of_their_own():
+    assert len(ALL) == len(REGISTER) + len(REQUESTS) + len(SIGNED)
+
+
+@pytest.mark.parametrize("version", [0, 2, 255, 2**64 - 1, -1])
+@pytest.mark.parametrize("rest", [b"", b"\xa0", b"\xff" * 100])
+def test_another_version_is_told_apart_whatever_it_brings(version, rest):
+    for name in ("receipt", "a later kind"):
+        with pytest.raises(VersionError, match=f"expected version {VERSION}"):
+            decode(REGISTER, cbor2.dumps([name, version, 0], canonical=True)[:-1] + rest)
+
+
+def test_a_name_that_the_register_does_not_hold_is_told_apart():
+    with pytest.raises(UndeclaredError):
+        decode(REGISTER, cbor2.dumps(["diagnostics", VERSION, {}], canonical=True))
+
+
+def most_calls(name: str | None) -> int:
+    """So many calls a message of a kind may cost at most, of whatever length: some for each item that it can have."""
+    return 100 + 40 * (limits_of(ALL[name]).most_items if name else 1)
+
+
+@examples(500, deadline=None)
+@given(hostile_messages(REGISTER))
+def test_what_a_hostile_device_sends_costs_the_server_no_more_than_its_kind_allows(message):
+    name, data = message
+
+    def read(data):
+        try:
+            assert encode(REGISTER, *decode(REGISTER, data)) == data
+        except WireError:
+            return
+
+    done = work_of(read, data)
+    assert done.calls <= most_calls(name) and done.n_bytes <= 4 * len(data) + 300
+
+
+@examples(500, deadline=None)
+@given(hostile_messages(REQUESTS))
+def test_what_a_hostile_server_sends_costs_a_device_no_more_than_its_kind_allows(message):
+    name, data = message
+
+    def read(data):
+        try:
+            understood(data, name or "alerts_query")
+        except Refusal as refusal:
+            assert refusal.code in (RefusalCode.MALFORMED, RefusalCode.UNDECLARED)
+
+    done = work_of(read, data)
+    assert done.calls <= most_calls(name) and done.n_bytes <= 4 * len(data) + 300
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_message_that_is_nothing_but_hostile_is_refused_at_its_head(shape):
+    """A megabyte or a few bytes: the same work."""
+
+    def read(data):
+        with pytest.raises(WireError):
+            decode(REGISTER, data)
+
+    done = [work_of(read, SHAPES[shape](n)) for n in (90, 10**6)]
+    assert max(work.calls for work in done) < 300 and max(work.n_bytes for work in done) < 300
+
+
+# ---- weights and vectors
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=20))

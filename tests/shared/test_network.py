@@ -175,7 +175,10 @@ def test_split_gives_views_and_refuses_another_length():
         SMALL.split(theta[:, :-1])
 
 
-@pytest.mark.parametrize("arguments", [(0,), (3, ()), (3, (4, 0))])
-def test_sizes_below_1_are_refused(arguments):
+@pytest.mark.parametrize(
+    "arguments",
+    [(0,), (3, ()), (3, (4, 0)), (3, (1,) * 9), (3, (1,) * 100_000), (3, (2**63,)), (2**40, (1,)), (27, (512, 512))],
+)
+def test_sizes_below_1_or_beyond_what_a_message_holds_are_refused(arguments):
     with pytest.raises(ConfigError):
         NetworkSpec(*arguments)

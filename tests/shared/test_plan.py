@@ -1,15 +1,18 @@
 import dataclasses
 import math
 
-import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
+from shared.messages import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
 from shared.network import NetworkSpec
 from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, Detection, LocalTraining, Plan, PrivacyPlan
 from tests.world.basics import examples, make_plan, make_risk
+from tests.world.hostile import HOSTILE
+from tests.world.spellings import spelled, value_of
+from tests.world.work import work_of
 
 
 def leaves(value, path=()):
@@ -108,33 +111,74 @@ def test_equal_plans_have_equal_bytes():
 
 def test_bytes_that_are_not_a_plan_are_refused():
     data = make_plan(risk=make_risk()).canonical
-    fields = cbor2.loads(data)
-    wrong = [data[:cut] for cut in range(0, len(data), 7)] + [b"", data + b"\0", cbor2.dumps([1]), b"\x81" * 100_000]
-    wrong.append(cbor2.dumps(dict(sorted(fields.items(), reverse=True))))
-    wrong.append(cbor2.dumps({**fields, "n_examples": 3}, canonical=True))
-    wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "slack": 1}}, canonical=True))
-    wrong.append(cbor2.dumps({**fields, "privacy": {}}, canonical=True))
-    wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "clip_norm": -1.0}}, canonical=True))
-    wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "rounds": "many"}}, canonical=True))
-    wrong.append(cbor2.dumps({**fields, "horizon_steps": 0}, canonical=True))
-    wrong.append(cbor2.dumps({**fields, "risk": {}}, canonical=True))
-    wrong.append(cbor2.dumps({**fields, "risk": {**fields["risk"], "privacy": None}}, canonical=True))
-    wrong.append(cbor2.dumps({**fields, "risk": {**fields["risk"], "rows": 8.0}}, canonical=True))
+    fields = value_of(data)
+    wrong = [data[:cut] for cut in range(0, len(data), 7)] + [b"", data + b"\0", spelled([1]), b"\x81" * 100_000]
+    entries = [spelled(name) + spelled(value) for name, value in sorted(fields.items(), reverse=True)]
+    wrong.append(bytes([0xA0 | len(fields)]) + b"".join(entries))
+    wrong.append(spelled({**fields, "n_examples": 3}))
+    wrong.append(spelled({**fields, "privacy": {**fields["privacy"], "slack": 1}}))
+    wrong.append(spelled({**fields, "privacy": {}}))
+    wrong.append(spelled({**fields, "privacy": {**fields["privacy"], "clip_norm": -1.0}}))
+    wrong.append(spelled({**fields, "privacy": {**fields["privacy"], "rounds": "many"}}))
+    wrong.append(spelled({**fields, "horizon_steps": 0}))
+    wrong.append(spelled({**fields, "risk": {}}))
+    wrong.append(spelled({**fields, "risk": {**fields["risk"], "privacy": None}}))
+    wrong.append(spelled({**fields, "risk": {**fields["risk"], "rows": 8.0}}))
     for number in (16.0, 16.5, True, "16", math.inf, math.nan, None):
-        wrong.append(cbor2.dumps({**fields, "training": {**fields["training"], "rows": number}}, canonical=True))
-        wrong.append(
-            cbor2.dumps({**fields, "training": {**fields["training"], "history_steps": number}}, canonical=True)
-        )
-    wrong.append(cbor2.dumps({**fields, "privacy": {**fields["privacy"], "noise_multiplier": 1}}, canonical=True))
-    wrong.append(cbor2.dumps({**fields, "features": {**fields["features"], "window_steps": 12.5}}, canonical=True))
-    wrong.append(cbor2.dumps({**fields, "network": {**fields["network"], "hidden": [32.0, 16]}}, canonical=True))
+        wrong.append(spelled({**fields, "training": {**fields["training"], "rows": number}}))
+        wrong.append(spelled({**fields, "training": {**fields["training"], "history_steps": number}}))
+    wrong.append(spelled({**fields, "privacy": {**fields["privacy"], "noise_multiplier": 1}}))
+    wrong.append(spelled({**fields, "features": {**fields["features"], "window_steps": 12.5}}))
+    wrong.append(spelled({**fields, "network": {**fields["network"], "hidden": [32.0, 16]}}))
     for name in fields:
-        wrong.append(cbor2.dumps({k: v for k, v in fields.items() if k != name}, canonical=True))
+        wrong.append(spelled({k: v for k, v in fields.items() if k != name}))
         if name != "risk":  # None there is a plan, one that learns no phi
-            wrong.append(cbor2.dumps({**fields, name: None}, canonical=True))
+            wrong.append(spelled({**fields, name: None}))
     for bad in wrong:
         with pytest.raises(ConfigError):
             Plan.from_bytes(bad)
+
+
+STRANGE = [
+    None, True, -1, 0, 2**63, 2**64 - 1, -(2**64), 0.5, -0.0, 1e308, 5e-324, math.nan, math.inf, "", "rate", "x" * 1000, b"", bytes(32),
+    [], [0], [1, 2], [2**64 - 1] * 2, [1.0, 2.0], [True, True], [[1], [2]], [1] * 200, [1] * 50_000, {}, {"rows": 1}, {"": {"": {}}},
+]  # fmt: skip
+
+
+def with_value(fields: dict, path: tuple[str, ...], value: object) -> dict:
+    """The map, with one value in it replaced."""
+    inner = with_value(fields[path[0]], path[1:], value) if len(path) > 1 else value
+    return {**fields, path[0]: inner}
+
+
+PATHS = [path for path, _ in leaves(make_plan(risk=make_risk()))]
+
+
+@pytest.mark.parametrize("path", [*PATHS, *sorted({path[:-1] for path in PATHS if len(path) > 1})], ids="/".join)
+def test_a_value_of_any_type_in_any_place_is_a_plan_or_a_config_error_that_shows_little(path):
+    fields = value_of(make_plan(risk=make_risk()).canonical)
+    n_refused = 0
+    for value in STRANGE:
+        data = spelled(with_value(fields, path, value))
+        try:
+            plan = Plan.from_bytes(data)
+        except ConfigError as error:
+            assert len(str(error)) < 500
+            n_refused += 1
+            continue
+        assert plan.canonical == data and Plan.from_bytes(plan.canonical) == plan
+        assert plan.network.n_parameters <= MAX_PARAMETERS and all(update.reply for update in plan.updates)
+    assert n_refused >= 15
+
+
+@pytest.mark.parametrize("shape", HOSTILE)
+def test_bytes_that_are_made_to_cost_are_refused_as_no_plan(shape):
+    def read(data):
+        with pytest.raises(ConfigError):
+            Plan.from_bytes(data)
+
+    for n in (100, MAX_PLAN_BYTES - 100, 1 << 21):
+        assert work_of(read, HOSTILE[shape](n)).calls < 5000
 
 
 @examples(200)
@@ -171,6 +215,8 @@ BAD_PRIVACY = [
     ("sampling_rate", math.nan),
     ("rounds", 0),
     ("population", 0),
+    ("population", 2**64),
+    ("min_survivors", 2**64),
     ("delta", 0.0),
     ("delta", 1.0),
     ("max_epsilon", 0.0),
@@ -210,6 +256,12 @@ def test_a_privacy_plan_that_protects_nothing_is_refused_by_name(field, value):
         (Detection, {"min_active_steps": 0}),
         (Detection, {"lapse_steps": 0}),
         (Detection, {"quiet_steps": -1}),
+        (Detection, {"quiet_steps": MAX_STEP + 1}),
+        (Detection, {"own_span_steps": 2**63}),
+        (Detection, {"fall_margin": math.nan}),
+        (Detection, {"rise_margin": math.nan}),
+        (Detection, {"rise_margin": 0.0}),
+        (LocalTraining, {"history_steps": MAX_STEP + 1}),
     ],
 )
 def test_settings_out_of_range_are_refused(part, fields):

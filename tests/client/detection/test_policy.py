@@ -1,6 +1,5 @@
 """Segments by one's own recency, frequency and amount; a table with an answer to every case."""
 
-import cbor2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,6 +26,7 @@ from tests.world.basics import (
     replayed_entropy,
     view,
 )
+from tests.world.spellings import spelled, value_of
 
 WINDOW = 20
 
@@ -164,5 +164,5 @@ def test_alerts_are_kept_as_they_were_with_the_query_that_took_each():
         (Alert(Direction.FALL, 3, RiskLevel.HIGH, 11, 61, Segment.LOW, Intervention.NOTHING), -1),
         (Alert(Direction.RISE, 1, RiskLevel.LOW, 13, 61, Segment.HIGH, Intervention.REMIND), 13),
     ]
-    stored = cbor2.loads(cbor2.dumps(state.plain_alerts(alerts)))
+    stored = value_of(spelled(state.plain_alerts(alerts)))
     assert state.alerts(stored) == alerts and state.alerts(state.plain_alerts([])) == []

@@ -4,7 +4,6 @@ import json
 import math
 from pathlib import Path
 
-import cbor2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,6 +16,9 @@ from shared.errors import DataError, VaultNewer
 from shared.rdp import ORDERS
 from tests.client.privacy.test_ledger import COST, PLAN, START_S, new, plan_of, roomy
 from tests.world.basics import examples
+from tests.world.hostile import HOSTILE
+from tests.world.spellings import spelled, value_of
+from tests.world.work import work_of
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 
@@ -37,10 +39,10 @@ def test_bytes_are_the_ledger_and_equal_ledgers_have_equal_bytes(releases):
 
 def damaged(**changes) -> bytes:
     ledger = new().charge("update", COST, PLAN, 7).charge("alert_bit", rdp.coin(0.5), at=90).advance(START_S, START_S)
-    fields = cbor2.loads(ledger.to_bytes())
+    fields = value_of(ledger.to_bytes())
     for name, change in changes.items():
         fields[name] = change(fields[name])
-    return cbor2.dumps(fields, canonical=True)
+    return spelled(fields)
 
 
 def bent(scope: int, order: int, factor: float):
@@ -83,7 +85,7 @@ def test_the_bytes_that_are_damaged_below_are_a_ledger_before():
         damaged(latest=lambda rows: rows[::-1]),
         damaged(period_start_s=lambda _: -2),
         damaged(period_start_s=lambda s: float(s)),
-        damaged(period_start_s=lambda _: 2**70),
+        damaged(period_start_s=lambda _: 2**64 - 1),
         damaged(total=lambda c: c[:-8]),
         damaged(total=bent(LIFETIME, 3, 0.5)),
         damaged(total=bent(PERIOD, 3, 1.5)),
@@ -122,11 +124,22 @@ def test_any_other_bytes_are_a_ledger_or_a_named_error(noise, at, value):
             assert str(error).startswith("expected a ledger ")
 
 
+@pytest.mark.parametrize("shape", HOSTILE)
+def test_a_ledger_that_is_made_to_cost_is_refused_and_the_work_is_linear(shape):
+    def read(data):
+        with pytest.raises(DataError, match="expected a ledger's bytes"):
+            Ledger.from_bytes(data)
+
+    for n in (300, 30_000):
+        data = HOSTILE[shape](n)
+        assert work_of(read, data).calls <= 12 * len(data) + 500
+
+
 # ---- bytes of other apps
 
 
 def of_format_1() -> dict:
-    return cbor2.loads((VECTORS / "ledger_format_1.cbor").read_bytes())
+    return value_of((VECTORS / "ledger_format_1.cbor").read_bytes())
 
 
 def test_bytes_of_format_1_are_read_exactly_and_written_anew():
@@ -143,7 +156,7 @@ def test_bytes_of_format_1_are_read_exactly_and_written_anew():
     assert sorted([line, plan.hex(), n] for (line, plan), n in ledger.plans.items()) == said["plans"]
     assert sorted([line, plan.hex(), at] for (line, plan), at in ledger.latest.items()) == said["latest"]
     again = Ledger.from_bytes(ledger.to_bytes())
-    assert cbor2.loads(again.to_bytes())["format"] == 2 and again.to_bytes() == ledger.to_bytes()
+    assert value_of(again.to_bytes())["format"] == 2 and again.to_bytes() == ledger.to_bytes()
     np.testing.assert_array_equal(again.spent.curves, ledger.spent.curves)
 
 
@@ -166,7 +179,7 @@ def test_damaged_bytes_of_format_1_are_refused(changes):
     for name, change in changes.items():
         fields[name] = change(fields.get(name))
     with pytest.raises(DataError, match="expected a ledger's bytes"):
-        Ledger.from_bytes(cbor2.dumps(fields, canonical=True))
+        Ledger.from_bytes(spelled(fields))
 
 
 @pytest.mark.parametrize("line", ["risk_update"])

@@ -2,7 +2,6 @@
 
 import hashlib
 
-import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +11,7 @@ from client.vault.outbox import Outbox
 from client.vault.store import Durability, Store
 from shared.errors import VaultDamaged
 from tests.world.basics import cheap_keys
+from tests.world.spellings import spelled, value_of
 
 
 @pytest.fixture
@@ -89,12 +89,12 @@ def test_what_lay_outside_epsilon_is_counted_apart_when_it_is_folded(store):
 def test_a_broken_chain_is_damage(store):
     journal = Journal(store)
     write(store, journal, 5)
-    other = cbor2.loads(store.row(TABLE, 3))
+    other = value_of(store.row(TABLE, 3))
     for change in (
-        lambda: store.put(TABLE, 3, cbor2.dumps([*other[:6], {"round": 99}, other[7]], canonical=True)),
+        lambda: store.put(TABLE, 3, spelled([*other[:6], {"round": 99}, other[7]])),
         lambda: store.delete(TABLE, 3),
         lambda: store.delete(TABLE, 1),
-        lambda: store.put(TABLE, CHECKPOINT, cbor2.dumps([0, bytes(31) + b"x", {}], canonical=True)),
+        lambda: store.put(TABLE, CHECKPOINT, spelled([0, bytes(31) + b"x", {}])),
     ):
         with pytest.raises(KeyError), store.transaction(Durability.POWER):
             change()

@@ -1,5 +1,6 @@
 """The key in two files: wrapped under a passphrase, an anchor that never falls, destroyed for good; nothing printed."""
 
+import hashlib
 import os
 
 import pytest
@@ -11,6 +12,8 @@ from client.vault.anchor import TIP_BYTES, Anchor
 from client.vault.keys import FileKeys
 from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, VaultRolledBack, WrongKey
 from tests.world.basics import cheap_keys, examples
+from tests.world.hostile import HOSTILE
+from tests.world.spellings import spelled, value_of
 
 DATA_KEY = bytes(range(32))
 
@@ -57,6 +60,60 @@ def test_a_cut_or_flipped_key_file_is_damaged_and_no_other_error(tmp_path_factor
     file.write_bytes(bytes(content))
     with pytest.raises(KeyDamaged):
         cheap_keys(folder).unwrap(wrapped)
+
+
+def with_fields(**changes):
+    """What a key file's fields would be, with some of them changed."""
+    names = ("magic", "version", "n", "r", "p", "salt", "sealed")
+    return lambda fields: list({**dict(zip(names, fields, strict=True)), **changes}.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: [],
+        lambda _: 7,
+        lambda fields: fields[:-1],
+        lambda fields: [*fields, 0],
+        with_fields(magic="another key"),
+        with_fields(magic=b"ebbtide key"),
+        with_fields(version=2),
+        with_fields(n=0),
+        with_fields(n=3),
+        with_fields(n=-2),
+        with_fields(n=1 << 62),
+        with_fields(n="2"),
+        with_fields(n=2.0),
+        with_fields(n=True),
+        with_fields(r=0),
+        with_fields(r=1 << 40),
+        with_fields(p=0),
+        with_fields(p=1 << 40),
+        with_fields(salt="x" * 16),
+        with_fields(salt=bytes(2000)),
+        with_fields(sealed=b""),
+        with_fields(sealed=bytes(61)),
+        with_fields(sealed=None),
+    ],
+)
+def test_a_key_file_that_asks_for_anything_else_is_damaged_and_costs_nothing(tmp_path, change):
+    """Its hash is right: whoever can write the file can make one."""
+    wrapped = cheap_keys(tmp_path).wrap(DATA_KEY)
+    file = tmp_path / FileKeys.KEY_FILE
+    body = spelled(change(value_of(file.read_bytes()[32:])))
+    file.write_bytes(hashlib.sha256(body).digest() + body)
+    with pytest.raises(KeyDamaged):
+        cheap_keys(tmp_path).unwrap(wrapped)
+
+
+@pytest.mark.parametrize("shape", HOSTILE)
+def test_a_key_file_that_is_made_to_cost_is_damaged(tmp_path, shape):
+    wrapped = cheap_keys(tmp_path).wrap(DATA_KEY)
+    for n in (100, 1 << 20):
+        body = HOSTILE[shape](n)
+        (tmp_path / FileKeys.KEY_FILE).write_bytes(hashlib.sha256(body).digest() + body)
+        with pytest.raises(KeyDamaged):
+            cheap_keys(tmp_path).unwrap(wrapped)
 
 
 def test_a_missing_key_file_is_missing(tmp_path):

@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cbor2
 import pytest
 
 from client.privacy.caps import LedgerLine
@@ -27,6 +26,7 @@ from shared.errors import VaultBusy, VaultDamaged, VaultError, VaultNewer, Vault
 from shared.rdp import coin
 from tests.world.basics import Diary, cheap_keys, make_plan, make_profile, open_device, ready, view
 from tests.world.old_vault import SAID, held, old_vault, opened
+from tests.world.spellings import spelled, value_of
 
 FORMAT = 1 + len(MIGRATIONS)
 
@@ -309,9 +309,9 @@ def test_a_log_that_a_killed_process_left_is_taken_in_as_ever(tmp_path):
 def test_a_device_whose_ledger_has_a_line_of_a_later_app_does_not_open(old):
     """Nor is it changed: what was spent on that line stands there for the app that knows it."""
     with closing(Vault(old, cheap_keys(old), Limits())) as vault, vault.writing("ledger"):
-        fields = cbor2.loads(Ledger.from_bytes(vault.get("ledger")).to_bytes())
+        fields = value_of(Ledger.from_bytes(vault.get("ledger")).to_bytes())
         fields["lines"]["sums"] = fields["lines"]["risk_update"]
-        vault.put("ledger", cbor2.dumps(fields, canonical=True))
+        vault.put("ledger", spelled(fields))
     before = files_of(old)
     with pytest.raises(VaultNewer, match="ledger"):
         opened(old)

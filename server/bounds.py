@@ -1,0 +1,52 @@
+"""How long an honest vector can be, and an honest sum: what is longer is not used.
+
+A device clips, then adds its share of the noise. So a vector of its own is its clip and one share long at most, and the
+sum of n of them their mean and n shares. Both are functions of what is opened anyway: looking at them is
+post-processing, and costs no epsilon. The second needs nothing but the sum and how many are in it, and holds as it is
+under a secure sum.
+
+What this cannot see: whatever stands below the noise. One device that sends a few times its clip, or many that keep to
+it, change the model within what their number times their clip allows (docs/privacy.md says how far that goes).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from shared.arrays import Words
+from shared.errors import ConfigError
+from shared.plan import PrivacyPlan
+
+#: How likely an honest vector, or an honest sum, is to be taken for a false one: at most.
+TAIL = 1e-10
+
+
+def length(words: Words) -> float:
+    """L2 norm, in grid steps, of a vector modulo 2^32, (P,).
+
+    >>> length(np.array([3, 2**32 - 4], np.uint32))
+    5.0
+    """
+    return float(np.linalg.norm(words.view(np.int32).astype(np.float64)))
+
+
+def longest(privacy: PrivacyPlan, n_values: int, n_vectors: int = 1, longest_mean: float = 1.0) -> float:
+    """The length, in grid steps, that the sum of `n_vectors` honest vectors of `n_values` exceeds with a chance of at
+    most `TAIL`. Their mean before noise is at most `longest_mean` clips long: 1 holds for whatever people do.
+
+    Guarantees. A sum of discrete Gaussian shares is sub-Gaussian with the variance s^2 of a Gaussian (Canonne, Kamath and
+    Steinke 2020, section 2), and so is its component along the mean, of length m. So with x = log(2 / TAIL), its squared
+    length is at most m^2 + 2 m s sqrt(2 x) + s^2 (P + 2 sqrt(P x) + 2 x), each of the two tails with a chance of TAIL / 2
+    (Laurent and Massart 2000, lemma 1, whose moment bound sub-Gaussian coordinates share).
+
+    Edge cases. Without noise it is the clips alone, and no tail. ConfigError for a `longest_mean` outside (0, 1].
+    """
+    if not 0 < longest_mean <= 1:
+        raise ConfigError(f"expected longest_mean in (0, 1] clips, got {longest_mean}")
+    mean = longest_mean * n_vectors * privacy.steps_per_clip
+    sigma = privacy.share_sigma * math.sqrt(n_vectors)
+    x = math.log(2 / TAIL)
+    noise = n_values + 2 * math.sqrt(n_values * x) + 2 * x
+    return math.sqrt(mean**2 + 2 * mean * sigma * math.sqrt(2 * x) + sigma**2 * noise)

@@ -1,0 +1,191 @@
+"""What devices that cheat do to the model, and which rounds the server does not use: `python -m simulations.attacks.poisoning`.
+
+A training of a scenario, its rounds of p alone, in which some devices do not keep to the protocol in any round that asks
+them. The server looks at vectors and sums as it always does (`server/bounds.py`): at each vector as long as it sees vectors
+alone, at the sum only once a secure sum carries it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from server.bounds import length, longest
+from shared.arrays import Ints, Words
+from shared.codec import unpack_floats
+from shared.mechanisms import clip_to_grid
+from shared.plan import Plan, UpdateKind
+
+from ..federation.host_training import SUMS, TrainingRows, fresh_entropy
+from ..people.of_scenario import population_of
+from ..people.setup import Setup
+from ..scenarios.config import load_scenario
+from ..search.trial_federation import TrainingHost
+from ..search.trials import Trials, repeated
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Devices that cheat: a `share` of all, or one (0). What each sends: `vector` of its own honest one, or instead of it a
+    push of `clips` times the clip against the running model, without noise."""
+
+    name: str
+    share: float = 0.0
+    clips: float = 0.0
+    vector: str = "push"
+
+    def n_devices(self, of: int) -> int:
+        return max(1, round(self.share * of)) if self.share or self.clips else 0
+
+
+#: What is tried, by the key of its published figures.
+ATTACKS: Mapping[str, Attack] = {
+    "none": Attack("nobody cheats", vector="none"),
+    **{f"one_{clips}": Attack(f"one device, {clips:,} x the clip", clips=clips) for clips in (1, 20, 100, 1000)},
+    **{
+        f"{vector}_{share:.0%}".rstrip("%"): Attack(f"{share:.0%} of devices, {words}", share, 1.0, vector)
+        for vector, words in (
+            ("push", "1 x the clip against the model"),
+            ("sign", "their own update with its sign flipped"),
+            ("label", "trained on flipped labels"),
+            ("free", "nothing, and no noise (free riders)"),
+        )
+        for share in (0.05, 0.2)
+    },
+}
+
+
+class PoisonedHost(TrainingHost):
+    """A host some of whose devices cheat, in every round that asks them. `sees_each`: the server looks at each vector."""
+
+    def __init__(
+        self, attack: Attack, sees_each: bool, seed: int, rows: Mapping[str, TrainingRows], n_devices: int, folder: Path
+    ) -> None:
+        super().__init__(rows, n_devices, folder)
+        self._attack, self._sees_each = attack, sees_each
+        chosen = np.random.default_rng(seed).permutation(n_devices)[: attack.n_devices(n_devices)]
+        self._cheats = np.isin(np.arange(n_devices), chosen)
+
+    def collect(
+        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, object], kind: UpdateKind
+    ) -> tuple[Words, int]:
+        devices = np.asarray(cohort, np.int64)
+        cheats = devices[self._cheats[devices]]
+        total, survivors = super().collect(devices[~self._cheats[devices]].tolist(), plan, request, kind)
+        if cheats.size:
+            added, counted = self._cheated(cheats, plan, request, kind)
+            total, survivors = total + added, survivors + counted
+        return total, survivors
+
+    def _cheated(self, devices: Ints, plan: Plan, request: Mapping[str, object], kind: UpdateKind) -> tuple[Words, int]:
+        """What the server adds up of these devices' vectors, and how many of them it counts."""
+        rows, vector = self._rows[kind.request], self._attack.vector
+        if vector == "push":
+            theta = unpack_floats(request["theta"]).astype(np.float64)  # type: ignore[arg-type]
+            steps = round(self._attack.clips * plan.privacy.steps_per_clip)
+            pushed = clip_to_grid(-theta * (steps / np.linalg.norm(theta)), float(steps), steps).view(np.uint32)
+            if self._sees_each and length(pushed) > longest(kind.privacy, kind.n_values):
+                self.traffic.dropped["too_long"] += len(devices)
+                return np.zeros_like(pushed), 0
+            return pushed * np.uint32(len(devices)), len(devices)
+        if vector == "free":
+            return np.zeros(kind.n_values, np.uint32), len(devices)
+        if vector == "label":
+            rows = TrainingRows(rows.x, 1 - rows.y, rows.offsets)
+        entropy = fresh_entropy(self._folder, request["round"])  # type: ignore[arg-type]
+        total = SUMS[kind.request](rows, devices, devices, plan, request, entropy)
+        return (np.negative(total) if vector == "sign" else total), len(devices)
+
+
+@dataclass(frozen=True)
+class Harm:
+    """What an attack came to in one training: test AUC, rounds whose sum was not used, vectors that were dropped."""
+
+    auc: float
+    rounds_not_used: int
+    vectors_dropped: int
+
+
+class Poisoning:
+    """Trainings of one scenario under attack. `folder` is for training rows, and is the caller's to remove."""
+
+    def __init__(self, name: str, overrides: Sequence[str], folder: Path) -> None:
+        self.scenario = load_scenario(name, [*overrides, "risk.rounds=0", "privacy.max_epsilon=inf"])
+        self._trials = Trials(population_of(self.scenario), folder)
+        self.setup: Setup = self._trials.setup(self.scenario)
+
+    def under(self, attack: Attack, *, sees_each: bool, seed: int) -> Harm:
+        """One training under an attack, by devices and draws of this seed."""
+        hosts: list[PoisonedHost] = []
+
+        def host(rows: Mapping[str, TrainingRows], n_devices: int, folder: Path) -> TrainingHost:
+            hosts.append(PoisonedHost(attack, sees_each, seed, rows, n_devices, folder))
+            return hosts[-1]
+
+        setup = self._trials.setup(repeated(self.scenario, seed))
+        trained = self._trials.train(setup, host=host)
+        score = self._trials.score(setup.plan, trained.theta, setup.protocol.test_steps)
+        dropped = hosts[0].traffic.dropped
+        return Harm(score.auc or math.nan, dropped["round_too_long"], dropped["too_long"])
+
+
+def table_of(name: str, harms: Mapping[str, Sequence[tuple[Harm, Harm]]]) -> Table:
+    """One row an attack; of each seed what happened where each vector is seen, and where only the sum is."""
+    table = Table(title=f"{name}: devices that cheat in every round that asks them")
+    for column in ("who, and what they send", "AUC, vectors seen", "dropped", "not used", "AUC, sum alone", "not used"):
+        table.add_column(column, justify="left" if column.startswith("who") else "right")
+    for key, runs in harms.items():
+        each, alone = zip(*runs, strict=True)
+        mean = [
+            [float(np.mean([getattr(harm, field) for harm in side])) for field in Harm.__dataclass_fields__]
+            for side in (each, alone)
+        ]
+        table.add_row(
+            ATTACKS[key].name,
+            f"{mean[0][0]:.3f}",
+            f"{mean[0][2]:.0f}",
+            f"{mean[0][1]:.1f}",
+            f"{mean[1][0]:.3f}",
+            f"{mean[1][1]:.1f}",
+        )
+    return table
+
+
+def harms(
+    name: str, overrides: Sequence[str] = (), seeds: int = 1, done: Callable[[str], None] = lambda _: None
+) -> dict[str, list[tuple[Harm, Harm]]]:
+    """Every attack on a scenario, by key; for each seed where the server sees each vector, and where it sees the sum."""
+    with tempfile.TemporaryDirectory(prefix="ebbtide-poisoning-") as folder:
+        world = Poisoning(name, overrides, Path(folder))
+        out: dict[str, list[tuple[Harm, Harm]]] = {}
+        for key, attack in ATTACKS.items():
+            tried = partial(world.under, attack)
+            out[key] = [(tried(sees_each=True, seed=s), tried(sees_each=False, seed=s)) for s in range(seeds)]
+            done(key)
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table of one scenario."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenario", nargs="?", default="demo", help="a scenario by name or .toml file (demo)")
+    parser.add_argument("--set", action="append", default=[], help="replace one value: section.key=value")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each attack (1)")
+    chosen = parser.parse_args(arguments)
+    found = harms(
+        chosen.scenario, chosen.set, chosen.seeds, lambda key: print(f"{ATTACKS[key].name}: done", flush=True)
+    )
+    Console().print(table_of(chosen.scenario, found))
+
+
+if __name__ == "__main__":
+    main()

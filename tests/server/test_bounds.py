@@ -1,0 +1,139 @@
+"""How long honest vectors and sums are: no honest round is ever taken for a false one, and one cheat stands out."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from server.bounds import TAIL, length, longest
+from server.channel import Traffic
+from server.rounds import open_sum
+from shared.arrays import Words
+from shared.errors import ConfigError
+from shared.events import Catalogue
+from shared.mechanisms import DiscreteGaussian, protect
+from shared.plan import Plan, PrivacyPlan
+from simulations.evaluation.bounds_power import POWER, found_length
+from simulations.people.setup import Crowd, Setup
+from simulations.scenarios.config import SCENARIOS, load_scenario
+from tests.world.basics import examples, full, make_plan
+
+#: How many people the shipped scenarios that take everybody have.
+EVERYBODY = {"complete-journey": 2456, "online-retail-ii": 4718}
+SHIPPED = sorted(file.stem for file in SCENARIOS.glob("*.toml"))
+
+
+def shipped(name: str) -> tuple[Plan, tuple[float, float]]:
+    """A shipped scenario's plan, and how long it takes honest means of p and of phi to be."""
+    scenario = load_scenario(name)
+    people = Crowd(scenario.data.users or EVERYBODY[scenario.data.name], Catalogue(("a", "b")))
+    return Setup.of(scenario, people).plan, (scenario.server.longest_mean, scenario.risk.longest_mean)
+
+
+def noise_of(privacy: PrivacyPlan, n_shares: int, size: int) -> Words:
+    """The sum of so many shares, as few larger ones: what the two differ by is below 1e-16 here (shared/rdp.py)."""
+    n = max(1, math.ceil((privacy.share_sigma * math.sqrt(n_shares) / 4000) ** 2))  # tables of more are slow to make
+    one = DiscreteGaussian(privacy.share_sigma * math.sqrt(n_shares / n))
+    total = np.zeros(size, np.uint32)
+    for _ in range(n):
+        total += one.sample_words((size,))
+    return total
+
+
+def direction(size: int, steps: float) -> Words:
+    """A vector of this length along one direction, rounded towards zero."""
+    unit = np.random.default_rng(size).normal(size=size)
+    return (unit * (steps / np.linalg.norm(unit))).astype(np.int64).astype(np.uint32)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_honest_round_of_a_shipped_plan_is_ever_refused(name):
+    """10,000 rounds of each in `make soak`: everybody's vectors as long and as much alike as the plan's server takes honest
+    ones to be, from the fewest to the most devices that can answer."""
+    plan, means = shipped(name)
+    for kind, longest_mean in zip(plan.updates, means, strict=False):
+        privacy, traffic = kind.privacy, Traffic()
+        for n in (privacy.min_survivors, privacy.population):
+            honest = direction(kind.n_values, longest_mean * n * privacy.steps_per_clip)
+            for _ in range(full(250)):
+                total = honest + noise_of(privacy, n, kind.n_values)
+                assert open_sum(total, n, privacy, traffic, longest_mean) is not None
+        assert not traffic.dropped
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_honest_vector_of_a_shipped_plan_is_refused_and_one_of_100_clips_always_is(name):
+    plan, _ = shipped(name)
+    for kind in plan.updates:
+        privacy = kind.privacy
+        raw = np.tile(np.random.default_rng(3).normal(size=kind.n_values), (full(400), 1))  # clipped: of the full norm
+        clipped = {"clip_norm": privacy.clip_norm, "steps_per_clip": privacy.steps_per_clip}
+        vectors = protect(1e6 * raw, share_sigma=privacy.share_sigma, **clipped)
+        bound = longest(privacy, kind.n_values)
+        assert max(map(length, vectors)) <= bound
+        loud = vectors + direction(kind.n_values, 99 * privacy.steps_per_clip)
+        assert min(map(length, loud)) > bound
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_lone_attacker_that_the_docs_print_is_found_in_the_sum(name):
+    plan, means = shipped(name)
+    for kind, longest_mean in zip(plan.updates, means, strict=False):
+        privacy = kind.privacy
+        n, trials = privacy.min_survivors, full(300)
+        clips = found_length(privacy, kind.n_values, n, longest_mean)
+        attack = direction(kind.n_values, clips * privacy.steps_per_clip)
+        found = [
+            open_sum(attack + noise_of(privacy, n, kind.n_values), n, privacy, Traffic(), longest_mean) is None
+            for _ in range(trials)
+        ]
+        assert np.mean(found) >= POWER - 4 * math.sqrt(POWER * (1 - POWER) / trials)
+
+
+def test_where_the_honest_mean_is_short_about_24_times_the_noise_is_found():
+    privacy = make_plan(privacy={"noise_multiplier": 4.0, "population": 300, "min_survivors": 255}).privacy
+    assert 22 < found_length(privacy, 1441, 255, longest_mean=1e-3) / 4.0 < 26
+
+
+def test_a_sum_that_one_device_spoils_is_not_opened_and_counted_and_the_next_is():
+    plan = make_plan(privacy={"population": 8, "min_survivors": 4, "noise_multiplier": 1.0})
+    (kind,) = plan.updates
+    honest, traffic = noise_of(plan.privacy, 8, kind.n_values), Traffic()
+    for spoiled in (2**30, 2**31 - 1, -(2**31), 100 * plan.privacy.steps_per_clip):
+        vector = honest + np.full(kind.n_values, spoiled, np.int64).astype(np.uint32)
+        assert open_sum(vector, 8, plan.privacy, traffic) is None
+    assert traffic.dropped == {"round_too_long": 4}
+    assert open_sum(honest, 8, plan.privacy, traffic) is not None
+
+
+@examples(200)
+@given(
+    st.integers(1, 2000),
+    st.integers(1, 10_000),
+    st.floats(1e-3, 1.0),
+    st.floats(0.0, 20.0),
+)
+def test_the_bound_is_never_below_the_clips_and_grows_with_everything(n_values, n_vectors, mean, z):
+    privacy = PrivacyPlan(1.0, z if z > 0.5 else 0.0, 1.0, 1, 10_000, 100, steps_per_clip=4096)
+    bound = longest(privacy, n_values, n_vectors, mean)
+    assert bound >= mean * n_vectors * privacy.steps_per_clip
+    assert longest(privacy, n_values + 1, n_vectors, mean) >= bound
+    assert longest(privacy, n_values, n_vectors + 1, mean) > bound
+
+
+def test_the_stated_tail_is_an_upper_bound():
+    """Against the exact chi-square: the bound is beyond the quantile of half the tail, and not far beyond."""
+    privacy = make_plan(privacy={"noise_multiplier": 4.0, "population": 300, "min_survivors": 255}).privacy
+    for size in (2, 100, 1441):
+        noise_alone = longest(privacy, size, 255, longest_mean=1e-12) / (privacy.share_sigma * math.sqrt(255))
+        exact = math.sqrt(stats.chi2.isf(TAIL / 2, size))
+        assert exact < noise_alone < 1.2 * exact
+
+
+@pytest.mark.parametrize("mean", [0.0, -1.0, 1.01, math.nan, math.inf])
+def test_a_longest_mean_that_is_none_is_refused(mean):
+    with pytest.raises(ConfigError, match="longest_mean"):
+        longest(make_plan().privacy, 10, 2, mean)

@@ -1,0 +1,96 @@
+"""Devices that cheat in training: what the server drops, what it does not use, and what is not stopped."""
+
+import numpy as np
+import pytest
+
+from server.bounds import length
+from shared.codec import pack_floats
+from shared.events import Catalogue
+from simulations.attacks.poisoning import ATTACKS, Attack, Harm, PoisonedHost, Poisoning, table_of
+from simulations.people.setup import Crowd
+from simulations.published.attacks import bound_numbers, poison_numbers
+from simulations.report.cheats import cheat_rows
+from simulations.report.figures_json import Published
+
+SMALL = ("data.users=200", "privacy.rounds=6", "privacy.sampling_rate=1", "privacy.noise_multiplier=1.0")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return Poisoning("demo", SMALL, tmp_path_factory.mktemp("poisoning"))
+
+
+def test_one_loud_device_is_dropped_where_it_is_seen_and_spoils_the_sum_where_it_is_not(world):
+    quiet = world.under(ATTACKS["none"], sees_each=True, seed=0)
+    loud = world.under(ATTACKS["one_1000"], sees_each=True, seed=0)
+    assert (quiet.rounds_not_used, quiet.vectors_dropped) == (0, 0)
+    assert loud.rounds_not_used == 0 and loud.vectors_dropped >= 1
+    assert quiet.auc > 0.7 and loud.auc > 0.7
+    hidden = world.under(ATTACKS["one_1000"], sees_each=False, seed=0)
+    assert hidden.vectors_dropped == 0 and hidden.rounds_not_used >= 1
+    assert hidden.rounds_not_used == loud.vectors_dropped == 6, "everybody is in every round"
+
+
+def test_devices_that_keep_to_the_clip_are_not_stopped_and_a_lone_one_does_no_harm(world):
+    for key in ("one_1", "push_5", "sign_20", "label_20", "free_20"):
+        harm = world.under(ATTACKS[key], sees_each=True, seed=0)
+        assert (harm.rounds_not_used, harm.vectors_dropped) == (0, 0), key
+    assert world.under(ATTACKS["one_1"], sees_each=True, seed=0).auc > 0.7
+
+
+def without_noise(world, vector: str, tmp_path):
+    """What devices 0 to 9 add to the sum in a plan without noise, if none and if all of them cheat."""
+    scenario = world.scenario
+    quiet = scenario.model_copy(update={"privacy": scenario.privacy.model_copy(update={"noise_multiplier": 0.0})})
+    trials = world._trials
+    setup = trials.setup(quiet)
+    (kind,), plan = setup.plan.updates, setup.plan
+    rows = {kind.request: trials._rows_to_train_on(plan, setup.protocol.train_at)}
+    request = {"round": 1, "theta": pack_floats(trials.start(setup))}
+    sums = []
+    for attack in (ATTACKS["none"], Attack("all", 1.0, 1.0, vector)):
+        host = PoisonedHost(attack, True, 0, rows, trials.population.n_users, tmp_path)
+        total, survivors = host.collect(range(10), plan, request, kind)
+        assert survivors == 10
+        sums.append(total.view(np.int32).astype(np.int64))
+    return sums, plan
+
+
+def test_a_flipped_sign_is_the_honest_sum_turned_round(world, tmp_path):
+    (honest, flipped), _ = without_noise(world, "sign", tmp_path)
+    assert honest.any()
+    np.testing.assert_array_equal(honest, -flipped)
+
+
+def test_free_riders_add_nothing_and_flipped_labels_something_else(world, tmp_path):
+    (honest, free), _ = without_noise(world, "free", tmp_path)
+    assert honest.any() and not free.any()
+    (honest, labels), _ = without_noise(world, "label", tmp_path)
+    assert labels.any() and not np.array_equal(honest, labels)
+
+
+def test_a_push_is_as_long_as_it_says_and_against_the_model(world, tmp_path):
+    (_, pushed), plan = without_noise(world, "push", tmp_path)
+    theta = world._trials.start(world.setup).astype(np.float64)
+    assert pushed @ theta < -0.99 * np.linalg.norm(pushed) * np.linalg.norm(theta)
+    one = length((pushed // 10).astype(np.uint32))
+    assert 0.98 * plan.privacy.steps_per_clip < one <= plan.privacy.steps_per_clip
+
+
+def test_every_attack_is_published_and_shown(monkeypatch):
+    names = [attack.name for attack in ATTACKS.values()]
+    assert len(set(names)) == len(names) == 13
+    monkeypatch.setattr("simulations.published.attacks.ATTACKS", {k: ATTACKS[k] for k in ("none", "one_100")})
+    monkeypatch.setattr("simulations.attacks.poisoning.ATTACKS", {k: ATTACKS[k] for k in ("none", "one_100")})
+    found = poison_numbers("demo", SMALL, seeds=1)
+    published = {key: Published(**vars(number), command="", commit="") for key, number in found.items()}
+    rows = cheat_rows(published)
+    assert [row.about for row in rows] == [ATTACKS[key].name for key in ("none", "one_100")]
+    assert rows[0].auc_seen == pytest.approx(found["poison.demo.none.seen.auc"].value)
+    assert table_of("demo", {"none": [(Harm(0.8, 0, 0),) * 2]}).row_count == 1
+
+
+def test_the_bounds_of_a_plan_are_published_for_each_part():
+    found = bound_numbers("complete-journey-eps1", Crowd(2456, Catalogue(("a", "b"))))
+    assert {key.rsplit(".", 1)[0] for key in found} == {f"cheat.complete-journey-eps1.{part}" for part in ("p", "phi")}
+    assert all(number.value > 0 for number in found.values())
