@@ -267,8 +267,10 @@ class Device(OwnerControls):
         return Work(installed, self._state.history, self.profile.number, self._entropy, self.problems)
 
     def take_alerts(self, step: int) -> list[Alert]:
-        """Alerts that no earlier query took; asking again for the same step gives the same answer."""
-        alerts = mark_sent(self._state.alerts, step)
+        """Alerts of steps up to this one, and of models that the installed plan can have, that no earlier query took; asking
+        again for the same step gives the same answer."""
+        installed = self._state.installed
+        alerts = mark_sent(self._state.alerts, step, installed.plan.privacy.rounds if installed else -1)
         if alerts != self._state.alerts:
             self._keep_alerts(alerts)
         return [alert for alert, taken in self._state.alerts if taken == step]

@@ -59,8 +59,9 @@ class Schedule:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is made of, for its server. `warm`: theta is a warm start's. `longest_means`: of p's and of phi's updates, how
-    long an honest cohort's mean is at most, in clips (`server/bounds.py`); 1 holds for whatever people do."""
+    """What a run is made of, for its server. `n_categories` are in the catalogue; `warm`: theta is a warm start's.
+    `longest_means`: of p's and of phi's updates, how long an honest cohort's mean is at most, in clips
+    (`server/bounds.py`); 1 holds for whatever people do."""
 
     plan: Plan
     server: ServerSettings
@@ -72,6 +73,7 @@ class RunSettings:
     risk_server: ServerSettings
     public_rows: PublicRows | None
     key_file: Path
+    n_categories: int
     warm: bool = False
     longest_means: tuple[float, float] = (1.0, 1.0)
 
@@ -85,6 +87,7 @@ class RunSettings:
         *,
         model: bytes,
         key_file: Path,
+        n_categories: int,
         theta_file: Path | None = None,
         theta_seed: int = 0,
         risk_learning_rate: float = 1.0,
@@ -105,6 +108,7 @@ class RunSettings:
             ServerSettings(risk_learning_rate, 0.0, RISK_TAIL),
             PublicRows.load(public_file) if public_file else None,
             key_file,
+            n_categories,
             warm=theta_file is not None,
             longest_means=longest_means,
         )
@@ -132,6 +136,7 @@ class RunSettings:
                 Path(str(config["server.folder"])),
                 model=Path(str(config["server.model-file"])).read_bytes(),
                 key_file=Path(str(config["server.key-file"])),
+                n_categories=int(config["server.categories"]),
                 theta_file=Path(theta_file) if theta_file else None,
                 theta_seed=int(config["server.theta-seed"]),
                 risk_learning_rate=float(config["server.risk-learning-rate"]),

@@ -72,7 +72,7 @@ class ServerFolder:
         self.account_file = folder / "account.json"
         self.traffic_file = folder / "traffic.json"
         self.inbox_file = folder / "inbox.db"
-        self.departed_file = folder / "departed.db"
+        self.enrolment_file = folder / "enrolment.db"
 
     def charges(self, plan_sha256: bytes) -> Charges:
         """The run's charged rounds; ConfigError if they belong to another plan."""

@@ -25,6 +25,7 @@
     |   |-- KeyWorn           the data key has sealed as often as is safe
     |   `-- Forgotten         the user had this device forgotten
     `-- RunError              a run of the system failed on its way
+        `-- RunStopped        the server ended a run that would only have spent more
 
 The command line prints an `InputError` as one line and exits with 2; any other EbbtideError exits with 1.
 Messages carry the value and the expectation, and never anything a user did.
@@ -32,8 +33,10 @@ Messages carry the value and the expectation, and never anything a user did.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
+from types import MappingProxyType
 
 
 class EbbtideError(Exception):
@@ -136,6 +139,15 @@ class RunError(EbbtideError):
     """A run of the whole system did not come to its end."""
 
 
+class RunStopped(RunError):
+    """The server ended a run on its own: to go on would have spent epsilon for nothing. `why` says it without numbers, for
+    what is published; the message has them."""
+
+    def __init__(self, counted: str, why: str) -> None:
+        super().__init__(f"{counted} {why}")
+        self.why = why
+
+
 class RefusalCode(IntEnum):
     """Why a device declines. Closed: a code is all that leaves, never a text."""
 
@@ -159,6 +171,54 @@ class RefusalCode(IntEnum):
     EPSILON = 18  #: one participation in the plan would cost more than this device's caps of a period or of its life
     BIT_EPSILON = 19  #: a bit is asked for more loudly than this device's schedule allows
     STALE = 20  #: this device answered that round or step, or a later one, and keeps the reply no more
+
+
+#: Every code in words, for the server's people: why devices decline, and what helps.
+IN_WORDS: Mapping[RefusalCode, tuple[str, str]] = MappingProxyType(
+    {
+        RefusalCode.MALFORMED: ("the request does not decode there", "bring server and apps to one version"),
+        RefusalCode.PLAN_MISMATCH: ("this plan is not installed there", "see why its offer was not taken"),
+        RefusalCode.PLAN_REFUSED: (
+            "the plan is for another catalogue or network than theirs",
+            "plan for the catalogue and the network that the devices were set up with",
+        ),
+        RefusalCode.MODEL_MISSING: ("the model file is not there", "offer the file along with the plan"),
+        RefusalCode.MODEL_REFUSED: ("the model file is not the pinned one", "offer the file that the app ships with"),
+        RefusalCode.UNDECLARED: ("no such request is known there", "bring server and apps to one version"),
+        RefusalCode.CONSENT: ("their owners did not agree to it", "ask for what owners agreed to"),
+        RefusalCode.INTERNAL: ("something failed on the device", "look at the problems that a device counted"),
+        RefusalCode.PAUSED: ("their owners paused them", "go on with the run later"),
+        RefusalCode.FORGOTTEN: ("their owners had them forgotten", "begin a run with other devices"),
+        RefusalCode.PARTICIPATIONS: (
+            "they took part as often as their owners' caps allow in one plan",
+            "plan fewer rounds or a lower sampling rate, or have the cap on participations raised",
+        ),
+        RefusalCode.PERIOD_BUDGET: (
+            "the epsilon that their owners allow in a period is spent",
+            "plan more noise or fewer rounds, go on when the period is over, or have the caps raised",
+        ),
+        RefusalCode.LIFETIME_BUDGET: (
+            "the epsilon that their owners allow for good is spent",
+            "plan more noise or fewer rounds from the start, or have the caps raised",
+        ),
+        RefusalCode.COST: ("nobody can say what it would cost", "plan noise for every part that is learned"),
+        RefusalCode.SCHEDULE: ("a bit is asked for more often than owners allow", "ask for bits less often"),
+        RefusalCode.SIGNATURE: (
+            "the server that they were set up with did not sign the request",
+            "run with the key that the devices pinned, and clocks that are right",
+        ),
+        RefusalCode.CLIP_NORM: (
+            "the plan clips at a larger norm than owners allow",
+            "plan a smaller clip_norm, or have the cap raised",
+        ),
+        RefusalCode.EPSILON: (
+            "one participation costs more than owners allow",
+            "plan more noise, or have the caps on epsilon raised",
+        ),
+        RefusalCode.BIT_EPSILON: ("a bit is asked for more loudly than owners allow", "ask with a smaller epsilon"),
+        RefusalCode.STALE: ("they answered that round, or a later one, before", "begin a new run"),
+    }
+)
 
 
 class Refusal(EbbtideError):

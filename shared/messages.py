@@ -22,6 +22,8 @@ MAX_PARAMETERS = 1 << 18
 MAX_MODEL_BYTES = 1 << 20
 MAX_PLAN_BYTES = 1 << 16
 MAX_ALERTS = 4096
+#: An alert stays on the device for so many steps, for its user to see; no older one is told.
+KEEP_ALERTS_STEPS = 366
 MAX_READINGS = 64
 MAX_COEFFICIENTS = 16
 MAX_STEP = 1 << 20

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from shared.errors import ConfigError, RunError
+from shared.errors import ConfigError, RunError, RunStopped
 from shared.plan import Plan
 
 from .evaluation import results_file
 from .evaluation.evaluate import evaluate
 from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
 from .federation.checks import check_budget, check_owners
-from .federation.flower_runtime import LOG_FILE, run_app, write_app_folder
+from .federation.flower_runtime import LOG_FILE, RunFailed, run_app, write_app_folder
 from .federation.run_folder import RunFolder
 from .federation.run_settings import COMPONENTS, run_config
 from .people.of_scenario import population_of
@@ -38,7 +38,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> Results:
-    """Run a scenario in `folder` and return its results; RunError if the federation fails.
+    """Run a scenario in `folder` and return its results; RunError if the federation fails, or if its server stopped it.
 
     The folder is emptied first, or with `resume` gone on with: rounds that were charged stay charged, and none is run
     twice.
@@ -63,8 +63,14 @@ def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resum
     by_host = scenario.simulation.fidelity == "hosts"
     nodes = scenario.simulation.hosts if by_host else population.n_users
     federation_started = time.monotonic()
-    with watching(run.server.progress_file, on_progress):
-        run_app(app, nodes=nodes, home=run.flower, timeout_s=scenario.simulation.timeout_s)
+    try:
+        with watching(run.server.progress_file, on_progress):
+            run_app(app, nodes=nodes, home=run.flower, timeout_s=scenario.simulation.timeout_s)
+    except RunFailed as failed:
+        said = failed.reason.partition(f"{RunStopped.__name__}: ")[2]
+        if not said:
+            raise
+        raise RunError(f"{said} What was learned and spent until then is in {run.server_path}.") from None
     if not run.server.account_file.exists():
         raise RunError(f"the federation ended without an account: see {run.flower / LOG_FILE}")
     on_progress("results", 0, 1)
@@ -85,6 +91,8 @@ def evaluate_run(folder: Path) -> Results:
         raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is damaged") from None
     if not (run.server.account_file.exists() and run.server.traffic_file.exists()):
         raise ConfigError(f"expected a run that has ended, got {folder}: simulate it again")
+    if why := json.loads(run.server.account_file.read_text(encoding="utf-8")).get("stopped"):
+        raise ConfigError(f"expected a run that has ended, got {folder}, which stopped: {why}")
     population = Population.load(run.population)
     return write_results(run, Setup.of(scenario, population), population, Seconds(federation=None))
 

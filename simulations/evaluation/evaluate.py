@@ -141,7 +141,7 @@ def evaluate(
         lapse=lapse_quality(history, setup, scores, levels, seed),
         rises=rise_quality(history, setup, scores, levels, seed),
         alerts=alert_quality(population, history, setup, scores, alerts),
-        privacy=Privacy(**{k: v for k, v in account.items() if k != "bits"}),
+        privacy=Privacy(**{k: v for k, v in account.items() if k not in ("bits", "stopped")}),
         refused=refusals_by_code(traffic),
         bits=rates_with_truth(account["bits"], alerts, agreed) if account["bits"] else None,
         traffic=traffic_numbers(traffic, population.n_users),

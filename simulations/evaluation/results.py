@@ -116,7 +116,8 @@ class MessageCount(Part):
 
 
 class Traffic(Part):
-    """Bytes of our messages, per device and by kind; what the server dropped, by reason."""
+    """Bytes of our messages, per device and by kind; replies that the server dropped, rounds that it did not open and devices
+    that it did not enrol, by reason."""
 
     round_down_bytes: float
     round_up_bytes: float

@@ -83,6 +83,7 @@ def settings_for(run: RunFolder, people: Population, scenario: Scenario) -> RunS
         risk_server=ServerSettings(scenario.risk.learning_rate, 0.0, 0.5),
         public_rows=PublicRows.load(run.public_file) if setup.plan.risk else None,
         key_file=run.signing_key_file,
+        n_categories=setup.n_categories,
     )
 
 

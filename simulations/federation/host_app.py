@@ -121,6 +121,16 @@ class Host:
         watch = begin(plan, scores, step)
         self._save(theta, risk, round_number, step, watch)
 
+    def take_offer(self, request: dict[str, Any]) -> dict[int, int]:
+        """Install what a model_offer brings; how many of the devices decline, by code: all of them or none, for their
+        owners' caps are alike."""
+        weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
+        try:
+            self.install(Plan.from_bytes(request["plan"]), *weights, request["round"], request["step"])
+        except Refusal as refusal:
+            return {int(refusal.code): self.n_users}
+        return {}
+
     @property
     def ledger(self) -> HostLedger:
         """What the hosted devices have spent, as it is on disk."""
@@ -297,9 +307,8 @@ def on_message(message: Message, context: Context) -> Message:
         devices = host.answering(devices)
     host.meet(request["step"], envelope.time_s, devices)
     if name == "model_offer":
-        weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
-        host.install(Plan.from_bytes(request["plan"]), *weights, request["round"], request["step"])
-        return _reply(message, users=np.array([host.first_user, host.n_users]))
+        refused = host.take_offer(request)
+        return _reply(message, users=np.array([host.first_user, host.n_users]), refused=as_pairs(refused))
     if devices is None:
         return _reply(message, **host.answers(name, request).to_arrays())
     total, refused = host.collect(name, request, devices)

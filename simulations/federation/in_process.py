@@ -1,8 +1,8 @@
 """A federation without a network, in this process: for tests, and wherever Flower's start-up would cost more than the run.
 
 `LocalHost` is all devices of a run on one host, called directly: they are clipped, noised and counted as in any host.
-`LocalGrid` is Flower's transport: every message goes straight to a real app here, and its reply comes back; left out are
-processes, sockets and time.
+`LocalGrid` is Flower's transport: every message gets an id, goes straight to a real app here, and its reply comes back;
+left out are processes, sockets and time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from flwr.supercore.task_identity import TaskIdentity
 from server.channel import Traffic
 from server.rounds import poisson_cohort
 from shared.arrays import Ints, Words
-from shared.codec import unpack_floats
 from shared.plan import Plan, UpdateKind
 
 from .host_answers import count_refusals, count_silent
@@ -36,11 +35,11 @@ class LocalHost:
         self.host = Host(run, 0, 1)
         self.traffic = Traffic()
 
-    def offer(self, fields: Mapping[str, Any]) -> None:
-        plan = Plan.from_bytes(fields["plan"])
+    def offer(self, fields: Mapping[str, Any]) -> int:
         self._meet(fields["step"])
-        weights = unpack_floats(fields["theta"]), unpack_floats(fields["risk"])
-        self.host.install(plan, *weights, fields["round"], fields["step"])
+        refused = self.host.take_offer(dict(fields))
+        count_refusals(self.traffic, refused)
+        return self.host.n_users - sum(refused.values())
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(range(self.host.n_users), sampling_rate)
@@ -105,6 +104,7 @@ class LocalGrid(Grid):
         out: list[Message] = []
         for message in messages:
             node = message.metadata.dst_node_id
+            message.metadata.__dict__["_message_id"] = f"{len(self.asked)}"  # as Flower's own grids do
             self.asked.append((node, message.metadata.message_type, wire(message)))
             reply = self.nodes[node](message)
             out += reply if isinstance(reply, list) else [reply] if reply is not None else []

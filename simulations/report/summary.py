@@ -7,6 +7,7 @@ from ..evaluation.result_tables import Judged
 from ..evaluation.results import BitRates, Results
 from ..federation.metering import CpuTimes
 from ..scenarios.owners import CapsNumbers
+from .dropped import REFUSALS, dropped_in_words
 from .format import compact, decimal, duration, epsilon, grouped, percent, signed
 
 
@@ -30,6 +31,7 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         ("epsilon to the public", public),
         ("to the server", privacy.to_server),
         *_owners(results),
+        *_dropped(results),
         *_bits(results.bits),
         (
             "bytes per device and round",
@@ -64,6 +66,13 @@ def _owners(results: Results) -> list[tuple[str, str]]:
         ("owners' caps on a device", caps_in_words(results.caps)),
         ("requests that devices declined", by_code or "none"),
     ]
+
+
+def _dropped(results: Results) -> list[tuple[str, str]]:
+    """What came to nothing besides refusals; nothing is said of a run in which nothing did."""
+    others = {reason: n for reason, n in results.traffic.dropped.items() if reason not in REFUSALS}
+    sentences = dropped_in_words(others)
+    return [("came to nothing", ". ".join(sentences))] if sentences else []
 
 
 def caps_in_words(caps: CapsNumbers) -> str:

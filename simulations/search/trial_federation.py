@@ -33,8 +33,9 @@ class TrainingHost:
         self._rows, self._n_devices, self._folder, self._dropout = rows, n_devices, folder, dropout
         self.traffic = Traffic()
 
-    def offer(self, fields: Mapping[str, Any]) -> None:
+    def offer(self, fields: Mapping[str, Any]) -> int:
         """Nothing to do: rows are there, and nobody watches."""
+        return self._n_devices
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(range(self._n_devices), sampling_rate)

@@ -86,7 +86,7 @@ class Trials:
             rows["risk_request"] = self._lapses_to_train_on(plan, plan.risk, step, held_out)
         dropout = setup.scenario.simulation.dropout
         federation, folder = host(rows, self.population.n_users, self._folder, dropout), Scratch()
-        accountant = train(federation, settings, folder)
+        accountant = train(federation, settings, folder, to_the_end=True)
         dropped = federation.traffic.dropped
         skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"] + dropped["round_too_long"]
         risk = folder.models(RISK_FILE)[-1] if plan.risk else np.empty(0, np.float32)

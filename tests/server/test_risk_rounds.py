@@ -23,6 +23,7 @@ from shared.errors import BudgetError, ConfigError
 from shared.lapse_risk import N_COEFFICIENTS, READINGS, phi
 from tests.world.basics import (
     FEATURES,
+    N_CATEGORIES,
     NETWORK,
     activity_theta,
     event_stream,
@@ -62,6 +63,7 @@ def settings_for(folder, plan, **changes) -> RunSettings:
         "risk_server": ServerSettings(1.0, 0.0, 0.75),
         "public_rows": public_rows(),
         "key_file": folder / "signing.pem",
+        "n_categories": N_CATEGORIES,
         **changes,
     }
     return RunSettings(**fields)
@@ -70,8 +72,8 @@ def settings_for(folder, plan, **changes) -> RunSettings:
 class Sums:
     """A federation that answers with sums, and notes what it was asked for."""
 
-    def __init__(self, folder, plan, *, crash_in_round: int = 0, survivors: int = 8) -> None:
-        self.traffic, self.crash_in_round, self.survivors = Traffic(), crash_in_round, survivors
+    def __init__(self, folder, plan, *, crash_in_round: int = 0, cohort: int = 8, survivors: int = 8) -> None:
+        self.traffic, self.crash_in_round, self.cohort, self.survivors = Traffic(), crash_in_round, cohort, survivors
         self.requests: list[tuple[str, dict]] = []
         self.offers: list[dict] = []
         self.sampled: list[tuple[float, int]] = []
@@ -79,10 +81,11 @@ class Sums:
 
     def offer(self, fields):
         self.offers.append(dict(fields))
+        return 8
 
     def sample(self, sampling_rate):
         self.sampled.append((sampling_rate, self._charged()))
-        return list(range(8))
+        return list(range(self.cohort))
 
     def collect(self, cohort, plan, request, part):
         self.requests.append((part.request, dict(request)))
@@ -181,7 +184,7 @@ def test_a_phi_that_leaves_no_round_for_p_is_an_error_before_anybody_is_asked(tm
 
 def test_few_survivors_move_phi_nowhere_and_are_charged(tmp_path):
     plan = plan_of(phi_privacy={"min_survivors": 4})
-    federation = Sums(tmp_path, plan, survivors=3)
+    federation = Sums(tmp_path, plan, cohort=5, survivors=3)
     accountant = train(federation, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     weights = ServerFolder(tmp_path).models(RISK_FILE)
     assert (weights == weights[0]).all() and accountant.also[0][1] == PHI_ROUNDS

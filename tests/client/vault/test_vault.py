@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.detection.alerts import KEEP_ALERTS_STEPS
 from client.device import Device
 from client.privacy.caps import Caps
 from client.vault.store import Durability, Store
@@ -16,6 +15,7 @@ from client.vault.vault import TABLES, Limits, Vault
 from shared.clock import ReplayClock
 from shared.errors import RefusalCode, VaultFull
 from shared.events import ENGAGEMENT, BehaviourEvent, EventKind, Step
+from shared.messages import KEEP_ALERTS_STEPS
 from tests.client.test_device import raise_alerts
 from tests.client.test_gate import COST, PLAN, update
 from tests.world.basics import (

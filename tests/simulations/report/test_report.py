@@ -213,7 +213,8 @@ def test_what_cannot_be_computed_reads_as_a_dash() -> None:
     text = Outline(made("nothing known")).text
     assert "No ROC curve" in text and "No calibration figure" in text
     assert "No noise was added" in text
-    assert "Dropped by the server: 2 × round few survivors, 1 × error." in text
+    dropped = "1 reply was dropped: 1 × the device or its app failed. 2 rounds were not opened: too few updates."
+    assert f"By the server: {dropped}" in text
     assert "nan" not in re.findall(r"\w+", text.lower()) and "None" not in text
 
 
