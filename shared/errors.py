@@ -3,6 +3,7 @@
     EbbtideError
     |-- InputError            somebody gave us something wrong; the message says what, and what was expected
     |   |-- ConfigError       a scenario, a `--set`, a plan
+    |   |   `-- SurvivorsError  a plan that counts on the noise of more devices than its cohort has
     |   |-- DataError         a data set: missing, damaged, wrong columns, wrong hash
     |   `-- BudgetError       the plan costs more epsilon than its cap, or the budget is spent
     |-- WireError             bytes that are not one of our messages, or a message that breaks the register
@@ -49,6 +50,10 @@ class ConfigError(InputError):
 
 class DataError(InputError):
     """A data set is missing, damaged, or not what it claims to be."""
+
+
+class SurvivorsError(ConfigError):
+    """A plan counts on the noise of more devices than its expected cohort has."""
 
 
 class BudgetError(InputError):
@@ -137,7 +142,7 @@ class RefusalCode(IntEnum):
     MALFORMED = 1  #: the request does not decode
     PLAN_MISMATCH = 2  #: the plan's hash is not the hash of the plan that came along
     PLAN_REFUSED = 3  #: no plan, or one for another catalogue or another network than this device's
-    MODEL_MISSING = 4  #: no model of that hash is installed here
+    VERSION = 4  #: the request is in another version of the wire format
     MODEL_REFUSED = 5  #: the model's bytes are not the pinned ones
     UNDECLARED = 6  #: the register holds no such message
     CONSENT = 7  #: this device did not agree to it
@@ -153,7 +158,10 @@ class RefusalCode(IntEnum):
     CLIP_NORM = 17  #: the plan clips at a larger norm than this device's owner allows
     EPSILON = 18  #: one participation in the plan would cost more than this device's caps of a period or of its life
     BIT_EPSILON = 19  #: a bit is asked for more loudly than this device's schedule allows
-    STALE = 20  #: this device answered that round or step, or a later one, and keeps the reply no more
+    STALE = 20  #: this device heard or answered that or something later before, and keeps the reply no more
+    AUDIENCE = 21  #: the request is for other devices than those of this deployment or group
+    SURVIVORS = 22  #: the plan counts on the noise of more devices than can be there, or than its owner believes in
+    COSTLY = 23  #: the plan would take more memory or work than a device has for one request
 
 
 class Refusal(EbbtideError):
