@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
@@ -18,7 +20,7 @@ from .queries import ask_for_alerts
 from .settings import RunSettings
 from .signing import Signer, signing_key
 from .state import ServerFolder
-from .training import offer, train
+from .training import offer_newest, train
 
 app = ServerApp()
 
@@ -30,7 +32,8 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
     inbox = Inbox(folder.inbox_file)
     federation.traffic.add(folder.traffic())
     settings.schedule.wait_for(settings.schedule.train_step, clock)
-    offer(federation, settings, settings.theta, 0, with_file=True)
+    settings = replace(settings, run=folder.begun_s(settings.key_file, clock))
+    offer_newest(federation, settings, folder)
     folder.report("offer", 1, 1)
     accountant = train(federation, settings, folder)
     ask_for_alerts(federation, settings, folder, inbox, clock)

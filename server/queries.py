@@ -24,18 +24,18 @@ def ask_for_alerts(
     for i, step in enumerate(steps, start=1):
         schedule.wait_for(step, clock)
         if step in schedule.query_steps:
-            for device, reply in federation.ask("alerts_query", {"step": step}):
+            for device, reply in federation.ask("alerts_query", {"audience": settings.audience, "step": step}):
                 inbox.add(device, reply["alerts"])
         if schedule.bits and step in schedule.bit_steps:
-            bits.add_all(step, schedule.bits.epsilon_micro, tossed(federation, schedule.bits, step))
+            bits.add_all(step, schedule.bits.epsilon_micro, tossed(federation, schedule.bits, step, settings.audience))
         folder.keep_traffic(federation.traffic.to_map())
         folder.report("queries", i, len(steps))
 
 
-def tossed(federation: Federation, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
+def tossed(federation: Federation, asked: BitSchedule, step: int, audience: str) -> Iterator[tuple[int, int]]:
     """The randomised bits of a due step: (device, bit), of the coin that was asked for. Any other is dropped and
     counted."""
-    for device, reply in federation.ask("bits_query", {"step": step, **vars(asked)}):
+    for device, reply in federation.ask("bits_query", {"audience": audience, "step": step, **vars(asked)}):
         if (reply["step"], reply["epsilon_micro"]) == (step, asked.epsilon_micro):
             yield device, reply["bit"]
         else:

@@ -11,7 +11,9 @@ import numpy as np
 
 from shared.arrays import Floats
 from shared.clock import Clock, ReplayClock, WallClock
+from shared.codec import fits_utf8
 from shared.errors import ConfigError
+from shared.messages import MAX_AUDIENCE_BYTES
 from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 
@@ -59,7 +61,8 @@ class Schedule:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is made of, for its server. `warm`: theta is a warm start's."""
+    """What a run is made of, for its server. `warm`: theta is a warm start's. `audience`: the deployment or group of devices
+    that it asks, who answer nothing that is for others. `run`: the second at which it began (`ServerFolder.begun_s`)."""
 
     plan: Plan
     server: ServerSettings
@@ -72,6 +75,12 @@ class RunSettings:
     public_rows: PublicRows | None
     key_file: Path
     warm: bool = False
+    audience: str = ""
+    run: int = 0
+
+    def __post_init__(self) -> None:
+        if not fits_utf8(self.audience, MAX_AUDIENCE_BYTES):
+            raise ConfigError(f"expected server.audience of at most {MAX_AUDIENCE_BYTES} bytes")
 
     @classmethod
     def of(
@@ -88,6 +97,7 @@ class RunSettings:
         risk_learning_rate: float = 1.0,
         public_file: Path | None = None,
         node_wait_s: float = 300.0,
+        audience: str = "",
     ) -> RunSettings:
         """The settings of a run in this process. Theta 0 is that of `theta_file`, a warm start, or else drawn by
         `theta_seed`; phi starts from the rows of `public_file`, if it is learned."""
@@ -103,6 +113,7 @@ class RunSettings:
             PublicRows.load(public_file) if public_file else None,
             key_file,
             warm=theta_file is not None,
+            audience=audience,
         )
 
     @classmethod
@@ -133,6 +144,7 @@ class RunSettings:
                 risk_learning_rate=float(config["server.risk-learning-rate"]),
                 public_file=Path(public_file) if public_file else None,
                 node_wait_s=float(config["server.node-wait-s"]),
+                audience=str(config["server.audience"]),
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .arrays import Floats, Words
 from .errors import UndeclaredError, WireError
-from .messages import MAX_MODEL_BYTES, MAX_PARAMETERS, VERSION, Bytes, Field, Int, ListOf, MessageKind
+from .messages import MAX_MODEL_BYTES, MAX_PARAMETERS, VERSION, Bytes, Field, Int, ListOf, MessageKind, Text
 
 MAX_MESSAGE_BYTES = MAX_MODEL_BYTES + 4 * MAX_PARAMETERS + (1 << 17)
 
@@ -31,12 +31,23 @@ def _check(where: str, field: Field, value: Any) -> None:
     elif isinstance(kind, Bytes):
         if type(value) is not bytes or not kind.low <= len(value) <= kind.high or len(value) % kind.unit:
             raise WireError(f"{where}: expected {kind.low}..{kind.high} bytes in units of {kind.unit}")
+    elif isinstance(kind, Text):
+        if type(value) is not str or not fits_utf8(value, kind.high):
+            raise WireError(f"{where}: expected a text of at most {kind.high} bytes")
     else:
         assert isinstance(kind, ListOf)
         if type(value) is not list or len(value) > kind.most:
             raise WireError(f"{where}: expected a list of at most {kind.most}")
         for item in value:
             _check_fields(where, kind.fields, item)
+
+
+def fits_utf8(text: str, most_bytes: int) -> bool:
+    """Whether a text has a spelling in UTF-8, of no more bytes than this."""
+    try:
+        return len(text.encode()) <= most_bytes
+    except UnicodeEncodeError:
+        return False
 
 
 def _check_fields(where: str, fields: Mapping[str, Field], values: Any) -> None:

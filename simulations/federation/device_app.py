@@ -34,7 +34,7 @@ from ..people.population import Population
 from ..scenarios.owners import Owners
 from .metering import Metered
 from .observations import DeviceNotes
-from .run_folder import RunFolder
+from .run_folder import AUDIENCE, RunFolder
 
 PASSPHRASE_FILE = "passphrase"
 #: For simulations only: scrypt's least work, which makes a passphrase easy to guess, and no waiting for the disk.
@@ -87,6 +87,7 @@ def open_simulated(context: Context, data: bytes) -> Device:
         server_key=server_key(run),
         consent=owners.consent_of(user),
         number=user,
+        audience=AUDIENCE,
     )
     notes = DeviceNotes(home)
     device = Device.open(

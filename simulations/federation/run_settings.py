@@ -9,7 +9,7 @@ from client.model.runtime import MODEL_FILE, pinned_model
 from server.settings import RunSettings
 
 from ..people.setup import Setup
-from .run_folder import RunFolder
+from .run_folder import AUDIENCE, RunFolder
 
 NODE_WAIT_S = 300.0
 #: Server and client app of each fidelity.
@@ -35,6 +35,7 @@ def run_settings(setup: Setup, run: RunFolder) -> RunSettings:
         risk_learning_rate=scenario.risk.learning_rate,
         public_file=run.public_file if setup.plan.risk else None,
         node_wait_s=NODE_WAIT_S,
+        audience=AUDIENCE,
     )
 
 
@@ -54,6 +55,7 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "server.model-file": str(MODEL_FILE),
         "server.key-file": str(run.signing_key_file.resolve()),
         "server.node-wait-s": NODE_WAIT_S,
+        "server.audience": AUDIENCE,
         "schedule.train-step": schedule.train_step,
         "schedule.first-query-step": schedule.first_query_step,
         "schedule.last-query-step": schedule.last_query_step,
