@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
@@ -19,7 +21,7 @@ from .queries import ask_for_alerts
 from .settings import RunSettings
 from .signing import Signer, signing_key
 from .state import ServerFolder
-from .training import Training, offer, train
+from .training import Training, offer_newest, train
 
 app = ServerApp()
 
@@ -65,9 +67,10 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
 
 def offer_and_train(federation: Federation, settings: RunSettings, folder: ServerFolder, clock: Clock) -> None:
     """Give the devices the plan and run its rounds; no round is charged for a plan that too few of them took."""
-    training, before = Training.begin(federation, settings, folder), refusals(federation.traffic)
     settings.schedule.wait_for(settings.schedule.train_step, clock)
-    taken = offer(federation, settings, settings.theta, 0, with_file=True)
+    settings = replace(settings, run=folder.begun_s(settings.key_file, clock))
+    training, before = Training.begin(federation, settings, folder), refusals(federation.traffic)
+    taken = offer_newest(federation, settings, folder)
     if training.has_rounds_left:
         expect_taken(taken, refusals(federation.traffic) - before, settings.plan.privacy)
     folder.report("offer", 1, 1)

@@ -25,13 +25,14 @@ def ask_for_alerts(
     for i, step in enumerate(steps, start=1):
         schedule.wait_for(step, clock)
         if step in schedule.query_steps:
-            for device, reply in federation.ask("alerts_query", {"step": step}):
+            for device, reply in federation.ask("alerts_query", {"audience": settings.audience, "step": step}):
                 if are_possible(reply["alerts"], step, settings):
                     inbox.add(device, reply["alerts"])
                 else:
                     federation.traffic.dropped["alert_fields"] += 1
         if schedule.bits and step in schedule.bit_steps:
-            answers = federation.ask("bits_query", {"step": step, **vars(schedule.bits)})
+            asked = {"audience": settings.audience, "step": step, **vars(schedule.bits)}
+            answers = federation.ask("bits_query", asked)
             bits.add_all(step, schedule.bits.epsilon_micro, ((device, reply["bit"]) for device, reply in answers))
         folder.keep_traffic(federation.traffic.to_map())
         folder.report("queries", i, len(steps))

@@ -11,7 +11,9 @@ import numpy as np
 
 from shared.arrays import Floats
 from shared.clock import Clock, ReplayClock, WallClock
+from shared.codec import fits_utf8
 from shared.errors import ConfigError
+from shared.messages import MAX_AUDIENCE_BYTES
 from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 
@@ -60,8 +62,9 @@ class Schedule:
 @dataclass(frozen=True)
 class RunSettings:
     """What a run is made of, for its server. `n_categories` are in the catalogue; `warm`: theta is a warm start's.
-    `longest_means`: of p's and of phi's updates, how long an honest cohort's mean is at most, in clips
-    (`server/bounds.py`); 1 holds for whatever people do."""
+    `longest_means`: of p's and of phi's updates, how long an honest cohort's mean is at most, in clips (`server/bounds.py`);
+    1 holds for whatever people do. `audience`: the deployment or group of devices that it asks, who answer nothing that is for
+    others. `run`: the second at which it began (`ServerFolder.begun_s`)."""
 
     plan: Plan
     server: ServerSettings
@@ -76,6 +79,12 @@ class RunSettings:
     n_categories: int
     warm: bool = False
     longest_means: tuple[float, float] = (1.0, 1.0)
+    audience: str = ""
+    run: int = 0
+
+    def __post_init__(self) -> None:
+        if not fits_utf8(self.audience, MAX_AUDIENCE_BYTES):
+            raise ConfigError(f"expected server.audience of at most {MAX_AUDIENCE_BYTES} bytes")
 
     @classmethod
     def of(
@@ -94,6 +103,7 @@ class RunSettings:
         public_file: Path | None = None,
         node_wait_s: float = 300.0,
         longest_means: tuple[float, float] = (1.0, 1.0),
+        audience: str = "",
     ) -> RunSettings:
         """The settings of a run in this process. Theta 0 is that of `theta_file`, a warm start, or else drawn by
         `theta_seed`; phi starts from the rows of `public_file`, if it is learned."""
@@ -111,6 +121,7 @@ class RunSettings:
             n_categories,
             warm=theta_file is not None,
             longest_means=longest_means,
+            audience=audience,
         )
 
     @classmethod
@@ -143,6 +154,7 @@ class RunSettings:
                 public_file=Path(public_file) if public_file else None,
                 node_wait_s=float(config["server.node-wait-s"]),
                 longest_means=(float(config["server.longest-mean"]), float(config["server.risk-longest-mean"])),
+                audience=str(config["server.audience"]),
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from shared.arrays import Floats
 from shared.atomic_files import replace_content, replacing
+from shared.clock import Clock
 from shared.errors import ConfigError
 from shared.private_folders import private_folder
 
@@ -73,6 +74,19 @@ class ServerFolder:
         self.traffic_file = folder / "traffic.json"
         self.inbox_file = folder / "inbox.db"
         self.enrolment_file = folder / "enrolment.db"
+        self.begun_file = folder / "begun_s"
+
+    def begun_s(self, key_file: Path, clock: Clock) -> int:
+        """The second at which this run began: the same whichever process goes on with it. Devices follow no run that began
+        before the one that they follow, so it is later than any that began under the same key, as far as is known: the last
+        of them is kept beside the key, which outlives a folder that is lost."""
+        last_file = key_file.with_name(f"{key_file.name}.begun_s")
+        if not self.begun_file.exists():
+            last = int(last_file.read_text(encoding="ascii")) if last_file.exists() else -1
+            run = max(int(clock.now_s()), last + 1)
+            for file in (last_file, self.begun_file):  # in this order: killed in between, the next one is later
+                replace_content(file, str(run), durable=True)
+        return int(self.begun_file.read_text(encoding="ascii"))
 
     def charges(self, plan_sha256: bytes) -> Charges:
         """The run's charged rounds; ConfigError if they belong to another plan."""
@@ -92,12 +106,15 @@ class ServerFolder:
 
     def load_checkpoint(self, optimizer: ServerOptimizer, name: str = INTEREST) -> list[Floats]:
         """Restore the optimiser and return the models so far; none, and nothing restored, without a checkpoint."""
-        file = self.folder / f"{name}.npz"
-        if not file.exists():
+        if not self.has_models(name):
             return []
-        with np.load(file) as arrays:
+        with np.load(self.folder / f"{name}.npz") as arrays:
             optimizer.restore(arrays)
             return list(arrays["models"])
+
+    def has_models(self, name: str = INTEREST) -> bool:
+        """Whether any round of one part ended."""
+        return (self.folder / f"{name}.npz").exists()
 
     def models(self, name: str = INTEREST) -> Floats:
         """The published models of one part, of R rounds that ended: float32 (R + 1, P). An interrupted round has none."""

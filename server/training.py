@@ -137,6 +137,8 @@ class Training:
             self.charges.add(first + number)
             accountant.charge(part=part)
             request = {
+                "audience": self.settings.audience,
+                "run": self.settings.run,
                 "step": self.settings.schedule.train_step,
                 "round": first + number,
                 "plan_sha256": plan.sha256,
@@ -172,6 +174,15 @@ def train(
     return accountant
 
 
+def offer_newest(federation: Federation, settings: RunSettings, folder: ServerFolder) -> int:
+    """Offer what was published last, which is where training goes on: in a fresh folder the first theta, with the model file;
+    how many devices took it. They take nothing that is before what this run offered already."""
+    models = {name: folder.models(name)[-1] for name in (INTEREST, RISK) if folder.has_models(name)}
+    number = folder.charges(settings.plan.sha256).count(until=settings.plan.privacy.rounds)
+    theta = models.get(INTEREST, settings.theta)
+    return offer(federation, settings, theta, number, with_file=not models, risk=models.get(RISK))
+
+
 def offer(
     federation: Federation,
     settings: RunSettings,
@@ -184,6 +195,8 @@ def offer(
     """Give every device the plan, weights and, the first time, the model file; how many took them."""
     return federation.offer(
         {
+            "audience": settings.audience,
+            "run": settings.run,
             "step": settings.schedule.train_step,
             "round": round_number,
             "plan": settings.plan.canonical,

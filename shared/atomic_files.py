@@ -31,7 +31,7 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
         raise
 
 
-def replace_content(file: Path, content: str | bytes) -> None:
-    """The file with this content, text as UTF-8 with the newlines it has."""
-    with replacing(file) as out:
+def replace_content(file: Path, content: str | bytes, *, durable: bool = False) -> None:
+    """The file with this content, text as UTF-8 with the newlines it has; see `replacing`."""
+    with replacing(file, durable=durable) as out:
         out.write(content.encode("utf-8") if isinstance(content, str) else content)

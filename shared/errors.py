@@ -3,6 +3,7 @@
     EbbtideError
     |-- InputError            somebody gave us something wrong; the message says what, and what was expected
     |   |-- ConfigError       a scenario, a `--set`, a plan
+    |   |   `-- SurvivorsError  a plan that counts on the noise of more devices than its cohort has
     |   |-- DataError         a data set: missing, damaged, wrong columns, wrong hash
     |   `-- BudgetError       the plan costs more epsilon than its cap, or the budget is spent
     |-- WireError             bytes that are not one of our messages, or a message that breaks the register
@@ -53,6 +54,10 @@ class ConfigError(InputError):
 
 class DataError(InputError):
     """A data set is missing, damaged, or not what it claims to be."""
+
+
+class SurvivorsError(ConfigError):
+    """A plan counts on the noise of more devices than its expected cohort has."""
 
 
 class BudgetError(InputError):
@@ -154,7 +159,7 @@ class RefusalCode(IntEnum):
     MALFORMED = 1  #: the request does not decode
     PLAN_MISMATCH = 2  #: the plan's hash is not the hash of the plan that came along
     PLAN_REFUSED = 3  #: no plan, or one for another catalogue or another network than this device's
-    MODEL_MISSING = 4  #: no model of that hash is installed here
+    VERSION = 4  #: the request is in another version of the wire format
     MODEL_REFUSED = 5  #: the model's bytes are not the pinned ones
     UNDECLARED = 6  #: the register holds no such message
     CONSENT = 7  #: this device did not agree to it
@@ -170,7 +175,10 @@ class RefusalCode(IntEnum):
     CLIP_NORM = 17  #: the plan clips at a larger norm than this device's owner allows
     EPSILON = 18  #: one participation in the plan would cost more than this device's caps of a period or of its life
     BIT_EPSILON = 19  #: a bit is asked for more loudly than this device's schedule allows
-    STALE = 20  #: this device answered that round or step, or a later one, and keeps the reply no more
+    STALE = 20  #: this device heard or answered that or something later before, and keeps the reply no more
+    AUDIENCE = 21  #: the request is for other devices than those of this deployment or group
+    SURVIVORS = 22  #: the plan counts on the noise of more devices than can be there, or than its owner believes in
+    COSTLY = 23  #: the plan would take more memory or work than a device has for one request
 
 
 #: Every code in words, for the server's people: why devices decline, and what helps.
@@ -182,7 +190,10 @@ IN_WORDS: Mapping[RefusalCode, tuple[str, str]] = MappingProxyType(
             "the plan is for another catalogue or network than theirs",
             "plan for the catalogue and the network that the devices were set up with",
         ),
-        RefusalCode.MODEL_MISSING: ("the model file is not there", "offer the file along with the plan"),
+        RefusalCode.VERSION: (
+            "the request is in another version of the wire format",
+            "bring server and apps to one version",
+        ),
         RefusalCode.MODEL_REFUSED: ("the model file is not the pinned one", "offer the file that the app ships with"),
         RefusalCode.UNDECLARED: ("no such request is known there", "bring server and apps to one version"),
         RefusalCode.CONSENT: ("their owners did not agree to it", "ask for what owners agreed to"),
@@ -216,7 +227,22 @@ IN_WORDS: Mapping[RefusalCode, tuple[str, str]] = MappingProxyType(
             "plan more noise, or have the caps on epsilon raised",
         ),
         RefusalCode.BIT_EPSILON: ("a bit is asked for more loudly than owners allow", "ask with a smaller epsilon"),
-        RefusalCode.STALE: ("they answered that round, or a later one, before", "begin a new run"),
+        RefusalCode.STALE: (
+            "they heard that, or something later, before",
+            "begin a new run, and see that its clock is right",
+        ),
+        RefusalCode.AUDIENCE: (
+            "they belong to another deployment or group",
+            "address the audience that the devices were set up for",
+        ),
+        RefusalCode.SURVIVORS: (
+            "the plan counts on the noise of more devices than can be there, or than owners believe in",
+            "plan for the devices that there are, or have the cap on survivors raised",
+        ),
+        RefusalCode.COSTLY: (
+            "the plan takes more memory or work than a device has for it",
+            "plan fewer rows, steps or windows",
+        ),
     }
 )
 

@@ -160,7 +160,7 @@ class _DrawTable:
         return np.where(highest < high, column - np.int32(self.half), beyond)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)  # p's and phi's, of two plans: one of the widest takes 10 MB
 def _draw_table(sigma: float) -> _DrawTable:
     half, threshold, alias = _alias_table(sigma)
     high = (threshold >> (_DRAW_BITS - 32)).astype(np.uint32)
@@ -178,7 +178,7 @@ def _words(entropy: Entropy, size: int) -> Words:
     return np.frombuffer(raw, dtype="<u4")
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1)
 def _alias_table(sigma: float) -> tuple[int, Ints, Ints]:
     """(half width, threshold, alias): column i yields i below its threshold, else its alias. Columns: a power of two."""
     half = math.ceil(_TAIL_SIGMAS * sigma)

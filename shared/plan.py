@@ -16,7 +16,7 @@ from typing import Any
 
 from . import cbor
 from .cbor import Limits
-from .errors import ConfigError, WireError
+from .errors import ConfigError, SurvivorsError, WireError
 from .features import FeatureSpec
 from .lapse_risk import N_COEFFICIENTS
 from .messages import MAX_PLAN_BYTES, MAX_STEP, REQUESTS
@@ -39,6 +39,14 @@ def _expect(condition: bool, expectation: str, value: object) -> None:
 
 def _expect_steps(name: str, steps: int) -> None:
     _expect(1 <= steps <= MAX_STEP, f"{name} in 1..{MAX_STEP}", steps)
+
+
+def _expect_believable(privacy: PrivacyPlan) -> None:
+    """SurvivorsError if a plan counts on more shares of noise than its expected cohort can give: every device would add
+    too little, and nobody the rest. A device can always count on its own."""
+    most = max(privacy.expected_cohort, 1.0)
+    if privacy.min_survivors > most * (1 + 1e-9):  # a product of floats
+        raise SurvivorsError(f"expected min_survivors <= the expected cohort {most:g}, got {privacy.min_survivors}")
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,7 @@ class PrivacyPlan:
             f"min_survivors > max_colluders = {self.max_colluders}, up to {MAX_DEVICES}",
             self.min_survivors,
         )
+        _expect_believable(self)
         _expect(16 <= self.steps_per_clip <= 2**24, "steps_per_clip in 16..2^24", self.steps_per_clip)
         if self.noise_multiplier:
             _expect(

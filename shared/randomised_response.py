@@ -128,9 +128,11 @@ def bit_schedule(cap_epsilon: float, delta: float, period_steps: int, least_epsi
             f"expected cap_epsilon, least_epsilon > 0 and period_steps >= 1, got {cap_epsilon}, {least_epsilon}, "
             f"{period_steps}"
         )
-    bits = 1
-    while bits < period_steps and _loudest(cap_epsilon, delta, bits + 1) >= least_epsilon * MICRO:
-        bits += 1
+    bits, beyond = 1, period_steps + 1  # the more bits, the quieter each: halve what is left to look at
+    while beyond - bits > 1:
+        middle = (bits + beyond) // 2
+        loud_enough = _loudest(cap_epsilon, delta, middle) >= least_epsilon * MICRO
+        bits, beyond = (middle, beyond) if loud_enough else (bits, middle)
     every_steps = -(-period_steps // bits)
     loudest = _loudest(cap_epsilon, delta, -(-period_steps // every_steps))
     if not loudest:

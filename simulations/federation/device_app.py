@@ -36,7 +36,7 @@ from ..people.population import Population
 from ..scenarios.owners import Owners
 from .metering import Metered
 from .observations import DeviceNotes
-from .run_folder import RunFolder
+from .run_folder import AUDIENCE, RunFolder
 from .silence import Silent
 
 PASSPHRASE_FILE = "passphrase"
@@ -90,6 +90,7 @@ def open_simulated(context: Context, data: bytes) -> Device:
         server_key=server_key(run),
         consent=owners.consent_of(user),
         number=user,
+        audience=AUDIENCE,
     )
     notes = DeviceNotes(home)
     device = Device.open(

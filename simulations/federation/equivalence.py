@@ -28,7 +28,7 @@ from ..people.setup import Setup
 from ..scenarios.config import PLANTED_PROTOCOL, Scenario, load_scenario
 from . import device_app as devices
 from .in_process import LocalGrid, LocalHost, Node, context_of
-from .run_folder import RunFolder
+from .run_folder import AUDIENCE, RunFolder
 
 N_USERS = 50
 SEED = 3
@@ -84,6 +84,7 @@ def settings_for(run: RunFolder, people: Population, scenario: Scenario) -> RunS
         public_rows=PublicRows.load(run.public_file) if setup.plan.risk else None,
         key_file=run.signing_key_file,
         n_categories=setup.n_categories,
+        audience=AUDIENCE,
     )
 
 

@@ -26,6 +26,7 @@ from client.detection.policy import POLICY, segments
 from client.detection.risk_levels import p_and_risk, recent_rows
 from client.detection.watch import Watch, observed, past_steps
 from client.gate import declared
+from client.model.costs import expect_affordable
 from client.model.installed import expect_bounds
 from client.privacy.alert_bit import expect_granted, own_schedule
 from client.privacy.caps import LedgerLine
@@ -54,7 +55,7 @@ from .host_ledger import HostLedger, refused_of
 from .host_training import SUMS, TrainingRows, fresh_entropy
 from .metering import Metered
 from .observations import HostNotes
-from .run_folder import RunFolder
+from .run_folder import AUDIENCE, RunFolder
 from .silence import answering, dropout_of
 
 COUNT_USERS = 4096
@@ -103,7 +104,8 @@ class Host:
 
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival. Refusal if
-        the plan asks for more than the owners' caps."""
+        the plan asks for more than the owners' caps, or than a device can do."""
+        expect_affordable(plan, len(self.population.catalogue))
         expect_bounds(plan, self._owners.caps)
         if self._plan_on_disk() != plan:
             self.folder.plan_file.unlink(missing_ok=True)
@@ -296,11 +298,14 @@ ANSWERS: Mapping[str, Callable[[Host, dict[str, Any]], HostAnswers]] = {
 
 def on_message(message: Message, context: Context) -> Message:
     """What a host replies, as arrays that the simulation's own server reads. A Refusal unless the run's server signed the
-    request; its devices have one server: one look is for all of them."""
+    request for them; its devices have one server: one look is for all of them. Nobody plays anything again here, so that
+    what a device heard last (`client/privacy/heard.py`) has nothing to do."""
     run = RunFolder(Path(str(context.run_config["simulation.folder"])))
     data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
     envelope = verify(data, server_key(run))
     name, request = decode(REQUESTS, envelope.body)
+    if request["audience"] != AUDIENCE:
+        raise Refusal(RefusalCode.AUDIENCE)
     host = _host(run, *(int(context.node_config[k]) for k in ("partition-id", "num-partitions")))
     devices = _devices(message)
     if devices is not None:

@@ -41,6 +41,8 @@ from .host_folder import HostFolder
 
 #: Numbers as JSON: of a run, of a sweep and of a bench.
 RESULTS_FILE: Final = "results.json"
+#: Whom a run's server asks, and what its devices were set up for.
+AUDIENCE: Final = "simulation"
 
 
 @dataclass(frozen=True)

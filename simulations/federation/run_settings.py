@@ -9,7 +9,7 @@ from client.model.runtime import MODEL_FILE, pinned_model
 from server.settings import RunSettings
 
 from ..people.setup import Setup
-from .run_folder import RunFolder
+from .run_folder import AUDIENCE, RunFolder
 
 NODE_WAIT_S = 300.0
 #: Server and client app of each fidelity.
@@ -37,6 +37,7 @@ def run_settings(setup: Setup, run: RunFolder) -> RunSettings:
         public_file=run.public_file if setup.plan.risk else None,
         node_wait_s=NODE_WAIT_S,
         longest_means=(scenario.server.longest_mean, scenario.risk.longest_mean),
+        audience=AUDIENCE,
     )
 
 
@@ -59,6 +60,7 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "server.node-wait-s": NODE_WAIT_S,
         "server.longest-mean": scenario.server.longest_mean,
         "server.risk-longest-mean": scenario.risk.longest_mean,
+        "server.audience": AUDIENCE,
         "schedule.train-step": schedule.train_step,
         "schedule.first-query-step": schedule.first_query_step,
         "schedule.last-query-step": schedule.last_query_step,

@@ -184,6 +184,7 @@ class OwnersCaps(Section):
     table: Literal["default", "none"] = "default"
     participations_per_plan: Annotated[int, Field(ge=0)] | None = None
     clip_norm: Annotated[float, Field(gt=0)] | None = None
+    survivors: Annotated[int, Field(ge=1)] | None = None
     total: CapPair | None = None
 
     def caps(self) -> Caps:
@@ -197,6 +198,7 @@ class OwnersCaps(Section):
             total=base.total if self.total is None else Cap(*self.total),
             participations_per_plan=base.participations_per_plan if most is None else most,
             clip_norm=base.clip_norm if norm is None else norm,
+            survivors=base.survivors if self.survivors is None else self.survivors,
         )
 
 

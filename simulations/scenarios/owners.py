@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from client.model.installed import expect_norms
+from client.model.installed import expect_norms, expect_survivors
 from client.privacy.alert_bit import own_schedule
 from client.privacy.caps import DAY_S, Cap, Caps, LedgerLine
 from client.privacy.ledger import LIFETIME, PERIOD, ROWS, TOTAL, Ledger
@@ -88,6 +88,13 @@ def check_caps(plan: Plan, caps: Caps) -> None:
         norm = max(privacy.clip_norm for privacy in plan.charged)
         raise ConfigError(
             f"expected clip_norm <= {caps.clip_norm:g}, which caps.clip_norm allows, got {norm:g}"
+        ) from None
+    try:
+        expect_survivors(plan, caps)
+    except Refusal:
+        most = max(privacy.min_survivors for privacy in plan.charged)
+        raise ConfigError(
+            f"expected min_survivors <= {caps.survivors}, which caps.survivors allows, got {most}"
         ) from None
     always = plan.privacy.sampling_rate == 1
     ledger = Ledger.from_bytes(None, caps)

@@ -184,7 +184,13 @@ def test_draws_use_every_bit_and_differ():
 def test_the_sum_of_the_survivors_shares_has_the_planned_noise():
     """As many shares as min_survivors - max_colluders give a discrete Gaussian of the planned scale, and no less."""
     privacy = make_plan(
-        privacy={"noise_multiplier": 1.5, "steps_per_clip": 64, "min_survivors": 30, "max_colluders": 6}
+        privacy={
+            "noise_multiplier": 1.5,
+            "steps_per_clip": 64,
+            "population": 30,
+            "min_survivors": 30,
+            "max_colluders": 6,
+        }
     ).privacy
     n, planned = full(20_000), 1.5 * 64
     entropy = replayed_entropy("shares")

@@ -31,7 +31,7 @@ def privacy(**changes) -> PrivacyPlan:
         "noise_multiplier": 1.0,
         "sampling_rate": 0.05,
         "rounds": 100,
-        "population": 1000,
+        "population": 30_000,
         "min_survivors": 30,
         "delta": DELTA,
     }

@@ -13,6 +13,7 @@ from client.device import Device
 from client.model.runtime import MODEL_FILE, pinned_model
 from client.vault.consent import Consent
 from server import app as server_app
+from server import training
 from server.accounting import RoundAccountant, epsilon_to_public, epsilon_unamplified, finite, likely_participations
 from server.channel import Channel, Traffic, wait_for_nodes
 from server.device_nodes import DeviceNodes
@@ -64,6 +65,7 @@ def run_config(folder, plan, **changes) -> dict:
         "server.node-wait-s": 0.0,
         "server.longest-mean": 1.0,
         "server.risk-longest-mean": 1.0,
+        "server.audience": "",
         "schedule.train-step": TRAIN_STEP,
         "schedule.first-query-step": TRAIN_STEP + 1,
         "schedule.last-query-step": N_STEPS - 1,
@@ -170,7 +172,7 @@ def test_only_identified_devices_are_in_the_inbox(tmp_path):
     phones = Phones(tmp_path / "phones", 8, identified={2, 5})
     settings = RunSettings.read(run_config(tmp_path, plan))
     federation, folder = federation_of(phones.grid()), ServerFolder(settings.folder)
-    server_app.offer(federation, settings, activity_theta(), 1, with_file=True)
+    training.offer(federation, settings, activity_theta(), 1, with_file=True)
     ask_for_alerts(federation, settings, folder, Listening(folder.inbox_file), ReplayClock())
     assert {node for node, alerts in seen if alerts} == {2, 5}
     for node in (2, 5):
@@ -348,8 +350,9 @@ def test_settings_are_read_whole_and_a_missing_key_is_named(tmp_path):
             continue
         with pytest.raises(ConfigError, match=key):
             RunSettings.read({k: v for k, v in config.items() if k != key})
-    with pytest.raises(ConfigError):
-        RunSettings.read({**config, "plan": "00ff"})
+    for wrong in ({"plan": "00ff"}, {"server.audience": "x" * 65}):
+        with pytest.raises(ConfigError):
+            RunSettings.read({**config, **wrong})
 
 
 def test_training_may_start_from_a_given_theta(tmp_path):

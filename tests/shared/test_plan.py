@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, SurvivorsError
 from shared.messages import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
 from shared.network import NetworkSpec
 from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, Detection, LocalTraining, Plan, PrivacyPlan
@@ -85,13 +85,13 @@ def test_a_plan_of_phi_out_of_range_is_refused(wrong):
     st.floats(1e-9, 0.1),
     st.integers(0, 2**64 - 1),
 )
-def test_a_plan_goes_round(clip_norm, noise, rate, rounds, population, delta, seed):
+def test_a_plan_goes_round(clip_norm, noise, rate, rounds, more, delta, seed):
     privacy = {
         "clip_norm": clip_norm,
         "noise_multiplier": noise,
         "sampling_rate": rate,
         "rounds": rounds,
-        "population": population,
+        "population": math.ceil(100 / rate) + more,
         "min_survivors": 100,
         "delta": delta,
     }
@@ -99,6 +99,19 @@ def test_a_plan_goes_round(clip_norm, noise, rate, rounds, population, delta, se
     again = Plan.from_bytes(plan.canonical)
     assert again == plan and again.sha256 == plan.sha256 and again.canonical == plan.canonical
     assert isinstance(again.features.short_steps, tuple) and isinstance(again.network.hidden, tuple)
+
+
+@pytest.mark.parametrize(
+    ("rate", "population", "most"),
+    [(1.0, 8, 8), (0.5, 9, 4), (0.29, 100, 29), (1e-3, 10**6, 1000), (1.0, 1, 1), (0.1, 4, 1)],
+)
+def test_a_plan_that_counts_on_more_noise_than_its_cohort_can_give_is_none(rate, population, most):
+    cohort = {"sampling_rate": rate, "population": population, "steps_per_clip": 1 << 14}
+    assert make_plan(privacy={**cohort, "min_survivors": most}).privacy.min_survivors == most
+    with pytest.raises(SurvivorsError, match="expected cohort"):
+        make_plan(privacy={**cohort, "min_survivors": most + 1})
+    with pytest.raises(SurvivorsError):
+        make_plan(privacy={**cohort, "min_survivors": 10**9, "max_colluders": 10**9 - most})
 
 
 def test_equal_plans_have_equal_bytes():
@@ -284,10 +297,12 @@ def test_a_plan_whose_parts_do_not_fit_is_refused(changes):
 
 
 def test_shares_of_the_survivors_add_up_to_the_planned_noise():
-    privacy = PrivacyPlan(**{**GOOD_PRIVACY, "min_survivors": 50, "max_colluders": 14, "noise_multiplier": 2.5})
+    privacy = PrivacyPlan(
+        **{**GOOD_PRIVACY, "population": 100, "min_survivors": 50, "max_colluders": 14, "noise_multiplier": 2.5}
+    )
     assert privacy.share_sigma**2 * (50 - 14) == pytest.approx((2.5 * privacy.steps_per_clip) ** 2)
     assert privacy.grid_step * privacy.steps_per_clip == pytest.approx(privacy.clip_norm)
-    assert privacy.expected_cohort == 5
+    assert privacy.expected_cohort == 50
 
 
 @pytest.mark.parametrize(

@@ -268,6 +268,7 @@ def test_the_server_s_unamplified_account_of_a_device_is_never_below_the_device_
     privacy = make_plan(
         privacy={
             "noise_multiplier": sigma,
+            "population": 1000,
             "min_survivors": survivors,
             "max_colluders": colluders,
             "steps_per_clip": 4096,
@@ -293,7 +294,7 @@ def test_the_server_s_unamplified_account_of_a_device_is_never_below_the_device_
 @pytest.mark.parametrize("times", range(1, 15))
 def test_nor_is_it_when_every_request_was_served(times):
     privacy = make_plan(
-        privacy={"noise_multiplier": 4.0, "min_survivors": 30, "steps_per_clip": 4096, "delta": 1e-5}
+        privacy={"noise_multiplier": 4.0, "population": 30, "min_survivors": 30, "steps_per_clip": 4096, "delta": 1e-5}
     ).privacy
     ledger = Ledger.from_bytes(None)
     for _ in range(times):

@@ -41,7 +41,7 @@ def test_it_ends_where_the_run_without_noise_ended(ran):
 
 def test_there_is_none_where_it_would_be_another_training_or_take_long(ran, tmp_path, monkeypatch):
     folder, plan, models = ran
-    for changed in ({"noise_multiplier": 0.0}, {"sampling_rate": 0.5}):
+    for changed in ({"noise_multiplier": 0.0}, {"sampling_rate": 0.5, "min_survivors": 20}):
         other = replace(plan, privacy=replace(plan.privacy, **changed))
         assert theta_without_noise(folder, other, models[0]) is None
     assert theta_without_noise(RunFolder(tmp_path), plan, models[0]) is None, "no hosts"

@@ -56,6 +56,7 @@ def test_headline_scenarios_stay_under_the_default_table():
     ("overrides", "says"),
     [
         (["caps.participations_per_plan=0"], "number 1: caps.participations_per_plan is 0"),
+        (["caps.survivors=9"], r"min_survivors <= 9, which caps.survivors allows, got \d+"),
         (["privacy.rounds=15"], "15 rounds of update, .* number 15: caps.participations_per_plan is 14"),
         (
             ["caps.update=[0.5, 9.0]"],
@@ -100,9 +101,10 @@ def test_bits_beyond_the_owners_caps_are_refused_and_say_what_is_paid_for():
 
 def test_overrides_replace_single_caps_of_the_table():
     caps = load_scenario(
-        "complete-journey-eps1", ["caps.update=[1.0, inf]", "caps.participations_per_plan=3"]
+        "complete-journey-eps1", ["caps.update=[1.0, inf]", "caps.participations_per_plan=3", "caps.survivors=400"]
     ).caps.caps()
-    assert caps == Caps({**DEFAULT_LINES, LedgerLine.UPDATE: Cap(1.0, math.inf)}, participations_per_plan=3)
+    lines = {**DEFAULT_LINES, LedgerLine.UPDATE: Cap(1.0, math.inf)}
+    assert caps == Caps(lines, participations_per_plan=3, survivors=400)
     lifted = load_scenario("complete-journey-eps7", ["caps.alert_bit=[2.0, 8.0]"]).caps.caps()
     assert lifted.lines[LedgerLine.ALERT_BIT] == Cap(2.0, 8.0) and lifted.total == Caps.none().total
     with pytest.raises(ConfigError, match="0 <= period <= lifetime, got 2.0 and 1.0"):
