@@ -20,6 +20,7 @@ from pathlib import Path
 
 from client.answers import alerts
 from client.device import Device
+from client.privacy.heard import Asked
 from client.vault.consent import Consent
 from client.vault.heads import HEADS
 from client.vault.store import Store
@@ -28,6 +29,7 @@ from shared.events import BehaviourEvent, EventKind, Step
 from tests.promises.kill9 import PLAN, next_round, release
 from tests.world.basics import N_CATEGORIES, make_profile, open_device, ready
 from tests.world.residue import Written, nonces_there, raw, remnants, watched
+from tests.world.signing import ASKED_AT_S
 
 LIMITS = Limits(raw_events=12, journal_entries=20, outbox_entries=4)
 TRIALS_PER_VAULT = 10
@@ -52,7 +54,8 @@ def act(device: Device, chance: random.Random) -> bool:
     elif what < 0.8:
         device.gate.answer(asked, lambda: release(device, asked, next_round(device)))
     elif what < 0.95:
-        device.gate.answer(asked, lambda: alerts(device, asked, {"step": device.n_closed_steps}))
+        query = Asked("alerts_query", asked, ASKED_AT_S)
+        device.gate.answer(asked, lambda: alerts(device, query, {"step": device.n_closed_steps}))
     else:
         choice = chance.choice(list(Consent))
         assert device.consent(choice) is choice

@@ -17,15 +17,27 @@ from shared.codec import encode, limits_of, pack_floats
 from shared.messages import MAX_PARAMETERS, REGISTER, REQUESTS, Spends
 from tests.world.basics import activity_theta, examples, make_plan, make_profile, open_device
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node, fails, says, with_wire
+from tests.world.signing import RUN
 
 PLAN = make_plan()
 THETA = pack_floats(activity_theta())
 COIN = 1_000_000
 #: A request of each kind, and the reply of a node that answers it.
 ASKED = {
-    "model_offer": {"step": 20, "round": 2, "plan": PLAN.canonical, "model": b"", "theta": THETA, "risk": b""},
-    "train_request": {"step": 20, "round": 2, "plan_sha256": PLAN.sha256, "theta": THETA},
+    "model_offer": {
+        "audience": "",
+        "run": RUN,
+        "step": 20,
+        "round": 2,
+        "plan": PLAN.canonical,
+        "model": b"",
+        "theta": THETA,
+        "risk": b"",
+    },
+    "train_request": {"audience": "", "run": RUN, "step": 20, "round": 2, "plan_sha256": PLAN.sha256, "theta": THETA},
     "risk_request": {
+        "audience": "",
+        "run": RUN,
         "step": 20,
         "round": 2,
         "plan_sha256": PLAN.sha256,
@@ -33,8 +45,8 @@ ASKED = {
         "basis": bytes(8),
         "coefficients": bytes(8),
     },
-    "alerts_query": {"step": 20},
-    "bits_query": {"step": 20, "epsilon_micro": COIN, "every_steps": 7},
+    "alerts_query": {"audience": "", "step": 20},
+    "bits_query": {"audience": "", "step": 20, "epsilon_micro": COIN, "every_steps": 7},
 }
 UPDATE = {"round": 2, "plan_sha256": PLAN.sha256, "values": bytes(8)}
 RIGHT = {

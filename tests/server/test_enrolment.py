@@ -22,11 +22,21 @@ from shared.messages import REGISTER
 from tests.server.test_app import PRIVACY, Phones, run_config
 from tests.world.basics import activity_theta, full, make_plan, make_profile, open_device
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node, says
+from tests.world.signing import RUN
 
 PLAN = make_plan(privacy={"noise_multiplier": 4.0, "population": 4, "min_survivors": 2, "sampling_rate": 1.0})
 THETA = pack_floats(activity_theta())
-OFFER = {"step": 1, "round": 0, "plan": PLAN.canonical, "model": b"", "theta": THETA, "risk": b""}
-ROUND = {"step": 1, "round": 1, "plan_sha256": PLAN.sha256, "theta": THETA}
+OFFER = {
+    "audience": "",
+    "run": RUN,
+    "step": 1,
+    "round": 0,
+    "plan": PLAN.canonical,
+    "model": b"",
+    "theta": THETA,
+    "risk": b"",
+}
+ROUND = {"audience": "", "run": RUN, "step": 1, "round": 1, "plan_sha256": PLAN.sha256, "theta": THETA}
 #: The largest id that Flower gives: above what SQLite's integers hold.
 LARGEST = 2**64 - 1
 
@@ -64,7 +74,10 @@ def test_whoever_sent_a_deletion_is_asked_and_sampled_no_more_and_counted_once(g
     assert survivors == 3 and asked(grid) == [1, 2, 3, 4]
     assert federation.traffic.dropped == {"deletion": 1} and federation.traffic.received["deletion"] == 1
     assert federation.sample(1.0) == [1, 2, 4]
-    for ask in (lambda: federation.offer(OFFER), lambda: list(federation.ask("alerts_query", {"step": 2}))):
+    for ask in (
+        lambda: federation.offer(OFFER),
+        lambda: list(federation.ask("alerts_query", {"audience": "", "step": 2})),
+    ):
         ask()
         assert asked(grid) == [1, 2, 4]
     federation.collect([1, 2, 3], PLAN, {**ROUND, "round": 2}, PLAN.updates[0])
@@ -79,7 +92,7 @@ def test_whoever_sent_a_deletion_is_asked_and_sampled_no_more_and_counted_once(g
 def test_of_all_refusals_only_that_of_a_forgotten_device_says_that_it_is_gone(code):
     grid = FakeGrid({7: says(encode(REGISTER, "refusal", {"code": int(code)}))})
     channel = Channel(grid, Traffic(), SIGNER)
-    channel.ask([7], "alerts_query", {"step": 1})
+    channel.ask([7], "alerts_query", {"audience": "", "step": 1})
     assert channel.still_here([7]) == ([] if code is RefusalCode.FORGOTTEN else [7])
 
 
@@ -191,7 +204,7 @@ def test_a_whole_run_and_the_one_that_goes_on_do_without_who_left(tmp_path, monk
     plan = make_plan(privacy=PRIVACY)
     phones = Phones(tmp_path / "phones", 8, identified=set())
     config = run_config(tmp_path, plan)
-    offered = server_app.offer
+    offered = server_app.offer_newest
 
     def leaving(federation, settings, *arguments, **options):
         taken = offered(federation, settings, *arguments, **options)
@@ -200,7 +213,7 @@ def test_a_whole_run_and_the_one_that_goes_on_do_without_who_left(tmp_path, monk
 
     grid = phones.grid()
     with monkeypatch.context() as patch:
-        patch.setattr(server_app, "offer", leaving)
+        patch.setattr(server_app, "offer_newest", leaving)
         server_app.app(grid, Context(1, 0, {}, RecordDict(), config))
     traffic = ServerFolder(tmp_path / "server").traffic()
     assert traffic["dropped"] == {"deletion": 1} and traffic["received"]["deletion"] == 1

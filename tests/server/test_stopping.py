@@ -25,6 +25,7 @@ from tests.server.test_risk_rounds import public_rows
 from tests.world.basics import event_stream, make_plan, make_profile, make_risk, open_device
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node, fails, says, silent
 from tests.world.hosted import on_two_hosts
+from tests.world.signing import RUN
 
 ROUNDS = 10
 PLAN = make_plan(privacy={**PRIVACY, "rounds": ROUNDS})
@@ -236,7 +237,10 @@ def test_the_commonest_refusal_is_named():
     federation = Watched(
         federation_of({n: refuses(RefusalCode.STALE if n > 2 else RefusalCode.PAUSED) for n in range(8)})
     )
-    kind, request = PLAN.updates[0], {"step": 1, "round": 1, "plan_sha256": PLAN.sha256, "theta": bytes(4 * 1441)}
+    kind, request = (
+        PLAN.updates[0],
+        {"audience": "", "run": RUN, "step": 1, "round": 1, "plan_sha256": PLAN.sha256, "theta": bytes(4 * 1441)},
+    )
     for _ in range(REFUSED - 1):
         federation.collect(range(8), PLAN, request, kind)
         federation.expect_use(kind.privacy)

@@ -283,6 +283,8 @@ def largest(field: Field):
         return max(int(kind.low), int(kind.high), key=abs)
     if isinstance(kind, Bytes):
         return bytes(kind.high)
+    if isinstance(kind, Text):
+        return "x" * kind.high
     return [{name: largest(inner) for name, inner in kind.fields.items()}] * kind.most
 
 
@@ -355,7 +357,7 @@ def test_what_a_hostile_server_sends_costs_a_device_no_more_than_its_kind_allows
 
     def read(data):
         try:
-            understood(data, name or "alerts_query")
+            understood(data, name or "alerts_query", "")
         except Refusal as refusal:
             assert refusal.code in (RefusalCode.MALFORMED, RefusalCode.UNDECLARED)
 
