@@ -106,7 +106,7 @@ class Training:
     def begin(cls, federation: Federation, settings: RunSettings, folder: ServerFolder) -> Training:
         """With every round counted that any process of this run charged."""
         plan = settings.plan
-        charges, accountant = folder.charges(plan.sha256), RoundAccountant(*plan.charged)
+        charges, accountant = folder.charges(plan.sha256), RoundAccountant(plan)
         first = 0
         for part, kind in enumerate(plan.updates):
             accountant.charge(charges.count(after=first, until=first + kind.privacy.rounds), part)
@@ -117,7 +117,7 @@ class Training:
         """What is published of one part once its rounds are over, or as many of them as epsilon allows; goes on where an
         earlier process stopped."""
         plan, folder, accountant = self.settings.plan, self.folder, self.accountant
-        kind, first = plan.updates[part], sum(privacy.rounds for privacy in plan.charged[:part])
+        kind, first = plan.updates[part], sum(earlier.privacy.rounds for earlier in plan.updates[:part])
         models = folder.load_checkpoint(learner.optimizer, learner.checkpoint) or [learner.model]
         for number in range(accountant.rounds_of(part) + 1, kind.privacy.rounds + 1):
             if not accountant.affords_another(part):

@@ -19,11 +19,14 @@ import cbor2
 from .errors import ConfigError
 from .features import FeatureSpec
 from .lapse_risk import N_COEFFICIENTS
-from .messages import REQUESTS
+from .messages import MAX_BIT_EPSILON_MICRO, REQUESTS
 from .network import NetworkSpec
 
 MODULUS_BITS = 32
 MIN_SHARE_SIGMA = 2.0
+#: A coarser grid is no Gaussian any more: one round at 16 steps and noise multiplier 1 adds 6e-8 to delta, at 256 2e-10.
+MIN_STEPS_PER_CLIP = 256
+MICRO = 1_000_000
 DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
 MAX_SHARE_SIGMA = 2.0**14
 
@@ -98,7 +101,16 @@ class PrivacyPlan:
             f"min_survivors > max_colluders = {self.max_colluders}",
             self.min_survivors,
         )
-        _expect(16 <= self.steps_per_clip <= 2**24, "steps_per_clip in 16..2^24", self.steps_per_clip)
+        _expect(
+            self.delta * self.population < 1,
+            f"delta below 1 / population = {1 / self.population:.3g}, or it protects nobody in particular",
+            f"{self.delta:g}",
+        )
+        _expect(
+            MIN_STEPS_PER_CLIP <= self.steps_per_clip <= 2**24,
+            f"steps_per_clip in {MIN_STEPS_PER_CLIP}..2^24",
+            self.steps_per_clip,
+        )
         if self.noise_multiplier:
             _expect(
                 self.share_sigma >= MIN_SHARE_SIGMA,
@@ -123,10 +135,14 @@ class PrivacyPlan:
         return self.clip_norm / self.steps_per_clip
 
     @property
+    def honest(self) -> int:
+        """The fewest devices in a sum whose noise counts."""
+        return self.min_survivors - self.max_colluders
+
+    @property
     def share_sigma(self) -> float:
         """Standard deviation, in grid steps, of the noise that every device adds on its own."""
-        honest = self.min_survivors - self.max_colluders
-        return self.noise_multiplier * self.steps_per_clip / math.sqrt(honest)
+        return self.noise_multiplier * self.steps_per_clip / math.sqrt(self.honest)
 
     @property
     def largest_sum(self) -> int:
@@ -205,6 +221,29 @@ class RiskPlan:
 
 
 @dataclass(frozen=True)
+class BitsPlan:
+    """Randomised bits: a coin with odds e^epsilon to 1 for the truth, epsilon in millionths, at the close of every
+    `every_steps`-th step; `coins` of them are asked for in all."""
+
+    epsilon_micro: int
+    every_steps: int
+    coins: int
+
+    def __post_init__(self) -> None:
+        _expect(
+            1 <= self.epsilon_micro <= MAX_BIT_EPSILON_MICRO,
+            f"epsilon in 1..{MAX_BIT_EPSILON_MICRO} millionths",
+            self.epsilon_micro,
+        )
+        _expect(self.every_steps >= 1, "every_steps >= 1", self.every_steps)
+        _expect(self.coins >= 1, "coins >= 1", self.coins)
+
+    @property
+    def epsilon(self) -> float:
+        return self.epsilon_micro / MICRO
+
+
+@dataclass(frozen=True)
 class UpdateKind:
     """One part of a plan that is learned in private rounds: the request that asks a device for its update (the register
     says what answers it), what protects a round of it, and how many values an update has."""
@@ -221,7 +260,8 @@ class UpdateKind:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that devices and server must agree on for one training. Without `risk`, no phi is learned."""
+    """Everything that devices and server must agree on for one training. Without `risk`, no phi is learned; without
+    `bits`, none is asked for. What all of it costs: `shared.charges`."""
 
     network: NetworkSpec
     features: FeatureSpec
@@ -232,6 +272,7 @@ class Plan:
     privacy: PrivacyPlan
     detection: Detection
     risk: RiskPlan | None = None
+    bits: BitsPlan | None = None
 
     def __post_init__(self) -> None:
         _expect(self.horizon_steps >= 1, "horizon_steps >= 1", self.horizon_steps)
@@ -273,16 +314,6 @@ class Plan:
         p = UpdateKind("train_request", self.privacy, self.network.n_parameters)
         return (p, UpdateKind("risk_request", self.risk.privacy, N_COEFFICIENTS)) if self.risk else (p,)
 
-    @property
-    def charged(self) -> tuple[PrivacyPlan, ...]:
-        """What protects each part, with the rounds it plans."""
-        return tuple(kind.privacy for kind in self.updates)
-
-    @property
-    def also(self) -> tuple[tuple[PrivacyPlan, int], ...]:
-        """What is charged beside p, with its rounds."""
-        return tuple((privacy, privacy.rounds) for privacy in self.charged[1:])
-
 
 _PARTS: Mapping[str, type] = {
     "NetworkSpec": NetworkSpec,
@@ -292,6 +323,8 @@ _PARTS: Mapping[str, type] = {
     "Detection": Detection,
     "RiskPlan": RiskPlan,
     "RiskPlan | None": RiskPlan,
+    "BitsPlan": BitsPlan,
+    "BitsPlan | None": BitsPlan,
 }
 
 

@@ -63,7 +63,9 @@ def run_numbers(name: str, run: Path) -> dict[str, Published]:
         "calibration_error": (interest.calibration_error, "share", ""),
         "alert_steps": (results.alerts.steps, f"{results.step}s", ""),
         "epsilon": (privacy.epsilon_to_public, f"epsilon at delta {privacy.delta:g}", ""),
+        "epsilon_bound": (privacy.epsilon_bound, f"epsilon at delta {privacy.delta:g}", "by Renyi DP"),
         "delta": (privacy.delta, "probability", ""),
+        **_line_numbers(results),
         "round_down_bytes": (traffic.round_down_bytes, "bytes", ""),
         "round_up_bytes": (traffic.round_up_bytes, "bytes", ""),
         "down_bytes_per_device": (traffic.down_bytes_per_device, "bytes", ""),
@@ -94,6 +96,17 @@ def _alert_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]
         if (other := judged.beside.get(own_level)) is not None:
             out[f"{direction}_precision.own_level"] = (other.precision, "share", own_level)
             out[f"{direction}_recall.own_level"] = (other.recall, "share", own_level)
+    return out
+
+
+def _line_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]:
+    """What was charged, row by row."""
+    out: dict[str, tuple[float | None, str, str]] = {}
+    for line in results.privacy.lines:
+        out[f"line.{line.line}.epsilon"] = (line.epsilon_to_public, "epsilon", "")
+        out[f"line.{line.line}.times"] = (line.times, "times", "")
+        noise = line.coin_epsilon if line.noise_multiplier is None else line.noise_multiplier
+        out[f"line.{line.line}.noise"] = (noise, "noise multiplier, or epsilon of a coin", "")
     return out
 
 

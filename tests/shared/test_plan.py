@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigError
 from shared.network import NetworkSpec
-from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, Detection, LocalTraining, Plan, PrivacyPlan
+from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan
 from tests.world.basics import examples, make_plan, make_risk
 
 
@@ -41,7 +41,7 @@ def changed(plan, path: tuple[str, ...], value: object):
 
 
 def test_the_hash_changes_with_every_number_of_the_plan():
-    plan = make_plan(risk=make_risk())
+    plan = make_plan(risk=make_risk(), bits=BitsPlan(1_000_000, 28, 2))
     hashes, n_changed = {plan.sha256}, 0
     for path, value in leaves(plan):
         if isinstance(value, bytes):
@@ -57,13 +57,8 @@ def test_the_hash_changes_with_every_number_of_the_plan():
         assert Plan.from_bytes(again.canonical) == again, path
         hashes.add(again.sha256)
     assert len(hashes) == n_changed + 1 > 50
-    assert make_plan().sha256 not in hashes, "to learn no phi is another plan"
-
-
-def test_what_is_charged_is_p_s_part_and_then_phi_s():
-    plan, risk = make_plan(), make_risk()
-    assert plan.charged == (plan.privacy,)
-    assert make_plan(risk=risk).charged == (plan.privacy, risk.privacy)
+    assert make_plan(bits=plan.bits).sha256 not in hashes, "to learn no phi is another plan"
+    assert make_plan(risk=plan.risk).sha256 not in hashes, "and to ask for no bits"
 
 
 @pytest.mark.parametrize("wrong", [{"rows": 0}, {"rows": 4097}, {"history_steps": 0}, {"rate_steps": 0}])
@@ -79,7 +74,7 @@ def test_a_plan_of_phi_out_of_range_is_refused(wrong):
     st.floats(1e-3, 1),
     st.integers(1, 1000),
     st.integers(1, 10_000),
-    st.floats(1e-9, 0.1),
+    st.floats(1e-9, 9e-5),
     st.integers(0, 2**64 - 1),
 )
 def test_a_plan_goes_round(clip_norm, noise, rate, rounds, population, delta, seed):
@@ -130,7 +125,7 @@ def test_bytes_that_are_not_a_plan_are_refused():
     wrong.append(cbor2.dumps({**fields, "network": {**fields["network"], "hidden": [32.0, 16]}}, canonical=True))
     for name in fields:
         wrong.append(cbor2.dumps({k: v for k, v in fields.items() if k != name}, canonical=True))
-        if name != "risk":  # None there is a plan, one that learns no phi
+        if name not in ("risk", "bits"):  # None there is a plan, one that learns no phi, or asks for no bits
             wrong.append(cbor2.dumps({**fields, name: None}, canonical=True))
     for bad in wrong:
         with pytest.raises(ConfigError):
@@ -240,7 +235,7 @@ def test_shares_of_the_survivors_add_up_to_the_planned_noise():
 
 @pytest.mark.parametrize(
     ("share_sigma", "steps", "advice"),
-    [(0.99 * MIN_SHARE_SIGMA, 16, "raise steps_per_clip"), (1.01 * MAX_SHARE_SIGMA, 8192, "lower steps_per_clip")],
+    [(0.99 * MIN_SHARE_SIGMA, 256, "raise steps_per_clip"), (1.01 * MAX_SHARE_SIGMA, 8192, "lower steps_per_clip")],
 )
 def test_a_noise_share_off_the_grid_s_range_is_refused_with_advice(share_sigma, steps, advice):
     with pytest.raises(ConfigError, match=advice):

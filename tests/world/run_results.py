@@ -246,12 +246,13 @@ def made_up(*, simulated: bool = True) -> Section:
             "rounds_charged": 2,
             "rounds_planned": 2,
             "delta": 1e-5,
-            "epsilon_rdp": 10.3185,
-            "risk_rounds_charged": 0,
             "epsilon_to_public": 9.0814,
+            "by_bound": False,
+            "epsilon_bound": 10.3185,
             "epsilon_unamplified": 24.3816,
             "likely_participations": 16,
             "to_server": NOT_PROTECTED,
+            "lines": [charged_line("update", 2, 9.0814, noise_multiplier=1.0)],
             "plan_sha256": "ab" * 32,
             "identified_alerts": 135,
         },
@@ -301,11 +302,23 @@ def made_up(*, simulated: bool = True) -> Section:
     }
 
 
+def charged_line(line: str, times: int, epsilon: float | None, **noise: float) -> Section:
+    return {
+        "line": line,
+        "times": times,
+        "noise_multiplier": None,
+        "coin_epsilon": None,
+        "epsilon_to_public": epsilon,
+        "holds_against_server": "coin_epsilon" in noise,
+        **noise,
+    }
+
+
 def with_nothing_known() -> Results:
     """A run that cost no privacy budget to speak of and found nothing: every number that may be None is."""
     empty = judged(0, turns=0, precision=None, recall=None, median_delay_steps=None, false_per_user=0.0)
     nothing = ("auc", "base_rate", "log_loss", "calibration_error")
-    epsilons = ("epsilon_to_public", "epsilon_unamplified", "epsilon_rdp")
+    epsilons = ("epsilon_to_public", "epsilon_unamplified", "epsilon_bound")
     return changed(
         make_results(example_users=[]),
         {
@@ -349,6 +362,9 @@ BITS = {
 }
 
 
+COINS = charged_line("alert_bit", 2, 2.0, coin_epsilon=1.0)
+
+
 def utility_point(epsilon: float | None, mean: float | None, sd: float | None, pooled: float | None) -> Section:
     return {"epsilon": epsilon, "auc_mean": mean, "auc_sd": sd, "pooled_auc": pooled, "start_auc": None}
 
@@ -379,6 +395,7 @@ def with_everything() -> Results:
         caps=CAPS,
         refused={"consent": 6, "participations": 3, "period_budget": 1200},
         bits=BITS,
+        privacy={**made_up()["privacy"], "lines": [*made_up()["privacy"]["lines"], COINS]},
         randomised_share=0.6,
         lapse=lapse(),
         rises=rises(),
