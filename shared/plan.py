@@ -27,6 +27,8 @@ MIN_SHARE_SIGMA = 2.0
 #: A coarser grid is no Gaussian any more: one round at 16 steps and noise multiplier 1 adds 6e-8 to delta, at 256 2e-10.
 MIN_STEPS_PER_CLIP = 256
 MICRO = 1_000_000
+#: Marks a part that older plans do not have: without it a plan is written as they were, and they are read as such.
+LATER = "later"
 DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
 MAX_SHARE_SIGMA = 2.0**14
 
@@ -272,7 +274,7 @@ class Plan:
     privacy: PrivacyPlan
     detection: Detection
     risk: RiskPlan | None = None
-    bits: BitsPlan | None = None
+    bits: BitsPlan | None = dataclasses.field(default=None, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         _expect(self.horizon_steps >= 1, "horizon_steps >= 1", self.horizon_steps)
@@ -333,6 +335,8 @@ def _revive(part: Any, fields: dict[str, Any]) -> Any:
     missing and may not be."""
     values = {}
     for field in dataclasses.fields(part):
+        if LATER in field.metadata and field.name not in fields:
+            continue
         value, inner = fields.pop(field.name), _PARTS.get(str(field.type))
         if inner is not None and (value is not None or "None" not in str(field.type)):
             value = _revive(inner, value)
@@ -345,6 +349,8 @@ def _plain(part: Any) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for field in dataclasses.fields(part):
         value = getattr(part, field.name)
+        if value is None and LATER in field.metadata:
+            continue
         if dataclasses.is_dataclass(value):
             out[field.name] = _plain(value)
         elif isinstance(value, tuple):

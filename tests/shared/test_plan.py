@@ -101,6 +101,16 @@ def test_equal_plans_have_equal_bytes():
     assert as_whole == as_float and as_whole.sha256 == as_float.sha256
 
 
+def test_a_plan_of_before_there_were_bits_is_read_and_keeps_its_hash():
+    old = make_plan(risk=make_risk())
+    assert "bits" not in cbor2.loads(old.canonical) and Plan.from_bytes(old.canonical).bits is None
+    with_bits = make_plan(risk=make_risk(), bits=BitsPlan(1_000_000, 28, 2))
+    assert Plan.from_bytes(with_bits.canonical) == with_bits
+    spelled_out = cbor2.dumps({**cbor2.loads(old.canonical), "bits": None}, canonical=True)
+    with pytest.raises(ConfigError, match="another spelling"):
+        Plan.from_bytes(spelled_out)
+
+
 def test_bytes_that_are_not_a_plan_are_refused():
     data = make_plan(risk=make_risk()).canonical
     fields = cbor2.loads(data)
@@ -125,7 +135,7 @@ def test_bytes_that_are_not_a_plan_are_refused():
     wrong.append(cbor2.dumps({**fields, "network": {**fields["network"], "hidden": [32.0, 16]}}, canonical=True))
     for name in fields:
         wrong.append(cbor2.dumps({k: v for k, v in fields.items() if k != name}, canonical=True))
-        if name not in ("risk", "bits"):  # None there is a plan, one that learns no phi, or asks for no bits
+        if name != "risk":  # None there is a plan, one that learns no phi
             wrong.append(cbor2.dumps({**fields, name: None}, canonical=True))
     for bad in wrong:
         with pytest.raises(ConfigError):

@@ -252,7 +252,7 @@ def made_up(*, simulated: bool = True) -> Section:
             "epsilon_unamplified": 24.3816,
             "likely_participations": 16,
             "to_server": NOT_PROTECTED,
-            "lines": [charged_line("update", 2, 9.0814, noise_multiplier=1.0)],
+            "lines": [LINE],
             "plan_sha256": "ab" * 32,
             "identified_alerts": 135,
         },
@@ -303,15 +303,16 @@ def made_up(*, simulated: bool = True) -> Section:
 
 
 def charged_line(line: str, times: int, epsilon: float | None, **noise: float) -> Section:
-    return {
+    known = {
         "line": line,
         "times": times,
-        "noise_multiplier": None,
-        "coin_epsilon": None,
         "epsilon_to_public": epsilon,
         "holds_against_server": "coin_epsilon" in noise,
-        **noise,
     }
+    return {"noise_multiplier": None, "coin_epsilon": None, **known, **noise}
+
+
+LINE = charged_line("update", 2, 9.0814, noise_multiplier=1.0)
 
 
 def with_nothing_known() -> Results:
@@ -362,9 +363,6 @@ BITS = {
 }
 
 
-COINS = charged_line("alert_bit", 2, 2.0, coin_epsilon=1.0)
-
-
 def utility_point(epsilon: float | None, mean: float | None, sd: float | None, pooled: float | None) -> Section:
     return {"epsilon": epsilon, "auc_mean": mean, "auc_sd": sd, "pooled_auc": pooled, "start_auc": None}
 
@@ -395,7 +393,7 @@ def with_everything() -> Results:
         caps=CAPS,
         refused={"consent": 6, "participations": 3, "period_budget": 1200},
         bits=BITS,
-        privacy={**made_up()["privacy"], "lines": [*made_up()["privacy"]["lines"], COINS]},
+        privacy=made_up()["privacy"] | {"lines": [LINE, charged_line("alert_bit", 2, 2.0, coin_epsilon=1.0)]},
         randomised_share=0.6,
         lapse=lapse(),
         rises=rises(),
