@@ -21,6 +21,7 @@ from ..evaluation import results_file
 from ..evaluation.alert_quality import DETECTOR_NAMES
 from ..evaluation.results import Results
 from ..federation.run_folder import RESULTS_FILE, RunFolder
+from ..people.datasets import DATASETS
 from ..provenance import ROOT, commit
 from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Published, publish
 from ..scenarios.config import with_path
@@ -28,6 +29,7 @@ from .alerts_as_shipped import shipped_numbers
 from .attacks import hostile_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
+from .epsilon import epsilon_figures
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured
 from .streams import stream_numbers
@@ -147,6 +149,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "streams": stream_numbers,
         "hostile": hostile_numbers,
         "bit": bit_numbers,
+        "epsilon": partial(epsilon_figures, DATASETS),
         "kill9": kill9_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }
