@@ -178,12 +178,13 @@ BAD_PRIVACY = [
     ("population", 0),
     ("delta", 0.0),
     ("delta", 1.0),
+    ("delta", 0.1),  # 1 / population
     ("max_epsilon", 0.0),
     ("max_epsilon", math.nan),
     ("max_colluders", -1),
     ("max_colluders", 4),
     ("min_survivors", 0),
-    ("steps_per_clip", 15),
+    ("steps_per_clip", 255),
     ("steps_per_clip", 2**25),
 ]
 
@@ -193,6 +194,12 @@ def test_a_privacy_plan_that_protects_nothing_is_refused_by_name(field, value):
     with pytest.raises(ConfigError) as refused:
         PrivacyPlan(**{**GOOD_PRIVACY, field: value})
     assert "expected" in str(refused.value) and "got" in str(refused.value)
+
+
+def test_a_delta_that_protects_nobody_in_particular_is_refused_with_what_to_set():
+    with pytest.raises(ConfigError, match=r"expected delta below 1 / population = 0\.1, .*, got 0\.5"):
+        PrivacyPlan(**{**GOOD_PRIVACY, "delta": 0.5})
+    assert PrivacyPlan(**{**GOOD_PRIVACY, "delta": 0.099}).delta == 0.099
 
 
 @pytest.mark.parametrize(
