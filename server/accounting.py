@@ -1,68 +1,97 @@
-"""Epsilon, two ways: Renyi DP while rounds run (fast), privacy loss distributions at the end (tight).
+"""Epsilon of everything that a plan charges: of all together, and of each row of its table (`shared/charges.py`).
 
-The mechanism: a Poisson-sampled Gaussian of `noise_multiplier` per round, neighbours by REPLACE_SPECIAL (one device's
-contribution becomes zero while it takes part). The noise is a sum of discrete Gaussian shares, which differs from one
-Gaussian by less than 1e-12 in delta at the grids that `PrivacyPlan` allows (see `shared.mechanisms`).
+To anybody who sees the models and the rates, while who was in a cohort stays secret; to somebody who also knows that;
+and to the server, which without secure aggregation sees each lone share: not protected. Only coins hold against it.
 
-Three numbers, never one: to anybody who sees the models (amplified by secret Poisson sampling), to somebody who knows
-who took part (unamplified, for a device that took part k times), and to the server, which without secure aggregation
-sees each lone share: not protected. Randomised bits are protected against the server as well, by their coins alone.
+With everybody in every round the first number is exact: composed, Gaussians are one Gaussian, and coins beside it have a
+closed form (`shared.rdp.gaussian_epsilon`). With sampled cohorts it is a bound by Renyi DP, and is told as one. Beside
+either stands the bound by Renyi DP for the very noise that devices add. Neighbours: one device's contributions become
+null while it takes part.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from dp_accounting import (
-    DpEvent,
-    GaussianDpEvent,
-    NeighboringRelation,
-    PoissonSampledDpEvent,
-    SelfComposedDpEvent,
-    privacy_accountant,
-)
-from dp_accounting.pld import PLDAccountant
-from dp_accounting.rdp import RdpAccountant
 
 from shared import rdp
-from shared.plan import PrivacyPlan
-from shared.randomised_response import BitSchedule
+from shared.attendance import fewer_than
+from shared.charges import Charge, charges_of
+from shared.plan import BitsPlan, Plan, PrivacyPlan, UpdateKind
 
-#: Whole Renyi orders: fractional ones cost far more and hardly help at the epsilons of a plan.
-ORDERS = [*range(2, 33), *range(36, 65, 4), 80, 96, 128, 192, 256, 512]
-NEIGHBOURS = NeighboringRelation.REPLACE_SPECIAL
+from .composition import release_cost, slack
+
 TO_SERVER = "not protected (no secure aggregation yet)"
 
-
-def round_event(privacy: PrivacyPlan) -> DpEvent:
-    """What one round costs somebody who sees the models."""
-    event = GaussianDpEvent(privacy.noise_multiplier)
-    return event if privacy.sampling_rate == 1 else PoissonSampledDpEvent(privacy.sampling_rate, event)
+#: Rows of a plan's table, each with how often it is counted.
+Charged = tuple[Charge, ...]
 
 
-#: Further parts of a training, each with how many of its rounds are counted.
-Also = tuple[tuple[PrivacyPlan, int], ...]
+def epsilon_to_public(charged: Charged, delta: float) -> float:
+    """To anybody who sees the models and the rates of all of these together, while cohorts stay secret.
+
+    Guarantees. Never below the truth for the noise that devices add: see `slack`. Exact but for that if nobody is sampled,
+    else a bound. Edge cases. Nothing costs 0; a row without noise, or a delta that the slack eats up, makes it infinite.
+    """
+    return epsilon_bound(charged, delta) if is_sampled(charged) else epsilon_unamplified(charged, delta)
+
+
+def epsilon_unamplified(charged: Charged, delta: float) -> float:
+    """To somebody who knows that a device took part so often, and sees only sums and rates; exact but for the slack."""
+
+    def exact(spent: Charged, within: float) -> float:
+        rounds = [(c.mechanism, c.times) for c in spent if isinstance(c.mechanism, UpdateKind)]
+        coins = [(c.mechanism.epsilon, c.times) for c in spent if isinstance(c.mechanism, BitsPlan)]
+        mu = math.sqrt(sum(times / kind.privacy.noise_multiplier**2 for kind, times in rounds))
+        gaps = sum(times * _shares_cost(kind)[-1] for kind, times in rounds)
+        return rdp.gaussian_epsilon(mu, within, coins) + float(gaps)
+
+    return _within(charged, delta, exact)
+
+
+def epsilon_bound(charged: Charged, delta: float) -> float:
+    """To anybody who sees the models and the rates, by Renyi DP, for discrete shares as devices add them."""
+
+    def by_renyi(spent: Charged, within: float) -> float:
+        return float(rdp.epsilon(np.sum([c.times * release_cost(c) for c in spent], axis=0), within))
+
+    return _within(charged, delta, by_renyi)
+
+
+def is_sampled(charged: Charged) -> bool:
+    """Whether epsilon rests on the secrecy of cohorts, and is a bound."""
+    return any(charge.times and charge.privacy and charge.privacy.sampling_rate < 1 for charge in charged)
+
+
+def _shares_cost(kind: UpdateKind) -> rdp.Curve:
+    return rdp.shares_cost(kind.privacy.share_sigma, kind.privacy.honest, kind.n_values)
+
+
+def _within(charged: Charged, delta: float, account: Callable[[Charged, float], float]) -> float:
+    """What an account says at the part of delta that the slack leaves. Half of delta gives an epsilon that is large enough
+    to know the slack by."""
+    spent = tuple(charge for charge in charged if charge.times)
+    if not spent:
+        return 0.0
+    if not all(charge.noisy for charge in spent):
+        return math.inf
+    aside = slack(spent, delta, account(spent, delta / 2))
+    return account(spent, delta - aside) if aside <= delta / 2 else math.inf
 
 
 class RoundAccountant:
-    """Epsilon of a training's rounds so far, by RDP: an upper bound, cheap enough to ask before every round.
+    """Epsilon of a training's rounds so far."""
 
-    `parts`: what is charged, the first of them with the delta and the max_epsilon that hold for all together.
-    """
-
-    def __init__(self, *parts: PrivacyPlan) -> None:
-        self._parts = parts
-        self._accountant = RdpAccountant(ORDERS, NEIGHBOURS)
-        self._counts = [0] * len(parts)
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._counts = plan, [0] * len(plan.updates)
 
     def charge(self, rounds: int = 1, part: int = 0) -> None:
         """Count rounds of one part; never taken back."""
-        privacy = self._parts[part]
-        if rounds and privacy.noise_multiplier:
-            self._accountant.compose(round_event(privacy), rounds)
         self._counts[part] += rounds
 
     @property
@@ -71,98 +100,104 @@ class RoundAccountant:
         return self._counts[0]
 
     @property
-    def also(self) -> Also:
-        """The other parts, with their rounds."""
-        return tuple(zip(self._parts[1:], self._counts[1:], strict=True))
+    def epsilon(self) -> float:
+        """Epsilon of the rounds so far at the plan's delta; infinite without noise, 0 before the first round."""
+        return epsilon_to_public(self.charged[: len(self._counts)], self._plan.privacy.delta)
 
     @property
-    def epsilon(self) -> float:
-        """Epsilon at the plan's delta; infinite without noise, 0 before the first round."""
-        charged = [privacy for privacy, count in zip(self._parts, self._counts, strict=True) if count]
-        if not all(privacy.noise_multiplier for privacy in charged):
-            return math.inf
-        return float(self._accountant.get_epsilon(self._parts[0].delta)) if charged else 0.0
+    def charged(self) -> Charged:
+        """The plan's table with the rounds that were charged, and all of its coins."""
+        table = charges_of(self._plan)
+        rounds = tuple(replace(row, times=n) for row, n in zip(table, self._counts, strict=False))
+        return rounds + table[len(rounds) :]
 
     def rounds_of(self, part: int) -> int:
         """Rounds of one part."""
         return self._counts[part]
 
     def affords_another(self, part: int = 0) -> bool:
-        """Whether one more round of a part stays within max_epsilon. The first part gives way: it has what all rounds of
-        the others leave."""
-        return part > 0 or self.rounds < affordable_rounds(*self._parts)
+        """Whether one more round of a part stays within max_epsilon. The first part gives way: it has what all else that the
+        plan charges leaves."""
+        return part > 0 or self.rounds < affordable_rounds(self._plan)
 
 
 @lru_cache(maxsize=16)
-def affordable_rounds(*parts: PrivacyPlan) -> int:
-    """How many rounds of the first part, with all of the others', stay within its max_epsilon: all, if RDP says so; else
-    the most that PLD allows."""
-    first, ahead = parts[0], RoundAccountant(*parts)
-    for part, privacy in enumerate(parts):
-        ahead.charge(privacy.rounds, part)
-    if math.isinf(first.max_epsilon) or ahead.epsilon <= first.max_epsilon:
-        return first.rounds
-    others = tuple((privacy, privacy.rounds) for privacy in parts[1:])
-    low, high = 0, first.rounds + 1
+def affordable_rounds(plan: Plan) -> int:
+    """How many rounds of p, with everything else that the plan charges, stay within its max_epsilon."""
+    first, *others = charges_of(plan)
+    low, high = 0, first.times + 1
     while high - low > 1:
         middle = (low + high) // 2
-        if epsilon_to_public(first, middle, others) <= first.max_epsilon:
-            low = middle
-        else:
-            high = middle
+        epsilon = epsilon_to_public((replace(first, times=middle), *others), plan.privacy.delta)
+        low, high = (middle, high) if epsilon <= plan.privacy.max_epsilon else (low, middle)
     return low
 
 
-@lru_cache(maxsize=64)
-def epsilon_of(events: tuple[tuple[DpEvent, int], ...], delta: float) -> float:
-    """Epsilon of (event, count) compositions, by PLD."""
-    accountant: privacy_accountant.PrivacyAccountant = PLDAccountant(NEIGHBOURS)
-    for event, count in events:
-        accountant.compose(SelfComposedDpEvent(event, count))
-    return float(accountant.get_epsilon(delta)) if events else 0.0
+def to_server(charged: Charged, delta: float) -> str:
+    """What holds against the server, in words: of updates, and of randomised bits."""
+    parts = [TO_SERVER]
+    for charge in charged:
+        if charge.times and isinstance(coin := charge.mechanism, BitsPlan):
+            each = f"{charge.times} coin{'s' if charge.times > 1 else ''} of epsilon {coin.epsilon:g} each"
+            parts.append(f"randomised bits: {each}, {epsilon_to_public((charge,), delta):.3g} together")
+    return "; ".join(parts)
 
 
-def epsilon_to_public(privacy: PrivacyPlan, rounds: int, also: Also = ()) -> float:
-    """To anybody who sees the models of these rounds, while cohort membership stays secret."""
-    return _epsilon(privacy, ((privacy, rounds), *also), round_event)
+@dataclass(frozen=True)
+class ChargedLine:
+    """One row of the table, for people: how often it was charged, how much noise each time (or the coin's epsilon), and what
+    it alone comes to (None: infinite)."""
+
+    line: str
+    times: int
+    noise_multiplier: float | None
+    coin_epsilon: float | None
+    epsilon_to_public: float | None
+    holds_against_server: bool
 
 
-def epsilon_unamplified(privacy: PrivacyPlan, participations: int, also: Also = ()) -> float:
-    """To somebody who knows that a device took part this often, and sees only sums."""
-    return _epsilon(privacy, ((privacy, participations), *also), lambda p: GaussianDpEvent(p.noise_multiplier))
+def charged_lines(charged: Charged, delta: float) -> list[ChargedLine]:
+    """The table, row by row."""
+    return [
+        ChargedLine(
+            line=row.line,
+            times=row.times,
+            noise_multiplier=row.privacy.noise_multiplier if row.privacy else None,
+            coin_epsilon=row.mechanism.epsilon if isinstance(row.mechanism, BitsPlan) else None,
+            epsilon_to_public=finite(epsilon_to_public((row,), delta)),
+            holds_against_server=row.holds_against_server,
+        )
+        for row in charged
+    ]
 
 
-def _epsilon(privacy: PrivacyPlan, counted: Also, event: Callable[[PrivacyPlan], DpEvent]) -> float:
-    """Infinite where a part has no noise."""
-    if not privacy.noise_multiplier or any(count and not part.noise_multiplier for part, count in counted):
-        return math.inf
-    return epsilon_of(tuple((event(part), count) for part, count in counted if count), privacy.delta)
+def account_of(plan: Plan, charged: Charged) -> dict[str, Any]:
+    """All that is said about epsilon of what was charged under a plan, as JSON."""
+    delta = plan.privacy.delta
+    return {
+        "delta": delta,
+        "epsilon_to_public": finite(epsilon_to_public(charged, delta)),
+        "by_bound": is_sampled(charged),
+        "epsilon_bound": finite(epsilon_bound(charged, delta)),
+        "epsilon_unamplified": finite(epsilon_unamplified(likely(charged), delta)),
+        "likely_participations": likely_participations(plan.privacy),
+        "to_server": to_server(charged, delta),
+        "lines": [asdict(line) for line in charged_lines(charged, delta)],
+    }
 
 
-def coins_epsilon(epsilon: float, coins: int, delta: float) -> float:
-    """Epsilon of all coins of one device together: their sum, or less by Renyi DP at `delta`. Local differential privacy:
-    it holds against the server itself, and nobody's secrecy is needed."""
-    return min(coins * epsilon, float(rdp.epsilon(coins * rdp.coin(epsilon), delta)))
-
-
-def to_server(bits: BitSchedule | None, coins: int, delta: float) -> str:
-    """What holds against the server, in words: of updates, and of randomised bits asked for so many times."""
-    if bits is None or not coins:
-        return TO_SERVER
-    together = coins_epsilon(bits.epsilon, coins, delta)
-    each = f"{coins} coin{'s' if coins > 1 else ''} of epsilon {bits.epsilon:g} each"
-    return f"{TO_SERVER}; randomised bits: {each}, {together:.3g} together"
+def likely(charged: Charged) -> Charged:
+    """The rows of a device that took part as often as nearly every device stays within, and threw every coin."""
+    return tuple(
+        replace(row, times=min(row.times, likely_participations(row.privacy))) if row.privacy else row
+        for row in charged
+    )
 
 
 def likely_participations(privacy: PrivacyPlan, share: float = 0.999) -> int:
     """The number of participations that `share` of the devices do not exceed."""
     n, q = privacy.rounds, privacy.sampling_rate
-    if q == 1:
-        return n
-    k = np.arange(n + 1)
-    log_choose = np.array([math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in k])
-    cumulative = np.exp(log_choose + k * math.log(q) + (n - k) * math.log1p(-q)).cumsum()
-    return min(int(np.searchsorted(cumulative, share)), n)
+    return n if q == 1 else min(int(np.searchsorted(fewer_than(n, q)[1:], share)), n)
 
 
 def finite(epsilon: float) -> float | None:

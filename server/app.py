@@ -10,7 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 from shared.clock import Clock
 from shared.errors import RunStopped
 
-from .accounting import epsilon_to_public, epsilon_unamplified, finite, likely_participations, to_server
+from .accounting import account_of
 from .bits import bits_account
 from .channel import Channel, Traffic, hasten, wait_for_nodes
 from .device_nodes import DeviceNodes
@@ -42,19 +42,11 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
     folder.keep_traffic(federation.traffic.to_map())
     accountant = Training.begin(federation, settings, folder).accountant
     coins, bit_steps = settings.schedule.bits, () if stopped else settings.schedule.bit_steps
-    participations = likely_participations(privacy)
-    likely = tuple((part, likely_participations(part)) for part in settings.plan.charged[1:])
     folder.keep_account(
         {
             "rounds_charged": accountant.rounds,
             "rounds_planned": privacy.rounds,
-            "delta": privacy.delta,
-            "epsilon_rdp": finite(accountant.epsilon),
-            "risk_rounds_charged": sum(count for _, count in accountant.also),
-            "epsilon_to_public": finite(epsilon_to_public(privacy, accountant.rounds, accountant.also)),
-            "epsilon_unamplified": finite(epsilon_unamplified(privacy, participations, likely)),
-            "likely_participations": participations,
-            "to_server": to_server(coins, len(bit_steps), privacy.delta),
+            **account_of(settings.plan, accountant.charged),
             "bits": bits_account(folder.inbox_file, coins, len(bit_steps), privacy.delta) if coins else None,
             "plan_sha256": settings.plan.sha256.hex(),
             "identified_alerts": inbox.count(),

@@ -15,7 +15,7 @@ from shared.codec import fits_utf8
 from shared.errors import ConfigError
 from shared.messages import MAX_AUDIENCE_BYTES
 from shared.plan import Plan
-from shared.randomised_response import BitSchedule
+from shared.randomised_response import BitSchedule, due_steps
 
 from .optimizer import ServerSettings
 from .risk_start import PublicRows
@@ -43,8 +43,7 @@ class Schedule:
         """The steps after training, up to the last query, at which a randomised bit is due."""
         if self.bits is None:
             return range(0)
-        every, first = self.bits.every_steps, self.train_step + 1
-        return range(first + -(first + 1) % every, self.last_query_step + 1, every)
+        return due_steps(self.train_step, self.last_query_step, self.bits.every_steps)
 
     @property
     def query_steps(self) -> range:
@@ -107,6 +106,9 @@ class RunSettings:
     ) -> RunSettings:
         """The settings of a run in this process. Theta 0 is that of `theta_file`, a warm start, or else drawn by
         `theta_seed`; phi starts from the rows of `public_file`, if it is learned."""
+        asked, paid = len(schedule.bit_steps), plan.bits.coins if plan.bits else 0
+        if asked > paid:
+            raise ConfigError(f"expected at most the {paid} bits that the plan charges, got a schedule of {asked}")
         return cls(
             plan,
             server,
@@ -129,8 +131,9 @@ class RunSettings:
         """From Flower's run configuration, which is flat; ConfigError names a key that is missing."""
         try:
             theta_file, public_file = str(config["server.theta-file"]), str(config["server.public-rows"])
+            plan = Plan.from_bytes(bytes.fromhex(str(config["plan"])))
             return cls.of(
-                Plan.from_bytes(bytes.fromhex(str(config["plan"]))),
+                plan,
                 ServerSettings(*(float(config[f"server.{k}"]) for k in ("learning-rate", "momentum", "tail"))),
                 Schedule(
                     train_step=int(config["schedule.train-step"]),
@@ -140,9 +143,7 @@ class RunSettings:
                     seconds_per_step=float(config["schedule.seconds-per-step"]),
                     origin_s=float(config["schedule.origin-s"]),
                     replay_step_s=float(config["schedule.replay-step-s"]),
-                    bits=_bit_schedule(
-                        int(config["schedule.bit-epsilon-micro"]), int(config["schedule.bit-every-steps"])
-                    ),
+                    bits=BitSchedule.of(plan.bits),
                 ),
                 Path(str(config["server.folder"])),
                 model=Path(str(config["server.model-file"])).read_bytes(),
@@ -158,8 +159,3 @@ class RunSettings:
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None
-
-
-def _bit_schedule(epsilon_micro: int, every_steps: int) -> BitSchedule | None:
-    """None if bits are never asked for: every 0 steps."""
-    return BitSchedule(epsilon_micro, every_steps) if every_steps else None

@@ -107,7 +107,7 @@ class Training:
     def begin(cls, federation: Federation, settings: RunSettings, folder: ServerFolder) -> Training:
         """With every round counted that any process of this run charged."""
         plan = settings.plan
-        charges, accountant = folder.charges(plan.sha256), RoundAccountant(*plan.charged)
+        charges, accountant = folder.charges(plan.sha256), RoundAccountant(plan)
         first = 0
         for part, kind in enumerate(plan.updates):
             accountant.charge(charges.count(after=first, until=first + kind.privacy.rounds), part)
@@ -117,8 +117,7 @@ class Training:
     @property
     def has_rounds_left(self) -> bool:
         """Whether anything may still be charged."""
-        parts = enumerate(self.settings.plan.charged)
-        return any(self.goes_on(part, privacy) for part, privacy in parts)
+        return any(self.goes_on(part, kind.privacy) for part, kind in enumerate(self.settings.plan.updates))
 
     def goes_on(self, part: int, privacy: PrivacyPlan) -> bool:
         """Whether one more round of a part is planned, and within epsilon."""
@@ -128,7 +127,7 @@ class Training:
         """What is published of one part once its rounds are over, or as many of them as epsilon allows; goes on where an
         earlier process stopped. RunStopped before a round that would be for nothing, unless `to_the_end`."""
         plan, folder, accountant = self.settings.plan, self.folder, self.accountant
-        kind, first = plan.updates[part], sum(privacy.rounds for privacy in plan.charged[:part])
+        kind, first = plan.updates[part], sum(earlier.privacy.rounds for earlier in plan.updates[:part])
         models = folder.load_checkpoint(learner.optimizer, learner.checkpoint) or [learner.model]
         while self.goes_on(part, kind.privacy):
             if not to_the_end:

@@ -72,6 +72,25 @@ def likely_colluders(population: int, sampling_rate: float) -> int:
     return int(np.flatnonzero(more_than(members, sampling_rate) <= MORE_COLLUDERS)[0])
 
 
+def colluders_behind(most: int, population: int, sampling_rate: float) -> int:
+    """The largest number of colluding devices of which a cohort holds more than `most` with probability at most
+    `MORE_COLLUDERS`: what `likely_colluders` of them would be."""
+    _expect_rate(sampling_rate)
+    if sampling_rate == 1:
+        return most
+    low, high = most, population + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if more_than(middle, sampling_rate)[most] <= MORE_COLLUDERS else (low, middle)
+    return low
+
+
+def most_present(population: int, sampling_rate: float, chance: float) -> int:
+    """The number of sampled devices that a round exceeds with probability at most `chance`, however few stay silent."""
+    _expect_rate(sampling_rate)
+    return int(np.flatnonzero(more_than(population, sampling_rate) <= chance)[0])
+
+
 def _expect_rate(sampling_rate: float) -> None:
     if not 0 < sampling_rate <= 1:
         raise ConfigError(f"expected sampling_rate in (0, 1], got {sampling_rate}")

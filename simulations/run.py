@@ -120,7 +120,7 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
         utility=utility_of(run, scenario.data.name),
         seconds=seconds,
         made_with={
-            **{name: version(name) for name in ("ebbtide", "flwr", "numpy", "dp-accounting")},
+            **{name: version(name) for name in ("ebbtide", "flwr", "numpy")},
             "python": platform.python_version(),
         },
     )

@@ -43,7 +43,7 @@ MOST = Cost(1 << 17, 1 << 27)
 
 def cost_of(plan: Plan, n_categories: int) -> Cost:
     """The most that any request under a plan takes on a device of so many categories, from its offer to its last round."""
-    noises = [_noise_bytes(privacy.share_sigma) for privacy in plan.charged]
+    noises = [_noise_bytes(privacy.share_sigma) for privacy in (kind.privacy for kind in plan.updates)]
     noise_bytes = sum(kept for kept, _ in noises) + max(making for _, making in noises)
     requests = [
         _offer(plan, n_categories),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.arrays import Floats
+from shared.charges import charges_of
 from shared.errors import ModelError, Refusal, RefusalCode
 from shared.lapse_risk import READINGS
 from shared.plan import Plan
-from shared.rdp import charge, update_cost, zero
+from shared.rdp import charge, zero
 
-from ..privacy.caps import Caps, LedgerLine
+from ..privacy.caps import OF_A_PLAN, Caps, LedgerLine
 from .costs import expect_affordable
 from .runtime import open_model, verified
 from .scorer import Scorer
@@ -60,7 +61,7 @@ class Installed:
 
 def expect_norms(plan: Plan, caps: Caps) -> None:
     """Refusal (CLIP_NORM) if a part of the plan clips at more than the owner allows."""
-    if any(privacy.clip_norm > caps.clip_norm for privacy in plan.charged):
+    if any(kind.privacy.clip_norm > caps.clip_norm for kind in plan.updates):
         raise Refusal(RefusalCode.CLIP_NORM)
 
 
@@ -72,17 +73,19 @@ def expect_survivors(plan: Plan, caps: Caps) -> None:
     noise of all of them. A server that invents devices has each real one add next to nothing, while every ledger says that
     the update was well hidden.
     """
-    if any(privacy.min_survivors > caps.survivors for privacy in plan.charged):
+    if any(privacy.min_survivors > caps.survivors for privacy in (kind.privacy for kind in plan.updates)):
         raise Refusal(RefusalCode.SURVIVORS)
 
 
 def expect_bounds(plan: Plan, caps: Caps) -> None:
     """Refusal if a plan asks for more than the owner's table: CLIP_NORM, SURVIVORS, or EPSILON if a device that spent
-    nothing yet could not take part even once."""
+    nothing yet could not take part even once. Its coins are declined one by one, by the device's own schedule: an owner who
+    pays for none may still train."""
     expect_norms(plan, caps)
     expect_survivors(plan, caps)
-    for kind in plan.updates:
-        cost, most = update_cost(kind.privacy, kind.n_values), caps.epsilons(LedgerLine(kind.reply))
-        _, fits = charge(zero(2, 2), cost, most, caps.delta)
+    for row in charges_of(plan):
+        if row.line not in OF_A_PLAN:
+            continue
+        _, fits = charge(zero(2, 2), row.cost, caps.epsilons(LedgerLine(row.line)), caps.delta)
         if not fits.all():
             raise Refusal(RefusalCode.EPSILON)

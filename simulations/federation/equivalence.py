@@ -8,6 +8,7 @@ round nothing is left to chance but rounding.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -72,10 +73,12 @@ def settings_for(run: RunFolder, people: Population, scenario: Scenario) -> RunS
     run.prepare(setup, people)
     run.write_public(setup)
     train_at = setup.protocol.train_at
+    schedule = Schedule(train_at, train_at + 7, train_at + 21, 7, bits=setup.schedule.bits)
+    bits = setup.plan.bits and replace(setup.plan.bits, coins=len(schedule.bit_steps))
     return RunSettings(
-        plan=setup.plan,
+        plan=replace(setup.plan, bits=bits),
         server=ServerSettings(),
-        schedule=Schedule(train_at, train_at + 7, train_at + 21, 7, bits=setup.schedule.bits),
+        schedule=schedule,
         folder=run.server_path,
         model=pinned_model(),
         theta=setup.plan.network.initial_theta(0),

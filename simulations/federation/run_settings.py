@@ -68,8 +68,6 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "schedule.seconds-per-step": schedule.seconds_per_step,
         "schedule.origin-s": schedule.origin_s,
         "schedule.replay-step-s": schedule.replay_step_s,
-        "schedule.bit-epsilon-micro": schedule.bits.epsilon_micro if schedule.bits else 0,
-        "schedule.bit-every-steps": schedule.bits.every_steps if schedule.bits else 0,
         "simulation.folder": str(run.path.resolve()),
         "simulation.hosts": scenario.simulation.hosts,
     }

@@ -23,6 +23,7 @@ from ..evaluation import results_file
 from ..evaluation.alert_quality import DETECTOR_NAMES
 from ..evaluation.results import Results
 from ..federation.run_folder import RESULTS_FILE, RunFolder
+from ..people.datasets import DATASETS
 from ..people.setup import Crowd
 from ..provenance import ROOT, commit
 from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Published, publish
@@ -31,6 +32,7 @@ from .alerts_as_shipped import shipped_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
+from .epsilon import epsilon_figures
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured
 from .streams import stream_numbers
@@ -66,7 +68,9 @@ def run_numbers(name: str, run: Path) -> dict[str, Published]:
         "calibration_error": (interest.calibration_error, "share", ""),
         "alert_steps": (results.alerts.steps, f"{results.step}s", ""),
         "epsilon": (privacy.epsilon_to_public, f"epsilon at delta {privacy.delta:g}", ""),
+        "epsilon_bound": (privacy.epsilon_bound, f"epsilon at delta {privacy.delta:g}", "by Renyi DP"),
         "delta": (privacy.delta, "probability", ""),
+        **_line_numbers(results),
         "round_down_bytes": (traffic.round_down_bytes, "bytes", ""),
         "round_up_bytes": (traffic.round_up_bytes, "bytes", ""),
         "down_bytes_per_device": (traffic.down_bytes_per_device, "bytes", ""),
@@ -97,6 +101,17 @@ def _alert_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]
         if (other := judged.beside.get(own_level)) is not None:
             out[f"{direction}_precision.own_level"] = (other.precision, "share", own_level)
             out[f"{direction}_recall.own_level"] = (other.recall, "share", own_level)
+    return out
+
+
+def _line_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]:
+    """What was charged, row by row."""
+    out: dict[str, tuple[float | None, str, str]] = {}
+    for line in results.privacy.lines:
+        out[f"line.{line.line}.epsilon"] = (line.epsilon_to_public, "epsilon", "")
+        out[f"line.{line.line}.times"] = (line.times, "times", "")
+        noise = line.coin_epsilon if line.noise_multiplier is None else line.noise_multiplier
+        out[f"line.{line.line}.noise"] = (noise, "noise multiplier, or epsilon of a coin", "")
     return out
 
 
@@ -154,6 +169,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "poison.complete-journey-eps1": partial(poison_numbers, "complete-journey-eps1"),
         "cheat": bounds_of_all,
         "bit": bit_numbers,
+        "epsilon": partial(epsilon_figures, DATASETS),
         "kill9": kill9_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }

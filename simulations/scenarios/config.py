@@ -22,8 +22,8 @@ from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec
 from shared.network import NetworkSpec
-from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
-from shared.randomised_response import MICRO, BitSchedule
+from shared.plan import MICRO, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
+from shared.randomised_response import due_steps
 
 SCENARIOS = Path(__file__).parent
 
@@ -215,9 +215,12 @@ class BitsSection(Section):
     epsilon: Annotated[float, Field(gt=0)] = 1.0
     every_steps: Annotated[int, Field(ge=0)] = 0
 
-    def schedule(self) -> BitSchedule | None:
-        """What the server asks for; ConfigError if epsilon is out of range."""
-        return BitSchedule(round(self.epsilon * MICRO), self.every_steps) if self.every_steps else None
+    def plan(self, protocol: ProtocolSection) -> BitsPlan | None:
+        """What the plan asks for between training and the last query; None if no bit is due until then."""
+        if not self.every_steps:
+            return None
+        due = due_steps(protocol.train_at, protocol.test_steps[1], self.every_steps)
+        return BitsPlan(round(self.epsilon * MICRO), self.every_steps, len(due)) if due else None
 
 
 class SimulationSection(Section):
@@ -267,6 +270,7 @@ class Scenario(Section):
             privacy=privacy,
             detection=Detection(**self.detection.model_dump(), lapse_steps=protocol.lapse_steps),
             risk=self._risk(protocol, privacy) if self.risk.rounds else None,
+            bits=self.bits.plan(protocol),
         )
 
     def _privacy(self, n_devices: int) -> PrivacyPlan:

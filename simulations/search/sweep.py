@@ -13,7 +13,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 
 from server.accounting import epsilon_to_public
 from shared.atomic_files import replace_content
+from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError
 
 from ..baselines.interest_models import gap_baselines
@@ -160,7 +161,8 @@ class Runs:
                 key = {
                     "format": CACHE_FORMAT,
                     "epsilon": target,
-                    **privacy.model_dump(include={"rounds", "sampling_rate", "delta"}),
+                    **privacy.model_dump(exclude={"noise_multiplier", "clip_norm", "max_epsilon"}),
+                    "users": scenario.data.users,
                     "phi": scenario.risk.model_dump(include={"rounds", "noise_multiplier"}),
                 }
                 if (kept := self._cache.get(key)) is None:
@@ -196,7 +198,8 @@ class Runs:
         score = self._trials.score(plan, trained.theta, setting.protocol.test_steps, held_out)
         if score.auc is None:
             raise ConfigError("expected labels of both kinds in the test steps, got one kind")
-        epsilon = epsilon_to_public(plan.privacy, trained.rounds, plan.also)
+        first, *others = charges_of(plan)
+        epsilon = epsilon_to_public((replace(first, times=trained.rounds), *others), plan.privacy.delta)
         result = {
             **asdict(score),
             "epsilon_to_public": epsilon if math.isfinite(epsilon) else None,

@@ -16,6 +16,7 @@ from server.federation import Federation
 from server.state import RISK as RISK_FILE
 from server.training import train
 from shared.arrays import Bools, Floats
+from shared.charges import charges_of
 from shared.errors import ConfigError
 from shared.features import FeatureSpec
 from shared.network import forward
@@ -29,7 +30,7 @@ from ..federation.run_settings import run_settings
 from ..people.labelled_rows import SCORE_USERS, Rows, history_of, rows_of, users_of
 from ..people.population import Population
 from ..people.setup import Setup
-from ..scenarios.config import ProtocolSection, Scenario
+from ..scenarios.config import BitsSection, ProtocolSection, Scenario
 from ..scenarios.held_out import held_out_users
 from .noise_calibration import noise_multiplier_for
 from .trial_federation import Scratch, TrainingHost
@@ -72,8 +73,9 @@ class Trials:
         self._starts: dict[tuple[object, ...], RunFolder] = {}
 
     def setup(self, scenario: Scenario, protocol: ProtocolSection | None = None) -> Setup:
-        """A scenario for these people; in another `protocol` than its own if one is given."""
-        return Setup.of(scenario, self.population, protocol)
+        """A scenario for these people; in another `protocol` than its own if one is given. A trial trains and asks for
+        nothing, so what it costs is that of the training: without the scenario's bits."""
+        return Setup.of(scenario.model_copy(update={"bits": BitsSection()}), self.population, protocol)
 
     def train(self, setup: Setup, *, host: MakeHost = TrainingHost) -> Trained:
         """One training, on the protocol's train steps and the users who are not held out. Noise, cohorts and who stays
@@ -171,7 +173,7 @@ class Trials:
 def with_noise_for(setup: Setup, epsilon: float) -> Scenario:
     """The scenario with the noise of p's rounds at which its whole training, phi included, costs at most `epsilon`."""
     privacy = setup.scenario.privacy
-    noise = noise_multiplier_for(epsilon, privacy.rounds, privacy.sampling_rate, privacy.delta, setup.plan.also)
+    noise = noise_multiplier_for(epsilon, charges_of(setup.plan), privacy.delta)
     return setup.scenario.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": noise})})
 
 

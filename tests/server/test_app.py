@@ -14,7 +14,7 @@ from client.model.runtime import MODEL_FILE, pinned_model
 from client.vault.consent import Consent
 from server import app as server_app
 from server import training
-from server.accounting import RoundAccountant, epsilon_to_public, epsilon_unamplified, finite, likely_participations
+from server.accounting import RoundAccountant, epsilon_bound, epsilon_to_public, finite
 from server.channel import Channel, Traffic, wait_for_nodes
 from server.device_nodes import DeviceNodes
 from server.inbox import Inbox
@@ -24,6 +24,7 @@ from server.risk_start import PublicRows
 from server.settings import RunSettings, Schedule
 from server.state import ServerFolder
 from server.training import train
+from shared.charges import charges_of
 from shared.clock import ReplayClock, WallClock
 from shared.errors import BudgetError, ConfigError, RunError
 from tests.world.basics import (
@@ -72,8 +73,6 @@ def run_config(folder, plan, **changes) -> dict:
         "schedule.query-every-steps": 1,
         "schedule.seconds-per-step": 0.0,
         "schedule.origin-s": 0.0,
-        "schedule.bit-epsilon-micro": 0,
-        "schedule.bit-every-steps": 0,
         "schedule.replay-step-s": 86_400.0,
         **changes,
     }
@@ -121,12 +120,12 @@ def test_one_run_from_the_first_device_to_the_last_query(tmp_path):
 
     folder = ServerFolder(tmp_path / "server")
     account = json.loads(folder.account_file.read_text())
-    privacy = plan.privacy
+    table, delta = charges_of(plan), plan.privacy.delta
     assert (account["rounds_charged"], account["rounds_planned"]) == (3, 3)
-    assert account["epsilon_to_public"] == pytest.approx(epsilon_to_public(privacy, 3))
-    k = likely_participations(privacy)
-    assert account["epsilon_unamplified"] == pytest.approx(epsilon_unamplified(privacy, k))
-    assert account["epsilon_rdp"] >= account["epsilon_to_public"]
+    assert account["epsilon_to_public"] == epsilon_to_public(table, delta) and not account["by_bound"]
+    assert account["epsilon_unamplified"] == account["epsilon_to_public"], "everybody was in every round"
+    assert account["epsilon_bound"] == epsilon_bound(table, delta) > account["epsilon_to_public"]
+    assert [(line["line"], line["times"]) for line in account["lines"]] == [("update", 3)]
     assert account["to_server"] == "not protected (no secure aggregation yet)"
     assert account["plan_sha256"] == plan.sha256.hex()
 
@@ -290,9 +289,9 @@ def test_training_stops_before_the_budget(tmp_path):
     federation = Sums()
     accountant = train(federation, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     assert 1 < accountant.rounds < 200
-    assert epsilon_to_public(plan.privacy, accountant.rounds) <= 3
+    assert epsilon_to_public(accountant.charged, plan.privacy.delta) <= 3
     assert federation.rounds == list(range(1, accountant.rounds + 1))
-    one_more = RoundAccountant(plan.privacy)
+    one_more = RoundAccountant(plan)
     one_more.charge(accountant.rounds + 1)
     assert one_more.epsilon > 3
     assert federation.offers[-1]["round"] == accountant.rounds, "what was trained is shipped"

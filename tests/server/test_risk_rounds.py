@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from client.model.runtime import pinned_model
-from server.accounting import epsilon_to_public, epsilon_unamplified, likely_participations
+from server.accounting import epsilon_to_public, epsilon_unamplified, likely
 from server.app import run
 from server.channel import Channel, Traffic
 from server.device_nodes import DeviceNodes
@@ -26,6 +26,7 @@ from tests.world.basics import (
     N_CATEGORIES,
     NETWORK,
     activity_theta,
+    charged,
     event_stream,
     make_plan,
     make_profile,
@@ -110,7 +111,7 @@ def test_phi_is_learned_after_p_each_round_charged_before_its_cohort_is_sampled(
     accountant = train(federation, settings, ServerFolder(tmp_path))
     assert federation.rounds == EVERY_ROUND
     assert federation.sampled == [(1.0, n) for n in (1, 2, 3)] + [(0.5, n) for n in (4, 5, 6, 7)], "its own rate"
-    assert accountant.rounds == P_ROUNDS and accountant.also == ((plan.risk.privacy, PHI_ROUNDS),)
+    assert accountant.rounds == P_ROUNDS and accountant.rounds_of(1) == PHI_ROUNDS
     folder = ServerFolder(tmp_path)
     theta, weights = folder.models()[-1], folder.models(RISK_FILE)
     assert weights.shape == (PHI_ROUNDS + 1, len(READINGS))
@@ -143,7 +144,7 @@ def test_interrupted_in_either_part_a_run_goes_on_and_its_charges_stay(tmp_path,
         train(first, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     accountant = train(second, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     assert first.rounds + second.rounds == EVERY_ROUND, "no round is run twice, none is left out"
-    assert (accountant.rounds, accountant.also[0][1]) == (P_ROUNDS, PHI_ROUNDS)
+    assert (accountant.rounds, accountant.rounds_of(1)) == (P_ROUNDS, PHI_ROUNDS)
     whole = train(Sums(tmp_path / "w", plan), settings_for(tmp_path / "w", plan), ServerFolder(tmp_path / "w"))
     assert accountant.epsilon == pytest.approx(whole.epsilon, rel=1e-9)
     folder, other = ServerFolder(tmp_path), ServerFolder(tmp_path / "w")
@@ -165,10 +166,11 @@ def test_the_budget_covers_both_parts(tmp_path):
     plan = plan_of(**p_part)
     federation = Sums(tmp_path, plan)
     accountant = train(federation, settings_for(tmp_path, plan), ServerFolder(tmp_path))
-    assert 1 < accountant.rounds < 200 and accountant.also[0][1] == PHI_ROUNDS
+    assert 1 < accountant.rounds < 200 and accountant.rounds_of(1) == PHI_ROUNDS
     assert [n for name, n in federation.rounds if name == "risk_request"] == [201, 202, 203, 204]
-    assert epsilon_to_public(plan.privacy, accountant.rounds, accountant.also) <= 3
-    assert epsilon_to_public(plan.privacy, accountant.rounds + 1, accountant.also) > 3
+    delta = plan.privacy.delta
+    assert epsilon_to_public(charged(plan, accountant.rounds), delta) <= 3
+    assert epsilon_to_public(charged(plan, accountant.rounds + 1), delta) > 3
     again = Sums(tmp_path, plan)
     train(again, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     assert again.rounds == []
@@ -187,7 +189,7 @@ def test_few_survivors_move_phi_nowhere_and_are_charged(tmp_path):
     federation = Sums(tmp_path, plan, cohort=5, survivors=3)
     accountant = train(federation, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     weights = ServerFolder(tmp_path).models(RISK_FILE)
-    assert (weights == weights[0]).all() and accountant.also[0][1] == PHI_ROUNDS
+    assert (weights == weights[0]).all() and accountant.rounds_of(1) == PHI_ROUNDS
     assert federation.traffic.dropped == {"round_few_survivors": PHI_ROUNDS}
 
 
@@ -225,12 +227,10 @@ def test_a_whole_run_learns_phi_from_devices_and_gives_it_to_them(tmp_path):
     run(DeviceNodes(Channel(grid, Traffic(), SIGNER), list(devices)), settings, ReplayClock())
     folder = ServerFolder(settings.folder)
     account = json.loads(folder.account_file.read_text())
-    assert (account["rounds_charged"], account["risk_rounds_charged"]) == (P_ROUNDS, 6)
-    also = ((plan.risk.privacy, 6),)
-    assert account["epsilon_to_public"] == pytest.approx(epsilon_to_public(plan.privacy, P_ROUNDS, also))
-    participations = likely_participations(plan.privacy)
-    likely = ((plan.risk.privacy, likely_participations(plan.risk.privacy)),)
-    assert account["epsilon_unamplified"] == pytest.approx(epsilon_unamplified(plan.privacy, participations, likely))
+    assert [line["times"] for line in account["lines"]] == [P_ROUNDS, 6]
+    table, delta = charged(plan, P_ROUNDS, 6), plan.privacy.delta
+    assert account["epsilon_to_public"] == epsilon_to_public(table, delta)
+    assert account["epsilon_unamplified"] == epsilon_unamplified(likely(table), delta)
     traffic = folder.traffic()
     assert (traffic["sent"]["train_request"], traffic["sent"]["risk_request"]) == (8 * P_ROUNDS, 8 * 6)
     assert not traffic["dropped"] and traffic["received"]["risk_update"] == 8 * 6

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from client.privacy.caps import Caps
 from client.privacy.heard import Asked
 from client.vault.consent import Consent
 from client.vault.keys import FileKeys
+from shared.charges import Charge, charges_of
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.features import FeatureSpec, History
 from shared.network import NetworkSpec
@@ -98,6 +100,12 @@ def make_risk(*, privacy: dict[str, Any] | None = None, **changes: Any) -> RiskP
             **changes,
         }
     )
+
+
+def charged(plan: Plan, *rounds: int) -> tuple[Charge, ...]:
+    """The plan's table with so many rounds of each part, and all of its coins."""
+    table = charges_of(plan)
+    return (*(replace(row, times=n) for row, n in zip(table, rounds, strict=False)), *table[len(rounds) :])
 
 
 def activity_theta() -> np.ndarray:

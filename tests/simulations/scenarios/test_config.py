@@ -46,7 +46,7 @@ def test_a_round_of_a_shipped_scenario_is_hardly_ever_abandoned(name):
     n_devices = scenario.data.users or N_USERS[scenario.data.name]
     plan = scenario.plan(protocol_of(scenario), Catalogue(("a", "b")), n_devices, bytes(32))
     assert scenario.simulation.dropout == scenario.privacy.dropout == 0.1
-    for privacy in plan.charged:
+    for privacy in [kind.privacy for kind in plan.updates]:
         assert privacy.sampling_rate == 1
         assert binom.cdf(privacy.min_survivors - 1, n_devices, 0.9) <= 1e-3
         assert privacy.max_colluders == math.ceil(0.05 * n_devices)

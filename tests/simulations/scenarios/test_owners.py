@@ -30,7 +30,7 @@ def plan_of(name: str, *overrides: str):
 def test_every_scenario_that_comes_along_is_one_that_its_owners_allow(name):
     scenario, plan = plan_of(name)
     check_caps(plan, scenario.caps.caps())
-    if bits := scenario.bits.schedule():
+    if bits := BitSchedule.of(plan.bits):
         check_bits(bits, scenario.caps.caps(), Step.DAY if scenario.data.name == "planted" else Step.WEEK)
 
 
@@ -41,7 +41,7 @@ def test_caps_are_lifted_only_where_the_default_table_would_not_do(name):
         return
     with pytest.raises(ConfigError, match="owners' caps"):
         check_caps(plan, Caps())
-        if bits := scenario.bits.schedule():
+        if bits := BitSchedule.of(plan.bits):
             check_bits(bits, Caps(), Step.DAY)
 
 

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from server.accounting import epsilon_to_public
+from shared.charges import charges_of
 from shared.codec import pack_floats
 from shared.errors import ConfigError
 from simulations.baselines import interest_models as baselines
@@ -149,17 +150,10 @@ def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("epsilon", "rounds", "rate"), [(1.0, 12, 1.0), (0.5, 60, 0.1), (4.0, 10, 0.5)])
 def test_noise_reaches_its_epsilon_to_two_percent(epsilon, rounds, rate):
-    noise = noise_multiplier_for(epsilon, rounds, rate, 1e-5)
-    privacy = make_plan(
-        privacy={
-            "noise_multiplier": noise,
-            "rounds": rounds,
-            "sampling_rate": rate,
-            "population": 1000,
-            "min_survivors": 50,
-        }
-    ).privacy
-    assert 0.98 * epsilon <= epsilon_to_public(privacy, rounds) <= epsilon
+    privacy = {"rounds": rounds, "sampling_rate": rate, "population": 1000, "min_survivors": 50}
+    noise = noise_multiplier_for(epsilon, charges_of(make_plan(privacy=privacy)), 1e-5)
+    found = make_plan(privacy={**privacy, "noise_multiplier": noise, "steps_per_clip": 1024})
+    assert 0.98 * epsilon <= epsilon_to_public(charges_of(found), 1e-5) <= epsilon
 
 
 def test_a_sweep_over_epsilon(tmp_path):

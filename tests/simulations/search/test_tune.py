@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from server.channel import Traffic
+from shared.charges import charges_of
 from shared.codec import pack_floats
 from shared.errors import ConfigError
 from simulations.cli.search import register
@@ -24,6 +25,7 @@ from simulations.search.noise_calibration import noise_multiplier_for
 from simulations.search.trial_federation import TrainingHost
 from simulations.search.trials import Trained, Trials, repeated
 from simulations.search.tune import Fold, default_grid, folds_of, tune, until_last_label, write_tuned
+from tests.world.basics import make_plan
 
 SMALL = (
     "data.users=40",
@@ -209,9 +211,9 @@ def _no_training(self, setup):
 
 def test_noise_for_an_epsilon_out_of_reach():
     with pytest.raises(ConfigError, match="expected an epsilon that a noise multiplier"):
-        noise_multiplier_for(1e-6, 60, 1.0, 1e-5)
+        noise_multiplier_for(1e-6, charges_of(make_plan()), 1e-5)
     with pytest.raises(ConfigError, match="expected epsilon > 0"):
-        noise_multiplier_for(-1.0, 60, 0.1, 1e-5)
+        noise_multiplier_for(-1.0, charges_of(make_plan()), 1e-5)
 
 
 def test_default_grid_names_the_six_settings():
