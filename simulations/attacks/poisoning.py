@@ -92,7 +92,9 @@ class PoisonedHost(TrainingHost):
             total, survivors = total + added, survivors + counted
         return total, survivors
 
-    def _cheated(self, devices: Ints, plan: Plan, request: Mapping[str, object], kind: UpdateKind) -> tuple[Words, int]:
+    def _cheated(
+        self, devices: Ints, honest: Ints, plan: Plan, request: Mapping[str, object], kind: UpdateKind
+    ) -> tuple[Words, int]:
         """What the server adds up of these devices' vectors, and how many of them it counts."""
         rows, vector = self._rows[kind.request], self._attack.vector
         entropy = fresh_entropy(self._folder, request["round"])  # type: ignore[arg-type]
