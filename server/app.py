@@ -10,13 +10,13 @@ from flwr.serverapp import Grid, ServerApp
 from shared.clock import Clock
 from shared.errors import RunStopped
 
-from .accounting import account_of
 from .bits import bits_account
 from .channel import Channel, Traffic, hasten, wait_for_nodes
 from .device_nodes import DeviceNodes
 from .enrolment import Enrolment
 from .federation import Federation, expect_taken, refusals
 from .inbox import Inbox
+from .privacy.accounting import account_of
 from .queries import ask_for_alerts
 from .settings import RunSettings
 from .signing import Signer, signing_key

@@ -14,9 +14,9 @@ from shared.codec import pack_floats
 from shared.errors import BudgetError, ConfigError
 from shared.plan import PrivacyPlan
 
-from .accounting import RoundAccountant, finite
 from .federation import Federation, Watched
 from .optimizer import ServerOptimizer
+from .privacy.accounting import RoundAccountant, finite
 from .risk_start import RiskStart
 from .rounds import run_round
 from .settings import RunSettings

@@ -253,8 +253,8 @@ class BitsPlan:
             f"epsilon in 1..{MAX_BIT_EPSILON_MICRO} millionths",
             self.epsilon_micro,
         )
-        _expect(self.every_steps >= 1, "every_steps >= 1", self.every_steps)
-        _expect(self.coins >= 1, "coins >= 1", self.coins)
+        _expect_steps("every_steps", self.every_steps)
+        _expect_steps("coins", self.coins)
 
     @property
     def epsilon(self) -> float:
@@ -343,6 +343,10 @@ def _revive(part: Any, fields: Any) -> Any:
     later = {field.name for field in dataclasses.fields(part) if LATER in field.metadata}
     if type(fields) is not dict or not set(declared) - later <= set(fields) <= set(declared):
         raise ConfigError(f"expected a {part.__name__} with the fields {', '.join(declared)}")
+    if any(name in fields and fields[name] is None for name in later):
+        raise ConfigError(
+            "expected the canonical bytes of a plan, got another spelling of one: what is not there is left out"
+        )
     return part(**{name: _revived(name, kind, fields[name]) for name, kind in declared.items() if name in fields})
 
 

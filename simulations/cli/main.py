@@ -96,7 +96,7 @@ def epsilon(
 
     Example: [bold]ebbtide epsilon --devices 10000 --set privacy.noise_multiplier=4[/]
     """
-    from server.accounting import account_of
+    from server.privacy.accounting import account_of
     from shared.charges import charges_of
     from shared.events import Catalogue
 

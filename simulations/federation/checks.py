@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.accounting import affordable_rounds, epsilon_to_public
+from server.privacy.accounting import affordable_rounds, epsilon_to_public
 from shared.charges import charges_of
 from shared.errors import BudgetError
 from shared.plan import Plan

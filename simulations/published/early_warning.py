@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import numpy as np
 from rich.progress import track
 
-from server.accounting import epsilon_to_public
+from server.privacy.accounting import epsilon_to_public
 from shared.arrays import Floats
 from shared.charges import charges_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from server.accounting import epsilon_bound, epsilon_to_public
+from server.privacy.accounting import epsilon_bound, epsilon_to_public
 from shared.charges import charges_of
 from shared.events import Catalogue
 

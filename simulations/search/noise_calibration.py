@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 
-from server.accounting import Charged, epsilon_to_public
+from server.privacy.accounting import Charged, epsilon_to_public
 from shared.charges import Charge
 from shared.errors import ConfigError
 from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, MIN_STEPS_PER_CLIP, PrivacyPlan, UpdateKind

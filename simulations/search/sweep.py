@@ -21,7 +21,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from server.accounting import epsilon_to_public
+from server.privacy.accounting import epsilon_to_public
 from shared.atomic_files import replace_content
 from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError

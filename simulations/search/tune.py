@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from server.accounting import epsilon_to_public
+from server.privacy.accounting import epsilon_to_public
 from shared.atomic_files import replace_content
 from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError

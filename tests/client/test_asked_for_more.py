@@ -95,13 +95,16 @@ MORE = {
         RefusalCode.SURVIVORS,
     ),
     "more survivors than an owner believes in": (
-        offer(make_plan(privacy={**SAFE, "population": 200_000, "min_survivors": 100_001})),
+        offer(make_plan(privacy={**SAFE, "population": 200_000, "min_survivors": 100_001, "delta": 1e-6})),
         "model_offer",
         RefusalCode.SURVIVORS,
     ),
     "more survivors of phi than an owner believes in": (
         offer(
-            make_plan(privacy=SAFE, risk=make_risk(privacy={**PHI, "population": 200_000, "min_survivors": 100_001}))
+            make_plan(
+                privacy=SAFE,
+                risk=make_risk(privacy={**PHI, "population": 200_000, "min_survivors": 100_001, "delta": 1e-6}),
+            )
         ),
         "model_offer",
         RefusalCode.SURVIVORS,

@@ -14,11 +14,11 @@ from client.model.runtime import MODEL_FILE, pinned_model
 from client.vault.consent import Consent
 from server import app as server_app
 from server import training
-from server.accounting import RoundAccountant, epsilon_bound, epsilon_to_public, finite
 from server.channel import Channel, Traffic, wait_for_nodes
 from server.device_nodes import DeviceNodes
 from server.inbox import Inbox
 from server.optimizer import ServerSettings
+from server.privacy.accounting import RoundAccountant, epsilon_bound, epsilon_to_public, finite
 from server.queries import ask_for_alerts
 from server.risk_start import PublicRows
 from server.settings import RunSettings, Schedule

@@ -19,6 +19,7 @@ from shared.clock import ReplayClock
 from shared.codec import encode, pack_floats
 from shared.errors import RefusalCode, RunError
 from shared.messages import REGISTER
+from shared.plan import BitsPlan
 from tests.server.test_app import PRIVACY, Phones, run_config
 from tests.world.basics import activity_theta, full, make_plan, make_profile, open_device
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node, says
@@ -135,9 +136,9 @@ def test_who_finds_room_is_chance_and_neither_order_nor_id_helps():
 
 def test_more_than_the_plan_is_for_are_connected_and_only_so_many_are_ever_asked(tmp_path):
     """Offers, rounds, queries and bits go to the enrolled; the others are counted, once. Who goes on enrols nobody new."""
-    plan = make_plan(privacy=PRIVACY)
+    plan = make_plan(privacy=PRIVACY, bits=BitsPlan(1_000_000, 5, 2))
     phones = Phones(tmp_path / "phones", 20, identified=set(range(1, 21)))
-    config = run_config(tmp_path, plan, **{"schedule.bit-epsilon-micro": 1_000_000, "schedule.bit-every-steps": 5})
+    config = run_config(tmp_path, plan)
     grid = phones.grid()
     server_app.app(grid, Context(1, 0, {}, RecordDict(), config))
     enrolled = Enrolment(ServerFolder(tmp_path / "server").enrolment_file).nodes

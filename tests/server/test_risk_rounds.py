@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from client.model.runtime import pinned_model
-from server.accounting import epsilon_to_public, epsilon_unamplified, likely
 from server.app import run
 from server.channel import Channel, Traffic
 from server.device_nodes import DeviceNodes
 from server.optimizer import ServerSettings
+from server.privacy.accounting import epsilon_to_public, epsilon_unamplified, likely
 from server.risk_start import PublicRows, RiskStart
 from server.rounds import check_update
 from server.settings import RunSettings, Schedule

@@ -23,8 +23,7 @@ from simulations.evaluation.turn_quality import LEVEL, PHI
 from simulations.scenarios.config import PLANTED_PROTOCOL
 
 NOT_PROTECTED = "not protected (no secure aggregation yet)"
-#: A section of results.json.
-Section = dict[str, Any]
+Section = dict[str, Any]  #: of results.json
 
 
 def results_of(section: Mapping[str, Any]) -> Results:

@@ -20,7 +20,7 @@ from client.privacy.ledger import ALLOWED, LIFETIME, PERIOD, ROWS, TOTAL, UNSET,
 from client.vault.anchor import Anchor
 from client.vault.keys import FileKeys
 from client.vault.store import Durability, Store
-from server.accounting import epsilon_unamplified
+from server.privacy.accounting import epsilon_unamplified
 from shared import rdp
 from shared.errors import Refusal, RefusalCode, VaultRolledBack
 from shared.rdp import ORDERS

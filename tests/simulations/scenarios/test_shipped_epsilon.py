@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from server.accounting import account_of, epsilon_to_public
+from server.privacy.accounting import account_of, epsilon_to_public
 from shared.charges import charges_of
 from shared.events import Catalogue
 from simulations.people.of_scenario import protocol_of

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from server.accounting import epsilon_to_public
+from server.privacy.accounting import epsilon_to_public
 from shared.charges import charges_of
 from shared.codec import pack_floats
 from shared.errors import ConfigError

@@ -9,7 +9,7 @@ from dp_accounting import GaussianDpEvent, NeighboringRelation, PoissonSampledDp
 from dp_accounting.pld import PLDAccountant
 from scipy import signal, stats
 
-from server.accounting import (
+from server.privacy.accounting import (
     TO_SERVER,
     RoundAccountant,
     account_of,
@@ -21,7 +21,7 @@ from server.accounting import (
     likely_participations,
     to_server,
 )
-from server.composition import slack
+from server.privacy.composition import slack
 from shared import rdp
 from shared.charges import Charge, charges_of
 from shared.plan import BitsPlan, Plan
@@ -42,6 +42,8 @@ def plan_of(*, bits: BitsPlan | None = None, phi: dict | None = None, **changes)
         "delta": DELTA,
     }
     privacy = {**base, **changes}
+    expected = round(privacy["sampling_rate"] * privacy["population"])
+    privacy["min_survivors"] = min(privacy["min_survivors"], max(expected, 1))
     risk = make_risk(privacy={**privacy, "max_epsilon": math.inf, **phi}) if phi else None
     return make_plan(privacy=privacy, risk=risk, bits=bits)
 
