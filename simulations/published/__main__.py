@@ -77,6 +77,7 @@ def run_numbers(name: str, run: Path) -> dict[str, Published]:
         "up_bytes_per_device": (traffic.up_bytes_per_device, "bytes", ""),
         "cpu_round_ms": (results.cpu.round_ms, "ms", ""),
         "cpu_s_per_device": (results.cpu.s_per_device, "s", ""),
+        "silent": (float(traffic.dropped.get("error", 0)), "replies", ""),
         "seconds": (results.seconds.federation, "s", ""),
         **_alert_numbers(results),
     }

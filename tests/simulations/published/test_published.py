@@ -112,6 +112,7 @@ DEMO: Final = {
         for line in LedgerLine
     },
     "owners' caps on a device": (14, 7.5, 182),
+    "came to nothing": ("silent", "silent"),
     "to the server": ("bits.coins", "bits.epsilon", "bits.epsilon_together"),
     "alerted lately, by randomised bits": ("bits.estimate", 95, "bits.low", "bits.high", "bits.true_rate"),
     "bytes per device and round": ("round_down_bytes", "round_up_bytes"),
