@@ -1,18 +1,27 @@
-"""What `Device.open` is handed: checked before anything is made on the disk."""
+"""What a device is handed: checked before anything is made on the disk, or changed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from shared.arguments import folder, having, instance, real
 from shared.clock import Clock, WallClock
-from shared.errors import ConfigError
+from shared.errors import ConfigError, InputError
 
 from .detection.policy import Policy
 from .privacy.caps import Caps
 from .profile import MOST_S, Profile
 from .vault.keys import KeyProvider
 from .vault.vault import Limits
+
+
+def step_number(step: int) -> int:
+    """The same number; InputError for anything that is only nearly one."""
+    if isinstance(step, bool) or not isinstance(step, int | np.integer):
+        raise InputError("expected the number of a step")
+    return int(step)
 
 
 def expect_arguments(

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +31,8 @@ from shared.events import BehaviourEvent, is_position
 from shared.mechanisms import Entropy
 from shared.plan import Plan
 
-from .arguments import expect_arguments
+from .anew import begin_anew
+from .arguments import expect_arguments, step_number
 from .decided import caps_of, policy_of
 from .detection.alerts import SENT, Alert, AlertLog, mark_sent
 from .detection.bursts import held_by_burst
@@ -60,13 +63,6 @@ LATE_STEPS = 7
 
 #: Told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it raised.
 OnStep = Callable[[int, Floats, list[Alert]], None]
-
-
-def step_number(step: int) -> int:
-    """The same number; InputError for anything that is only nearly one."""
-    if isinstance(step, bool) or not isinstance(step, int | np.integer):
-        raise InputError("expected the number of a step")
-    return int(step)
 
 
 class Device(OwnerControls):
@@ -114,7 +110,7 @@ class Device(OwnerControls):
             expect_in_place(vault)
             profile = profile_of(vault, profile, clock.now_s())
             problems = Counter[str](vault.get("problems") or {})
-            gate = Gate(vault, caps_of(vault, caps, clock.now_s(), problems), clock, problems)
+            gate = Gate(vault, caps_of(vault, caps, clock.now_s(), problems), clock, problems, profile.server_key)
             held_policy = policy_of(vault, policy, clock.now_s(), problems)
             device = cls(vault, profile, on_step, entropy, gate, held_policy)
             device._expect_readable()
@@ -122,6 +118,12 @@ class Device(OwnerControls):
             vault.close()
             raise
         return device
+
+    @classmethod
+    def start_anew(cls, folder: Path, profile: Profile, *, keys: KeyProvider, **arguments: Any) -> Device:
+        """A new device in the folder of one that was copied, put back, damaged or forgotten: see `client/anew.py`.
+        `arguments` are those of `open`."""
+        return begin_anew(cls.open, folder, profile, keys, arguments)
 
     # ---- events in
 
@@ -151,25 +153,17 @@ class Device(OwnerControls):
         """Take many past events, and close every step before `step`, in one write: much cheaper than one by one. True
         means that all of it is in the vault, False that none of it is. The app is told of the closed steps afterwards."""
         with self._quietly():
-            step, told = step_number(step), list[Told]()
+            step = step_number(step)
             self._follow_clock()
             self._expect_reached(step)
-            before = self._state
-            try:
-                self._state = before.copy()
+            before, self._state = self._state, self._state.copy()
+            with self._closing(before) as told:
                 self._vault.expect_room()
-                with self._vault.writing("events", "counters", "watch", "alerts", "gap"):
-                    for event in events:
-                        if (at := self._step_of(event)) is not None:
-                            told += self._fold_steps(at)
-                            self._enter(event, at, raw=at >= step)
-                    told += self._fold_steps(step)
-                    self._put_watched()
-            except BaseException:
-                self._state = before
-                raise
-            for one in told:
-                self._tell(one)
+                for event in events:
+                    if (at := self._step_of(event)) is not None:
+                        told += self._fold_steps(at)
+                        self._enter(event, at, raw=at >= step)
+                told += self._fold_steps(step)
             return True
         return False
 
@@ -197,20 +191,15 @@ class Device(OwnerControls):
 
     def _follow_clock(self) -> None:
         """Take back what closed while the clock was ahead, if it came back (`client/gaps.py`)."""
-        now_s = self._now_s()
-        if not self._vault.store.count("gap") or self.n_closed_steps * self.profile.step.seconds <= now_s + AHEAD_S:
+        now_s, before = self._now_s(), self._state
+        if self.n_closed_steps * self.profile.step.seconds <= now_s + AHEAD_S or not self._vault.store.count("gap"):
             return
-        with self._vault.writing("counters", "events", "watch", "alerts", "gap"):
-            taken = taken_back(self._vault, self._state, self.profile.step.at(now_s), self._policy, self.problems)
-            if taken is None:
-                return
-            after, told = taken
-            after.put_watch(self._vault)
-            after.put_alerts(self._vault)
-        self._state = after
-        self.problems["clock_was_ahead"] += 1
-        for one in told:
-            self._tell(one)
+        with self._closing(before) as told:
+            at = self.profile.step.at(now_s)
+            if taken := taken_back(self._vault, before, at, self._policy, self.problems):
+                self._state, news = taken
+                told += news
+                self.problems["clock_was_ahead"] += 1
 
     def _enter(self, event: BehaviourEvent, step: int, *, raw: bool) -> None:
         """Count an event in its step, every step before which has closed. In the open step it is kept as it is if `raw`;
@@ -233,11 +222,7 @@ class Device(OwnerControls):
         """Fold the open step's raw events into its counters if that is due at a time on the device's calendar."""
         if self._vault.fold_is_due(time_s):
             with self._vault.writing("counters", "events"):
-                self._fold()
-
-    def _fold(self) -> None:
-        """Put the open step's counters in place of its raw events, inside a transaction."""
-        self._vault.fold(self.n_closed_steps, self._state.open_count, self._state.open_amount)
+                self._vault.fold(self.n_closed_steps, self._state.open_count, self._state.open_amount)
 
     def _amend(self, step: int, event: BehaviourEvent) -> None:
         """Count an event in a step that has closed."""
@@ -262,11 +247,20 @@ class Device(OwnerControls):
         is as it was before and the error is raised."""
         if step <= self.n_closed_steps:
             return
-        before = self._state
+        with self._closing(self._state) as told:
+            told += self._fold_steps(step)
+
+    @contextmanager
+    def _closing(self, before: DeviceState) -> Iterator[list[Told]]:
+        """A write in which steps close, with what that changes; the app is told afterwards of those in the list. Where it
+        fails, this device is as it was `before`, and the error is raised."""
+        told: list[Told] = []
         try:
             with self._vault.writing("counters", "events", "watch", "alerts", "gap"):
-                told = self._fold_steps(step)
-                self._put_watched(before)
+                yield told
+                self._state.put_watch(self._vault)
+                if self._state.alerts is not before.alerts:
+                    self._state.put_alerts(self._vault)
         except BaseException:
             self._state = before
             raise
@@ -277,12 +271,6 @@ class Device(OwnerControls):
         """Close every step before `step` inside a transaction, which has the rest written at its end; what to tell then."""
         self._state, told = fold_until(self._vault, self._state, step, self._policy, self.problems)
         return told
-
-    def _put_watched(self, before: DeviceState | None = None) -> None:
-        """Write what closed steps changed beside counters, inside a transaction."""
-        self._state.put_watch(self._vault)
-        if before is None or self._state.alerts is not before.alerts:
-            self._state.put_alerts(self._vault)
 
     def _tell(self, told: Told) -> None:
         """Tell the app of a closed step; its errors are its own."""

@@ -19,6 +19,7 @@ from .errors import ConfigError
 
 def whole(value: object, name: str, least: int, most: int) -> int:
     """A whole number in least..most; ConfigError otherwise."""
+    value = _scalar(value)
     if isinstance(value, bool | Enum) or not isinstance(value, int | np.integer) or not least <= int(value) <= most:
         raise ConfigError(f"expected {name}, a whole number in {least}..{most}")
     return int(value)
@@ -26,6 +27,7 @@ def whole(value: object, name: str, least: int, most: int) -> int:
 
 def real(value: object, name: str, least: float = -math.inf, most: float = math.inf, *, endless: bool = False) -> float:
     """A real number in least..most, a finite one unless `endless`; ConfigError otherwise."""
+    value = _scalar(value)
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool | Enum):
         try:
             number = float(value)
@@ -34,6 +36,11 @@ def real(value: object, name: str, least: float = -math.inf, most: float = math.
         if least <= number <= most and (endless or math.isfinite(number)):
             return number
     raise ConfigError(f"expected {name}, a number in {least}..{most}")
+
+
+def _scalar(value: object) -> object:
+    """What an array of no dimension holds; anything else as it is."""
+    return value.item() if isinstance(value, np.ndarray) and not value.ndim else value
 
 
 def truth(value: object, name: str) -> bool:
