@@ -16,7 +16,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shared.arguments import having
 from shared.errors import EbbtideError, InputError, VaultBusy, VaultNewer
+from shared.private_folders import private_folder
 
 from .arguments import expect_arguments
 from .privacy.caps import Caps
@@ -46,6 +48,7 @@ def begin_anew(
     vault, VaultNewer where a later app wrote it: that one can read what was spent."""
     if unknown := set(arguments) - {*ARGUMENTS, "wait_s"}:
         raise InputError(f"expected arguments of Device.open, got {len(unknown)} more")
+    having(keys, "keys that can make another key", "renew")
     folder, clock = expect_arguments(
         folder, profile, keys, **{name: arguments.get(name) for name in ARGUMENTS}, wait_s=arguments.get("wait_s", 0.0)
     )
@@ -54,9 +57,9 @@ def begin_anew(
     profile.expect_current(clock.now_s())
     limits = arguments.get("limits") or Limits()
     carried = _spent(folder, keys, limits)
-    if folder.exists():
-        with held_alone(folder / Store.FILE):
-            erase_to_begin_anew(folder, keys)
+    private_folder(folder)
+    with held_alone(folder / Store.FILE):
+        erase_to_begin_anew(folder, keys)
     with closing(Vault(folder, keys, limits)) as vault, vault.writing("ledger", "caps", "journal"):
         for table, value in carried.items():
             vault.put(table, value)

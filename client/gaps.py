@@ -28,9 +28,10 @@ import numpy as np
 
 from shared.arrays import Floats
 from shared.features import History
+from shared.messages import MAX_ALERTS
 
 from .closing import SCORED_STEPS, closed_until
-from .detection.alerts import SENT
+from .detection.alerts import SENT, Alert
 from .detection.policy import Policy
 from .detection.watch import Watch
 from .model.installed import Installed
@@ -50,11 +51,15 @@ def fold_until(
     first = state.n_closed_steps
     if step <= first:
         return state, []
-    if step - first > GAP_STEPS:
-        _remember(vault, state, step)
-    elif vault.store.count(TABLE) and vault.get(TABLE)["gaps"][-1][1] + BELIEVED_STEPS < step:
+    if (
+        step - first <= GAP_STEPS
+        and vault.store.count(TABLE)
+        and vault.get(TABLE)["gaps"][-1][1] + BELIEVED_STEPS < step
+    ):
         vault.drop(TABLE)
     after, told = closed_until(state, step, _open_counters(state), policy, problems)
+    if step - first > GAP_STEPS:
+        _remember(vault, state, step, [alert for one in told for alert in one.alerts])
     vault.fold(first, state.open_count, state.open_amount)
     nothing = np.zeros_like(state.open_count)
     for empty in range(first + 1, min(step, first + SCORED_STEPS)):
@@ -73,7 +78,7 @@ def taken_back(
     first = found["gaps"][0][0]
     now = max(now, first)
     counters, moved = _moved(state, now)
-    raised = dict(state.alerts)
+    raised = dict(alerts(found["raised"])) | dict(state.alerts)
     history = History(*(array[..., :first].copy() for array in (counters[0] > 0, *counters)))
     arrays = found["arrays"]
     before = replace(
@@ -92,6 +97,11 @@ def taken_back(
     gone = {alert for alert, _ in kept}
     after = replace(after, alerts=kept, withdrawn=[alert for alert in raised if alert not in gone])
     _write(vault, after, moved)
+    gaps = [[left, min(landed, now)] for left, landed in found["gaps"] if min(landed, now) - left > GAP_STEPS]
+    if gaps:
+        vault.put(TABLE, {**found, "gaps": gaps})
+    else:
+        vault.drop(TABLE)
     return after, [one._replace(alerts=new) for one in told if (new := [a for a in one.alerts if a not in raised])]
 
 
@@ -120,19 +130,24 @@ def _write(vault: Vault, after: DeviceState, moved: list[int]) -> None:
     for step in moved:
         vault.put_counters(step, after.history.count[:, step], after.history.amount[:, step])
     vault.fold(now, after.open_count, after.open_amount)
-    vault.drop(TABLE)
 
 
-def _remember(vault: Vault, state: DeviceState, step: int) -> None:
-    """Keep what is known before every step before `step` closes at once. While an earlier gap is not believed yet, what was
-    known before that one stays."""
+def _remember(vault: Vault, state: DeviceState, step: int, raised: list[Alert]) -> None:
+    """Keep what is known before every step before `step` closes at once, and what that `raised`. While an earlier gap is
+    not believed yet, what was known before that one stays."""
     first, found = state.n_closed_steps, vault.get(TABLE)
     if found and first <= found["gaps"][0][1] + BELIEVED_STEPS:
-        vault.put(TABLE, {**found, "gaps": [*found["gaps"], [first, step]]})
+        raised = [*(alert for alert, _ in alerts(found["raised"])), *raised][-MAX_ALERTS:]
+        vault.put(TABLE, {**found, "gaps": [*found["gaps"], [first, step]], "raised": _plain(raised)})
         return
     arrays = state.watch and {name: pack(array) for name, array in state.watch.arrays().items()}
-    known = {"arrays": arrays, "p": pack(state.p), "alerts": plain_alerts(state.alerts)}
-    vault.put(TABLE, {"gaps": [[first, step]], **known, "model": _name_of(state.installed)})
+    known: dict[str, object] = {"arrays": arrays, "p": pack(state.p), "alerts": plain_alerts(state.alerts)}
+    known |= {"raised": _plain(raised), "model": _name_of(state.installed)}
+    vault.put(TABLE, {"gaps": [[first, step]], **known})
+
+
+def _plain(raised: list[Alert]) -> dict[str, list[int]]:
+    return plain_alerts([(alert, SENT) for alert in raised])
 
 
 def _name_of(installed: Installed | None) -> bytes:
