@@ -46,13 +46,13 @@ from .model.installed import Installed
 from .model.runtime import pinned_model
 from .model.updates import Work
 from .owner import OwnerControls
+from .place import expect_in_place
 from .privacy.caps import Caps
 from .privacy.heard import Asked
 from .profile import AHEAD_S, MAX_JUMP_STEPS, Profile
 from .state import DeviceState, Told, profile_of
 from .vault.consent import Consent
 from .vault.keys import KeyProvider
-from .vault.place import expect_in_place
 from .vault.vault import Limits, Vault
 
 __all__ = ["Alert", "Device", "Installed", "Profile"]
@@ -121,8 +121,7 @@ class Device(OwnerControls):
 
     @classmethod
     def start_anew(cls, folder: Path, profile: Profile, *, keys: KeyProvider, **arguments: Any) -> Device:
-        """A new device in the folder of one that was copied, put back, damaged or forgotten: see `client/anew.py`.
-        `arguments` are those of `open`."""
+        """A new device where one was copied, put back, damaged or forgotten: see `client/anew.py`; else as `open`."""
         return begin_anew(cls.open, folder, profile, keys, arguments)
 
     # ---- events in
@@ -191,12 +190,11 @@ class Device(OwnerControls):
 
     def _follow_clock(self) -> None:
         """Take back what closed while the clock was ahead, if it came back (`client/gaps.py`)."""
-        now_s, before = self._now_s(), self._state
-        if self.n_closed_steps * self.profile.step.seconds <= now_s + AHEAD_S or not self._vault.store.count("gap"):
+        now_s, before, step = self._now_s(), self._state, self.profile.step
+        if self.n_closed_steps * step.seconds <= now_s + AHEAD_S or not self._vault.store.count("gap"):
             return
         with self._closing(before) as told:
-            at = self.profile.step.at(now_s)
-            if taken := taken_back(self._vault, before, at, self._policy, self.problems):
+            if taken := taken_back(self._vault, before, step.at(now_s), self._policy, self.problems):
                 self._state, news = taken
                 told += news
                 self.problems["clock_was_ahead"] += 1

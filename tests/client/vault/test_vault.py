@@ -263,6 +263,7 @@ def test_each_table_is_written_in_its_own_durability_class(tmp_path, monkeypatch
         more = {2} if table in ("refusals", "watch") else set()
         assert least in seen[table] and seen[table] <= {least} | more, table
     assert {table for table, about in TABLES.items() if about.durability is Durability.POWER} == {
+        "place",
         "profile", "consent", "caps", "policy", "ledger", "heard", "journal", "outbox", "model"}  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from shared.errors import DeviceCopied
 
-from .vault import Vault
+from .vault.vault import Vault
 
 TABLE = "place"
 
