@@ -13,7 +13,7 @@ from client.profile import MAX_JUMP_STEPS, Profile, origin_of
 from shared.clock import ReplayClock, WallClock
 from shared.errors import ClockError, InputError
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
-from tests.world.basics import CATALOGUE, SERVER_KEY, examples, make_profile, open_device, view
+from tests.world.basics import CATALOGUE, SERVER_KEY, examples, make_plan, make_profile, open_device, ready, view
 
 DAY_S = 86_400
 NEW_YEAR = origin_of(date(2026, 1, 1))
@@ -107,6 +107,24 @@ def test_a_catalogue_that_grew_behind_is_taken_and_the_past_stays(tmp_path):
             assert device.record(view(9, 5))
     with open_device(tmp_path) as device:
         assert device.close_until(12) and device._state.history.count[5, 9] > 0
+
+
+def test_a_plan_for_the_old_catalogue_goes_and_quiet_times_stay(tmp_path):
+    detection = {"detector": "level", "quiet_steps": 50, "min_active_steps": 3, "false_alerts": 6, "budget_steps": 90}
+    first = replace(make_profile(), names=CATALOGUE.names)
+    with ready(open_device(tmp_path, first), make_plan(detection=detection)) as device:
+        device.catch_up([view(step, category) for step in range(14) for category in range(4)], 24)
+        alerts, watch = device.alerts(), device._state.watch
+        assert {alert.direction for alert in alerts} >= {0}
+    grown = replace(first, n_categories=6, catalogue_sha256=GROWN.sha256, names=GROWN.names)
+    with open_device(tmp_path, grown) as device:
+        assert device._state.installed is None and device.alerts() == alerts
+        assert device.record(view(25, 5)) and device.n_closed_steps == 25
+        plan = make_plan(detection=detection, catalogue_sha256=GROWN.sha256)
+        after = ready(device, plan)._state.watch
+        np.testing.assert_array_equal(after.quiet_until[:, :4], watch.quiet_until)
+        np.testing.assert_array_equal(after.spending.spent, watch.spending.spent)
+        assert device.close_until(30) and device.interests().shape == (6,) and not np.isnan(device.interests()[5])
 
 
 @pytest.mark.parametrize(
