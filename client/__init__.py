@@ -2,10 +2,11 @@
 
 What an app may use is named here, and nothing else is promised to it:
 
-    from client import BehaviourEvent, Device, EventKind, FileKeys, Profile, Step
+    from client import BehaviourEvent, Device, EventKind, FileKeys, Profile, Step, origin_of
 
-    with Device.open(folder, Profile(Step.DAY, 4, catalogue_sha256, server_key), keys=FileKeys(folder, passphrase)) as device:
-        device.record(BehaviourEvent(EventKind.PURCHASE, category=2, time_s=86_400.0, amount=9.5))
+    profile = Profile.of(catalogue, Step.DAY, server_key, origin_of(date(2026, 1, 1)))
+    with Device.open(folder, profile, keys=FileKeys(folder, passphrase)) as device:
+        device.record(BehaviourEvent(EventKind.PURCHASE, category=2, time_s=profile.seconds_at(now), amount=9.5))
         print(device.interests(), device.alerts(), device.what_left())
 
 A name is looked up when it is first used: who imports one part of the device brings in no more than that part.
@@ -17,7 +18,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shared.errors import EbbtideError, Forgotten, InputError, RefusalCode, VaultError, VaultNewer
+    from shared.errors import (
+        ClockError,
+        DeviceCopied,
+        EbbtideError,
+        Forgotten,
+        InputError,
+        RefusalCode,
+        VaultError,
+        VaultNewer,
+    )
     from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 
     from .detection.alerts import Alert
@@ -26,7 +36,7 @@ if TYPE_CHECKING:
     from .detection.risk_levels import Direction, RiskLevel
     from .device import Device
     from .privacy.caps import Cap, Caps, LedgerLine
-    from .profile import Profile
+    from .profile import Profile, origin_of
     from .vault.anchor import Anchor
     from .vault.consent import Consent
     from .vault.journal import Checkpoint, Entry
@@ -41,8 +51,10 @@ __all__ = [
     "Caps",
     "Catalogue",
     "Checkpoint",
+    "ClockError",
     "Consent",
     "Device",
+    "DeviceCopied",
     "Direction",
     "EbbtideError",
     "Entry",
@@ -64,11 +76,21 @@ __all__ = [
     "Step",
     "VaultError",
     "VaultNewer",
+    "origin_of",
 ]
 
 #: Where each name is at home.
 _HOMES = {
-    "shared.errors": ("EbbtideError", "Forgotten", "InputError", "RefusalCode", "VaultError", "VaultNewer"),
+    "shared.errors": (
+        "ClockError",
+        "DeviceCopied",
+        "EbbtideError",
+        "Forgotten",
+        "InputError",
+        "RefusalCode",
+        "VaultError",
+        "VaultNewer",
+    ),
     "shared.events": ("BehaviourEvent", "Catalogue", "EventKind", "Step"),
     ".detection.alerts": ("Alert",),
     ".detection.explain": ("Explanation",),
@@ -76,7 +98,7 @@ _HOMES = {
     ".detection.risk_levels": ("Direction", "RiskLevel"),
     ".device": ("Device",),
     ".privacy.caps": ("Cap", "Caps", "LedgerLine"),
-    ".profile": ("Profile",),
+    ".profile": ("Profile", "origin_of"),
     ".vault.anchor": ("Anchor",),
     ".vault.consent": ("Consent",),
     ".vault.journal": ("Checkpoint", "Entry"),

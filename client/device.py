@@ -16,33 +16,40 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from shared.arguments import instance
 from shared.arrays import Bools, Floats
-from shared.clock import Clock, WallClock
-from shared.errors import InputError, Refusal, RefusalCode
+from shared.clock import Clock
+from shared.errors import ClockError, InputError, Refusal, RefusalCode
 from shared.events import BehaviourEvent, is_position
 from shared.mechanisms import Entropy
 from shared.plan import Plan
 
+from .anew import begin_anew
+from .arguments import expect_arguments, step_number
 from .decided import caps_of, policy_of
 from .detection.alerts import SENT, Alert, AlertLog, mark_sent
 from .detection.bursts import held_by_burst
 from .detection.explain import Explanation, explain
 from .detection.policy import Policy
 from .detection.risk_levels import Direction
+from .gaps import fold_until, taken_back
 from .gate import Gate
 from .model.costs import expect_affordable
 from .model.installed import Installed
 from .model.runtime import pinned_model
 from .model.updates import Work
 from .owner import OwnerControls
+from .place import expect_in_place
 from .privacy.caps import Caps
 from .privacy.heard import Asked
-from .profile import Profile
+from .profile import AHEAD_S, MAX_JUMP_STEPS, Profile
 from .state import DeviceState, Told, profile_of
 from .vault.consent import Consent
 from .vault.keys import KeyProvider
@@ -51,21 +58,11 @@ from .vault.vault import Limits, Vault
 __all__ = ["Alert", "Device", "Installed", "Profile"]
 
 
-#: A clock that jumps further ahead than this is a broken clock: the event is not recorded. Nor is one that is dated
-#: further ahead of the device's own clock than `AHEAD_S`.
-MAX_JUMP_STEPS, AHEAD_S = 1000, 86_400.0
 #: An event that comes so many steps after its own has closed is told among the problems: a clock was wrong, then or now.
 LATE_STEPS = 7
 
 #: Told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it raised.
 OnStep = Callable[[int, Floats, list[Alert]], None]
-
-
-def step_number(step: int) -> int:
-    """The same number; InputError for anything that is only nearly one."""
-    if isinstance(step, bool) or not isinstance(step, int | np.integer):
-        raise InputError("expected the number of a step")
-    return int(step)
 
 
 class Device(OwnerControls):
@@ -102,14 +99,18 @@ class Device(OwnerControls):
         a process that holds the vault. A VaultError by name if the vault does not open: see `client/vault/store.py`; Forgotten
         if it was forgotten.
         """
-        if profile is None and not Vault.exists(folder, keys):
+        folder, clock = expect_arguments(folder, profile, keys, on_step, entropy, clock, caps, limits, policy, wait_s)
+        is_new = not Vault.exists(folder, keys)
+        if is_new and profile is None:
             raise InputError("expected a profile for a new device")
+        if is_new and profile is not None:
+            profile.expect_current(clock.now_s())
         vault = Vault(folder, keys, limits or Limits(), wait_s)
         try:
-            clock = clock or WallClock()
+            expect_in_place(vault)
             profile = profile_of(vault, profile, clock.now_s())
             problems = Counter[str](vault.get("problems") or {})
-            gate = Gate(vault, caps_of(vault, caps, clock.now_s(), problems), clock, problems)
+            gate = Gate(vault, caps_of(vault, caps, clock.now_s(), problems), clock, problems, profile.server_key)
             held_policy = policy_of(vault, policy, clock.now_s(), problems)
             device = cls(vault, profile, on_step, entropy, gate, held_policy)
             device._expect_readable()
@@ -117,6 +118,11 @@ class Device(OwnerControls):
             vault.close()
             raise
         return device
+
+    @classmethod
+    def start_anew(cls, folder: Path, profile: Profile, *, keys: KeyProvider, **arguments: Any) -> Device:
+        """A new device where one was copied, put back, damaged or forgotten: see `client/anew.py`; else as `open`."""
+        return begin_anew(cls.open, folder, profile, keys, arguments)
 
     # ---- events in
 
@@ -130,10 +136,11 @@ class Device(OwnerControls):
         True means that it is in the vault, and survives a killed process. A late event counts in its own, closed step
         (nothing is detected again). One that is out of range, dated ahead of the clock, further ahead than
         `MAX_JUMP_STEPS`, or that the vault could not take is not counted. The clock itself is believed: while one is
-        wrong and ahead, steps close empty, which may look like a lapse, and until the calendar has caught up with them
-        events are late ones.
+        wrong and ahead, steps close empty, which may look like a lapse; when it comes back, they are taken back
+        (`client/gaps.py`).
         """
         with self._quietly():
+            self._follow_clock()
             step = self._step_of(event)
             if step is not None:
                 self._close_steps(step)
@@ -144,33 +151,27 @@ class Device(OwnerControls):
     def catch_up(self, events: Iterable[BehaviourEvent], step: int) -> bool:
         """Take many past events, and close every step before `step`, in one write: much cheaper than one by one. True
         means that all of it is in the vault, False that none of it is. The app is told of the closed steps afterwards."""
-        before, told = self._state, list[Told]()
         with self._quietly():
             step = step_number(step)
-            try:
-                self._state = before.copy()
+            self._follow_clock()
+            self._expect_reached(step)
+            before, self._state = self._state, self._state.copy()
+            with self._closing(before) as told:
                 self._vault.expect_room()
-                with self._vault.writing("events", "counters", "watch", "alerts"):
-                    for event in events:
-                        if (at := self._step_of(event)) is not None:
-                            told += self._fold_steps(at)
-                            self._enter(event, at, raw=at >= step)
-                    told += self._fold_steps(step)
-                    self._state.put_watch(self._vault)
-                    self._state.put_alerts(self._vault)
-            except BaseException:
-                self._state = before
-                raise
-            for one in told:
-                self._tell(one)
+                for event in events:
+                    if (at := self._step_of(event)) is not None:
+                        told += self._fold_steps(at)
+                        self._enter(event, at, raw=at >= step)
+                told += self._fold_steps(step)
             return True
         return False
 
     def _step_of(self, event: BehaviourEvent) -> int | None:
         """The step that an event counts in; None, and counted among the problems, if it counts in none."""
         try:
+            instance(event, "an event", BehaviourEvent)
             event.check(self.profile.n_categories)
-        except InputError:
+        except Exception:
             self.problems["event_out_of_range"] += 1
             return None
         if self.gate.closed:
@@ -181,6 +182,22 @@ class Device(OwnerControls):
             self.problems["clock_jump"] += 1
             return None
         return step
+
+    def _expect_reached(self, step: int) -> None:
+        """ClockError if a step begins further ahead of the device's own clock, or behind more closed ones, than is believed."""
+        if step > self.n_closed_steps + MAX_JUMP_STEPS or step * self.profile.step.seconds > self._now_s() + AHEAD_S:
+            raise ClockError("expected a step that this device's clock has reached")
+
+    def _follow_clock(self) -> None:
+        """Take back what closed while the clock was ahead, if it came back (`client/gaps.py`)."""
+        now_s, before, step = self._now_s(), self._state, self.profile.step
+        if self.n_closed_steps * step.seconds <= now_s + AHEAD_S or not self._vault.store.count("gap"):
+            return
+        with self._closing(before) as told:
+            if taken := taken_back(self._vault, before, step.at(now_s), self._policy, self.problems):
+                self._state, news = taken
+                told += news
+                self.problems["clock_was_ahead"] += 1
 
     def _enter(self, event: BehaviourEvent, step: int, *, raw: bool) -> None:
         """Count an event in its step, every step before which has closed. In the open step it is kept as it is if `raw`;
@@ -203,11 +220,7 @@ class Device(OwnerControls):
         """Fold the open step's raw events into its counters if that is due at a time on the device's calendar."""
         if self._vault.fold_is_due(time_s):
             with self._vault.writing("counters", "events"):
-                self._fold()
-
-    def _fold(self) -> None:
-        """Put the open step's counters in place of its raw events, inside a transaction."""
-        self._vault.fold(self.n_closed_steps, self._state.open_count, self._state.open_amount)
+                self._vault.fold(self.n_closed_steps, self._state.open_count, self._state.open_amount)
 
     def _amend(self, step: int, event: BehaviourEvent) -> None:
         """Count an event in a step that has closed."""
@@ -220,33 +233,42 @@ class Device(OwnerControls):
         """Close every step before `step`: count, score, detect; and fold what is raw for longer than it may be. False if
         the vault did not take it."""
         with self._quietly():
-            self._close_steps(step_number(step))
+            self._follow_clock()
+            self._expect_reached(step := step_number(step))
+            self._close_steps(step)
             self._fold_old(self._now_s())
             return True
         return False
 
     def _close_steps(self, step: int) -> None:
-        """Close every step before `step`, each in a write of its own, and tell the app of each. The vault has all of a
-        step, or this device is as it was before it and the error is raised."""
-        while self.n_closed_steps < step:
-            before = self._state
-            after, told = before.with_own_watch().closed(self._policy, self.problems)
-            with self._vault.writing("counters", "events", "watch", "alerts"):
-                self._fold()
-                after.put_watch(self._vault)
-                if after.alerts is not before.alerts:
-                    after.put_alerts(self._vault)
-            self._state = after
-            if told:
-                self._tell(told)
+        """Close every step before `step`, in one write, and tell the app of each. The vault has all of it, or this device
+        is as it was before and the error is raised."""
+        if step <= self.n_closed_steps:
+            return
+        with self._closing(self._state) as told:
+            told += self._fold_steps(step)
 
-    def _fold_steps(self, step: int) -> Iterator[Told]:
-        """Close every step before `step` inside a transaction, which has the rest written at its end; what to tell then."""
-        while self.n_closed_steps < step:
-            self._fold()
-            self._state, told = self._state.closed(self._policy, self.problems)
-            if told:
+    @contextmanager
+    def _closing(self, before: DeviceState) -> Iterator[list[Told]]:
+        """A write in which steps close, with what that changes; the app is told afterwards of those in the list. Where it
+        fails, this device is as it was `before`, and the error is raised."""
+        told: list[Told] = []
+        try:
+            with self._vault.writing("counters", "events", "watch", "alerts", "gap"):
                 yield told
+                self._state.put_watch(self._vault)
+                if self._state.alerts is not before.alerts:
+                    self._state.put_alerts(self._vault)
+        except BaseException:
+            self._state = before
+            raise
+        for one in told:
+            self._tell(one)
+
+    def _fold_steps(self, step: int) -> list[Told]:
+        """Close every step before `step` inside a transaction, which has the rest written at its end; what to tell then."""
+        self._state, told = fold_until(self._vault, self._state, step, self._policy, self.problems)
+        return told
 
     def _tell(self, told: Told) -> None:
         """Tell the app of a closed step; its errors are its own."""
@@ -338,6 +360,10 @@ class Device(OwnerControls):
     def alerts(self) -> list[Alert]:
         """Alerts that are still here, the oldest first, each with the segment and the intervention of its moment."""
         return [alert for alert, _ in self._state.alerts]
+
+    def withdrawn(self) -> list[Alert]:
+        """Alerts that were none: raised while the clock was ahead, and taken back when it last came back."""
+        return list(self._state.withdrawn)
 
     def forget(self) -> bool:
         """Destroy the key, then everything in the folder, and what is in memory; whether it is done. See `OwnerControls`."""

@@ -18,7 +18,7 @@ from shared.rdp import Curve, epsilon
 from .privacy.caps import Caps
 from .privacy.heard import Asked, Heard
 from .privacy.ledger import Ledger
-from .refusals import bare_refusal, last_words
+from .refusals import bare_refusal, last_words, past_words
 from .vault.consent import Consent, Decision, stricter
 from .vault.vault import Vault
 
@@ -59,7 +59,10 @@ class Gate:
     breach of the register or an exception becomes a refusal with a code of a closed set and no text.
     """
 
-    def __init__(self, vault: Vault, caps: Caps | None, clock: Clock, problems: Counter[str]) -> None:
+    def __init__(
+        self, vault: Vault, caps: Caps | None, clock: Clock, problems: Counter[str], server_key: bytes = b""
+    ) -> None:
+        self._server_key = server_key
         self._vault, self._caps, self.clock, self.problems = vault, caps, clock, problems
         self._ledger: Ledger | None = None
         self._heard: Heard | None = None
@@ -92,6 +95,8 @@ class Gate:
         try:
             if self.closed:
                 return last_words(self._vault.folder)
+            if (said_before := past_words(self._vault.folder, self._server_key)) is not None:
+                return said_before
             if self.decision.paused:
                 raise Refusal(RefusalCode.PAUSED)
             if said is not None:

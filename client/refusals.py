@@ -10,8 +10,8 @@ from shared.errors import Refusal, RefusalCode
 from shared.messages import REGISTER
 
 from .privacy.request_signature import verify
-from .vault.erasure import DUE, MARKER, TOLD, server_of
-from .vault.keys import write_durably
+from .vault.erasure import DUE, MARKER, PAST_MARKER, TOLD, server_of
+from .vault.keys import sync_folder, write_durably
 
 
 def bare_refusal(code: RefusalCode) -> bytes:
@@ -27,6 +27,18 @@ def answer_forgotten(folder: Path, data: bytes) -> bytes:
     except (Refusal, OSError, ValueError):
         return bare_refusal(RefusalCode.SIGNATURE)
     return last_words(folder)
+
+
+def past_words(folder: Path, server_key: bytes) -> bytes | None:
+    """The deletion notice of a device that was forgotten before another one began in its folder: once, for its server; None
+    when there is none to give."""
+    past = folder / PAST_MARKER
+    with suppress(OSError):
+        if server_of(past.read_bytes()) == server_key:
+            past.unlink()
+            sync_folder(folder)
+            return encode(REGISTER, "deletion", {})
+    return None
 
 
 def last_words(folder: Path) -> bytes:

@@ -26,7 +26,7 @@ from shared.events import ENGAGEMENT, BehaviourEvent, Step
 from shared.features import History, extract, seen
 from shared.plan import Plan
 
-from .detection.alerts import Alert, AlertLog, raised_alerts, with_raised
+from .detection.alerts import SENT, Alert, AlertLog, raised_alerts, with_raised
 from .detection.policy import Intervention, Policy, Segment
 from .detection.risk_levels import Direction, RiskLevel, p_and_risk, recent_rows
 from .detection.watch import Watch, observed, past_steps
@@ -52,7 +52,8 @@ class DeviceState:
 
     `history` (C, T) of the closed steps; `open_count`, `open_amount` (C,): counters of the open one; `watch`: what the
     detector remembers, None before the first model; `p` (C,) as of the last closed step, NaN where there is no score;
-    `alerts` with the query that took each; `installed`: the model, None before the first.
+    `alerts` with the query that took each; `installed`: the model, None before the first; `withdrawn`: alerts that were
+    taken back when the clock last came back (`client/gaps.py`).
     """
 
     history: History
@@ -62,6 +63,7 @@ class DeviceState:
     p: Floats
     alerts: AlertLog = field(default_factory=list)
     installed: Installed | None = None
+    withdrawn: list[Alert] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return "DeviceState(<raw>)"
@@ -143,6 +145,22 @@ class DeviceState:
         p = installed.scorer.score(x)
         return p_and_risk(installed.plan, installed.risk, x, p, known)
 
+    def silent_until(self, step: int) -> DeviceState:
+        """The state once the open step, which must be empty, and every one before `step` have closed unseen: nothing is
+        scored, and nobody is told."""
+        history, n = self.history, step - self.n_closed_steps
+        empty = np.zeros((history.n_categories, n), np.float32)
+        longer = History(
+            np.concatenate([history.active, empty > 0], axis=-1),
+            np.concatenate([history.count, empty], axis=-1),
+            np.concatenate([history.amount, empty], axis=-1),
+        )
+        return replace(self, history=longer)
+
+    def with_open(self, count: Floats, amount: Floats) -> DeviceState:
+        """This state with other counters (C,), (C,) of the open step."""
+        return replace(self, open_count=count, open_amount=amount)
+
     # ---- models
 
     def with_model(self, installed: Installed) -> DeviceState:
@@ -172,7 +190,8 @@ class DeviceState:
 
     def put_alerts(self, vault: Vault) -> None:
         """Write the alerts, inside a transaction."""
-        vault.put("alerts", plain_alerts(self.alerts))
+        withdrawn = plain_alerts([(alert, SENT) for alert in self.withdrawn])
+        vault.put("alerts", {**plain_alerts(self.alerts), "withdrawn": withdrawn})
 
     def put_model(self, vault: Vault) -> None:
         """Write the model, or that there is none, inside a transaction."""
@@ -196,6 +215,7 @@ class DeviceState:
             Watch.of({name: unpack(parts) for name, parts in arrays.items()}) if arrays else None,
             unpack(row["p"]),
             alerts(log) if log else [],
+            withdrawn=[alert for alert, _ in alerts(log["withdrawn"])] if log and log["withdrawn"] else [],
         )
         for event in vault.events():
             state.count(event)
@@ -230,7 +250,8 @@ def unpack(parts: list[Any]) -> NDArray[Any]:
 
 
 def plain_profile(profile: Profile) -> dict[str, Any]:
-    return {**vars(profile), "step": profile.step.value, "consent": str(profile.consent)}
+    kept = {name: value for name, value in vars(profile).items() if name != "names"}
+    return {**kept, "step": profile.step.value, "consent": str(profile.consent)}
 
 
 def profile(fields: dict[str, Any]) -> Profile:
@@ -238,9 +259,14 @@ def profile(fields: dict[str, Any]) -> Profile:
 
 
 def profile_of(vault: Vault, given: Profile | None, now_s: float) -> Profile:
-    """The profile in a vault; in a new one it is `given`, with a number of its own, and dates the first consent."""
+    """The profile in a vault, as `Profile.after` has it become by what is `given`; in a new one it is `given`, with a number
+    of its own, and dates the first consent. InputError if it may not be."""
     if (found := vault.get("profile")) is not None:
-        return profile(found)
+        held = profile(found)
+        now = held if given is None else held.after(given)
+        if now != held:
+            _grow(vault, now)
+        return now
     if given is None:
         raise InputError("expected a profile for a new device")
     fresh = replace(given, number=secrets.randbits(63)) if given.number < 0 else given
@@ -248,6 +274,21 @@ def profile_of(vault: Vault, given: Profile | None, now_s: float) -> Profile:
         vault.put("profile", plain_profile(fresh))
         vault.decisions.add(Decision(now_s, fresh.consent))
     return fresh
+
+
+def _grow(vault: Vault, grown: Profile) -> None:
+    """Write down that the catalogue grew. Counters, alerts, quiet times and the budget stay; the plan was for the old
+    catalogue, and goes until the next offer."""
+    row, more = vault.get("watch"), grown.n_categories
+    with vault.writing("profile", "model", "watch"):
+        vault.put("profile", plain_profile(grown))
+        for table in ("model", "gap"):
+            vault.drop(table)
+        if row is not None:
+            arrays = row["arrays"] and {name: unpack(parts) for name, parts in row["arrays"].items()}
+            grown_watch = arrays and Watch.of(arrays).grown(more).arrays()
+            packed = grown_watch and {name: pack(array) for name, array in grown_watch.items()}
+            vault.put("watch", {**row, "arrays": packed, "p": pack(_nothing(more))})
 
 
 def plain_model(installed: Installed) -> dict[str, Any]:

@@ -5,7 +5,8 @@
     |   |-- ConfigError       a scenario, a `--set`, a plan
     |   |   `-- SurvivorsError  a plan that counts on the noise of more devices than its cohort has
     |   |-- DataError         a data set: missing, damaged, wrong columns, wrong hash
-    |   `-- BudgetError       the plan costs more epsilon than its cap, or the budget is spent
+    |   |-- BudgetError       the plan costs more epsilon than its cap, or the budget is spent
+    |   `-- ClockError        a calendar or a step that the device's own clock contradicts
     |-- WireError             bytes that are not one of our messages, or a message that breaks the register
     |   |-- UndeclaredError   a message of a kind that the register does not hold
     |   `-- VersionError      a message of a version that this side does not speak
@@ -23,6 +24,7 @@
     |   |-- KeyMissing        there is a database, and no key to it
     |   |-- KeyDamaged        the key file or its anchor is cut or changed
     |   |-- WrongKey          the passphrase, or the key, is another one
+    |   |-- DeviceCopied      the folder is a copy, or came out of a backup: the device lives elsewhere
     |   |-- KeyWorn           the data key has sealed as often as is safe
     |   `-- Forgotten         the user had this device forgotten
     `-- RunError              a run of the system failed on its way
@@ -62,6 +64,10 @@ class SurvivorsError(ConfigError):
 
 class BudgetError(InputError):
     """The epsilon that this would cost is above its cap."""
+
+
+class ClockError(InputError):
+    """The device's own clock contradicts a calendar, or has not reached a step."""
 
 
 class WireError(EbbtideError):
@@ -130,6 +136,10 @@ class WrongKey(VaultError):
 
 class KeyWorn(VaultError):
     """The data key has sealed as often as random nonces allow."""
+
+
+class DeviceCopied(VaultError):
+    """The folder of a device is a copy, or came out of a backup: what it spent elsewhere it cannot know."""
 
 
 class Forgotten(VaultError):

@@ -55,6 +55,8 @@ class Catalogue:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.names, tuple) or not all(isinstance(name, str) for name in self.names):
+            raise InputError("expected a tuple of names, each a text")
         if not 1 <= len(self.names) <= MAX_CATEGORIES:
             raise InputError(f"expected 1 to {MAX_CATEGORIES} categories, got {len(self.names)}")
         if len(set(self.names)) != len(self.names):
@@ -81,7 +83,8 @@ class BehaviourEvent:
     """One thing a user did. Raw behaviour: it stays on the device, and its repr shows none of it.
 
     `category` is a position in the catalogue, `time_s` seconds since the calendar's origin, `amount` money (0 unless
-    PURCHASE). An amount that is missing is 0; one that is not a number, negative or above `MAX_AMOUNT` is an InputError.
+    PURCHASE). An amount that is missing is 0; one that is not a number, negative, above `MAX_AMOUNT`, or with anything but a
+    PURCHASE is an InputError.
     """
 
     kind: EventKind
@@ -94,14 +97,21 @@ class BehaviourEvent:
 
     def check(self, n_categories: int) -> None:
         """Raise InputError unless every field is in its range. The message names the field, never its value."""
-        if not is_position(self.kind, len(EventKind)):
+        if not is_position(self.kind, len(EventKind)) or _is_other(self.kind, EventKind):
             raise InputError("expected an EventKind")
-        if not is_position(self.category, n_categories):
+        if not is_position(self.category, n_categories) or _is_other(self.category):
             raise InputError(f"expected a category in 0..{n_categories - 1}")
         if not _is_number(self.time_s) or self.time_s < 0:
             raise InputError("expected time_s to be finite and >= 0")
         if not _is_number(self.amount) or not 0 <= self.amount <= MAX_AMOUNT:
             raise InputError(f"expected an amount in 0..{MAX_AMOUNT:.0f}")
+        if self.amount and self.kind != EventKind.PURCHASE:
+            raise InputError("expected no amount but with a purchase")
+
+
+def _is_other(value: object, kind: type[Enum] | None = None) -> bool:
+    """Whether it is a member of an enum other than `kind`: a number that means something else."""
+    return isinstance(value, Enum) and not (kind and isinstance(value, kind))
 
 
 def is_position(value: object, size: int) -> bool:

@@ -156,6 +156,17 @@ class Watch:
             self.marks[:-1], self.marked[:-1] = self.marks[1:].copy(), self.marked[1:].copy()
             self.marks[-1], self.marked[-1] = self.memory, step
 
+    def grown(self, n_streams: int) -> Watch:
+        """This watch of one user with more streams, behind those that there were: they are not quiet. Until `restart`, it
+        has no memory of any."""
+
+        def wider(array: NDArray[Any]) -> NDArray[Any]:
+            more = np.zeros((*array.shape[:-1], n_streams - array.shape[-1]), array.dtype)
+            return np.concatenate([array, more], axis=-1)
+
+        memory, quiet_until, marks = map(wider, (self.memory, self.quiet_until, self.marks))
+        return Watch(memory, quiet_until, self.spending, self.last_step, marks, np.full_like(self.marked, -1))
+
     # ---- kept between two calls
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from shared.arguments import instance, real, whole
 from shared.arrays import Doubles
 from shared.errors import ConfigError, VaultNewer
 from shared.messages import REGISTER, Spends
 
 DAY_S = 86_400
+#: No whole number of a table is larger: no cap.
+MOST = 2**62
 
 
 class LedgerLine(StrEnum):
@@ -38,6 +41,8 @@ class Cap:
     lifetime: float
 
     def __post_init__(self) -> None:
+        for name in ("period", "lifetime"):
+            object.__setattr__(self, name, real(getattr(self, name), name, 0.0, endless=True))
         if not 0 <= self.period <= self.lifetime:
             raise ConfigError(f"expected 0 <= period <= lifetime, got {self.period} and {self.lifetime}")
 
@@ -87,18 +92,24 @@ class Caps:
     survivors: int = 100_000
 
     def __post_init__(self) -> None:
-        if set(self.lines) != set(LedgerLine):
-            raise ConfigError(f"expected a cap for each of {', '.join(LedgerLine)}")
+        expected = f"a cap for each of {', '.join(LedgerLine)}"
+        if not isinstance(self.lines, Mapping) or set(self.lines) != set(LedgerLine):
+            raise ConfigError(f"expected {expected}")
+        for cap in (self.total, *self.lines.values()):
+            instance(cap, expected, Cap)
+        checked = {
+            "delta": real(self.delta, "delta", 0.0, 1.0),
+            "participations_per_plan": whole(self.participations_per_plan, "participations_per_plan", 0, MOST),
+            "period_s": whole(self.period_s, f"period_s >= {DAY_S}", DAY_S, MOST),
+            "clip_norm": real(self.clip_norm, "clip_norm > 0", 0.0, endless=True),
+            "survivors": whole(self.survivors, "survivors >= 1", 1, MOST),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         if not 0 < self.delta < 1:
             raise ConfigError(f"expected delta in (0, 1), got {self.delta}")
-        if self.participations_per_plan < 0:
-            raise ConfigError(f"expected participations_per_plan >= 0, got {self.participations_per_plan}")
-        if self.period_s < DAY_S:
-            raise ConfigError(f"expected period_s >= {DAY_S}, got {self.period_s}")
         if not self.clip_norm > 0:
             raise ConfigError(f"expected clip_norm > 0, got {self.clip_norm}")
-        if self.survivors < 1:
-            raise ConfigError(f"expected survivors >= 1, got {self.survivors}")
 
     @classmethod
     def none(cls) -> Caps:
@@ -109,7 +120,7 @@ class Caps:
             open_ended,
             participations_per_plan=2**31,
             clip_norm=math.inf,
-            survivors=2**62,
+            survivors=MOST,
         )
 
     def epsilons(self, line: LedgerLine) -> Doubles:

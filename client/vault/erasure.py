@@ -13,6 +13,7 @@ protect any more, and any marker counts.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from .keys import NEW, KeyProvider, sync_folder, write_durably
 from .store import Store
 
 MARKER = "forgotten"
+PAST_MARKER = "forgotten.before"  #: of a device before this one, while its notice is due
 DUE, TOLD = b"due \n", b"told\n"  #: of one length; the server's public key follows, then the proof
 SERVER_KEY_BYTES = 32
 
@@ -40,6 +42,20 @@ def finish_forgetting(folder: Path, server_key: bytes) -> None:
     remove(folder)
     if not _is_marked(folder, server_key):
         write_durably(folder / MARKER, DUE + server_key)
+
+
+def erase_to_begin_anew(folder: Path, keys: KeyProvider) -> None:
+    """Destroy what is in the folder, with every key, so that another device can begin there. Nobody is told that the user had
+    this one forgotten; where that is what happened, its notice stays due beside the new device (`PAST_MARKER`)."""
+    marker = folder / MARKER
+    was_due = marker.exists() and marker.read_bytes().startswith(DUE)
+    keys.renew()
+    remove(folder)
+    if was_due:
+        os.replace(marker, folder / PAST_MARKER)
+    else:
+        marker.unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def server_of(marker: bytes) -> bytes:

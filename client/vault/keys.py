@@ -24,6 +24,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared import cbor
+from shared.arguments import folder as folder_path
+from shared.arguments import octets, truth
 from shared.cbor import Limits
 from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, VaultRolledBack, WireError, WrongKey
 
@@ -33,6 +35,8 @@ from .stretching import Cost
 
 NONCE_BYTES = 12
 SALT_BYTES = 16
+#: Names the machine, where there is such a file; it changes with no boot.
+MACHINE_FILE = Path("/etc/machine-id")
 NEW = ".new"  #: behind the name of a file that is being written
 
 _MAGIC = "ebbtide key"
@@ -70,6 +74,15 @@ class KeyProvider(Protocol):
 
     def destroy(self) -> None:
         """Make every wrapped key useless for good. Can be repeated."""
+        ...
+
+    def renew(self) -> None:
+        """Make every wrapped key useless for good, and let the next `wrap` make another wrapping key."""
+        ...
+
+    def place(self) -> bytes:
+        """What names the place where this provider keeps its key, of at most 64 bytes: a copy of it elsewhere has another.
+        Nothing, if it cannot tell."""
         ...
 
 
@@ -112,6 +125,9 @@ class FileKeys:
     A file that was written at a lower cost than is asked for is stretched anew when it is next opened with the right
     passphrase, in one durable move; key and anchor stay. It is never lowered: an app that asks for less, or for more
     memory and less work, pays what the file says.
+
+    A passphrase is bytes; a text stands for its UTF-8. ConfigError for anything else, and for none. `knows_place=False` is
+    for folders that may be copied, as those of simulations: a copy is then the device itself.
     """
 
     KEY_FILE = "device.key"
@@ -119,24 +135,22 @@ class FileKeys:
 
     def __init__(
         self,
-        folder: Path,
-        passphrase: bytes,
+        folder: Path | str,
+        passphrase: bytes | str,
         *,
         n: int = Cost().n,
         r: int = Cost().r,
         p: int = Cost().p,
         waits_for_disk: bool = True,
+        knows_place: bool = True,
     ) -> None:
         self._cost = Cost(n, r, p)
         if not self._cost.is_sound:
-            raise ConfigError(
-                f"expected scrypt n a power of 2, r and p >= 1, up to 1 GiB and n r p up to 2^24, got n={n} r={r} p={p}"
-            )
-        if not passphrase:
-            raise ConfigError("expected a passphrase, got none")
-        self._folder, self._passphrase = folder, passphrase
-        self._key_file, self._anchor_file = folder / self.KEY_FILE, folder / self.ANCHOR_FILE
-        self._waits = waits_for_disk
+            raise ConfigError("expected scrypt n a power of 2, r and p >= 1, up to 1 GiB and n r p up to 2^24")
+        self._folder, self._passphrase = folder_path(folder, "folder"), _phrase(passphrase)
+        self._key_file, self._anchor_file = self._folder / self.KEY_FILE, self._folder / self.ANCHOR_FILE
+        self._waits = truth(waits_for_disk, "waits_for_disk")
+        self._knows_place = truth(knows_place, "knows_place")
         self._key: bytes | None = None
         self._uses: tuple[AESGCM, KeyedHash] | None = None  #: of the key: to wrap, and to mark the anchor
         self._destroyed = False
@@ -183,8 +197,30 @@ class FileKeys:
         finally:
             os.close(number)
 
+    def place(self) -> bytes:
+        """The anchor's file is made once and written in place, so its number in the file system is that of no copy."""
+        if not self._knows_place:
+            return b""
+        try:
+            number = self._anchor_file.stat().st_ino
+        except OSError:
+            raise KeyDamaged(f"expected {self.ANCHOR_FILE} beside {self.KEY_FILE}") from None
+        machine = b""
+        with suppress(OSError):
+            machine = MACHINE_FILE.read_bytes()
+        return hashlib.sha256(b"ebbtide place 1/%d/" % number + machine).digest()
+
+    def renew(self) -> None:
+        if self._destroyed:
+            raise ConfigError("expected keys that can make another key, got destroyed ones: make them anew")
+        self._shred()
+        self._key = self._uses = None
+
     def destroy(self) -> None:
         self._key, self._uses, self._passphrase, self._destroyed = None, None, b"", True
+        self._shred()
+
+    def _shred(self) -> None:
         for file in (self._key_file, self._anchor_file, *self._folder.glob(f"device.*{NEW}")):
             with suppress(OSError):  # what cannot be overwritten can still be removed
                 number = os.open(file, os.O_WRONLY)
@@ -275,6 +311,17 @@ class FileKeys:
             return None
         anchor = Anchor(*_ANCHOR.unpack_from(slot))
         return anchor if self._slot(anchor) == slot else None
+
+
+def _phrase(passphrase: object) -> bytes:
+    """A passphrase as bytes; ConfigError, which does not show it, for what is none."""
+    try:
+        phrase = passphrase.encode() if isinstance(passphrase, str) else octets(passphrase, "a passphrase")
+    except UnicodeEncodeError:
+        raise ConfigError("expected a passphrase that is a text, got half a character") from None
+    if not phrase:
+        raise ConfigError("expected a passphrase, got none")
+    return phrase
 
 
 def _is_sound(fields: Any) -> bool:

@@ -86,8 +86,10 @@ ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
         "refusals": (),
         "model": (),
         "watch": (),
-        "alerts": (),
+        "alerts": (with_default("withdrawn", None),),
         "problems": (),
+        "gap": (),
+        "place": (),
     }
 )
 
@@ -164,5 +166,18 @@ def _as_they_are(rows: Rows) -> None:
     """Tables that come are empty: nobody decided yet, nothing was heard, and what was refused is in the journal."""
 
 
+_THIRD = (*_FIRST[:2], "caps", "policy", "ledger", "heard", "journal", "refusals", *_FIRST[4:])
+
+# ---- format 3 -> 4: a gap is remembered, and the place of the folder; alerts are withdrawn
+
+
+def _unknown_yet(rows: Rows) -> None:
+    """Tables that come are empty: no gap is open, and the place is the one where the device opens next."""
+
+
 #: From each format that was ever shipped to the next one, the oldest first.
-MIGRATIONS: tuple[Migration, ...] = (Migration(_FIRST, _name_fields), Migration(_FIRST, _as_they_are))
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(_FIRST, _name_fields),
+    Migration(_FIRST, _as_they_are),
+    Migration(_THIRD, _unknown_yet),
+)

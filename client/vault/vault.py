@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.arguments import real, truth, whole
 from shared.arrays import Floats
 from shared.errors import VaultFull
 from shared.events import BehaviourEvent, EventKind
@@ -125,6 +126,18 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             "366 steps later, or when 4,096 newer ones are there",
         ),
         "problems": Table(Durability.PROCESS, "what went wrong, counted by name", "the app can report it", "forget"),
+        "gap": Table(
+            Durability.PROCESS,
+            "what watch and alerts held before several steps closed at once",
+            "a clock that was ahead comes back, and those steps are taken back",
+            "120 steps later, or when the clock came back",
+        ),
+        "place": Table(
+            Durability.POWER,
+            "a hash that names the place of the key's files",
+            "a copy of the folder is noticed",
+            "forget",
+        ),
     }
 )
 
@@ -146,6 +159,12 @@ class Limits:
     journal_entries: int = 1000
     outbox_entries: int = 32
     waits_for_disk: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_bytes", "raw_events", "journal_entries", "outbox_entries"):
+            object.__setattr__(self, name, whole(getattr(self, name), name, 1, 1 << 48))
+        object.__setattr__(self, "raw_seconds", real(self.raw_seconds, "raw_seconds", 0.0, endless=True))
+        truth(self.waits_for_disk, "waits_for_disk")
 
 
 class Vault:
@@ -243,7 +262,8 @@ class Vault:
         out = np.zeros((2, n_categories, n_steps), np.float32)
         for step, payload in self.store.rows("counters"):
             if step < n_steps:
-                out[..., step] = np.frombuffer(payload, "<f4").reshape(2, n_categories)
+                row = np.frombuffer(payload, "<f4").reshape(2, -1)  # of before the catalogue grew: fewer
+                out[:, : row.shape[1], step] = row
         return out[0], out[1]
 
     def expect_room(self) -> None:

@@ -17,6 +17,7 @@ from client.model.scorer import Scorer
 from client.model.trainer import LocalTrainer
 from client.model.training_rows import batches
 from client.vault.keys import FileKeys
+from shared.clock import ReplayClock
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.mechanisms import DiscreteGaussian, clip_to_grid
 from shared.network import fit, forward
@@ -84,8 +85,8 @@ def device_numbers(repeats: int) -> list[Measurement]:
 
 def recorder(folder: Path, catalogue: Catalogue) -> Callable[[], bool]:
     """Records one more event of an open step on a device of its own."""
-    profile = Profile(Step.DAY, len(catalogue), catalogue.sha256, bytes(32), number=1)
-    device = Device.open(folder, profile, keys=FileKeys(folder, os.urandom(16)))
+    profile = Profile(Step.DAY, len(catalogue), catalogue.sha256, bytes(32), number=1, origin_s=0.0)
+    device = Device.open(folder, profile, keys=FileKeys(folder, os.urandom(16)), clock=ReplayClock(20.0))
     event = BehaviourEvent(EventKind.VIEW, 3, 10.0, 0.0)
     return lambda: device.record(event)
 

@@ -15,6 +15,7 @@ import numpy as np
 from client.device import Device, Profile
 from client.privacy.caps import Caps
 from client.vault.keys import FileKeys
+from shared.clock import ReplayClock
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.rdp import update_cost
 
@@ -73,8 +74,9 @@ EVENT = BehaviourEvent(EventKind.PURCHASE, 3, 10.0, 12.5)
 
 def new_device(home: Path) -> Device:
     """A device as an app opens it, with scrypt at its full cost; no cap, so that releases can be repeated."""
-    profile = Profile(Step.DAY, len(CATALOGUE), CATALOGUE.sha256, bytes(32), number=1)
-    return Device.open(home, profile, keys=FileKeys(home, os.urandom(16)), caps=Caps.none())
+    profile = Profile(Step.DAY, len(CATALOGUE), CATALOGUE.sha256, bytes(32), number=1, origin_s=0.0)
+    keys, clock = FileKeys(home, os.urandom(16)), ReplayClock(20.0)
+    return Device.open(home, profile, keys=keys, caps=Caps.none(), clock=clock)
 
 
 def releaser(device: Device) -> Callable[[], bytes]:

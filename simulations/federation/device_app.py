@@ -73,7 +73,7 @@ def simulation_keys(home: Path) -> FileKeys:
     if not file.exists():
         file.touch(0o600)
         file.write_bytes(os.urandom(16).hex().encode())
-    return FileKeys(home, file.read_bytes(), **CHEAP)
+    return FileKeys(home, file.read_bytes(), knows_place=False, **CHEAP)
 
 
 def open_simulated(context: Context, data: bytes) -> Device:
@@ -90,6 +90,7 @@ def open_simulated(context: Context, data: bytes) -> Device:
         server_key=server_key(run),
         consent=owners.consent_of(user),
         number=user,
+        origin_s=0.0,
         audience=AUDIENCE,
     )
     notes = DeviceNotes(home)

@@ -219,7 +219,7 @@ def test_a_receipt_is_answered_anew_each_time(device):
 def test_a_period_ends_when_two_clocks_agree_and_that_is_on_disk(tmp_path):
     period_s = Caps().period_s
     clock = ReplayClock(1e9)
-    with open_device(tmp_path, make_profile(), caps=Caps(), clock=clock) as device:
+    with open_device(tmp_path, dataclasses.replace(make_profile(), origin_s=9e8), caps=Caps(), clock=clock) as device:
         device.gate.meet(1e9)
         paid(device)
         before = device.gate.ledger

@@ -12,12 +12,13 @@ from tests.promises.test_rooms import FRESH
 
 ROOT = Path(__file__).parents[2]
 FACE = {
-    "the device": {"Device", "Profile", "Limits", "Step", "Catalogue", "BehaviourEvent", "EventKind"},
+    "the device": {"Device", "Profile", "Limits", "Step", "Catalogue", "origin_of", "BehaviourEvent", "EventKind"},
     "its keys": {"KeyProvider", "FileKeys", "Anchor"},
     "what an app is told": {"Alert", "Direction", "RiskLevel", "Segment", "Intervention", "Explanation"},
     "what it chooses": {"Policy", "POLICY", "Consent", "Caps", "Cap", "LedgerLine"},
     "what left": {"Entry", "Checkpoint", "RefusalCode"},
-    "what opening it may raise": {"EbbtideError", "InputError", "VaultError", "VaultNewer", "Forgotten"},
+    "what opening it may raise": {"EbbtideError", "InputError", "ClockError", "VaultError", "VaultNewer"}
+    | {"DeviceCopied", "Forgotten"},
 }
 
 

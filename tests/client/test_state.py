@@ -1,5 +1,7 @@
 """A device between two calls: saved and opened again it goes on as if it had never been away; killed, it is whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -95,7 +97,9 @@ def test_a_new_device_needs_a_profile_and_gets_a_number_of_its_own(tmp_path):
     assert not (tmp_path / "none").exists(), "nothing is made for nobody"
     numbers = set()
     for i in range(5):
-        with open_device(tmp_path / str(i), Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, SERVER_KEY)) as device:
+        with open_device(
+            tmp_path / str(i), Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, SERVER_KEY, origin_s=0.0)
+        ) as device:
             assert device.consent() is Consent.LOCAL
         with open_device(tmp_path / str(i)) as again:
             assert again.profile == device.profile, "the number is kept"
@@ -110,9 +114,9 @@ def test_a_catalogue_beyond_the_bounds_is_refused(n_categories):
 
 
 def test_consent_and_calendar_survive_a_restart(tmp_path):
-    profile = Profile(Step.WEEK, 3, bytes(range(32)), bytes(range(32, 64)), Consent.IDENTIFIED, 2**63 - 1, 1.5e9)
+    profile = Profile(Step.WEEK, 3, bytes(range(32)), bytes(range(32, 64)), Consent.IDENTIFIED, 2**63 - 1, 1.5e8)
     open_device(tmp_path, profile).close()
-    with open_device(tmp_path, make_profile()) as again:
+    with open_device(tmp_path, replace(profile, consent=Consent.LOCAL, number=3, audience="north")) as again:
         assert again.profile == profile, "what is in the folder counts, not what is passed"
         assert again.consent() is Consent.IDENTIFIED
 

@@ -67,7 +67,7 @@ def test_an_alert_that_is_only_nearly_one_is_not_explained_as_another(new_device
     assert sum(device.problems.values()) == 6
 
 
-GOOD = {"step": Step.DAY, "n_categories": 4, "catalogue_sha256": bytes(32), "server_key": bytes(32)}
+GOOD = {"step": Step.DAY, "n_categories": 4, "catalogue_sha256": bytes(32), "server_key": bytes(32), "origin_s": 0.0}
 
 
 def test_a_profile_s_words_become_what_they_mean():

@@ -21,6 +21,7 @@ from client.privacy.heard import Asked
 from client.vault.consent import Consent
 from client.vault.keys import FileKeys
 from shared.charges import Charge, charges_of
+from shared.clock import ReplayClock
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.features import FeatureSpec, History
 from shared.network import NetworkSpec
@@ -41,6 +42,8 @@ def examples(count: int, **more: Any) -> Callable[[Any], Any]:
     return settings(max_examples=full(count), **more)
 
 
+#: What the clocks of the tests' devices show: a day long after all that happens there.
+NOW_STEP = 4000
 CATALOGUE = Catalogue(("tea", "shoes", "books", "tools"))
 N_CATEGORIES = len(CATALOGUE)
 NETWORK = NetworkSpec(27)
@@ -180,17 +183,19 @@ class Diary:
 
 
 def make_profile(consent: Consent = Consent.LOCAL, number: int = 7) -> Profile:
-    return Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, SERVER_KEY, consent, number)
+    """A profile whose calendar began in 1970, as the clocks of the tests' devices do."""
+    return Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, SERVER_KEY, consent, number, origin_s=0.0)
 
 
 def cheap_keys(folder: Path, passphrase: bytes = b"correct horse") -> FileKeys:
-    """Keys whose scrypt costs nothing. For tests."""
-    return FileKeys(folder, passphrase, n=2, r=1, p=1)
+    """Keys whose scrypt costs nothing, and whose folder may be copied. For tests."""
+    return FileKeys(folder, passphrase, n=2, r=1, p=1, knows_place=False)
 
 
 def open_device(folder: Path, profile: Profile | None = None, **arguments: Any) -> Device:
-    """`Device.open` with cheap keys and without caps, unless told otherwise."""
-    return Device.open(folder, profile, **{"keys": cheap_keys(folder), "caps": Caps.none(), **arguments})
+    """`Device.open` with cheap keys, without caps, and with a clock that is later than every event, unless told otherwise."""
+    usual = {"keys": cheap_keys(folder), "caps": Caps.none(), "clock": ReplayClock(NOW_STEP * Step.DAY.seconds)}
+    return Device.open(folder, profile, **{**usual, **arguments})
 
 
 #: Weights of phi before it is learned.

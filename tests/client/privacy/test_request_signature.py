@@ -3,6 +3,7 @@
 import hashlib
 import stat
 import threading
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -126,8 +127,10 @@ def test_a_new_device_needs_a_server_s_key(tmp_path, key):
 
 def test_the_key_is_pinned_for_the_device_s_life(tmp_path):
     open_device(tmp_path, make_profile()).close()
-    other = Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, public_bytes(OTHER_PRIVATE_KEY))
-    with open_device(tmp_path, other) as device:
+    other = replace(make_profile(), server_key=public_bytes(OTHER_PRIVATE_KEY))
+    with pytest.raises(InputError, match="server_key"):
+        open_device(tmp_path, other)
+    with open_device(tmp_path) as device:
         assert device.profile.server_key == SERVER_KEY
 
 

@@ -8,6 +8,7 @@ from client.detection.policy import POLICY
 from client.privacy.caps import LedgerLine
 from client.vault import migrations
 from client.vault.consent import Consent
+from client.vault.keys import FileKeys
 from client.vault.migrations import MIGRATIONS, Migration, with_default
 from client.vault.store import Durability, Store
 from client.vault.vault import TABLES, Limits, Vault
@@ -19,7 +20,7 @@ from tests.world.old_vault import opened
 FORMAT = 1 + len(MIGRATIONS)
 
 #: The lines that a ledger has in a vault of each format from the second on.
-LINES_OF = {number: {"update", "risk_update", "alert_bit"} for number in (2, 3)}
+LINES_OF = {number: {"update", "risk_update", "alert_bit"} for number in (2, 3, 4)}
 
 
 def test_a_line_more_in_the_ledger_is_a_format_more():
@@ -76,7 +77,8 @@ def test_a_field_that_came_later_has_its_default_in_older_rows(tmp_path, monkeyp
 
 def test_the_register_of_rows_is_that_of_tables_with_one_row(tmp_path):
     """Every row of such a table has a version, and those of others have none: the format stands for them."""
-    with open_device(tmp_path, make_profile(Consent.RANDOMISED), policy=POLICY) as device:
+    placed = FileKeys(tmp_path, b"correct horse", n=2, r=1, p=1)
+    with open_device(tmp_path, make_profile(Consent.RANDOMISED), policy=POLICY, keys=placed) as device:
         ready(device, make_plan())
         device.gate.refuse(RefusalCode.SIGNATURE)
         for step in range(8):
@@ -85,6 +87,7 @@ def test_the_register_of_rows_is_that_of_tables_with_one_row(tmp_path):
         device.record(view(0, category=99))
         device.take_alerts(3)
         device._keep_alerts([])
+        assert device.close_until(12)
     with closing(Vault(tmp_path, cheap_keys(tmp_path), Limits())) as vault:
         for table in migrations.ROWS:
             assert vault.store.ids(table) == [migrations.ONLY], table

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from client.detection.policy import POLICY
 from client.device import Device
 from client.privacy.caps import Caps
+from client.vault.keys import FileKeys
 from client.vault.store import Durability, Store
 from client.vault.vault import TABLES, Limits, Vault
 from shared.clock import ReplayClock
@@ -247,8 +248,9 @@ def test_each_table_is_written_in_its_own_durability_class(tmp_path, monkeypatch
 
     monkeypatch.setattr(Store, "put", watched)
     plan = make_plan(detection={"detector": "rate", "rate_threshold": 0.3, "quiet_steps": 1})
-    with ready(open_device(tmp_path, make_profile(), policy=POLICY), plan) as device:
-        for step in range(5):
+    keys = FileKeys(tmp_path, b"correct horse", n=2, r=1, p=1)
+    with ready(open_device(tmp_path, make_profile(), policy=POLICY, keys=keys), plan) as device:
+        for step in (*range(5), 9):
             device.record(view(step))
         for _ in range(3):
             device.gate.refuse(RefusalCode.SIGNATURE)
@@ -261,6 +263,7 @@ def test_each_table_is_written_in_its_own_durability_class(tmp_path, monkeypatch
         more = {2} if table in ("refusals", "watch") else set()
         assert least in seen[table] and seen[table] <= {least} | more, table
     assert {table for table, about in TABLES.items() if about.durability is Durability.POWER} == {
+        "place",
         "profile", "consent", "caps", "policy", "ledger", "heard", "journal", "outbox", "model"}  # fmt: skip
 
 

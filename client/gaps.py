@@ -1,0 +1,163 @@
+"""Steps close in the vault, and are taken back where a clock that was ahead closed them.
+
+A clock that is ahead closes steps that nobody lived: interests seem to lapse, and what is done afterwards comes late. A
+device cannot tell that from a phone that lay in a drawer, until its clock shows a time inside the gap again. So when more
+than `GAP_STEPS` close in one go, what was known before is kept until `BELIEVED_STEPS` later. If the clock comes back,
+
+- the device is as it was before the gap: detectors, quiet times, the budget of alerts;
+- what was recorded since counts as far back from now as it lay back from the step that was open, and never before or in the
+  last step before now in which anything was done;
+- the steps up to now close again. Alerts that are not raised again are withdrawn; those that the gap had let go are shown
+  to the app again, and told to nobody.
+
+A clock that comes back to before the gap is a clock that is behind: no step opens again, what it dates comes late, and all
+goes on when it is right again.
+
+Edge cases. A clock that falls behind into a gap that was real (the app was not opened on those days) is believed: what was
+done since moves there, and is not lost. One that is ahead for longer than `BELIEVED_STEPS` is believed, too: what follows is
+late until the calendar has caught up. One that is ahead by no more than `GAP_STEPS` makes what follows late for as long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from shared.arrays import Floats
+from shared.features import History
+from shared.messages import MAX_ALERTS
+
+from .closing import SCORED_STEPS, closed_until
+from .detection.alerts import SENT, Alert
+from .detection.policy import Policy
+from .detection.watch import Watch
+from .model.installed import Installed
+from .state import DeviceState, Told, alerts, pack, plain_alerts, unpack
+from .vault.vault import Vault
+
+TABLE = "gap"
+#: What closes at once without being remembered, and how much later a gap is believed.
+GAP_STEPS, BELIEVED_STEPS = 2, 120
+
+
+def fold_until(
+    vault: Vault, state: DeviceState, step: int, policy: Policy, problems: Counter[str]
+) -> tuple[DeviceState, list[Told]]:
+    """The state once every step before `step` has closed, and what the app is told of each; inside a transaction, which has
+    the watch and the alerts written at its end. `state` stays as it was."""
+    first = state.n_closed_steps
+    if step <= first:
+        return state, []
+    if (
+        step - first <= GAP_STEPS
+        and vault.store.count(TABLE)
+        and vault.get(TABLE)["gaps"][-1][1] + BELIEVED_STEPS < step
+    ):
+        vault.drop(TABLE)
+    after, told = closed_until(state, step, _open_counters(state), policy, problems)
+    if step - first > GAP_STEPS:
+        _remember(vault, state, step, [alert for one in told for alert in one.alerts])
+    vault.fold(first, state.open_count, state.open_amount)
+    nothing = np.zeros_like(state.open_count)
+    for empty in range(first + 1, min(step, first + SCORED_STEPS)):
+        vault.put_counters(empty, nothing, nothing)
+    return after, told
+
+
+def taken_back(
+    vault: Vault, state: DeviceState, now: int, policy: Policy, problems: Counter[str]
+) -> tuple[DeviceState, list[Told]] | None:
+    """The state once the clock came back to step `now`, and of which steps the app has something new to be told; None if it
+    did not come back into a gap. Inside a transaction, which has the watch and the alerts written at its end."""
+    found = vault.get(TABLE)
+    if not found or now >= state.n_closed_steps or not any(left - 1 <= now < landed for left, landed in found["gaps"]):
+        return None
+    first = found["gaps"][0][0]
+    now = max(now, first)
+    counters, moved = _moved(state, now)
+    raised = dict(alerts(found["raised"])) | dict(state.alerts)
+    history = History(*(array[..., :first].copy() for array in (counters[0] > 0, *counters)))
+    arrays = found["arrays"]
+    before = replace(
+        state,
+        history=history,
+        open_count=counters[0, :, first].copy(),
+        open_amount=counters[1, :, first].copy(),
+        watch=Watch.of({name: unpack(parts) for name, parts in arrays.items()}) if arrays else None,
+        p=unpack(found["p"]),
+        alerts=[(alert, raised.get(alert, SENT)) for alert, _ in alerts(found["alerts"])],
+    )
+    if state.installed and (before.watch is None or found["model"] != _name_of(state.installed)):
+        before = before.with_model(state.installed)
+    after, told = closed_until(before, now, counters[..., first:], policy, problems)
+    kept = [(alert, raised.get(alert, taken)) for alert, taken in after.alerts]
+    gone = {alert for alert, _ in kept}
+    after = replace(after, alerts=kept, withdrawn=[alert for alert in raised if alert not in gone])
+    _write(vault, after, moved)
+    gaps = [[left, min(landed, now)] for left, landed in found["gaps"] if min(landed, now) - left > GAP_STEPS]
+    if gaps:
+        vault.put(TABLE, {**found, "gaps": gaps})
+    else:
+        vault.drop(TABLE)
+    return after, [one._replace(alerts=new) for one in told if (new := [a for a in one.alerts if a not in raised])]
+
+
+def _moved(state: DeviceState, now: int) -> tuple[Floats, list[int]]:
+    """Counters (2, C, now + 1) of the steps up to `now`, with all that is known of later ones in its place; and the steps
+    before `now` that changed."""
+    known = np.stack([state.history.count, state.history.amount])
+    known = np.concatenate([known, _open_counters(state)], axis=-1)
+    counters = known[..., : now + 1].copy()
+    counters[..., now] = 0
+    last = known.shape[-1] - 1
+    before = np.flatnonzero(counters[0].any(axis=0))
+    earliest = min(int(before[-1]) + 1, now) if before.size else 0
+    moved = set[int]()
+    for step in now + np.flatnonzero(known[0, :, now:].any(axis=0)):
+        at = max(int(step) - (last - now), earliest)
+        counters[..., at] += known[..., step]
+        moved.add(at)
+    return counters, sorted(moved - {now})
+
+
+def _write(vault: Vault, after: DeviceState, moved: list[int]) -> None:
+    now = after.n_closed_steps
+    for step in [step for step in vault.store.ids("counters") if step > now]:
+        vault.store.delete("counters", step)
+    for step in moved:
+        vault.put_counters(step, after.history.count[:, step], after.history.amount[:, step])
+    vault.fold(now, after.open_count, after.open_amount)
+
+
+def _remember(vault: Vault, state: DeviceState, step: int, raised: list[Alert]) -> None:
+    """Keep what is known before every step before `step` closes at once, and what that `raised`. While an earlier gap is
+    not believed yet, what was known before that one stays."""
+    first, found = state.n_closed_steps, vault.get(TABLE)
+    if found and first <= found["gaps"][0][1] + BELIEVED_STEPS:
+        raised = [*(alert for alert, _ in alerts(found["raised"])), *raised][-MAX_ALERTS:]
+        vault.put(TABLE, {**found, "gaps": [*found["gaps"], [first, step]], "raised": _plain(raised)})
+        return
+    arrays = state.watch and {name: pack(array) for name, array in state.watch.arrays().items()}
+    known: dict[str, object] = {"arrays": arrays, "p": pack(state.p), "alerts": plain_alerts(state.alerts)}
+    known |= {"raised": _plain(raised), "model": _name_of(state.installed)}
+    vault.put(TABLE, {"gaps": [[first, step]], **known})
+
+
+def _plain(raised: list[Alert]) -> dict[str, list[int]]:
+    return plain_alerts([(alert, SENT) for alert in raised])
+
+
+def _name_of(installed: Installed | None) -> bytes:
+    """What tells one installed model from another; nothing for none."""
+    if installed is None:
+        return b""
+    parts = (installed.plan.canonical, installed.theta.tobytes(), installed.risk.tobytes())
+    return hashlib.sha256(b"".join(parts)).digest() + installed.round_number.to_bytes(8, "big")
+
+
+def _open_counters(state: DeviceState) -> Floats:
+    """Engagement and money of the open step: (2, C, 1)."""
+    return np.stack([state.open_count, state.open_amount])[..., None]
