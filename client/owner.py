@@ -11,6 +11,8 @@ from shared.errors import InputError, RefusalCode, VaultError
 from shared.messages import REGISTER
 
 from .gate import Gate, allows
+from .problems import what_to_do
+from .turns import TakesTurns
 from .vault.consent import Consent
 from .vault.erasure import begin_to_forget, finish_forgetting
 from .vault.journal import DECISION, START, Checkpoint, Entry
@@ -38,10 +40,11 @@ class Quietly:
         return False
 
 
-class OwnerControls:
+class OwnerControls(TakesTurns):
     """The owner's side of a device, over its vault and gate."""
 
     def __init__(self, vault: Vault, gate: Gate, server_key: bytes) -> None:
+        self._turn = vault.turn
         self.gate, self._server_key = gate, server_key
         self.problems: Counter[str] = gate.problems
         self._vault = vault
@@ -65,6 +68,10 @@ class OwnerControls:
         with self._quietly():
             return {RefusalCode(int(code)): n for code, n in (self._vault.get("refusals") or {}).items()}
         return {}
+
+    def advice(self) -> dict[str, str]:
+        """What to do about each of the `problems` that were counted: one sentence by name."""
+        return {name: what_to_do(name) for name in self.problems}
 
     def consent(self, choice: Consent | None = None) -> Consent:
         """What the user agreed to tell about alerts, as it is written down; with `choice`, a Consent or its word, from now on.
@@ -113,9 +120,11 @@ class OwnerControls:
         """Destroy the key, then everything in the folder; whether it is done. This device answers with a deletion notice
         once, then with refusals; it records nothing any more. A full disk does not stop it: see
         `client/vault/erasure.py`."""
-        self.gate.closed = True
         folder, keys = self._vault.folder, self._vault.keys
         with self._quietly():
+            self._vault.store.expect_ours()
+            self.gate.closed = True
+            self._turn.waiting.clear()
             begin_to_forget(folder, keys, self._server_key)  # while nobody else can open the vault
             self._vault.close()
             finish_forgetting(folder, self._server_key)
@@ -136,6 +145,7 @@ class OwnerControls:
 
     def close(self) -> None:
         """Let go of the vault; everything is in it already. Can be repeated."""
+        self._turn.waiting.clear()
         with self._quietly():
             if not self.gate.closed and self._vault.get("problems") != dict(self.problems):
                 with self._vault.writing("problems"):

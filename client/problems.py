@@ -76,12 +76,12 @@ class Problems(Counter[str]):
 
     def keys(self) -> Any:
         """The names so far."""
-        return dict(self).keys()
+        return list(super().keys())
 
     def items(self) -> Any:
         """(name, how often) so far."""
-        return dict(self).items()
+        return list(super().items())
 
     def values(self) -> Any:
         """How often each so far."""
-        return dict(self).values()
+        return list(super().values())

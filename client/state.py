@@ -52,7 +52,8 @@ class DeviceState:
 
     `history` (C, T) of the closed steps; `open_count`, `open_amount` (C,): counters of the open one; `watch`: what the
     detector remembers, None before the first model; `p` (C,) as of the last closed step, NaN where there is no score;
-    `alerts` with the query that took each; `installed`: the model, None before the first.
+    `alerts` with the query that took each; `installed`: the model, None before the first; `untold`: the steps whose alerts
+    the app was not told of yet, rising.
     """
 
     history: History
@@ -62,6 +63,7 @@ class DeviceState:
     p: Floats
     alerts: AlertLog = field(default_factory=list)
     installed: Installed | None = None
+    untold: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return "DeviceState(<raw>)"
@@ -135,7 +137,25 @@ class DeviceState:
         p, risk = self.read(installed, step)
         fired, levels = self.watch.see(installed.plan, self.history, step, p, risk)
         raised = raised_alerts(fired, levels, self.history, installed.plan, policy, installed.round_number)
-        return replace(self, p=p, alerts=with_raised(self.alerts, raised, step)), Told(step, p, raised)
+        log = with_raised(self.alerts, raised, step)
+        after = replace(self, p=p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
+        return after.with_untold_kept() if log is not self.alerts else after, Told(step, p, raised)
+
+    def with_untold_kept(self) -> DeviceState:
+        """This state without untold steps whose alerts are all gone."""
+        return replace(self, untold=tuple(sorted(set(self.untold) & {alert.step for alert, _ in self.alerts})))
+
+    def told(self, step: int) -> DeviceState:
+        """This state once the app was told of a step."""
+        return replace(self, untold=tuple(one for one in self.untold if one != step))
+
+    def to_tell(self) -> list[Told]:
+        """What the app was not told of yet, the oldest first. p as it was is not kept, but of the last closed step: NaN."""
+        nothing, last = np.full_like(self.p, np.nan), self.n_closed_steps - 1
+        return [
+            Told(step, self.p.copy() if step == last else nothing.copy(), [a for a, _ in self.alerts if a.step == step])
+            for step in self.untold
+        ]
 
     def read(self, installed: Installed, step: int) -> tuple[Floats, Floats]:
         """p and phi (C,) as of the close of a step."""
@@ -172,7 +192,7 @@ class DeviceState:
 
     def put_alerts(self, vault: Vault) -> None:
         """Write the alerts, inside a transaction."""
-        vault.put("alerts", plain_alerts(self.alerts))
+        vault.put("alerts", {**plain_alerts(self.alerts), "untold": list(self.untold)})
 
     def put_model(self, vault: Vault) -> None:
         """Write the model, or that there is none, inside a transaction."""
@@ -196,6 +216,7 @@ class DeviceState:
             Watch.of({name: unpack(parts) for name, parts in arrays.items()}) if arrays else None,
             unpack(row["p"]),
             alerts(log) if log else [],
+            untold=tuple(log["untold"]) if log else (),
         )
         for event in vault.events():
             state.count(event)

@@ -71,7 +71,8 @@ class TakesTurns:
             if isinstance(member, FunctionType):
                 setattr(cls, name, in_turn(member))
             elif isinstance(member, property):
-                setattr(cls, name, property(*(f and in_turn(f) for f in (member.fget, member.fset, member.fdel))))
+                read, write, drop = (f and in_turn(f) for f in (member.fget, member.fset, member.fdel))
+                setattr(cls, name, property(read, write, drop, member.__doc__))
 
 
 def in_turn(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
-from shared.errors import VaultBusy, VaultForked
+from shared.errors import VaultBusy, VaultForked, VaultReadOnly
 
 #: How often who waits looks again, seconds.
 LOOK_S = 0.002
@@ -33,12 +33,14 @@ class Holding:
 
     def __init__(self, folder: Path, wait_s: float = 0.0) -> None:
         self._connection: sqlite3.Connection | None = None
-        self._number, self._pid = os.open(folder, os.O_RDONLY), os.getpid()
+        self._number, self._pid = _opened(folder), os.getpid()
         until = time.monotonic() + wait_s
         while not self._is_held():
             if time.monotonic() >= until:
                 self.let_go()
-                raise VaultBusy("expected to be the only one who opens this vault: another process, or this one, holds it")
+                raise VaultBusy(
+                    "expected to be the only one who opens this vault: another process, or this one, holds it"
+                )
             time.sleep(LOOK_S)
         _HOLDINGS.add(self)
 
@@ -86,6 +88,13 @@ class Holding:
         self.let_go()
         if self._connection is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # nobody ever closes it
+
+
+def _opened(folder: Path) -> int:
+    try:
+        return os.open(folder, os.O_RDONLY)
+    except OSError:
+        raise VaultReadOnly("expected a folder that can be opened") from None
 
 
 #: What this process holds.

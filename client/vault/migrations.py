@@ -86,7 +86,7 @@ ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
         "refusals": (),
         "model": (),
         "watch": (),
-        "alerts": (),
+        "alerts": (with_default("untold", []),),
         "problems": (),
     }
 )
@@ -161,8 +161,16 @@ _FIRST = ("profile", "consent", "ledger", "journal", "outbox", "model", "events"
 
 
 def _as_they_are(rows: Rows) -> None:
-    """Tables that come are empty: nobody decided yet, nothing was heard, and what was refused is in the journal."""
+    """Rows need no step. Tables that come are empty: nobody decided yet, nothing was heard, what was refused is in the journal."""
 
+
+# ---- format 3 -> 4: the alerts' row says which of them the app was not told of yet; of older ones it was told
+
+_SECOND = (*_FIRST[:2], "caps", "policy", "ledger", "heard", "journal", "refusals", *_FIRST[4:])
 
 #: From each format that was ever shipped to the next one, the oldest first.
-MIGRATIONS: tuple[Migration, ...] = (Migration(_FIRST, _name_fields), Migration(_FIRST, _as_they_are))
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(_FIRST, _name_fields),
+    Migration(_FIRST, _as_they_are),
+    Migration(_SECOND, _as_they_are),
+)

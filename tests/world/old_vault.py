@@ -12,7 +12,7 @@ from tests.world.basics import open_device
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 #: What the code of each format read in its folder.
-SAID_BY = {number: json.loads((VECTORS / f"vault_format_{number}.json").read_text()) for number in (1, 2)}
+SAID_BY = {number: json.loads((VECTORS / f"vault_format_{number}.json").read_text()) for number in (1, 2, 3)}
 SAID = SAID_BY[1]
 #: A line of format 1 that no message could spend is not carried over.
 assert [SAID["epsilon"].pop("metrics"), SAID["releases"].pop("metrics")] == [[0.0, 0.0], 0]
