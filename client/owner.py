@@ -77,12 +77,15 @@ class OwnerControls(TakesTurns):
         """What the user agreed to tell about alerts, as it is written down; with `choice`, a Consent or its word, from now on.
         Anything else is no choice, and counted in `problems`. Another answer
         than the choice says that it could not be written, and should be asked for again: until this device is closed,
-        alerts are `local` then."""
+        alerts are `local` then. Where nothing can be read, it is another one than the choice, too."""
         if choice is not None:
             with self._quietly():
                 self._decide(consent=Consent(choice))
         with self._quietly():
             return self._vault.decisions.now.consent
+        with self._quietly():
+            if choice is not None and Consent(choice) is Consent.LOCAL:
+                return Consent.IDENTIFIED  # what may be written, and holds at the next opening
         return Consent.LOCAL
 
     def pause(self, paused: bool = True) -> bool:
@@ -96,7 +99,7 @@ class OwnerControls(TakesTurns):
             self._decide(paused=paused)
         with self._quietly():
             return self._vault.decisions.now.paused
-        return True
+        return paused is not True
 
     def _decide(self, **change: Any) -> None:
         """Write down a decision, which differs from the last one in `change`. Where it is stricter it holds from before

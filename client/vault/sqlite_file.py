@@ -12,7 +12,7 @@ from typing import NoReturn
 from shared.errors import VaultBusy, VaultDamaged, VaultFull, VaultReadOnly, VaultUnwritable
 from shared.private_folders import private_folder
 
-from .holding import Holding
+from ..holding import Holding
 
 PAGE_BYTES = 1024
 #: As many as a file may have in any version of SQLite.

@@ -20,7 +20,7 @@ Guarantees.
   before any of it could run (`client/vault/schema.py`); RowsPutBack if rows are missing or older ones are back,
   VaultRolledBack if the whole file is not the one that raised the anchor (`client/vault/anchor.py`), VaultBusy if another
   opening holds it, in whatever process, for all of `wait_s`; a process that was forked gets VaultForked, and changes nothing
-  (`client/vault/holding.py`). VaultNewer for a later format: not a byte of the file is changed.
+  (`client/holding.py`). VaultNewer for a later format: not a byte of the file is changed.
 - An earlier format is carried over (`client/vault/migrations.py`) after all these checks, by one `POWER` transaction.
 
 Edge cases. An older copy of the file from after the last `POWER` transaction cannot be told from a power loss: events
@@ -44,10 +44,10 @@ from pathlib import Path
 
 from shared.errors import KeyMissing, KeyWorn, RowsPutBack, VaultDamaged, VaultError, VaultRolledBack
 
+from ..holding import Holding
 from .anchor import Anchor, expect_newest
 from .header import Header, expect_known, read_header, rewrite_header, write_header
 from .heads import HEADS, packed, unpacked
-from .holding import Holding
 from .key_derivation import KEY_BYTES
 from .keys import KeyProvider, sync_folder
 from .marks import Marks
