@@ -31,6 +31,8 @@ class Holding:
     """The hold on a folder, from its making to `let_go`, or until nobody refers to it. VaultBusy if another opening has it for all
     of `wait_s`."""
 
+    _number, _pid = -1, -1
+
     def __init__(self, folder: Path, wait_s: float = 0.0) -> None:
         self._connection: sqlite3.Connection | None = None
         self._number, self._pid = _opened(folder), os.getpid()

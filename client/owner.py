@@ -84,7 +84,7 @@ class OwnerControls(TakesTurns):
         with self._quietly():
             return self._vault.decisions.now.consent
         with self._quietly():
-            if choice is not None and Consent(choice) is Consent.LOCAL:
+            if choice is not None and Consent(choice) is Consent.LOCAL and not self.gate.closed:
                 return Consent.IDENTIFIED  # what may be written, and holds at the next opening
         return Consent.LOCAL
 
@@ -99,7 +99,7 @@ class OwnerControls(TakesTurns):
             self._decide(paused=paused)
         with self._quietly():
             return self._vault.decisions.now.paused
-        return paused is not True
+        return paused is not True or self.gate.closed
 
     def _decide(self, **change: Any) -> None:
         """Write down a decision, which differs from the last one in `change`. Where it is stricter it holds from before
@@ -128,6 +128,8 @@ class OwnerControls(TakesTurns):
             self._vault.store.expect_ours()
             self.gate.closed = True
             self._turn.waiting.clear()
+            if self._vault.store.is_closed:  # somebody else may hold it by now
+                return self.forget_at(folder, keys, self._server_key)
             begin_to_forget(folder, keys, self._server_key)  # while nobody else can open the vault
             self._vault.close()
             finish_forgetting(folder, self._server_key)

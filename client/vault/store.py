@@ -122,6 +122,10 @@ class Store:
     def __repr__(self) -> str:
         return "Store(<sealed>)"
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
     def expect_ours(self) -> None:
         """VaultForked in a process that was forked from the one that opened this store."""
         self._holding.expect_ours()

@@ -3,14 +3,23 @@
 import math
 import os
 import threading
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from client import app
+from client.answers import open_and_answer
 from client.detection.policy import Intervention, Policy
 from client.device import Device
-from shared.clock import ReplayClock
-from tests.world.basics import Diary, activity_theta, make_plan, make_profile, open_device, ready, view
+from shared.clock import ReplayClock, WallClock
+from shared.codec import decode
+from shared.events import Step
+from shared.messages import REGISTER
+from tests.world.basics import Diary, activity_theta, cheap_keys, make_plan, make_profile, open_device, ready, view
+from tests.world.signing import signed_request
 
 #: A plan under which a lapse after eight active steps is an alert at step 11, and the first visits are one at step 1.
 PLAN = make_plan()
@@ -46,6 +55,26 @@ def test_alerts_that_another_process_raised_reach_the_app_once(tmp_path):
         assert late.steps == [11, 20] and not device.problems
     with open_device(tmp_path, on_step=after.write):
         assert not after.steps
+
+
+def test_alerts_that_a_node_raised_as_it_answered_reach_the_app(tmp_path, monkeypatch):
+    """The whole way: `client.app` opens the device by the wall clock, closes its steps, answers, and lets go of it."""
+    home, phrase = tmp_path / "device", tmp_path / "phrase"
+    phrase.write_bytes(b"correct horse\n")
+    monkeypatch.setattr(app, "FileKeys", partial(lambda folder, phrase: cheap_keys(folder, phrase)))
+    day_s = Step.DAY.seconds
+    profile = replace(make_profile(), origin_s=(WallClock().now_s() // day_s - 20) * day_s)
+    first, late = Diary(), Diary()
+    with open_device(home, profile, on_step=first.write, policy=QUIET) as device:
+        live(ready(device, PLAN), end=8)
+    context = SimpleNamespace(node_config={"data-dir": str(home), "passphrase-file": str(phrase)})
+    query = signed_request("alerts_query", {"step": 19})
+    said = open_and_answer(query, "alerts_query", lambda: app.open_in_data_dir(context, query))
+    assert decode(REGISTER, said) == ("alerts", {"step": 19, "alerts": []}), "it may say nothing"
+    with open_device(home, on_step=late.write) as device:
+        assert device.n_closed_steps >= 20
+        assert [alert.step for alert in first.alerts + late.alerts] == RAISED and late.steps == [11]
+        assert late.alerts[0].intervention is Intervention.NOTHING and not device.problems
 
 
 def test_the_last_step_is_told_with_its_scores(tmp_path):

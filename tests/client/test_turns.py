@@ -217,6 +217,15 @@ def test_who_waits_in_the_same_process_gets_it(tmp_path):
     assert found == [True] and kept(tmp_path) == [1, 1, 0, 0]
 
 
+def test_a_device_that_was_closed_is_not_forgotten_under_whoever_opened_it_since(tmp_path):
+    first = open_device(tmp_path, make_profile())
+    first.close()
+    with open_device(tmp_path) as device:
+        assert not first.forget() and device.record(view(0))
+    assert kept(tmp_path) == [1, 0, 0, 0]
+    assert first.forget() and first.forget() and not (tmp_path / "vault.db").exists()
+
+
 def test_a_device_that_nobody_closes_lets_go_when_nobody_has_it(tmp_path):
     device = open_device(tmp_path, make_profile())
     assert device.record(view(0))
