@@ -9,6 +9,10 @@ What an app may use is named here, and nothing else is promised to it:
         device.record(BehaviourEvent(EventKind.PURCHASE, category=2, time_s=profile.seconds_at(now), amount=9.5))
         print(device.interests(), device.alerts(), device.what_left())
 
+Any thread may call any of it. An app that carries its server's requests itself answers them with the device that it holds:
+
+    reply = answer(device, request)  # bytes to bytes
+
 A name is looked up when it is first used: who imports one part of the device brings in no more than that part.
 """
 
@@ -25,17 +29,20 @@ if TYPE_CHECKING:
         Forgotten,
         InputError,
         RefusalCode,
+        VaultBusy,
         VaultError,
         VaultNewer,
     )
     from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 
+    from .answers import answer
     from .detection.alerts import Alert
     from .detection.explain import Explanation
     from .detection.policy import POLICY, Intervention, Policy, Segment
     from .detection.risk_levels import Direction, RiskLevel
     from .device import Device
     from .privacy.caps import Cap, Caps, LedgerLine
+    from .problems import what_to_do
     from .profile import Profile, origin_of
     from .vault.anchor import Anchor
     from .vault.consent import Consent
@@ -74,9 +81,12 @@ __all__ = [
     "RiskLevel",
     "Segment",
     "Step",
+    "VaultBusy",
     "VaultError",
     "VaultNewer",
+    "answer",
     "origin_of",
+    "what_to_do",
 ]
 
 #: Where each name is at home.
@@ -88,16 +98,19 @@ _HOMES = {
         "Forgotten",
         "InputError",
         "RefusalCode",
+        "VaultBusy",
         "VaultError",
         "VaultNewer",
     ),
     "shared.events": ("BehaviourEvent", "Catalogue", "EventKind", "Step"),
+    ".answers": ("answer",),
     ".detection.alerts": ("Alert",),
     ".detection.explain": ("Explanation",),
     ".detection.policy": ("Intervention", "POLICY", "Policy", "Segment"),
     ".detection.risk_levels": ("Direction", "RiskLevel"),
     ".device": ("Device",),
     ".privacy.caps": ("Cap", "Caps", "LedgerLine"),
+    ".problems": ("what_to_do",),
     ".profile": ("Profile", "origin_of"),
     ".vault.anchor": ("Anchor",),
     ".vault.consent": ("Consent",),

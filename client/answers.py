@@ -1,6 +1,7 @@
 """What a device answers: the bytes of a signed request in; the device, the gate; the bytes of a reply out.
 
-One handler for each request of the register. Nothing here knows how the bytes travel: `client/app.py` does.
+One handler for each request of the register. Nothing here knows how the bytes travel: `client/app.py` does, or an app's own
+transport.
 """
 
 from __future__ import annotations
@@ -118,38 +119,56 @@ HANDLERS: dict[str, Callable[[Device, Asked, Fields], bytes]] = {
 }
 
 
-def answer(data: bytes, expected: str, opening: Opening) -> bytes:
-    """Reply bytes to the bytes of a signed request, which has to be an `expected` one. Never raises: an exception's text
-    would travel to the server.
+def answer(device: Device, data: bytes, expected: str | None = None) -> bytes:
+    """Reply bytes of an open device to the bytes of a signed request: what an app needs that carries them itself.
+
+        reply = answer(device, request)     # bytes to bytes, in any thread, as often as the server asks
+
+    `expected` is the request that belongs to where the bytes arrived; None where every request arrives at one place. Never raises:
+    an exception's text would travel to the server. Other calls of the device wait until the reply is there: training
+    takes the longest.
 
     The signature comes first, then what was asked, and of whom. A request that is not the right one is refused by the device, too, so
-    that its journal knows of it. A device that does not open answers with a bare refusal, and cannot tell who asks.
+    that its journal knows of it.
+    """
+    try:
+        try:
+            envelope = verify(data, device.profile.server_key)
+            name, request = understood(envelope.body, expected, device.profile.audience)
+        except Refusal as refusal:
+            return device.gate.decline(refusal.code)
+        # Without the time: asked again later, it is the same request.
+        sha256 = hashlib.sha256(envelope.body).digest()
+        asked = Asked(name, sha256, envelope.time_s, request.get("run", NO_RUN), request.get("round", 0))
+        return device.gate.answer(sha256, lambda: HANDLERS[name](device, asked, request), asked)
+    except Exception:
+        return bare_refusal(RefusalCode.INTERNAL)
+
+
+def open_and_answer(data: bytes, expected: str, opening: Opening) -> bytes:
+    """`answer` for who holds no device: it is opened for this request, and closed. Never raises.
+
+    A device that does not open answers with a bare refusal, and cannot tell who asks; one that was forgotten answers its server with
+    its last words.
     """
     try:
         with opening() as device:
-            try:
-                envelope = verify(data, device.profile.server_key)
-                request = understood(envelope.body, expected, device.profile.audience)
-            except Refusal as refusal:
-                return device.gate.decline(refusal.code)
-            # Without the time: asked again later, it is the same request.
-            sha256 = hashlib.sha256(envelope.body).digest()
-            asked = Asked(expected, sha256, envelope.time_s, request.get("run", NO_RUN), request.get("round", 0))
-            return device.gate.answer(sha256, lambda: HANDLERS[expected](device, asked, request), asked)
+            return answer(device, data, expected)
     except Forgotten as gone:
         return answer_forgotten(gone.folder, data)
     except Exception:
         return bare_refusal(RefusalCode.INTERNAL)
 
 
-def understood(body: bytes, expected: str, audience: str) -> Fields:
-    """The fields of the request that this endpoint answers to this audience; Refusal for anything else."""
+def understood(body: bytes, expected: str | None, audience: str) -> tuple[str, Fields]:
+    """The name and fields of the request, if it is for this audience and, where one is `expected`, that one; Refusal for anything
+    else."""
     try:
         name, request = decode(REQUESTS, body)
     except WireError as error:
         raise Refusal(next(code for kind, code in MISREAD if isinstance(error, kind))) from None
-    if name != expected:
+    if expected is not None and name != expected:
         raise Refusal(RefusalCode.UNDECLARED)
     if request["audience"] != audience:
         raise Refusal(RefusalCode.AUDIENCE)
-    return request
+    return name, request

@@ -14,7 +14,7 @@ from shared.clock import WallClock
 from shared.errors import EbbtideError
 from shared.messages import REQUESTS, MessageKind
 
-from .answers import answer
+from .answers import open_and_answer
 from .device import Device
 from .vault.keys import FileKeys
 
@@ -64,7 +64,7 @@ def answering(expected: str, open_device: OpenDevice) -> Handler:
             data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
         except Exception:
             data = b""
-        said = answer(data, expected, lambda: open_device(context, data))
+        said = open_and_answer(data, expected, lambda: open_device(context, data))
         wire = Array(np.frombuffer(said, dtype=np.uint8))
         return Message(RecordDict({"wire": ArrayRecord({"bytes": wire})}), reply_to=message)
 

@@ -7,15 +7,15 @@
 Everything it knows lies in its vault (`client/vault/vault.py`), sealed. An event is there before `record` returns True; a
 closed step, its scores and its alerts are there as one, or not at all.
 
-Once open, nothing here raises into the app that holds it: what goes wrong is counted in `problems`, by a name without
-any value. The methods that answer the server (`install`, `work`, `take_alerts`) raise, into `client.gate`.
+Any thread may call anything here at any time (`client/turns.py`). Once open, nothing raises into the app that holds it: what goes
+wrong is counted in `problems`, by a name without any value; `advice` says what to do about each. The methods that answer
+the server (`install`, `work`, `take_alerts`) raise, into `client.gate`.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -45,12 +45,13 @@ from .model.costs import expect_affordable
 from .model.installed import Installed
 from .model.runtime import pinned_model
 from .model.updates import Work
-from .owner import OwnerControls
 from .place import expect_in_place
 from .privacy.caps import Caps
 from .privacy.heard import Asked
+from .problems import Problems
 from .profile import AHEAD_S, MAX_JUMP_STEPS, Profile
 from .state import DeviceState, Told, profile_of
+from .telling import AppTold, OnStep
 from .vault.consent import Consent
 from .vault.keys import KeyProvider
 from .vault.vault import Limits, Vault
@@ -61,19 +62,20 @@ __all__ = ["Alert", "Device", "Installed", "Profile"]
 #: An event that comes so many steps after its own has closed is told among the problems: a clock was wrong, then or now.
 LATE_STEPS = 7
 
-#: Told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it raised.
-OnStep = Callable[[int, Floats, list[Alert]], None]
+#: Why there is nothing to say of an alert.
+GONE = "no reason can be named: the model that raised this alert is here no more"
+FAILED = "no reason can be named: the model did not run, see the device's problems"
 
 
-class Device(OwnerControls):
-    """One user's device. Open it with `Device.open`, close it with `close` or `with`; it is not safe for two threads."""
+class Device(AppTold):
+    """One user's device. Open it with `Device.open`, close it with `close` or `with`; any thread may call it."""
 
     def __init__(
         self, vault: Vault, profile: Profile, on_step: OnStep | None, entropy: Entropy, gate: Gate, policy: Policy
     ) -> None:
-        super().__init__(vault, gate, profile.server_key)
+        super().__init__(vault, gate, profile.server_key, on_step)
         self.profile = profile
-        self._on_step, self._entropy, self._policy = on_step, entropy, policy
+        self._entropy, self._policy = entropy, policy
         self._state = DeviceState.kept_in(vault, profile.n_categories, self.problems)
 
     @classmethod
@@ -95,9 +97,10 @@ class Device(OwnerControls):
 
         `keys` open its vault, `clock` dates the journal. `caps`, on what may be spent (`client/privacy/caps.py`), and `policy`,
         which chooses what a new alert tells the app to do (`client/detection/policy.py`), are the app's to set; they stay the
-        device's for whoever opens it without any (`client/decided.py`). `wait_s`: how long to wait for
-        a process that holds the vault. A VaultError by name if the vault does not open: see `client/vault/store.py`; Forgotten
-        if it was forgotten.
+        device's for whoever opens it without any (`client/decided.py`). `on_step` (`client/telling.py`) is told what it was not
+        told yet before this returns; where it raises then, as one that needs the device, once more after the first call.
+        `wait_s`: how long to wait for whoever holds the vault, a process or another device of this one; VaultBusy after that.
+        A VaultError by name if the vault does not open: see `client/vault/store.py`; Forgotten if it was forgotten.
         """
         folder, clock = expect_arguments(folder, profile, keys, on_step, entropy, clock, caps, limits, policy, wait_s)
         is_new = not Vault.exists(folder, keys)
@@ -109,11 +112,12 @@ class Device(OwnerControls):
         try:
             expect_in_place(vault)
             profile = profile_of(vault, profile, clock.now_s())
-            problems = Counter[str](vault.get("problems") or {})
+            problems = Problems(vault.get("problems") or {})
             gate = Gate(vault, caps_of(vault, caps, clock.now_s(), problems), clock, problems, profile.server_key)
             held_policy = policy_of(vault, policy, clock.now_s(), problems)
             device = cls(vault, profile, on_step, entropy, gate, held_policy)
             device._expect_readable()
+            device._tell_late()
         except BaseException:
             vault.close()
             raise
@@ -270,15 +274,6 @@ class Device(OwnerControls):
         self._state, told = fold_until(self._vault, self._state, step, self._policy, self.problems)
         return told
 
-    def _tell(self, told: Told) -> None:
-        """Tell the app of a closed step; its errors are its own."""
-        if self._on_step is None:
-            return
-        try:
-            self._on_step(*told)
-        except Exception:
-            self.problems["scoring"] += 1
-
     # ---- what the server asks
 
     def has(self, plan: Plan, theta: Floats, risk: Floats, round_number: int) -> bool:
@@ -371,16 +366,20 @@ class Device(OwnerControls):
         return super().forget()
 
     def explain(self, alert: Alert) -> Explanation | None:
-        """Why this device raised `alert`; None once another model has come, or if it cannot say. It never leaves."""
-        installed, watch = self._state.installed, self._state.watch
+        """Why this device raised `alert`, one of `alerts()`: reasons, or a sentence why there are none, as once another model has
+        come. None for what is no alert of this device. It never leaves."""
+        installed, watch, why = self._state.installed, self._state.watch, GONE
         with self._quietly():
             if installed is None or watch is None or alert.model_round != installed.round_number:
-                return None
+                return Explanation.of_nothing(why) if alert in self.alerts() else None
+            why = FAILED
             model, direction = (installed.plan, installed.scorer, installed.risk), Direction(alert.direction)
             if not is_position(alert.category, self.profile.n_categories):
                 raise InputError("expected an alert of one of the catalogue's categories")
             at = step_number(alert.step)
             return explain(*model, self._state.history, watch, alert.category, at, direction, self.profile.step)
+        with self._quietly():
+            return Explanation.of_nothing(why) if alert in self.alerts() else None
         return None
 
     # ---- kept between two calls

@@ -19,6 +19,7 @@ from .privacy.caps import Caps
 from .privacy.heard import Asked, Heard
 from .privacy.ledger import Ledger
 from .refusals import bare_refusal, last_words, past_words
+from .turns import TakesTurns
 from .vault.consent import Consent, Decision, stricter
 from .vault.vault import Vault
 
@@ -47,7 +48,7 @@ def allows(consent: Consent, kind: MessageKind) -> bool:
     return not kind.consent or consent == kind.consent
 
 
-class Gate:
+class Gate(TakesTurns):
     """The door of one vault.
 
     Guarantees. Every byte string it returns decodes under the register. What depends on behaviour is charged, journalled
@@ -63,6 +64,7 @@ class Gate:
         self, vault: Vault, caps: Caps | None, clock: Clock, problems: Counter[str], server_key: bytes = b""
     ) -> None:
         self._server_key = server_key
+        self._turn = vault.turn
         self._vault, self._caps, self.clock, self.problems = vault, caps, clock, problems
         self._ledger: Ledger | None = None
         self._heard: Heard | None = None

@@ -11,6 +11,8 @@ from shared.errors import InputError, RefusalCode, VaultError
 from shared.messages import REGISTER
 
 from .gate import Gate, allows
+from .problems import what_to_do
+from .turns import TakesTurns
 from .vault.consent import Consent
 from .vault.erasure import begin_to_forget, finish_forgetting
 from .vault.journal import DECISION, START, Checkpoint, Entry
@@ -38,10 +40,11 @@ class Quietly:
         return False
 
 
-class OwnerControls:
+class OwnerControls(TakesTurns):
     """The owner's side of a device, over its vault and gate."""
 
     def __init__(self, vault: Vault, gate: Gate, server_key: bytes) -> None:
+        self._turn = vault.turn
         self.gate, self._server_key = gate, server_key
         self.problems: Counter[str] = gate.problems
         self._vault = vault
@@ -66,16 +69,23 @@ class OwnerControls:
             return {RefusalCode(int(code)): n for code, n in (self._vault.get("refusals") or {}).items()}
         return {}
 
+    def advice(self) -> dict[str, str]:
+        """What to do about each of the `problems` that were counted: one sentence by name."""
+        return {name: what_to_do(name) for name in self.problems}
+
     def consent(self, choice: Consent | None = None) -> Consent:
         """What the user agreed to tell about alerts, as it is written down; with `choice`, a Consent or its word, from now on.
         Anything else is no choice, and counted in `problems`. Another answer
         than the choice says that it could not be written, and should be asked for again: until this device is closed,
-        alerts are `local` then."""
+        alerts are `local` then. Where nothing can be read, it is another one than the choice, too."""
         if choice is not None:
             with self._quietly():
                 self._decide(consent=Consent(choice))
         with self._quietly():
             return self._vault.decisions.now.consent
+        with self._quietly():
+            if choice is not None and Consent(choice) is Consent.LOCAL and not self.gate.closed:
+                return Consent.IDENTIFIED  # what may be written, and holds at the next opening
         return Consent.LOCAL
 
     def pause(self, paused: bool = True) -> bool:
@@ -89,7 +99,7 @@ class OwnerControls:
             self._decide(paused=paused)
         with self._quietly():
             return self._vault.decisions.now.paused
-        return True
+        return paused is not True or self.gate.closed
 
     def _decide(self, **change: Any) -> None:
         """Write down a decision, which differs from the last one in `change`. Where it is stricter it holds from before
@@ -113,9 +123,13 @@ class OwnerControls:
         """Destroy the key, then everything in the folder; whether it is done. This device answers with a deletion notice
         once, then with refusals; it records nothing any more. A full disk does not stop it: see
         `client/vault/erasure.py`."""
-        self.gate.closed = True
         folder, keys = self._vault.folder, self._vault.keys
         with self._quietly():
+            self._vault.store.expect_ours()
+            self.gate.closed = True
+            self._turn.waiting.clear()
+            if self._vault.store.is_closed:  # somebody else may hold it by now
+                return self.forget_at(folder, keys, self._server_key)
             begin_to_forget(folder, keys, self._server_key)  # while nobody else can open the vault
             self._vault.close()
             finish_forgetting(folder, self._server_key)
@@ -136,6 +150,7 @@ class OwnerControls:
 
     def close(self) -> None:
         """Let go of the vault; everything is in it already. Can be repeated."""
+        self._turn.waiting.clear()
         with self._quietly():
             if not self.gate.closed and self._vault.get("problems") != dict(self.problems):
                 with self._vault.writing("problems"):

@@ -53,7 +53,8 @@ class DeviceState:
     `history` (C, T) of the closed steps; `open_count`, `open_amount` (C,): counters of the open one; `watch`: what the
     detector remembers, None before the first model; `p` (C,) as of the last closed step, NaN where there is no score;
     `alerts` with the query that took each; `installed`: the model, None before the first; `withdrawn`: alerts that were
-    taken back when the clock last came back (`client/gaps.py`).
+    taken back when the clock last came back (`client/gaps.py`); `untold`: the steps whose alerts the app was not told of
+    yet, rising.
     """
 
     history: History
@@ -64,6 +65,7 @@ class DeviceState:
     alerts: AlertLog = field(default_factory=list)
     installed: Installed | None = None
     withdrawn: list[Alert] = field(default_factory=list)
+    untold: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return "DeviceState(<raw>)"
@@ -137,7 +139,25 @@ class DeviceState:
         p, risk = self.read(installed, step)
         fired, levels = self.watch.see(installed.plan, self.history, step, p, risk)
         raised = raised_alerts(fired, levels, self.history, installed.plan, policy, installed.round_number)
-        return replace(self, p=p, alerts=with_raised(self.alerts, raised, step)), Told(step, p, raised)
+        log = with_raised(self.alerts, raised, step)
+        after = replace(self, p=p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
+        return after.with_untold_kept() if log is not self.alerts else after, Told(step, p, raised)
+
+    def with_untold_kept(self) -> DeviceState:
+        """This state without untold steps whose alerts are all gone."""
+        return replace(self, untold=tuple(sorted(set(self.untold) & {alert.step for alert, _ in self.alerts})))
+
+    def told(self, step: int) -> DeviceState:
+        """This state once the app was told of a step."""
+        return replace(self, untold=tuple(one for one in self.untold if one != step))
+
+    def to_tell(self) -> list[Told]:
+        """What the app was not told of yet, the oldest first. p as it was is not kept, but of the last closed step: NaN."""
+        nothing, last = np.full_like(self.p, np.nan), self.n_closed_steps - 1
+        return [
+            Told(step, self.p.copy() if step == last else nothing.copy(), [a for a, _ in self.alerts if a.step == step])
+            for step in self.untold
+        ]
 
     def read(self, installed: Installed, step: int) -> tuple[Floats, Floats]:
         """p and phi (C,) as of the close of a step."""
@@ -191,7 +211,7 @@ class DeviceState:
     def put_alerts(self, vault: Vault) -> None:
         """Write the alerts, inside a transaction."""
         withdrawn = plain_alerts([(alert, SENT) for alert in self.withdrawn])
-        vault.put("alerts", {**plain_alerts(self.alerts), "withdrawn": withdrawn})
+        vault.put("alerts", {**plain_alerts(self.alerts), "withdrawn": withdrawn, "untold": list(self.untold)})
 
     def put_model(self, vault: Vault) -> None:
         """Write the model, or that there is none, inside a transaction."""
@@ -216,6 +236,7 @@ class DeviceState:
             unpack(row["p"]),
             alerts(log) if log else [],
             withdrawn=[alert for alert, _ in alerts(log["withdrawn"])] if log and log["withdrawn"] else [],
+            untold=tuple(log["untold"]) if log else (),
         )
         for event in vault.events():
             state.count(event)

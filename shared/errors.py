@@ -13,7 +13,8 @@
     |-- Refusal               the device declines; carries one code of a closed set, and no text of its own
     |-- ModelError            a model file that is missing, damaged or not the pinned one; no usable runtime
     |-- VaultError            the device's vault does not open, or does not take a write: nothing leaves
-    |   |-- VaultBusy         another process holds it
+    |   |-- VaultBusy         another process, or another device of this one, holds it
+    |   |-- VaultForked       this process was forked from the one that holds it
     |   |-- VaultFull         no room: the disk, or the vault's own cap
     |   |-- VaultReadOnly     the folder or a file in it cannot be written
     |   |-- VaultUnwritable   the disk gives an error of its own
@@ -91,7 +92,11 @@ class VaultError(EbbtideError):
 
 
 class VaultBusy(VaultError):
-    """Another process holds the vault."""
+    """Another process holds the vault, or another device of this one."""
+
+
+class VaultForked(VaultError):
+    """The vault belongs to the process that opened it, and this one was forked from it."""
 
 
 class VaultFull(VaultError):

@@ -9,6 +9,8 @@ Counterfactual: the activity of the last steps goes on at this user's own earlie
 had learned before those steps (`Watch.marks`) on the scores of that history, and only a change after which it stays
 silent is named. An alert that is older than the marks gets none.
 
+Where no reason can be told, a sentence says why.
+
 Everything here is raw behaviour. No message carries any of it, and no repr shows it.
 """
 
@@ -111,21 +113,29 @@ class Counterfactual:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What moved p, by group: `values` sum to `change`, in logits. Reasons with the strongest first."""
+    """What moved p, by group: `values` sum to `change`, in logits. Reasons with the strongest first; where there are none,
+    `why_none` is a sentence that says why, and else empty."""
 
     change: float
     values: dict[str, float]
     reasons: tuple[Reason, ...]
     counterfactual: Counterfactual | None
+    why_none: str = ""
+
+    @classmethod
+    def of_nothing(cls, why: str) -> Explanation:
+        """Of an alert that nothing is left of to compute."""
+        return cls(0.0, {}, (), None, why)
 
     def __repr__(self) -> str:
         return "Explanation(<raw>)"
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The reasons, then the counterfactual, as sentences."""
+        """The reasons, or why there are none, then the counterfactual, as sentences: at least one."""
         last = (self.counterfactual.text,) if self.counterfactual else ()
-        return (*(reason.text for reason in self.reasons), *last)
+        first = tuple(reason.text for reason in self.reasons) or (self.why_none,)
+        return (*first, *last)
 
 
 def stretches(features: FeatureSpec) -> tuple[int, int]:
@@ -211,12 +221,10 @@ def explain(
         since = steps.size - np.array([long, *kept])
         fired = _fires(plan, risk, memory, rows, streams, begin, since, first, direction, history.n_categories)
         counterfactual = _counterfactual(history, features, category, direction, unit, kept, fired)
-    return Explanation(
-        float(values.sum()),
-        dict(zip(GROUPS, values.tolist(), strict=True)),
-        _reasons(features, before, x[-1], values, direction, unit),
-        counterfactual,
-    )
+    reasons = _reasons(features, before, x[-1], values, direction, unit)
+    why_none = "" if reasons else _why_none(values, direction, calm, step, unit)
+    named = dict(zip(GROUPS, values.tolist(), strict=True))
+    return Explanation(float(values.sum()), named, reasons, counterfactual, why_none)
 
 
 def _replayable(features: FeatureSpec, watch: Watch, step: int) -> tuple[list[int], int]:
@@ -332,6 +340,15 @@ def _reasons(
             less = fell != (GROUPS[g] in _PAUSES)
             (out if less == (direction is Direction.FALL) else odd).append(reason)
     return tuple(out[:MOST_REASONS] or odd[:1])
+
+
+def _why_none(values: Doubles, direction: Direction, calm: int, step: int, unit: Step) -> str:
+    """Why no reason is told: nothing moved p the alert's way since the baseline, or nothing that shows in a number."""
+    way = "down" if direction is Direction.FALL else "up"
+    if (-values if direction is Direction.FALL else values).max() <= 0:
+        since = f"than in the {unit.value}s up to {step - calm} {unit.value}s before"
+        return f"no reason can be named: nothing moves the score {way} more {since}; the turn shows only in between"
+    return f"no reason can be named: what moved the score {way} is too small to show in any number of visits or money"
 
 
 def _number(value: float) -> str:

@@ -86,7 +86,7 @@ ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
         "refusals": (),
         "model": (),
         "watch": (),
-        "alerts": (with_default("withdrawn", None),),
+        "alerts": (with_default("withdrawn", None), with_default("untold", [])),
         "problems": (),
         "gap": (),
         "place": (),
@@ -163,12 +163,13 @@ _FIRST = ("profile", "consent", "ledger", "journal", "outbox", "model", "events"
 
 
 def _as_they_are(rows: Rows) -> None:
-    """Tables that come are empty: nobody decided yet, nothing was heard, and what was refused is in the journal."""
+    """Rows need no step. Tables that come are empty: nobody decided yet, nothing was heard, what was refused is in the journal."""
 
 
 _THIRD = (*_FIRST[:2], "caps", "policy", "ledger", "heard", "journal", "refusals", *_FIRST[4:])
 
-# ---- format 3 -> 4: a gap is remembered, and the place of the folder; alerts are withdrawn
+# ---- format 3 -> 4: a gap is remembered, and the place of the folder; alerts are withdrawn,
+# and their row says which of them the app was not told of yet: of older ones it was told
 
 
 def _unknown_yet(rows: Rows) -> None:

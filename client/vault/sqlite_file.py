@@ -12,6 +12,8 @@ from typing import NoReturn
 from shared.errors import VaultBusy, VaultDamaged, VaultFull, VaultReadOnly, VaultUnwritable
 from shared.private_folders import private_folder
 
+from ..holding import Holding
+
 PAGE_BYTES = 1024
 #: As many as a file may have in any version of SQLite.
 MOST_PAGES = (1 << 30) - 1
@@ -37,12 +39,12 @@ def make_file(file: Path) -> None:
 
 @contextmanager
 def held_alone(file: Path) -> Iterator[None]:
-    """Nobody else opens the database in `file` while the block runs; VaultBusy if a process holds it. What is no database
-    any more, or is not there, nobody can hold."""
+    """Nobody else opens the database in `file` while the block runs; VaultBusy if anybody holds it. What is no
+    database any more, or is not there, nobody can hold."""
     if not file.exists():
         yield
         return
-    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as database:
+    with Holding(file.parent), closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as database:
         try:
             database.execute("PRAGMA locking_mode=EXCLUSIVE")
             database.execute("BEGIN EXCLUSIVE")

@@ -19,14 +19,14 @@ Guarantees.
 - Opening raises VaultDamaged for a row that is changed or not in its place, and for a schema that is not exactly ours,
   before any of it could run (`client/vault/schema.py`); RowsPutBack if rows are missing or older ones are back,
   VaultRolledBack if the whole file is not the one that raised the anchor (`client/vault/anchor.py`), VaultBusy if another
-  process holds it, for all of `wait_s`. VaultNewer for a later format: not a byte of the file is changed.
+  opening holds it, in whatever process, for all of `wait_s`; a process that was forked gets VaultForked, and changes nothing
+  (`client/holding.py`). VaultNewer for a later format: not a byte of the file is changed.
 - An earlier format is carried over (`client/vault/migrations.py`) after all these checks, by one `POWER` transaction.
 
 Edge cases. An older copy of the file from after the last `POWER` transaction cannot be told from a power loss: events
 are missing, never a charge. When the anchor cannot be raised, the transaction is kept and the error is raised: its
 caller hands nothing out, and the next such transaction raises the anchor first. With `waits_for_disk=False`, which is
-for simulations, power loss may take anything. Not for two threads at once. The lock is POSIX's: a process that opens and
-closes the file of its own open vault by other means lets go of it.
+for simulations, power loss may take anything. One thread at a time: `client/turns.py`.
 
 What a thief without the key still sees: the tables' names, how many rows each has and how long their payloads are, in
 which order rows were written and about how often (versions), file sizes and times; that a file was deleted.
@@ -44,6 +44,7 @@ from pathlib import Path
 
 from shared.errors import KeyMissing, KeyWorn, RowsPutBack, VaultDamaged, VaultError, VaultRolledBack
 
+from ..holding import Holding
 from .anchor import Anchor, expect_newest
 from .header import Header, expect_known, read_header, rewrite_header, write_header
 from .heads import HEADS, packed, unpacked
@@ -97,14 +98,21 @@ class Store:
         self._opened: dict[tuple[str, int], bytes] = {}  # payloads as the store opened them, until the first write
         self._durability: Durability | None = None
         make_file(self._file)
-        expect_known(self._file, self.format, wait_s)
-        self._db = connect(self._file, wait_s)
+        self._holding = Holding(folder, wait_s)
+        try:
+            expect_known(self._file, self.format, wait_s)
+            self._db = connect(self._file, wait_s)
+        except BaseException:
+            self._holding.let_go()
+            raise
+        self._holding.goes_with(self._db)
         self._residue = Residue(self._db, self._marks)
         try:
             self._open()
             self._residue.wipe()  # before anything is served
         except BaseException as error:
             self._db.close()
+            self._holding.let_go()
             if isinstance(error, sqlite3.Error):
                 raise_named(error)
             if isinstance(error, _CHANGED):
@@ -114,13 +122,23 @@ class Store:
     def __repr__(self) -> str:
         return "Store(<sealed>)"
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def expect_ours(self) -> None:
+        """VaultForked in a process that was forked from the one that opened this store."""
+        self._holding.expect_ours()
+
     def close(self) -> None:
         """Let go of the file and of the key. Can be repeated."""
         self._closed = True
         vars(self).pop("_seal", None)
         self._opened.clear()
-        with suppress(sqlite3.Error):
-            self._db.close()
+        if self._holding.is_ours:
+            with suppress(sqlite3.Error):
+                self._db.close()
+        self._holding.let_go()
 
     # ---- reading
 
@@ -181,6 +199,7 @@ class Store:
     def _expect_open(self) -> None:
         if self._closed:
             raise VaultError("expected an open vault, got one that was closed")
+        self._holding.expect_ours()
 
     def _begin(self, durability: Durability) -> None:
         self._expect_open()
@@ -227,6 +246,7 @@ class Store:
     def settle(self) -> None:
         """Raise the anchor to where the database is, if an earlier attempt failed; an error again if this one does."""
         if not self._settled:
+            self._holding.expect_ours()
             self._keys.advance(self._anchor)
             self._settled = True
 

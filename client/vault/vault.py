@@ -19,6 +19,7 @@ from shared.arrays import Floats
 from shared.errors import VaultFull
 from shared.events import BehaviourEvent, EventKind
 
+from ..turns import Turn
 from .consent import Decisions
 from .erasure import MARKER, expect_not_forgotten
 from .journal import Journal
@@ -121,7 +122,8 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         ),
         "alerts": Table(
             Durability.PROCESS,
-            "alerts raised, and the query that took each; for the app alone, the user's segment and the intervention chosen",
+            "alerts raised, and the query that took each; for the app alone, the user's segment and the intervention chosen, "
+            "and the steps whose alerts it was not told of yet",
             "shown to the user; told under identified consent, or within a randomised bit",
             "366 steps later, or when 4,096 newer ones are there",
         ),
@@ -173,6 +175,7 @@ class Vault:
     def __init__(self, folder: Path, keys: KeyProvider, limits: Limits, wait_s: float = 0.0) -> None:
         expect_not_forgotten(folder, keys)
         self.folder, self.keys, self.limits = folder, keys, limits
+        self.turn = Turn()  # of the device whose vault it is
         self._oldest = 0, 0.0  # version and time of the first event of the open step
         self.store = Store(
             folder,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from client import app as client_app
-from client.answers import HANDLERS, answer
+from client.answers import HANDLERS, open_and_answer
 from client.app import build_app, open_in_data_dir
 from client.device import Profile
 from client.model.runtime import pinned_model
@@ -140,7 +140,8 @@ def test_nothing_recorded_is_in_any_answer_whatever_goes_wrong(homes, monkeypatc
     for error in errors:
         assert (
             decode(
-                REGISTER, answer(request, "alerts_query", lambda error=error: raising(error)(context_of(1), request))
+                REGISTER,
+                open_and_answer(request, "alerts_query", lambda error=error: raising(error)(context_of(1), request)),
             )
             == internal
         )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from client.answers import answer
+from client.answers import open_and_answer
 from client.privacy.alert_bit import own_schedule
 from client.privacy.caps import Caps
 from client.vault.consent import Consent
@@ -88,7 +88,9 @@ def test_the_ledger_of_a_device_says_no_in_the_end(homes, name, reply, code):
     def open_capped(context, data):
         return open_device(phone.folder, caps=Caps(), entropy=lambda n: pytest.fail("computed what it cannot pay for"))
 
-    assert decode(REGISTER, answer(request, name, lambda: open_capped(context_of(1), request))) == refused(code)
+    assert decode(REGISTER, open_and_answer(request, name, lambda: open_capped(context_of(1), request))) == refused(
+        code
+    )
     sent = phone.answer(request, name)
     assert decode(REGISTER, sent)[0] == reply
     assert phone.answer(request, name) == sent, "asked again: the same bytes, at no cost"
@@ -108,10 +110,10 @@ def test_a_forgotten_device_says_so_once_and_then_refuses_every_round(homes, res
         {"step": 3, "round": 2, "plan_sha256": PLAN.sha256, "theta": pack_floats(activity_theta())},
     )
     for stranger in (b"canary", signed(b"canary", key=OTHER_PRIVATE_KEY)):
-        out = answer(stranger, "train_request", lambda data=stranger: open_again(context_of(1), data))
+        out = open_and_answer(stranger, "train_request", lambda data=stranger: open_again(context_of(1), data))
         assert decode(REGISTER, out) == refused(RefusalCode.SIGNATURE), "and the notice is still due"
     answers = [
-        decode(REGISTER, answer(data, name, lambda data=data: open_again(context_of(1), data)))
+        decode(REGISTER, open_and_answer(data, name, lambda data=data: open_again(context_of(1), data)))
         for data, name in ((train, "train_request"), (QUERY, "alerts_query"), (train, "train_request"))
     ]
     assert answers == [("deletion", {}), refused(RefusalCode.FORGOTTEN), refused(RefusalCode.FORGOTTEN)]
@@ -137,7 +139,7 @@ def test_a_bit_goes_out_at_its_step_once_paid_for_and_only_from_who_agreed(homes
             return open_device(phone.folder, caps=Caps())
 
         def ask(data, opened=opened):
-            return answer(data, "bits_query", lambda: opened(context_of(1), data))
+            return open_and_answer(data, "bits_query", lambda: opened(context_of(1), data))
 
         assert decode(REGISTER, ask(due)) == refused(RefusalCode.CONSENT)
         with phone.open() as device:

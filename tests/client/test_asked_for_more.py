@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.answers import answer
+from client.answers import open_and_answer
 from client.device import Device
 from client.model.installed import expect_bounds
 from client.privacy.alert_bit import own_schedule
@@ -194,7 +194,7 @@ class Kept:
 
 
 def ask(device: Device, data: bytes, endpoint: str) -> tuple[str, dict]:
-    return decode(REGISTER, answer(data, endpoint, lambda: Kept(device)))
+    return decode(REGISTER, open_and_answer(data, endpoint, lambda: Kept(device)))
 
 
 @pytest.mark.parametrize("what", MORE)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client import app
-from client.answers import answer
+from client.answers import open_and_answer
 from client.detection.policy import POLICY, Intervention, Policy
 from client.model.runtime import pinned_model
 from client.privacy.caps import DAY_S, DEFAULT_LINES, Cap, Caps, LedgerLine
@@ -73,7 +73,7 @@ def test_a_node_that_answers_the_server_has_the_app_s_caps(tmp_path, monkeypatch
     monkeypatch.setattr(app.Device, "close_until", lambda *_: True)  # its calendar began in 1970
     fields = {"step": 3, "round": 0, "plan": PLAN.canonical, "model": b"", "risk": b""}
     data = signed_request("model_offer", {**fields, "theta": pack_floats(activity_theta())})
-    out = answer(data, "model_offer", lambda: app.open_in_data_dir(context, data))
+    out = open_and_answer(data, "model_offer", lambda: app.open_in_data_dir(context, data))
     assert decode(REGISTER, out) == ("refusal", {"code": int(RefusalCode.EPSILON)})
 
 

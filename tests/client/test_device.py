@@ -189,7 +189,7 @@ def test_a_callback_that_fails_is_counted_and_the_device_goes_on(new_device, pla
     device = ready(new_device(on_step=broken), plan)
     device.record(view(0))
     device.close_until(3)
-    assert device.problems == {"scoring": 3}
+    assert device.problems == {"callback": 3}
     assert device.n_closed_steps == 3 and not math.isnan(device.interests()[0])
 
 

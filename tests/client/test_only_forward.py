@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from client.answers import answer
+from client.answers import open_and_answer
 from client.device import Device
 from client.privacy.caps import Caps, LedgerLine
 from client.privacy.ledger import LIFETIME
@@ -68,7 +68,7 @@ def device(home):
 
 
 def say(device: Device, data: bytes, endpoint: str = "model_offer") -> str:
-    name, fields = decode(REGISTER, answer(data, endpoint, lambda: nullcontext(device)))
+    name, fields = decode(REGISTER, open_and_answer(data, endpoint, lambda: nullcontext(device)))
     return RefusalCode(fields["code"]).name if name == "refusal" else name
 
 
@@ -92,11 +92,11 @@ def test_an_old_offer_that_is_played_again_brings_no_old_model_back(device):
 
 def test_the_very_offer_gets_its_receipt_again_and_changes_nothing(device):
     data = offer(T)
-    said = [answer(data, "model_offer", lambda: nullcontext(device))]
+    said = [open_and_answer(data, "model_offer", lambda: nullcontext(device))]
     installed, watch = device._state.installed, device._state.watch
     writes, entries = device._vault.keys.anchor(), len(device.what_left())
     for _ in range(40):
-        said.append(answer(data, "model_offer", lambda: nullcontext(device)))
+        said.append(open_and_answer(data, "model_offer", lambda: nullcontext(device)))
     assert len({*said}) == 1 and device._state.installed is installed and device._state.watch is watch
     assert device._vault.keys.anchor() == writes and len(device.what_left()) == entries, "one release, and no write"
     assert say(device, offer(T + 50)) == "receipt" and device._state.installed is installed, "said anew by the server"

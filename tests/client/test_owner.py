@@ -153,3 +153,12 @@ def test_the_host_app_never_sees_an_exception(home, monkeypatch):
     device.pause(False)
     before = device.n_closed_steps
     assert device.record(view(before + 1)) and device.n_closed_steps == before + 1
+
+
+@pytest.mark.parametrize("choice", list(Consent))
+def test_what_a_device_cannot_write_it_never_says_is_written(new_device, choice):
+    """Closed, or forked: another answer than what was asked for."""
+    device = new_device()
+    device.close()
+    assert device.consent(choice) is not choice
+    assert device.pause() is False and device.pause(False) is True

@@ -17,7 +17,8 @@ FACE = {
     "what an app is told": {"Alert", "Direction", "RiskLevel", "Segment", "Intervention", "Explanation"},
     "what it chooses": {"Policy", "POLICY", "Consent", "Caps", "Cap", "LedgerLine"},
     "what left": {"Entry", "Checkpoint", "RefusalCode"},
-    "what opening it may raise": {"EbbtideError", "InputError", "ClockError", "VaultError", "VaultNewer"}
+    "what it calls beside the device": {"answer", "what_to_do"},
+    "what opening it may raise": {"EbbtideError", "InputError", "ClockError", "VaultError", "VaultBusy", "VaultNewer"}
     | {"DeviceCopied", "Forgotten"},
 }
 

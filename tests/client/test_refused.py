@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from client.answers import answer
+from client.answers import open_and_answer
 from client.device import Device
 from client.vault.vault import Limits
 from shared.codec import decode
@@ -20,7 +20,7 @@ QUERY = signed_request("alerts_query", {"step": 3, "audience": "others"})
 
 
 def refuse(device: Device, data: bytes, endpoint: str = "train_request") -> RefusalCode:
-    name, fields = decode(REGISTER, answer(data, endpoint, lambda: nullcontext(device)))
+    name, fields = decode(REGISTER, open_and_answer(data, endpoint, lambda: nullcontext(device)))
     assert name == "refusal"
     return RefusalCode(fields["code"])
 
@@ -47,8 +47,8 @@ def counted_in(device: Device) -> dict[int, int]:
 def test_a_flood_of_refusals_waits_for_the_disk_a_few_times_and_hides_no_entry(tmp_path, data, endpoint, code):
     limits = Limits(journal_entries=100)
     with open_device(tmp_path, make_profile(), limits=limits) as device:
-        answer(offer(T), "model_offer", lambda: nullcontext(device))
-        answer(train(T, 2), "train_request", lambda: nullcontext(device))
+        open_and_answer(offer(T), "model_offer", lambda: nullcontext(device))
+        open_and_answer(train(T, 2), "train_request", lambda: nullcontext(device))
         durable = device._vault.keys.anchor().number
         for i in range(JUNK):
             assert refuse(device, data or b"junk%d" % i, endpoint) is code
@@ -80,13 +80,13 @@ def test_what_an_entry_stands_for_is_in_the_sums_that_it_folds_into(tmp_path):
         refuse(device, QUERY, "alerts_query")
         before, left = device.what_left_before().totals["refusal"], device.what_left()
         assert before.n + sum(entry.times for entry in left) == 65
-        assert before.size_bytes == before.n * len(answer(b"", "train_request", lambda: nullcontext(device)))
+        assert before.size_bytes == before.n * len(open_and_answer(b"", "train_request", lambda: nullcontext(device)))
 
 
 def test_an_entry_says_what_its_epsilon_holds_under(tmp_path):
     with open_device(tmp_path, make_profile()) as device:
-        answer(offer(T), "model_offer", lambda: nullcontext(device))
-        answer(train(T, 2), "train_request", lambda: nullcontext(device))
+        open_and_answer(offer(T), "model_offer", lambda: nullcontext(device))
+        open_and_answer(train(T, 2), "train_request", lambda: nullcontext(device))
         assert {entry.kind: entry.condition for entry in device.what_left()} == {
             "receipt": "",
             "update": "if the server is honest",

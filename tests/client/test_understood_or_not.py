@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from client.answers import answer
+from client.answers import open_and_answer
 from client.profile import Profile
 from client.vault.consent import Consent
 from shared.codec import decode
@@ -25,7 +25,7 @@ def test_consent_tells_from_now_on_however_it_is_spelled(new_device, choice):
     device = new_device()
     assert raise_alerts(device, PLAN)
     assert device.consent(choice) is Consent.IDENTIFIED
-    out = answer(query(T, 50), "alerts_query", lambda: nullcontext(device))
+    out = open_and_answer(query(T, 50), "alerts_query", lambda: nullcontext(device))
     assert decode(REGISTER, out)[1]["alerts"] == [], "not those of before"
     assert device.consent("local") is Consent.LOCAL
 

@@ -29,7 +29,7 @@ def main(folder: str) -> None:
 
     import numpy as np
 
-    from client.answers import answer
+    from client.answers import open_and_answer
     from client.vault.consent import Consent
     from shared.codec import decode, pack_floats
     from shared.messages import REGISTER
@@ -52,7 +52,7 @@ def main(folder: str) -> None:
         return open_device(home)
 
     def say(data: bytes, endpoint: str) -> None:
-        print(decode(REGISTER, answer(data, endpoint, lambda: opened(None, data)))[0], flush=True)
+        print(decode(REGISTER, open_and_answer(data, endpoint, lambda: opened(None, data)))[0], flush=True)
 
     with open_device(home, make_profile(Consent.IDENTIFIED)) as device:
         device.record(view(0))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.answers import answer
+from client.answers import open_and_answer
 from client.device import Device
 from client.vault.consent import Consent
 from shared.events import BehaviourEvent, EventKind, Step
@@ -76,7 +76,7 @@ class Phone:
         return open_device(self.folder, entropy=replayed_entropy((self.life, self.draws)))
 
     def answer(self, data: bytes, endpoint: str) -> bytes:
-        return answer(data, endpoint, lambda: self.open(context_of(1), data))
+        return open_and_answer(data, endpoint, lambda: self.open(context_of(1), data))
 
     def at_rest(self) -> bytes:
         """Every byte of every file of this device, while it is closed, with the files' names."""

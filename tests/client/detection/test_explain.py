@@ -146,6 +146,9 @@ def test_values_sum_to_the_change_of_logit_p_against_the_user_s_own_baseline(see
     watch = Watch.start(plan, np.full((60, 4), 0.5, np.float32), 0)
     category, direction = int(random.integers(4)), Direction(int(random.integers(2)))
     told = explain(plan, scorer, NO_RISK, history, watch, category, step, direction, Step.DAY)
+    assert told.texts and all(told.texts) and bool(told.reasons) is not bool(told.why_none), (
+        "a reason, or why there is none"
+    )
     calm = max(0, step - 14)
     rows = extract(history, DAILY, np.arange(max(0, calm - 27), calm + 1))[:, category]
     now = extract(history, DAILY, [step])[0, category]
@@ -259,6 +262,9 @@ def test_a_device_explains_its_own_alert_and_nothing_else(new_device):
         assert device.explain(Alert(Direction.FALL, category, RiskLevel.LOW, step, 0)) is None
     assert device.problems == {"InputError": 4}
     assert new_device().explain(falls[0]) is None, "no model"
+    device.install(plan, b"", activity_theta(), NO_RISK, 9)
+    gone = device.explain(falls[0])
+    assert gone is not None and not gone.reasons and "here no more" in gone.texts[0]
 
 
 def test_an_alert_of_a_step_that_was_not_lived_is_an_input_error():

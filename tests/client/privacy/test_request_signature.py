@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.answers import answer
+from client.answers import open_and_answer
 from client.device import Device
 from client.privacy.caps import Caps
 from client.privacy.ledger import LIFETIME, PERIOD, UNSET
@@ -231,7 +231,7 @@ def opened(tmp_path) -> Opened:
 
 
 def ask(opened: Opened, data: bytes) -> bytes:
-    return answer(data, "train_request", lambda: opened(context_of(1), data))
+    return open_and_answer(data, "train_request", lambda: opened(context_of(1), data))
 
 
 def test_a_retry_at_another_time_is_the_same_request_and_gets_the_same_bytes(opened):
@@ -264,15 +264,17 @@ def test_a_period_ends_by_a_signed_request_when_the_device_s_clock_agrees(opened
             return device.gate.ledger.epsilon(PERIOD)
 
     assert spent() > 0
-    answer(ahead, "alerts_query", lambda: opened(context_of(1), ahead))
+    open_and_answer(ahead, "alerts_query", lambda: opened(context_of(1), ahead))
     assert spent() > 0, "the server alone ends no period"
     opened.clock.wait_until(1e9 + period_s + 50)
-    answer(signed(QUERY, 1_000_000_000), "alerts_query", lambda: opened(context_of(1), signed(QUERY, 1_000_000_000)))
+    open_and_answer(
+        signed(QUERY, 1_000_000_000), "alerts_query", lambda: opened(context_of(1), signed(QUERY, 1_000_000_000))
+    )
     assert spent() > 0, "nor does the device's own clock, nor an old request"
     forged = encode(SIGNED, "signed", {**decode(SIGNED, ahead)[1], "time_s": 1_000_000_000 + period_s + 60})
-    answer(forged, "alerts_query", lambda: opened(context_of(1), forged))
+    open_and_answer(forged, "alerts_query", lambda: opened(context_of(1), forged))
     assert spent() > 0, "nor a time that nobody signed"
-    answer(ahead, "alerts_query", lambda: opened(context_of(1), ahead))
+    open_and_answer(ahead, "alerts_query", lambda: opened(context_of(1), ahead))
     assert spent() == 0
     with opened() as device:
         assert device.gate.ledger.epsilon(LIFETIME) > 0
@@ -281,7 +283,9 @@ def test_a_period_ends_by_a_signed_request_when_the_device_s_clock_agrees(opened
 def test_a_paused_device_does_not_look_at_the_time_either(opened):
     with opened() as device:
         device.pause()
-    answer(signed(QUERY, 1_000_000_000), "alerts_query", lambda: opened(context_of(1), signed(QUERY, 1_000_000_000)))
+    open_and_answer(
+        signed(QUERY, 1_000_000_000), "alerts_query", lambda: opened(context_of(1), signed(QUERY, 1_000_000_000))
+    )
     with opened() as device:
         assert device.gate.ledger.spent.period_start_s == UNSET
 
@@ -300,7 +304,7 @@ def test_a_device_that_does_not_open_says_nothing_about_who_asks(tmp_path):
         return Device.open(tmp_path, keys=cheap_keys(tmp_path))
 
     for data in (signed(QUERY), QUERY, b""):
-        out = answer(data, "alerts_query", lambda data=data: broken(context_of(1), data))
+        out = open_and_answer(data, "alerts_query", lambda data=data: broken(context_of(1), data))
         assert decode(REGISTER, out) == ("refusal", {"code": int(RefusalCode.INTERNAL)})
 
 
