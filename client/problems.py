@@ -15,6 +15,7 @@ from typing import Any
 OWN_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "callback": "the app's own on_step raised: mend it there; it is told of those alerts again when the device is next opened",
+        "clock_was_ahead": "the clock had been ahead: what closed meanwhile was taken back (`Device.withdrawn`); nothing to do",
         "clock_jump": "an event was dated further ahead than the device's clock allows, and not counted: set the clock",
         "event_out_of_range": "an event of no category, kind, time or amount that counts was refused: mend the app's call",
         "late_event": "an event came long after its step had closed, and was counted there: the clock was wrong, then or now",
@@ -29,8 +30,10 @@ OWN_NAMES: Mapping[str, str] = MappingProxyType(
 ERRORS: Mapping[str, str] = MappingProxyType(
     {
         "BudgetError": "more epsilon was asked for than is allowed, and nothing was spent: nothing to do",
+        "ClockError": "the calendar and the clock contradict each other, and nothing was done: set `origin_s`, or mend the clock",
         "ConfigError": "a setting that the app passed is not valid: mend the app's call",
         "DataError": "data was not what it should be, and not used: mend the app's call",
+        "DeviceCopied": "the folder is a copy of another device's: begin a new one there with `Device.start_anew`",
         "EbbtideError": "an error without a name of its own: report it",
         "Forgotten": "the user had this device forgotten, and nothing counts any more: stop calling it, or set up a new one elsewhere",
         "InputError": "a method got what it does not understand, and did nothing: mend the app's call",

@@ -138,8 +138,8 @@ class RiskSection(Section):
 
 
 class ServerSection(Section):
-    """How the server moves, as server.optimizer.ServerSettings says and defaults to; and how long, in clips, the mean update of
-    an honest cohort is at most: a longer sum is not used (server/bounds.py)."""
+    """How the server moves, as server.optimizer.ServerSettings says and defaults to; and how long, in clips, everybody's mean
+    update is at most: a sum that no honest cohort of such people comes to is not used (server/bounds.py)."""
 
     learning_rate: float = ServerSettings.learning_rate
     momentum: float = ServerSettings.momentum

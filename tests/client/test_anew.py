@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from client.answers import answer
+from client.answers import open_and_answer as answer
 from client.device import Device
 from client.privacy.caps import Caps
 from client.vault.consent import Consent

@@ -14,7 +14,7 @@ from client import app
 from client.answers import open_and_answer
 from client.detection.policy import Intervention, Policy
 from client.device import Device
-from shared.clock import ReplayClock, WallClock
+from shared.clock import WallClock
 from shared.codec import decode
 from shared.events import Step
 from shared.messages import REGISTER
@@ -65,13 +65,13 @@ def test_alerts_that_a_node_raised_as_it_answered_reach_the_app(tmp_path, monkey
     day_s = Step.DAY.seconds
     profile = replace(make_profile(), origin_s=(WallClock().now_s() // day_s - 20) * day_s)
     first, late = Diary(), Diary()
-    with open_device(home, profile, on_step=first.write, policy=QUIET) as device:
+    with open_device(home, profile, on_step=first.write, policy=QUIET, clock=WallClock()) as device:
         live(ready(device, PLAN), end=8)
     context = SimpleNamespace(node_config={"data-dir": str(home), "passphrase-file": str(phrase)})
     query = signed_request("alerts_query", {"step": 19})
     said = open_and_answer(query, "alerts_query", lambda: app.open_in_data_dir(context, query))
     assert decode(REGISTER, said) == ("alerts", {"step": 19, "alerts": []}), "it may say nothing"
-    with open_device(home, on_step=late.write) as device:
+    with open_device(home, on_step=late.write, clock=WallClock()) as device:
         assert device.n_closed_steps >= 20
         assert [alert.step for alert in first.alerts + late.alerts] == RAISED and late.steps == [11]
         assert late.alerts[0].intervention is Intervention.NOTHING and not device.problems
@@ -227,7 +227,7 @@ def test_a_callback_that_blocks_blocks_no_other_thread(tmp_path):
 
 def test_an_app_without_a_callback_is_told_when_it_has_one(tmp_path):
     for _ in range(2):
-        with open_device(tmp_path, make_profile(), clock=ReplayClock(1e9)) as device:
+        with open_device(tmp_path, make_profile()) as device:
             live(ready(device, PLAN, activity_theta()) if not device.n_closed_steps else device)
     diary = Diary()
     with open_device(tmp_path, on_step=diary.write) as device:

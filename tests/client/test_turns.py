@@ -22,7 +22,7 @@ from tests.world.signing import signed
 
 ROOT = Path(__file__).parents[2]
 #: What belongs to the class, before there is a device.
-OF_THE_CLASS = {"open", "forget_at"}
+OF_THE_CLASS = {"open", "forget_at", "start_anew"}
 
 
 class Taken(Exception):

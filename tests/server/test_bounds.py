@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from server.bounds import TAIL, length, longest
+from server.bounds import TAIL, length, longest, longest_honest_mean
 from server.channel import Traffic
 from server.rounds import open_sum
 from shared.arrays import Words
@@ -57,7 +57,7 @@ def test_no_honest_round_of_a_shipped_plan_is_ever_refused(name):
     for kind, longest_mean in zip(plan.updates, means, strict=False):
         privacy, traffic = kind.privacy, Traffic()
         for n in (privacy.min_survivors, privacy.population):
-            honest = direction(kind.n_values, longest_mean * n * privacy.steps_per_clip)
+            honest = direction(kind.n_values, longest_honest_mean(n, longest_mean) * n * privacy.steps_per_clip)
             for _ in range(full(250)):
                 total = honest + noise_of(privacy, n, kind.n_values)
                 assert open_sum(total, n, privacy, traffic, longest_mean) is not None
@@ -94,8 +94,22 @@ def test_the_lone_attacker_that_the_docs_print_is_found_in_the_sum(name):
 
 
 def test_where_the_honest_mean_is_short_about_24_times_the_noise_is_found():
-    privacy = make_plan(privacy={"noise_multiplier": 4.0, "population": 300, "min_survivors": 255}).privacy
-    assert 22 < found_length(privacy, 1441, 255, longest_mean=1e-3) / 4.0 < 26
+    """Behind so much noise that the mean is next to nothing beside it."""
+    cohort = {"population": 1000, "min_survivors": 1000, "steps_per_clip": 512}
+    privacy = make_plan(privacy={"noise_multiplier": 1000.0, **cohort}).privacy
+    assert 22 < found_length(privacy, 1441, 1000, longest_mean=1e-3) / privacy.noise_multiplier < 27
+
+
+def test_the_mean_of_devices_drawn_from_people_is_as_short_as_is_said():
+    """Of unit vectors whose mean is a tenth long, few and many of them, drawn again and again."""
+    random = np.random.default_rng(4)
+    for n in (10, 100, 2000):
+        bound = longest_honest_mean(n, 0.1)
+        for _ in range(full(200)):
+            drawn = random.normal(size=(n, 20))
+            drawn[:, 0] += 0.45  # in 20 dimensions: about a tenth of a vector's length
+            drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+            assert np.linalg.norm(drawn.mean(axis=0)) <= bound <= 1
 
 
 def test_a_sum_that_one_device_spoils_is_not_opened_and_counted_and_the_next_is():
@@ -119,7 +133,7 @@ def test_a_sum_that_one_device_spoils_is_not_opened_and_counted_and_the_next_is(
 def test_the_bound_is_never_below_the_clips_and_grows_with_everything(n_values, n_vectors, mean, z):
     privacy = PrivacyPlan(1.0, z if z > 0.5 else 0.0, 1.0, 1, 10_000, 100, steps_per_clip=4096)
     bound = longest(privacy, n_values, n_vectors, mean)
-    assert bound >= mean * n_vectors * privacy.steps_per_clip
+    assert bound >= mean * n_vectors * privacy.steps_per_clip * (1 - 1e-12)
     assert longest(privacy, n_values + 1, n_vectors, mean) >= bound
     assert longest(privacy, n_values, n_vectors + 1, mean) > bound
 
@@ -128,9 +142,10 @@ def test_the_stated_tail_is_an_upper_bound():
     """Against the exact chi-square: the bound is beyond the quantile of half the tail, and not far beyond."""
     privacy = make_plan(privacy={"noise_multiplier": 4.0, "population": 300, "min_survivors": 255}).privacy
     for size in (2, 100, 1441):
-        noise_alone = longest(privacy, size, 255, longest_mean=1e-12) / (privacy.share_sigma * math.sqrt(255))
-        exact = math.sqrt(stats.chi2.isf(TAIL / 2, size))
-        assert exact < noise_alone < 1.2 * exact
+        sigma = privacy.share_sigma * math.sqrt(255)
+        mean = longest_honest_mean(255, 1e-12) * 255 * privacy.steps_per_clip / sigma
+        exact = math.sqrt(stats.ncx2.isf(TAIL / 2, size, mean**2))
+        assert exact < longest(privacy, size, 255, longest_mean=1e-12) / sigma < 1.2 * exact
 
 
 @pytest.mark.parametrize("mean", [0.0, -1.0, 1.01, math.nan, math.inf])
