@@ -15,6 +15,7 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from shared.appended_files import append_line
 from shared.arrays import Floats
 from shared.atomic_files import replace_content, replacing
 from shared.errors import ConfigError
@@ -24,6 +25,8 @@ from .optimizer import ServerOptimizer
 
 #: Checkpoints of the two parts of a training.
 INTEREST, RISK = "checkpoint", "risk"
+#: What a run cost, for people: where it is, the run has ended.
+ACCOUNT_FILE = "account.json"
 
 
 class ChargedRound(Base):
@@ -69,7 +72,7 @@ class ServerFolder:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.progress_file = folder / "progress.jsonl"
-        self.account_file = folder / "account.json"
+        self.account_file = folder / ACCOUNT_FILE
         self.traffic_file = folder / "traffic.json"
         self.inbox_file = folder / "inbox.db"
         self.departed_file = folder / "departed.db"
@@ -81,8 +84,7 @@ class ServerFolder:
     def report(self, phase: str, done: int, total: int, **numbers: float | None) -> None:
         """One line of progress: `done` of `total` in a phase."""
         line = json.dumps({"phase": phase, "done": done, "total": total, **numbers})
-        with self.progress_file.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_line(self.progress_file, line)
 
     def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST) -> None:
         """Keep the optimiser of one part of the training, and what it published after every round that ended:

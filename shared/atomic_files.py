@@ -6,23 +6,30 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+#: How the name of a file ends that is being written.
+UNFINISHED: Final = ".new"
 
 
 @contextmanager
 def replacing(file: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """What to write the next content of `file` to: it takes the file's place when the body ends, and not if it raises.
 
-    A process killed at any moment leaves the old content or the new one. With `durable` the new one is on disk, power
-    loss included, before it has its name. One writer at a time.
+    A process killed at any moment leaves the old content or the new one, a body that raises nothing else. With `durable`
+    the new one is on disk, power loss included, before it has its name. One writer at a time.
     """
-    fresh = file.with_name(f"{file.name}.new")
-    with fresh.open("wb") as out:
-        yield out
-        if durable:
-            out.flush()
-            os.fsync(out.fileno())
-    fresh.replace(file)
+    fresh = file.with_name(f"{file.name}{UNFINISHED}")
+    try:
+        with fresh.open("wb") as out:
+            yield out
+            if durable:
+                out.flush()
+                os.fsync(out.fileno())
+        fresh.replace(file)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def replace_content(file: Path, content: str | bytes) -> None:

@@ -11,7 +11,7 @@ import typer
 from shared.atomic_files import replace_content
 
 from ..provenance import ROOT
-from .main import app
+from .commands import app
 
 PAGE_FILE = ROOT / "docs" / "commands.md"
 HEAD = """# The `ebbtide` command

@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 from server.accounting import affordable_rounds, epsilon_to_public
-from shared.errors import BudgetError
+from shared.errors import BudgetError, ConfigError
 from shared.plan import Plan
 
 from ..people.setup import Setup
+from ..scenarios.config import Scenario
 from ..scenarios.owners import check_bits, check_caps
+from .flower_runtime import reserved_port
+
+#: Bytes on the disk, roughly and at most, of one user in a run: as a device of its own, and on a host.
+DEVICE_BYTES, HOSTED_BYTES = 400_000, 60_000
+#: And of a run without users.
+RUN_BYTES = 20_000_000
+
+
+def check_machine(scenario: Scenario, folder: Path) -> None:
+    """ConfigError if this machine cannot carry the run out: no write into its folder, too little room on its disk, no free
+    loopback port. The folder must be there."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"expected a folder that can be written, got {folder}")
+    per_user = DEVICE_BYTES if scenario.simulation.fidelity == "devices" else HOSTED_BYTES
+    needed = RUN_BYTES + scenario.data.users * per_user
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise ConfigError(
+            f"expected about {needed / 1e6:,.0f} MB of free disk for {scenario.data.users} users, got {free / 1e6:,.0f} MB in {folder}"
+        )
+    try:
+        with reserved_port():
+            pass
+    except OSError as error:
+        raise ConfigError(f"expected a free loopback port, got none: {error.strerror}") from None
+
+
+def check_setup(setup: Setup) -> None:
+    """ConfigError or BudgetError, before anything is done, if the setup cannot come to its end."""
+    simulation = setup.scenario.simulation
+    if simulation.fidelity == "hosts" and simulation.hosts > setup.n_users:
+        raise ConfigError(f"expected simulation.hosts <= {setup.n_users}, the number of users, got {simulation.hosts}")
+    setup.owners()
+    check_budget(setup.plan)
+    check_owners(setup)
 
 
 def check_budget(plan: Plan) -> None:

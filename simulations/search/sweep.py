@@ -28,7 +28,8 @@ from shared.errors import BudgetError, ConfigError
 from ..baselines.interest_models import gap_baselines
 from ..evaluation.quality import auc
 from ..federation.checks import check_budget
-from ..federation.run_folder import RESULTS_FILE
+from ..federation.run_folder import RESULTS_FILE, RunFolder
+from ..folder_lock import locked
 from ..people.of_scenario import population_of, protocol_of
 from ..people.population import Population
 from ..report.plots import save_utility_figure
@@ -68,14 +69,50 @@ def sweep(
     overrides: Iterable[str] = (),
     repeat: int = 3,
     fresh: bool = False,
+    overwrite: bool = False,
     on_trial: OnTrial = lambda done, total: None,
 ) -> dict[str, Any]:
     """Train every combination of `over` (TOML texts by scenario key, or by `epsilon` or `dropout`) `repeat` times;
-    writes and returns results.json, and draws sweep.svg. ConfigError if a combination is not valid."""
+    writes and returns results.json, and draws sweep.svg. ConfigError if a combination is not valid, or if the folder holds
+    the results of another sweep, unless `overwrite`; those of a run are never replaced."""
     given = list(overrides)
     settings = _settings(name_or_file, given, over)
     if repeat < 1:
         raise ConfigError(f"expected --repeat >= 1, got {repeat}")
+    with locked(folder):
+        asked = {
+            "scenario": settings[0].scenario.name,
+            "over": {key: list(values) for key, values in over.items()},
+            "set": [each for each in given if not each.startswith("data.path=")],  # no place on this machine
+        }
+        _expect_free(folder, asked, overwrite)
+        results = {**asked, **_sweep(settings, folder, repeat, fresh, on_trial)}
+        replace_content(folder / RESULTS_FILE, json.dumps(results, indent=1))
+        draw(results, folder / FIGURE_FILE)
+        return results
+
+
+def _expect_free(folder: Path, asked: Mapping[str, Any], overwrite: bool) -> None:
+    """ConfigError if results in the folder may not be replaced: a run's, or, unless `overwrite`, of another sweep than was
+    `asked` for."""
+    if RunFolder(folder).scenario_file.exists():
+        raise ConfigError(f"expected a folder for a sweep, got that of a run: {folder}")
+    if overwrite or not (file := folder / RESULTS_FILE).exists():
+        return
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        same = {key: found[key] for key in asked} == asked
+    except (ValueError, LookupError, TypeError):
+        same = False
+    if not same:
+        raise ConfigError(
+            f"expected a free folder or the same sweep, but {file} holds other results: --overwrite replaces them, another "
+            "--out leaves them"
+        )
+
+
+def _sweep(settings: list[SweepPoint], folder: Path, repeat: int, fresh: bool, on_trial: OnTrial) -> dict[str, Any]:
+    """What was found, setting by setting."""
     cache = Cache(folder / CACHE)
     if fresh:
         cache.clear()
@@ -97,17 +134,12 @@ def sweep(
         finally:
             runs.close()
     rows = [_row(settings[i], results, pooled) for i, results, pooled in sorted(found, key=lambda each: each[0])]
-    out = {
-        "scenario": settings[0].scenario.name,
+    return {
         "data": settings[0].scenario.data.name,
         "simulated": settings[0].scenario.data.name == "planted",
-        "over": {key: list(values) for key, values in over.items()},
         "repeat": repeat,
         "rows": rows,
     }
-    replace_content(folder / RESULTS_FILE, json.dumps(out, indent=1))
-    draw(out, folder / FIGURE_FILE)
-    return out
 
 
 class Cache:
@@ -382,7 +414,9 @@ def population_sha256(population: Population) -> str:
         ).encode()
     )
     for column in ("offsets", "category", "kind", "time_s", "amount"):
-        digest.update(np.ascontiguousarray(getattr(population, column)).data)
+        values = np.ascontiguousarray(getattr(population, column))
+        digest.update(f"{column} {values.dtype.str} {values.shape};".encode())
+        digest.update(values.data)
     return digest.hexdigest()
 
 

@@ -22,6 +22,7 @@ from client.detection import threshold_table
 from client.detection.alert_budget import LEAST, SIDES, OwnThresholds, false_alarm_rate
 from client.detection.cusum import CusumDetector
 from shared.arrays import Doubles, Floats, Ints
+from shared.atomic_files import replace_content
 
 from .generate import Change, simulated
 
@@ -140,5 +141,5 @@ def make_table(n_users: int, n_streams: int) -> str:
 
 
 if __name__ == "__main__":
-    TABLE_FILE.write_text(make_table(n_users=10_000, n_streams=200_000), encoding="utf-8")
+    replace_content(TABLE_FILE, make_table(n_users=10_000, n_streams=200_000))
     print(f"{TABLE_FILE.name}: {len(STREAMS) * len(STEPS) * len(FALSE_ALERTS)} start thresholds")

@@ -1,12 +1,10 @@
-"""What commands print on standard output."""
+"""What a data set may be used for, told where it is used."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
-out = Console(highlight=False)
+from ..terminal.printing import say_text
 
 
 def print_terms(name: str, state_folder: Path) -> None:
@@ -14,4 +12,4 @@ def print_terms(name: str, state_folder: Path) -> None:
     from ..people.datasets import DATASETS, terms_once
 
     if name in DATASETS:
-        terms_once(DATASETS[name], state_folder, out.print)
+        terms_once(DATASETS[name], state_folder, say_text)

@@ -1,0 +1,51 @@
+"""Files that only grow, a line or a row at a time: what a killed process or a full disk cut off is the end of nothing.
+
+Readers leave out what is not whole; writers begin on a fresh line, or at the end of the last whole row. One writer at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def append_line(file: Path, line: str, *, durable: bool = False) -> None:
+    """The file with one line more, which nothing that was cut off stands before. With `durable` it is on disk when this
+    returns, power loss included."""
+    with file.open("ab+") as out:
+        end = out.seek(0, os.SEEK_END)
+        if end:
+            out.seek(end - 1)
+            fresh = out.read(1) == b"\n"
+        out.write((b"" if not end or fresh else b"\n") + line.encode("utf-8") + b"\n")
+        if durable:
+            out.flush()
+            os.fsync(out.fileno())
+
+
+def whole_lines(file: Path) -> list[str]:
+    """The lines that end, without their ends; none if there is no file. What was cut and written on after is a line that its
+    reader has to leave out."""
+    try:
+        text = file.read_bytes().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return []
+    return text.split("\n")[:-1]
+
+
+def append_rows(file: Path, rows: bytes, row_bytes: int) -> None:
+    """The file with these whole rows of `row_bytes` each, and without what was cut off before them."""
+    with file.open("ab") as out:
+        end = out.seek(0, os.SEEK_END)
+        if end % row_bytes:
+            out.truncate(end - end % row_bytes)
+        out.write(rows)
+
+
+def whole_rows(file: Path, row_bytes: int) -> bytes:
+    """Every whole row, one behind the other; empty if there is no file."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return b""
+    return data[: len(data) - len(data) % row_bytes]
