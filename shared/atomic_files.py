@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import BinaryIO, Final
 
 #: How the name of a file ends that is being written.
 UNFINISHED: Final = ".new"
+_LONGEST_NAME: Final = 255
 
 
 @contextmanager
@@ -19,7 +21,10 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     A process killed at any moment leaves the old content or the new one, a body that raises nothing else. With `durable`
     the new one is on disk, power loss included, before it has its name. One writer at a time.
     """
-    fresh = file.with_name(f"{file.name}{UNFINISHED}")
+    name = file.name
+    if len(os.fsencode(name)) > _LONGEST_NAME - len(UNFINISHED):
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    fresh = file.with_name(f"{name}{UNFINISHED}")
     try:
         with fresh.open("wb") as out:
             yield out
