@@ -45,6 +45,7 @@ def choose(
     """
     from ..people.of_scenario import population_of, protocol_of
     from ..people.setup import Setup
+    from ..scenarios.calendar import check_calendar
     from ..scenarios.config import load_scenario, with_path
     from ..search.choose_detector import choose as run
     from ..search.choose_detector import judged_steps
@@ -52,6 +53,7 @@ def choose(
     if file:
         expect_free_file(file, overwrite=overwrite)
     chosen = load_scenario(scenario, with_path(overrides, path))
+    check_calendar(chosen, protocol_of(chosen))
     judged_steps(protocol_of(chosen))
     print_terms(chosen.data.name, file.parent if file else Path("runs"))
     with leaving(lambda: NOTHING_WRITTEN), locked_file(file) if file else nullcontext():

@@ -11,6 +11,7 @@ from shared.errors import BudgetError, ConfigError
 from shared.plan import Plan
 
 from ..people.setup import Setup
+from ..scenarios.calendar import check_calendar
 from ..scenarios.config import Scenario
 from ..scenarios.owners import check_bits, check_caps
 from .flower_runtime import reserved_port
@@ -41,6 +42,7 @@ def check_machine(scenario: Scenario, folder: Path) -> None:
 
 def check_setup(setup: Setup) -> None:
     """ConfigError or BudgetError, before anything is done, if the setup cannot come to its end."""
+    check_calendar(setup.scenario, setup.protocol)
     simulation = setup.scenario.simulation
     if simulation.fidelity == "hosts" and simulation.hosts > setup.n_users:
         raise ConfigError(f"expected simulation.hosts <= {setup.n_users}, the number of users, got {simulation.hosts}")

@@ -24,6 +24,7 @@ from shared.errors import BudgetError, ConfigError
 from ..federation.checks import check_budget
 from ..people.of_scenario import population_of, protocol_of
 from ..people.population import Population
+from ..scenarios.calendar import check_calendar
 from ..scenarios.config import ProtocolSection, Scenario, load_scenario
 from ..scenarios.grid import combinations
 from .trials import OnTrial, Trials, repeated, with_noise_for
@@ -139,6 +140,7 @@ def tune(
     values = {key: tuple(each) for key, each in grid.items()} or default_grid(base)
     _check_grid(values, seeds, epsilon)
     protocol = protocol_of(base)
+    check_calendar(base, protocol)
     all_folds = folds_of(protocol, folds)
     points = [(point, load_scenario(name_or_file, [*given, *_sets(point)])) for point in combinations(values)]
     everybody = population_of(base)
