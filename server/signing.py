@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -62,13 +61,20 @@ def _make(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     number, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")  # readable by its owner only
     fresh = Path(name)
-    with os.fdopen(number, "wb") as out:
-        out.write(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        out.flush()
-        os.fsync(out.fileno())
-    with suppress(FileExistsError):
-        os.link(fresh, file)
-    fresh.unlink()
+    try:
+        with os.fdopen(number, "wb") as out:
+            out.write(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            out.flush()
+            os.fsync(out.fileno())
+        try:
+            os.link(fresh, file)
+        except FileExistsError:
+            pass
+        except OSError:  # a disk without hard links: one writer at a time, which the run's lock sees to
+            if not file.exists():
+                fresh.replace(file)
+    finally:
+        fresh.unlink(missing_ok=True)
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -93,7 +93,8 @@ class BehaviourEvent:
     """One thing a user did. Raw behaviour: it stays on the device, and its repr shows none of it.
 
     `category` is a position in the catalogue, `time_s` seconds since the calendar's origin, `amount` money (0 unless
-    PURCHASE). An amount that is missing is 0; one that is not a number, negative or above `MAX_AMOUNT` is an InputError.
+    PURCHASE). An amount that is missing is 0; one that is not a number, negative, above `MAX_AMOUNT` or with
+    another kind is an InputError.
     """
 
     kind: EventKind
@@ -114,6 +115,8 @@ class BehaviourEvent:
             raise InputError("expected time_s to be finite and >= 0")
         if not _is_number(self.amount) or not 0 <= self.amount <= MAX_AMOUNT:
             raise InputError(f"expected an amount in 0..{MAX_AMOUNT:.0f}")
+        if self.amount and self.kind != EventKind.PURCHASE:
+            raise InputError("expected an amount of 0 unless it is a PURCHASE")
 
 
 def _is_position(value: object, size: int) -> bool:

@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import Bools, Doubles
+from .arrays import Bools, Doubles, as_declared
 from .errors import InputError
 from .plan import PrivacyPlan
 
@@ -95,6 +95,7 @@ def _log_cosh(x: Curve | np.float64) -> Curve:
     return np.asarray(x + np.log1p(np.exp(-2 * x)) - math.log(2))
 
 
+@as_declared
 def epsilon(curve: Curve, delta: float) -> Doubles:
     """Epsilon of (..., O) curves at `delta`: (...). Infinite for a curve with NaN or a negative value.
 
@@ -152,6 +153,7 @@ def _normal_tail(x: float) -> float:
     return math.erfc(x / math.sqrt(2)) / 2
 
 
+@as_declared
 def charge(spent: Curve, cost: Curve, cap_epsilon: ArrayLike, delta: float) -> tuple[Curve, Bools]:
     """`spent` (..., O) with `cost` (O,) on top where that stays within `cap_epsilon` (...), and where it does: (...).
 

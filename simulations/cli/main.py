@@ -1,4 +1,4 @@
-"""The `ebbtide` command's entry: signals are watched before anything large is loaded. Exit codes: `terminal/ending.py`."""
+"""The `ebbtide` command's entry: signals are watched before anything large is loaded. Exit codes: `simulations/terminal/ending.py`."""
 
 from __future__ import annotations
 

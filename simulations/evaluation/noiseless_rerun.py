@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from server.optimizer import ServerOptimizer
-from shared.arrays import Floats
+from shared.arrays import Floats, as_declared
 from shared.mechanisms import from_grid
 from shared.plan import Plan
 
@@ -24,6 +24,7 @@ from ..federation.run_folder import RunFolder
 MOST_UPDATES: Final = 400_000
 
 
+@as_declared
 def theta_without_noise(run: RunFolder, plan: Plan, theta: Floats) -> Floats | None:
     """The published model (P,) of the plan's rounds from `theta`, all devices in each, no noise added; None if the run
     has no hosts, had no noise, drew its cohorts (another draw would be another training), or is too large."""

@@ -235,7 +235,7 @@ def _raw_deltas(
     real = picks >= 0
     # A padded row has weight 0: whatever row stands in for it adds nothing.
     at = np.where(real, picks + first[:, None, None], 0)
-    fitted = fit(
+    fitted: Floats = fit(
         plan.network,
         theta,
         rows.x.take(at, axis=0),
@@ -245,7 +245,8 @@ def _raw_deltas(
         l2=training.l2,
         masks=_masks(end - first, numbers, plan, round_number),
     )
-    return np.subtract(fitted, theta, out=fitted)
+    fitted -= theta
+    return fitted
 
 
 def _picks(n_rows: Ints, numbers: Ints, shape: tuple[int, int], seed: int, round_number: int) -> Ints:

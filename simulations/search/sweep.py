@@ -6,7 +6,6 @@ sweep that was interrupted goes on, and one that is asked for twice trains nothi
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.figure import Figure
 
 from server.accounting import epsilon_to_public
@@ -32,7 +30,6 @@ from ..federation.checks import check_budget
 from ..federation.run_folder import RESULTS_FILE, RunFolder
 from ..folder_lock import locked
 from ..people.of_scenario import population_of, protocol_of
-from ..people.population import Population
 from ..people.setup import Crowd, Setup
 from ..report.plots import save_utility_figure
 from ..report.svg import COLOURS
@@ -40,6 +37,7 @@ from ..report.utility import swept_points
 from ..scenarios.calendar import check_calendar
 from ..scenarios.config import ProtocolSection, Scenario, load_scenario
 from ..scenarios.grid import combinations
+from .sweep_cache import Cache, population_sha256
 from .trials import OnTrial, Trials, repeated, with_noise_for
 
 #: Raised when a result would come out otherwise for the same scenario: older results are not used again.
@@ -143,33 +141,6 @@ def _sweep(settings: list[SweepPoint], folder: Path, repeat: int, fresh: bool, o
         "repeat": repeat,
         "rows": rows,
     }
-
-
-class Cache:
-    """Results by the SHA-256 of what they depend on, one small file each."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-
-    def clear(self) -> None:
-        for file in self._folder.glob("*.json"):
-            file.unlink()
-
-    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What was kept; None if nothing was, or if the file does not hold this key."""
-        try:
-            entry = json.loads(self._file(key).read_text(encoding="utf-8"))
-            found: dict[str, Any] = entry["result"]
-            return found if entry["key"] == json.loads(_canonical(key)) else None
-        except (OSError, ValueError, LookupError, TypeError):
-            return None
-
-    def put(self, key: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        replace_content(self._file(key), json.dumps({"key": json.loads(_canonical(key)), "result": result}, indent=1))
-
-    def _file(self, key: Mapping[str, Any]) -> Path:
-        return self._folder / f"{hashlib.sha256(_canonical(key).encode()).hexdigest()}.json"
 
 
 class Runs:
@@ -417,25 +388,3 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def population_sha256(population: Population) -> str:
-    """64 hex digits that change with any event."""
-    digest = hashlib.sha256(
-        _canonical(
-            {
-                "categories": list(population.catalogue.names),
-                "step": population.step.value,
-                "n_steps": population.n_steps,
-            }
-        ).encode()
-    )
-    for column in ("offsets", "category", "kind", "time_s", "amount"):
-        values = np.ascontiguousarray(getattr(population, column))
-        digest.update(f"{column} {values.dtype.str} {values.shape};".encode())
-        digest.update(values.data)
-    return digest.hexdigest()
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -21,7 +21,7 @@ from rich.progress import track
 from client.detection import threshold_table
 from client.detection.alert_budget import LEAST, SIDES, OwnThresholds, false_alarm_rate
 from client.detection.cusum import CusumDetector
-from shared.arrays import Doubles, Floats, Ints
+from shared.arrays import Doubles, Floats, Ints, as_declared
 from shared.atomic_files import replace_content
 
 from .generate import Change, simulated
@@ -54,6 +54,7 @@ THRESHOLDS = {thresholds}
 '''
 
 
+@as_declared
 def false_alarms(p: Floats, own: OwnThresholds, *, adapting: bool = True) -> tuple[Ints, float]:
     """False alarms per step and user (T, U) on streams p (T, U, C), and their rate per judged step and stream, by the
     thresholds that devices run; not `adapting`: all stay at the start."""
@@ -75,6 +76,7 @@ def false_alarms(p: Floats, own: OwnThresholds, *, adapting: bool = True) -> tup
     return out, float(out.sum() / n_judged)
 
 
+@as_declared
 def overruns(alarms: Ints, first: int, steps: int, most: int) -> float:
     """The share of users with more than `most` false alarms in `steps` steps: mean over the whole stretches of so many
     steps from step `first` on."""
@@ -97,6 +99,7 @@ def lowest_threshold(grid: Sequence[float], shares: Sequence[float], n_users: in
     return float(grid[i] + share * (grid[i + 1] - grid[i]))
 
 
+@as_declared
 def start_thresholds(p: Floats, rates: Sequence[float], first: int) -> list[list[float]]:
     """The lowest start thresholds of users with streams p (T, U, C), for STEPS and FALSE_ALERTS; `rates` are those of
     GRID, which is climbed until all of them keep to OVERRUN."""

@@ -195,7 +195,7 @@ class Repository:
 
 def commands() -> dict[str, set[str]]:
     """Options of each command of `ebbtide`."""
-    from simulations.cli.main import app
+    from simulations.cli.commands import app
 
     return {
         name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
