@@ -19,7 +19,7 @@ from shared.plan import Plan
 from .evaluation import results_file
 from .evaluation.evaluate import evaluate
 from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
-from .federation.checks import check_machine, check_setup
+from .federation.checks import check_machine, check_scenario, check_setup
 from .federation.flower_runtime import LOG_FILE, end_leftovers, plain_path, run_app, write_app_folder
 from .federation.run_folder import RunFolder
 from .federation.run_settings import COMPONENTS, run_config
@@ -31,7 +31,6 @@ from .provenance import versions
 from .report.report import write_report
 from .report.utility import utility_of
 from .scenarios.config import Scenario
-from .scenarios.held_out import expect_hosts
 from .scenarios.owners import caps_numbers
 
 #: Told as a run goes on: phase, how much is done, of how much.
@@ -47,7 +46,7 @@ def simulate(
     Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. While it works, the folder is
     this process's alone; whatever is raised, no process and no half-written file is left in it.
     """
-    expect_hosts(scenario)
+    check_scenario(scenario)
     with locked(folder):
         return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite)
 
@@ -58,10 +57,10 @@ def _simulate(scenario: Scenario, run: RunFolder, on_progress: OnProgress, resum
     else:
         run.expect_free(overwrite=overwrite)
     check_machine(scenario, run.path)
-    on_progress("people", 0, 1)
     population = population_of(scenario)
     setup = Setup.of(scenario, population)
     check_setup(setup)
+    on_progress("people", 0, 1)
     end_leftovers(run.flower)  # of a process that was killed: whoever has the folder now has the lock
     try:
         if not resume:

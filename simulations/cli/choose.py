@@ -19,7 +19,7 @@ from ..terminal.printing import say, say_path, say_table
 from ..terminal.stopping import NOTHING_WRITTEN, leaving
 from .options import DataPath, Overrides, Overwrite, ScenarioName, expect_free_file
 from .progress import bars
-from .terms import print_terms
+from .terms import terms_of
 
 
 def register(app: typer.Typer) -> None:
@@ -43,9 +43,9 @@ def choose(
 
     Example: [bold]ebbtide choose complete-journey-eps1[/]
     """
+    from ..federation.checks import check_settings
     from ..people.of_scenario import population_of, protocol_of
     from ..people.setup import Setup
-    from ..scenarios.calendar import check_calendar
     from ..scenarios.config import load_scenario, with_path
     from ..search.choose_detector import choose as run
     from ..search.choose_detector import judged_steps
@@ -53,10 +53,10 @@ def choose(
     if file:
         expect_free_file(file, overwrite=overwrite)
     chosen = load_scenario(scenario, with_path(overrides, path))
-    check_calendar(chosen, protocol_of(chosen))
+    check_settings(chosen)
     judged_steps(protocol_of(chosen))
-    print_terms(chosen.data.name, file.parent if file else Path("runs"))
-    with leaving(lambda: NOTHING_WRITTEN), locked_file(file) if file else nullcontext():
+    terms = terms_of(chosen.data.name, file.parent if file else Path("runs"))
+    with terms, leaving(lambda: NOTHING_WRITTEN), locked_file(file) if file else nullcontext():
         people = population_of(chosen)
         with bars() as on_progress:
             found = run(

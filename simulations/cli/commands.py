@@ -22,7 +22,7 @@ from .options import DataPath, Overrides, Overwrite, ScenarioName, expect_free_f
 from .progress import phase_bars
 from .search import register as register_search
 from .streams import register as register_streams
-from .terms import print_terms
+from .terms import terms_of
 
 if TYPE_CHECKING:
     from ..evaluation.results import Results
@@ -75,7 +75,6 @@ def simulate(
     target = folder or Path("runs") / chosen.name
     own = RunFolder(target)
     own.expect_free(overwrite=overwrite or resume)
-    print_terms(chosen.data.name, target.parent)
 
     def left() -> str:
         if not own.begun:
@@ -83,7 +82,7 @@ def simulate(
         again = [part for part in sys.argv[1:] if part not in ("--resume", "--overwrite")]
         return f"no process is left, what was spent stays spent; to go on: ebbtide {shlex.join([*again, '--resume'])}"
 
-    with leaving(left), phase_bars() as on_progress:
+    with terms_of(chosen.data.name, target.parent), leaving(left), phase_bars() as on_progress:
         results = run(chosen, target, on_progress, resume=resume, overwrite=overwrite)
     _print_results(results)
     say_path("report", own.report_file)
@@ -180,8 +179,8 @@ def data(
     from ..people.datasets import DATASETS, load
 
     if name:
-        print_terms(name, Path("runs"))
-        found = load(name, Path(path) if path else None)
+        with terms_of(name, Path("runs")):
+            found = load(name, Path(path) if path else None)
         say(
             f"{name}: {found.n_users} users, {found.n_events} events, {len(found.catalogue)} categories, "
             f"{found.n_steps} {found.step.value}s"

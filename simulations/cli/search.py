@@ -14,7 +14,7 @@ from ..terminal.printing import say, say_path, say_table, shown
 from ..terminal.stopping import NOTHING_WRITTEN, leaving
 from .options import DataPath, Overrides, Overwrite, ScenarioName, expect_free_file
 from .progress import trial_bar
-from .terms import print_terms
+from .terms import terms_of
 
 TOP = 10
 
@@ -60,9 +60,9 @@ def tune(
     expect_free_file(target, overwrite=overwrite)
     chosen = load_scenario(scenario, overrides or ())
     values = parse_values("--grid", grid or ())
-    print_terms(chosen.data.name, target.parent)
+    terms = terms_of(chosen.data.name, target.parent)
     say(NOT_COUNTED, strong=True)
-    with leaving(lambda: NOTHING_WRITTEN), locked_file(target), trial_bar() as on_trial:
+    with terms, leaving(lambda: NOTHING_WRITTEN), locked_file(target), trial_bar() as on_trial:
         tuning = search(
             scenario,
             values,
@@ -125,13 +125,12 @@ def sweep(
     given = with_path(overrides, path)
     chosen = load_scenario(scenario, given)
     target = folder or Path("runs") / "sweeps" / chosen.name
-    print_terms(chosen.data.name, target.parent)
     values = parse_values("--over", over or ())
 
     def left() -> str:
         return f"what was trained is kept in {target}, and is not trained again: give the same command again, without --fresh"
 
-    with leaving(left), trial_bar() as on_trial:
+    with terms_of(chosen.data.name, target.parent), leaving(left), trial_bar() as on_trial:
         results = run(
             scenario,
             values,

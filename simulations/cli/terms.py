@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..terminal.printing import say_text
 
 
-def print_terms(name: str, state_folder: Path) -> None:
-    """A real data set's terms, on first use in `state_folder`; nothing for planted people."""
+@contextmanager
+def terms_of(name: str, state_folder: Path) -> Iterator[None]:
+    """A body that works on a data set, whose terms are printed before; once they were, and the body came to its end, no more
+    in this `state_folder`. Nothing for planted people."""
     from ..people.datasets import DATASETS, terms_once
 
-    if name in DATASETS:
-        terms_once(DATASETS[name], state_folder, say_text)
+    if name not in DATASETS:
+        yield
+        return
+    terms_once(DATASETS[name], state_folder, say_text, keep=False)
+    yield
+    terms_once(DATASETS[name], state_folder, lambda text: None)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from server.accounting import affordable_rounds, epsilon_to_public
-from shared.errors import BudgetError, ConfigError
+from shared.errors import BudgetError, ConfigError, InputError
+from shared.events import Catalogue
 from shared.plan import Plan
 
-from ..people.setup import Setup
+from ..people.of_scenario import protocol_of
+from ..people.setup import Crowd, Setup
 from ..scenarios.calendar import check_calendar
 from ..scenarios.config import Scenario
+from ..scenarios.held_out import expect_hosts, held_out_users
 from ..scenarios.owners import check_bits, check_caps
 from .flower_runtime import reserved_port
 
@@ -40,6 +45,44 @@ def check_machine(scenario: Scenario, folder: Path) -> None:
         raise ConfigError(f"expected a free loopback port, got none: {error.strerror}") from None
 
 
+def expected_setup(scenario: Scenario) -> Setup | None:
+    """The setup of a scenario whose people are not there yet; None if only its data know how many they are. ConfigError if
+    its settings contradict one another."""
+    if not scenario.data.users:
+        return None
+    return Setup.of(scenario, Crowd(scenario.data.users, Catalogue(("any",))))
+
+
+def check_scenario(scenario: Scenario) -> None:
+    """What `check_setup` says of a scenario, before its people are there."""
+    expect_hosts(scenario)
+    check_calendar(scenario, protocol_of(scenario))
+    if (setup := expected_setup(scenario)) is not None:
+        check_setup(setup)
+
+
+def check_settings(scenario: Scenario) -> None:
+    """The same for trainings without owners, detectors and budget, as searches make them."""
+    check_calendar(scenario, protocol_of(scenario))
+    if (setup := expected_setup(scenario)) is not None:
+        held_out_users(scenario, setup.n_users)
+
+
+def check_scenario_budget(scenario: Scenario) -> None:
+    """What `check_budget` says of a scenario, before its people are there."""
+    if (setup := expected_setup(scenario)) is not None:
+        check_budget(setup.plan)
+
+
+@contextmanager
+def named(point: str) -> Iterator[None]:
+    """A body whose refusals name the setting that they are about."""
+    try:
+        yield
+    except InputError as error:
+        raise ConfigError(f"{point}: {error}") from None
+
+
 def check_setup(setup: Setup) -> None:
     """ConfigError or BudgetError, before anything is done, if the setup cannot come to its end."""
     check_calendar(setup.scenario, setup.protocol)
@@ -47,6 +90,7 @@ def check_setup(setup: Setup) -> None:
     if simulation.fidelity == "hosts" and simulation.hosts > setup.n_users:
         raise ConfigError(f"expected simulation.hosts <= {setup.n_users}, the number of users, got {simulation.hosts}")
     setup.owners()
+    held_out_users(setup.scenario, setup.n_users)
     check_budget(setup.plan)
     check_owners(setup)
 

@@ -174,8 +174,10 @@ def load(name: str, path: str | os.PathLike[str] | None = None, users: int | Non
     return everybody.take(np.sort(rng.choice(everybody.n_users, users, replace=False)))
 
 
-def terms_once(info: DatasetInfo, state_folder: str | os.PathLike[str], echo: Callable[[str], object]) -> bool:
-    """Print, with `echo`, the terms of a data set on its first use, remembered in `state_folder`.
+def terms_once(
+    info: DatasetInfo, state_folder: str | os.PathLike[str], echo: Callable[[str], object], *, keep: bool = True
+) -> bool:
+    """Print, with `echo`, the terms of a data set on its first use, remembered in `state_folder`, unless `keep` is false.
 
     True if they were printed. Changed terms are printed again; where the folder cannot be written, every
     time.
@@ -186,6 +188,8 @@ def terms_once(info: DatasetInfo, state_folder: str | os.PathLike[str], echo: Ca
     if seen.is_file():
         return False
     echo(text.rstrip())
+    if not keep:
+        return True
     try:
         seen.parent.mkdir(parents=True, exist_ok=True)
         seen.write_text(text, encoding="utf-8")

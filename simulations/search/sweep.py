@@ -22,19 +22,16 @@ from matplotlib.figure import Figure
 from server.accounting import epsilon_to_public
 from shared.atomic_files import replace_content
 from shared.errors import BudgetError, ConfigError
-from shared.events import Catalogue
 
 from ..baselines.interest_models import gap_baselines
 from ..evaluation.quality import auc
-from ..federation.checks import check_budget
+from ..federation.checks import check_budget, check_scenario_budget, check_settings, named
 from ..federation.run_folder import RESULTS_FILE, RunFolder
 from ..folder_lock import locked
 from ..people.of_scenario import population_of, protocol_of
-from ..people.setup import Crowd, Setup
 from ..report.plots import save_utility_figure
 from ..report.svg import COLOURS
 from ..report.utility import swept_points
-from ..scenarios.calendar import check_calendar
 from ..scenarios.config import ProtocolSection, Scenario, load_scenario
 from ..scenarios.grid import combinations
 from .sweep_cache import Cache, population_sha256
@@ -258,22 +255,12 @@ def _settings(name_or_file: str, given: Sequence[str], over: Mapping[str, Sequen
         sets = [f"{key}={value}" for key, value in point.items() if key not in (EPSILON, DROPOUT)]
         scenario = load_scenario(name_or_file, [*given, *sets])
         dropout, protocol = _number(DROPOUT, point.get(DROPOUT, "0")), protocol_of(scenario)
-        check_calendar(scenario, protocol)
-        _check_plan(point, scenario)
+        with named(", ".join(f"{key}={value}" for key, value in point.items())):
+            check_settings(scenario)
+            if EPSILON not in point:
+                check_scenario_budget(scenario)
         out.append(SweepPoint(point, scenario, protocol, dropout))
     return out
-
-
-def _check_plan(point: Mapping[str, str], scenario: Scenario) -> None:
-    """ConfigError if the point is no plan, whoever the people are; those of a data set that takes all of them come later."""
-    if not scenario.data.users:
-        return
-    try:
-        plan = Setup.of(scenario, Crowd(scenario.data.users, Catalogue(("any",)))).plan
-        if EPSILON not in point:
-            check_budget(plan)
-    except (ConfigError, BudgetError) as error:
-        raise ConfigError(f"{', '.join(f'{key}={value}' for key, value in point.items())}: {error}") from None
 
 
 def _number(key: str, text: str) -> float:

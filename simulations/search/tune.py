@@ -21,10 +21,9 @@ from server.accounting import epsilon_to_public
 from shared.atomic_files import replace_content
 from shared.errors import BudgetError, ConfigError
 
-from ..federation.checks import check_budget
+from ..federation.checks import check_budget, check_settings, named
 from ..people.of_scenario import population_of, protocol_of
 from ..people.population import Population
-from ..scenarios.calendar import check_calendar
 from ..scenarios.config import ProtocolSection, Scenario, load_scenario
 from ..scenarios.grid import combinations
 from .trials import OnTrial, Trials, repeated, with_noise_for
@@ -140,9 +139,12 @@ def tune(
     values = {key: tuple(each) for key, each in grid.items()} or default_grid(base)
     _check_grid(values, seeds, epsilon)
     protocol = protocol_of(base)
-    check_calendar(base, protocol)
+    check_settings(base)
     all_folds = folds_of(protocol, folds)
     points = [(point, load_scenario(name_or_file, [*given, *_sets(point)])) for point in combinations(values)]
+    for point, scenario in points:
+        with named(", ".join(_sets(point))):
+            check_settings(scenario)
     everybody = population_of(base)
     with tempfile.TemporaryDirectory(prefix="ebbtide-tune-") as folder:
         trials = Trials(until_last_label(everybody, protocol), Path(folder))
