@@ -88,7 +88,9 @@ def say_table(table: Table) -> None:
     for column in table.columns:
         column.overflow = "fold"
     least = Measurement.get(out, out.options.update(max_width=10_000), table).minimum
-    screen = out if least <= out.width else Console(file=out.file, width=least, highlight=False, markup=False, emoji=False)
+    screen = (
+        out if least <= out.width else Console(file=out.file, width=least, highlight=False, markup=False, emoji=False)
+    )
     screen.print(table)
 
 

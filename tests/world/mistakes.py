@@ -13,6 +13,7 @@ import typer
 from pydantic import BaseModel
 
 from simulations.cli.commands import app
+from simulations.federation.run_folder import RunFolder
 from simulations.scenarios.config import PLANTED_PROTOCOL, Scenario
 
 #: Commands that take a scenario and begin some work with it, and how they are asked for little of it.
@@ -177,9 +178,10 @@ def fill(folder: Path) -> None:
     for name in ("streams.json", "results.json", "thesis.txt"):
         (folder / "full").mkdir(exist_ok=True)
         (folder / "full" / name).write_text(MINE)
-    (folder / "run").mkdir()
-    for name in ("scenario.json", "consents.npy", "results.json"):
-        (folder / "run" / name).write_text(MINE)
+    run = RunFolder(folder / "run")
+    run.path.mkdir()
+    for file in (run.scenario_file, run.consents_file, run.results_file):
+        file.write_text(MINE)
 
 
 def mistakes(folder: Path) -> list[tuple[str, ...]]:
