@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shared.errors import EbbtideError, Forgotten, InputError, VaultError, VaultNewer
+    from shared.errors import EbbtideError, Forgotten, InputError, RefusalCode, VaultError, VaultNewer
     from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 
     from .detection.alerts import Alert
@@ -58,6 +58,7 @@ __all__ = [
     "POLICY",
     "Policy",
     "Profile",
+    "RefusalCode",
     "RiskLevel",
     "Segment",
     "Step",
@@ -67,7 +68,7 @@ __all__ = [
 
 #: Where each name is at home.
 _HOMES = {
-    "shared.errors": ("EbbtideError", "Forgotten", "InputError", "VaultError", "VaultNewer"),
+    "shared.errors": ("EbbtideError", "Forgotten", "InputError", "RefusalCode", "VaultError", "VaultNewer"),
     "shared.events": ("BehaviourEvent", "Catalogue", "EventKind", "Step"),
     ".detection.alerts": ("Alert",),
     ".detection.explain": ("Explanation",),

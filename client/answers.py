@@ -12,7 +12,16 @@ from typing import Any
 
 from shared.arrays import Words
 from shared.codec import decode, pack_words, unpack_floats
-from shared.errors import ConfigError, Forgotten, Refusal, RefusalCode, UndeclaredError, WireError
+from shared.errors import (
+    ConfigError,
+    Forgotten,
+    Refusal,
+    RefusalCode,
+    SurvivorsError,
+    UndeclaredError,
+    VersionError,
+    WireError,
+)
 from shared.messages import REQUESTS
 from shared.plan import Plan, UpdateKind
 from shared.randomised_response import BitSchedule
@@ -20,7 +29,9 @@ from shared.rdp import coin, update_cost
 
 from .detection.alerts import alert_fields
 from .device import Device
+from .gate import declared
 from .privacy.alert_bit import alert_bit, own_schedule
+from .privacy.heard import NO_RUN, Asked
 from .privacy.request_signature import verify
 from .refusals import answer_forgotten, bare_refusal
 from .vault.consent import Consent
@@ -30,19 +41,33 @@ Opening = Callable[[], AbstractContextManager[Device]]
 
 Fields = dict[str, Any]
 
+#: What is refused with what, where the bytes are not a request that this device answers: the more special error first.
+MISREAD: tuple[tuple[type[WireError], RefusalCode], ...] = (
+    (VersionError, RefusalCode.VERSION),
+    (UndeclaredError, RefusalCode.UNDECLARED),
+    (WireError, RefusalCode.MALFORMED),
+)
 
-def install_model(device: Device, asked: bytes, request: Fields) -> bytes:
-    """Answer a model_offer: verified, installed, receipt."""
+
+def install_model(device: Device, asked: Asked, request: Fields) -> bytes:
+    """Answer a model_offer: verified, installed, receipt. The very offer that was taken last is installed already; played
+    again, it gets the same receipt, and that is one release."""
     try:
         plan = Plan.from_bytes(request["plan"])
+    except SurvivorsError:
+        raise Refusal(RefusalCode.SURVIVORS) from None
     except ConfigError:
         raise Refusal(RefusalCode.PLAN_REFUSED) from None
     weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
-    device.install(plan, request["model"], *weights, request["round"])
-    return device.gate.release(asked, "receipt", {"plan_sha256": plan.sha256})
+    receipt, heard = {"plan_sha256": plan.sha256}, device.gate.heard
+    if not (heard.is_again(asked) and device.has(plan, *weights, request["round"])):
+        device.install(plan, request["model"], *weights, request["round"], asked)
+    elif heard.after(asked, device.gate.clock.now_s()) == heard:
+        return declared("receipt", receipt, device.gate.decision.consent)
+    return device.gate.release(asked.sha256, "receipt", receipt, said=asked)
 
 
-def train(device: Device, asked: bytes, request: Fields) -> bytes:
+def train(device: Device, asked: Asked, request: Fields) -> bytes:
     """Answer a train_request with one protected update, charged to the ledger."""
     theta = unpack_floats(request["theta"])
     work = device.work(request["plan_sha256"], theta)
@@ -50,7 +75,7 @@ def train(device: Device, asked: bytes, request: Fields) -> bytes:
     return _update(device, asked, request, kind, lambda: work.update(theta, request["round"]))
 
 
-def train_risk(device: Device, asked: bytes, request: Fields) -> bytes:
+def train_risk(device: Device, asked: Asked, request: Fields) -> bytes:
     """Answer a risk_request with one protected update of phi, charged to the ledger."""
     theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
     work = device.work(request["plan_sha256"], theta)
@@ -59,21 +84,21 @@ def train_risk(device: Device, asked: bytes, request: Fields) -> bytes:
     return _update(device, asked, request, kind, lambda: work.risk_update(theta, basis, coefficients, request["round"]))
 
 
-def _update(device: Device, asked: bytes, request: Fields, kind: UpdateKind, work: Callable[[], Words]) -> bytes:
+def _update(device: Device, asked: Asked, request: Fields, kind: UpdateKind, work: Callable[[], Words]) -> bytes:
     """What the ledger would refuse is not computed either."""
     sha256, cost = request["plan_sha256"], update_cost(kind.privacy, kind.n_values)
     device.gate.ledger.charge(kind.reply, cost, sha256, request["round"])
     fields = {"round": request["round"], "plan_sha256": sha256, "values": pack_words(work())}
-    return device.gate.release(asked, kind.reply, fields, cost, sha256)
+    return device.gate.release(asked.sha256, kind.reply, fields, cost, sha256, asked)
 
 
-def alerts(device: Device, asked: bytes, request: Fields) -> bytes:
+def alerts(device: Device, asked: Asked, request: Fields) -> bytes:
     """Answer an alerts_query with what consent allows."""
     step = request["step"]
-    return device.gate.release(asked, "alerts", alert_fields(step, device.take_alerts(step)))
+    return device.gate.release(asked.sha256, "alerts", alert_fields(step, device.take_alerts(step)), said=asked)
 
 
-def bits(device: Device, asked: bytes, request: Fields) -> bytes:
+def bits(device: Device, asked: Asked, request: Fields) -> bytes:
     """Answer a bits_query with the randomised bit of a due step, charged to the ledger."""
     if device.consent() is not Consent.RANDOMISED:
         raise Refusal(RefusalCode.CONSENT)
@@ -81,10 +106,10 @@ def bits(device: Device, asked: bytes, request: Fields) -> bytes:
     wanted = BitSchedule(request["epsilon_micro"], request["every_steps"])
     own = own_schedule(caps, device.profile.step.seconds)
     fields = alert_bit([alert.step for alert in device.alerts()], own, wanted, request["step"])
-    return device.gate.release(asked, "alert_bit", fields, coin(wanted.epsilon))
+    return device.gate.release(asked.sha256, "alert_bit", fields, coin(wanted.epsilon), said=asked)
 
 
-HANDLERS: dict[str, Callable[[Device, bytes, Fields], bytes]] = {
+HANDLERS: dict[str, Callable[[Device, Asked, Fields], bytes]] = {
     "model_offer": install_model,
     "train_request": train,
     "risk_request": train_risk,
@@ -97,33 +122,34 @@ def answer(data: bytes, expected: str, opening: Opening) -> bytes:
     """Reply bytes to the bytes of a signed request, which has to be an `expected` one. Never raises: an exception's text
     would travel to the server.
 
-    The signature comes first, then what was asked. A request that is not the right one is refused by the device, too, so
+    The signature comes first, then what was asked, and of whom. A request that is not the right one is refused by the device, too, so
     that its journal knows of it. A device that does not open answers with a bare refusal, and cannot tell who asks.
     """
     try:
         with opening() as device:
             try:
                 envelope = verify(data, device.profile.server_key)
-                request = understood(envelope.body, expected)
+                request = understood(envelope.body, expected, device.profile.audience)
             except Refusal as refusal:
                 return device.gate.decline(refusal.code)
             # Without the time: asked again later, it is the same request.
-            asked = hashlib.sha256(envelope.body).digest()
-            return device.gate.answer(asked, lambda: HANDLERS[expected](device, asked, request), envelope.time_s)
+            sha256 = hashlib.sha256(envelope.body).digest()
+            asked = Asked(expected, sha256, envelope.time_s, request.get("run", NO_RUN), request.get("round", 0))
+            return device.gate.answer(sha256, lambda: HANDLERS[expected](device, asked, request), asked)
     except Forgotten as gone:
         return answer_forgotten(gone.folder, data)
     except Exception:
         return bare_refusal(RefusalCode.INTERNAL)
 
 
-def understood(body: bytes, expected: str) -> Fields:
-    """The fields of the request that this endpoint answers; Refusal for anything else."""
+def understood(body: bytes, expected: str, audience: str) -> Fields:
+    """The fields of the request that this endpoint answers to this audience; Refusal for anything else."""
     try:
         name, request = decode(REQUESTS, body)
-    except UndeclaredError:
-        raise Refusal(RefusalCode.UNDECLARED) from None
-    except WireError:
-        raise Refusal(RefusalCode.MALFORMED) from None
+    except WireError as error:
+        raise Refusal(next(code for kind, code in MISREAD if isinstance(error, kind))) from None
     if name != expected:
         raise Refusal(RefusalCode.UNDECLARED)
+    if request["audience"] != audience:
+        raise Refusal(RefusalCode.AUDIENCE)
     return request

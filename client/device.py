@@ -24,20 +24,24 @@ import numpy as np
 from shared.arrays import Bools, Floats
 from shared.clock import Clock, WallClock
 from shared.errors import InputError, Refusal, RefusalCode
-from shared.events import BehaviourEvent
+from shared.events import BehaviourEvent, is_position
 from shared.mechanisms import Entropy
 from shared.plan import Plan
 
+from .decided import caps_of, policy_of
 from .detection.alerts import SENT, Alert, AlertLog, mark_sent
 from .detection.bursts import held_by_burst
 from .detection.explain import Explanation, explain
-from .detection.policy import POLICY, Policy
+from .detection.policy import Policy
+from .detection.risk_levels import Direction
 from .gate import Gate
+from .model.costs import expect_affordable
 from .model.installed import Installed
 from .model.runtime import pinned_model
 from .model.updates import Work
 from .owner import OwnerControls
 from .privacy.caps import Caps
+from .privacy.heard import Asked
 from .profile import Profile
 from .state import DeviceState, Told, profile_of
 from .vault.consent import Consent
@@ -55,6 +59,13 @@ LATE_STEPS = 7
 
 #: Told at the close of a step: the step, p (C,) (NaN where there is no score), the alerts it raised.
 OnStep = Callable[[int, Floats, list[Alert]], None]
+
+
+def step_number(step: int) -> int:
+    """The same number; InputError for anything that is only nearly one."""
+    if isinstance(step, bool) or not isinstance(step, int | np.integer):
+        raise InputError("expected the number of a step")
+    return int(step)
 
 
 class Device(OwnerControls):
@@ -80,13 +91,14 @@ class Device(OwnerControls):
         clock: Clock | None = None,
         caps: Caps | None = None,
         limits: Limits | None = None,
-        policy: Policy = POLICY,
+        policy: Policy | None = None,
         wait_s: float = 0.0,
     ) -> Device:
         """The device that lives in `folder`; a new one with `profile` if there is none yet (then it is required).
 
-        `keys` open its vault. `caps` are the app's own on what may be spent (`client/privacy/caps.py`), `clock` dates the
-        journal, `policy` chooses what a new alert tells the app to do (`client/detection/policy.py`). `wait_s`: how long to wait for
+        `keys` open its vault, `clock` dates the journal. `caps`, on what may be spent (`client/privacy/caps.py`), and `policy`,
+        which chooses what a new alert tells the app to do (`client/detection/policy.py`), are the app's to set; they stay the
+        device's for whoever opens it without any (`client/decided.py`). `wait_s`: how long to wait for
         a process that holds the vault. A VaultError by name if the vault does not open: see `client/vault/store.py`; Forgotten
         if it was forgotten.
         """
@@ -96,8 +108,10 @@ class Device(OwnerControls):
         try:
             clock = clock or WallClock()
             profile = profile_of(vault, profile, clock.now_s())
-            gate = Gate(vault, caps, clock, Counter(vault.get("problems") or {}))
-            device = cls(vault, profile, on_step, entropy, gate, policy)
+            problems = Counter[str](vault.get("problems") or {})
+            gate = Gate(vault, caps_of(vault, caps, clock.now_s(), problems), clock, problems)
+            held_policy = policy_of(vault, policy, clock.now_s(), problems)
+            device = cls(vault, profile, on_step, entropy, gate, held_policy)
             device._expect_readable()
         except BaseException:
             vault.close()
@@ -132,6 +146,7 @@ class Device(OwnerControls):
         means that all of it is in the vault, False that none of it is. The app is told of the closed steps afterwards."""
         before, told = self._state, list[Told]()
         with self._quietly():
+            step = step_number(step)
             try:
                 self._state = before.copy()
                 self._vault.expect_room()
@@ -205,7 +220,7 @@ class Device(OwnerControls):
         """Close every step before `step`: count, score, detect; and fold what is raw for longer than it may be. False if
         the vault did not take it."""
         with self._quietly():
-            self._close_steps(step)
+            self._close_steps(step_number(step))
             self._fold_old(self._now_s())
             return True
         return False
@@ -244,31 +259,55 @@ class Device(OwnerControls):
 
     # ---- what the server asks
 
-    def install(self, plan: Plan, model: bytes, theta: Floats, risk: Floats, round_number: int) -> None:
-        """Take a model, its plan and weights, and phi's (R,; empty: none yet): see `DeviceState.with_model`. Refusal if the
-        file is not the pinned one, or the plan is for others, or for more than the caps allow."""
+    def has(self, plan: Plan, theta: Floats, risk: Floats, round_number: int) -> bool:
+        """Whether just this is installed."""
+        here = self._state.installed
+        return (
+            here is not None
+            and (here.plan, here.round_number) == (plan, round_number)
+            and np.array_equal(here.theta, theta)
+            and np.array_equal(here.risk, risk)
+        )
+
+    def install(
+        self,
+        plan: Plan,
+        model: bytes,
+        theta: Floats,
+        risk: Floats,
+        round_number: int,
+        said: Asked | None = None,
+    ) -> None:
+        """Take a model, its plan and weights, and phi's (R,; empty: none yet), as the server `said`: see
+        `DeviceState.with_model`. Refusal if the file is not the pinned one, or the plan is for others, or for more than the
+        caps allow or a device can do. The vault has all of it, and that it was said, or nothing."""
         if not model:
             model = self._state.installed.model if self._state.installed else pinned_model()
         offered = Installed(plan, model, theta, risk, round_number)
-        installed = offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps)
+        installed = offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps, self.profile.n_categories)
         after = self._state.with_model(installed)
-        with self._vault.writing("model", "watch"):
+        with self._vault.writing("model", "watch", "heard", "ledger"):
             after.put_model(self._vault)
             after.put_watch(self._vault)
+            if said:
+                self.gate.hear(said)
         self._state = after
 
     def work(self, plan_sha256: bytes, theta: Floats) -> Work:
         """What a round of the installed plan is answered with; Refusal, for what the server can know, if another plan is
-        asked for, the weights do not fit, or the plan asks for more than the caps allow."""
+        asked for, the weights do not fit, or the plan asks for more than the caps allow or a device can do."""
         installed = self._state.installed
         if installed is None:
             raise Refusal(RefusalCode.PLAN_MISMATCH)
         installed.expect_asked(plan_sha256, theta, self.gate.ledger.caps)
+        expect_affordable(installed.plan, self.profile.n_categories)
         return Work(installed, self._state.history, self.profile.number, self._entropy, self.problems)
 
     def take_alerts(self, step: int) -> list[Alert]:
-        """Alerts that no earlier query took; asking again for the same step gives the same answer."""
-        alerts = mark_sent(self._state.alerts, step)
+        """Alerts of steps up to this one, and of models that the installed plan can have, that no earlier query took; asking
+        again for the same step gives the same answer."""
+        installed = self._state.installed
+        alerts = mark_sent(self._state.alerts, step, installed.plan.privacy.rounds if installed else -1)
         if alerts != self._state.alerts:
             self._keep_alerts(alerts)
         return [alert for alert, taken in self._state.alerts if taken == step]
@@ -276,6 +315,7 @@ class Device(OwnerControls):
     def consent(self, choice: Consent | None = None) -> Consent:
         """See `OwnerControls.consent`. Consent to identified alerts tells alerts from now on, not those of the past."""
         with self._quietly():
+            choice = choice if choice is None else Consent(choice)
             if choice is Consent.IDENTIFIED and super().consent() is not choice:
                 self._keep_alerts([(alert, SENT) for alert in self.alerts()])
             return super().consent(choice)
@@ -310,10 +350,11 @@ class Device(OwnerControls):
         with self._quietly():
             if installed is None or watch is None or alert.model_round != installed.round_number:
                 return None
-            model = installed.plan, installed.scorer, installed.risk
-            return explain(
-                *model, self._state.history, watch, alert.category, alert.step, alert.direction, self.profile.step
-            )
+            model, direction = (installed.plan, installed.scorer, installed.risk), Direction(alert.direction)
+            if not is_position(alert.category, self.profile.n_categories):
+                raise InputError("expected an alert of one of the catalogue's categories")
+            at = step_number(alert.step)
+            return explain(*model, self._state.history, watch, alert.category, at, direction, self.profile.step)
         return None
 
     # ---- kept between two calls

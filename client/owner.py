@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from shared.errors import VaultError
+from shared.errors import InputError, RefusalCode, VaultError
 from shared.messages import REGISTER
 
 from .gate import Gate, allows
@@ -47,7 +47,8 @@ class OwnerControls:
         self._vault = vault
 
     def what_left(self) -> list[Entry]:
-        """Everything that left this device and is not folded away yet, the oldest first, decoded."""
+        """Everything that left this device and is not folded away yet, the oldest first, decoded. Of refusals an entry may
+        stand for many: `refused` counts all of them."""
         with self._quietly():
             return [entry for entry in self._vault.journal.entries() if entry.size_bytes]
         return []
@@ -59,8 +60,15 @@ class OwnerControls:
             return self._vault.journal.checkpoint()
         return Checkpoint(0, START, {})
 
+    def refused(self) -> dict[RefusalCode, int]:
+        """How often this device refused, by code."""
+        with self._quietly():
+            return {RefusalCode(int(code)): n for code, n in (self._vault.get("refusals") or {}).items()}
+        return {}
+
     def consent(self, choice: Consent | None = None) -> Consent:
-        """What the user agreed to tell about alerts, as it is written down; with `choice`, from now on. Another answer
+        """What the user agreed to tell about alerts, as it is written down; with `choice`, a Consent or its word, from now on.
+        Anything else is no choice, and counted in `problems`. Another answer
         than the choice says that it could not be written, and should be asked for again: until this device is closed,
         alerts are `local` then."""
         if choice is not None:
@@ -71,11 +79,14 @@ class OwnerControls:
         return Consent.LOCAL
 
     def pause(self, paused: bool = True) -> bool:
-        """Answer no round until `pause(False)`; events still count, here. Whether it is written down that the device is
+        """Answer no round until `pause(False)`; events still count, here. What is neither True nor False decides nothing, and
+        is counted in `problems`. Whether it is written down that the device is
         paused. Another answer than `paused` says that it could not be written, and should be asked for again: until
         this device is closed, it answers no round then."""
         with self._quietly():
-            self._decide(paused=bool(paused))
+            if not isinstance(paused, bool):
+                raise InputError("expected True or False, got something else")
+            self._decide(paused=paused)
         with self._quietly():
             return self._vault.decisions.now.paused
         return True

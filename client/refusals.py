@@ -10,7 +10,7 @@ from shared.errors import Refusal, RefusalCode
 from shared.messages import REGISTER
 
 from .privacy.request_signature import verify
-from .vault.erasure import DUE, MARKER, TOLD
+from .vault.erasure import DUE, MARKER, TOLD, server_of
 from .vault.keys import write_durably
 
 
@@ -23,7 +23,7 @@ def answer_forgotten(folder: Path, data: bytes) -> bytes:
     """What is answered to the bytes of a request when the device is gone: `last_words` to its server, a refusal to anybody
     else, who cannot take the notice away."""
     try:
-        verify(data, (folder / MARKER).read_bytes()[len(DUE) :])
+        verify(data, server_of((folder / MARKER).read_bytes()))
     except (Refusal, OSError, ValueError):
         return bare_refusal(RefusalCode.SIGNATURE)
     return last_words(folder)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from shared.arrays import Floats, Ints
 from shared.codec import pack_floats, unpack_floats
-from shared.errors import ConfigError, InputError
+from shared.errors import ConfigError, InputError, ModelError
 from shared.events import ENGAGEMENT, BehaviourEvent, Step
 from shared.features import History, extract, seen
 from shared.plan import Plan
@@ -31,6 +31,7 @@ from .detection.policy import Intervention, Policy, Segment
 from .detection.risk_levels import Direction, RiskLevel, p_and_risk, recent_rows
 from .detection.watch import Watch, observed, past_steps
 from .model.installed import Installed
+from .model.runtime import verified
 from .profile import Profile
 from .vault.consent import Consent, Decision
 from .vault.vault import Vault
@@ -182,8 +183,8 @@ class DeviceState:
 
     @classmethod
     def kept_in(cls, vault: Vault, n_categories: int, problems: Counter[str]) -> DeviceState:
-        """What a vault holds. A plan that this app cannot read any more is left out with its model, and counted in
-        `problems`: the server offers another."""
+        """What a vault holds. A plan that this app cannot read any more, or a model file that is not the one it pins, is left
+        out with the other, and counted in `problems` (`plan_dropped`, `model_dropped`): the server offers another."""
         state, log, found = cls.empty(n_categories), vault.get("alerts"), vault.get("model")
         row = vault.get("watch") or {"n_closed_steps": 0, "arrays": None, "p": pack(state.p)}
         closed, arrays = row["n_closed_steps"], row["arrays"]
@@ -202,7 +203,9 @@ class DeviceState:
             return replace(state, installed=model(found)) if found else state
         except ConfigError:
             problems["plan_dropped"] += 1
-            return replace(state, p=_nothing(n_categories))
+        except ModelError:
+            problems["model_dropped"] += 1
+        return replace(state, p=_nothing(n_categories))
 
 
 def _nothing(n_categories: int) -> Floats:
@@ -258,9 +261,9 @@ def plain_model(installed: Installed) -> dict[str, Any]:
 
 
 def model(fields: dict[str, Any]) -> Installed:
-    """The model in a row; ConfigError if this app cannot read its plan (any more)."""
+    """The model in a row; ConfigError if this app cannot read its plan (any more), ModelError if it pins another file."""
     weights = unpack_floats(fields["theta"]), unpack_floats(fields["risk"])
-    return Installed(Plan.from_bytes(fields["plan"]), fields["model"], *weights, fields["round_number"])
+    return Installed(Plan.from_bytes(fields["plan"]), verified(fields["model"]), *weights, fields["round_number"])
 
 
 def plain_alerts(log: AlertLog) -> dict[str, list[int]]:

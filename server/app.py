@@ -2,69 +2,95 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from shared.clock import Clock
+from shared.errors import RunStopped
 
-from .accounting import epsilon_to_public, epsilon_unamplified, finite, likely_participations, to_server
 from .bits import bits_account
 from .channel import Channel, Traffic, hasten, wait_for_nodes
-from .departed import Departed
 from .device_nodes import DeviceNodes
-from .federation import Federation
+from .enrolment import Enrolment
+from .federation import Federation, expect_taken, refusals
 from .inbox import Inbox
+from .privacy.accounting import account_of
 from .queries import ask_for_alerts
 from .settings import RunSettings
 from .signing import Signer, signing_key
 from .state import ServerFolder
-from .training import offer, train
+from .training import Training, offer_newest, train
 
 app = ServerApp()
 
 
 def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
-    """One run with its devices connected: offer, train, query, and the account of it all."""
+    """One run with its devices connected: offer, train, query, and the account of it all. RunStopped if devices decline so
+    that to go on would only spend epsilon; the account then says what was spent, and why it stopped."""
     folder = ServerFolder(settings.folder)
     privacy = settings.plan.privacy
     inbox = Inbox(folder.inbox_file)
     federation.traffic.add(folder.traffic())
-    settings.schedule.wait_for(settings.schedule.train_step, clock)
-    offer(federation, settings, settings.theta, 0, with_file=True)
-    folder.report("offer", 1, 1)
-    accountant = train(federation, settings, folder)
-    ask_for_alerts(federation, settings, folder, inbox, clock)
+    stopped: RunStopped | None = None
+    try:
+        offer_and_train(federation, settings, folder, clock)
+        ask_for_alerts(federation, settings, folder, inbox, clock)
+    except RunStopped as error:
+        stopped = error
     folder.keep_traffic(federation.traffic.to_map())
-    coins, bit_steps = settings.schedule.bits, settings.schedule.bit_steps
-    participations = likely_participations(privacy)
-    likely = tuple((part, likely_participations(part)) for part in settings.plan.charged[1:])
+    accountant = Training.begin(federation, settings, folder).accountant
+    coins, bit_steps = settings.schedule.bits, () if stopped else settings.schedule.bit_steps
     folder.keep_account(
         {
             "rounds_charged": accountant.rounds,
             "rounds_planned": privacy.rounds,
-            "delta": privacy.delta,
-            "epsilon_rdp": finite(accountant.epsilon),
-            "risk_rounds_charged": sum(count for _, count in accountant.also),
-            "epsilon_to_public": finite(epsilon_to_public(privacy, accountant.rounds, accountant.also)),
-            "epsilon_unamplified": finite(epsilon_unamplified(privacy, participations, likely)),
-            "likely_participations": participations,
-            "to_server": to_server(coins, len(bit_steps), privacy.delta),
+            **account_of(settings.plan, accountant.charged),
             "bits": bits_account(folder.inbox_file, coins, len(bit_steps), privacy.delta) if coins else None,
             "plan_sha256": settings.plan.sha256.hex(),
             "identified_alerts": inbox.count(),
+            "stopped": stopped.why if stopped else None,
         }
     )
+    if stopped:
+        raise stopped
+
+
+def offer_and_train(federation: Federation, settings: RunSettings, folder: ServerFolder, clock: Clock) -> None:
+    """Give the devices the plan and run its rounds; no round is charged for a plan that too few of them took."""
+    settings.schedule.wait_for(settings.schedule.train_step, clock)
+    settings = replace(settings, run=folder.begun_s(settings.key_file, clock))
+    training, before = Training.begin(federation, settings, folder), refusals(federation.traffic)
+    taken = offer_newest(federation, settings, folder)
+    if training.has_rounds_left:
+        expect_taken(taken, refusals(federation.traffic) - before, settings.plan.privacy)
+    folder.report("offer", 1, 1)
+    train(federation, settings, folder)
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """One Flower run in which every node is one device."""
+    """One Flower run in which every node is one device, among those that are connected when the step of the training
+    closes."""
     settings = RunSettings.read(context.run_config)
-    population = settings.plan.privacy.population
     hasten(grid)
-    folder, clock = ServerFolder(settings.folder), settings.schedule.clock()
-    departed = Departed(folder.departed_file)
-    nodes = wait_for_nodes(grid, population - len(departed), settings.node_wait_s)
-    folder.report("devices", len(nodes), population)
-    channel = Channel(grid, Traffic(), Signer(signing_key(settings.key_file), clock), departed)
-    run(DeviceNodes(channel, nodes), settings, clock)
+    folder, clock, traffic = ServerFolder(settings.folder), settings.schedule.clock(), Traffic()
+    settings.schedule.wait_for(settings.schedule.train_step, clock)
+    enrolment = enrolled(grid, folder, settings, traffic)
+    channel = Channel(grid, traffic, Signer(signing_key(settings.key_file), clock), enrolment)
+    run(DeviceNodes(channel, enrolment.nodes), settings, clock)
+
+
+def enrolled(grid: Grid, folder: ServerFolder, settings: RunSettings, traffic: Traffic) -> Enrolment:
+    """The devices of a run, once they are connected: at its start as many as epsilon is stated for, and those of them that
+    are not gone when it goes on. RunError if too few of them come in time."""
+    enrolment, population = Enrolment(folder.enrolment_file), settings.plan.privacy.population
+    if enrolment.closed:
+        wait_for_nodes(grid, len(enrolment.nodes), settings.node_wait_s, among=enrolment.nodes)
+    else:
+        connected = wait_for_nodes(grid, population, settings.node_wait_s)
+        if left_out := enrolment.enrol(connected, population):
+            traffic.dropped["not_enrolled"] += left_out
+    folder.report("devices", len(enrolment.nodes), population)
+    return enrolment

@@ -16,10 +16,10 @@ from sqlalchemy import BigInteger, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from shared import rdp
 from shared.errors import InputError
 from shared.randomised_response import BitSchedule, truth_probability
 
-from .accounting import coins_epsilon
 from .database import Base, engine_of, signed
 
 Z_95 = 1.959963984540054
@@ -111,6 +111,6 @@ def bits_account(file: Path, asked: BitSchedule, coins: int, delta: float) -> di
         "epsilon": asked.epsilon,
         "every_steps": asked.every_steps,
         "coins": coins,
-        "epsilon_together": coins_epsilon(asked.epsilon, coins, delta),
+        "epsilon_together": rdp.gaussian_epsilon(0.0, delta, [(asked.epsilon, coins)]),
         "rates": [{"step": step, **asdict(rate)} for step, rate in rates.items()],
     }

@@ -1,32 +1,44 @@
-"""The channel to the devices: one signed request to many nodes, checked replies back, and what it all came to in bytes."""
+"""The channel to the devices: one signed request to many nodes, checked replies back, and what it all came to in bytes.
+
+Nothing of a reply is believed before it is checked: that its node was asked just that, how long it is, its form, and that
+it is for the round, plan, step and coin of the request. Flower hands over whatever a SuperLink says.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
+from numpy.lib import format as npy
 
-from shared.codec import decode, encode
+from shared.codec import decode, encode, limits_of
 from shared.errors import RefusalCode, RunError, WireError
 from shared.messages import REGISTER, REQUESTS
 
-from .departed import Departed
+from .enrolment import Enrolment
 from .signing import Signer
 
 REPLY_TIMEOUT_S = 600.0
 #: Reasons to drop a reply that are reasons to ask its device no more; the second if the first was lost on its way.
 GONE = ("deletion", f"refusal_{int(RefusalCode.FORGOTTEN)}")
+#: How numpy begins a file of bytes, and the most that it writes before them.
+_NPY_VERSION, _MAX_HEADER_BYTES = (1, 0), 256
+#: What a reply that is for another round, plan, step or coin than was asked for is counted as, if not by the field's name.
+_OTHER = {"plan_sha256": "plan", "epsilon_micro": "coin"}
 
 
 @dataclass
 class Traffic:
-    """Bytes of messages, by direction and name, and how many there were; replies that were dropped, by reason."""
+    """Bytes of messages, by direction and name, and how many there were; by reason, replies that were dropped, rounds that
+    were not opened, and devices that were not enrolled."""
 
     sent: Counter[str] = field(default_factory=Counter)
     sent_bytes: Counter[str] = field(default_factory=Counter)
@@ -44,19 +56,19 @@ class Traffic:
 
 
 class Channel:
-    """The way to the devices: one signed request to many nodes, checked replies from those that answered. A node in
-    `departed` is not asked; one whose device turns out to be gone is put there."""
+    """The way to the devices: one signed request to many nodes, checked replies from those that answered. A node that has
+    left the `enrolment` is not asked; one whose device turns out to be gone leaves it."""
 
     def __init__(
         self,
         grid: Grid,
         traffic: Traffic,
         signer: Signer,
-        departed: Departed | None = None,
+        enrolment: Enrolment | None = None,
         timeout_s: float = REPLY_TIMEOUT_S,
     ) -> None:
         self._grid, self.traffic, self._signer, self._timeout_s = grid, traffic, signer, timeout_s
-        self.departed = Departed() if departed is None else departed
+        self.enrolment = Enrolment() if enrolment is None else enrolment
 
     def ask(self, nodes: Iterable[int], name: str, fields: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
         """Fields of the reply that the register expects to a request, by node. A node that fails, refuses or sends
@@ -65,43 +77,97 @@ class Channel:
         data = self._signer.sign(encode(REQUESTS, name, fields))
         wire = np.frombuffer(data, dtype=np.uint8)
         content = RecordDict({"wire": ArrayRecord({"bytes": Array(wire)})})
-        messages = [Message(content, dst_node_id=node, message_type=kind.endpoint) for node in self.enrolled(nodes)]
+        messages = [Message(content, dst_node_id=node, message_type=kind.endpoint) for node in self.still_here(nodes)]
         self.traffic.sent[name] += len(messages)
         self.traffic.sent_bytes[name] += len(messages) * len(data)
+        asked = {**fields, "plan_sha256": hashlib.sha256(fields["plan"]).digest()} if "plan" in fields else fields
         out: dict[int, dict[str, Any]] = {}
-        for reply in self._grid.send_and_receive(messages, timeout=self._timeout_s) if messages else ():
-            fields_or_reason = self._read(reply, kind.reply)
+        for node, reply in first_replies(self._grid, messages, self._timeout_s, self.traffic.dropped):
+            fields_or_reason = self._read(reply, kind.reply, asked)
             if isinstance(fields_or_reason, str):
                 self.traffic.dropped[fields_or_reason] += 1
                 if fields_or_reason in GONE:
-                    self.departed.add(reply.metadata.src_node_id)
-            elif reply.metadata.src_node_id in out:
-                self.traffic.dropped["twice"] += 1
+                    self.enrolment.leave(node)
             else:
-                out[reply.metadata.src_node_id] = fields_or_reason
+                out[node] = fields_or_reason
         return out
 
-    def enrolled(self, nodes: Iterable[int]) -> list[int]:
+    def still_here(self, nodes: Iterable[int]) -> list[int]:
         """Those of the nodes whose devices are not gone."""
-        return [node for node in nodes if node not in self.departed]
+        return [node for node in nodes if not self.enrolment.has_left(node)]
 
-    def _read(self, reply: Message, expected: str) -> dict[str, Any] | str:
+    def _read(self, reply: Message, expected: str, asked: Mapping[str, Any]) -> dict[str, Any] | str:
+        """The fields of an `expected` reply to a request's fields, or the reason to drop it."""
         if reply.has_error():
             return "error"
+        data = carried_bytes(
+            reply, max(limits_of(REGISTER[name]).most_bytes for name in (expected, "refusal", "deletion"))
+        )
+        if isinstance(data, str):
+            return data
         try:
-            data = reply.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
             name, fields = decode(REGISTER, data)
         except WireError:
             return "undecodable"
-        except Exception:
-            return "shape"
         self.traffic.received[name] += 1
         self.traffic.received_bytes[name] += len(data)
         if name == "refusal":
             return f"refusal_{fields['code']}"
         if name == "deletion":
             return name
-        return fields if name == expected else "other_message"
+        if name != expected:
+            return "other_message"
+        others = (field for field, value in fields.items() if field in asked and asked[field] != value)
+        return next((_OTHER.get(field, field) for field in others), fields)
+
+
+def first_replies(
+    grid: Grid, messages: Sequence[Message], timeout_s: float, dropped: Counter[str]
+) -> Iterator[tuple[int, Message]]:
+    """(node, reply) of every node that was sent one of the messages and answers it: its first reply. Any other is counted
+    in `dropped`. The node is the one that was asked, whatever the reply says."""
+    replies = list(grid.send_and_receive(messages, timeout=timeout_s)) if messages else []
+    asked = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
+    seen = set[int]()
+    for reply in replies:
+        node = _node_of(reply, asked)
+        if node is None or node in seen:
+            dropped["not_asked" if node is None else "twice"] += 1
+        else:
+            seen.add(node)
+            yield node, reply
+
+
+def _node_of(reply: Message, asked: Mapping[str, int]) -> int | None:
+    """The node that was asked what this replies to, if the reply is its own; None for anything else. An error may be
+    Flower's, on its behalf."""
+    try:
+        node = asked.get(reply.metadata.reply_to_message_id)
+        return node if reply.has_error() or reply.metadata.src_node_id == node else None
+    except Exception:
+        return None
+
+
+def carried_bytes(reply: Message, most: int) -> bytes | str:
+    """The bytes that a reply carries, at most so many, or the reason to drop it. Nothing is allocated or copied that is
+    longer: what an array says of its own size is held against its bytes first."""
+    try:
+        record = reply.content["wire"]
+        if len(reply.content) != 1 or not isinstance(record, ArrayRecord) or list(record) != ["bytes"]:
+            return "shape"
+        packed = record["bytes"].data
+        if len(packed) > most + _MAX_HEADER_BYTES:
+            return "oversized"
+        file = BytesIO(packed)
+        if npy.read_magic(file) != _NPY_VERSION:
+            return "shape"
+        shape, _, dtype = npy.read_array_header_1_0(file, max_header_size=_MAX_HEADER_BYTES)
+        data = packed[file.tell() :]
+    except Exception:
+        return "shape"
+    if dtype != np.uint8 or shape != (len(data),):
+        return "shape"
+    return data if len(data) <= most else "oversized"
 
 
 def hasten(grid: Grid) -> None:
@@ -110,11 +176,17 @@ def hasten(grid: Grid) -> None:
         grid.pull_interval = 0.01
 
 
-def wait_for_nodes(grid: Grid, expected: int, timeout_s: float) -> list[int]:
-    """Ids of at least `expected` connected nodes, sorted; RunError after `timeout_s`."""
+def wait_for_nodes(grid: Grid, expected: int, timeout_s: float, among: Collection[int] | None = None) -> list[int]:
+    """Ids of at least `expected` connected nodes, sorted; of those `among` which are looked for, if any are named.
+    RunError after `timeout_s`."""
     end = time.monotonic() + timeout_s
-    while len(nodes := sorted(grid.get_node_ids())) < expected:
+    while len(nodes := _connected(grid, among)) < expected:
         if time.monotonic() > end:
             raise RunError(f"expected {expected} connected devices within {timeout_s:.0f} s, got {len(nodes)}")
         time.sleep(0.2)
     return nodes
+
+
+def _connected(grid: Grid, among: Collection[int] | None) -> list[int]:
+    nodes = set(grid.get_node_ids())
+    return sorted(nodes if among is None else nodes.intersection(among))

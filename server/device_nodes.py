@@ -13,17 +13,17 @@ from .rounds import collect, poisson_cohort
 
 
 class DeviceNodes:
-    """The devices behind a channel. One that is gone is not sampled either."""
+    """The devices behind a channel: `nodes` are all that are asked and sampled, but for those that are gone."""
 
     def __init__(self, channel: Channel, nodes: Sequence[int]) -> None:
         self._channel, self._nodes = channel, nodes
         self.traffic = channel.traffic
 
-    def offer(self, fields: Mapping[str, Any]) -> None:
-        self._channel.ask(self._nodes, "model_offer", fields)
+    def offer(self, fields: Mapping[str, Any]) -> int:
+        return len(self._channel.ask(self._nodes, "model_offer", fields))
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
-        return poisson_cohort(self._channel.enrolled(self._nodes), sampling_rate)
+        return poisson_cohort(self._channel.still_here(self._nodes), sampling_rate)
 
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind

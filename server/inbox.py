@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, UniqueConstraint, func, select
+from sqlalchemy import BigInteger, UniqueConstraint, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from shared.messages import MAX_ALERTS
 
 from .database import Base, engine_of, signed
 
@@ -28,7 +30,8 @@ class ReceivedAlert(Base):
 
 
 class Inbox:
-    """Alerts in SQLite; the same alert received twice is kept once."""
+    """Alerts in SQLite; the same alert received twice is kept once. Of each device the newest `MAX_ALERTS` are kept: as many
+    as it keeps itself, so that no device fills the table."""
 
     def __init__(self, file: Path) -> None:
         self._engine = engine_of(file, ReceivedAlert)
@@ -37,10 +40,12 @@ class Inbox:
         """Keep what one device sent."""
         if not alerts:
             return
+        rows = [{"node": signed(node), **alert} for alert in alerts]
+        its = select(ReceivedAlert.id).where(ReceivedAlert.node == signed(node))
+        oldest = its.order_by(ReceivedAlert.step.desc(), ReceivedAlert.id.desc()).offset(MAX_ALERTS)
         with Session(self._engine) as session:
-            session.execute(
-                insert(ReceivedAlert).on_conflict_do_nothing(), [{"node": signed(node), **alert} for alert in alerts]
-            )
+            session.execute(insert(ReceivedAlert).on_conflict_do_nothing(), rows)
+            session.execute(delete(ReceivedAlert).where(ReceivedAlert.id.in_(oldest)))
             session.commit()
 
     def count(self) -> int:

@@ -1,11 +1,12 @@
-"""What the server asks of every device once training is over: alerts and randomised bits, step by step."""
+"""What the server asks of every device once training is over: alerts and randomised bits, step by step; and which alerts
+it believes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 
 from shared.clock import Clock
-from shared.randomised_response import BitSchedule
+from shared.messages import KEEP_ALERTS_STEPS
 
 from .bits import BitInbox
 from .federation import Federation
@@ -24,19 +25,31 @@ def ask_for_alerts(
     for i, step in enumerate(steps, start=1):
         schedule.wait_for(step, clock)
         if step in schedule.query_steps:
-            for device, reply in federation.ask("alerts_query", {"step": step}):
-                inbox.add(device, reply["alerts"])
+            for device, reply in federation.ask("alerts_query", {"audience": settings.audience, "step": step}):
+                if are_possible(reply["alerts"], step, settings):
+                    inbox.add(device, reply["alerts"])
+                else:
+                    federation.traffic.dropped["alert_fields"] += 1
         if schedule.bits and step in schedule.bit_steps:
-            bits.add_all(step, schedule.bits.epsilon_micro, tossed(federation, schedule.bits, step))
+            asked = {"audience": settings.audience, "step": step, **vars(schedule.bits)}
+            answers = federation.ask("bits_query", asked)
+            bits.add_all(step, schedule.bits.epsilon_micro, ((device, reply["bit"]) for device, reply in answers))
         folder.keep_traffic(federation.traffic.to_map())
         folder.report("queries", i, len(steps))
 
 
-def tossed(federation: Federation, asked: BitSchedule, step: int) -> Iterator[tuple[int, int]]:
-    """The randomised bits of a due step: (device, bit), of the coin that was asked for. Any other is dropped and
-    counted."""
-    for device, reply in federation.ask("bits_query", {"step": step, **vars(asked)}):
-        if (reply["step"], reply["epsilon_micro"]) == (step, asked.epsilon_micro):
-            yield device, reply["bit"]
-        else:
-            federation.traffic.dropped["other_coin"] += 1
+def are_possible(alerts: Sequence[Mapping[str, int]], step: int, settings: RunSettings) -> bool:
+    """Whether a device as shipped can have told these alerts when it was asked at a step: of categories of the catalogue, at
+    steps up to the one that was asked for and no older than devices keep, of models that this plan can have, and none twice.
+    That is all that a device under this plan takes for a query (`client/detection/alerts.py`).
+
+    How many they are is no rule: a budget of alerts is kept across plans, and what an earlier plan allowed may still have to
+    be told (`client/detection/alert_budget.py`).
+    """
+    turns = {(alert["direction"], alert["category"], alert["step"]) for alert in alerts}
+    return len(turns) == len(alerts) and all(
+        alert["category"] < settings.n_categories
+        and step - KEEP_ALERTS_STEPS < alert["step"] <= step
+        and alert["model_round"] <= settings.plan.privacy.rounds
+        for alert in alerts
+    )

@@ -11,9 +11,11 @@ import numpy as np
 
 from shared.arrays import Floats
 from shared.clock import Clock, ReplayClock, WallClock
+from shared.codec import fits_utf8
 from shared.errors import ConfigError
+from shared.messages import MAX_AUDIENCE_BYTES
 from shared.plan import Plan
-from shared.randomised_response import BitSchedule
+from shared.randomised_response import BitSchedule, due_steps
 
 from .optimizer import ServerSettings
 from .risk_start import PublicRows
@@ -41,8 +43,7 @@ class Schedule:
         """The steps after training, up to the last query, at which a randomised bit is due."""
         if self.bits is None:
             return range(0)
-        every, first = self.bits.every_steps, self.train_step + 1
-        return range(first + -(first + 1) % every, self.last_query_step + 1, every)
+        return due_steps(self.train_step, self.last_query_step, self.bits.every_steps)
 
     @property
     def query_steps(self) -> range:
@@ -59,8 +60,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is made of, for its server. `warm`: theta is a warm start's. `longest_means`: of p's and of phi's updates, how
-    long an honest cohort's mean is at most, in clips (`server/bounds.py`); 1 holds for whatever people do."""
+    """What a run is made of, for its server. `n_categories` are in the catalogue; `warm`: theta is a warm start's.
+    `longest_means`: of p's and of phi's updates, how long an honest cohort's mean is at most, in clips (`server/bounds.py`);
+    1 holds for whatever people do. `audience`: the deployment or group of devices that it asks, who answer nothing that is for
+    others. `run`: the second at which it began (`ServerFolder.begun_s`)."""
 
     plan: Plan
     server: ServerSettings
@@ -72,8 +75,15 @@ class RunSettings:
     risk_server: ServerSettings
     public_rows: PublicRows | None
     key_file: Path
+    n_categories: int
     warm: bool = False
     longest_means: tuple[float, float] = (1.0, 1.0)
+    audience: str = ""
+    run: int = 0
+
+    def __post_init__(self) -> None:
+        if not fits_utf8(self.audience, MAX_AUDIENCE_BYTES):
+            raise ConfigError(f"expected server.audience of at most {MAX_AUDIENCE_BYTES} bytes")
 
     @classmethod
     def of(
@@ -85,15 +95,20 @@ class RunSettings:
         *,
         model: bytes,
         key_file: Path,
+        n_categories: int,
         theta_file: Path | None = None,
         theta_seed: int = 0,
         risk_learning_rate: float = 1.0,
         public_file: Path | None = None,
         node_wait_s: float = 300.0,
         longest_means: tuple[float, float] = (1.0, 1.0),
+        audience: str = "",
     ) -> RunSettings:
         """The settings of a run in this process. Theta 0 is that of `theta_file`, a warm start, or else drawn by
         `theta_seed`; phi starts from the rows of `public_file`, if it is learned."""
+        asked, paid = len(schedule.bit_steps), plan.bits.coins if plan.bits else 0
+        if asked > paid:
+            raise ConfigError(f"expected at most the {paid} bits that the plan charges, got a schedule of {asked}")
         return cls(
             plan,
             server,
@@ -105,8 +120,10 @@ class RunSettings:
             ServerSettings(risk_learning_rate, 0.0, RISK_TAIL),
             PublicRows.load(public_file) if public_file else None,
             key_file,
+            n_categories,
             warm=theta_file is not None,
             longest_means=longest_means,
+            audience=audience,
         )
 
     @classmethod
@@ -114,8 +131,9 @@ class RunSettings:
         """From Flower's run configuration, which is flat; ConfigError names a key that is missing."""
         try:
             theta_file, public_file = str(config["server.theta-file"]), str(config["server.public-rows"])
+            plan = Plan.from_bytes(bytes.fromhex(str(config["plan"])))
             return cls.of(
-                Plan.from_bytes(bytes.fromhex(str(config["plan"]))),
+                plan,
                 ServerSettings(*(float(config[f"server.{k}"]) for k in ("learning-rate", "momentum", "tail"))),
                 Schedule(
                     train_step=int(config["schedule.train-step"]),
@@ -125,24 +143,19 @@ class RunSettings:
                     seconds_per_step=float(config["schedule.seconds-per-step"]),
                     origin_s=float(config["schedule.origin-s"]),
                     replay_step_s=float(config["schedule.replay-step-s"]),
-                    bits=_bit_schedule(
-                        int(config["schedule.bit-epsilon-micro"]), int(config["schedule.bit-every-steps"])
-                    ),
+                    bits=BitSchedule.of(plan.bits),
                 ),
                 Path(str(config["server.folder"])),
                 model=Path(str(config["server.model-file"])).read_bytes(),
                 key_file=Path(str(config["server.key-file"])),
+                n_categories=int(config["server.categories"]),
                 theta_file=Path(theta_file) if theta_file else None,
                 theta_seed=int(config["server.theta-seed"]),
                 risk_learning_rate=float(config["server.risk-learning-rate"]),
                 public_file=Path(public_file) if public_file else None,
                 node_wait_s=float(config["server.node-wait-s"]),
                 longest_means=(float(config["server.longest-mean"]), float(config["server.risk-longest-mean"])),
+                audience=str(config["server.audience"]),
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None
-
-
-def _bit_schedule(epsilon_micro: int, every_steps: int) -> BitSchedule | None:
-    """None if bits are never asked for: every 0 steps."""
-    return BitSchedule(epsilon_micro, every_steps) if every_steps else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from shared.clock import Clock
 from shared.envelope import wrap
 from shared.errors import ConfigError
+from shared.private_folders import private_folder
 
 
 class Signer:
@@ -45,6 +48,9 @@ def signing_key(file: Path) -> Ed25519PrivateKey:
     """
     if not file.exists():
         _make(file)
+    elif _fresh(file).exists():
+        with suppress(OSError):
+            _make(file)  # which only clears up what a killed process left
     if stat.S_IMODE(file.stat().st_mode) & 0o077:
         raise ConfigError(f"expected {file} to be open to its owner only (chmod 600)")
     try:
@@ -56,27 +62,66 @@ def signing_key(file: Path) -> Ed25519PrivateKey:
     return key
 
 
+def _fresh(file: Path) -> Path:
+    """Where a key is written before it has its name."""
+    return file.with_name(f"{file.name}.new")
+
+
 def _make(file: Path) -> None:
-    """Write a fresh key; on disk, power loss included, before it has its name. One that is there already stays."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")  # readable by its owner only
-    fresh = Path(name)
-    try:
-        with os.fdopen(number, "wb") as out:
-            out.write(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-            out.flush()
-            os.fsync(out.fileno())
+    """Write a fresh key; on disk, power loss included, before it has its name. One that is there already stays.
+
+    Who writes holds the lock of `<name>.new`, so that two processes at once end with one key, also on a disk without hard
+    links. Whatever fails, nothing of a key is left; a process that is killed leaves that file, readable by its owner
+    only, and the next one that asks for the key removes it. ConfigError on a disk that locks nothing.
+    """
+    private_folder(file.parent)
+    with _locked(_fresh(file)) as number:
         try:
-            os.link(fresh, file)
-        except FileExistsError:
-            pass
-        except OSError:  # a disk without hard links: one writer at a time, which the run's lock sees to
             if not file.exists():
-                fresh.replace(file)
-    finally:
-        fresh.unlink(missing_ok=True)
+                _write(number)
+                _fresh(file).rename(file)
+        except BaseException:
+            _fresh(file).unlink()
+            raise
+        if _is_at(number, _fresh(file)):  # another process's key is there
+            _fresh(file).unlink()
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _write(number: int) -> None:
+    """A fresh key into an open file, for its owner only; on disk when this returns."""
+    os.fchmod(number, 0o600)
+    os.ftruncate(number, 0)
+    with os.fdopen(number, "wb", closefd=False) as out:
+        out.write(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    os.fsync(number)
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[int]:
+    """The number of an open file of that name, made if need be, which no other process has locked."""
+    while True:
+        number = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX)
+            except OSError:
+                file.unlink(missing_ok=True)  # empty, or what a killed process left
+                raise ConfigError(f"expected a disk that can lock a file, got that of {file.parent}") from None
+            if _is_at(number, file):
+                yield number
+                return
+        finally:
+            os.close(number)
+
+
+def _is_at(number: int, file: Path) -> bool:
+    """Whether an open file still has a name: who held its lock before may have moved or removed it."""
+    try:
+        return os.path.samestat(os.fstat(number), file.lstat())
+    except FileNotFoundError:
+        return False

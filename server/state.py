@@ -15,10 +15,11 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from shared.appended_files import append_line
 from shared.arrays import Floats
-from shared.atomic_files import replace_content, replacing
+from shared.atomic_files import append_line, replace_content, replacing
+from shared.clock import Clock
 from shared.errors import ConfigError
+from shared.private_folders import private_folder
 
 from .database import Base, engine_of
 from .optimizer import ServerOptimizer
@@ -27,6 +28,8 @@ from .optimizer import ServerOptimizer
 INTEREST, RISK = "checkpoint", "risk"
 #: What a run cost, for people: where it is, the run has ended.
 ACCOUNT_FILE = "account.json"
+#: What its messages came to: the server's own.
+TRAFFIC_FILE = "traffic.json"
 
 
 class ChargedRound(Base):
@@ -69,13 +72,25 @@ class ServerFolder:
     people. The key that signs requests may lie here, readable by its owner only (`server/signing.py`)."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder = private_folder(folder)
         self.progress_file = folder / "progress.jsonl"
         self.account_file = folder / ACCOUNT_FILE
-        self.traffic_file = folder / "traffic.json"
+        self.traffic_file = folder / TRAFFIC_FILE
         self.inbox_file = folder / "inbox.db"
-        self.departed_file = folder / "departed.db"
+        self.enrolment_file = folder / "enrolment.db"
+        self.begun_file = folder / "begun_s"
+
+    def begun_s(self, key_file: Path, clock: Clock) -> int:
+        """The second at which this run began: the same whichever process goes on with it. Devices follow no run that began
+        before the one that they follow, so it is later than any that began under the same key, as far as is known: the last
+        of them is kept beside the key, which outlives a folder that is lost."""
+        last_file = key_file.with_name(f"{key_file.name}.begun_s")
+        if not self.begun_file.exists():
+            last = int(last_file.read_text(encoding="ascii")) if last_file.exists() else -1
+            run = max(int(clock.now_s()), last + 1)
+            for file in (last_file, self.begun_file):  # in this order: killed in between, the next one is later
+                replace_content(file, str(run), durable=True)
+        return int(self.begun_file.read_text(encoding="ascii"))
 
     def charges(self, plan_sha256: bytes) -> Charges:
         """The run's charged rounds; ConfigError if they belong to another plan."""
@@ -94,12 +109,15 @@ class ServerFolder:
 
     def load_checkpoint(self, optimizer: ServerOptimizer, name: str = INTEREST) -> list[Floats]:
         """Restore the optimiser and return the models so far; none, and nothing restored, without a checkpoint."""
-        file = self.folder / f"{name}.npz"
-        if not file.exists():
+        if not self.has_models(name):
             return []
-        with np.load(file) as arrays:
+        with np.load(self.folder / f"{name}.npz") as arrays:
             optimizer.restore(arrays)
             return list(arrays["models"])
+
+    def has_models(self, name: str = INTEREST) -> bool:
+        """Whether any round of one part ended."""
+        return (self.folder / f"{name}.npz").exists()
 
     def models(self, name: str = INTEREST) -> Floats:
         """The published models of one part, of R rounds that ended: float32 (R + 1, P). An interrupted round has none."""

@@ -1,4 +1,4 @@
-"""The rounds of a plan: p's, then phi's, in one loop. Then every device gets the weights.
+"""The rounds of a plan: p's, then phi's, in one loop, as long as devices answer. Then every device gets the weights.
 
 A round is charged durably before its cohort is sampled. One that was interrupted stays charged: it is never run again, so
 no device ever makes noise twice for one sum, and epsilon is at least that of an uninterrupted run.
@@ -12,10 +12,11 @@ from typing import Any, Protocol
 from shared.arrays import Doubles, Floats
 from shared.codec import pack_floats
 from shared.errors import BudgetError, ConfigError
+from shared.plan import PrivacyPlan
 
-from .accounting import RoundAccountant, finite
-from .federation import Federation
+from .federation import Federation, Watched
 from .optimizer import ServerOptimizer
+from .privacy.accounting import RoundAccountant, finite
 from .risk_start import RiskStart
 from .rounds import run_round
 from .settings import RunSettings
@@ -96,7 +97,7 @@ class RiskLearner:
 class Training:
     """One run's training: whom it learns from, under which settings, and what it has spent."""
 
-    federation: Federation
+    federation: Watched
     settings: RunSettings
     folder: ServerFolder
     charges: Charges
@@ -106,25 +107,37 @@ class Training:
     def begin(cls, federation: Federation, settings: RunSettings, folder: ServerFolder) -> Training:
         """With every round counted that any process of this run charged."""
         plan = settings.plan
-        charges, accountant = folder.charges(plan.sha256), RoundAccountant(*plan.charged)
+        charges, accountant = folder.charges(plan.sha256), RoundAccountant(plan)
         first = 0
         for part, kind in enumerate(plan.updates):
             accountant.charge(charges.count(after=first, until=first + kind.privacy.rounds), part)
             first += kind.privacy.rounds
-        return cls(federation, settings, folder, charges, accountant)
+        return cls(Watched(federation), settings, folder, charges, accountant)
 
-    def learn(self, part: int, learner: Learner) -> Floats:
+    @property
+    def has_rounds_left(self) -> bool:
+        """Whether anything may still be charged."""
+        return any(self.goes_on(part, kind.privacy) for part, kind in enumerate(self.settings.plan.updates))
+
+    def goes_on(self, part: int, privacy: PrivacyPlan) -> bool:
+        """Whether one more round of a part is planned, and within epsilon."""
+        return self.accountant.rounds_of(part) < privacy.rounds and self.accountant.affords_another(part)
+
+    def learn(self, part: int, learner: Learner, *, to_the_end: bool = False) -> Floats:
         """What is published of one part once its rounds are over, or as many of them as epsilon allows; goes on where an
-        earlier process stopped."""
+        earlier process stopped. RunStopped before a round that would be for nothing, unless `to_the_end`."""
         plan, folder, accountant = self.settings.plan, self.folder, self.accountant
-        kind, first = plan.updates[part], sum(privacy.rounds for privacy in plan.charged[:part])
+        kind, first = plan.updates[part], sum(earlier.privacy.rounds for earlier in plan.updates[:part])
         models = folder.load_checkpoint(learner.optimizer, learner.checkpoint) or [learner.model]
-        for number in range(accountant.rounds_of(part) + 1, kind.privacy.rounds + 1):
-            if not accountant.affords_another(part):
-                break
+        while self.goes_on(part, kind.privacy):
+            if not to_the_end:
+                self.federation.expect_use(kind.privacy)
+            number = accountant.rounds_of(part) + 1
             self.charges.add(first + number)
             accountant.charge(part=part)
             request = {
+                "audience": self.settings.audience,
+                "run": self.settings.run,
                 "step": self.settings.schedule.train_step,
                 "round": first + number,
                 "plan_sha256": plan.sha256,
@@ -140,16 +153,33 @@ class Training:
         return models[-1]
 
 
-def train(federation: Federation, settings: RunSettings, folder: ServerFolder) -> RoundAccountant:
-    """Run the plan's rounds, and offer what they taught to every device. BudgetError if epsilon allows none."""
+def train(
+    federation: Federation, settings: RunSettings, folder: ServerFolder, *, to_the_end: bool = False
+) -> RoundAccountant:
+    """Run the plan's rounds, and offer what they taught to every device. BudgetError if epsilon allows none; RunStopped if
+    devices refuse or stay silent so that going on would only spend: what was learned and charged until then stays in the
+    folder. `to_the_end`: go on all the same, for trials, which publish nothing."""
     training = Training.begin(federation, settings, folder)
     accountant = training.accountant
-    theta = training.learn(0, InterestLearner(settings))
+    theta = training.learn(0, InterestLearner(settings), to_the_end=to_the_end)
     if not accountant.rounds:
         raise BudgetError(f"expected max_epsilon to allow one round, got {settings.plan.privacy.max_epsilon}")
-    risk = training.learn(1, RiskLearner(settings, theta)) if settings.plan.risk else None
+    risk = None
+    if settings.plan.risk:
+        risk = training.learn(1, RiskLearner(settings, theta), to_the_end=to_the_end)
+    if not (to_the_end or training.federation.has_summed):
+        training.federation.expect_use(settings.plan.privacy)
     offer(federation, settings, theta, accountant.rounds, risk=risk)
     return accountant
+
+
+def offer_newest(federation: Federation, settings: RunSettings, folder: ServerFolder) -> int:
+    """Offer what was published last, which is where training goes on: in a fresh folder the first theta, with the model file;
+    how many devices took it. They take nothing that is before what this run offered already."""
+    models = {name: folder.models(name)[-1] for name in (INTEREST, RISK) if folder.has_models(name)}
+    number = folder.charges(settings.plan.sha256).count(until=settings.plan.privacy.rounds)
+    theta = models.get(INTEREST, settings.theta)
+    return offer(federation, settings, theta, number, with_file=not models, risk=models.get(RISK))
 
 
 def offer(
@@ -160,10 +190,12 @@ def offer(
     *,
     with_file: bool = False,
     risk: Floats | None = None,
-) -> None:
-    """Give every device the plan, weights and, the first time, the model file."""
-    federation.offer(
+) -> int:
+    """Give every device the plan, weights and, the first time, the model file; how many took them."""
+    return federation.offer(
         {
+            "audience": settings.audience,
+            "run": settings.run,
             "step": settings.schedule.train_step,
             "round": round_number,
             "plan": settings.plan.canonical,

@@ -19,7 +19,7 @@ from . import cbor
 from .arrays import Floats, Words, as_declared
 from .cbor import Limits
 from .errors import UndeclaredError, VersionError, WireError
-from .messages import VERSION, Bytes, Field, Int, ListOf, MessageKind
+from .messages import VERSION, Bytes, Field, Int, ListOf, MessageKind, Text
 
 #: How every message begins: an array of three; then its name and version, which both fit into so many bytes.
 _ARRAY_OF_3 = b"\x83"
@@ -38,12 +38,23 @@ def _check(where: str, field: Field, value: Any) -> None:
     elif isinstance(kind, Bytes):
         if type(value) is not bytes or not kind.low <= len(value) <= kind.high or len(value) % kind.unit:
             raise WireError(f"{where}: expected {kind.low}..{kind.high} bytes in units of {kind.unit}")
+    elif isinstance(kind, Text):
+        if type(value) is not str or not fits_utf8(value, kind.high):
+            raise WireError(f"{where}: expected a text of at most {kind.high} bytes")
     else:
         assert isinstance(kind, ListOf)
         if type(value) is not list or len(value) > kind.most:
             raise WireError(f"{where}: expected a list of at most {kind.most}")
         for item in value:
             _check_fields(where, kind.fields, item)
+
+
+def fits_utf8(text: str, most_bytes: int) -> bool:
+    """Whether a text has a spelling in UTF-8, of no more bytes than this."""
+    try:
+        return len(text.encode()) <= most_bytes
+    except UnicodeEncodeError:
+        return False
 
 
 def _check_fields(where: str, fields: Mapping[str, Field], values: Any) -> None:
@@ -102,7 +113,7 @@ def _most(field: Field) -> tuple[int, int, int]:
     if isinstance(kind, Int):
         farthest = (number if number >= 0 else -1 - number for number in (kind.low, kind.high))
         return max(map(cbor.size_of_head, farthest)), 1, 0
-    if isinstance(kind, Bytes):
+    if isinstance(kind, Bytes | Text):
         return cbor.size_of_head(kind.high) + kind.high, 1, 0
     assert isinstance(kind, ListOf)
     n_bytes, n_items, depth = _most_of_map(kind.fields)

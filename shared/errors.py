@@ -3,6 +3,7 @@
     EbbtideError
     |-- InputError            somebody gave us something wrong; the message says what, and what was expected
     |   |-- ConfigError       a scenario, a `--set`, a plan
+    |   |   `-- SurvivorsError  a plan that counts on the noise of more devices than its cohort has
     |   |-- DataError         a data set: missing, damaged, wrong columns, wrong hash
     |   `-- BudgetError       the plan costs more epsilon than its cap, or the budget is spent
     |-- WireError             bytes that are not one of our messages, or a message that breaks the register
@@ -25,6 +26,7 @@
     |   |-- KeyWorn           the data key has sealed as often as is safe
     |   `-- Forgotten         the user had this device forgotten
     `-- RunError              a run of the system failed on its way
+        `-- RunStopped        the server ended a run that would only have spent more
 
 The command line prints an `InputError` as one line and exits with 2; any other EbbtideError exits with 1.
 Messages carry the value and the expectation, and never anything a user did.
@@ -32,8 +34,10 @@ Messages carry the value and the expectation, and never anything a user did.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
+from types import MappingProxyType
 
 
 class EbbtideError(Exception):
@@ -50,6 +54,10 @@ class ConfigError(InputError):
 
 class DataError(InputError):
     """A data set is missing, damaged, or not what it claims to be."""
+
+
+class SurvivorsError(ConfigError):
+    """A plan counts on the noise of more devices than its expected cohort has."""
 
 
 class BudgetError(InputError):
@@ -136,13 +144,22 @@ class RunError(EbbtideError):
     """A run of the whole system did not come to its end."""
 
 
+class RunStopped(RunError):
+    """The server ended a run on its own: to go on would have spent epsilon for nothing. `why` says it without numbers, for
+    what is published; the message has them."""
+
+    def __init__(self, counted: str, why: str) -> None:
+        super().__init__(f"{counted} {why}")
+        self.why = why
+
+
 class RefusalCode(IntEnum):
     """Why a device declines. Closed: a code is all that leaves, never a text."""
 
     MALFORMED = 1  #: the request does not decode
     PLAN_MISMATCH = 2  #: the plan's hash is not the hash of the plan that came along
     PLAN_REFUSED = 3  #: no plan, or one for another catalogue or another network than this device's
-    MODEL_MISSING = 4  #: no model of that hash is installed here
+    VERSION = 4  #: the request is in another version of the wire format
     MODEL_REFUSED = 5  #: the model's bytes are not the pinned ones
     UNDECLARED = 6  #: the register holds no such message
     CONSENT = 7  #: this device did not agree to it
@@ -158,7 +175,76 @@ class RefusalCode(IntEnum):
     CLIP_NORM = 17  #: the plan clips at a larger norm than this device's owner allows
     EPSILON = 18  #: one participation in the plan would cost more than this device's caps of a period or of its life
     BIT_EPSILON = 19  #: a bit is asked for more loudly than this device's schedule allows
-    STALE = 20  #: this device answered that round or step, or a later one, and keeps the reply no more
+    STALE = 20  #: this device heard or answered that or something later before, and keeps the reply no more
+    AUDIENCE = 21  #: the request is for other devices than those of this deployment or group
+    SURVIVORS = 22  #: the plan counts on the noise of more devices than can be there, or than its owner believes in
+    COSTLY = 23  #: the plan would take more memory or work than a device has for one request
+
+
+#: Every code in words, for the server's people: why devices decline, and what helps.
+IN_WORDS: Mapping[RefusalCode, tuple[str, str]] = MappingProxyType(
+    {
+        RefusalCode.MALFORMED: ("the request does not decode there", "bring server and apps to one version"),
+        RefusalCode.PLAN_MISMATCH: ("this plan is not installed there", "see why its offer was not taken"),
+        RefusalCode.PLAN_REFUSED: (
+            "the plan is for another catalogue or network than theirs",
+            "plan for the catalogue and the network that the devices were set up with",
+        ),
+        RefusalCode.VERSION: (
+            "the request is in another version of the wire format",
+            "bring server and apps to one version",
+        ),
+        RefusalCode.MODEL_REFUSED: ("the model file is not the pinned one", "offer the file that the app ships with"),
+        RefusalCode.UNDECLARED: ("no such request is known there", "bring server and apps to one version"),
+        RefusalCode.CONSENT: ("their owners did not agree to it", "ask for what owners agreed to"),
+        RefusalCode.INTERNAL: ("something failed on the device", "look at the problems that a device counted"),
+        RefusalCode.PAUSED: ("their owners paused them", "go on with the run later"),
+        RefusalCode.FORGOTTEN: ("their owners had them forgotten", "begin a run with other devices"),
+        RefusalCode.PARTICIPATIONS: (
+            "they took part as often as their owners' caps allow in one plan",
+            "plan fewer rounds or a lower sampling rate, or have the cap on participations raised",
+        ),
+        RefusalCode.PERIOD_BUDGET: (
+            "the epsilon that their owners allow in a period is spent",
+            "plan more noise or fewer rounds, go on when the period is over, or have the caps raised",
+        ),
+        RefusalCode.LIFETIME_BUDGET: (
+            "the epsilon that their owners allow for good is spent",
+            "plan more noise or fewer rounds from the start, or have the caps raised",
+        ),
+        RefusalCode.COST: ("nobody can say what it would cost", "plan noise for every part that is learned"),
+        RefusalCode.SCHEDULE: ("a bit is asked for more often than owners allow", "ask for bits less often"),
+        RefusalCode.SIGNATURE: (
+            "the server that they were set up with did not sign the request",
+            "run with the key that the devices pinned, and clocks that are right",
+        ),
+        RefusalCode.CLIP_NORM: (
+            "the plan clips at a larger norm than owners allow",
+            "plan a smaller clip_norm, or have the cap raised",
+        ),
+        RefusalCode.EPSILON: (
+            "one participation costs more than owners allow",
+            "plan more noise, or have the caps on epsilon raised",
+        ),
+        RefusalCode.BIT_EPSILON: ("a bit is asked for more loudly than owners allow", "ask with a smaller epsilon"),
+        RefusalCode.STALE: (
+            "they heard that, or something later, before",
+            "begin a new run, and see that its clock is right",
+        ),
+        RefusalCode.AUDIENCE: (
+            "they belong to another deployment or group",
+            "address the audience that the devices were set up for",
+        ),
+        RefusalCode.SURVIVORS: (
+            "the plan counts on the noise of more devices than can be there, or than owners believe in",
+            "plan for the devices that there are, or have the cap on survivors raised",
+        ),
+        RefusalCode.COSTLY: (
+            "the plan takes more memory or work than a device has for it",
+            "plan fewer rows, steps or windows",
+        ),
+    }
+)
 
 
 class Refusal(EbbtideError):

@@ -107,9 +107,9 @@ class BehaviourEvent:
 
     def check(self, n_categories: int) -> None:
         """Raise InputError unless every field is in its range. The message names the field, never its value."""
-        if not _is_position(self.kind, len(EventKind)):
+        if not is_position(self.kind, len(EventKind)):
             raise InputError("expected an EventKind")
-        if not _is_position(self.category, n_categories):
+        if not is_position(self.category, n_categories):
             raise InputError(f"expected a category in 0..{n_categories - 1}")
         if not _is_number(self.time_s) or self.time_s < 0:
             raise InputError("expected time_s to be finite and >= 0")
@@ -119,13 +119,15 @@ class BehaviourEvent:
             raise InputError("expected an amount of 0 unless it is a PURCHASE")
 
 
-def _is_position(value: object, size: int) -> bool:
+def is_position(value: object, size: int) -> bool:
     """Whether it is a whole number in 0..size - 1; apps hand over what they have, whatever the type hints say."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(0 <= value < size)
 
 
 def _is_number(value: object) -> bool:
     """Whether it is a finite real number."""
+    if isinstance(value, bool):
+        return False
     try:
         return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
     except OverflowError:

@@ -22,9 +22,12 @@ MAX_PARAMETERS = 1 << 18
 MAX_MODEL_BYTES = 1 << 20
 MAX_PLAN_BYTES = 1 << 16
 MAX_ALERTS = 4096
+#: An alert stays on the device for so many steps, for its user to see; no older one is told.
+KEEP_ALERTS_STEPS = 366
 MAX_READINGS = 64
 MAX_COEFFICIENTS = 16
 MAX_STEP = 1 << 20
+MAX_AUDIENCE_BYTES = 64
 MAX_BIT_EPSILON_MICRO = 20_000_000
 MAX_REQUEST_BYTES = MAX_MODEL_BYTES + 4 * MAX_PARAMETERS + MAX_PLAN_BYTES + (1 << 12)
 #: No clock shows more.
@@ -50,6 +53,13 @@ class Bytes:
 
 
 @dataclass(frozen=True)
+class Text:
+    """A text of at most `high` bytes in UTF-8."""
+
+    high: int
+
+
+@dataclass(frozen=True)
 class ListOf:
     """At most `most` maps with exactly these fields."""
 
@@ -61,9 +71,14 @@ class ListOf:
 class Field:
     """One declared field."""
 
-    type: Int | Bytes | ListOf
+    type: Int | Bytes | Text | ListOf
     sensitivity: str
     purpose: str
+
+
+#: What an epsilon of rounds holds under, as long as no secure sum carries them: a device adds a share of the noise, and
+#: has the server's word alone that the shares of others were added to it.
+IF_HONEST = "if the server is honest"
 
 
 class Spends(Enum):
@@ -114,6 +129,11 @@ class MessageKind:
         return self.spends in (Spends.EPSILON, Spends.PARTICIPATION)
 
     @property
+    def condition(self) -> str:
+        """What the epsilon of such a message holds under, in words; "" if under nothing: the coin protects alone."""
+        return IF_HONEST if self.spends is Spends.PARTICIPATION else ""
+
+    @property
     def kept(self) -> bool:
         """Whether the outbox keeps its bytes: asked again, the same go out, at no cost. What says nothing about behaviour
         is answered anew."""
@@ -134,16 +154,28 @@ def _reply(
     return MessageKind(name, MappingProxyType(fields), cost, purpose, spends, consent, emptied, once_per)
 
 
-def _request(name: str, endpoint: str, reply: str, *, purpose: str, **fields: Field) -> MessageKind:
-    """What the server asks, which says nothing about anybody."""
+def _signed_by_server(name: str, endpoint: str, reply: str, *, purpose: str, **fields: Field) -> MessageKind:
+    """What the server sends, which says nothing about anybody."""
     return MessageKind(
         name, MappingProxyType(fields), "nothing", purpose, Spends.NOTHING, endpoint=endpoint, reply=reply
     )
 
 
+def _request(name: str, endpoint: str, reply: str, *, purpose: str, **fields: Field) -> MessageKind:
+    """What the server asks of the devices of one audience."""
+    return _signed_by_server(name, endpoint, reply, purpose=purpose, audience=_AUDIENCE, **fields)
+
+
 _ROUND = Field(Int(0, 1 << 31), "none: the server chose it", "ties the reply to its round")
 _STEP = Field(Int(0, MAX_STEP), "none: the server's public calendar", "the step that is answered for")
 _HASH = Field(Bytes(32, 32), "none: public", "plan that both sides mean")
+_AUDIENCE = Field(
+    Text(MAX_AUDIENCE_BYTES),
+    "none: the same for everybody who is asked",
+    "whom the request is for: a device answers its own deployment's or group's alone. Which of them are in a round's "
+    "cohort no request says yet: it will commit to that once a secure sum carries rounds",
+)
+_RUN = Field(Int(0, MAX_TIME_S), "none: the server's own", "the second at which the server's run began: runs only rise")
 _COIN = Field(Int(1, MAX_BIT_EPSILON_MICRO), "none: the server asked for it", "the coin's epsilon, in millionths")
 
 
@@ -254,6 +286,7 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 "query.model",
                 "receipt",
                 purpose="install a model, a plan and weights; the file may be left out when it is there already",
+                run=_RUN,
                 step=_STEP,
                 round=_ROUND,
                 plan=Field(Bytes(1, MAX_PLAN_BYTES), _PUBLIC, "the plan's canonical bytes"),
@@ -266,6 +299,7 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 "train",
                 "update",
                 purpose="ask for one update",
+                run=_RUN,
                 step=_STEP,
                 round=_ROUND,
                 plan_sha256=_HASH,
@@ -285,6 +319,7 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 "train.risk",
                 "risk_update",
                 purpose="ask for one update of phi",
+                run=_RUN,
                 step=_STEP,
                 round=_ROUND,
                 plan_sha256=_HASH,
@@ -310,7 +345,7 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
 #: What a request travels in: see `shared.envelope`.
 SIGNED: Mapping[str, MessageKind] = MappingProxyType(
     {
-        "signed": _request(
+        "signed": _signed_by_server(
             "signed",
             "",
             "",

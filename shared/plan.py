@@ -16,14 +16,19 @@ from typing import Any
 
 from . import cbor
 from .cbor import Limits
-from .errors import ConfigError, WireError
+from .errors import ConfigError, SurvivorsError, WireError
 from .features import FeatureSpec
 from .lapse_risk import N_COEFFICIENTS
-from .messages import MAX_PLAN_BYTES, MAX_STEP, REQUESTS
+from .messages import MAX_BIT_EPSILON_MICRO, MAX_PLAN_BYTES, MAX_STEP, REQUESTS
 from .network import NetworkSpec
 
 MODULUS_BITS = 32
 MIN_SHARE_SIGMA = 2.0
+#: A coarser grid is no Gaussian any more: one round at 16 steps and noise multiplier 1 adds 6e-8 to delta, at 256 2e-10.
+MIN_STEPS_PER_CLIP = 256
+MICRO = 1_000_000
+#: Marks a part that older plans do not have: without it a plan is written as they were, and they are read as such.
+LATER = "later"
 DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
 MAX_SHARE_SIGMA = 2.0**14
 MAX_DEVICES = 1 << 40  #: no plan counts more
@@ -39,6 +44,14 @@ def _expect(condition: bool, expectation: str, value: object) -> None:
 
 def _expect_steps(name: str, steps: int) -> None:
     _expect(1 <= steps <= MAX_STEP, f"{name} in 1..{MAX_STEP}", steps)
+
+
+def _expect_believable(privacy: PrivacyPlan) -> None:
+    """SurvivorsError if a plan counts on more shares of noise than its expected cohort can give: every device would add
+    too little, and nobody the rest. A device can always count on its own."""
+    most = max(privacy.expected_cohort, 1.0)
+    if privacy.min_survivors > most * (1 + 1e-9):  # a product of floats
+        raise SurvivorsError(f"expected min_survivors <= the expected cohort {most:g}, got {privacy.min_survivors}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,17 @@ class PrivacyPlan:
             f"min_survivors > max_colluders = {self.max_colluders}, up to {MAX_DEVICES}",
             self.min_survivors,
         )
-        _expect(16 <= self.steps_per_clip <= 2**24, "steps_per_clip in 16..2^24", self.steps_per_clip)
+        _expect_believable(self)
+        _expect(
+            self.delta * self.population < 1,
+            f"delta below 1 / population = {1 / self.population:.3g}, or it protects nobody in particular",
+            f"{self.delta:g}",
+        )
+        _expect(
+            MIN_STEPS_PER_CLIP <= self.steps_per_clip <= 2**24,
+            f"steps_per_clip in {MIN_STEPS_PER_CLIP}..2^24",
+            self.steps_per_clip,
+        )
         if self.noise_multiplier:
             _expect(
                 self.share_sigma >= MIN_SHARE_SIGMA,
@@ -131,10 +154,14 @@ class PrivacyPlan:
         return self.clip_norm / self.steps_per_clip
 
     @property
+    def honest(self) -> int:
+        """The fewest devices in a sum whose noise counts."""
+        return self.min_survivors - self.max_colluders
+
+    @property
     def share_sigma(self) -> float:
         """Standard deviation, in grid steps, of the noise that every device adds on its own."""
-        honest = self.min_survivors - self.max_colluders
-        return self.noise_multiplier * self.steps_per_clip / math.sqrt(honest)
+        return self.noise_multiplier * self.steps_per_clip / math.sqrt(self.honest)
 
     @property
     def largest_sum(self) -> int:
@@ -212,6 +239,29 @@ class RiskPlan:
 
 
 @dataclass(frozen=True)
+class BitsPlan:
+    """Randomised bits: a coin with odds e^epsilon to 1 for the truth, epsilon in millionths, at the close of every
+    `every_steps`-th step; `coins` of them are asked for in all."""
+
+    epsilon_micro: int
+    every_steps: int
+    coins: int
+
+    def __post_init__(self) -> None:
+        _expect(
+            1 <= self.epsilon_micro <= MAX_BIT_EPSILON_MICRO,
+            f"epsilon in 1..{MAX_BIT_EPSILON_MICRO} millionths",
+            self.epsilon_micro,
+        )
+        _expect_steps("every_steps", self.every_steps)
+        _expect_steps("coins", self.coins)
+
+    @property
+    def epsilon(self) -> float:
+        return self.epsilon_micro / MICRO
+
+
+@dataclass(frozen=True)
 class UpdateKind:
     """One part of a plan that is learned in private rounds: the request that asks a device for its update (the register
     says what answers it), what protects a round of it, and how many values an update has."""
@@ -228,7 +278,8 @@ class UpdateKind:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that devices and server must agree on for one training. Without `risk`, no phi is learned."""
+    """Everything that devices and server must agree on for one training. Without `risk`, no phi is learned; without
+    `bits`, none is asked for. What all of it costs: `shared.charges`."""
 
     network: NetworkSpec
     features: FeatureSpec
@@ -239,6 +290,7 @@ class Plan:
     privacy: PrivacyPlan
     detection: Detection
     risk: RiskPlan | None = None
+    bits: BitsPlan | None = dataclasses.field(default=None, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         _expect_steps("horizon_steps", self.horizon_steps)
@@ -276,20 +328,11 @@ class Plan:
         p = UpdateKind("train_request", self.privacy, self.network.n_parameters)
         return (p, UpdateKind("risk_request", self.risk.privacy, N_COEFFICIENTS)) if self.risk else (p,)
 
-    @property
-    def charged(self) -> tuple[PrivacyPlan, ...]:
-        """What protects each part, with the rounds it plans."""
-        return tuple(kind.privacy for kind in self.updates)
-
-    @property
-    def also(self) -> tuple[tuple[PrivacyPlan, int], ...]:
-        """What is charged beside p, with its rounds."""
-        return tuple((privacy, privacy.rounds) for privacy in self.charged[1:])
-
 
 #: How fields are declared: the parts of a plan, and what else a field can hold.
 _PARTS: Mapping[str, type] = {
-    part.__name__: part for part in (NetworkSpec, FeatureSpec, LocalTraining, PrivacyPlan, Detection, RiskPlan)
+    part.__name__: part
+    for part in (NetworkSpec, FeatureSpec, LocalTraining, PrivacyPlan, Detection, RiskPlan, BitsPlan)
 }
 _PLAIN: Mapping[str, type] = {kind.__name__: kind for kind in (int, float, str, bytes)}
 
@@ -297,9 +340,14 @@ _PLAIN: Mapping[str, type] = {kind.__name__: kind for kind in (int, float, str, 
 def _revive(part: Any, fields: Any) -> Any:
     """A part from its map; ConfigError unless that has all its fields, no other, and each as it is declared."""
     declared = {field.name: str(field.type) for field in dataclasses.fields(part)}
-    if type(fields) is not dict or set(fields) != set(declared):
+    later = {field.name for field in dataclasses.fields(part) if LATER in field.metadata}
+    if type(fields) is not dict or not set(declared) - later <= set(fields) <= set(declared):
         raise ConfigError(f"expected a {part.__name__} with the fields {', '.join(declared)}")
-    return part(**{name: _revived(name, kind, fields[name]) for name, kind in declared.items()})
+    if any(name in fields and fields[name] is None for name in later):
+        raise ConfigError(
+            "expected the canonical bytes of a plan, got another spelling of one: what is not there is left out"
+        )
+    return part(**{name: _revived(name, kind, fields[name]) for name, kind in declared.items() if name in fields})
 
 
 def _revived(name: str, declared: str, value: Any) -> Any:
@@ -321,6 +369,8 @@ def _plain(part: Any) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for field in dataclasses.fields(part):
         value = getattr(part, field.name)
+        if value is None and LATER in field.metadata:
+            continue
         if dataclasses.is_dataclass(value):
             out[field.name] = _plain(value)
         elif isinstance(value, tuple):

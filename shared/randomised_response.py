@@ -21,9 +21,9 @@ from . import rdp
 from .errors import ConfigError, InputError
 from .mechanisms import Entropy
 from .messages import MAX_BIT_EPSILON_MICRO
+from .plan import MICRO, BitsPlan
 
 DRAW_BITS = 62
-MICRO = 1_000_000
 
 
 @lru_cache(maxsize=64)
@@ -69,6 +69,12 @@ def randomised_response(bit: ArrayLike, epsilon_micro: int, entropy: Entropy = o
     return (bits ^ (draw >= weight)).astype(np.uint8)
 
 
+def due_steps(after: int, last: int, every_steps: int) -> range:
+    """The steps after one, up to a last one, at which a bit is due."""
+    first = after + 1
+    return range(first + -(first + 1) % every_steps, last + 1, every_steps)
+
+
 @dataclass(frozen=True)
 class BitSchedule:
     """Which steps a bit goes out at, and how loudly. Public, and the same for every device that keeps it.
@@ -87,6 +93,11 @@ class BitSchedule:
         truth_weight(self.epsilon_micro)
         if self.every_steps < 1:
             raise ConfigError(f"expected every_steps >= 1, got {self.every_steps}")
+
+    @classmethod
+    def of(cls, bits: BitsPlan | None) -> BitSchedule | None:
+        """The schedule that a plan asks for; None if it asks for no bit."""
+        return cls(bits.epsilon_micro, bits.every_steps) if bits else None
 
     @property
     def epsilon(self) -> float:
@@ -128,9 +139,11 @@ def bit_schedule(cap_epsilon: float, delta: float, period_steps: int, least_epsi
             f"expected cap_epsilon, least_epsilon > 0 and period_steps >= 1, got {cap_epsilon}, {least_epsilon}, "
             f"{period_steps}"
         )
-    bits = 1
-    while bits < period_steps and _loudest(cap_epsilon, delta, bits + 1) >= least_epsilon * MICRO:
-        bits += 1
+    bits, beyond = 1, period_steps + 1  # the more bits, the quieter each: halve what is left to look at
+    while beyond - bits > 1:
+        middle = (bits + beyond) // 2
+        loud_enough = _loudest(cap_epsilon, delta, middle) >= least_epsilon * MICRO
+        bits, beyond = (middle, beyond) if loud_enough else (bits, middle)
     every_steps = -(-period_steps // bits)
     loudest = _loudest(cap_epsilon, delta, -(-period_steps // every_steps))
     if not loudest:

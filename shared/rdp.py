@@ -11,11 +11,13 @@ No amplification anywhere in this file: it is the view of the device, which know
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arrays import Bools, Doubles, as_declared
+from .attendance import binomial
 from .errors import InputError
 from .plan import PrivacyPlan
 
@@ -27,6 +29,11 @@ ORDERS: Curve = np.array(
     [round(1 + 2.0 ** (i / 4), 3) for i in range(-8, 29)] + [2.0**e + 1 for e in (8, 9, 10, 12, 14, 17, 20)]
 )
 ORDERS.flags.writeable = False
+
+
+#: So many terms of the sum over noise shares are added one by one: from two grid steps of noise on, the least that a plan
+#: may have, the others are below 1e-30 each.
+EXACT_TERMS = 1 << 12
 
 
 def zero(*leading: int) -> Curve:
@@ -51,28 +58,41 @@ def discrete_gaussian_sum(norm_steps: float, share_sigma: float, shares: int, si
     the sum of k + 1 shares and a single one differ by a factor of at most exp(5 exp(-2 pi^2 sigma^2 k / (k + 1))) on
     every integer (Kairouz, Liu and Steinke 2021, section 4, on convolutions; sigma >= 1/2), in the numerator as in the
     denominator. For one discrete Gaussian: Canonne, Kamath and Steinke 2020, theorem 4. The table that draws it is cut
-    at 10 sigma; see `shared.mechanisms.DiscreteGaussian` for the delta that this adds.
+    at 12 sigma; see `shared.mechanisms.DiscreteGaussian` for the delta that this adds.
     """
     if not (norm_steps > 0 and math.isfinite(norm_steps) and shares >= 1 and size >= 1):
         raise InputError(f"expected norm_steps > 0, shares and size >= 1, got {norm_steps}, {shares}, {size}")
     if shares > 1 and 0 < share_sigma < 0.5:
         raise InputError(f"expected share_sigma >= 0.5 for a sum of shares, got {share_sigma}")
     curve = gaussian(share_sigma * math.sqrt(shares) / norm_steps)
-    log_factor = 5 * _sum_of_gaps(share_sigma, shares) * size
-    return curve + log_factor * (2 * ORDERS - 1) / (ORDERS - 1)
+    return curve + shares_cost(share_sigma, shares, size)
 
 
 def _sum_of_gaps(sigma: float, shares: int) -> float:
-    """Sum of exp(-2 pi^2 sigma^2 k / (k + 1)) for k = 1 .. shares - 1."""
-    k = np.arange(1, shares, dtype=np.float64)
-    return float(np.exp(-2 * math.pi**2 * sigma**2 * k / (k + 1)).sum())
+    """Sum of exp(-2 pi^2 sigma^2 k / (k + 1)) for k = 1 .. shares - 1, or a little more.
+
+    Terms fall. The first `EXACT_TERMS` are added up, and every further one counts as the largest of these, so that the
+    cost of asking does not grow with a number that a server chose.
+
+    >>> exact = sum(math.exp(-8 * math.pi**2 * k / (k + 1)) for k in range(1, 10**5))
+    >>> bool(exact <= _sum_of_gaps(2.0, 10**5) < exact + 1e-9), _sum_of_gaps(2.0, 10**21) < 1e-9
+    (True, True)
+    """
+    k = np.arange(1, min(shares - 1, EXACT_TERMS) + 2, dtype=np.float64)
+    terms = np.exp(-2 * math.pi**2 * sigma**2 * k / (k + 1))
+    return float(terms[:-1].sum() + (shares - k.size) * terms[-1])
+
+
+def shares_cost(share_sigma: float, shares: int, size: int) -> Curve:
+    """What `discrete_gaussian_sum` adds to the Gaussian's curve: (O,). Times `times`, its last entry bounds from above what
+    so many releases add to any epsilon."""
+    return 5 * _sum_of_gaps(share_sigma, shares) * size * (2 * ORDERS - 1) / (ORDERS - 1)
 
 
 def update_cost(privacy: PrivacyPlan, size: int) -> Curve:
     """One participation in a round of the plan, for an update of `size` values: (O,). Only noise that the device may
     trust counts: the shares of `min_survivors - max_colluders` devices."""
-    shares = privacy.min_survivors - privacy.max_colluders
-    return discrete_gaussian_sum(privacy.steps_per_clip, privacy.share_sigma, shares, size)
+    return discrete_gaussian_sum(privacy.steps_per_clip, privacy.share_sigma, privacy.honest, size)
 
 
 def coin(epsilon: float) -> Curve:
@@ -119,32 +139,55 @@ def epsilon(curve: Curve, delta: float) -> Doubles:
     return np.where(valid, np.where(nothing, 0.0, best), np.inf)
 
 
-def gaussian_epsilon(mu: float, delta: float) -> float:
-    """Epsilon of Gaussian releases alone, exactly: composed, they are one Gaussian of sensitivity / sigma = `mu`.
+def gaussian_epsilon(mu: float, delta: float, coins: Sequence[tuple[float, int]] = ()) -> float:
+    """Epsilon of Gaussian releases, and of coins beside them (the epsilon of each kind, how many), exactly. Composed, the
+    Gaussians are one of sensitivity / sigma = `mu`.
 
-    Solves Balle and Wang 2018, theorem 8, by bisection from above: never below the true value, above it by less than
-    1e-9 relative.
+    The loss of n coins of epsilon e is (2 k - n) e where k of them are true, a binomial number; that of all is the sum of
+    independent parts, so delta is a mean of Gaussian deltas, each at epsilon less the coins' loss (Balle and Wang 2018,
+    theorem 8; Warner 1965). Solved by bisection from above: never below the true value, above it by less than 1e-9
+    relative.
 
-    14 releases at noise multiplier 4: less than the bound that `epsilon` gives, 4.38.
+    14 releases at noise multiplier 4: less than the bound that `epsilon` gives, 4.38. Two coins of epsilon 1 with them:
 
     >>> round(gaussian_epsilon(math.sqrt(14) / 4, 1e-5), 2)
     4.05
+    >>> round(gaussian_epsilon(math.sqrt(14) / 4, 1e-5, [(1.0, 2)]), 2)
+    5.91
     """
     if not 0 < delta < 1 or not mu >= 0:
         raise InputError(f"expected mu >= 0 and delta in (0, 1), got {mu}, {delta}")
-    if mu == 0 or _gaussian_delta(0.0, mu) <= delta:
+    losses = _coin_losses(coins)
+
+    def reached(epsilon: float) -> float:
+        return math.fsum(chance * _gaussian_delta(epsilon - loss, mu) for loss, chance in losses)
+
+    if reached(0.0) <= delta:
         return 0.0
     low, high = 0.0, mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta))  # the classical bound by zCDP
+    high += sum(epsilon * times for epsilon, times in coins)
     if not math.isfinite(high):
         return math.inf
     while high - low > 1e-9 * high:
         middle = (low + high) / 2
-        low, high = (low, middle) if _gaussian_delta(middle, mu) <= delta else (middle, high)
+        low, high = (low, middle) if reached(middle) <= delta else (middle, high)
     return high
 
 
+def _coin_losses(coins: Sequence[tuple[float, int]]) -> list[tuple[float, float]]:
+    """The privacy loss of all coins together: (loss, its probability)."""
+    found = [(0.0, 1.0)]
+    for epsilon, times in coins:
+        chances = binomial(times, 1 / (1 + math.exp(-epsilon)))
+        own = [((2 * k - times) * epsilon, float(chance)) for k, chance in enumerate(chances)]
+        found = [(one + other, p * q) for one, p in found for other, q in own if p * q]
+    return found
+
+
 def _gaussian_delta(epsilon: float, mu: float) -> float:
-    """Delta of one Gaussian of sensitivity / sigma = mu at epsilon."""
+    """Delta of one Gaussian of sensitivity / sigma = mu at an epsilon of either sign."""
+    if not mu:
+        return -math.expm1(min(epsilon, 0.0))
     tail = _normal_tail(epsilon / mu + mu / 2)
     return _normal_tail(epsilon / mu - mu / 2) - (math.exp(epsilon + math.log(tail)) if tail else 0.0)
 

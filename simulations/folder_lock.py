@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.errors import ConfigError
+from shared.private_folders import private_folder
 
 if sys.platform == "win32":
     import msvcrt
@@ -53,9 +54,11 @@ def _made(folder: Path) -> Iterator[None]:
     missing = [each for each in (folder, *folder.parents) if not os.path.exists(each)]  # noqa: PTH110
     try:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)  # a run's keys come into it
         except OSError as error:
-            raise ConfigError(f"expected a folder that can be written, got {folder}: {error.strerror}") from None
+            raise ConfigError(
+                f"expected a folder that can be written, got {folder}: {error.strerror or error}"
+            ) from None
         yield
     finally:
         for each in missing:

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from shared.appended_files import append_line, whole_lines
+from shared.atomic_files import append_line, whole_lines
 
 ROOT = Path(__file__).parent.parent
 COMMIT_FILE = "commit.txt"

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from shared.errors import ConfigError, RunError
+from shared.errors import ConfigError, RunError, RunStopped
 from shared.plan import Plan
 
 from .evaluation import results_file
 from .evaluation.evaluate import evaluate
 from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
 from .federation.checks import check_machine, check_scenario, check_setup
-from .federation.flower_runtime import LOG_FILE, end_leftovers, plain_path, run_app, write_app_folder
+from .federation.flower_runtime import LOG_FILE, RunFailed, end_leftovers, plain_path, run_app, write_app_folder
 from .federation.run_folder import RunFolder
 from .federation.run_settings import COMPONENTS, run_config
 from .folder_lock import locked
@@ -40,7 +40,7 @@ OnProgress = Callable[[str, int, int], None]
 def simulate(
     scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False, overwrite: bool = False
 ) -> Results:
-    """Run a scenario in `folder` and return its results; RunError if the federation fails.
+    """Run a scenario in `folder` and return its results; RunError if the federation fails, or if its server stopped it.
 
     With `resume` a run that was begun there is gone on with: rounds that were charged stay charged, and none is run twice.
     Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. While it works, the folder is
@@ -92,11 +92,17 @@ def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress) -> floa
     by_host = scenario.simulation.fidelity == "hosts"
     nodes = scenario.simulation.hosts if by_host else setup.n_users
     federation_started = time.monotonic()
-    with plain_path(run.path) as path, watching(run.server.progress_file, on_progress):
-        plain = RunFolder(path)
-        config = run_config(setup, plain)
-        app = write_app_folder(plain.app, serverapp=serverapp, clientapp=clientapp, config=config)
-        run_app(app, nodes=nodes, home=plain.flower, timeout_s=scenario.simulation.timeout_s)
+    try:
+        with plain_path(run.path) as path, watching(run.server.progress_file, on_progress):
+            plain = RunFolder(path)
+            config = run_config(setup, plain)
+            app = write_app_folder(plain.app, serverapp=serverapp, clientapp=clientapp, config=config)
+            run_app(app, nodes=nodes, home=plain.flower, timeout_s=scenario.simulation.timeout_s)
+    except RunFailed as failed:
+        said = failed.reason.partition(f"{RunStopped.__name__}: ")[2]
+        if not said:
+            raise
+        raise RunError(f"{said} What was learned and spent until then is in {run.server_path}.") from None
     if not run.has_account:
         raise RunError(f"the federation ended without an account: see {run.flower / LOG_FILE}")
     return round(time.monotonic() - federation_started, 1)
@@ -117,6 +123,8 @@ def _evaluate_run(run: RunFolder) -> Results:
         scenario = run.scenario()
     except ValueError:
         raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is damaged") from None
+    if why := run.stopped:
+        raise ConfigError(f"expected a run that has ended, got {folder}, which stopped: {why}")
     if not run.has_account:
         raise ConfigError(f"expected a run that has ended, got {folder}: go on with it (ebbtide simulate --resume)")
     population = Population.load(run.population)
@@ -146,7 +154,7 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
         utility=utility_of(run, scenario.data.name),
         seconds=seconds,
         made_with={
-            **versions("ebbtide", "flwr", "numpy", "dp-accounting"),
+            **versions("ebbtide", "flwr", "numpy"),
             "python": platform.python_version(),
         },
     )

@@ -13,14 +13,12 @@ import numpy as np
 
 from shared.arrays import Bools, Ints
 from shared.features import History
-from shared.messages import MAX_ALERTS
+from shared.messages import KEEP_ALERTS_STEPS, MAX_ALERTS
 from shared.plan import Plan
 
 from .policy import Intervention, Policy, Segment, segments
 from .risk_levels import Direction, RiskLevel
 
-#: An alert stays on the device for this long, for its user to see.
-KEEP_ALERTS_STEPS = 366
 #: In place of the step of the query that took an alert: none did; an earlier one did, and nobody is told again.
 NOT_TAKEN, SENT = -1, -2
 
@@ -79,9 +77,18 @@ def with_raised(alerts: AlertLog, raised: list[Alert], step: int) -> AlertLog:
     return [*here, *((alert, NOT_TAKEN) for alert in raised)][-MAX_ALERTS:]
 
 
-def mark_sent(alerts: AlertLog, step: int) -> AlertLog:
-    """The alerts once the query of `step` has come: it takes what none took, and what earlier ones took is old."""
-    return [(alert, {NOT_TAKEN: step}.get(taken, taken if taken >= step else SENT)) for alert, taken in alerts]
+def mark_sent(alerts: AlertLog, step: int, rounds: int) -> AlertLog:
+    """The alerts once the query of `step` has come, under a plan of so many rounds: it takes what none took, of steps up to
+    its own and of models that this plan can have; what earlier ones took is old."""
+    return [(alert, _taken(alert, taken, step, rounds)) for alert, taken in alerts]
+
+
+def _taken(alert: Alert, taken: int, step: int, rounds: int) -> int:
+    """The query that has taken an alert once that of `step` has come, if `taken` was so before."""
+    if taken != NOT_TAKEN:
+        return taken if taken >= step else SENT
+    due = step - KEEP_ALERTS_STEPS < alert.step <= step and alert.model_round <= rounds
+    return step if due else NOT_TAKEN
 
 
 def alert_fields(step: int, alerts: list[Alert]) -> dict[str, Any]:

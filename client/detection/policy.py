@@ -80,6 +80,10 @@ class Policy:
         if found.shape != shape or found.min() < 0 or found.max() >= len(Intervention):
             raise ConfigError(f"expected a table of {shape} interventions in 0..{len(Intervention) - 1}")
 
+    def plain(self) -> list[list[list[int]]]:
+        """The table as plain numbers, to be kept."""
+        return np.array(self.table, np.int64).tolist()  # type: ignore[no-any-return]
+
     def choose(self, segment: Ints | int, direction: Ints | int, level: Ints | int) -> Ints:
         """The intervention of each case (...); the three broadcast.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.arrays import Floats
+from shared.charges import charges_of
 from shared.errors import ModelError, Refusal, RefusalCode
 from shared.lapse_risk import READINGS
 from shared.plan import Plan
-from shared.rdp import charge, update_cost, zero
+from shared.rdp import charge, zero
 
-from ..privacy.caps import Caps, LedgerLine
+from ..privacy.caps import OF_A_PLAN, Caps, LedgerLine
+from .costs import expect_affordable
 from .runtime import open_model, verified
 from .scorer import Scorer
 
@@ -30,9 +32,10 @@ class Installed:
         """What makes p."""
         return Scorer(open_model(self.model), self.theta)
 
-    def checked(self, catalogue_sha256: bytes, caps: Caps) -> Installed:
+    def checked(self, catalogue_sha256: bytes, caps: Caps, n_categories: int) -> Installed:
         """This same object, if the file is the pinned one, plan and weights are for this catalogue and this network, and
-        the plan asks for no more than the owner's caps; Refusal otherwise."""
+        the plan asks for no more than the owner's caps and than a device of so many categories can do; Refusal
+        otherwise."""
         network = self.plan.network
         fits = len(self.theta) == network.n_parameters and len(self.risk) in (0, len(READINGS))
         if self.plan.catalogue_sha256 != catalogue_sha256 or not fits:
@@ -43,29 +46,46 @@ class Installed:
             raise Refusal(RefusalCode.MODEL_REFUSED) from None
         if open_model(self.model).sizes != (network.n_features, network.n_parameters, network.n_hidden):
             raise Refusal(RefusalCode.PLAN_REFUSED)
+        expect_affordable(self.plan, n_categories)
         expect_bounds(self.plan, caps)
         return self
 
     def expect_asked(self, plan_sha256: bytes, theta: Floats, caps: Caps) -> None:
-        """Refusal unless a round means this plan, its weights fit, and the plan's norm is within the caps as they are
-        now. What a round costs is the ledger's to refuse."""
+        """Refusal unless a round means this plan, its weights fit, and the plan's norm and survivors are within the caps as
+        they are now. What a round costs is the ledger's to refuse."""
         if self.plan.sha256 != plan_sha256 or len(theta) != len(self.theta):
             raise Refusal(RefusalCode.PLAN_MISMATCH)
         expect_norms(self.plan, caps)
+        expect_survivors(self.plan, caps)
 
 
 def expect_norms(plan: Plan, caps: Caps) -> None:
     """Refusal (CLIP_NORM) if a part of the plan clips at more than the owner allows."""
-    if any(privacy.clip_norm > caps.clip_norm for privacy in plan.charged):
+    if any(kind.privacy.clip_norm > caps.clip_norm for kind in plan.updates):
         raise Refusal(RefusalCode.CLIP_NORM)
 
 
+def expect_survivors(plan: Plan, caps: Caps) -> None:
+    """Refusal (SURVIVORS) if a part of the plan counts on the noise of more devices than the owner believes in. A plan that
+    counts on more than its own expected cohort is none: `shared.plan` does not read it.
+
+    Every device adds the planned noise over the honest devices that there are to be at least, and its ledger counts the
+    noise of all of them. A server that invents devices has each real one add next to nothing, while every ledger says that
+    the update was well hidden.
+    """
+    if any(privacy.min_survivors > caps.survivors for privacy in (kind.privacy for kind in plan.updates)):
+        raise Refusal(RefusalCode.SURVIVORS)
+
+
 def expect_bounds(plan: Plan, caps: Caps) -> None:
-    """Refusal if a plan asks for more than the owner's table: CLIP_NORM, or EPSILON if a device that spent nothing yet
-    could not take part even once."""
+    """Refusal if a plan asks for more than the owner's table: CLIP_NORM, SURVIVORS, or EPSILON if a device that spent
+    nothing yet could not take part even once. Its coins are declined one by one, by the device's own schedule: an owner who
+    pays for none may still train."""
     expect_norms(plan, caps)
-    for kind in plan.updates:
-        cost, most = update_cost(kind.privacy, kind.n_values), caps.epsilons(LedgerLine(kind.reply))
-        _, fits = charge(zero(2, 2), cost, most, caps.delta)
+    expect_survivors(plan, caps)
+    for row in charges_of(plan):
+        if row.line not in OF_A_PLAN:
+            continue
+        _, fits = charge(zero(2, 2), row.cost, caps.epsilons(LedgerLine(row.line)), caps.delta)
         if not fits.all():
             raise Refusal(RefusalCode.EPSILON)

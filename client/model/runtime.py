@@ -95,7 +95,12 @@ class Model:
             return dict(self._signatures[signature](**inputs))
 
 
-@lru_cache(maxsize=2)
 def open_model(data: bytes) -> Model:
-    """The opened model, kept: creating an interpreter costs more than a round of training."""
+    """The opened model, kept: creating an interpreter costs more than a round of training. ModelError unless it is the
+    pinned file, whenever it is used: what was pinned when it arrived may not be any more."""
+    return _opened(verified(data))
+
+
+@lru_cache(maxsize=2)
+def _opened(data: bytes) -> Model:
     return Model(data)

@@ -100,7 +100,8 @@ def draw(n_available: int, steps: int, rows: int, random: np.random.Generator) -
     if n_available <= rows:
         out[:, :n_available] = np.arange(n_available)
     else:
-        out[:] = smallest(draw_words(n_available, steps, random), rows)
+        for step in out:  # one at a time: what this takes does not grow with their number
+            step[:] = smallest(draw_words(n_available, 1, random), rows)[0]
     return out
 
 

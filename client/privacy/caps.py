@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from shared.arrays import Doubles
-from shared.errors import ConfigError
+from shared.errors import ConfigError, VaultNewer
 from shared.messages import REGISTER, Spends
 
 DAY_S = 86_400
@@ -40,6 +41,19 @@ class Cap:
         if not 0 <= self.period <= self.lifetime:
             raise ConfigError(f"expected 0 <= period <= lifetime, got {self.period} and {self.lifetime}")
 
+    def stricter(self, other: Cap) -> Cap:
+        """What both allow."""
+        return Cap(min(self.period, other.period), min(self.lifetime, other.lifetime))
+
+    def plain(self) -> list[float | None]:
+        """Period and lifetime, None where there is no cap."""
+        return [_finite(self.period), _finite(self.lifetime)]
+
+    @classmethod
+    def of(cls, pair: list[float | None]) -> Cap:
+        """The cap that `plain` said."""
+        return cls(*(math.inf if value is None else value for value in pair))
+
 
 #: Shares of the default budget. 14 participations at noise multiplier 4 cost 4.4 here (by RDP; 4.05 exactly), two coins
 #: of epsilon 1 cost 2. Lifetimes are those of about four periods.
@@ -59,6 +73,9 @@ class Caps:
     `total` caps the lines together: their joint epsilon is less than the sum of theirs. A period lasts `period_s`
     seconds. A plan that clips at more than `clip_norm` (p's or phi's updates, model units), or of which one participation
     alone costs more than these caps, is not installed. A cap of infinity guards nothing, and says so.
+
+    `survivors` is the most devices whose noise an owner is ready to believe in: a server that counts on more has each of
+    them add less, and nobody on a device can see whether they are there.
     """
 
     lines: Mapping[LedgerLine, Cap] = field(default_factory=lambda: DEFAULT_LINES)
@@ -67,6 +84,7 @@ class Caps:
     participations_per_plan: int = 14
     period_s: int = 182 * DAY_S
     clip_norm: float = 1.0
+    survivors: int = 100_000
 
     def __post_init__(self) -> None:
         if set(self.lines) != set(LedgerLine):
@@ -79,14 +97,62 @@ class Caps:
             raise ConfigError(f"expected period_s >= {DAY_S}, got {self.period_s}")
         if not self.clip_norm > 0:
             raise ConfigError(f"expected clip_norm > 0, got {self.clip_norm}")
+        if self.survivors < 1:
+            raise ConfigError(f"expected survivors >= 1, got {self.survivors}")
 
     @classmethod
     def none(cls) -> Caps:
         """No cap at all: for simulations of a population that has no protection, and says so."""
         open_ended = Cap(math.inf, math.inf)
-        return cls(dict.fromkeys(LedgerLine, open_ended), open_ended, participations_per_plan=2**31, clip_norm=math.inf)
+        return cls(
+            dict.fromkeys(LedgerLine, open_ended),
+            open_ended,
+            participations_per_plan=2**31,
+            clip_norm=math.inf,
+            survivors=2**62,
+        )
 
     def epsilons(self, line: LedgerLine) -> Doubles:
         """[[period in total, period of the line], [lifetime in total, lifetime of the line]]: (2, 2)."""
         own = self.lines[line]
         return np.array([[self.total.period, own.period], [self.total.lifetime, own.lifetime]])
+
+    def stricter(self, other: Caps) -> Caps:
+        """What both allow."""
+        return Caps(
+            {line: cap.stricter(other.lines[line]) for line, cap in self.lines.items()},
+            self.total.stricter(other.total),
+            min(self.delta, other.delta),
+            min(self.participations_per_plan, other.participations_per_plan),
+            max(self.period_s, other.period_s),
+            min(self.clip_norm, other.clip_norm),
+            min(self.survivors, other.survivors),
+        )
+
+    # ---- kept between two openings
+
+    def plain(self) -> dict[str, Any]:
+        """What is kept of it, for `of`: None where there is no cap."""
+        rest = {name: _finite(value) for name, value in vars(self).items() if name not in ("lines", "total")}
+        return {
+            **rest,
+            "total": self.total.plain(),
+            "lines": {str(line): cap.plain() for line, cap in self.lines.items()},
+        }
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Caps:
+        """The caps that `plain` said. A line that they do not name yet has its default cap, whatever the others are: nobody
+        decided on it. VaultNewer for one that this app does not know: it must not write the table anew without it."""
+        if unknown := set(fields["lines"]) - set(LedgerLine):
+            raise VaultNewer(f"expected caps of no line but {', '.join(LedgerLine)}, got {len(unknown)} more")
+        lines = {
+            line: Cap.of(fields["lines"][line]) if line in fields["lines"] else DEFAULT_LINES[line]
+            for line in LedgerLine
+        }
+        norm = math.inf if fields["clip_norm"] is None else fields["clip_norm"]
+        return cls(**{**fields, "lines": lines, "total": Cap.of(fields["total"]), "clip_norm": norm})
+
+
+def _finite(value: Any) -> Any:
+    return None if value == math.inf else value

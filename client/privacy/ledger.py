@@ -28,6 +28,7 @@ from shared import cbor, rdp
 from shared.arrays import Bools, Doubles, Ints
 from shared.cbor import Limits
 from shared.errors import DataError, InputError, Refusal, RefusalCode, VaultNewer
+from shared.messages import REGISTER
 from shared.rdp import ORDERS, Curve
 
 from .caps import DAY_S, OF_A_PLAN, Caps, LedgerLine
@@ -129,9 +130,9 @@ def advance_all(spent: Spent, now_s: Doubles, signed_time_s: float, caps: Caps) 
 class Ledger:
     """One device's account. A value: `charge` and `advance` return the next one, and leave this one as it was.
 
-    `plans`: how often this device took part, by (line, plan hash). `latest`: the last round or step that it answered, by
-    (line, plan hash or nothing): an earlier one is answered no more. `releases`: how many were charged, by line, for the
-    app to show.
+    `plans`: how often this device took part, by (line, plan hash). `latest`: the last round or step that it answered in the
+    server's present run, by (line, plan hash or nothing): an earlier one is answered no more. `releases`: how many were
+    charged, by line, for the app to show.
     """
 
     caps: Caps
@@ -225,6 +226,11 @@ class Ledger:
             releases=MappingProxyType({**self.releases, line: self.releases[line] + 1}),
         )
 
+    def begun_anew(self) -> Ledger:
+        """The ledger once the server began another run: rounds of any plan are counted from 1 again. What was spent, and how
+        often this device took part in a plan, stays."""
+        return replace(self, latest=MappingProxyType({part: at for part, at in self.latest.items() if not part[1]}))
+
     def advance(self, now_s: float, signed_time_s: float) -> Ledger:
         """The ledger once the local clock met a time that the server signed; this same object if nothing changed."""
         spent = advance_all(self.spent, np.array(now_s, np.float64), signed_time_s, self.caps)
@@ -232,8 +238,15 @@ class Ledger:
             return self
         return replace(self, spent=spent)
 
+    def condition(self, line: LedgerLine | None = None) -> str:
+        """What `epsilon` of a line, or in total, holds under, in words, for an app to show beside it; "" if under nothing. Of
+        the total: what any line that was spent on holds under."""
+        spent = [line] if line else [one for one in LedgerLine if self.releases[one]]
+        return next(filter(None, (REGISTER[one].condition for one in spent)), "")
+
     def epsilon(self, scope: int, line: LedgerLine | None = None) -> float:
-        """Epsilon spent so far in a scope, on one line or in total, at the caps' delta: what caps are compared with."""
+        """Epsilon spent so far in a scope, on one line or in total, at the caps' delta: what caps are compared with. It
+        holds under `condition`."""
         return float(rdp.epsilon(self._curve(scope, line), self.caps.delta))
 
     def gaussian_epsilon(self, scope: int, line: LedgerLine) -> float:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from shared.errors import VaultDamaged, VaultFull, VaultNewer, VaultReadOnly, VaultUnwritable
 
-from .sqlite_file import raise_named
-
-HEADER = "header"
+from .schema import HEADER, expect_header, statement_of
+from .sqlite_file import connect, raise_named
 
 
 class Header(NamedTuple):
@@ -31,7 +30,7 @@ class Header(NamedTuple):
 
 def write_header(database: sqlite3.Connection, header: Header) -> None:
     """Make the header of a new file."""
-    database.execute(f"CREATE TABLE {HEADER} (format INTEGER NOT NULL, wrapped BLOB NOT NULL, sha256 BLOB NOT NULL)")
+    database.execute(statement_of(HEADER))
     database.execute(f"INSERT INTO {HEADER} VALUES (?, ?, ?)", header.row)
 
 
@@ -42,6 +41,7 @@ def rewrite_header(database: sqlite3.Connection, header: Header) -> None:
 
 def read_header(database: sqlite3.Connection, newest: int) -> Header:
     """The header; VaultDamaged if it is changed, VaultNewer if its format is a later one than `newest`."""
+    expect_header(database)
     rows = database.execute(f"SELECT format, wrapped, sha256 FROM {HEADER}").fetchall()
     if len(rows) != 1 or [*map(type, rows[0])] != [int, bytes, bytes] or Header(*rows[0][:2]).row != rows[0]:
         raise VaultDamaged(f"expected a vault of format {newest}: its header is changed")
@@ -68,15 +68,17 @@ def expect_known(file: Path, newest: int, wait_s: float) -> None:
     except OSError:
         return
     ours = not index.exists()
-    uri = f"{file.absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(uri, timeout=wait_s, isolation_level=None, uri=True)) as database:
-            read_header(database, newest)
-    except sqlite3.Error as error:
         with suppress(VaultDamaged, VaultUnwritable, VaultReadOnly, VaultFull):
-            raise_named(error)
-    except VaultDamaged:
-        pass
+            _look(file, newest, wait_s)
     finally:
         if ours:
             index.unlink(missing_ok=True)
+
+
+def _look(file: Path, newest: int, wait_s: float) -> None:
+    with closing(connect(file, wait_s, may_write=False)) as database:
+        try:
+            read_header(database, newest)
+        except sqlite3.Error as error:
+            raise_named(error)

@@ -3,6 +3,10 @@
 Entries older than the newest `most` fold into a checkpoint: how many they were, their bytes and epsilon by kind, how many
 of them lay outside epsilon, and the hash that the chain goes on from. Long byte strings (the body of a protected update)
 are kept as their hash alone.
+
+Refusals tell nothing, and whoever can deliver bytes can have as many as they like. So of each code only the 1st, 2nd, 4th,
+8th ... is an entry, which says how many `times` it stands for; `refusals` (client/vault/vault.py) counts every one. 2^30
+messages make 30 entries: they hide no other.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import Any, NamedTuple
 from shared import cbor
 from shared.cbor import Limits
 from shared.errors import VaultDamaged
+from shared.messages import REGISTER
 
 from .store import Store
 from .values import fields_of
@@ -29,16 +34,19 @@ SHORT_BYTES = 32
 _LIMITS = Limits(1 << 20, most_items=1 << 17, most_depth=8, floats=True, simple=True, canonical=False)
 DECISION = "decision"  #: kind of an entry that says what the user decided; nothing left with it
 
-#: Of an entry's fields, as `add` writes them: the epsilon can be missing, too.
-_TYPES = (float, str, int, bytes, object, str, dict, bytes)
+#: Of an entry's fields, as `add` writes them: the epsilon can be missing, too. Entries of format 2 and before say no
+#: condition.
+_TYPES = (float, str, int, bytes, object, str, dict, str, bytes)
+_CONDITION = 7
 
 
 @dataclass(frozen=True)
 class Entry:
     """One thing that left, or (`size_bytes` 0) that the user decided.
 
-    `epsilon`: of this release alone, 0 if it cost nothing, None if it lies outside epsilon (identified alerts).
-    `content`: the decoded fields. `sha256`: of the bytes that left. `hash`: of this entry, `previous` of the one before.
+    `epsilon`: of this release alone, 0 if it cost nothing, None if it lies outside epsilon (identified alerts). It holds
+    under `condition`, in words ("": under none). `content`: the decoded fields. `sha256`: of the bytes that left. `hash`:
+    of this entry, `previous` of the one before.
     """
 
     number: int
@@ -51,13 +59,19 @@ class Entry:
     content: Mapping[str, Any]
     previous: bytes
     hash: bytes
+    condition: str = ""
+
+    @property
+    def times(self) -> int:
+        """How many alike messages this entry stands for."""
+        return int(self.content.get("times", 1))
 
     def __repr__(self) -> str:
         return f"Entry(<private> {self.number} {self.kind} size_bytes={self.size_bytes})"
 
 
 class Total(NamedTuple):
-    """Entries of one kind together: how many, their bytes, the sum of their epsilons, and how many of them (identified
+    """Messages of one kind together: how many, their bytes, the sum of their epsilons, and how many of them (identified
     alerts) lie outside epsilon."""
 
     n: int = 0
@@ -67,8 +81,8 @@ class Total(NamedTuple):
 
     def plus(self, entry: Entry) -> Total:
         return Total(
-            self.n + 1,
-            self.size_bytes + entry.size_bytes,
+            self.n + entry.times,
+            self.size_bytes + entry.times * entry.size_bytes,
             self.epsilon + (entry.epsilon or 0.0),
             self.n_outside + (entry.epsilon is None),
         )
@@ -102,7 +116,14 @@ class Journal:
         self.entries()  # the chain is checked when the vault opens
 
     def add(
-        self, time_s: float, kind: str, data: bytes, epsilon: float | None, purpose: str, content: Mapping[str, Any]
+        self,
+        time_s: float,
+        kind: str,
+        data: bytes,
+        epsilon: float | None,
+        purpose: str,
+        content: Mapping[str, Any],
+        condition: str = "",
     ) -> None:
         """Write down what is about to leave; folds the oldest entries when there are more than `most`."""
         number, previous = self._last()
@@ -114,6 +135,7 @@ class Journal:
             epsilon,
             purpose,
             without_bodies(content),
+            condition,
         ]
         self._store.put(TABLE, number + 1, cbor.encode([*fields, previous], _LIMITS))
         if len(self._numbers()) > self._most + self._most // 10:
@@ -173,9 +195,10 @@ class Journal:
     def _entry(self, number: int) -> Entry:
         payload = self._store.row(TABLE, number)
         assert payload is not None
-        fields = fields_of(payload, _LIMITS, "an entry of the journal", *_TYPES)
+        fields = fields_of(payload, _LIMITS, "an entry of the journal", *_TYPES, newer_at=_CONDITION)
         if type(fields[4]) not in (float, int, NoneType):
             raise VaultDamaged("expected the epsilon of an entry of the journal, or none")
-        time_s, kind, size, digest, epsilon, purpose, content, previous = fields
+        time_s, kind, size, digest, epsilon, purpose, content, said, previous = fields
+        condition = said if said is not None else REGISTER[kind].condition if kind in REGISTER else ""
         here = hashlib.sha256(payload).digest()
-        return Entry(number, time_s, kind, size, digest, epsilon, purpose, content, previous, here)
+        return Entry(number, time_s, kind, size, digest, epsilon, purpose, content, previous, here, condition)

@@ -22,7 +22,6 @@ from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from shared import cbor
 from shared.cbor import Limits
@@ -30,11 +29,11 @@ from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, Va
 
 from .anchor import TIP_BYTES, Anchor
 from .key_derivation import KEY_BYTES, KeyedHash, derived
+from .stretching import Cost
 
 NONCE_BYTES = 12
 SALT_BYTES = 16
-MAX_SCRYPT_BYTES = 1 << 30  #: a key file that asks for more memory than this is damaged
-MAX_SCRYPT_PASSES = 1 << 8  #: or for more passes over it
+NEW = ".new"  #: behind the name of a file that is being written
 
 _MAGIC = "ebbtide key"
 _VERSION = 1
@@ -84,40 +83,58 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_durably(file: Path, data: bytes) -> None:
-    """Replace a file in one move, readable by its owner only; durable when it returns."""
-    fresh = file.with_name(file.name + ".new")
+    """Replace a file in one move, readable by its owner only; durable when it returns. Where it fails, the file is as it
+    was, and nothing lies beside it; a killed process leaves `<name>.new`, which the next write takes the place of."""
+    fresh = file.with_name(file.name + NEW)
     number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        with open(number, "wb", closefd=False) as out:
-            out.write(data)
-        os.fsync(number)
-    finally:
-        os.close(number)
-    os.replace(fresh, file)
+        try:
+            with open(number, "wb", closefd=False) as out:
+                out.write(data)
+            os.fsync(number)
+        finally:
+            os.close(number)
+        os.replace(fresh, file)
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
     sync_folder(file.parent)
 
 
 class FileKeys:
     """A wrapping key in `device.key`, itself sealed under a passphrase, and the anchor in `device.anchor`.
 
-    Scrypt (RFC 7914) turns the passphrase into a key, at a cost of 128 n r bytes of memory and n r p work; the defaults
-    take 32 MiB and about .1 s. The cost is written into the file: it is needed to open it. AES-256-GCM seals.
-    `waits_for_disk=False` is for simulations: power loss may set the anchor back.
+    Scrypt turns the passphrase into a key, at the cost of `client/vault/stretching.py` unless the app asks for another.
+    The cost is written into the file: it is needed to open it. AES-256-GCM seals. `waits_for_disk=False` is for
+    simulations: power loss may set the anchor back.
+
+    A file that was written at a lower cost than is asked for is stretched anew when it is next opened with the right
+    passphrase, in one durable move; key and anchor stay. It is never lowered: an app that asks for less, or for more
+    memory and less work, pays what the file says.
     """
 
     KEY_FILE = "device.key"
     ANCHOR_FILE = "device.anchor"
 
     def __init__(
-        self, folder: Path, passphrase: bytes, *, n: int = 1 << 15, r: int = 8, p: int = 1, waits_for_disk: bool = True
+        self,
+        folder: Path,
+        passphrase: bytes,
+        *,
+        n: int = Cost().n,
+        r: int = Cost().r,
+        p: int = Cost().p,
+        waits_for_disk: bool = True,
     ) -> None:
-        if not _is_cost(n, r, p):
+        self._cost = Cost(n, r, p)
+        if not self._cost.is_sound:
             raise ConfigError(
-                f"expected scrypt n a power of 2, r and p >= 1, up to 1 GiB and {MAX_SCRYPT_PASSES} passes, got n={n} r={r} p={p}"
+                f"expected scrypt n a power of 2, r and p >= 1, up to 1 GiB and n r p up to 2^24, got n={n} r={r} p={p}"
             )
         if not passphrase:
             raise ConfigError("expected a passphrase, got none")
-        self._folder, self._passphrase, self._cost = folder, passphrase, (n, r, p)
+        self._folder, self._passphrase = folder, passphrase
         self._key_file, self._anchor_file = folder / self.KEY_FILE, folder / self.ANCHOR_FILE
         self._waits = waits_for_disk
         self._key: bytes | None = None
@@ -168,7 +185,7 @@ class FileKeys:
 
     def destroy(self) -> None:
         self._key, self._uses, self._passphrase, self._destroyed = None, None, b"", True
-        for file in (self._key_file, self._anchor_file, *self._folder.glob("device.*.new")):
+        for file in (self._key_file, self._anchor_file, *self._folder.glob(f"device.*{NEW}")):
             with suppress(OSError):  # what cannot be overwritten can still be removed
                 number = os.open(file, os.O_WRONLY)
                 try:
@@ -183,18 +200,22 @@ class FileKeys:
     # ---- the key file: SHA-256 of the rest, then [magic, version, n, r, p, salt, nonce + sealed key]
 
     def _create(self) -> None:
-        n, r, p = self._cost
         self._key = os.urandom(KEY_BYTES)
-        salt, nonce = os.urandom(SALT_BYTES), os.urandom(NONCE_BYTES)
-        head = [_MAGIC, _VERSION, n, r, p, salt]
-        sealed = nonce + AESGCM(self._stretched(n, r, p, salt)).encrypt(nonce, self._key, cbor.encode(head, _LIMITS))
-        body = cbor.encode([*head, sealed], _LIMITS)
         try:
             write_durably(self._anchor_file, (self._slot(Anchor()).ljust(_SLOT_STEP, b"\0")) * 2)
-            write_durably(self._key_file, hashlib.sha256(body).digest() + body)
+            self._write(self._key)
         except OSError:
             self._key = self._uses = None
             raise VaultReadOnly("expected to write a key file") from None
+
+    def _write(self, key: bytes) -> None:
+        """The key file with this key, at the cost that is asked for; OSError."""
+        salt, nonce = os.urandom(SALT_BYTES), os.urandom(NONCE_BYTES)
+        head = [_MAGIC, _VERSION, *self._cost, salt]
+        stretched = self._cost.stretched(self._passphrase, salt)
+        sealed = nonce + AESGCM(stretched).encrypt(nonce, key, cbor.encode(head, _LIMITS))
+        body = cbor.encode([*head, sealed], _LIMITS)
+        write_durably(self._key_file, hashlib.sha256(body).digest() + body)
 
     def _unlocked(self) -> tuple[AESGCM, KeyedHash]:
         if self._uses is None:
@@ -213,20 +234,24 @@ class FileKeys:
         if hashlib.sha256(data[32:]).digest() != data[:32]:
             raise KeyDamaged(f"expected {self.KEY_FILE} as it was written: it is cut or changed")
         try:
-            head = cbor.decode(data[32:], _LIMITS)
+            fields = cbor.decode(data[32:], _LIMITS)
         except WireError:
-            head = None
-        if not _is_sound(head):
+            fields = None
+        if not _is_sound(fields):
             raise KeyDamaged(f"expected {self.KEY_FILE} of version {_VERSION}")
-        *head, sealed = head
-        key = AESGCM(self._stretched(*head[2:]))
+        *head, sealed = fields
+        cost, salt = Cost(*head[2:5]), head[5]
+        cipher, bound = AESGCM(cost.stretched(self._passphrase, salt)), cbor.encode(head, _LIMITS)
         try:
-            return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], cbor.encode(head, _LIMITS))
+            key = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
         except InvalidTag:
             raise WrongKey("expected the passphrase of this key file, got another") from None
-
-    def _stretched(self, n: int, r: int, p: int, salt: bytes) -> bytes:
-        return Scrypt(salt=salt, length=KEY_BYTES, n=n, r=r, p=p).derive(self._passphrase)
+        with suppress(OSError, MemoryError):  # the disk takes no write, or no such memory: the next opening tries again
+            if cost.is_below(self._cost):
+                self._write(key)
+            else:
+                self._key_file.with_name(self.KEY_FILE + NEW).unlink(missing_ok=True)  # a killed process left it
+        return key
 
     # ---- the anchor file: two slots, written in turn
 
@@ -252,14 +277,9 @@ class FileKeys:
         return anchor if self._slot(anchor) == slot else None
 
 
-def _is_cost(n: int, r: int, p: int) -> bool:
-    power = n >= 2 and not n & (n - 1)
-    return power and r >= 1 and 1 <= p <= MAX_SCRYPT_PASSES and 128 * n * r <= MAX_SCRYPT_BYTES
-
-
 def _is_sound(fields: Any) -> bool:
-    """Whether a key file's fields are such as `_create` writes."""
+    """Whether a key file's fields are such as `FileKeys` writes."""
     if type(fields) is not list or [type(field) for field in fields] != [str, int, int, int, int, bytes, bytes]:
         return False
     magic, version, n, r, p, _, sealed = fields
-    return magic == _MAGIC and version == _VERSION and _is_cost(n, r, p) and len(sealed) == _SEALED_BYTES
+    return magic == _MAGIC and version == _VERSION and Cost(n, r, p).is_sound and len(sealed) == _SEALED_BYTES

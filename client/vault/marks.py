@@ -3,6 +3,8 @@ up to. Changes go with a transaction, and are taken back with it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .heads import head
 from .sealing import MODULUS
 
@@ -26,6 +28,10 @@ class Marks:
         self._rows[table], self._sums[table] = {}, 0
 
     # ---- what there is
+
+    @property
+    def tables(self) -> Iterable[str]:
+        return self._rows
 
     def count(self, table: str) -> int:
         return len(self._rows[table])

@@ -77,7 +77,18 @@ def with_default(name: str, value: Any) -> RowStep:
 
 #: By table, how its row came to its present version; the first version has no step.
 ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
-    {"profile": (), "ledger": (), "model": (), "watch": (), "alerts": (), "problems": ()}
+    {
+        "profile": (with_default("audience", ""),),
+        "caps": (),
+        "policy": (),
+        "ledger": (),
+        "heard": (),
+        "refusals": (),
+        "model": (),
+        "watch": (),
+        "alerts": (),
+        "problems": (),
+    }
 )
 
 
@@ -146,5 +157,12 @@ _NAMED: Mapping[str, RowStep] = MappingProxyType(
 
 _FIRST = ("profile", "consent", "ledger", "journal", "outbox", "model", "events", "counters", "watch", "alerts", "problems")  # fmt: skip
 
+# ---- format 2 -> 3: caps, policy, what was heard of the server and how often was refused have tables; profiles an audience
+
+
+def _as_they_are(rows: Rows) -> None:
+    """Tables that come are empty: nobody decided yet, nothing was heard, and what was refused is in the journal."""
+
+
 #: From each format that was ever shipped to the next one, the oldest first.
-MIGRATIONS: tuple[Migration, ...] = (Migration(_FIRST, _name_fields),)
+MIGRATIONS: tuple[Migration, ...] = (Migration(_FIRST, _name_fields), Migration(_FIRST, _as_they_are))

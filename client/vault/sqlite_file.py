@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from shared.errors import VaultBusy, VaultDamaged, VaultFull, VaultReadOnly, VaultUnwritable
+from shared.private_folders import private_folder
 
 PAGE_BYTES = 1024
 #: As many as a file may have in any version of SQLite.
@@ -20,7 +21,7 @@ def make_file(file: Path) -> None:
     """The file and its folder, if they are not there; VaultReadOnly if they cannot be made or written."""
     folder = file.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
     except OSError:
         raise VaultReadOnly("expected a folder that can be made") from None
     if not os.access(folder, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
@@ -51,12 +52,26 @@ def held_alone(file: Path) -> Iterator[None]:
         yield
 
 
-def connect(file: Path, wait_s: float) -> sqlite3.Connection:
-    """A connection to the file, which waits so long for others; the vault's own errors."""
+def connect(file: Path, wait_s: float, *, may_write: bool = True) -> sqlite3.Connection:
+    """A connection to the file, which waits so long for others, and trusts nothing in its schema; the vault's own
+    errors."""
+    uri = f"{file.absolute().as_uri()}?mode={'rw' if may_write else 'ro'}"
     try:
-        return sqlite3.connect(file, timeout=wait_s, isolation_level=None, check_same_thread=False)
+        database = sqlite3.connect(uri, timeout=wait_s, isolation_level=None, check_same_thread=False, uri=True)
+        for pragma in ("trusted_schema=OFF", "cell_size_check=ON"):
+            database.execute(f"PRAGMA {pragma}")
     except sqlite3.Error as error:
         raise_named(error)
+    return database
+
+
+def cut_log(database: sqlite3.Connection) -> bool:
+    """Move the whole log into the file, as durably as the connection is set, and cut it to nothing; whether that is
+    done."""
+    try:
+        return bool(database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
+    except sqlite3.Error:
+        return False
 
 
 def used_bytes(database: sqlite3.Connection) -> int:

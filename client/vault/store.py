@@ -14,9 +14,12 @@ Guarantees.
 - `Durability.POWER` (synchronous=FULL): what it wrote, and everything before it, survives power loss, and is noticed if
   an older copy of the database is put back: such a transaction raises the key provider's anchor before it returns.
 - A transaction is there as a whole or not at all.
-- Opening raises VaultDamaged for a row that is changed or not in its place, RowsPutBack if rows are missing or older
-  ones are back, VaultRolledBack if the whole file is not the one that raised the anchor (`client/vault/anchor.py`), VaultBusy
-  if another process holds it, for all of `wait_s`. VaultNewer for a later format: not a byte of the file is changed.
+- What a transaction deleted is in no file when it returns, with the key or without, if the disk took that, and at the
+  latest when the store opens next; what it replaced goes with the next deletion (`client/vault/residue.py`).
+- Opening raises VaultDamaged for a row that is changed or not in its place, and for a schema that is not exactly ours,
+  before any of it could run (`client/vault/schema.py`); RowsPutBack if rows are missing or older ones are back,
+  VaultRolledBack if the whole file is not the one that raised the anchor (`client/vault/anchor.py`), VaultBusy if another
+  process holds it, for all of `wait_s`. VaultNewer for a later format: not a byte of the file is changed.
 - An earlier format is carried over (`client/vault/migrations.py`) after all these checks, by one `POWER` transaction.
 
 Edge cases. An older copy of the file from after the last `POWER` transaction cannot be told from a power loss: events
@@ -42,12 +45,14 @@ from pathlib import Path
 from shared.errors import KeyMissing, KeyWorn, RowsPutBack, VaultDamaged, VaultError, VaultRolledBack
 
 from .anchor import Anchor, expect_newest
-from .header import HEADER, Header, expect_known, read_header, rewrite_header, write_header
+from .header import Header, expect_known, read_header, rewrite_header, write_header
 from .heads import HEADS, packed, unpacked
 from .key_derivation import KEY_BYTES
 from .keys import KeyProvider, sync_folder
 from .marks import Marks
 from .migrations import Migration
+from .residue import Residue
+from .schema import expect_schema, objects_in, statement_of
 from .sealing import MAX_SEALS, Seal
 from .sqlite_file import connect, make_file, raise_named, take, uncapped, used_bytes
 
@@ -94,8 +99,10 @@ class Store:
         make_file(self._file)
         expect_known(self._file, self.format, wait_s)
         self._db = connect(self._file, wait_s)
+        self._residue = Residue(self._db, self._marks)
         try:
             self._open()
+            self._residue.wipe()  # before anything is served
         except BaseException as error:
             self._db.close()
             if isinstance(error, sqlite3.Error):
@@ -195,6 +202,7 @@ class Store:
 
     def _commit(self) -> None:
         try:
+            self._residue.write_anew()
             self._write_heads(self._durability is Durability.POWER)
             self._db.execute("COMMIT")
         except BaseException as error:
@@ -206,11 +214,13 @@ class Store:
         if self._durability is Durability.POWER:
             self._settled = False
             self.settle()
+        self._residue.wipe()
 
     def _roll_back(self) -> None:
         with suppress(sqlite3.Error):
             self._db.execute("ROLLBACK")
         self._marks.take_back()
+        self._residue.know_nothing()
         # The number of writes does not go back: no version is used twice.
         self._anchor, self._tip_before = self._was
 
@@ -225,6 +235,7 @@ class Store:
         self._writes += 1
         version = self._writes
         sealed = self._seal.close(table, row, version, payload)
+        self._residue.put(table, row, len(sealed))
         verb = "INSERT" if self._marks.of(table, row) is None else "REPLACE"
         self._db.execute(f"{verb} INTO {table} VALUES (?, ?, ?)", (row, version, sealed))
         self._marks.change(table, row, (version, self._seal.mark(table, row, version, sealed)))
@@ -236,13 +247,16 @@ class Store:
         return row
 
     def delete(self, table: str, row: int) -> None:
-        """Take one row out; its bytes are overwritten."""
+        """Take one row out; its bytes are overwritten: see `client/vault/residue.py`."""
         if self._marks.of(table, row) is not None:
+            self._residue.delete(table)
             self._db.execute(f"DELETE FROM {table} WHERE id = ?", (row,))
             self._marks.change(table, row, None)
 
     def clear(self, table: str) -> None:
-        """Take every row of a table out; their bytes are overwritten."""
+        """Take every row of a table out; their bytes are overwritten, and with them what was replaced before, in any
+        table."""
+        self._residue.clear(table)
         self._db.execute(f"DELETE FROM {table}")
         for row in self.ids(table):
             self._marks.change(table, row, None)
@@ -263,9 +277,9 @@ class Store:
 
     def _open(self) -> None:
         take(self._db, self.max_bytes + RESERVE_BYTES)
-        names = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if names:
-            self._load(names)
+        self._db.execute(f"PRAGMA synchronous={self._synchronous(Durability.POWER)}")
+        if objects_in(self._db):
+            self._load()
         else:
             self._create()
 
@@ -276,7 +290,6 @@ class Store:
         data_key = os.urandom(KEY_BYTES)
         self._seal = Seal(data_key)
         wrapped = self._keys.wrap(data_key)
-        self._db.execute(f"PRAGMA synchronous={self._synchronous(Durability.POWER)}")
         self._db.execute("BEGIN IMMEDIATE")
         write_header(self._db, Header(self.format, wrapped))
         self._add_tables(HEADS, *self.tables)
@@ -287,21 +300,23 @@ class Store:
 
     def _add_tables(self, *tables: str) -> None:
         for table in tables:
-            columns = "id INTEGER PRIMARY KEY, version INTEGER NOT NULL, sealed BLOB NOT NULL"
-            self._db.execute(f"CREATE TABLE {table} ({columns})")
+            self._db.execute(statement_of(table))
             self._marks.add_table(table)
 
-    def _load(self, names: set[str]) -> None:
+    def _load(self) -> None:
         """Open every row and compare the heads; then carry an earlier format over."""
         header, tables = read_header(self._db, self.format), self.tables
         if earlier := self._migrations[header.format - 1 :]:
             self.format, self.tables = header.format, earlier[0].before
-        if names != {HEADER, HEADS, *self.tables}:
-            raise VaultDamaged(f"expected the tables of a vault of format {self.format}, got others")
+        expect_schema(self._db, (HEADS, *self.tables), self.format)
         if not self._keys.exists():
             raise KeyMissing("expected the key of this vault: it is missing")
-        self._seal = Seal(self._keys.unwrap(header.wrapped))
+        data_key = self._keys.unwrap(header.wrapped)
+        if len(data_key) != KEY_BYTES:  # something else that the key wrapped once
+            raise VaultDamaged(f"expected a data key of {KEY_BYTES} bytes, got {len(data_key)}")
+        self._seal = Seal(data_key)
         self._load_rows()
+        self._residue.know_nothing()
         self._keys.advance(self._anchor)
         if earlier:
             self._migrate(header, tables)
@@ -333,6 +348,7 @@ class Store:
                 for table in set(self.tables) - set(after):
                     self._db.execute(f"DROP TABLE {table}")
                 self.format, self.tables = self.format + 1, after
+            self._residue.everything(self.tables)
             rewrite_header(self._db, header._replace(format=self.format))
 
 

@@ -43,13 +43,25 @@ TABLES: Mapping[str, Table] = MappingProxyType(
     {
         "profile": Table(
             Durability.POWER,
-            "step, number of categories, the catalogue's hash, the server's public key, the device's random number, origin "
-            "of its calendar",
+            "step, number of categories, the catalogue's hash, the server's public key, the deployment it was set up for, "
+            "the device's random number, origin of its calendar",
             "what the device is, from its first day on",
             "forget",
         ),
         "consent": Table(
             Durability.POWER, "every decision of the user, dated", "what may leave, and whether at all", "forget"
+        ),
+        "caps": Table(
+            Durability.POWER,
+            "the most epsilon, participations, norm and survivors that the app set for its user",
+            "they hold whoever opens the device, and only the app loosens them",
+            "replaced when the app sets others; forget",
+        ),
+        "policy": Table(
+            Durability.POWER,
+            "the table of interventions that the app set",
+            "an alert is met alike whoever opens the device",
+            "replaced when the app sets another; forget",
         ),
         "ledger": Table(
             Durability.POWER,
@@ -57,11 +69,24 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             "caps that no server can raise",
             "forget",
         ),
+        "heard": Table(
+            Durability.POWER,
+            "the last offer that was taken: the server's run, signed time, round, hash; by kind, the signed time of the last "
+            "request that was answered",
+            "what is played again changes nothing",
+            "replaced by the next offer or answer",
+        ),
         "journal": Table(
             Durability.POWER,
             "what left: time, kind, bytes, hash, epsilon, purpose, content",
             "the user can see what was told",
             "the newest 1,000 entries; older ones fold into sums per kind",
+        ),
+        "refusals": Table(
+            Durability.PROCESS,
+            "how often each code was refused with",
+            "the user can see it, however many there were",
+            "forget",
         ),
         "outbox": Table(
             Durability.POWER,
@@ -70,7 +95,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             "the newest 32; alerts and bits go when consent to them is revoked",
         ),
         "model": Table(
-            Durability.PROCESS,
+            Durability.POWER,
             "plan, model file, weights of p and of phi that the server offered last",
             "scoring and training",
             "replaced by the next offer",
@@ -207,8 +232,7 @@ class Vault:
     def fold(self, step: int, count: Floats, amount: Floats) -> None:
         """Put the open step's counters (C,), (C,) in place of its raw events, inside a transaction."""
         self.put_counters(step, count, amount)
-        if self.store.count("events"):
-            self.store.clear("events")
+        self.store.clear("events")
 
     def put_counters(self, step: int, count: Floats, amount: Floats) -> None:
         """Write one step's counters (C,), (C,), inside a transaction."""

@@ -11,7 +11,7 @@ import argparse
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from rich.table import Table
 
 from server.bounds import length, longest
 from shared.arrays import Ints, Words
-from shared.codec import unpack_floats
 from shared.mechanisms import clip_to_grid
 from shared.plan import Plan, UpdateKind
 
@@ -37,7 +36,7 @@ from ..terminal.printing import say_table
 @dataclass(frozen=True)
 class Attack:
     """Devices that cheat: a `share` of all, or one (0). What each sends: `vector` of its own honest one, or instead of it a
-    push of `clips` times the clip against the running model, without noise."""
+    push of `clips` times the clip against what the honest ones of that round come to, as if it knew that, without noise."""
 
     name: str
     share: float = 0.0
@@ -55,7 +54,7 @@ ATTACKS: Mapping[str, Attack] = {
     **{
         f"{vector}_{share:.0%}".rstrip("%"): Attack(f"{share:.0%} of devices, {words}", share, 1.0, vector)
         for vector, words in (
-            ("push", "1 x the clip against the model"),
+            ("push", "1 x the clip against all others"),
             ("sign", "their own update with its sign flipped"),
             ("label", "trained on flipped labels"),
             ("free", "nothing, and no noise (free riders)"),
@@ -66,12 +65,19 @@ ATTACKS: Mapping[str, Attack] = {
 
 
 class PoisonedHost(TrainingHost):
-    """A host some of whose devices cheat, in every round that asks them. `sees_each`: the server looks at each vector."""
+    """A host some of whose devices cheat, and are never silent. `sees_each`: the server looks at each vector."""
 
     def __init__(
-        self, attack: Attack, sees_each: bool, seed: int, rows: Mapping[str, TrainingRows], n_devices: int, folder: Path
+        self,
+        attack: Attack,
+        sees_each: bool,
+        seed: int,
+        rows: Mapping[str, TrainingRows],
+        n_devices: int,
+        folder: Path,
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__(rows, n_devices, folder)
+        super().__init__(rows, n_devices, folder, dropout)
         self._attack, self._sees_each = attack, sees_each
         chosen = np.random.default_rng(seed).permutation(n_devices)[: attack.n_devices(n_devices)]
         self._cheats = np.isin(np.arange(n_devices), chosen)
@@ -80,20 +86,24 @@ class PoisonedHost(TrainingHost):
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, object], kind: UpdateKind
     ) -> tuple[Words, int]:
         devices = np.asarray(cohort, np.int64)
-        cheats = devices[self._cheats[devices]]
-        total, survivors = super().collect(devices[~self._cheats[devices]].tolist(), plan, request, kind)
+        cheats, honest = devices[self._cheats[devices]], devices[~self._cheats[devices]]
+        total, survivors = super().collect(honest.tolist(), plan, request, kind)
         if cheats.size:
-            added, counted = self._cheated(cheats, plan, request, kind)
+            added, counted = self._cheated(cheats, honest, plan, request, kind)
             total, survivors = total + added, survivors + counted
         return total, survivors
 
-    def _cheated(self, devices: Ints, plan: Plan, request: Mapping[str, object], kind: UpdateKind) -> tuple[Words, int]:
+    def _cheated(
+        self, devices: Ints, honest: Ints, plan: Plan, request: Mapping[str, object], kind: UpdateKind
+    ) -> tuple[Words, int]:
         """What the server adds up of these devices' vectors, and how many of them it counts."""
         rows, vector = self._rows[kind.request], self._attack.vector
+        entropy = fresh_entropy(self._folder, request["round"])  # type: ignore[arg-type]
         if vector == "push":
-            theta = unpack_floats(request["theta"]).astype(np.float64)  # type: ignore[arg-type]
+            quiet = replace(plan, privacy=replace(plan.privacy, noise_multiplier=0.0))
+            come_to = SUMS[kind.request](rows, honest, honest, quiet, request, entropy).view(np.int32)
             steps = round(self._attack.clips * plan.privacy.steps_per_clip)
-            pushed = clip_to_grid(-theta * (steps / np.linalg.norm(theta)), float(steps), steps).view(np.uint32)
+            pushed = clip_to_grid(-1e6 * come_to.astype(np.float64), float(steps), steps).view(np.uint32)
             if self._sees_each and length(pushed) > longest(kind.privacy, kind.n_values):
                 self.traffic.dropped["too_long"] += len(devices)
                 return np.zeros_like(pushed), 0
@@ -102,7 +112,6 @@ class PoisonedHost(TrainingHost):
             return np.zeros(kind.n_values, np.uint32), len(devices)
         if vector == "label":
             rows = TrainingRows(rows.x, 1 - rows.y, rows.offsets)
-        entropy = fresh_entropy(self._folder, request["round"])  # type: ignore[arg-type]
         total = SUMS[kind.request](rows, devices, devices, plan, request, entropy)
         return (np.negative(total) if vector == "sign" else total), len(devices)
 
@@ -128,8 +137,8 @@ class Poisoning:
         """One training under an attack, by devices and draws of this seed."""
         hosts: list[PoisonedHost] = []
 
-        def host(rows: Mapping[str, TrainingRows], n_devices: int, folder: Path) -> TrainingHost:
-            hosts.append(PoisonedHost(attack, sees_each, seed, rows, n_devices, folder))
+        def host(rows: Mapping[str, TrainingRows], n_devices: int, folder: Path, dropout: float) -> TrainingHost:
+            hosts.append(PoisonedHost(attack, sees_each, seed, rows, n_devices, folder, dropout))
             return hosts[-1]
 
         setup = self._trials.setup(repeated(self.scenario, seed))

@@ -58,7 +58,9 @@ def bench_scenario(devices: int, rounds: int) -> Scenario:
         data=DataSection(users=devices),
         protocol=BENCH_PROTOCOL,
         caps=CapsSection(table="none"),  # a round of this noise is more than an owner would allow
-        privacy=PrivacySection(sampling_rate=1.0, noise_multiplier=1.0, rounds=rounds, max_epsilon=math.inf),
+        privacy=PrivacySection(
+            noise_multiplier=1.0, rounds=rounds, delta=min(1e-5, 0.1 / devices), max_epsilon=math.inf
+        ),
         simulation=SimulationSection(fidelity="hosts", hosts=os.cpu_count() or 1, identified_share=0.0),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import sys
 from pathlib import Path
@@ -112,12 +111,15 @@ def epsilon(
 
     Example: [bold]ebbtide epsilon --devices 10000 --set privacy.noise_multiplier=4[/]
     """
-    from server.accounting import epsilon_to_public, epsilon_unamplified, likely_participations, to_server
+    from server.privacy.accounting import account_of
+    from shared.charges import charges_of
     from shared.events import Catalogue
 
+    from ..evaluation.results import Account
     from ..federation.checks import check_setup
     from ..people.setup import Crowd, Setup
-    from ..report.summary import caps_in_words
+    from ..report.format import epsilon as in_words
+    from ..report.summary import caps_in_words, line_in_words
     from ..scenarios.config import load_scenario
     from ..scenarios.owners import caps_numbers
 
@@ -127,24 +129,24 @@ def epsilon(
         raise ConfigError("expected --devices N: the scenario says all users, which only its data knows")
     setup = Setup.of(chosen, Crowd(n_devices, Catalogue(("any",))))
     check_setup(setup)
-    plan, asked, privacy = setup.plan, setup.schedule, setup.plan.privacy
-    taking_part = likely_participations(privacy)
+    privacy = setup.plan.privacy
+    said = Account.model_validate(account_of(setup.plan, charges_of(setup.plan)))
     table = Table("to whom", f"epsilon at delta {privacy.delta:g}", title=f"{chosen.name}: {n_devices} devices")
-    for rounds in sorted({max(1, privacy.rounds // 4), max(1, privacy.rounds // 2), privacy.rounds}):
-        table.add_row(f"who sees the models of {rounds} rounds", _number(epsilon_to_public(privacy, rounds)))
-    if plan.also:
-        with_phi = epsilon_to_public(privacy, privacy.rounds, plan.also)
-        table.add_row(f"who sees those and phi, of {plan.charged[1].rounds} rounds more", _number(with_phi))
+    for line in said.lines:
+        table.add_row(f"who sees what comes of {line.line} alone", line_in_words(line))
+    how = "by the bound" if said.by_bound else f"exactly; by the Rényi bound {in_words(said.epsilon_bound)}"
+    table.add_row("who sees all of it, models and rates", f"{in_words(said.epsilon_to_public)} ({how})", style="bold")
     table.add_row(
-        f"who also knows that a device took part {taking_part} times (99.9 % do not more often)",
-        _number(epsilon_unamplified(privacy, taking_part, tuple((p, likely_participations(p)) for p, _ in plan.also))),
+        f"who also knows that a device took part {said.likely_participations} times (99.9 % do not more often)",
+        in_words(said.epsilon_unamplified),
     )
-    table.add_row("the server", to_server(asked.bits, len(asked.bit_steps), privacy.delta))
+    table.add_row("the server", said.to_server)
     table.add_row("what the owner of each device allows", caps_in_words(caps_numbers(setup.caps, chosen.caps.table)))
     say_table(table)
     say(
         f"expected cohort {privacy.expected_cohort:.0f}, noise multiplier {privacy.noise_multiplier:g}, "
-        f"each device adds noise of {privacy.share_sigma:.0f} grid steps to at most {privacy.steps_per_clip}"
+        f"each device adds noise of {privacy.share_sigma:.0f} grid steps to at most {privacy.steps_per_clip}; "
+        f"a sum is opened if {privacy.min_survivors} answer, {privacy.max_colluders} of whom may have added none"
     )
 
 
@@ -205,7 +207,3 @@ def _print_results(results: Results) -> None:
     for label, value in result_rows(results):
         table.add_row(label, value)
     say_table(table)
-
-
-def _number(value: float) -> str:
-    return "infinite (no noise)" if math.isinf(value) else f"{value:.3g}"

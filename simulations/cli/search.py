@@ -98,7 +98,7 @@ def sweep(
             "--over",
             metavar="KEY=V1,V2",
             help="Values of a scenario key, of [bold]epsilon[/] (finds the noise for it) or of [bold]dropout[/] "
-            "(share of a cohort that never answers); repeat it for more keys.",
+            "(share of a cohort that stays silent); repeat it for more keys.",
         ),
     ] = None,
     repeat: Annotated[int, typer.Option(help="How often each setting is trained.")] = 3,
@@ -112,6 +112,7 @@ def sweep(
 ) -> None:
     """Train a scenario over other values of a few keys: one table, one figure. What was run before is not run again.
 
+    What a setting costs is that of its training, phi included: no bits are asked for.
     A sweep over epsilon with --out RUN/sweep stands in the report of RUN from its next [bold]ebbtide evaluate[/] on.
 
     Examples: [bold]ebbtide sweep demo --over epsilon=0.5,1,2,4,8[/], [bold]ebbtide sweep demo --over data.users=100,300

@@ -11,7 +11,8 @@ import numpy as np
 from server.bits import rate_of_answering
 from shared.arrays import Bools, as_declared
 from shared.mechanisms import Entropy
-from shared.randomised_response import MICRO, BitSchedule, randomised_response
+from shared.plan import MICRO
+from shared.randomised_response import BitSchedule, randomised_response
 
 from ..federation.alert_table import Alerts
 from .results import BitRates, TrueRate

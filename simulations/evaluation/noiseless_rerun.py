@@ -19,6 +19,7 @@ from shared.plan import Plan
 
 from ..federation.host_training import TrainingRows, sum_of_updates
 from ..federation.run_folder import RunFolder
+from ..federation.silence import answering, dropout_of
 
 #: Updates of one device that are made again at most: half a minute's work. A larger run has no such row.
 MOST_UPDATES: Final = 400_000
@@ -26,8 +27,9 @@ MOST_UPDATES: Final = 400_000
 
 @as_declared
 def theta_without_noise(run: RunFolder, plan: Plan, theta: Floats) -> Floats | None:
-    """The published model (P,) of the plan's rounds from `theta`, all devices in each, no noise added; None if the run
-    has no hosts, had no noise, drew its cohorts (another draw would be another training), or is too large."""
+    """The published model (P,) of the plan's rounds from `theta`, no noise added, of all devices but those that stay silent
+    in one; None if the run has no hosts, had no noise, drew its cohorts (another draw would be another training), or is
+    too large."""
     privacy = plan.privacy
     hosts = [host for host in run.every_host() if host.plan_file.exists()]
     if not hosts or not privacy.noise_multiplier or privacy.sampling_rate < 1:
@@ -35,16 +37,15 @@ def theta_without_noise(run: RunFolder, plan: Plan, theta: Floats) -> Floats | N
     if privacy.rounds * privacy.population > MOST_UPDATES:
         return None
     quiet = replace(plan, privacy=replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
-    optimizer, rows = (
-        ServerOptimizer(theta, run.scenario().server.settings()),
-        [TrainingRows.load(host.path) for host in hosts],
-    )
+    optimizer, dropout = ServerOptimizer(theta, run.scenario().server.settings()), dropout_of(run)
+    rows = [TrainingRows.load(host.path) for host in hosts]
     for number in range(1, privacy.rounds + 1):
         first, total = 0, np.zeros(theta.size, np.uint32)
         for mine in rows:
-            here = np.arange(len(mine.offsets) - 1)
+            hosted = len(mine.offsets) - 1
+            here = np.array(answering(range(hosted), dropout), np.int64)
             theta_now = optimizer.theta.astype(np.float32)
             total += sum_of_updates(mine, here, here + first, quiet, theta_now, number, os.urandom)
-            first += len(here)
+            first += hosted
         optimizer.step(from_grid(total, privacy.grid_step) / privacy.expected_cohort)
     return optimizer.published

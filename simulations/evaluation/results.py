@@ -15,7 +15,7 @@ from ..scenarios.config import ProtocolSection
 from ..scenarios.owners import CapsNumbers
 from .result_tables import AlertQuality, InterestQuality, InterestTables, LapseTable, Part, TakeoffTable, Way
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 class PlanNumbers(Part):
@@ -47,7 +47,7 @@ class PlanNumbers(Part):
 class RunFacts(Part):
     """Which run it was."""
 
-    format: Literal[1]
+    format: Literal[2]
     name: str
     about: str
     simulated: bool
@@ -70,18 +70,36 @@ class RoundAuc(Part):
     auc: float | None
 
 
-class Privacy(Part):
-    """What the server accounted for; an epsilon that is None is infinite."""
+class ChargedLine(Part):
+    """One row of what was charged: how often, behind how much noise (or a coin of which epsilon), what it alone costs."""
 
-    rounds_charged: int
-    rounds_planned: int
-    delta: float
-    epsilon_rdp: float | None
-    risk_rounds_charged: int
+    line: str
+    times: int
+    noise_multiplier: float | None
+    coin_epsilon: float | None
     epsilon_to_public: float | None
+    holds_against_server: bool
+
+
+class Account(Part):
+    """What all that was charged costs together, and each row alone; an epsilon that is None is infinite. `by_bound`: the
+    number is a bound and not exact; `epsilon_bound`: that by Renyi DP."""
+
+    delta: float
+    epsilon_to_public: float | None
+    by_bound: bool
+    epsilon_bound: float | None
     epsilon_unamplified: float | None
     likely_participations: int
     to_server: str
+    lines: list[ChargedLine]
+
+
+class Privacy(Account):
+    """What the server accounted for."""
+
+    rounds_charged: int
+    rounds_planned: int
     plan_sha256: str
     identified_alerts: int
 
@@ -116,7 +134,8 @@ class MessageCount(Part):
 
 
 class Traffic(Part):
-    """Bytes of our messages, per device and by kind; what the server dropped, by reason."""
+    """Bytes of our messages, per device and by kind; replies that the server dropped, rounds that it did not open and devices
+    that it did not enrol, by reason."""
 
     round_down_bytes: float
     round_up_bytes: float

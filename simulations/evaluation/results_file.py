@@ -66,6 +66,8 @@ def _expect_format(fields: Mapping[str, Any], name: str) -> None:
         )
     if type(found) is not int or found < 1:
         raise InputError(f"expected results of format {FORMAT} in {name}, got a format that never was")
+    if found < FORMAT:
+        raise InputError(f"expected results of format {FORMAT} in {name}, got format {found}: run that scenario again")
     if found > FORMAT:
         raise InputError(f"expected results of format {FORMAT} in {name}, got format {found} of a later ebbtide")
 

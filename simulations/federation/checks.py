@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from server.accounting import affordable_rounds, epsilon_to_public
+from server.privacy.accounting import affordable_rounds, epsilon_to_public
+from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError, InputError
 from shared.events import Catalogue
 from shared.plan import Plan
@@ -98,11 +99,12 @@ def check_setup(setup: Setup) -> None:
 def check_budget(plan: Plan) -> None:
     """BudgetError unless the plan's whole training fits its max_epsilon; says what would fit."""
     privacy = plan.privacy
-    if affordable_rounds(*plan.charged) < privacy.rounds:
+    if affordable_rounds(plan) < privacy.rounds:
+        table = charges_of(plan)
+        what = ", ".join(f"{row.times} of {row.line}" for row in table)
         raise BudgetError(
-            f"expected epsilon <= {privacy.max_epsilon:g}, but {privacy.rounds} rounds{' and phi' if plan.also else ''} cost "
-            f"{epsilon_to_public(privacy, privacy.rounds, plan.also):.3g}: raise privacy.noise_multiplier, or lower rounds or "
-            "sampling_rate"
+            f"expected epsilon <= {privacy.max_epsilon:g}, but all that the plan charges ({what}) costs "
+            f"{epsilon_to_public(table, privacy.delta):.3g}: raise privacy.noise_multiplier, or lower rounds or coins"
         )
 
 

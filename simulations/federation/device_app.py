@@ -1,7 +1,8 @@
 """The ClientApp of `devices` fidelity: one Flower node is one device, running the client as shipped.
 
 The only things added are the world around a phone: its user, who acts as the population says, its clock, which follows
-the server's public calendar, and an app on it that writes down what the device shows to its user, reasons included.
+the server's public calendar, rounds that it sleeps through (`silence.py`), and an app on it that writes down what the
+device shows to its user, reasons included.
 Those notes are the simulation's, for its metrics; they do not leave through the gate.
 
 Each device has a vault and a passphrase from the operating system. The passphrase lies beside the lock, scrypt is set to
@@ -29,12 +30,14 @@ from shared.envelope import unwrap
 from shared.errors import RunError, WireError
 from shared.events import BehaviourEvent, EventKind
 from shared.messages import REQUESTS
+from shared.private_folders import private_folder
 
 from ..people.population import Population
 from ..scenarios.owners import Owners
 from .metering import Metered
 from .observations import DeviceNotes
-from .run_folder import RunFolder
+from .run_folder import AUDIENCE, RunFolder
+from .silence import Silent
 
 PASSPHRASE_FILE = "passphrase"
 #: For simulations only: scrypt's least work, which makes a passphrase easy to guess, and no waiting for the disk.
@@ -68,6 +71,7 @@ def simulation_keys(home: Path) -> FileKeys:
     """The key of one simulated device, under a passphrase that was drawn when it was first opened."""
     file = home / PASSPHRASE_FILE
     if not file.exists():
+        file.touch(0o600)
         file.write_bytes(os.urandom(16).hex().encode())
     return FileKeys(home, file.read_bytes(), **CHEAP)
 
@@ -78,8 +82,7 @@ def open_simulated(context: Context, data: bytes) -> Device:
     run = RunFolder(Path(str(context.run_config["simulation.folder"])))
     user = int(context.node_config["partition-id"])
     population, owners = world(run)
-    home = run.device(user)
-    home.mkdir(parents=True, exist_ok=True)
+    home = private_folder(run.device(user))
     profile = Profile(
         step=population.step,
         n_categories=len(population.catalogue),
@@ -87,6 +90,7 @@ def open_simulated(context: Context, data: bytes) -> Device:
         server_key=server_key(run),
         consent=owners.consent_of(user),
         number=user,
+        audience=AUDIENCE,
     )
     notes = DeviceNotes(home)
     device = Device.open(
@@ -113,4 +117,4 @@ def open_simulated(context: Context, data: bytes) -> Device:
     return device
 
 
-app = Metered(build_app(open_simulated))
+app = Silent(Metered(build_app(open_simulated)))

@@ -8,6 +8,7 @@ round nothing is left to chance but rounding.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from ..people.setup import Setup
 from ..scenarios.config import PLANTED_PROTOCOL, Scenario, load_scenario
 from . import device_app as devices
 from .in_process import LocalGrid, LocalHost, Node, context_of
-from .run_folder import RunFolder
+from .run_folder import AUDIENCE, RunFolder
 
 N_USERS = 50
 SEED = 3
@@ -46,6 +47,11 @@ WITHOUT_NOISE = (
     "training.local_steps=2",
     "simulation.identified_share=1.0",
     "simulation.randomised_share=0.0",
+    "simulation.dropout=0.0",
+    "caps.table=none",
+    "caps.alert_bit=[inf, inf]",
+    "privacy.clip_norm=0.1",
+    "training.learning_rate=0.3",
     "bits.every_steps=0",
 )
 
@@ -67,10 +73,12 @@ def settings_for(run: RunFolder, people: Population, scenario: Scenario) -> RunS
     run.prepare(setup, people)
     run.write_public(setup)
     train_at = setup.protocol.train_at
+    schedule = Schedule(train_at, train_at + 7, train_at + 21, 7, bits=setup.schedule.bits)
+    bits = setup.plan.bits and replace(setup.plan.bits, coins=len(schedule.bit_steps))
     return RunSettings(
-        plan=setup.plan,
+        plan=replace(setup.plan, bits=bits),
         server=ServerSettings(),
-        schedule=Schedule(train_at, train_at + 7, train_at + 21, 7, bits=setup.schedule.bits),
+        schedule=schedule,
         folder=run.server_path,
         model=pinned_model(),
         theta=setup.plan.network.initial_theta(0),
@@ -78,6 +86,8 @@ def settings_for(run: RunFolder, people: Population, scenario: Scenario) -> RunS
         risk_server=ServerSettings(scenario.risk.learning_rate, 0.0, 0.5),
         public_rows=PublicRows.load(run.public_file) if setup.plan.risk else None,
         key_file=run.signing_key_file,
+        n_categories=setup.n_categories,
+        audience=AUDIENCE,
     )
 
 

@@ -31,6 +31,7 @@ import psutil
 import tomli_w
 
 from shared.errors import ConfigError, RunError
+from shared.private_folders import private_folder
 
 from ..provenance import COMMIT_FILE, stamp
 
@@ -80,8 +81,9 @@ def write_app_folder(
         "config": dict(config),
     }
     project = {"name": "ebbtide-run", "version": "0.0.0", "description": "One run.", "license": "Apache-2.0"}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pyproject.toml").write_text(tomli_w.dumps({"project": project, "tool": {"flwr": {"app": app}}}), "utf-8")
+    (private_folder(folder) / "pyproject.toml").write_text(
+        tomli_w.dumps({"project": project, "tool": {"flwr": {"app": app}}}), "utf-8"
+    )
     return folder
 
 
@@ -108,7 +110,7 @@ def run_app(
         if count < 1:
             raise ConfigError(f"expected {name} >= 1, got {count}")
     home = home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
+    private_folder(home)
     if processes_of(home):
         raise RunFailed("another run is using this home", home / LOG_FILE)
     stamp(home)

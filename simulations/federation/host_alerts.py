@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from client.detection.alerts import KEEP_ALERTS_STEPS, NOT_TAKEN, Alert
+from client.detection.alerts import NOT_TAKEN, Alert
 from client.detection.risk_levels import Direction, RiskLevel
 from shared.arrays import Bools
 from shared.atomic_files import replacing
+from shared.messages import KEEP_ALERTS_STEPS
 
 from .alert_table import Alerts
 
@@ -49,8 +50,11 @@ class HostAlerts:
         return HostAlerts(np.concatenate(rows))
 
     def take(self, step: int) -> dict[int, list[Alert]]:
-        """Alerts that no earlier query took, by user; asking again for the same step gives the same answer."""
-        self.table[self.table[:, TAKEN] == NOT_TAKEN, TAKEN] = step
+        """Alerts of steps up to this one that no earlier query took, by user; asking again for the same step gives the same
+        answer."""
+        at = self.table[:, STEP]
+        due = (self.table[:, TAKEN] == NOT_TAKEN) & (at > step - KEEP_ALERTS_STEPS) & (at <= step)
+        self.table[due, TAKEN] = step
         out: dict[int, list[Alert]] = {}
         for row in self.table[self.table[:, TAKEN] == step].tolist():
             alert = Alert(Direction(row[DIRECTION]), row[CATEGORY], RiskLevel(row[LEVEL]), row[STEP], row[MODEL_ROUND])

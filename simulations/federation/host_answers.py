@@ -90,6 +90,12 @@ def as_pairs(refused: Refused) -> Ints:
     return np.array(sorted(refused.items()), np.int64).reshape(-1, 2)
 
 
+def count_silent(traffic: Traffic, n: int) -> None:
+    """Count hosted devices that stayed silent, as a node of its own that cannot be reached is counted."""
+    if n:
+        traffic.dropped["error"] += n
+
+
 def count_refusals(traffic: Traffic, refused: Refused) -> None:
     """Count replies of hosted devices that declined, as a device's own refusal is counted."""
     for code, n in refused.items():

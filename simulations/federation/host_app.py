@@ -26,6 +26,7 @@ from client.detection.policy import POLICY, segments
 from client.detection.risk_levels import p_and_risk, recent_rows
 from client.detection.watch import Watch, observed, past_steps
 from client.gate import declared
+from client.model.costs import expect_affordable
 from client.model.installed import expect_bounds
 from client.privacy.alert_bit import expect_granted, own_schedule
 from client.privacy.caps import LedgerLine
@@ -40,6 +41,7 @@ from shared.features import History, extract, seen
 from shared.messages import REQUESTS
 from shared.network import forward
 from shared.plan import Plan
+from shared.private_folders import private_folder
 from shared.randomised_response import BitSchedule, randomised_response
 from shared.rdp import Curve, coin, update_cost
 
@@ -53,7 +55,8 @@ from .host_ledger import HostLedger, refused_of
 from .host_training import SUMS, TrainingRows, fresh_entropy
 from .metering import Metered
 from .observations import HostNotes
-from .run_folder import RunFolder
+from .run_folder import AUDIENCE, RunFolder
+from .silence import answering, dropout_of
 
 COUNT_USERS = 4096
 
@@ -62,11 +65,12 @@ class Host:
     """The devices of one node, with what they keep on disk between two messages."""
 
     def __init__(self, run: RunFolder, partition: int, n_partitions: int) -> None:
+        self._run = run
         self.population, self._owners = world(run)
         users = np.array_split(np.arange(self.population.n_users), n_partitions)[partition]
         self.first_user, self.n_users = int(users[0]), len(users)
         self.folder = run.host(partition)
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder.path)
         self._users = users
         held_out = run.held_out()
         self._held_out = None if held_out is None else held_out[users]
@@ -100,13 +104,14 @@ class Host:
 
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival. Refusal if
-        the plan asks for more than the owners' caps."""
+        the plan asks for more than the owners' caps, or than a device can do."""
+        expect_affordable(plan, len(self.population.catalogue))
         expect_bounds(plan, self._owners.caps)
         if self._plan_on_disk() != plan:
             self.folder.plan_file.unlink(missing_ok=True)
             TrainingRows.write(self.folder.path, self.history.until(step), plan, self._held_out)
             if plan.risk:
-                self.folder.lapses.mkdir(exist_ok=True)
+                private_folder(self.folder.lapses)
                 TrainingRows.write_lapses(self.folder.lapses, self.history.until(step), plan, plan.risk, self._held_out)
             replace_content(self.folder.plan_file, plan.canonical)
         past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
@@ -117,6 +122,16 @@ class Host:
                 begin = Watch.of(state).restart
         watch = begin(plan, scores, step)
         self._save(theta, risk, round_number, step, watch)
+
+    def take_offer(self, request: dict[str, Any]) -> dict[int, int]:
+        """Install what a model_offer brings; how many of the devices decline, by code: all of them or none, for their
+        owners' caps are alike."""
+        weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
+        try:
+            self.install(Plan.from_bytes(request["plan"]), *weights, request["round"], request["step"])
+        except Refusal as refusal:
+            return {int(refusal.code): self.n_users}
+        return {}
 
     @property
     def ledger(self) -> HostLedger:
@@ -140,6 +155,10 @@ class Host:
         ledger, codes = self.ledger.charge(devices - self.first_user, line, cost, plan_sha256)
         ledger.save(self.folder.ledger_file)
         return devices[codes == ALLOWED], refused_of(codes)
+
+    def answering(self, devices: Ints) -> Ints:
+        """Those of the devices that answer a round: the others stay silent, and know nothing of it."""
+        return np.array(answering(devices.tolist(), dropout_of(self._run)), np.int64)
 
     def collect(self, name: str, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
         """The sum of updates of hosted users `devices` (numbers in the whole population) that a request `name` asks for,
@@ -279,18 +298,22 @@ ANSWERS: Mapping[str, Callable[[Host, dict[str, Any]], HostAnswers]] = {
 
 def on_message(message: Message, context: Context) -> Message:
     """What a host replies, as arrays that the simulation's own server reads. A Refusal unless the run's server signed the
-    request; its devices have one server: one look is for all of them."""
+    request for them; its devices have one server: one look is for all of them. Nobody plays anything again here, so that
+    what a device heard last (`client/privacy/heard.py`) has nothing to do."""
     run = RunFolder(Path(str(context.run_config["simulation.folder"])))
     data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
     envelope = verify(data, server_key(run))
     name, request = decode(REQUESTS, envelope.body)
+    if request["audience"] != AUDIENCE:
+        raise Refusal(RefusalCode.AUDIENCE)
     host = _host(run, *(int(context.node_config[k]) for k in ("partition-id", "num-partitions")))
     devices = _devices(message)
+    if devices is not None:
+        devices = host.answering(devices)
     host.meet(request["step"], envelope.time_s, devices)
     if name == "model_offer":
-        weights = unpack_floats(request["theta"]), unpack_floats(request["risk"])
-        host.install(Plan.from_bytes(request["plan"]), *weights, request["round"], request["step"])
-        return _reply(message, users=np.array([host.first_user, host.n_users]))
+        refused = host.take_offer(request)
+        return _reply(message, users=np.array([host.first_user, host.n_users]), refused=as_pairs(refused))
     if devices is None:
         return _reply(message, **host.answers(name, request).to_arrays())
     total, refused = host.collect(name, request, devices)

@@ -11,7 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from server.app import run
-from server.channel import REPLY_TIMEOUT_S, Traffic, hasten, wait_for_nodes
+from server.channel import REPLY_TIMEOUT_S, Traffic, first_replies, hasten, wait_for_nodes
 from server.rounds import poisson_cohort
 from server.settings import RunSettings
 from server.signing import Signer, signing_key
@@ -22,7 +22,7 @@ from shared.errors import RunError
 from shared.messages import REGISTER, REQUESTS
 from shared.plan import Plan, UpdateKind
 
-from .host_answers import HostAnswers, count_refusals
+from .host_answers import HostAnswers, count_refusals, count_silent
 
 app = ServerApp()
 
@@ -35,13 +35,20 @@ class HostNodes:
         self._first_user: dict[int, int] = {}
         self.traffic = Traffic()
 
-    def offer(self, fields: Mapping[str, Any]) -> None:
+    def offer(self, fields: Mapping[str, Any]) -> int:
         data = self._encode("model_offer", fields, self._n_devices)
-        users = {node: reply["users"] for node, reply in self._send("model_offer", data, self._nothing_more()).items()}
+        replies = self._send("model_offer", data, self._nothing_more())
+        users = {node: reply["users"] for node, reply in replies.items()}
         if sum(int(n) for _, n in users.values()) != self._n_devices:
             raise RunError(f"expected hosts of {self._n_devices} devices, got {len(users)} answers")
         self._first_user = {node: int(first) for node, (first, _) in users.items()}
-        self._count_replies("receipt", {"plan_sha256": bytes(32)}, self._n_devices)
+        taken = self._n_devices
+        for reply in replies.values():
+            refused = dict(reply["refused"].tolist())
+            count_refusals(self.traffic, refused)
+            taken -= sum(refused.values())
+        self._count_replies("receipt", {"plan_sha256": bytes(32)}, taken)
+        return taken
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(range(self._n_devices), sampling_rate)
@@ -57,10 +64,12 @@ class HostNodes:
             node: {"devices": mine} for node, mine in zip(nodes, np.split(devices, cuts), strict=True) if mine.size
         }
         total, survivors = np.zeros(kind.n_values, np.uint32), 0
-        for reply in self._send(kind.request, data, parts).values():
+        for node, reply in self._send(kind.request, data, parts).items():
             total += reply["total"]
-            survivors += int(reply["survivors"][0])
-            count_refusals(self.traffic, dict(reply["refused"].tolist()))
+            survived, refused = int(reply["survivors"][0]), dict(reply["refused"].tolist())
+            survivors += survived
+            count_refusals(self.traffic, refused)
+            count_silent(self.traffic, len(parts[node]["devices"]) - survived - sum(refused.values()))
         fields = {k: request[k] for k in ("round", "plan_sha256")}
         self._count_replies(kind.reply, {**fields, "values": bytes(4 * total.size)}, survivors)
         return total, survivors
@@ -99,12 +108,12 @@ class HostNodes:
             for node, extra in arrays.items()
         ]
         out = {}
-        for reply in self._grid.send_and_receive(messages, timeout=REPLY_TIMEOUT_S):
+        for node, reply in first_replies(self._grid, messages, REPLY_TIMEOUT_S, self.traffic.dropped):
             if reply.has_error():
                 self.traffic.dropped["host"] += 1
                 continue
             content = reply.content["host"]
-            out[reply.metadata.src_node_id] = {name: array.numpy() for name, array in content.items()}  # type: ignore[union-attr]
+            out[node] = {name: array.numpy() for name, array in content.items()}  # type: ignore[union-attr]
         return out
 
 

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 
 from client.model.training_rows import draw_masks, draw_words, generator, lapse_rows, smallest
-from shared.appended_files import append_line, whole_lines
 from shared.arrays import Bools, Floats, Ints, Words
+from shared.atomic_files import append_line, whole_lines
 from shared.codec import unpack_floats
 from shared.features import History, extract, labels, seen
 from shared.lapse_risk import N_COEFFICIENTS, gradient, readings

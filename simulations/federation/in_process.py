@@ -1,8 +1,8 @@
 """A federation without a network, in this process: for tests, and wherever Flower's start-up would cost more than the run.
 
 `LocalHost` is all devices of a run on one host, called directly: they are clipped, noised and counted as in any host.
-`LocalGrid` is Flower's transport: every message goes straight to a real app here, and its reply comes back; left out are
-processes, sockets and time.
+`LocalGrid` is Flower's transport: every message gets an id, goes straight to a real app here, and its reply comes back;
+left out are processes, sockets and time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from flwr.supercore.task_identity import TaskIdentity
 from server.channel import Traffic
 from server.rounds import poisson_cohort
 from shared.arrays import Ints, Words
-from shared.codec import unpack_floats
 from shared.plan import Plan, UpdateKind
 
-from .host_answers import count_refusals
+from .host_answers import count_refusals, count_silent
 from .host_app import Host
 from .run_folder import RunFolder
 
@@ -36,11 +35,11 @@ class LocalHost:
         self.host = Host(run, 0, 1)
         self.traffic = Traffic()
 
-    def offer(self, fields: Mapping[str, Any]) -> None:
-        plan = Plan.from_bytes(fields["plan"])
+    def offer(self, fields: Mapping[str, Any]) -> int:
         self._meet(fields["step"])
-        weights = unpack_floats(fields["theta"]), unpack_floats(fields["risk"])
-        self.host.install(plan, *weights, fields["round"], fields["step"])
+        refused = self.host.take_offer(dict(fields))
+        count_refusals(self.traffic, refused)
+        return self.host.n_users - sum(refused.values())
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(range(self.host.n_users), sampling_rate)
@@ -48,11 +47,12 @@ class LocalHost:
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
-        devices = np.asarray(cohort, np.int64)
+        devices = self.host.answering(np.asarray(cohort, np.int64))
+        count_silent(self.traffic, len(cohort) - len(devices))
         self._meet(request["step"], devices)
         total, refused = self.host.collect(kind.request, dict(request), devices)
         count_refusals(self.traffic, refused)
-        return total, len(cohort) - sum(refused.values())
+        return total, len(devices) - sum(refused.values())
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         self._meet(fields["step"])
@@ -104,6 +104,7 @@ class LocalGrid(Grid):
         out: list[Message] = []
         for message in messages:
             node = message.metadata.dst_node_id
+            message.metadata.__dict__["_message_id"] = f"{len(self.asked)}"  # as Flower's own grids do
             self.asked.append((node, message.metadata.message_type, wire(message)))
             reply = self.nodes[node](message)
             out += reply if isinstance(reply, list) else [reply] if reply is not None else []

@@ -15,7 +15,8 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from shared.appended_files import append_line, whole_lines
+from shared.atomic_files import append_line, whole_lines
+from shared.private_folders import private_folder
 
 from .run_folder import RunFolder
 
@@ -24,7 +25,7 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class CpuTimes:
-    """Of one device: milliseconds for a round of p that it is asked in, seconds for the whole run; None if not known."""
+    """Of one device: milliseconds for a round of p that it answers, seconds for the whole run; None if not known."""
 
     round_ms: float | None
     s_per_device: float | None
@@ -43,13 +44,12 @@ class Metered(ClientApp):
             return self._app(message, context)
         finally:
             took_s = time.process_time() - began_s
-            folder = RunFolder(Path(str(context.run_config["simulation.folder"]))).cpu
-            folder.mkdir(exist_ok=True)
+            folder = private_folder(RunFolder(Path(str(context.run_config["simulation.folder"]))).cpu)
             line = f"{message.metadata.message_type} {took_s:.6f}"
             append_line(folder / f"{context.node_config['partition-id']}.txt", line)
 
 
-def cpu_numbers(run: RunFolder, updates_asked: int, n_devices: int) -> CpuTimes:
+def cpu_numbers(run: RunFolder, updates: int, n_devices: int) -> CpuTimes:
     """What one device worked in a run."""
     spent: dict[str, float] = defaultdict(float)
     for file in run.cpu.glob("*.txt"):
@@ -57,6 +57,6 @@ def cpu_numbers(run: RunFolder, updates_asked: int, n_devices: int) -> CpuTimes:
             if entry := re.fullmatch(r"(\S+) (\d+\.\d{6})", line):  # a killed worker may leave half a line
                 spent[entry[1]] += float(entry[2])
     return CpuTimes(
-        round_ms=1000 * spent[TRAIN] / updates_asked if TRAIN in spent and updates_asked else None,
+        round_ms=1000 * spent[TRAIN] / updates if TRAIN in spent and updates else None,
         s_per_device=sum(spent.values()) / n_devices if spent else None,
     )

@@ -15,9 +15,8 @@ import numpy as np
 
 from client.detection.alerts import Alert
 from client.detection.explain import Explanation
-from shared.appended_files import append_line, append_rows, whole_lines, whole_rows
 from shared.arrays import Floats, Ints
-from shared.atomic_files import replacing
+from shared.atomic_files import append_line, append_rows, replacing, whole_lines, whole_rows
 
 from .alert_table import ShownAlerts
 from .host_folder import HostFolder

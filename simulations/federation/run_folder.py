@@ -17,6 +17,7 @@ sweep/              a sweep of the same scenario, if one was put there
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,10 +27,11 @@ from typing import Final
 import numpy as np
 
 from server.signing import public_bytes, signing_key
-from server.state import ACCOUNT_FILE, ServerFolder
+from server.state import ACCOUNT_FILE, TRAFFIC_FILE, ServerFolder
 from shared.arrays import Bools
 from shared.atomic_files import UNFINISHED, replace_content, replacing
 from shared.errors import ConfigError
+from shared.private_folders import private_folder
 
 from ..folder_lock import LOCK_FILE
 from ..people.population import Population
@@ -42,6 +44,8 @@ from .host_folder import HostFolder
 
 #: Numbers as JSON: of a run, of a sweep and of a bench.
 RESULTS_FILE: Final = "results.json"
+#: Whom a run's server asks, and what its devices were set up for.
+AUDIENCE: Final = "simulation"
 
 
 @dataclass(frozen=True)
@@ -152,9 +156,20 @@ class RunFolder:
         return self.consents_file.exists()
 
     @property
+    def stopped(self) -> str | None:
+        """Why the server stopped the run before its end; None if it did not. ConfigError if its account is damaged."""
+        file = self.server_path / ACCOUNT_FILE
+        try:
+            why = json.loads(file.read_text(encoding="utf-8")).get("stopped") if file.exists() else None
+        except (ValueError, AttributeError):
+            raise ConfigError(f"expected the account of a run, got {self.path}: {file.name} is damaged") from None
+        return str(why) if why else None
+
+    @property
     def has_account(self) -> bool:
-        """Whether the federation came to its end here."""
-        return (self.server_path / ACCOUNT_FILE).exists()
+        """Whether the federation came to its end here: its account is there, and tells of no stop before that."""
+        names = (ACCOUNT_FILE, TRAFFIC_FILE)
+        return all((self.server_path / name).exists() for name in names) and self.stopped is None
 
     @property
     def has_ended(self) -> bool:
@@ -201,7 +216,7 @@ class RunFolder:
         owners = setup.owners()
         self.expect_free(overwrite=True)
         self._empty()
-        self.path.mkdir(parents=True, exist_ok=True)
+        private_folder(self.path).chmod(0o700)  # also one that was there: private keys come into it
         # In place: from this moment on the folder is a run's, and may be emptied.
         self.scenario_file.write_text(setup.scenario.model_dump_json(indent=1), encoding="utf-8")
         population.save(self.population)

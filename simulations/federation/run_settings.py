@@ -9,7 +9,7 @@ from client.model.runtime import MODEL_FILE, pinned_model
 from server.settings import RunSettings
 
 from ..people.setup import Setup
-from .run_folder import RunFolder
+from .run_folder import AUDIENCE, RunFolder
 
 NODE_WAIT_S = 300.0
 #: Server and client app of each fidelity.
@@ -30,12 +30,14 @@ def run_settings(setup: Setup, run: RunFolder) -> RunSettings:
         run.server_path.absolute(),
         model=pinned_model(),
         key_file=run.signing_key_file.absolute(),
+        n_categories=setup.n_categories,
         theta_file=run.theta_file if scenario.warm_start.users else None,
         theta_seed=scenario.server.theta_seed,
         risk_learning_rate=scenario.risk.learning_rate,
         public_file=run.public_file if setup.plan.risk else None,
         node_wait_s=NODE_WAIT_S,
         longest_means=(scenario.server.longest_mean, scenario.risk.longest_mean),
+        audience=AUDIENCE,
     )
 
 
@@ -54,9 +56,11 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "server.folder": str(run.server_path.absolute()),
         "server.model-file": str(MODEL_FILE),
         "server.key-file": str(run.signing_key_file.absolute()),
+        "server.categories": setup.n_categories,
         "server.node-wait-s": NODE_WAIT_S,
         "server.longest-mean": scenario.server.longest_mean,
         "server.risk-longest-mean": scenario.risk.longest_mean,
+        "server.audience": AUDIENCE,
         "schedule.train-step": schedule.train_step,
         "schedule.first-query-step": schedule.first_query_step,
         "schedule.last-query-step": schedule.last_query_step,
@@ -64,8 +68,6 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "schedule.seconds-per-step": schedule.seconds_per_step,
         "schedule.origin-s": schedule.origin_s,
         "schedule.replay-step-s": schedule.replay_step_s,
-        "schedule.bit-epsilon-micro": schedule.bits.epsilon_micro if schedule.bits else 0,
-        "schedule.bit-every-steps": schedule.bits.every_steps if schedule.bits else 0,
         "simulation.folder": str(run.path.absolute()),
         "simulation.hosts": scenario.simulation.hosts,
     }

@@ -23,6 +23,7 @@ from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declar
 from shared.atomic_files import replacing
 from shared.errors import DataError, InputError
 from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
+from shared.private_folders import private_folder
 
 FORMAT: Final = 1
 INDEX_FILE: Final = "population.json"
@@ -170,10 +171,8 @@ class Population:
         amount: npt.NDArray[np.floating[Any]],
         truth: Truth | None = None,
     ) -> Self:
-        """A checked population of `n_users` from events in any order: arrays of shape (n_events,).
-
-        Those that come sorted by user and time are taken as they are. A value out of range is an InputError.
-        """
+        """A checked population of `n_users` from events in any order: arrays of shape (n_events,). Those that come sorted by
+        user and time are taken as they are. A value out of range is an InputError."""
         if n_users < 1:
             raise InputError(f"expected a population of at least one user, got {n_users}")
         if len({values.shape for values in (user, category, kind, time_s, amount)}) > 1 or user.ndim != 1:
@@ -278,7 +277,7 @@ class Population:
             for field in TRUTH_FIELDS:
                 rows[field] = getattr(self.truth, field)
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            private_folder(place)
             files = {key: _write_array(place, key, array) for key, array in arrays.items()}
             body = {
                 "format": FORMAT,

@@ -10,6 +10,7 @@ from client.privacy.caps import Caps
 from server.settings import Schedule
 from shared.events import Catalogue, Step
 from shared.plan import Plan
+from shared.randomised_response import BitSchedule
 
 from ..scenarios.config import ProtocolSection, Scenario, step_unit_of
 from ..scenarios.owners import Owners
@@ -57,7 +58,7 @@ class Setup:
         plan, caps or bits, if a number is out of range."""
         protocol = protocol or protocol_of(scenario)
         plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
-        schedule = _schedule_of(scenario, protocol)
+        schedule = _schedule_of(scenario, protocol, plan)
         return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, scenario.caps.caps())
 
     @property
@@ -76,7 +77,7 @@ class Setup:
         return Owners.draw(self.n_users, *shares, self.caps, self.scenario.data.seed)
 
 
-def _schedule_of(scenario: Scenario, protocol: ProtocolSection) -> Schedule:
+def _schedule_of(scenario: Scenario, protocol: ProtocolSection, plan: Plan) -> Schedule:
     every = scenario.simulation.query_every_steps
     return Schedule(
         protocol.train_at,
@@ -84,5 +85,5 @@ def _schedule_of(scenario: Scenario, protocol: ProtocolSection) -> Schedule:
         protocol.test_steps[1],
         query_every_steps=every,
         replay_step_s=float(step_unit_of(scenario).seconds),
-        bits=scenario.bits.schedule(),
+        bits=BitSchedule.of(plan.bits),
     )

@@ -25,6 +25,7 @@ from ..evaluation.alert_quality import DETECTOR_NAMES
 from ..evaluation.results import Results
 from ..federation.run_folder import RESULTS_FILE, RunFolder
 from ..folder_lock import locked_file
+from ..people.datasets import DATASETS
 from ..people.setup import Crowd
 from ..provenance import ROOT, commit
 from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Published, publish
@@ -35,6 +36,7 @@ from .alerts_as_shipped import shipped_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
+from .epsilon import epsilon_figures
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured
 from .streams import stream_numbers
@@ -70,13 +72,16 @@ def run_numbers(name: str, run: Path) -> dict[str, Published]:
         "calibration_error": (interest.calibration_error, "share", ""),
         "alert_steps": (results.alerts.steps, f"{results.step}s", ""),
         "epsilon": (privacy.epsilon_to_public, f"epsilon at delta {privacy.delta:g}", ""),
+        "epsilon_bound": (privacy.epsilon_bound, f"epsilon at delta {privacy.delta:g}", "by Renyi DP"),
         "delta": (privacy.delta, "probability", ""),
+        **_line_numbers(results),
         "round_down_bytes": (traffic.round_down_bytes, "bytes", ""),
         "round_up_bytes": (traffic.round_up_bytes, "bytes", ""),
         "down_bytes_per_device": (traffic.down_bytes_per_device, "bytes", ""),
         "up_bytes_per_device": (traffic.up_bytes_per_device, "bytes", ""),
         "cpu_round_ms": (results.cpu.round_ms, "ms", ""),
         "cpu_s_per_device": (results.cpu.s_per_device, "s", ""),
+        "silent": (float(traffic.dropped.get("error", 0)), "replies", ""),
         "seconds": (results.seconds.federation, "s", ""),
         **_alert_numbers(results),
     }
@@ -101,6 +106,17 @@ def _alert_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]
         if (other := judged.beside.get(own_level)) is not None:
             out[f"{direction}_precision.own_level"] = (other.precision, "share", own_level)
             out[f"{direction}_recall.own_level"] = (other.recall, "share", own_level)
+    return out
+
+
+def _line_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]:
+    """What was charged, row by row."""
+    out: dict[str, tuple[float | None, str, str]] = {}
+    for line in results.privacy.lines:
+        out[f"line.{line.line}.epsilon"] = (line.epsilon_to_public, "epsilon", "")
+        out[f"line.{line.line}.times"] = (line.times, "times", "")
+        noise = line.coin_epsilon if line.noise_multiplier is None else line.noise_multiplier
+        out[f"line.{line.line}.noise"] = (noise, "noise multiplier, or epsilon of a coin", "")
     return out
 
 
@@ -158,6 +174,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "poison.complete-journey-eps1": partial(poison_numbers, "complete-journey-eps1"),
         "cheat": bounds_of_all,
         "bit": bit_numbers,
+        "epsilon": partial(epsilon_figures, DATASETS),
         "kill9": kill9_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }

@@ -13,8 +13,9 @@ from typing import Final, TypeVar
 import numpy as np
 from rich.progress import track
 
-from server.accounting import epsilon_to_public
+from server.privacy.accounting import epsilon_to_public
 from shared.arrays import Floats
+from shared.charges import charges_of
 
 from ..baselines.interest_models import OURS, POOLED, RULE
 from ..evaluation.result_tables import LapseTable, TakeoffTable, TurnScores
@@ -56,7 +57,7 @@ def lapse_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) 
             levels=pooled_levels(history, setup),
         )
         plan = setup.plan
-        epsilon = epsilon_to_public(plan.privacy, plan.privacy.rounds, plan.also)
+        epsilon = epsilon_to_public(charges_of(plan), plan.privacy.delta)
         return {
             **numbers_of_table(name, found, seeds),
             f"lapse.epsilon.{name}": Measured(round(epsilon, 4), None, "epsilon at delta 1e-05", "p and phi together"),

@@ -56,5 +56,5 @@ def duration(steps: float | None, step: str) -> str:
 
 
 def epsilon(value: float | None) -> str:
-    """An epsilon; None stands for infinity, which JSON does not know."""
-    return "not private (no noise)" if value is None else compact(value)
+    """An epsilon; None stands for infinity, which JSON does not know: no noise, or so little that nothing is promised."""
+    return "not private" if value is None else compact(value)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ..baselines.interest_models import OURS
 from ..evaluation.result_tables import Judged
-from ..evaluation.results import BitRates, Results
+from ..evaluation.results import BitRates, ChargedLine, Results
 from ..federation.metering import CpuTimes
 from ..scenarios.owners import CapsNumbers
+from .dropped import REFUSALS, dropped_in_words
 from .format import compact, decimal, duration, epsilon, grouped, percent, signed
 
 
@@ -17,7 +18,7 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
     kind = "simulated people" if results.simulated else "real purchase histories, replayed"
     public = epsilon(privacy.epsilon_to_public)
     if privacy.epsilon_to_public is not None:
-        public += f" (delta {privacy.delta:g})"
+        public += f" (delta {privacy.delta:g}{', by the bound' if privacy.by_bound else ''})"
     return [
         ("devices and data", f"{grouped(results.devices)} devices, {results.data} ({kind})"),
         ("interest AUC, on the devices", decimal(interest.auc)),
@@ -28,8 +29,11 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         ("rise alerts", _in_words(alerts.rise, alerts.steps, results.step)),
         *_reasons(results),
         ("epsilon to the public", public),
+        *((f"of that, {line.line} alone", line_in_words(line)) for line in privacy.lines if line.times),
+        ("by the Rényi bound, all together", epsilon(privacy.epsilon_bound)),
         ("to the server", privacy.to_server),
         *_owners(results),
+        *_dropped(results),
         *_bits(results.bits),
         (
             "bytes per device and round",
@@ -64,6 +68,22 @@ def _owners(results: Results) -> list[tuple[str, str]]:
         ("owners' caps on a device", caps_in_words(results.caps)),
         ("requests that devices declined", by_code or "none"),
     ]
+
+
+def _dropped(results: Results) -> list[tuple[str, str]]:
+    """What came to nothing besides refusals; nothing is said of a run in which nothing did."""
+    others = {reason: n for reason, n in results.traffic.dropped.items() if reason not in REFUSALS}
+    sentences = dropped_in_words(others)
+    return [("came to nothing", ". ".join(sentences))] if sentences else []
+
+
+def line_in_words(line: ChargedLine) -> str:
+    """A row of what was charged: 4.13 (12 rounds, noise multiplier 3.65)."""
+    if line.coin_epsilon is not None:
+        how = f"{grouped(line.times)} coin{'s' if line.times != 1 else ''} of epsilon {line.coin_epsilon:g}"
+    else:
+        how = f"{grouped(line.times)} rounds, noise multiplier {line.noise_multiplier:g}"
+    return f"{epsilon(line.epsilon_to_public)} ({how})"
 
 
 def caps_in_words(caps: CapsNumbers) -> str:

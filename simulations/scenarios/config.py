@@ -7,7 +7,6 @@ scenario overrides it. `--set section.key=value` replaces one value. An unknown 
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,13 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from client.privacy.caps import Cap, Caps, LedgerLine
 from server.optimizer import ServerSettings
+from shared.attendance import likely_colluders, likely_survivors
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec
 from shared.messages import MAX_STEP
 from shared.network import NetworkSpec
-from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
-from shared.randomised_response import MICRO, BitSchedule
+from shared.plan import MICRO, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
+from shared.randomised_response import due_steps
 
 SCENARIOS = Path(__file__).parent
 
@@ -109,16 +109,20 @@ class WarmStartSection(Section):
 
 
 class PrivacySection(Section):
-    """What protects a round; see shared.plan.PrivacyPlan. `min_survivors_share` is of the expected cohort."""
+    """What protects a round; see shared.plan.PrivacyPlan. Where `min_survivors` is not given, nearly every round reaches it
+    if each device stays silent with probability `dropout`; where `max_colluders` is not, it is 5 % of the devices
+    (`shared/attendance.py`), as far as that leaves one whose noise counts."""
 
     clip_norm: Clip = 0.1
     noise_multiplier: float = 1.0
-    sampling_rate: Annotated[float, Field(allow_inf_nan=False, le=1)] = 0.1
+    sampling_rate: Annotated[float, Field(allow_inf_nan=False, le=1)] = 1.0
     rounds: Whole = 60
     delta: float = PrivacyPlan.delta
     max_epsilon: float = PrivacyPlan.max_epsilon
     steps_per_clip: Whole = PrivacyPlan.steps_per_clip
-    min_survivors_share: Annotated[float, Field(gt=0, le=1)] = 0.7
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    min_survivors: Whole | None = None
+    max_colluders: Annotated[int, Field(ge=0)] | None = None
 
 
 class RiskSection(Section):
@@ -188,6 +192,7 @@ class OwnersCaps(Section):
     table: Literal["default", "none"] = "default"
     participations_per_plan: Annotated[int, Field(ge=0)] | None = None
     clip_norm: Annotated[float, Field(gt=0)] | None = None
+    survivors: Annotated[int, Field(ge=1)] | None = None
     total: CapPair | None = None
 
     def caps(self) -> Caps:
@@ -201,6 +206,7 @@ class OwnersCaps(Section):
             total=base.total if self.total is None else Cap(*self.total),
             participations_per_plan=base.participations_per_plan if most is None else most,
             clip_norm=base.clip_norm if norm is None else norm,
+            survivors=base.survivors if self.survivors is None else self.survivors,
         )
 
 
@@ -217,19 +223,24 @@ class BitsSection(Section):
     epsilon: Annotated[float, Field(gt=0, le=1000)] = 1.0
     every_steps: Annotated[int, Field(ge=0)] = 0
 
-    def schedule(self) -> BitSchedule | None:
-        """What the server asks for; ConfigError if epsilon is out of range."""
-        return BitSchedule(round(self.epsilon * MICRO), self.every_steps) if self.every_steps else None
+    def plan(self, protocol: ProtocolSection) -> BitsPlan | None:
+        """What the plan asks for between training and the last query; None if no bit is due until then."""
+        if not self.every_steps:
+            return None
+        due = due_steps(protocol.train_at, protocol.test_steps[1], self.every_steps)
+        return BitsPlan(round(self.epsilon * MICRO), self.every_steps, len(due)) if due else None
 
 
 class SimulationSection(Section):
     """How the run is carried out. Of the users, `identified_share` tell their alerts, `randomised_share` a randomised bit
-    of them; with all others alerts stay on the device."""
+    of them; with all others alerts stay on the device. In every training round each device stays silent with probability
+    `dropout`, by the operating system's entropy; offers and queries reach all of them."""
 
     fidelity: Literal["devices", "hosts"] = "devices"
     hosts: Annotated[int, Field(ge=1, le=1024)] = 2
     identified_share: Share = 0.3
     randomised_share: Share = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     query_every_steps: Whole = 1
     timeout_s: Annotated[float, Field(gt=0, le=31_536_000)] = 3600.0
 
@@ -267,13 +278,16 @@ class Scenario(Section):
             privacy=privacy,
             detection=Detection(**self.detection.model_dump(), lapse_steps=protocol.lapse_steps),
             risk=self._risk(protocol, privacy) if self.risk.rounds else None,
+            bits=self.bits.plan(protocol),
         )
 
     def _privacy(self, n_devices: int) -> PrivacyPlan:
-        fields = self.privacy.model_dump(exclude={"min_survivors_share"})
-        expected = self.privacy.sampling_rate * n_devices
-        min_survivors = max(1, math.floor(self.privacy.min_survivors_share * expected))
-        return PrivacyPlan(**fields, population=n_devices, min_survivors=min_survivors)
+        fields, rate = self.privacy.model_dump(exclude={"dropout"}), self.privacy.sampling_rate
+        if fields["min_survivors"] is None:
+            fields["min_survivors"] = likely_survivors(n_devices, rate, self.privacy.dropout)
+        if fields["max_colluders"] is None:
+            fields["max_colluders"] = min(likely_colluders(n_devices, rate), fields["min_survivors"] - 1)
+        return PrivacyPlan(**fields, population=n_devices)
 
     def _risk(self, protocol: ProtocolSection, privacy: PrivacyPlan) -> RiskPlan:
         risk = self.risk

@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from client.model.installed import expect_norms
+from client.model.installed import expect_norms, expect_survivors
 from client.privacy.alert_bit import own_schedule
-from client.privacy.caps import DAY_S, Cap, Caps, LedgerLine
+from client.privacy.caps import DAY_S, OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import LIFETIME, PERIOD, ROWS, TOTAL, Ledger
 from client.vault.consent import CHOICES, Consent
 from shared import rdp
 from shared.arrays import Bools
 from shared.atomic_files import replace_content, replacing
+from shared.charges import charges_of
 from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.events import Step
 from shared.plan import Plan
@@ -80,28 +81,34 @@ class Owners:
 
 
 def check_caps(plan: Plan, caps: Caps) -> None:
-    """ConfigError, which names the cap, if the plan or some round of it would be refused by every device: the first one
-    of p or of phi, and with everybody in every round any of them."""
+    """ConfigError, which names the cap, if the plan or something that it charges would be refused by every device that
+    agrees: the first round of p or of phi, and with everybody in every round any of them, and then any coin."""
     try:
         expect_norms(plan, caps)
     except Refusal:
-        norm = max(privacy.clip_norm for privacy in plan.charged)
+        norm = max(kind.privacy.clip_norm for kind in plan.updates)
         raise ConfigError(
             f"expected clip_norm <= {caps.clip_norm:g}, which caps.clip_norm allows, got {norm:g}"
         ) from None
+    try:
+        expect_survivors(plan, caps)
+    except Refusal:
+        most = max(privacy.min_survivors for privacy in (kind.privacy for kind in plan.updates))
+        raise ConfigError(
+            f"expected min_survivors <= {caps.survivors}, which caps.survivors allows, got {most}"
+        ) from None
     always = plan.privacy.sampling_rate == 1
     ledger = Ledger.from_bytes(None, caps)
-    for kind in plan.updates:
-        line, privacy = LedgerLine(kind.reply), kind.privacy
-        cost = rdp.update_cost(privacy, kind.n_values)
+    for row in charges_of(plan):
+        line, cost = LedgerLine(row.line), row.cost
         ledger = ledger if always else Ledger.from_bytes(None, caps)
-        for number in range(1, privacy.rounds + 1 if always else 2):
+        for number in range(1, row.times + 1 if always else 2):
             try:
-                ledger = ledger.charge(line, cost, plan.sha256)
+                ledger = ledger.charge(line, cost, plan.sha256 if line in OF_A_PLAN else None)
             except Refusal as refusal:
                 raise ConfigError(
-                    f"expected the owners' caps to allow {privacy.rounds} rounds of {line}, but every device would refuse "
-                    f"number {number}: {_cap_behind(refusal.code, ledger, line, cost)}"
+                    f"expected the owners' caps to allow {row.times} {'rounds' if row.privacy else 'coins'} of {line}, but "
+                    f"every device would refuse number {number}: {_cap_behind(refusal.code, ledger, line, cost)}"
                 ) from None
 
 

@@ -3,56 +3,50 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
-from server.accounting import Also, RoundAccountant, epsilon_to_public
+from server.privacy.accounting import Charged, epsilon_to_public
+from shared.charges import Charge
 from shared.errors import ConfigError
-from shared.plan import PrivacyPlan
+from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, MIN_STEPS_PER_CLIP, PrivacyPlan, UpdateKind
 
-#: A search ends at an epsilon in this share of its target, up to the target itself.
-NEAR_TARGET = 0.985
+#: Between these a multiplier is looked for, as far as the grid of a plan has room for it.
+LEAST, MOST = 0.1, 1000.0
 
 
 @lru_cache(maxsize=1024)
-def noise_multiplier_for(epsilon: float, rounds: int, sampling_rate: float, delta: float, also: Also = ()) -> float:
-    """The noise multiplier at which a whole training, and what is charged beside it, cost at most `epsilon` to who sees
-    the models, and at least 98.5 % of it. By bisection on RDP, aimed at what PLD then says. ConfigError if no multiplier
-    in 0.1..1000 does."""
-
-    def plan(noise: float) -> PrivacyPlan:
-        """One device under that noise, on a grid that makes the plan valid: it costs as much as many devices do."""
-        grid = min(max(round(1024 / noise), 16), 2**24)
-        return PrivacyPlan(1.0, noise, sampling_rate, rounds, 1, 1, steps_per_clip=grid, delta=delta)
-
-    def by_rdp(noise: float) -> float:
-        accountant = RoundAccountant(plan(noise), *(part for part, _ in also))
-        accountant.charge(rounds)
-        for part, (_, count) in enumerate(also, start=1):
-            accountant.charge(count, part)
-        return accountant.epsilon
-
-    least, most = 0.1, 1000.0
+def noise_multiplier_for(epsilon: float, charged: Charged, delta: float) -> float:
+    """The noise multiplier of the first row, which is learned in rounds, at which all rows together cost at most `epsilon` to
+    who sees the models, in four digits. By bisection. ConfigError if no multiplier in 0.1..1000 does."""
+    first, *others = charged
     if not 0 < epsilon < math.inf:
         raise ConfigError(f"expected epsilon > 0, got {epsilon}")
-    if by_rdp(most) > epsilon or by_rdp(least) <= epsilon:
+    kind = first.mechanism
+    assert isinstance(kind, UpdateKind)
+
+    def reached(noise: float) -> float:
+        row = Charge(replace(kind, privacy=_with_noise(kind.privacy, noise)), first.times)
+        return epsilon_to_public((row, *others), delta)
+
+    low, high = LEAST, min(MOST, MAX_SHARE_SIGMA * math.sqrt(kind.privacy.honest) / MIN_STEPS_PER_CLIP)
+    if reached(high) > epsilon or reached(low) <= epsilon:
         raise ConfigError(
-            f"expected an epsilon that a noise multiplier of {least:g} to {most:g} gives in {rounds} rounds at sampling "
-            f"rate {sampling_rate:g}, got {epsilon:g}"
+            f"expected an epsilon that a noise multiplier of {low:g} to {high:g} gives in {first.times} rounds at sampling "
+            f"rate {kind.privacy.sampling_rate:g}, with all else that the plan charges, got {epsilon:g}"
         )
-    aim, enough = epsilon, most
-    for _ in range(20):
-        low, high = least, most
-        while high > 1.0005 * low:
-            middle = math.sqrt(low * high)
-            low, high = (low, middle) if by_rdp(middle) <= aim else (middle, high)
-        noise = _round_up(high)
-        reached = epsilon_to_public(plan(noise), rounds, also)
-        if reached <= epsilon:
-            enough = min(enough, noise)
-            if reached >= NEAR_TARGET * epsilon:
-                break
-        aim *= 0.995 * epsilon / reached  # PLD is below RDP by a factor that hardly changes from here to there
-    return enough
+    while high > 1.0001 * low:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if reached(middle) <= epsilon else (middle, high)
+    return _round_up(high)
+
+
+def _with_noise(privacy: PrivacyPlan, noise: float) -> PrivacyPlan:
+    """The same rounds under other noise, on a grid that has room for it."""
+    share = noise / math.sqrt(privacy.honest)
+    least, most = math.ceil(MIN_SHARE_SIGMA / share), math.floor(MAX_SHARE_SIGMA / share)
+    steps = max(min(max(privacy.steps_per_clip, least), most), MIN_STEPS_PER_CLIP)
+    return replace(privacy, noise_multiplier=noise, steps_per_clip=steps, max_epsilon=math.inf)
 
 
 def _round_up(value: float) -> float:

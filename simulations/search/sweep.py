@@ -12,15 +12,16 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from server.accounting import epsilon_to_public
+from server.privacy.accounting import epsilon_to_public
 from shared.atomic_files import replace_content
+from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError
 
 from ..baselines.interest_models import gap_baselines
@@ -38,11 +39,12 @@ from .sweep_cache import Cache, population_sha256
 from .trials import OnTrial, Trials, repeated, with_noise_for
 
 #: Raised when a result would come out otherwise for the same scenario: older results are not used again.
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 CACHE = "cache"
 FIGURE_FILE = "sweep.svg"
-#: Keys that are no scenario's: a target, and the share of a cohort that never answers.
+#: Short keys: a target, and the share of a cohort that stays silent.
 EPSILON, DROPOUT = "epsilon", "dropout"
+DROPOUT_KEY = "simulation.dropout"
 NOISE = "privacy.noise_multiplier"
 POOLED_LINE = "pooled model, no privacy"
 #: What a run's result does not depend on.
@@ -56,7 +58,6 @@ class SweepPoint:
     values: dict[str, str]
     scenario: Scenario
     protocol: ProtocolSection
-    dropout: float
 
 
 def sweep(
@@ -163,7 +164,8 @@ class Runs:
                 key = {
                     "format": CACHE_FORMAT,
                     "epsilon": target,
-                    **privacy.model_dump(include={"rounds", "sampling_rate", "delta"}),
+                    **privacy.model_dump(exclude={"noise_multiplier", "clip_norm", "max_epsilon"}),
+                    "users": scenario.data.users,
                     "phi": scenario.risk.model_dump(include={"rounds", "noise_multiplier"}),
                 }
                 if (kept := self._cache.get(key)) is None:
@@ -178,7 +180,7 @@ class Runs:
         except (ConfigError, BudgetError) as error:
             values = ", ".join(f"{key}={value}" for key, value in setting.values.items())
             raise ConfigError(f"{values}: {error}") from None
-        return SweepPoint(setting.values, scenario, setting.protocol, setting.dropout)
+        return SweepPoint(setting.values, scenario, setting.protocol)
 
     def result(self, setting: SweepPoint, repetition: int) -> dict[str, Any]:
         """One run's quality on the test steps, and what it cost: from the cache, or trained now."""
@@ -187,19 +189,20 @@ class Runs:
             "data": self._data,
             "scenario": setting.scenario.model_dump(mode="json", exclude={*NOT_IN_KEY, "data", "protocol"}),
             "protocol": setting.protocol.model_dump(mode="json"),
-            "dropout": setting.dropout,
+            "dropout": setting.scenario.simulation.dropout,
             "repetition": repetition,
             **_held_out_key(setting),
         }
         if (kept := self._cache.get(key)) is not None:
             return kept
         setup = self._trials.setup(repeated(setting.scenario, repetition))
-        trained, plan = self._trials.train(setup, dropout=setting.dropout), setup.plan
+        trained, plan = self._trials.train(setup), setup.plan
         held_out = self._trials.held_out(setting.scenario)
         score = self._trials.score(plan, trained.theta, setting.protocol.test_steps, held_out)
         if score.auc is None:
             raise ConfigError("expected labels of both kinds in the test steps, got one kind")
-        epsilon = epsilon_to_public(plan.privacy, trained.rounds, plan.also)
+        first, *others = charges_of(plan)
+        epsilon = epsilon_to_public((replace(first, times=trained.rounds), *others), plan.privacy.delta)
         result = {
             **asdict(score),
             "epsilon_to_public": epsilon if math.isfinite(epsilon) else None,
@@ -252,14 +255,14 @@ def _settings(name_or_file: str, given: Sequence[str], over: Mapping[str, Sequen
             )
     out = []
     for point in combinations(over):
-        sets = [f"{key}={value}" for key, value in point.items() if key not in (EPSILON, DROPOUT)]
+        names = {key: DROPOUT_KEY if key == DROPOUT else key for key in point if key != EPSILON}
+        sets = [f"{name}={float(point[key]) if key == DROPOUT else point[key]}" for key, name in names.items()]
         scenario = load_scenario(name_or_file, [*given, *sets])
-        dropout, protocol = _number(DROPOUT, point.get(DROPOUT, "0")), protocol_of(scenario)
         with named(", ".join(f"{key}={value}" for key, value in point.items())):
             check_settings(scenario)
             if EPSILON not in point:
                 check_scenario_budget(scenario)
-        out.append(SweepPoint(point, scenario, protocol, dropout))
+        out.append(SweepPoint(point, scenario, protocol_of(scenario)))
     return out
 
 

@@ -13,29 +13,29 @@ from typing import Any
 import numpy as np
 
 from server.channel import Traffic
-from server.federation import Federation
 from server.optimizer import ServerOptimizer
 from server.rounds import poisson_cohort
 from server.state import INTEREST as INTEREST_FILE
 from server.state import Charges, ServerFolder
 from shared.arrays import Floats, Words
-from shared.errors import ConfigError
 from shared.plan import Plan, UpdateKind
 
 from ..federation.host_training import SUMS, TrainingRows, fresh_entropy
+from ..federation.silence import answering
 
 
 class TrainingHost:
     """Hosts that train only: the devices of one population, every one of them clipped and noised on its own. No device keeps
     a ledger: a trial leaves nothing behind, and owners' caps do not bind it."""
 
-    def __init__(self, rows: Mapping[str, TrainingRows], n_devices: int, folder: Path) -> None:
-        """`rows`: by the request that works on them."""
-        self._rows, self._n_devices, self._folder = rows, n_devices, folder
+    def __init__(self, rows: Mapping[str, TrainingRows], n_devices: int, folder: Path, dropout: float = 0.0) -> None:
+        """`rows`: by the request that works on them. Of each cohort a share of `dropout` stays silent."""
+        self._rows, self._n_devices, self._folder, self._dropout = rows, n_devices, folder, dropout
         self.traffic = Traffic()
 
-    def offer(self, fields: Mapping[str, Any]) -> None:
+    def offer(self, fields: Mapping[str, Any]) -> int:
         """Nothing to do: rows are there, and nobody watches."""
+        return self._n_devices
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(range(self._n_devices), sampling_rate)
@@ -43,38 +43,12 @@ class TrainingHost:
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
-        devices, entropy = np.asarray(cohort, np.int64), fresh_entropy(self._folder, request["round"])
-        return SUMS[kind.request](self._rows[kind.request], devices, devices, plan, request, entropy), len(cohort)
+        devices = np.array(answering(cohort, self._dropout), np.int64)
+        entropy = fresh_entropy(self._folder, request["round"])
+        return SUMS[kind.request](self._rows[kind.request], devices, devices, plan, request, entropy), len(devices)
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from ()
-
-
-class Dropouts:
-    """A federation in which every member of a cohort stays silent with probability `rate`, by OS entropy.
-
-    The plan stays as it is: a round that fewer than `min_survivors` answer is not opened, and counts as skipped.
-    """
-
-    def __init__(self, federation: Federation, rate: float) -> None:
-        if not 0 <= rate < 1:
-            raise ConfigError(f"expected dropout in [0, 1), got {rate}")
-        self._federation, self._rate = federation, rate
-        self.traffic = federation.traffic
-
-    def offer(self, fields: Mapping[str, Any]) -> None:
-        self._federation.offer(fields)
-
-    def sample(self, sampling_rate: float) -> Sequence[int]:
-        return self._federation.sample(sampling_rate)
-
-    def collect(
-        self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
-    ) -> tuple[Words, int]:
-        return self._federation.collect(poisson_cohort(cohort, 1 - self._rate), plan, request, kind)
-
-    def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        return self._federation.ask(name, fields)
 
 
 class _Uncharged(Charges):

@@ -16,10 +16,12 @@ from server.federation import Federation
 from server.state import RISK as RISK_FILE
 from server.training import train
 from shared.arrays import Bools, Floats
+from shared.charges import charges_of
 from shared.errors import ConfigError
 from shared.features import FeatureSpec
 from shared.network import forward
 from shared.plan import Plan, RiskPlan
+from shared.private_folders import private_folder
 
 from ..evaluation.quality import metrics_of
 from ..federation.host_training import TrainingRows
@@ -28,14 +30,14 @@ from ..federation.run_settings import run_settings
 from ..people.labelled_rows import SCORE_USERS, Rows, history_of, rows_of, users_of
 from ..people.population import Population
 from ..people.setup import Setup
-from ..scenarios.config import ProtocolSection, Scenario
+from ..scenarios.config import BitsSection, ProtocolSection, Scenario
 from ..scenarios.held_out import held_out_users
 from .noise_calibration import noise_multiplier_for
-from .trial_federation import Dropouts, Scratch, TrainingHost
+from .trial_federation import Scratch, TrainingHost
 
 FORWARD_ROWS = 200_000
-#: Makes whom to train with: of rows by request, how many devices, a folder.
-MakeHost = Callable[[Mapping[str, TrainingRows], int, Path], Federation]
+#: Makes whom to train with: of rows by request, how many devices, a folder, and the share that stays silent in a round.
+MakeHost = Callable[[Mapping[str, TrainingRows], int, Path, float], Federation]
 #: Told before the first training and after each: how many are done, of how many.
 OnTrial = Callable[[int, int], None]
 
@@ -64,31 +66,29 @@ class Trials:
     """Trainings on one population. `folder` is for training rows, and is the caller's to remove."""
 
     def __init__(self, population: Population, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.population, self._folder = population, folder
+        self.population, self._folder = population, private_folder(folder)
         self.history = history_of(population)
         self._training_rows: dict[tuple[object, ...], TrainingRows] = {}
         self._rows: dict[tuple[object, ...], Rows] = {}
         self._starts: dict[tuple[object, ...], RunFolder] = {}
 
     def setup(self, scenario: Scenario, protocol: ProtocolSection | None = None) -> Setup:
-        """A scenario for these people; in another `protocol` than its own if one is given."""
-        return Setup.of(scenario, self.population, protocol)
+        """A scenario for these people; in another `protocol` than its own if one is given. A trial trains and asks for
+        nothing, so what it costs is that of the training: without the scenario's bits."""
+        return Setup.of(scenario.model_copy(update={"bits": BitsSection()}), self.population, protocol)
 
-    def train(self, setup: Setup, *, dropout: float = 0.0, host: MakeHost = TrainingHost) -> Trained:
-        """One training, on the protocol's train steps and the users who are not held out. Noise and cohorts come from OS
-        entropy, and differ from one to the next. `host` makes the federation that is trained with."""
+    def train(self, setup: Setup, *, host: MakeHost = TrainingHost) -> Trained:
+        """One training, on the protocol's train steps and the users who are not held out. Noise, cohorts and who stays
+        silent come from OS entropy, and differ from one to the next. `host` makes the federation that is trained with."""
         plan, step = setup.plan, setup.protocol.train_at
         settings = run_settings(setup, self._begin_at(setup))
         held_out = self.held_out(setup.scenario)
         rows = {"train_request": self._rows_to_train_on(plan, step, held_out)}
         if plan.risk:
             rows["risk_request"] = self._lapses_to_train_on(plan, plan.risk, step, held_out)
-        federation: Federation = host(rows, self.population.n_users, self._folder)
-        if dropout:
-            federation = Dropouts(federation, dropout)
-        folder = Scratch()
-        accountant = train(federation, settings, folder)
+        dropout = setup.scenario.simulation.dropout
+        federation, folder = host(rows, self.population.n_users, self._folder, dropout), Scratch()
+        accountant = train(federation, settings, folder, to_the_end=True)
         dropped = federation.traffic.dropped
         skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"] + dropped["round_too_long"]
         risk = folder.models(RISK_FILE)[-1] if plan.risk else np.empty(0, np.float32)
@@ -138,8 +138,7 @@ class Trials:
         without = None if held_out is None else held_out.tobytes()
         key = (plan.features, plan.horizon_steps, plan.training.history_steps, step, without)
         if key not in self._training_rows:
-            folder = self._folder / f"rows-{len(self._training_rows)}"
-            folder.mkdir()
+            folder = private_folder(self._folder / f"rows-{len(self._training_rows)}")
             TrainingRows.write(folder, self.history.until(step), plan, held_out)
             self._training_rows[key] = TrainingRows.load(folder)
         return self._training_rows[key]
@@ -149,8 +148,7 @@ class Trials:
         watched = (plan.detection.min_active_steps, plan.detection.lapse_steps)
         key = ("lapses", plan.features, watched, risk.history_steps, risk.rate_steps, step, without)
         if key not in self._training_rows:
-            folder = self._folder / f"rows-{len(self._training_rows)}"
-            folder.mkdir()
+            folder = private_folder(self._folder / f"rows-{len(self._training_rows)}")
             TrainingRows.write_lapses(folder, self.history.until(step), plan, risk, held_out)
             self._training_rows[key] = TrainingRows.load(folder)
         return self._training_rows[key]
@@ -166,7 +164,7 @@ class Trials:
         key = (scenario.warm_start, plan.network, plan.features, own.protocol, risk)
         if key not in self._starts:
             folder = RunFolder(self._folder / f"start-{len(self._starts)}")
-            folder.path.mkdir()
+            private_folder(folder.path)
             folder.write_public(own)
             self._starts[key] = folder
         return self._starts[key]
@@ -175,7 +173,7 @@ class Trials:
 def with_noise_for(setup: Setup, epsilon: float) -> Scenario:
     """The scenario with the noise of p's rounds at which its whole training, phi included, costs at most `epsilon`."""
     privacy = setup.scenario.privacy
-    noise = noise_multiplier_for(epsilon, privacy.rounds, privacy.sampling_rate, privacy.delta, setup.plan.also)
+    noise = noise_multiplier_for(epsilon, charges_of(setup.plan), privacy.delta)
     return setup.scenario.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": noise})})
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from server.accounting import epsilon_to_public
+from server.privacy.accounting import epsilon_to_public
 from shared.atomic_files import replace_content
+from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError
 
 from ..federation.checks import check_budget, check_settings, named
@@ -192,7 +193,7 @@ def _epsilon_to_hold(base: Scenario, grid: Mapping[str, object], trials: Trials)
     if NOISE in grid or not base.privacy.noise_multiplier or not any(key in grid for key in COSTS):
         return None
     plan = trials.setup(base).plan
-    return epsilon_to_public(plan.privacy, base.privacy.rounds, plan.also)
+    return epsilon_to_public(charges_of(plan), plan.privacy.delta)
 
 
 def _priced(point: Mapping[str, str], scenario: Scenario, trials: Trials, epsilon: float | None) -> Scenario:
@@ -226,7 +227,7 @@ def _setting(
     return GridPoint(
         point,
         scenario,
-        epsilon=epsilon_to_public(plan.privacy, plan.privacy.rounds, plan.also),
+        epsilon=epsilon_to_public(charges_of(plan), plan.privacy.delta),
         auc=statistics.fmean(aucs),
         auc_sd=statistics.stdev(aucs) if len(aucs) > 1 else 0.0,
         log_loss=statistics.fmean(losses),

@@ -27,6 +27,7 @@ PLAIN: Final = {
     "…": "...",
     "×": "x",
     "ε": "epsilon",
+    "é": "e",
 }
 _HANDLER: Final = "ebbtide"
 #: Characters that change in which direction a line is read.

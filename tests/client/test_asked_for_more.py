@@ -17,15 +17,16 @@ from shared.codec import decode, encode, pack_floats
 from shared.envelope import wrap
 from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.events import Catalogue, Step
+from shared.features import FeatureSpec
 from shared.lapse_risk import N_COEFFICIENTS
-from shared.messages import REGISTER, REQUESTS, SIGNED
+from shared.messages import REGISTER, SIGNED
 from shared.plan import Plan
 from shared.rdp import epsilon, update_cost
 from simulations.scenarios.config import PLANTED_PROTOCOL, load_scenario
 from tests.world.basics import activity_theta, make_plan, make_profile, make_risk, open_device, ready, view
 from tests.world.client_requests import COEFFICIENTS
-from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, signed
-from tests.world.spellings import spelled
+from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, RUN, body_of, signed
+from tests.world.spellings import spelled, value_of
 
 CAPS = Caps()
 SAFE = {"noise_multiplier": 4.0, "population": 64, "min_survivors": 32}
@@ -34,14 +35,21 @@ PLAN = make_plan(privacy=SAFE, risk=make_risk(privacy=PHI))
 THETA = pack_floats(activity_theta())
 OWN = own_schedule(CAPS, Step.DAY.seconds)
 STEP = OWN.every_steps - 1
-ROUND = {"step": 3, "round": 1, "plan_sha256": PLAN.sha256, "theta": THETA}
-BIT = {"step": STEP, "epsilon_micro": OWN.epsilon_micro, "every_steps": OWN.every_steps}
-QUERY = encode(REQUESTS, "alerts_query", {"step": 3})
+ROUND = {"audience": "", "run": RUN, "step": 3, "round": 1, "plan_sha256": PLAN.sha256, "theta": THETA}
+BIT = {"audience": "", "step": STEP, "epsilon_micro": OWN.epsilon_micro, "every_steps": OWN.every_steps}
+QUERY = body_of("alerts_query", {"step": 3})
 
 
-def offer(plan: Plan) -> bytes:
+def offer(plan: Plan, /, **changes) -> bytes:
     fields = {"step": 3, "round": 1, "plan": plan.canonical, "model": b"", "theta": THETA, "risk": b""}
-    return signed(encode(REQUESTS, "model_offer", fields))
+    return signed(body_of("model_offer", {**fields, **changes}))
+
+
+def counting_on(plan: Plan, **privacy: int) -> bytes:
+    """The bytes of a plan whose protection of p says something that no plan of ours can."""
+    fields = value_of(plan.canonical)
+    fields["privacy"].update(privacy)
+    return spelled(fields)
 
 
 def asking(name: str, fields: dict, **changes) -> bytes:
@@ -76,6 +84,50 @@ MORE = {
         "model_offer",
         RefusalCode.EPSILON,
     ),
+    "more survivors than the cohort has": (
+        offer(PLAN, plan=counting_on(PLAN, min_survivors=65)),
+        "model_offer",
+        RefusalCode.SURVIVORS,
+    ),
+    "a billion survivors": (
+        offer(PLAN, plan=counting_on(PLAN, min_survivors=10**9, max_colluders=10**9 - 32)),
+        "model_offer",
+        RefusalCode.SURVIVORS,
+    ),
+    "more survivors than an owner believes in": (
+        offer(make_plan(privacy={**SAFE, "population": 200_000, "min_survivors": 100_001, "delta": 1e-6})),
+        "model_offer",
+        RefusalCode.SURVIVORS,
+    ),
+    "more survivors of phi than an owner believes in": (
+        offer(
+            make_plan(
+                privacy=SAFE,
+                risk=make_risk(privacy={**PHI, "population": 200_000, "min_survivors": 100_001, "delta": 1e-6}),
+            )
+        ),
+        "model_offer",
+        RefusalCode.SURVIVORS,
+    ),
+    "four million row-steps": (
+        offer(make_plan(privacy=SAFE, training={"local_steps": 1000, "rows": 4096})),
+        "model_offer",
+        RefusalCode.COSTLY,
+    ),
+    "a window of a thousand years": (
+        offer(make_plan(privacy=SAFE, features=FeatureSpec(400_000))),
+        "model_offer",
+        RefusalCode.COSTLY,
+    ),
+    "a round for others": (asking("train_request", ROUND, audience="others"), "train_request", RefusalCode.AUDIENCE),
+    "an offer for others": (offer(PLAN, audience="others"), "model_offer", RefusalCode.AUDIENCE),
+    "an offer of an earlier run": (offer(PLAN, run=RUN - 1), "model_offer", RefusalCode.STALE),
+    "a round of an earlier run": (asking("train_request", ROUND, run=RUN - 1), "train_request", RefusalCode.STALE),
+    "a round of a run that nobody offered": (
+        asking("train_request", ROUND, run=RUN + 1),
+        "train_request",
+        RefusalCode.PLAN_MISMATCH,
+    ),
     "a larger epsilon of a bit": (
         asking("bits_query", BIT, epsilon_micro=OWN.epsilon_micro + 1),
         "bits_query",
@@ -107,7 +159,7 @@ MORE = {
     "a wrong key": (signed(QUERY, key=OTHER_PRIVATE_KEY), "alerts_query", RefusalCode.SIGNATURE),
     "a changed time": (forged(time_s=ASKED_AT_S + 1), "alerts_query", RefusalCode.SIGNATURE),
     "a changed body": (
-        forged(body=encode(REQUESTS, "alerts_query", {"step": 4})),
+        forged(body=body_of("alerts_query", {"step": 4})),
         "alerts_query",
         RefusalCode.SIGNATURE,
     ),
@@ -191,9 +243,7 @@ def test_the_page_names_every_one_of_these_refusals_and_the_defaults():
     rows = [line for line in section.splitlines() if line.startswith("|")][2:]
     named = {RefusalCode[code] for row in rows for code in re.findall(r"`(\w+)`", row.split("|")[3])}
     budgets = {RefusalCode.PARTICIPATIONS, RefusalCode.PERIOD_BUDGET, RefusalCode.LIFETIME_BUDGET}
-    assert named == {code for _, _, code in MORE.values()} | budgets | {RefusalCode.STALE}, (
-        "budgets and replays have tests of their own"
-    )
+    assert named == {code for _, _, code in MORE.values()} | budgets, "budgets have tests of their own"
     defaults = [re.findall(r"\d+(?:\.\d+)?", row.split("|")[2]) for row in rows]
     assert defaults[:4] == [
         [str(CAPS.clip_norm)],

@@ -373,7 +373,7 @@ def test_an_update_moves_the_model_towards_the_device_s_own_labels(new_device):
 
 def test_an_update_is_noise_around_the_same_contribution(new_device):
     """The mean over many noise draws is the noiseless contribution; two answers to one request differ."""
-    quiet, noisy = (make_plan(privacy={"noise_multiplier": n, "steps_per_clip": 64}) for n in (0.0, 1.0))
+    quiet, noisy = (make_plan(privacy={"noise_multiplier": n, "steps_per_clip": 256}) for n in (0.0, 1.0))
     device = lived(new_device(entropy=replayed_entropy("noise")), quiet)
     theta = NETWORK.initial_theta(1)
     exact = device.work(quiet.sha256, theta).update(theta, 1).view(np.int32)

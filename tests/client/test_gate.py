@@ -165,7 +165,10 @@ def test_what_the_ledger_refuses_does_not_leave_and_is_in_the_journal(device):
     n = len(refused) - len(codes)
     assert 1 <= n <= 14 and set(codes) <= {RefusalCode.PERIOD_BUDGET, RefusalCode.PARTICIPATIONS}
     assert device.gate.ledger.releases["update"] == n
-    assert Counter(entry.kind for entry in device.what_left()) == {"update": n, "refusal": 20 - n}
+    left = Counter[str]()
+    for entry in device.what_left():
+        left[entry.kind] += entry.times
+    assert left["update"] == n and sum(device.refused().values()) == 20 - n >= left["refusal"] >= (20 - n) / 2
 
 
 def test_a_kind_without_a_line_or_a_cost_cannot_leave(device, monkeypatch):

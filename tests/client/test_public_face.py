@@ -16,7 +16,7 @@ FACE = {
     "its keys": {"KeyProvider", "FileKeys", "Anchor"},
     "what an app is told": {"Alert", "Direction", "RiskLevel", "Segment", "Intervention", "Explanation"},
     "what it chooses": {"Policy", "POLICY", "Consent", "Caps", "Cap", "LedgerLine"},
-    "what left": {"Entry", "Checkpoint"},
+    "what left": {"Entry", "Checkpoint", "RefusalCode"},
     "what opening it may raise": {"EbbtideError", "InputError", "VaultError", "VaultNewer", "Forgotten"},
 }
 

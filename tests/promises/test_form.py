@@ -14,7 +14,7 @@ from shared.messages import REGISTER
 from shared.network import NetworkSpec
 from tests.world.basics import event_stream, make_plan, make_profile, open_device, ready, replayed_entropy, view
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node
-from tests.world.signing import signed_request
+from tests.world.signing import RUN, signed_request
 
 PLAN = make_plan(privacy={"noise_multiplier": 0.5})
 THETA = NetworkSpec(27).initial_theta(1)
@@ -79,7 +79,7 @@ def population(tmp_path, monkeypatch) -> dict[int, Device]:
     return {node: device for node, device in enumerate(devices, start=1)}
 
 
-REQUEST = {"step": 30, "round": 4, "plan_sha256": PLAN.sha256, "theta": pack_floats(THETA)}
+REQUEST = {"audience": "", "run": RUN, "step": 30, "round": 4, "plan_sha256": PLAN.sha256, "theta": pack_floats(THETA)}
 
 
 def test_every_contribution_leaves_in_the_same_form(population):

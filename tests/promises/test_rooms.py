@@ -66,7 +66,7 @@ def test_a_device_without_its_flower_app_brings_in_no_flower():
 
 def test_the_server_app_brings_in_neither_tensorflow_nor_the_client_nor_simulations():
     found = packages_after("server.app")
-    assert {"server", "shared", "flwr", "dp_accounting"} <= found
+    assert {"server", "shared", "flwr"} <= found
     assert not found & ({"tensorflow", "keras", "torch", "client", "simulations"})
 
 

@@ -13,19 +13,22 @@ from client.device import Device
 from client.model.runtime import MODEL_FILE, pinned_model
 from client.vault.consent import Consent
 from server import app as server_app
-from server.accounting import RoundAccountant, epsilon_to_public, epsilon_unamplified, finite, likely_participations
+from server import training
 from server.channel import Channel, Traffic, wait_for_nodes
 from server.device_nodes import DeviceNodes
 from server.inbox import Inbox
 from server.optimizer import ServerSettings
+from server.privacy.accounting import RoundAccountant, epsilon_bound, epsilon_to_public, finite
 from server.queries import ask_for_alerts
 from server.risk_start import PublicRows
 from server.settings import RunSettings, Schedule
 from server.state import ServerFolder
 from server.training import train
+from shared.charges import charges_of
 from shared.clock import ReplayClock, WallClock
 from shared.errors import BudgetError, ConfigError, RunError
 from tests.world.basics import (
+    N_CATEGORIES,
     NETWORK,
     activity_theta,
     event_stream,
@@ -55,6 +58,7 @@ def run_config(folder, plan, **changes) -> dict:
         "server.folder": str(folder / "server"),
         "server.model-file": str(model_file),
         "server.key-file": str(key_file),
+        "server.categories": N_CATEGORIES,
         "server.theta-file": "",
         "server.theta-seed": 3,
         "server.risk-learning-rate": 1.0,
@@ -62,14 +66,13 @@ def run_config(folder, plan, **changes) -> dict:
         "server.node-wait-s": 0.0,
         "server.longest-mean": 1.0,
         "server.risk-longest-mean": 1.0,
+        "server.audience": "",
         "schedule.train-step": TRAIN_STEP,
         "schedule.first-query-step": TRAIN_STEP + 1,
         "schedule.last-query-step": N_STEPS - 1,
         "schedule.query-every-steps": 1,
         "schedule.seconds-per-step": 0.0,
         "schedule.origin-s": 0.0,
-        "schedule.bit-epsilon-micro": 0,
-        "schedule.bit-every-steps": 0,
         "schedule.replay-step-s": 86_400.0,
         **changes,
     }
@@ -117,12 +120,12 @@ def test_one_run_from_the_first_device_to_the_last_query(tmp_path):
 
     folder = ServerFolder(tmp_path / "server")
     account = json.loads(folder.account_file.read_text())
-    privacy = plan.privacy
+    table, delta = charges_of(plan), plan.privacy.delta
     assert (account["rounds_charged"], account["rounds_planned"]) == (3, 3)
-    assert account["epsilon_to_public"] == pytest.approx(epsilon_to_public(privacy, 3))
-    k = likely_participations(privacy)
-    assert account["epsilon_unamplified"] == pytest.approx(epsilon_unamplified(privacy, k))
-    assert account["epsilon_rdp"] >= account["epsilon_to_public"]
+    assert account["epsilon_to_public"] == epsilon_to_public(table, delta) and not account["by_bound"]
+    assert account["epsilon_unamplified"] == account["epsilon_to_public"], "everybody was in every round"
+    assert account["epsilon_bound"] == epsilon_bound(table, delta) > account["epsilon_to_public"]
+    assert [(line["line"], line["times"]) for line in account["lines"]] == [("update", 3)]
     assert account["to_server"] == "not protected (no secure aggregation yet)"
     assert account["plan_sha256"] == plan.sha256.hex()
 
@@ -168,7 +171,7 @@ def test_only_identified_devices_are_in_the_inbox(tmp_path):
     phones = Phones(tmp_path / "phones", 8, identified={2, 5})
     settings = RunSettings.read(run_config(tmp_path, plan))
     federation, folder = federation_of(phones.grid()), ServerFolder(settings.folder)
-    server_app.offer(federation, settings, activity_theta(), 1, with_file=True)
+    training.offer(federation, settings, activity_theta(), 1, with_file=True)
     ask_for_alerts(federation, settings, folder, Listening(folder.inbox_file), ReplayClock())
     assert {node for node, alerts in seen if alerts} == {2, 5}
     for node in (2, 5):
@@ -196,6 +199,7 @@ def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSett
         risk_server=ServerSettings(1.0, 0.0, 0.75),
         public_rows=public_rows,
         key_file=folder / "signing.pem",
+        n_categories=N_CATEGORIES,
     )
 
 
@@ -212,6 +216,7 @@ class Sums:
 
     def offer(self, fields):
         self.offers.append(dict(fields))
+        return 8
 
     def sample(self, sampling_rate):
         self.charged_when_sampled.append(self._charged())
@@ -262,11 +267,10 @@ def test_traffic_is_that_of_every_process_of_a_run_but_for_the_round_in_which_on
 def test_what_is_for_people_says_nothing_of_realised_sizes(tmp_path):
     """Another cohort, other survivors, a round that was not opened: the account is the same to the byte."""
     said, counted = set(), set()
-    for i, sizes in enumerate([(8, 8), (5, 4), (8, 3), (2, 2)]):
+    plan = make_plan(privacy={**PRIVACY, "min_survivors": 4, "sampling_rate": 0.5})
+    for i, sizes in enumerate([(8, 8), (5, 4), (5, 3), (2, 2)]):
         folder = tmp_path / str(i)
-        server_app.run(
-            Sums(*sizes), settings_for(folder, make_plan(privacy={**PRIVACY, "min_survivors": 4})), ReplayClock()
-        )
+        server_app.run(Sums(*sizes), settings_for(folder, plan), ReplayClock())
         said.add((folder / "account.json").read_bytes())
         counted.add((folder / "traffic.json").read_bytes())
     assert len(said) == 1 and len(counted) == 4
@@ -285,9 +289,9 @@ def test_training_stops_before_the_budget(tmp_path):
     federation = Sums()
     accountant = train(federation, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     assert 1 < accountant.rounds < 200
-    assert epsilon_to_public(plan.privacy, accountant.rounds) <= 3
+    assert epsilon_to_public(accountant.charged, plan.privacy.delta) <= 3
     assert federation.rounds == list(range(1, accountant.rounds + 1))
-    one_more = RoundAccountant(plan.privacy)
+    one_more = RoundAccountant(plan)
     one_more.charge(accountant.rounds + 1)
     assert one_more.epsilon > 3
     assert federation.offers[-1]["round"] == accountant.rounds, "what was trained is shipped"
@@ -307,12 +311,12 @@ def test_a_budget_below_one_round_is_an_error_before_anybody_is_asked(tmp_path):
 
 @pytest.mark.parametrize(
     ("cohort", "survivors", "reason", "asked"),
-    [(0, 0, "round_small_cohort", []), (3, 3, "round_small_cohort", []), (8, 3, "round_few_survivors", [1, 2, 3])],
+    [(0, 0, "round_small_cohort", []), (3, 3, "round_small_cohort", []), (5, 3, "round_few_survivors", [1, 2, 3])],
 )
 def test_fewer_than_min_survivors_move_no_model_and_are_charged_all_the_same(
     tmp_path, cohort, survivors, reason, asked
 ):
-    plan = make_plan(privacy={**PRIVACY, "min_survivors": 4})
+    plan = make_plan(privacy={**PRIVACY, "min_survivors": 4, "sampling_rate": 0.5})
     federation = Sums(cohort, survivors)
     accountant = train(federation, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     assert accountant.rounds == 3 and federation.rounds == asked
@@ -327,14 +331,6 @@ def test_a_round_s_step_is_the_mean_over_the_expected_cohort(tmp_path):
     models = ServerFolder(tmp_path).models()
     expected = 4096 * plan.privacy.grid_step / (0.5 * 8)
     np.testing.assert_allclose(models[1] - models[0], expected, rtol=1e-4)
-
-
-def test_a_federation_in_which_every_device_fails_ends_with_the_first_model(tmp_path):
-    plan = make_plan(privacy=PRIVACY)
-    federation = federation_of(FakeGrid(dict.fromkeys(range(1, 9), fails)))
-    train(federation, settings_for(tmp_path, plan), ServerFolder(tmp_path))
-    assert federation.traffic.dropped == {"error": 3 * 8 + 8, "round_few_survivors": 3}
-    assert federation.traffic.received == {}
 
 
 # ---- settings, schedule, nodes
@@ -353,8 +349,9 @@ def test_settings_are_read_whole_and_a_missing_key_is_named(tmp_path):
             continue
         with pytest.raises(ConfigError, match=key):
             RunSettings.read({k: v for k, v in config.items() if k != key})
-    with pytest.raises(ConfigError):
-        RunSettings.read({**config, "plan": "00ff"})
+    for wrong in ({"plan": "00ff"}, {"server.audience": "x" * 65}):
+        with pytest.raises(ConfigError):
+            RunSettings.read({**config, **wrong})
 
 
 def test_training_may_start_from_a_given_theta(tmp_path):

@@ -2,6 +2,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from server.inbox import Inbox
+from shared.messages import MAX_ALERTS
 
 ALERT = {"direction": 0, "category": 3, "level": 2, "step": 40, "model_round": 12}
 
@@ -48,3 +49,15 @@ def test_an_inbox_opened_again_holds_what_it_held(inbox, tmp_path):
     again = Inbox(tmp_path / "inbox.db")
     again.add(17, [ALERT])
     assert again.count() == 1
+
+
+def test_a_device_that_tells_without_end_fills_no_more_than_its_share(inbox, tmp_path):
+    """The newest stay, as on the device; other devices' rows are not touched."""
+    inbox.add(18, [{**ALERT, "step": 0}])
+    for first in range(0, 3 * MAX_ALERTS, MAX_ALERTS):
+        inbox.add(17, [{**ALERT, "category": c, "step": first + c} for c in range(MAX_ALERTS)])
+    assert inbox.count() == MAX_ALERTS + 1
+    kept = rows(tmp_path)
+    assert min(step for node, *_, step, _ in kept if node == 17) == 2 * MAX_ALERTS
+    inbox.add(17, [{**ALERT, "step": 1}])
+    assert inbox.count() == MAX_ALERTS + 1 and (17, 0, 3, 2, 1, 12) not in rows(tmp_path)

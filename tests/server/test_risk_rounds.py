@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from client.model.runtime import pinned_model
-from server.accounting import epsilon_to_public, epsilon_unamplified, likely_participations
 from server.app import run
 from server.channel import Channel, Traffic
 from server.device_nodes import DeviceNodes
 from server.optimizer import ServerSettings
+from server.privacy.accounting import epsilon_to_public, epsilon_unamplified, likely
 from server.risk_start import PublicRows, RiskStart
 from server.rounds import check_update
 from server.settings import RunSettings, Schedule
@@ -23,8 +23,10 @@ from shared.errors import BudgetError, ConfigError
 from shared.lapse_risk import N_COEFFICIENTS, READINGS, phi
 from tests.world.basics import (
     FEATURES,
+    N_CATEGORIES,
     NETWORK,
     activity_theta,
+    charged,
     event_stream,
     make_plan,
     make_profile,
@@ -62,6 +64,7 @@ def settings_for(folder, plan, **changes) -> RunSettings:
         "risk_server": ServerSettings(1.0, 0.0, 0.75),
         "public_rows": public_rows(),
         "key_file": folder / "signing.pem",
+        "n_categories": N_CATEGORIES,
         **changes,
     }
     return RunSettings(**fields)
@@ -70,8 +73,8 @@ def settings_for(folder, plan, **changes) -> RunSettings:
 class Sums:
     """A federation that answers with sums, and notes what it was asked for."""
 
-    def __init__(self, folder, plan, *, crash_in_round: int = 0, survivors: int = 8) -> None:
-        self.traffic, self.crash_in_round, self.survivors = Traffic(), crash_in_round, survivors
+    def __init__(self, folder, plan, *, crash_in_round: int = 0, cohort: int = 8, survivors: int = 8) -> None:
+        self.traffic, self.crash_in_round, self.cohort, self.survivors = Traffic(), crash_in_round, cohort, survivors
         self.requests: list[tuple[str, dict]] = []
         self.offers: list[dict] = []
         self.sampled: list[tuple[float, int]] = []
@@ -79,10 +82,11 @@ class Sums:
 
     def offer(self, fields):
         self.offers.append(dict(fields))
+        return 8
 
     def sample(self, sampling_rate):
         self.sampled.append((sampling_rate, self._charged()))
-        return list(range(8))
+        return list(range(self.cohort))
 
     def collect(self, cohort, plan, request, part):
         self.requests.append((part.request, dict(request)))
@@ -107,7 +111,7 @@ def test_phi_is_learned_after_p_each_round_charged_before_its_cohort_is_sampled(
     accountant = train(federation, settings, ServerFolder(tmp_path))
     assert federation.rounds == EVERY_ROUND
     assert federation.sampled == [(1.0, n) for n in (1, 2, 3)] + [(0.5, n) for n in (4, 5, 6, 7)], "its own rate"
-    assert accountant.rounds == P_ROUNDS and accountant.also == ((plan.risk.privacy, PHI_ROUNDS),)
+    assert accountant.rounds == P_ROUNDS and accountant.rounds_of(1) == PHI_ROUNDS
     folder = ServerFolder(tmp_path)
     theta, weights = folder.models()[-1], folder.models(RISK_FILE)
     assert weights.shape == (PHI_ROUNDS + 1, len(READINGS))
@@ -140,7 +144,7 @@ def test_interrupted_in_either_part_a_run_goes_on_and_its_charges_stay(tmp_path,
         train(first, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     accountant = train(second, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     assert first.rounds + second.rounds == EVERY_ROUND, "no round is run twice, none is left out"
-    assert (accountant.rounds, accountant.also[0][1]) == (P_ROUNDS, PHI_ROUNDS)
+    assert (accountant.rounds, accountant.rounds_of(1)) == (P_ROUNDS, PHI_ROUNDS)
     whole = train(Sums(tmp_path / "w", plan), settings_for(tmp_path / "w", plan), ServerFolder(tmp_path / "w"))
     assert accountant.epsilon == pytest.approx(whole.epsilon, rel=1e-9)
     folder, other = ServerFolder(tmp_path), ServerFolder(tmp_path / "w")
@@ -162,10 +166,11 @@ def test_the_budget_covers_both_parts(tmp_path):
     plan = plan_of(**p_part)
     federation = Sums(tmp_path, plan)
     accountant = train(federation, settings_for(tmp_path, plan), ServerFolder(tmp_path))
-    assert 1 < accountant.rounds < 200 and accountant.also[0][1] == PHI_ROUNDS
+    assert 1 < accountant.rounds < 200 and accountant.rounds_of(1) == PHI_ROUNDS
     assert [n for name, n in federation.rounds if name == "risk_request"] == [201, 202, 203, 204]
-    assert epsilon_to_public(plan.privacy, accountant.rounds, accountant.also) <= 3
-    assert epsilon_to_public(plan.privacy, accountant.rounds + 1, accountant.also) > 3
+    delta = plan.privacy.delta
+    assert epsilon_to_public(charged(plan, accountant.rounds), delta) <= 3
+    assert epsilon_to_public(charged(plan, accountant.rounds + 1), delta) > 3
     again = Sums(tmp_path, plan)
     train(again, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     assert again.rounds == []
@@ -181,10 +186,10 @@ def test_a_phi_that_leaves_no_round_for_p_is_an_error_before_anybody_is_asked(tm
 
 def test_few_survivors_move_phi_nowhere_and_are_charged(tmp_path):
     plan = plan_of(phi_privacy={"min_survivors": 4})
-    federation = Sums(tmp_path, plan, survivors=3)
+    federation = Sums(tmp_path, plan, cohort=5, survivors=3)
     accountant = train(federation, settings_for(tmp_path, plan), ServerFolder(tmp_path))
     weights = ServerFolder(tmp_path).models(RISK_FILE)
-    assert (weights == weights[0]).all() and accountant.also[0][1] == PHI_ROUNDS
+    assert (weights == weights[0]).all() and accountant.rounds_of(1) == PHI_ROUNDS
     assert federation.traffic.dropped == {"round_few_survivors": PHI_ROUNDS}
 
 
@@ -222,12 +227,10 @@ def test_a_whole_run_learns_phi_from_devices_and_gives_it_to_them(tmp_path):
     run(DeviceNodes(Channel(grid, Traffic(), SIGNER), list(devices)), settings, ReplayClock())
     folder = ServerFolder(settings.folder)
     account = json.loads(folder.account_file.read_text())
-    assert (account["rounds_charged"], account["risk_rounds_charged"]) == (P_ROUNDS, 6)
-    also = ((plan.risk.privacy, 6),)
-    assert account["epsilon_to_public"] == pytest.approx(epsilon_to_public(plan.privacy, P_ROUNDS, also))
-    participations = likely_participations(plan.privacy)
-    likely = ((plan.risk.privacy, likely_participations(plan.risk.privacy)),)
-    assert account["epsilon_unamplified"] == pytest.approx(epsilon_unamplified(plan.privacy, participations, likely))
+    assert [line["times"] for line in account["lines"]] == [P_ROUNDS, 6]
+    table, delta = charged(plan, P_ROUNDS, 6), plan.privacy.delta
+    assert account["epsilon_to_public"] == epsilon_to_public(table, delta)
+    assert account["epsilon_unamplified"] == epsilon_unamplified(likely(table), delta)
     traffic = folder.traffic()
     assert (traffic["sent"]["train_request"], traffic["sent"]["risk_request"]) == (8 * P_ROUNDS, 8 * 6)
     assert not traffic["dropped"] and traffic["received"]["risk_update"] == 8 * 6

@@ -17,6 +17,7 @@ from shared.messages import REGISTER
 from shared.network import NetworkSpec
 from tests.world.basics import event_stream, full, make_plan, make_profile, open_device, ready, replayed_entropy
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node, fails, says, silent, talks_otherwise, wire, with_wire
+from tests.world.signing import RUN
 
 THETA = NetworkSpec(27).initial_theta(1)
 P = THETA.size
@@ -58,7 +59,14 @@ class Everybody(DeviceNodes):
 
 def ask(nodes, plan=QUIET):
     traffic, grid = Traffic(), FakeGrid(nodes)
-    request = {"step": 20, "round": ROUND, "plan_sha256": plan.sha256, "theta": pack_floats(THETA)}
+    request = {
+        "audience": "",
+        "run": RUN,
+        "step": 20,
+        "round": ROUND,
+        "plan_sha256": plan.sha256,
+        "theta": pack_floats(THETA),
+    }
     federation = Everybody(Channel(grid, traffic, SIGNER), list(nodes))
     return run_round(federation, plan, request, plan.updates[0]), traffic, grid
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.appended_files import append_line, append_rows, whole_lines, whole_rows
+from shared.atomic_files import append_line, append_rows, whole_lines, whole_rows
 
 LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=8)
 

@@ -1,7 +1,10 @@
 """Whole or not at all: whatever a process was writing when it was killed, the next one finds the old file or the new."""
 
 import builtins
+import errno
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,9 +38,23 @@ def test_after_an_interruption_the_old_content_is_there_and_the_next_try_works(t
     with pytest.raises(Killed), replacing(file) as out:
         out.write(b"much longer than what comes next")
         raise Killed
-    assert file.read_text() == "old"
+    assert file.read_text() == "old" and [f.name for f in tmp_path.iterdir()] == ["a.txt"], "what failed is cleared up"
+    (tmp_path / "a.txt.new").write_text("longer than what comes next: of a process that was really killed")
     replace_content(file, "new")
     assert file.read_text() == "new" and [f.name for f in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_content_alone(tmp_path, monkeypatch, call):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "no space")
+
+    file = tmp_path / "a.txt"
+    replace_content(file, "old")
+    monkeypatch.setattr(os if call == "fsync" else Path, call, fail)
+    with pytest.raises(OSError, match="no space"), replacing(file, durable=True) as out:
+        out.write(b"new")
+    assert file.read_text() == "old" and [f.name for f in tmp_path.iterdir()] == ["a.txt"]
 
 
 class KilledOnceOpen:

@@ -17,7 +17,7 @@ from shared.codec import (
     unpack_words,
 )
 from shared.errors import Refusal, RefusalCode, UndeclaredError, VersionError, WireError
-from shared.messages import REGISTER, REQUESTS, SIGNED, VERSION, Bytes, Field, Int, ListOf
+from shared.messages import REGISTER, REQUESTS, SIGNED, VERSION, Bytes, Field, Int, ListOf, Text
 from tests.world.basics import examples
 from tests.world.hostile import HOSTILE as SHAPES
 from tests.world.hostile import hostile_messages
@@ -35,6 +35,8 @@ def values(field: Field) -> st.SearchStrategy:
         low = -(-kind.low // kind.unit)
         sizes = st.integers(low, min(kind.high // kind.unit, low + 8)).map(lambda n: n * kind.unit)
         return sizes.flatmap(lambda n: st.binary(min_size=n, max_size=n))
+    if isinstance(kind, Text):
+        return st.text(st.characters(exclude_categories=["Cs"]), max_size=kind.high // 4) | st.just("x" * kind.high)
     return st.lists(st.fixed_dictionaries({n: values(f) for n, f in kind.fields.items()}), max_size=4)
 
 
@@ -131,6 +133,8 @@ def wrong_values(field: Field) -> list:
         wrong = [[0] * size, "x" * size, None, size, bytes(kind.high + kind.unit)]
         wrong += [bytes(kind.low - 1)] if kind.low else []
         return wrong + ([bytes(size + 1)] if kind.unit > 1 or kind.low == kind.high else [])
+    if isinstance(kind, Text):
+        return ["x" * (kind.high + 1), "é" * (kind.high // 2 + 1), "\ud800", b"", None, 0, [""]]
     assert isinstance(kind, ListOf)
     return [
         None,
@@ -161,6 +165,8 @@ def test_wrong_types_and_values_out_of_bounds_are_refused_without_being_shown(re
         with pytest.raises(WireError) as refused:
             encode(BOTH[register], name, wrong)
         assert field in str(refused.value) and len(str(refused.value)) < 300
+        if value == "\ud800":
+            continue  # has no bytes
         with pytest.raises(WireError):
             decode(BOTH[register], cbor2.dumps([name, VERSION, wrong], canonical=True))
 
@@ -169,7 +175,7 @@ def smallest(field: Field):
     kind = field.type
     if isinstance(kind, Int):
         return int(kind.low)
-    return bytes(kind.low) if isinstance(kind, Bytes) else []
+    return bytes(kind.low) if isinstance(kind, Bytes) else "" if isinstance(kind, Text) else []
 
 
 RECEIPT = {"plan_sha256": bytes(range(32))}
@@ -194,7 +200,7 @@ SPELLINGS = {
     "four parts": b"\x84\x67receipt\x01\xa1" + KEY + HASH + b"\x00",
     "a map": b"\xa1\x67receipt\x01",
     "fields as list": b"\x83\x67receipt\x01\x81" + HASH,
-    "a request": encode(REQUESTS, "alerts_query", {"step": 0}),
+    "a request": encode(REQUESTS, "alerts_query", {"audience": "", "step": 0}),
 }
 
 
@@ -277,6 +283,8 @@ def largest(field: Field):
         return max(int(kind.low), int(kind.high), key=abs)
     if isinstance(kind, Bytes):
         return bytes(kind.high)
+    if isinstance(kind, Text):
+        return "x" * kind.high
     return [{name: largest(inner) for name, inner in kind.fields.items()}] * kind.most
 
 
@@ -349,7 +357,7 @@ def test_what_a_hostile_server_sends_costs_a_device_no_more_than_its_kind_allows
 
     def read(data):
         try:
-            understood(data, name or "alerts_query")
+            understood(data, name or "alerts_query", "")
         except Refusal as refusal:
             assert refusal.code in (RefusalCode.MALFORMED, RefusalCode.UNDECLARED)
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from shared.errors import RefusalCode
-from shared.messages import MAX_ALERTS, REGISTER, REQUESTS, Bytes, Int, ListOf, Spends
+from shared.messages import MAX_ALERTS, REGISTER, REQUESTS, Bytes, Int, ListOf, Spends, Text
 
 
 def test_what_may_leave_a_device_is_this_and_nothing_else():
@@ -39,7 +39,10 @@ def test_every_field_is_bounded_and_explained(register):
     def check(fields):
         for field in fields.values():
             assert field.sensitivity and field.purpose
-            assert isinstance(field.type, Int | Bytes | ListOf), "no text, no floating-point number, nothing unbounded"
+            if isinstance(field.type, Text):
+                assert register is REQUESTS and field.type.high > 0, "no text leaves a device"
+                continue
+            assert isinstance(field.type, Int | Bytes | ListOf), "no floating-point number, nothing unbounded"
             if isinstance(field.type, ListOf):
                 assert field.type.most > 0
                 check(field.type.fields)
@@ -49,6 +52,19 @@ def test_every_field_is_bounded_and_explained(register):
     for name, kind in register.items():
         assert kind.name == name and kind.cost and kind.purpose
         check(kind.fields)
+
+
+def test_every_request_is_for_an_audience_and_those_of_a_plan_are_of_a_run():
+    for name, kind in REQUESTS.items():
+        assert "audience" in kind.fields
+        assert ("run" in kind.fields) == (name == "model_offer" or REGISTER[kind.reply].spends is Spends.PARTICIPATION)
+
+
+def test_what_a_round_costs_holds_if_the_server_is_honest_and_a_coin_needs_nobody():
+    assert {name: kind.condition for name, kind in REGISTER.items() if kind.condition} == {
+        "update": "if the server is honest",
+        "risk_update": "if the server is honest",
+    }
 
 
 def test_the_register_cannot_be_changed_by_whoever_holds_it():

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, SurvivorsError
 from shared.messages import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
 from shared.network import NetworkSpec
-from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, Detection, LocalTraining, Plan, PrivacyPlan
+from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan
 from tests.world.basics import examples, make_plan, make_risk
 from tests.world.hostile import HOSTILE
 from tests.world.spellings import spelled, value_of
@@ -44,7 +44,7 @@ def changed(plan, path: tuple[str, ...], value: object):
 
 
 def test_the_hash_changes_with_every_number_of_the_plan():
-    plan = make_plan(risk=make_risk())
+    plan = make_plan(risk=make_risk(), bits=BitsPlan(1_000_000, 28, 2))
     hashes, n_changed = {plan.sha256}, 0
     for path, value in leaves(plan):
         if isinstance(value, bytes):
@@ -60,13 +60,8 @@ def test_the_hash_changes_with_every_number_of_the_plan():
         assert Plan.from_bytes(again.canonical) == again, path
         hashes.add(again.sha256)
     assert len(hashes) == n_changed + 1 > 50
-    assert make_plan().sha256 not in hashes, "to learn no phi is another plan"
-
-
-def test_what_is_charged_is_p_s_part_and_then_phi_s():
-    plan, risk = make_plan(), make_risk()
-    assert plan.charged == (plan.privacy,)
-    assert make_plan(risk=risk).charged == (plan.privacy, risk.privacy)
+    assert make_plan(bits=plan.bits).sha256 not in hashes, "to learn no phi is another plan"
+    assert make_plan(risk=plan.risk).sha256 not in hashes, "and to ask for no bits"
 
 
 @pytest.mark.parametrize("wrong", [{"rows": 0}, {"rows": 4097}, {"history_steps": 0}, {"rate_steps": 0}])
@@ -82,16 +77,16 @@ def test_a_plan_of_phi_out_of_range_is_refused(wrong):
     st.floats(1e-3, 1),
     st.integers(1, 1000),
     st.integers(1, 10_000),
-    st.floats(1e-9, 0.1),
+    st.floats(1e-9, 9e-6),
     st.integers(0, 2**64 - 1),
 )
-def test_a_plan_goes_round(clip_norm, noise, rate, rounds, population, delta, seed):
+def test_a_plan_goes_round(clip_norm, noise, rate, rounds, more, delta, seed):
     privacy = {
         "clip_norm": clip_norm,
         "noise_multiplier": noise,
         "sampling_rate": rate,
         "rounds": rounds,
-        "population": population,
+        "population": math.ceil(100 / rate) + more,
         "min_survivors": 100,
         "delta": delta,
     }
@@ -101,12 +96,35 @@ def test_a_plan_goes_round(clip_norm, noise, rate, rounds, population, delta, se
     assert isinstance(again.features.short_steps, tuple) and isinstance(again.network.hidden, tuple)
 
 
+@pytest.mark.parametrize(
+    ("rate", "population", "most"),
+    [(1.0, 8, 8), (0.5, 9, 4), (0.29, 100, 29), (1e-3, 10**6, 1000), (1.0, 1, 1), (0.1, 4, 1)],
+)
+def test_a_plan_that_counts_on_more_noise_than_its_cohort_can_give_is_none(rate, population, most):
+    cohort = {"sampling_rate": rate, "population": population, "steps_per_clip": 1 << 14, "delta": 1e-7}
+    assert make_plan(privacy={**cohort, "min_survivors": most}).privacy.min_survivors == most
+    with pytest.raises(SurvivorsError, match="expected cohort"):
+        make_plan(privacy={**cohort, "min_survivors": most + 1})
+    with pytest.raises(SurvivorsError):
+        make_plan(privacy={**cohort, "min_survivors": 10**9, "max_colluders": 10**9 - most})
+
+
 def test_equal_plans_have_equal_bytes():
     assert make_plan().canonical == make_plan().canonical
     as_whole, as_float = (
         make_plan(privacy={"noise_multiplier": one, "rounds": three}) for one, three in ((1, 3), (1.0, 3.0))
     )
     assert as_whole == as_float and as_whole.sha256 == as_float.sha256
+
+
+def test_a_plan_of_before_there_were_bits_is_read_and_keeps_its_hash():
+    old = make_plan(risk=make_risk())
+    assert "bits" not in value_of(old.canonical) and Plan.from_bytes(old.canonical).bits is None
+    with_bits = make_plan(risk=make_risk(), bits=BitsPlan(1_000_000, 28, 2))
+    assert Plan.from_bytes(with_bits.canonical) == with_bits
+    spelled_out = spelled({**value_of(old.canonical), "bits": None})
+    with pytest.raises(ConfigError, match="another spelling"):
+        Plan.from_bytes(spelled_out)
 
 
 def test_bytes_that_are_not_a_plan_are_refused():
@@ -219,12 +237,13 @@ BAD_PRIVACY = [
     ("min_survivors", 2**64),
     ("delta", 0.0),
     ("delta", 1.0),
+    ("delta", 0.1),  # 1 / population
     ("max_epsilon", 0.0),
     ("max_epsilon", math.nan),
     ("max_colluders", -1),
     ("max_colluders", 4),
     ("min_survivors", 0),
-    ("steps_per_clip", 15),
+    ("steps_per_clip", 255),
     ("steps_per_clip", 2**25),
 ]
 
@@ -234,6 +253,12 @@ def test_a_privacy_plan_that_protects_nothing_is_refused_by_name(field, value):
     with pytest.raises(ConfigError) as refused:
         PrivacyPlan(**{**GOOD_PRIVACY, field: value})
     assert "expected" in str(refused.value) and "got" in str(refused.value)
+
+
+def test_a_delta_that_protects_nobody_in_particular_is_refused_with_what_to_set():
+    with pytest.raises(ConfigError, match=r"expected delta below 1 / population = 0\.1, .*, got 0\.5"):
+        PrivacyPlan(**{**GOOD_PRIVACY, "delta": 0.5})
+    assert PrivacyPlan(**{**GOOD_PRIVACY, "delta": 0.099}).delta == 0.099
 
 
 @pytest.mark.parametrize(
@@ -284,15 +309,17 @@ def test_a_plan_whose_parts_do_not_fit_is_refused(changes):
 
 
 def test_shares_of_the_survivors_add_up_to_the_planned_noise():
-    privacy = PrivacyPlan(**{**GOOD_PRIVACY, "min_survivors": 50, "max_colluders": 14, "noise_multiplier": 2.5})
+    privacy = PrivacyPlan(
+        **{**GOOD_PRIVACY, "population": 100, "min_survivors": 50, "max_colluders": 14, "noise_multiplier": 2.5}
+    )
     assert privacy.share_sigma**2 * (50 - 14) == pytest.approx((2.5 * privacy.steps_per_clip) ** 2)
     assert privacy.grid_step * privacy.steps_per_clip == pytest.approx(privacy.clip_norm)
-    assert privacy.expected_cohort == 5
+    assert privacy.expected_cohort == 50
 
 
 @pytest.mark.parametrize(
     ("share_sigma", "steps", "advice"),
-    [(0.99 * MIN_SHARE_SIGMA, 16, "raise steps_per_clip"), (1.01 * MAX_SHARE_SIGMA, 8192, "lower steps_per_clip")],
+    [(0.99 * MIN_SHARE_SIGMA, 256, "raise steps_per_clip"), (1.01 * MAX_SHARE_SIGMA, 8192, "lower steps_per_clip")],
 )
 def test_a_noise_share_off_the_grid_s_range_is_refused_with_advice(share_sigma, steps, advice):
     with pytest.raises(ConfigError, match=advice):

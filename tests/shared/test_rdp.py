@@ -1,6 +1,7 @@
 """Renyi curves: dp-accounting's to 1e-9, true divergences never above them, and a charge that changes all or nothing."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from shared import rdp
 from shared.errors import InputError
+from shared.plan import MIN_SHARE_SIGMA
 from shared.rdp import ORDERS
 from tests.world.basics import examples, make_plan
 
@@ -176,6 +178,7 @@ def test_a_participation_costs_the_plan_s_noise_multiplier_whatever_the_colluder
     privacy = make_plan(
         privacy={
             "noise_multiplier": 4.0,
+            "population": 245,
             "min_survivors": survivors,
             "max_colluders": colluders,
             "steps_per_clip": 4096,
@@ -184,6 +187,24 @@ def test_a_participation_costs_the_plan_s_noise_multiplier_whatever_the_colluder
     cost, planned = rdp.update_cost(privacy, 1441), rdp.gaussian(4.0)
     assert (cost >= planned * (1 - 1e-15)).all()
     np.testing.assert_allclose(cost, planned, rtol=1e-11)
+
+
+@given(st.floats(0.5, 4.0), st.integers(1, 3 * rdp.EXACT_TERMS))
+def test_the_gaps_of_many_shares_are_bounded_from_above_and_closely(sigma, shares):
+    exact = math.fsum(math.exp(-2 * math.pi**2 * sigma**2 * k / (k + 1)) for k in range(1, shares))
+    found = rdp._sum_of_gaps(sigma, shares)
+    assert exact * (1 - 1e-12) <= found <= exact * 1.01
+    if sigma >= MIN_SHARE_SIGMA or shares <= rdp.EXACT_TERMS:
+        assert found == pytest.approx(exact, rel=1e-9, abs=1e-9)
+
+
+def test_no_number_of_survivors_makes_a_cost_take_memory_or_be_less():
+    tracemalloc.start()
+    costs = [rdp.discrete_gaussian_sum(4096, 2.0, shares, 1441) for shares in (10**4, 10**9, 10**21)]
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    for shares, cost in zip((10**4, 10**9, 10**21), costs, strict=True):
+        assert (cost >= rdp.gaussian(2.0 * math.sqrt(shares) / 4096)).all()
 
 
 def test_without_noise_the_cost_is_infinite():

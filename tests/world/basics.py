@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from hypothesis import settings
 from client.device import Alert, Device, Profile
 from client.model.runtime import PINNED_SHA256, pinned_model
 from client.privacy.caps import Caps
+from client.privacy.heard import Asked
 from client.vault.consent import Consent
 from client.vault.keys import FileKeys
+from shared.charges import Charge, charges_of
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.features import FeatureSpec, History
 from shared.network import NetworkSpec
 from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
-from tests.world.signing import SERVER_KEY
+from tests.world.signing import RUN, SERVER_KEY
 
 SOAK = os.environ.get("EBBTIDE_SOAK") == "1"
 SOAK_FACTOR = 20
@@ -97,6 +100,12 @@ def make_risk(*, privacy: dict[str, Any] | None = None, **changes: Any) -> RiskP
             **changes,
         }
     )
+
+
+def charged(plan: Plan, *rounds: int) -> tuple[Charge, ...]:
+    """The plan's table with so many rounds of each part, and all of its coins."""
+    table = charges_of(plan)
+    return (*(replace(row, times=n) for row, n in zip(table, rounds, strict=False)), *table[len(rounds) :])
 
 
 def activity_theta() -> np.ndarray:
@@ -195,6 +204,9 @@ def ready(
     round_number: int = 0,
     risk: np.ndarray = NO_RISK,
 ) -> Device:
-    """The device with the plan's model installed."""
-    device.install(plan, pinned_model(), activity_theta() if theta is None else theta, risk, round_number)
+    """The device with the plan's model installed, as the first thing that its server ever said."""
+    theta = activity_theta() if theta is None else theta
+    body = hashlib.sha256(plan.canonical + theta.tobytes() + risk.tobytes() + bytes([round_number % 256])).digest()
+    said = Asked("model_offer", body, 0, RUN, round_number)
+    device.install(plan, pinned_model(), theta, risk, round_number, said)
     return device

@@ -25,7 +25,7 @@ from shared.messages import (
 from shared.network import NetworkSpec
 from shared.plan import Plan
 from tests.world.basics import CATALOGUE, NETWORK, activity_theta, make_plan, make_risk
-from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, signed
+from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, RUN, signed
 from tests.world.spellings import TAGGED, spelled
 
 PLAN, OTHER_PLAN = make_plan(risk=make_risk()), make_plan(training={"rows": 17})
@@ -45,12 +45,19 @@ wrong_thetas = st.sampled_from(
 )
 hashes = st.sampled_from([PLAN.sha256, OTHER_PLAN.sha256, bytes(32)])
 steps, rounds = st.integers(0, MAX_STEP), st.integers(0, 2**31)
+audiences = st.sampled_from([""] * 6 + ["others"])
+runs = st.sampled_from([RUN] * 6 + [0, RUN - 1, RUN + 1, MAX_TIME_S])
 plans = st.sampled_from([p.canonical for p in (PLAN, OTHER_PLAN, *STRANGE_PLANS)] + [b"\xa0", PLAN.canonical[:-1]])
 tampered = bytes([pinned_model()[0] ^ 1]) + pinned_model()[1:]
 models = st.sampled_from([b"", b"", pinned_model(), tampered])
 any_theta = thetas | thetas | wrong_thetas
 bit_requests = st.fixed_dictionaries(
-    {"step": steps, "epsilon_micro": st.integers(1, MAX_BIT_EPSILON_MICRO), "every_steps": st.integers(1, 400)}
+    {
+        "audience": audiences,
+        "step": steps,
+        "epsilon_micro": st.integers(1, MAX_BIT_EPSILON_MICRO),
+        "every_steps": st.integers(1, 400),
+    }
 )
 N_READINGS, N_BASIS = len(READINGS), len(READINGS) * N_COEFFICIENTS
 risks = st.sampled_from(
@@ -62,11 +69,15 @@ coefficients = st.sampled_from(
 )
 #: Fields of a right request, by its name.
 RIGHT = {
-    "alerts_query": st.fixed_dictionaries({"step": steps}),
+    "alerts_query": st.fixed_dictionaries({"audience": audiences, "step": steps}),
     "bits_query": bit_requests,
-    "train_request": st.fixed_dictionaries({"step": steps, "round": rounds, "plan_sha256": hashes, "theta": any_theta}),
+    "train_request": st.fixed_dictionaries(
+        {"audience": audiences, "run": runs, "step": steps, "round": rounds, "plan_sha256": hashes, "theta": any_theta}
+    ),
     "risk_request": st.fixed_dictionaries(
         {
+            "audience": audiences,
+            "run": runs,
             "step": steps,
             "round": rounds,
             "plan_sha256": hashes,
@@ -76,7 +87,16 @@ RIGHT = {
         }
     ),
     "model_offer": st.fixed_dictionaries(
-        {"step": steps, "round": rounds, "plan": plans, "model": models, "theta": any_theta, "risk": risks}
+        {
+            "audience": audiences,
+            "run": runs,
+            "step": steps,
+            "round": rounds,
+            "plan": plans,
+            "model": models,
+            "theta": any_theta,
+            "risk": risks,
+        }
     ),
 }
 right_requests = st.one_of([st.tuples(st.just(name), fields) for name, fields in RIGHT.items()])
@@ -189,7 +209,14 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
         return refusal(RefusalCode.MALFORMED)
     if name != endpoint:
         return refusal(RefusalCode.UNDECLARED)
+    if request["audience"]:
+        return refusal(RefusalCode.AUDIENCE)
     installed = device._state.installed and device._state.installed.plan
+    run = request.get("run", RUN)
+    if name != "model_offer" and "run" in request and (installed is None or run > RUN):
+        return refusal(RefusalCode.PLAN_MISMATCH)
+    if installed is not None and run < RUN:  # theirs is the only offer that was taken, signed at second 0
+        return refusal(RefusalCode.STALE)
     if name == "alerts_query":
         told = device.alerts() if device.profile.consent is Consent.IDENTIFIED else []
         return "alerts", {"step": request["step"], "alerts": [{k: getattr(alert, k) for k in TOLD} for alert in told]}

@@ -35,13 +35,15 @@ QUIET = (
 )
 
 #: With noise no weight is the same twice; what is spent is. p until participations run out, phi until its cap does, and
-#: coins.
+#: coins. That commit ran a fourth round of phi, which everybody refused, too; today such a run stops there.
 CAPPED = (
     "caps.participations_per_plan=2",
+    "privacy.min_survivors=35",
+    "privacy.max_colluders=0",
     "caps.risk_update=[2.02, 9.0]",
     "privacy.noise_multiplier=2.0",
     "privacy.steps_per_clip=4096",
-    "risk.rounds=4",
+    "risk.rounds=3",
     "risk.noise_multiplier=3.0",
     "risk.public_users=60",
     "simulation.identified_share=0.0",

@@ -1,4 +1,4 @@
-"""The folder of a device as format 1 left it (tests/vectors), and what a device of today holds, to compare."""
+"""The folders of a device as earlier formats left it (tests/vectors), and what a device of today holds, to compare."""
 
 import json
 import shutil
@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from client.device import Device
+from shared.messages import REGISTER
 from tests.vectors.make_vault_format_1 import content
 from tests.world.basics import open_device
 
 VECTORS = Path(__file__).parents[1] / "vectors"
-SAID = json.loads((VECTORS / "vault_format_1.json").read_text())
+#: What the code of each format read in its folder.
+SAID_BY = {number: json.loads((VECTORS / f"vault_format_{number}.json").read_text()) for number in (1, 2)}
+SAID = SAID_BY[1]
 #: A line of format 1 that no message could spend is not carried over.
 assert [SAID["epsilon"].pop("metrics"), SAID["releases"].pop("metrics")] == [[0.0, 0.0], 0]
 
 
-def old_vault(place: Path) -> Path:
-    """A copy of the folder, at `place`."""
-    return Path(shutil.copytree(VECTORS / "vault_format_1", place))
+def old_vault(place: Path, number: int = 1) -> Path:
+    """A copy of the folder that format `number` left, at `place`."""
+    return Path(shutil.copytree(VECTORS / f"vault_format_{number}", place))
 
 
 def opened(folder: Path, **arguments: Any) -> Device:
@@ -25,12 +28,16 @@ def opened(folder: Path, **arguments: Any) -> Device:
     return open_device(folder, caps=None, **arguments)
 
 
-def held(device: Device, **instead: Any) -> dict[str, Any]:
-    """All that a device holds, in the form of `SAID`; a device without a model needs another one `installed` instead.
-    Lines of the ledger that came later than `SAID` are left out where nothing is spent on them."""
-    asked = [bytes.fromhex(request) for request in SAID["asked"]]
+def held(device: Device, said: dict[str, Any] = SAID, **instead: Any) -> dict[str, Any]:
+    """All that a device holds, in the form of what was `said`; a device without a model needs another one `installed`
+    instead. What came later is left out where it says nothing: lines of the ledger, the audience of a profile, the
+    condition of an entry, which is that of its kind."""
+    asked = [bytes.fromhex(request) for request in said["asked"]]
     state = {**vars(device._state), "left_before": device.what_left_before().totals, **instead}
-    found = json.loads(json.dumps({**content(device, state, asked), "asked": SAID["asked"]}))
+    found = json.loads(json.dumps({**content(device, state, asked), "asked": said["asked"]}))
     for name, nothing in (("epsilon", [0.0, 0.0]), ("releases", 0)):
-        found[name] = {line: at for line, at in found[name].items() if line in SAID[name] or at != nothing}
+        found[name] = {line: at for line, at in found[name].items() if line in said[name] or at != nothing}
+    assert found["profile"].pop("audience") == ""
+    for entry in found["left"]:
+        assert entry.pop("condition") == (REGISTER[entry["kind"]].condition if entry["kind"] in REGISTER else "")
     return found

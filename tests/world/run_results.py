@@ -23,8 +23,7 @@ from simulations.evaluation.turn_quality import LEVEL, PHI
 from simulations.scenarios.config import PLANTED_PROTOCOL
 
 NOT_PROTECTED = "not protected (no secure aggregation yet)"
-#: A section of results.json.
-Section = dict[str, Any]
+Section = dict[str, Any]  #: of results.json
 
 
 def results_of(section: Mapping[str, Any]) -> Results:
@@ -246,12 +245,13 @@ def made_up(*, simulated: bool = True) -> Section:
             "rounds_charged": 2,
             "rounds_planned": 2,
             "delta": 1e-5,
-            "epsilon_rdp": 10.3185,
-            "risk_rounds_charged": 0,
             "epsilon_to_public": 9.0814,
+            "by_bound": False,
+            "epsilon_bound": 10.3185,
             "epsilon_unamplified": 24.3816,
             "likely_participations": 16,
             "to_server": NOT_PROTECTED,
+            "lines": [LINE],
             "plan_sha256": "ab" * 32,
             "identified_alerts": 135,
         },
@@ -302,11 +302,24 @@ def made_up(*, simulated: bool = True) -> Section:
     }
 
 
+def charged_line(line: str, times: int, epsilon: float | None, **noise: float) -> Section:
+    known = {
+        "line": line,
+        "times": times,
+        "epsilon_to_public": epsilon,
+        "holds_against_server": "coin_epsilon" in noise,
+    }
+    return {"noise_multiplier": None, "coin_epsilon": None, **known, **noise}
+
+
+LINE = charged_line("update", 2, 9.0814, noise_multiplier=1.0)
+
+
 def with_nothing_known() -> Results:
     """A run that cost no privacy budget to speak of and found nothing: every number that may be None is."""
     empty = judged(0, turns=0, precision=None, recall=None, median_delay_steps=None, false_per_user=0.0)
     nothing = ("auc", "base_rate", "log_loss", "calibration_error")
-    epsilons = ("epsilon_to_public", "epsilon_unamplified", "epsilon_rdp")
+    epsilons = ("epsilon_to_public", "epsilon_unamplified", "epsilon_bound")
     return changed(
         make_results(example_users=[]),
         {
@@ -366,12 +379,8 @@ def with_everything() -> Results:
     ]
     group = {"members": 3, "unit": "active steps", "smallest": 1, "largest": 9, **QUALITY, "beside": {POOLED_LR: 0.71}}
     nobody = {**group, "group": "heavy users", **dict.fromkeys(QUALITY), "rows": 0, "beside": {POOLED_LR: None}}
-    points = (
-        (0.75, 0.781, 0.001, 0.787),
-        (7.0, 0.784, None, 0.787),
-        (None, 0.785, 0.0, None),
-        (1.8, None, None, 0.787),
-    )
+    best = 0.787
+    points = ((0.75, 0.781, 0.001, best), (7.0, 0.784, None, best), (None, 0.785, 0.0, None), (1.8, None, None, best))
     return make_results(
         simulated=False,
         baselines=table,
@@ -380,6 +389,7 @@ def with_everything() -> Results:
         caps=CAPS,
         refused={"consent": 6, "participations": 3, "period_budget": 1200},
         bits=BITS,
+        privacy=made_up()["privacy"] | {"lines": [LINE, charged_line("alert_bit", 2, 2.0, coin_epsilon=1.0)]},
         randomised_share=0.6,
         lapse=lapse(),
         rises=rises(),

@@ -14,6 +14,8 @@ PRIVATE_KEY, OTHER_PRIVATE_KEY = (Ed25519PrivateKey.from_private_bytes(bytes([n]
 #: What the tests' devices pin.
 SERVER_KEY = PRIVATE_KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 ASKED_AT_S = 1_000_000
+#: When the tests' server began its run.
+RUN = 900_000
 
 
 def signed(body: bytes, time_s: int = ASKED_AT_S, key: Ed25519PrivateKey = PRIVATE_KEY) -> bytes:
@@ -23,7 +25,13 @@ def signed(body: bytes, time_s: int = ASKED_AT_S, key: Ed25519PrivateKey = PRIVA
 
 def signed_request(name: str, fields: Mapping[str, Any], time_s: int = ASKED_AT_S) -> bytes:
     """One request as it reaches a device."""
-    return signed(encode(REQUESTS, name, fields), time_s)
+    return signed(body_of(name, fields), time_s)
+
+
+def body_of(name: str, fields: Mapping[str, Any]) -> bytes:
+    """A request's body. Unless the fields say otherwise it is for the tests' audience, and of their server's run."""
+    own = {"audience": "", "run": RUN}
+    return encode(REQUESTS, name, {k: v for k, v in own.items() if k in REQUESTS[name].fields} | dict(fields))
 
 
 def asked(data: bytes) -> tuple[str, dict[str, Any]]:

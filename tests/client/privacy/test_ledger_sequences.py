@@ -20,11 +20,11 @@ from client.privacy.ledger import ALLOWED, LIFETIME, PERIOD, ROWS, TOTAL, UNSET,
 from client.vault.anchor import Anchor
 from client.vault.keys import FileKeys
 from client.vault.store import Durability, Store
-from server.accounting import epsilon_unamplified
+from server.privacy.accounting import epsilon_unamplified
 from shared import rdp
 from shared.errors import Refusal, RefusalCode, VaultRolledBack
 from shared.rdp import ORDERS
-from tests.world.basics import SOAK, make_plan
+from tests.world.basics import SOAK, charged, make_plan
 
 SEQUENCES = 10_000 if SOAK else 150
 START_S = 1_800_000_000
@@ -265,16 +265,17 @@ def test_lives_of_releases_crashes_restarts_clocks_and_databases_put_back(tmp_pa
 def test_the_server_s_unamplified_account_of_a_device_is_never_below_the_device_s(sigma, survivors, colluders):
     """The server counts what it asked for; the device what it charged: crashes after a charge count on both sides,
     refusals on the server's only. Both as exact Gaussians; and as bounds, order by order."""
-    privacy = make_plan(
+    plan = make_plan(
         privacy={
             "noise_multiplier": sigma,
+            "population": 2 * survivors,
             "min_survivors": survivors,
             "max_colluders": colluders,
             "steps_per_clip": 4096,
             "delta": 1e-5,
         }
-    ).privacy
-    cost = rdp.update_cost(privacy, 1441)
+    )
+    cost = rdp.update_cost(plan.privacy, 1441)
     random = np.random.default_rng(7)
     ledger = Ledger.from_bytes(None)
     theirs = RdpAccountant(ORDERS, NeighboringRelation.REPLACE_SPECIAL)
@@ -285,20 +286,27 @@ def test_the_server_s_unamplified_account_of_a_device_is_never_below_the_device_
                 ledger = ledger.charge("update", cost, PLANS[0])
             except Refusal as refusal:
                 assert refusal.code is RefusalCode.PARTICIPATIONS
-        assert epsilon_unamplified(privacy, asked) >= ledger.gaussian_epsilon(LIFETIME, LedgerLine.UPDATE)
+        assert epsilon_unamplified(charged(plan, asked), 1e-5) >= ledger.gaussian_epsilon(LIFETIME, LedgerLine.UPDATE)
         assert theirs.get_epsilon(1e-5) >= ledger.epsilon(LIFETIME, LedgerLine.UPDATE) * (1 - 1e-9)
     assert ledger.releases[LedgerLine.UPDATE] == 14
 
 
 @pytest.mark.parametrize("times", range(1, 15))
 def test_nor_is_it_when_every_request_was_served(times):
-    privacy = make_plan(
-        privacy={"noise_multiplier": 4.0, "min_survivors": 30, "steps_per_clip": 4096, "delta": 1e-5}
-    ).privacy
+    plan = make_plan(
+        privacy={
+            "noise_multiplier": 4.0,
+            "population": 64,
+            "min_survivors": 30,
+            "steps_per_clip": 4096,
+            "delta": 1e-5,
+        }
+    )
     ledger = Ledger.from_bytes(None)
     for _ in range(times):
-        ledger = ledger.charge("update", rdp.update_cost(privacy, 1441), PLANS[0])
-    device, server = ledger.gaussian_epsilon(LIFETIME, LedgerLine.UPDATE), epsilon_unamplified(privacy, times)
+        ledger = ledger.charge("update", rdp.update_cost(plan.privacy, 1441), PLANS[0])
+    device = ledger.gaussian_epsilon(LIFETIME, LedgerLine.UPDATE)
+    server = epsilon_unamplified(charged(plan, times), 1e-5)
     assert device <= server <= device * (1 + 1e-5)
     assert device <= ledger.epsilon(LIFETIME, LedgerLine.UPDATE) <= 1.13 * device, (
         "caps compare a bound, a little above"

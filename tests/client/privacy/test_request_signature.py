@@ -38,10 +38,10 @@ from tests.world.basics import (
     ready,
 )
 from tests.world.fake_grid import SIGNER, FakeGrid, context_of, device_node, says
-from tests.world.signing import OTHER_PRIVATE_KEY, PRIVATE_KEY, SERVER_KEY, signed, signed_request
+from tests.world.signing import OTHER_PRIVATE_KEY, PRIVATE_KEY, SERVER_KEY, body_of, signed, signed_request
 from tests.world.work import work_of
 
-QUERY = encode(REQUESTS, "alerts_query", {"step": 3})
+QUERY = body_of("alerts_query", {"step": 3})
 
 
 # ---- the envelope
@@ -61,8 +61,8 @@ def test_the_layout_that_is_signed_is_tag_time_and_body():
     assert signed_bytes(b"\x01body", 258) == b"ebbtide request v1\n" + b"\0\0\0\0\0\0\x01\x02" + b"\x01body"
     assert TAG == b"ebbtide request v1\n"
     assert unwrap(signed(QUERY)).signature.hex() == (  # Ed25519 is deterministic
-        "4fcc6fadf433dba211c0e73ae589cbe8ad6c846c9e4c3104b0391a0b26ceef8b"
-        "d79b005fa64827161959c455e00e7ebeb3cffe93fb4edc07017e3d03a7834303"
+        "010482749151de6ed86d47c532cf5bfa6ada767e5af51f42f7790387ab14914b"
+        "14f693391194422a78a37493f8e5876ec0b7c4baa9ad5a66cbc6401471509b0f"
     )
 
 
@@ -187,13 +187,13 @@ def test_one_broadcast_is_signed_once_and_carries_the_server_s_clock():
     key, clock = Counting(), ReplayClock(5.5)
     grid = FakeGrid(dict.fromkeys(range(1, 9), says(encode(REGISTER, "alerts", {"step": 3, "alerts": []}))))
     channel = Channel(grid, Traffic(), Signer(key, clock))
-    assert len(channel.ask(grid.nodes, "alerts_query", {"step": 3})) == 8
+    assert len(channel.ask(grid.nodes, "alerts_query", {"audience": "", "step": 3})) == 8
     assert key.signatures == 1 and len({data for _, _, data in grid.asked}) == 1
     data = grid.asked[0][2]
     assert verify(data, SERVER_KEY).time_s == 5 and unwrap(data).body == QUERY
     assert channel.traffic.sent_bytes["alerts_query"] == 8 * len(data)
     clock.wait_until(86_400.0)
-    channel.ask([1], "alerts_query", {"step": 3})
+    channel.ask([1], "alerts_query", {"audience": "", "step": 3})
     assert verify(grid.asked[-1][2], SERVER_KEY).time_s == 86_400
 
 
@@ -201,7 +201,7 @@ def test_the_right_server_gets_answers_and_another_one_only_its_code(tmp_path):
     with open_device(tmp_path, make_profile()) as device:
         for key, dropped in ((PRIVATE_KEY, {}), (OTHER_PRIVATE_KEY, {f"refusal_{int(RefusalCode.SIGNATURE)}": 1})):
             channel = Channel(FakeGrid({1: device_node(1, device)}), Traffic(), Signer(key, ReplayClock()))
-            replies = channel.ask([1], "alerts_query", {"step": 3})
+            replies = channel.ask([1], "alerts_query", {"audience": "", "step": 3})
             assert bool(replies) is not bool(dropped) and channel.traffic.dropped == dropped
 
 
@@ -238,7 +238,7 @@ def test_a_retry_at_another_time_is_the_same_request_and_gets_the_same_bytes(ope
         assert ask(opened, signed_request("train_request", TRAIN, time_s)) == first
     with opened() as device:
         assert device.gate.ledger.releases["update"] == 1 and len(device.what_left()) == 1
-        body = encode(REQUESTS, "train_request", TRAIN)
+        body = body_of("train_request", TRAIN)
         assert device._vault.outbox.find(hashlib.sha256(body).digest()) == ("update", first)
 
 

@@ -1,7 +1,9 @@
 """The key in two files: wrapped under a passphrase, an anchor that never falls, destroyed for good; nothing printed."""
 
+import errno
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,12 +12,17 @@ from hypothesis import strategies as st
 from client.vault import keys as keys_module
 from client.vault.anchor import TIP_BYTES, Anchor
 from client.vault.keys import FileKeys
+from client.vault.stretching import Cost
 from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, VaultRolledBack, WrongKey
 from tests.world.basics import cheap_keys, examples
 from tests.world.hostile import HOSTILE
 from tests.world.spellings import spelled, value_of
 
 DATA_KEY = bytes(range(32))
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it runs, no handler catches it."""
 
 
 def test_a_data_key_goes_round_also_after_a_restart(tmp_path):
@@ -123,7 +130,9 @@ def test_a_missing_key_file_is_missing(tmp_path):
         cheap_keys(tmp_path).unwrap(wrapped)
 
 
-@pytest.mark.parametrize("cost", [{"n": 3}, {"n": 1}, {"r": 0}, {"p": 0}, {"n": 1 << 24}])
+@pytest.mark.parametrize(
+    "cost", [{"n": 3}, {"n": 1}, {"r": 0}, {"p": 0}, {"n": 1 << 24}, {"p": 17}, {"n": 2.0}, {"n": 1 << 10, "r": True}]
+)
 def test_a_cost_that_scrypt_does_not_know_is_refused(tmp_path, cost):
     with pytest.raises(ConfigError, match="scrypt"):
         FileKeys(tmp_path, b"x", **cost)
@@ -134,11 +143,101 @@ def test_no_passphrase_is_refused(tmp_path):
         FileKeys(tmp_path, b"")
 
 
-def test_the_cost_is_in_the_file_and_the_default_one_is_paid(tmp_path):
-    wrapped = FileKeys(tmp_path, b"secret", n=1 << 12).wrap(DATA_KEY)
-    assert FileKeys(tmp_path, b"secret").unwrap(wrapped) == DATA_KEY, "opened at the cost it was made with"
-    keys = FileKeys(tmp_path, b"secret")
-    assert keys._cost == (1 << 15, 8, 1)
+# ---- the cost of a passphrase
+
+
+def cost_of(folder: Path) -> list[int]:
+    """What the key file says."""
+    return value_of((folder / FileKeys.KEY_FILE).read_bytes()[32:])[2:5]
+
+
+def test_the_default_cost_is_what_is_recommended_today_and_a_dearer_file_is_never_made_cheaper(tmp_path):
+    assert (1 << 17, 8, 1) == Cost() == FileKeys(tmp_path, b"secret")._cost
+    wrapped = FileKeys(tmp_path, b"secret", n=1 << 8, r=4, p=4).wrap(DATA_KEY)
+    before = (tmp_path / FileKeys.KEY_FILE).read_bytes()
+    for less in (
+        {"n": 2, "r": 1, "p": 1},
+        {"n": 1 << 8, "r": 4, "p": 1},
+        {"n": 1 << 9, "r": 4, "p": 1},
+        {"n": 1 << 7, "r": 4, "p": 16},
+    ):
+        keys = FileKeys(tmp_path, b"secret", **less)
+        assert keys.unwrap(wrapped) == DATA_KEY, "opened at the cost that it was made with"
+        assert (tmp_path / FileKeys.KEY_FILE).read_bytes() == before, less
+
+
+def test_a_cheaper_key_file_is_stretched_anew_when_it_is_opened_with_the_right_passphrase(tmp_path):
+    """Key and anchor stay; all of it happens once."""
+    wrapped = cheap_keys(tmp_path).wrap(DATA_KEY)
+    cheap_keys(tmp_path).advance(anchor(3))
+    kept = (tmp_path / FileKeys.ANCHOR_FILE).read_bytes()
+    with pytest.raises(WrongKey):
+        FileKeys(tmp_path, b"battery staple", n=1 << 4, r=2, p=1).unwrap(wrapped)
+    assert cost_of(tmp_path) == [2, 1, 1], "by the right passphrase alone"
+    for n in (1 << 4, 1 << 6):
+        assert FileKeys(tmp_path, b"correct horse", n=n, r=2, p=1).unwrap(wrapped) == DATA_KEY
+        assert cost_of(tmp_path) == [n, 2, 1]
+        written = (tmp_path / FileKeys.KEY_FILE).read_bytes()
+        FileKeys(tmp_path, b"correct horse", n=n, r=2, p=1).unwrap(wrapped)
+        assert (tmp_path / FileKeys.KEY_FILE).read_bytes() == written
+    keys = cheap_keys(tmp_path)
+    assert keys.unwrap(wrapped) == DATA_KEY and keys.anchor() == anchor(3)
+    assert (tmp_path / FileKeys.ANCHOR_FILE).read_bytes() == kept
+    with pytest.raises(WrongKey):
+        cheap_keys(tmp_path, b"battery staple").unwrap(wrapped)
+    assert {f.name: f.stat().st_mode & 0o077 for f in tmp_path.iterdir()} == {"device.key": 0, "device.anchor": 0}
+
+
+@pytest.mark.parametrize("error", ["killed", "full"])
+@pytest.mark.parametrize("nth", range(4))
+def test_a_key_file_that_cannot_be_stretched_anew_opens_as_it_is_and_is_tried_again(tmp_path, monkeypatch, nth, error):
+    """At each step of writing it: the old file is there or the new one, and nothing beside it after the next opening."""
+    wrapped = cheap_keys(tmp_path).wrap(DATA_KEY)
+    calls, real = iter(range(100)), {name: getattr(os, name) for name in ("open", "fsync", "replace")}
+    armed = [False]
+
+    def failing(name):
+        def call(*arguments):
+            if armed[0] and next(calls) == nth:
+                raise Killed if error == "killed" else OSError(errno.ENOSPC, "no space")
+            return real[name](*arguments)
+
+        return call
+
+    def dear() -> FileKeys:
+        return FileKeys(tmp_path, b"correct horse", n=4, r=1, p=1)
+
+    with monkeypatch.context() as patch:
+        for name in real:
+            patch.setattr(keys_module.os, name, failing(name))
+        armed[0] = True
+        try:
+            assert dear().unwrap(wrapped) == DATA_KEY
+        except Killed:
+            assert error == "killed"
+        armed[0] = False
+    if error == "full":
+        assert {file.name for file in tmp_path.iterdir()} == {FileKeys.KEY_FILE, FileKeys.ANCHOR_FILE}
+    else:
+        (tmp_path / "device.key.new").write_bytes(b"half a key")  # what SIGKILL leaves
+    for keys in (dear(), dear()):
+        assert keys.unwrap(wrapped) == DATA_KEY and cost_of(tmp_path) == [4, 1, 1]
+    assert {file.name for file in tmp_path.iterdir()} == {FileKeys.KEY_FILE, FileKeys.ANCHOR_FILE}
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [(1 << 24, 8, 1), (2, 1, 1 << 30), (1 << 17, 8, 17), (3, 1, 1), (2, 1, 0), (2.0, 1, 1), (2, True, 1), (2, 1, b"")],
+)
+def test_a_planted_key_file_costs_no_more_than_the_bounds_allow(tmp_path, cost):
+    """Damaged by name, before any of it is computed."""
+    wrapped = cheap_keys(tmp_path).wrap(DATA_KEY)
+    file = tmp_path / FileKeys.KEY_FILE
+    magic, version, *_, salt, sealed = value_of(file.read_bytes()[32:])
+    body = spelled([magic, version, *cost, salt, sealed])
+    file.write_bytes(hashlib.sha256(body).digest() + body)
+    with pytest.raises(KeyDamaged):
+        cheap_keys(tmp_path).unwrap(wrapped)
 
 
 def anchor(number: int, chain: int = 0) -> Anchor:
@@ -214,10 +313,6 @@ def test_destroyed_is_overwritten_removed_and_stays_so(tmp_path, monkeypatch):
     keys.destroy()
     with pytest.raises(KeyMissing):
         keys.wrap(DATA_KEY)
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing after it runs, no handler catches it."""
 
 
 @pytest.mark.parametrize("nth", [0, 1, 2, 3])

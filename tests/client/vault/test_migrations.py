@@ -12,20 +12,18 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from client.privacy.caps import LedgerLine
+from client.privacy.caps import Caps
 from client.privacy.ledger import Ledger
-from client.vault import migrations
 from client.vault import store as store_module
-from client.vault.consent import Consent
 from client.vault.header import Header
 from client.vault.keys import FileKeys
-from client.vault.migrations import MIGRATIONS, Migration, with_default
+from client.vault.migrations import MIGRATIONS, Migration
 from client.vault.store import Durability, Store
 from client.vault.vault import TABLES, Limits, Vault
 from shared.errors import VaultBusy, VaultDamaged, VaultError, VaultNewer, VaultRolledBack
 from shared.rdp import coin
-from tests.world.basics import Diary, cheap_keys, make_plan, make_profile, open_device, ready, view
-from tests.world.old_vault import SAID, held, old_vault, opened
+from tests.world.basics import Diary, cheap_keys, make_profile, open_device, view
+from tests.world.old_vault import SAID, SAID_BY, held, old_vault, opened
 from tests.world.spellings import spelled, value_of
 
 FORMAT = 1 + len(MIGRATIONS)
@@ -62,19 +60,24 @@ def with_header(folder: Path, number: int) -> None:
         database.execute("UPDATE header SET format = ?, wrapped = ?, sha256 = ?", Header(number, wrapped).row)
 
 
-# ---- format 1, as e1f0571 left it
+# ---- formats 1 and 2, as e1f0571 and 2944447 left them
 
 
-def test_a_vault_of_format_1_opens_with_all_that_the_code_of_format_1_read_in_it(old):
-    assert header_of(old) == 1 and SAID["alerts"] and SAID["releases"]["update"] == 3 and SAID["left"], "worth opening"
+@pytest.mark.parametrize("number", SAID_BY)
+def test_a_vault_of_an_earlier_format_opens_with_all_that_the_code_of_that_format_read_in_it(tmp_path, number):
+    old, said = old_vault(tmp_path / "old", number), SAID_BY[number]
+    assert header_of(old) == number and said["alerts"] and said["releases"]["update"] == 3 and said["left"], (
+        "worth opening"
+    )
     for _ in range(3):  # carried over, then as it is
         with opened(old) as device:
-            found = held(device)
-            assert list(found) == list(SAID)
-            for name, said in SAID.items():
-                assert found[name] == said, name
+            found = held(device, said)
+            assert list(found) == list(said)
+            for name, read in said.items():
+                assert found[name] == read, name
+            assert device.gate.ledger.caps == Caps() and device.gate.heard.offer is None and not device.refused()
         assert header_of(old) == FORMAT
-        assert sorted(file.name for file in old.iterdir()) == ["device.anchor", "device.key", "vault.db"]
+        assert {file.name for file in old.iterdir()} == {"device.anchor", "device.key", "vault.db"}
 
 
 def test_a_device_that_was_carried_over_goes_on_from_there(old):
@@ -324,76 +327,3 @@ def test_an_unknown_table_in_a_vault_of_this_format_is_refused_by_name(tmp_path)
         database.execute("CREATE TABLE more (id INTEGER PRIMARY KEY)")
     with pytest.raises(VaultDamaged, match=f"tables of a vault of format {FORMAT}"):
         opened(tmp_path)
-
-
-# ---- the rule itself: what later issues will add
-
-#: The lines that a ledger has in a vault of each format from the second on.
-LINES_OF = {2: {"update", "risk_update", "alert_bit"}}
-
-
-def test_a_line_more_in_the_ledger_is_a_format_more():
-    """An app that does not know the line refuses the vault by its number, unchanged."""
-    assert set(LedgerLine) == LINES_OF[FORMAT] and max(LINES_OF) == FORMAT
-
-
-def test_steps_run_in_order_and_add_and_drop_tables(tmp_path):
-    def moved(rows):
-        rows.put("new", 1, rows.row("old", 1) + b" moved")
-
-    def marked(rows):
-        rows.put("new", 2, rows.row("new", 1) + b", then marked")
-
-    with closing(Store(tmp_path, ("old", "kept"), cheap_keys(tmp_path))) as store, store.transaction(Durability.POWER):
-        store.put("old", 1, b"a row")
-        store.put("kept", 7, b"as it was")
-    steps = (Migration(("old", "kept"), moved), Migration(("new", "kept"), marked))
-    with closing(Store(tmp_path, ("new", "kept"), cheap_keys(tmp_path), migrations=steps[:1])) as store:
-        assert store.format == 2 and dict(store.rows("new")) == {1: b"a row moved"}
-    for _ in range(2):
-        with closing(Store(tmp_path, ("new", "kept"), cheap_keys(tmp_path), migrations=steps)) as store:
-            assert store.format == 3 and dict(store.rows("kept")) == {7: b"as it was"}
-            assert dict(store.rows("new")) == {1: b"a row moved", 2: b"a row moved, then marked"}
-
-
-def test_a_vault_that_missed_several_steps_takes_them_all_in_one_transaction(tmp_path):
-    with closing(Store(tmp_path, ("old",), cheap_keys(tmp_path))) as store, store.transaction(Durability.POWER):
-        store.put("old", 1, b"a row")
-    keys = cheap_keys(tmp_path)
-    steps = (
-        Migration(("old",), lambda rows: rows.put("new", 1, rows.row("old", 1))),
-        Migration(("new",), lambda rows: rows.put("newest", 1, rows.row("new", 1))),
-    )
-    with closing(Store(tmp_path, ("newest",), keys, migrations=steps)) as store:
-        assert store.tables == ("newest",) and store.row("newest", 1) == b"a row"
-        assert keys.anchor().number == 2, "one write more"
-
-
-def test_a_field_that_came_later_has_its_default_in_older_rows(tmp_path, monkeypatch):
-    open_device(tmp_path, make_profile()).close()
-    with monkeypatch.context() as later:
-        later.setattr(migrations, "ROWS", {**migrations.ROWS, "profile": (with_default("arm", 3),)})
-        with closing(Vault(tmp_path, cheap_keys(tmp_path), Limits())) as vault:
-            assert vault.get("profile")["arm"] == 3 and vault.get("profile")["n_categories"] == 4
-            with vault.writing("profile"):
-                vault.put("profile", {**vault.get("profile"), "arm": 5})
-        with closing(Vault(tmp_path, cheap_keys(tmp_path), Limits())) as vault:
-            assert vault.get("profile")["arm"] == 5, "what was written is not defaulted"
-    with pytest.raises(VaultNewer, match="row of profile of version 1 at most, got 2"):
-        opened(tmp_path)
-
-
-def test_the_register_of_rows_is_that_of_tables_with_one_row(tmp_path):
-    """Every row of such a table has a version, and those of others have none: the format stands for them."""
-    with open_device(tmp_path, make_profile(Consent.RANDOMISED)) as device:
-        ready(device, make_plan())
-        for step in range(8):
-            device.record(view(step))
-        device.gate.release(bytes(32), "alert_bit", {"step": 7, "epsilon_micro": 10**5, "bit": 0}, coin(0.1))
-        device.record(view(0, category=99))
-        device.take_alerts(3)
-        device._keep_alerts([])
-    with closing(Vault(tmp_path, cheap_keys(tmp_path), Limits())) as vault:
-        for table in migrations.ROWS:
-            assert vault.store.ids(table) == [migrations.ONLY], table
-        assert set(migrations.ROWS) == set(TABLES) - {"consent", "journal", "outbox", "events", "counters"}

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from server.bounds import length
 from shared.codec import pack_floats
 from shared.events import Catalogue
 from simulations.attacks.poisoning import ATTACKS, Attack, Harm, PoisonedHost, Poisoning, table_of
@@ -12,7 +11,7 @@ from simulations.published.attacks import bound_numbers, poison_numbers
 from simulations.report.cheats import cheat_rows
 from simulations.report.figures_json import Published
 
-SMALL = ("data.users=200", "privacy.rounds=6", "privacy.sampling_rate=1", "privacy.noise_multiplier=1.0")
+SMALL = ("data.users=200", "privacy.rounds=6", "simulation.dropout=0.0")
 
 
 @pytest.fixture(scope="module")
@@ -38,43 +37,51 @@ def test_devices_that_keep_to_the_clip_are_not_stopped_and_a_lone_one_does_no_ha
     assert world.under(ATTACKS["one_1"], sees_each=True, seed=0).auc > 0.7
 
 
-def without_noise(world, vector: str, tmp_path):
-    """What devices 0 to 9 add to the sum in a plan without noise, if none and if all of them cheat."""
-    scenario = world.scenario
+def without_noise(world, attack: Attack, tmp_path):
+    """What devices of a host add to the sum under an attack, in a plan without noise; which of them cheat; the clip."""
+    scenario, trials = world.scenario, world._trials
     quiet = scenario.model_copy(update={"privacy": scenario.privacy.model_copy(update={"noise_multiplier": 0.0})})
-    trials = world._trials
     setup = trials.setup(quiet)
     (kind,), plan = setup.plan.updates, setup.plan
     rows = {kind.request: trials._rows_to_train_on(plan, setup.protocol.train_at)}
     request = {"round": 1, "theta": pack_floats(trials.start(setup))}
-    sums = []
-    for attack in (ATTACKS["none"], Attack("all", 1.0, 1.0, vector)):
-        host = PoisonedHost(attack, True, 0, rows, trials.population.n_users, tmp_path)
-        total, survivors = host.collect(range(10), plan, request, kind)
-        assert survivors == 10
-        sums.append(total.view(np.int32).astype(np.int64))
-    return sums, plan
+    host = PoisonedHost(attack, True, 0, rows, trials.population.n_users, tmp_path)
+
+    def summed(devices) -> np.ndarray:
+        total, survivors = host.collect(devices, plan, request, kind)
+        assert survivors == len(devices)
+        return total.view(np.int32).astype(np.int64)
+
+    return summed, host._cheats, plan.privacy.steps_per_clip
+
+
+def of_all(world, vector: str, tmp_path):
+    """The sum of devices 0 to 9 if none and if all of them cheat."""
+    attacks = ATTACKS["none"], Attack("all", 1.0, 1.0, vector)
+    return [without_noise(world, attack, tmp_path)[0](range(10)) for attack in attacks]
 
 
 def test_a_flipped_sign_is_the_honest_sum_turned_round(world, tmp_path):
-    (honest, flipped), _ = without_noise(world, "sign", tmp_path)
+    honest, flipped = of_all(world, "sign", tmp_path)
     assert honest.any()
     np.testing.assert_array_equal(honest, -flipped)
 
 
 def test_free_riders_add_nothing_and_flipped_labels_something_else(world, tmp_path):
-    (honest, free), _ = without_noise(world, "free", tmp_path)
+    honest, free = of_all(world, "free", tmp_path)
     assert honest.any() and not free.any()
-    (honest, labels), _ = without_noise(world, "label", tmp_path)
+    honest, labels = of_all(world, "label", tmp_path)
     assert labels.any() and not np.array_equal(honest, labels)
 
 
-def test_a_push_is_as_long_as_it_says_and_against_the_model(world, tmp_path):
-    (_, pushed), plan = without_noise(world, "push", tmp_path)
-    theta = world._trials.start(world.setup).astype(np.float64)
-    assert pushed @ theta < -0.99 * np.linalg.norm(pushed) * np.linalg.norm(theta)
-    one = length((pushed // 10).astype(np.uint32))
-    assert 0.98 * plan.privacy.steps_per_clip < one <= plan.privacy.steps_per_clip
+def test_a_push_is_as_long_as_it_says_and_against_what_the_others_come_to(world, tmp_path):
+    summed, cheats, steps = without_noise(world, Attack("half", 0.5, 1.0), tmp_path)
+    devices = np.arange(40)
+    honest = summed(devices[~cheats[devices]].tolist())
+    pushed = summed(devices.tolist()) - honest
+    n = int(cheats[devices].sum())
+    assert 0 < n < 40 and 0.98 * steps < np.linalg.norm(pushed) / n <= steps
+    assert pushed @ honest < -0.99 * np.linalg.norm(pushed) * np.linalg.norm(honest)
 
 
 def test_every_attack_is_published_and_shown(monkeypatch):

@@ -41,7 +41,7 @@ def test_it_ends_where_the_run_without_noise_ended(ran):
 
 def test_there_is_none_where_it_would_be_another_training_or_take_long(ran, tmp_path, monkeypatch):
     folder, plan, models = ran
-    for changed in ({"noise_multiplier": 0.0}, {"sampling_rate": 0.5}):
+    for changed in ({"noise_multiplier": 0.0}, {"sampling_rate": 0.5, "min_survivors": 20}):
         other = replace(plan, privacy=replace(plan.privacy, **changed))
         assert theta_without_noise(folder, other, models[0]) is None
     assert theta_without_noise(RunFolder(tmp_path), plan, models[0]) is None, "no hosts"
@@ -56,7 +56,7 @@ def test_cpu_time_of_every_message_to_a_host_is_written_down(ran):
         assert words[::2].count("train") == 3 and {"query.model", "query.alerts"} <= set(words[::2])
     trained = [float(s) for words in lines for kind, s in zip(words[::2], words[1::2], strict=True) if kind == "train"]
     every = [float(s) for words in lines for s in words[1::2]]
-    found = cpu_numbers(folder, updates_asked=150, n_devices=50)
+    found = cpu_numbers(folder, updates=150, n_devices=50)
     assert found.round_ms == pytest.approx(1000 * sum(trained) / 150) and found.round_ms > 0
     assert found.s_per_device == pytest.approx(sum(every) / 50) and sum(every) > sum(trained)
 
@@ -68,12 +68,12 @@ def test_cpu_time_of_devices_of_their_own_is_written_down(tmp_path, made_once):
     assert len(list(run.cpu.glob("*.txt"))) == 50
     with (run.cpu / "7.txt").open("a") as file:
         file.write("train")  # a worker that was killed in between
-    found = cpu_numbers(RunFolder(tmp_path), updates_asked=150, n_devices=50)
+    found = cpu_numbers(RunFolder(tmp_path), updates=150, n_devices=50)
     assert 0 < found.round_ms / 1000 < found.s_per_device
 
 
 def test_nothing_is_known_of_a_run_that_wrote_nothing(tmp_path):
-    assert cpu_numbers(RunFolder(tmp_path), updates_asked=3, n_devices=2) == CpuTimes(round_ms=None, s_per_device=None)
+    assert cpu_numbers(RunFolder(tmp_path), updates=3, n_devices=2) == CpuTimes(round_ms=None, s_per_device=None)
 
 
 def test_it_is_a_row_of_the_run_s_table_beside_pooled_models(tmp_path, monkeypatch):

@@ -173,8 +173,10 @@ def test_values_of_another_type_and_infinities_fail_and_are_not_quoted() -> None
 
 def test_results_of_another_format_say_what_to_do() -> None:
     section = made_up()
-    with pytest.raises(InputError, match="expected results of format 1 in .*, got format 2 of a later ebbtide"):
-        parse(json.dumps({**section, "format": 2, "more": True}), RESULTS_FILE)
+    with pytest.raises(InputError, match="expected results of format 2 in .*, got format 3 of a later ebbtide"):
+        parse(json.dumps({**section, "format": 3, "more": True}), RESULTS_FILE)
+    with pytest.raises(InputError, match="expected results of format 2 in .*, got format 1: run that scenario again"):
+        parse(json.dumps({**section, "format": 1}), RESULTS_FILE)
     del section["format"]
     with pytest.raises(InputError, match="of before there were formats: make them again with `ebbtide evaluate RUN`"):
         parse(json.dumps(section), RESULTS_FILE)

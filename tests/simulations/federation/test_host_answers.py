@@ -37,7 +37,7 @@ def host(first: int, answers: HostAnswers):
 
 def asked(*nodes) -> tuple[dict[int, dict], HostNodes]:
     federation = HostNodes(FakeGrid(dict(enumerate(nodes))), range(len(nodes)), 5 * len(nodes), SIGNER)
-    return dict(federation.ask("alerts_query", {"step": STEP})), federation
+    return dict(federation.ask("alerts_query", {"audience": "", "step": STEP})), federation
 
 
 def test_each_device_s_reply_is_counted_as_a_message_of_its_own():

@@ -25,7 +25,7 @@ from simulations.federation.equivalence import N_USERS, scenario_without_noise, 
 from simulations.federation.host_answers import as_pairs, count_refusals
 from simulations.federation.host_ledger import HostLedger, refused_of
 from simulations.federation.in_process import LocalGrid, LocalHost, context_of
-from simulations.federation.run_folder import RunFolder
+from simulations.federation.run_folder import AUDIENCE, RunFolder
 from tests.world.basics import examples
 from tests.world.hosted import both_hosts, on_two_hosts, participations_of, signer_of, spent_of
 
@@ -198,7 +198,7 @@ def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_ref
     people = some_people()
     sides, settings = both_ways(tmp_path, people, scenario_without_noise(*TIGHT))
     plan = settings.plan
-    asked = {"step": 111, "round": 0, "theta": pack_floats(settings.theta)}
+    asked = {"audience": AUDIENCE, "run": 1, "step": 111, "round": 0, "theta": pack_floats(settings.theta)}
     for side in sides.values():
         side.offer({**asked, "plan": plan.canonical, "risk": b"", "model": settings.model})
     random, seen = np.random.default_rng(5), Counter()

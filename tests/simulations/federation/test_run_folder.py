@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ast
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from server.state import ServerFolder
 from shared.errors import ConfigError
+from shared.private_folders import private_folder
+from simulations.federation.device_app import simulation_keys
+from simulations.federation.flower_runtime import write_app_folder
+from simulations.federation.host_app import Host
 from simulations.federation.host_folder import HostFolder
 from simulations.federation.run_folder import RunFolder
 from simulations.people.planted import plant
@@ -81,6 +87,26 @@ def test_a_folder_that_is_no_run_s_is_not_emptied(tmp_path):
     (run.path / "left over").write_text("of this run")
     run.prepare(setup, people)
     assert not (run.path / "left over").exists()
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_a_run_s_folders_and_the_secrets_in_them_are_their_owner_s_alone(tmp_path, umask):
+    """Also one that was there, and empty; whatever the umask."""
+    people = plant(4, 182, seed=1)
+    setup, run = Setup.of(load_scenario("demo", ["data.users=4"]), people), RunFolder(tmp_path / "run")
+    before = os.umask(umask)
+    try:
+        run.path.mkdir(0o777)
+        run.prepare(setup, people)
+        write_app_folder(run.app, serverapp="a:app", clientapp="b:app", config={})
+        simulation_keys(private_folder(run.device(0))).wrap(bytes(32))
+        Host(run, 0, 1)
+    finally:
+        os.umask(before)
+    modes = {place: stat.S_IMODE(place.stat().st_mode) for place in (run.path, *run.path.rglob("*"))}
+    assert {mode for place, mode in modes.items() if place.is_dir()} == {0o700}
+    secret = [run.signing_key_file, *(file for file in run.device(0).iterdir())]
+    assert len(secret) == 4 and {modes[file] for file in secret} == {0o600}
 
 
 def test_hosts_come_in_the_order_of_their_numbers(tmp_path):

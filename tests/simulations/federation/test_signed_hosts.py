@@ -1,5 +1,7 @@
 """Hosted devices have the same server: a host verifies a message once for all of them, and works for nobody else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from server.app import run
 from server.settings import RunSettings
 from server.signing import Signer, signing_key
 from server.state import ServerFolder
-from shared.errors import ConfigError, Refusal
+from shared.errors import ConfigError, Refusal, RefusalCode
 from simulations.federation import host_app as hosts
 from simulations.federation.host_server_app import HostNodes
 from simulations.federation.in_process import LocalGrid, context_of
@@ -27,6 +29,8 @@ SCENARIO = [
     "simulation.query_every_steps=28",
     "privacy.rounds=2",
     "privacy.sampling_rate=1.0",
+    "simulation.dropout=0.0",
+    "caps.table=none",
     "privacy.max_epsilon=inf",
     "risk.rounds=0",
 ]
@@ -77,6 +81,14 @@ def test_a_host_does_nothing_for_another_server(settings):
     nodes, _ = federation(settings, OTHER_PRIVATE_KEY, clock)
     with pytest.raises(Refusal):
         run(nodes, settings, clock)
+
+
+def test_a_host_does_nothing_for_another_audience(settings):
+    clock = settings.schedule.clock()
+    nodes, _ = federation(settings, signing_key(settings.key_file), clock)
+    with pytest.raises(Refusal) as refused:
+        run(nodes, replace(settings, audience="others"), clock)
+    assert refused.value.code is RefusalCode.AUDIENCE
 
 
 def test_a_run_goes_on_under_the_key_that_its_devices_pinned_only(settings):

@@ -10,7 +10,6 @@ from client.device import Device
 from client.privacy.caps import LedgerLine
 from client.privacy.ledger import LIFETIME, PERIOD, ROWS
 from client.vault.consent import Consent
-from server.accounting import coins_epsilon
 from server.bits import rate_of_answering
 from server.channel import Traffic
 from shared import rdp
@@ -134,8 +133,9 @@ def test_the_account_names_the_coins_beside_what_is_not_protected(runs):
         "not protected (no secure aggregation yet); randomised bits: 4 coins of epsilon 20 each, 80 together"
     )
     assert account["bits"]["epsilon_together"] == pytest.approx(80, rel=1e-3)
-    assert coins_epsilon(1.0, 1, 1e-5) <= 1.0
-    assert coins_epsilon(0.1, 200, 1e-5) < 200 * 0.1, "many soft coins cost less than their sum"
+    (_, coins) = account["lines"]
+    assert (coins["line"], coins["times"], coins["holds_against_server"]) == ("alert_bit", 4, True)
+    assert account["epsilon_to_public"] is None, "p was learned without noise"
 
 
 def test_a_host_asked_again_answers_the_same_and_pays_once(runs):

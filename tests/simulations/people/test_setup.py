@@ -11,6 +11,7 @@ from client.privacy.caps import Caps
 from client.vault.consent import Consent
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
+from shared.randomised_response import BitSchedule
 from simulations.people.datasets import DATASETS
 from simulations.people.of_scenario import protocol_of
 from simulations.people.planted import plant
@@ -29,7 +30,8 @@ def test_plan_schedule_and_caps_are_the_scenario_s_for_these_people():
     schedule, protocol = setup.schedule, setup.protocol
     assert (schedule.train_step, schedule.query_every_steps) == (protocol.train_at, 7)
     assert (schedule.first_query_step, schedule.last_query_step) == (protocol.test_steps[0] + 6, protocol.test_steps[1])
-    assert schedule.bits == scenario.bits.schedule() and schedule.replay_step_s == Step.DAY.seconds
+    assert schedule.bits == BitSchedule(500_000, 14) and len(schedule.bit_steps) == setup.plan.bits.coins
+    assert schedule.replay_step_s == Step.DAY.seconds
 
 
 def test_a_population_and_a_crowd_of_its_size_and_categories_are_the_same_people():

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from client.privacy.caps import LedgerLine
 from simulations.evaluation.results_file import write
 from simulations.federation.run_folder import RESULTS_FILE
 from simulations.provenance import commits_of, stamp
@@ -105,6 +106,13 @@ DEMO: Final = {
         for way in ("fall", "rise")
     },
     "epsilon to the public": ("epsilon", "delta"),
+    "by the Rényi bound, all together": ("epsilon_bound",),
+    **{
+        f"of that, {line} alone": tuple(f"line.{line}.{key}" for key in ("epsilon", "times", "noise"))
+        for line in LedgerLine
+    },
+    "owners' caps on a device": (14, 7.5, 182),
+    "came to nothing": ("silent", "silent"),
     "to the server": ("bits.coins", "bits.epsilon", "bits.epsilon_together"),
     "alerted lately, by randomised bits": ("bits.estimate", 95, "bits.low", "bits.high", "bits.true_rate"),
     "bytes per device and round": ("round_down_bytes", "round_up_bytes"),

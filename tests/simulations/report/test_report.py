@@ -209,11 +209,12 @@ def test_what_cannot_be_computed_reads_as_a_dash() -> None:
     rows = dict(result_rows(with_nothing_known()))
     assert rows["interest AUC, on the devices"] == rows["beside it: recency"] == "–"
     assert rows["fall alerts"] == "precision –, recall –, delay – (median), 0.00 false per user in 14 days"
-    assert rows["epsilon to the public"] == "not private (no noise)"
+    assert rows["epsilon to the public"] == "not private"
     text = Outline(made("nothing known")).text
     assert "No ROC curve" in text and "No calibration figure" in text
     assert "No noise was added" in text
-    assert "Dropped by the server: 2 × round few survivors, 1 × error." in text
+    dropped = "1 reply was dropped: 1 × the device or its app failed. 2 rounds were not opened: too few updates."
+    assert f"By the server: {dropped}" in text
     assert "nan" not in re.findall(r"\w+", text.lower()) and "None" not in text
 
 
@@ -332,6 +333,8 @@ def test_the_result_table() -> None:
         ("rise alerts", f"precision 25{s}%, recall 50{s}%, delay 11.5 days (median), 0.38 false per user in 14 days"),
         ("one simulated user was told", "fall in coats, day 20: visits fell: 0, usually 3; no alert if 3"),
         ("epsilon to the public", "9.08 (delta 1e-05)"),
+        ("of that, update alone", "9.08 (2 rounds, noise multiplier 1)"),
+        ("by the Rényi bound, all together", "10.3"),
         ("to the server", NOT_PROTECTED),
         ("owners' caps on a device", "lifted in this scenario"),
         ("requests that devices declined", "none"),

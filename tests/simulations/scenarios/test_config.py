@@ -5,6 +5,7 @@ import math
 from typing import get_args
 
 import pytest
+from scipy.stats import binom
 
 from server.optimizer import ServerSettings
 from shared.errors import ConfigError
@@ -12,6 +13,7 @@ from shared.events import Catalogue
 from shared.plan import DETECTORS, Detection, LocalTraining, PrivacyPlan
 from simulations.people.of_scenario import protocol_of
 from simulations.scenarios.config import (
+    PLANTED_PROTOCOL,
     SCENARIOS,
     DetectionSection,
     PrivacySection,
@@ -22,6 +24,8 @@ from simulations.scenarios.config import (
     with_path,
 )
 
+#: How many users the real data sets have.
+N_USERS = {"complete-journey": 2456, "online-retail-ii": 4718}
 NAMES = sorted(file.stem for file in SCENARIOS.glob("*.toml"))
 
 
@@ -34,10 +38,33 @@ def test_every_scenario_that_comes_along_gives_a_plan(name):
     assert plan.detection.lapse_steps == protocol_of(scenario).lapse_steps
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_round_of_a_shipped_scenario_is_hardly_ever_abandoned(name):
+    """Everybody in every round, one in ten silent: fewer than `min_survivors` answer one round in a thousand at most.
+    Of those, one in twenty of all devices may add no noise."""
+    scenario = load_scenario(name)
+    n_devices = scenario.data.users or N_USERS[scenario.data.name]
+    plan = scenario.plan(protocol_of(scenario), Catalogue(("a", "b")), n_devices, bytes(32))
+    assert scenario.simulation.dropout == scenario.privacy.dropout == 0.1
+    for privacy in [kind.privacy for kind in plan.updates]:
+        assert privacy.sampling_rate == 1
+        assert binom.cdf(privacy.min_survivors - 1, n_devices, 0.9) <= 1e-3
+        assert privacy.max_colluders == math.ceil(0.05 * n_devices)
+
+
+def test_a_scenario_may_say_how_many_must_answer_and_how_many_may_collude():
+    scenario = load_scenario("demo", ["privacy.min_survivors=200", "privacy.max_colluders=0"])
+    privacy = scenario.plan(PLANTED_PROTOCOL, Catalogue(("a", "b")), 300, bytes(32)).privacy
+    assert (privacy.min_survivors, privacy.max_colluders) == (200, 0)
+    for n_devices in (1, 2, 5):
+        few = load_scenario("demo").plan(PLANTED_PROTOCOL, Catalogue(("a", "b")), n_devices, bytes(32)).privacy
+        assert few.min_survivors - few.max_colluders >= 1, "somebody's noise counts"
+
+
 #: Sections, what they fill, and the fields that follow from something else than the section.
 FILLED = [
     (TrainingSection, LocalTraining, set()),
-    (PrivacySection, PrivacyPlan, {"population", "min_survivors", "max_colluders"}),
+    (PrivacySection, PrivacyPlan, {"population"}),
     (ServerSection, ServerSettings, set()),
     (DetectionSection, Detection, {"lapse_steps"}),
 ]
@@ -45,11 +72,11 @@ FILLED = [
 
 @pytest.mark.parametrize(("section", "filled", "elsewhere"), FILLED)
 def test_a_section_has_the_fields_of_what_it_fills_and_their_defaults(section, filled, elsewhere):
-    """But `history_steps`, of which 0 stands for all train steps."""
+    """But `history_steps`, of which 0 stands for all train steps, and `max_colluders`, which follows from the devices."""
     fields = {field.name: field.default for field in dataclasses.fields(filled)}
     assert set(fields) - elsewhere <= set(section.model_fields)
     assert not elsewhere & set(section.model_fields)
-    for name in set(fields) - elsewhere - {"history_steps"}:
+    for name in set(fields) - elsewhere - {"history_steps", "max_colluders"}:
         if fields[name] is not dataclasses.MISSING:
             assert section.model_fields[name].default == fields[name], name
 

@@ -28,6 +28,7 @@ from simulations.search.trials import Trials
 
 N_USERS = 40
 QUIET = ["privacy.noise_multiplier=0.0", "privacy.sampling_rate=1.0", "privacy.rounds=2", "risk.rounds=0"]
+QUIET += ["simulation.dropout=0.0", "caps.table=none"]
 
 
 def scenario(*overrides: str, share: float = 0.25):

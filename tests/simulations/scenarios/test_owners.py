@@ -30,7 +30,7 @@ def plan_of(name: str, *overrides: str):
 def test_every_scenario_that_comes_along_is_one_that_its_owners_allow(name):
     scenario, plan = plan_of(name)
     check_caps(plan, scenario.caps.caps())
-    if bits := scenario.bits.schedule():
+    if bits := BitSchedule.of(plan.bits):
         check_bits(bits, scenario.caps.caps(), Step.DAY if scenario.data.name == "planted" else Step.WEEK)
 
 
@@ -41,17 +41,22 @@ def test_caps_are_lifted_only_where_the_default_table_would_not_do(name):
         return
     with pytest.raises(ConfigError, match="owners' caps"):
         check_caps(plan, Caps())
+        if bits := BitSchedule.of(plan.bits):
+            check_bits(bits, Caps(), Step.DAY)
 
 
 def test_headline_scenarios_stay_under_the_default_table():
     for name in ("complete-journey-eps1", "online-retail-ii-eps1"):
         assert load_scenario(name).caps.caps() == Caps()
+    demo = load_scenario("demo").caps.caps()
+    assert demo == Caps({**DEFAULT_LINES, LedgerLine.ALERT_BIT: demo.lines[LedgerLine.ALERT_BIT]}), "but for its bits"
 
 
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
         (["caps.participations_per_plan=0"], "number 1: caps.participations_per_plan is 0"),
+        (["caps.survivors=9"], r"min_survivors <= 9, which caps.survivors allows, got \d+"),
         (["privacy.rounds=15"], "15 rounds of update, .* number 15: caps.participations_per_plan is 14"),
         (
             ["caps.update=[0.5, 9.0]"],
@@ -74,13 +79,13 @@ def test_a_plan_that_every_device_would_refuse_is_refused_with_the_cap(overrides
 
 def test_with_sampling_only_the_first_round_is_sure_to_be_refused():
     """Devices that were drawn less often still take part in the others."""
-    quiet = ["privacy.noise_multiplier=20.0", "risk.noise_multiplier=12.0", "privacy.rounds=60", "caps.table=default"]
-    scenario, plan = plan_of("demo", *quiet)
+    sampled = ["privacy.sampling_rate=0.2", "privacy.rounds=60", "privacy.steps_per_clip=1024"]
+    scenario, plan = plan_of("demo", *sampled, "privacy.noise_multiplier=20.0")
     check_caps(plan, scenario.caps.caps())
     with pytest.raises(
         ConfigError, match="number 1: epsilon of update would be 4.74 in a period, caps.update allows 4.5"
     ):
-        check_caps(plan_of("demo")[1], Caps())
+        check_caps(plan_of("demo", *sampled, "privacy.noise_multiplier=1.0")[1], Caps())
 
 
 def test_bits_beyond_the_owners_caps_are_refused_and_say_what_is_paid_for():
@@ -96,10 +101,11 @@ def test_bits_beyond_the_owners_caps_are_refused_and_say_what_is_paid_for():
 
 def test_overrides_replace_single_caps_of_the_table():
     caps = load_scenario(
-        "complete-journey-eps1", ["caps.update=[1.0, inf]", "caps.participations_per_plan=3"]
+        "complete-journey-eps1", ["caps.update=[1.0, inf]", "caps.participations_per_plan=3", "caps.survivors=400"]
     ).caps.caps()
-    assert caps == Caps({**DEFAULT_LINES, LedgerLine.UPDATE: Cap(1.0, math.inf)}, participations_per_plan=3)
-    lifted = load_scenario("demo", ["caps.alert_bit=[2.0, 8.0]"]).caps.caps()
+    lines = {**DEFAULT_LINES, LedgerLine.UPDATE: Cap(1.0, math.inf)}
+    assert caps == Caps(lines, participations_per_plan=3, survivors=400)
+    lifted = load_scenario("complete-journey-eps7", ["caps.alert_bit=[2.0, 8.0]"]).caps.caps()
     assert lifted.lines[LedgerLine.ALERT_BIT] == Cap(2.0, 8.0) and lifted.total == Caps.none().total
     with pytest.raises(ConfigError, match="0 <= period <= lifetime, got 2.0 and 1.0"):
         load_scenario("demo", ["caps.total=[2.0, 1.0]"]).caps.caps()

@@ -9,17 +9,22 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from server.accounting import epsilon_to_public
-from server.channel import Traffic
+from server.privacy.accounting import epsilon_to_public
+from shared.charges import charges_of
+from shared.codec import pack_floats
 from shared.errors import ConfigError
 from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import GAP_BASELINES, POOLED_DNN
 from simulations.cli.search import register
+from simulations.federation.host_training import TrainingRows
 from simulations.federation.run_folder import RESULTS_FILE, RunFolder
+from simulations.people.labelled_rows import history_of
 from simulations.people.planted import plant
+from simulations.people.setup import Setup
+from simulations.scenarios.config import load_scenario
 from simulations.search.noise_calibration import noise_multiplier_for
 from simulations.search.sweep import CACHE, FIGURE_FILE, NOISE, draw, population_sha256, sweep
-from simulations.search.trial_federation import Dropouts
+from simulations.search.trial_federation import TrainingHost
 from simulations.search.trials import Trials, with_noise_for
 from tests.world.basics import make_plan
 
@@ -29,6 +34,7 @@ SMALL = (
     "privacy.sampling_rate=1",
     "privacy.noise_multiplier=0",
     "risk.rounds=0",
+    "simulation.dropout=0.0",
 )
 
 
@@ -153,17 +159,10 @@ def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("epsilon", "rounds", "rate"), [(1.0, 12, 1.0), (0.5, 60, 0.1), (4.0, 10, 0.5)])
 def test_noise_reaches_its_epsilon_to_two_percent(epsilon, rounds, rate):
-    noise = noise_multiplier_for(epsilon, rounds, rate, 1e-5)
-    privacy = make_plan(
-        privacy={
-            "noise_multiplier": noise,
-            "rounds": rounds,
-            "sampling_rate": rate,
-            "population": 1000,
-            "min_survivors": 50,
-        }
-    ).privacy
-    assert 0.98 * epsilon <= epsilon_to_public(privacy, rounds) <= epsilon
+    privacy = {"rounds": rounds, "sampling_rate": rate, "population": 1000, "min_survivors": 50}
+    noise = noise_multiplier_for(epsilon, charges_of(make_plan(privacy=privacy)), 1e-5)
+    found = make_plan(privacy={**privacy, "noise_multiplier": noise, "steps_per_clip": 1024})
+    assert 0.98 * epsilon <= epsilon_to_public(charges_of(found), 1e-5) <= epsilon
 
 
 def test_a_sweep_over_epsilon(tmp_path):
@@ -175,31 +174,21 @@ def test_a_sweep_over_epsilon(tmp_path):
     assert results["rows"][0]["noise_multiplier"] > results["rows"][1]["noise_multiplier"]
 
 
-def test_dropout_drops_members_of_the_cohort_at_random():
-    class Noted:
-        def __init__(self) -> None:
-            self.traffic, self.cohorts = Traffic(), []
-
-        def collect(self, cohort, plan, request, part):
-            self.cohorts.append(cohort)
-            return np.zeros(3, np.uint32), len(cohort)
-
-    below, members = Noted(), list(range(0, 20_000, 2))
-    federation = Dropouts(below, 0.3)
-    counts = [federation.collect(members, None, {}, make_plan().updates[0])[1] for _ in range(2)]
-    for count in counts:
-        assert abs(count - 7000) < 6 * np.sqrt(10_000 * 0.3 * 0.7)
-    assert set(below.cohorts[0]) < set(members) and below.cohorts[0] != below.cohorts[1]
-    assert federation.traffic is below.traffic
-    assert Dropouts(below, 0.0).collect(members, None, {}, make_plan().updates[0])[1] == len(members)
-    for rate in (-0.1, 1.0):
-        with pytest.raises(ConfigError, match="expected dropout in"):
-            Dropouts(below, rate)
+def test_a_share_of_each_cohort_stays_silent_in_a_trial(tmp_path):
+    people, members = plant(40, 182, seed=2), list(range(0, 40, 2))
+    setup = Setup.of(load_scenario("demo", SMALL), people)
+    TrainingRows.write(tmp_path, history_of(people).until(setup.protocol.train_at), setup.plan)
+    rows, kind = {"train_request": TrainingRows.load(tmp_path)}, setup.plan.updates[0]
+    request = {"round": 1, "theta": pack_floats(setup.plan.network.initial_theta(0))}
+    host = TrainingHost(rows, 40, tmp_path, dropout=0.3)
+    counts = [host.collect(members, setup.plan, request, kind)[1] for _ in range(200)]
+    assert len(set(counts)) > 1 and abs(np.mean(counts) - 14) < 6 * np.sqrt(20 * 0.3 * 0.7 / 200)
+    assert TrainingHost(rows, 40, tmp_path).collect(members, setup.plan, request, kind)[1] == 20
 
 
 def test_rounds_with_too_few_survivors_are_skipped_and_told(tmp_path):
     over = {"dropout": ("0", "0.9")}
-    results = sweep("demo", over, tmp_path, overrides=[*SMALL, "privacy.min_survivors_share=0.8"], repeat=1)
+    results = sweep("demo", over, tmp_path, overrides=[*SMALL, "privacy.min_survivors=32"], repeat=1)
     assert [row["skipped_mean"] for row in results["rows"]] == [0, 3]
     assert results["rows"][1]["rounds"] == 3, "a skipped round is paid for"
 

@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from server.channel import Traffic
+from shared.charges import charges_of
 from shared.codec import pack_floats
 from shared.errors import ConfigError
 from simulations.cli.search import register
@@ -24,6 +25,7 @@ from simulations.search.noise_calibration import noise_multiplier_for
 from simulations.search.trial_federation import TrainingHost
 from simulations.search.trials import Trained, Trials, repeated
 from simulations.search.tune import Fold, default_grid, folds_of, tune, until_last_label, write_tuned
+from tests.world.basics import make_plan
 
 SMALL = (
     "data.users=40",
@@ -31,6 +33,8 @@ SMALL = (
     "privacy.sampling_rate=1",
     "privacy.noise_multiplier=0",
     "risk.rounds=0",
+    "simulation.dropout=0.0",
+    "caps.table=none",
 )
 
 
@@ -183,7 +187,7 @@ def test_the_best_setting_is_written_as_a_valid_scenario(tmp_path):
     assert "NOT counted in any epsilon" in text
     assert "trained on steps 42 to 61, validated on steps 69 to 86" in text
     assert loaded.name == "demo-tuned" and loaded.protocol == PLANTED_PROTOCOL
-    assert loaded.training == small_scenario().training
+    assert loaded.training == small_scenario("training.learning_rate=0.3").training
     assert loaded.privacy == small_scenario().privacy
     assert loaded.model_fields_set == set(Scenario.model_fields), "complete: nothing is left to a default"
 
@@ -200,16 +204,16 @@ def test_epsilon_is_held_where_the_grid_would_change_it(monkeypatch):
     assert noise["2"] < noise["4"]
 
 
-def _no_training(self, setup, *, dropout=0.0):
+def _no_training(self, setup):
     theta = setup.plan.network.initial_theta(0)
     return Trained(theta, np.empty(0, np.float32), setup.plan.privacy.rounds, 0)
 
 
 def test_noise_for_an_epsilon_out_of_reach():
     with pytest.raises(ConfigError, match="expected an epsilon that a noise multiplier"):
-        noise_multiplier_for(1e-6, 60, 1.0, 1e-5)
+        noise_multiplier_for(1e-6, charges_of(make_plan()), 1e-5)
     with pytest.raises(ConfigError, match="expected epsilon > 0"):
-        noise_multiplier_for(-1.0, 60, 0.1, 1e-5)
+        noise_multiplier_for(-1.0, charges_of(make_plan()), 1e-5)
 
 
 def test_default_grid_names_the_six_settings():

@@ -1,0 +1,114 @@
+"""What a plan has a device do and hold for one request, before it does it: no request may cost more than `MOST`.
+
+Everything in a plan that multiplies is in here. Counted are row-steps and bytes, not seconds: they are the same on every
+device, and are known when a plan is offered. What a device's own history takes is not the plan's: it is there anyway.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+from shared.errors import Refusal, RefusalCode
+from shared.plan import Plan
+
+#: No plan looks further, back or ahead, or waits longer, in steps.
+MOST_STEPS = 10_000
+#: For how long a device remembers: ten years of days. Averages over all of it are made for every step that is looked at.
+LIFE_STEPS = 3653
+#: Choosing among so many rows costs no more than passing one of them through the network.
+DRAWS_PER_ROW = 64
+
+#: Bytes, each at least what tests measure (tests/client/model/test_costs.py): of a row of features and what it is made from;
+#: of an average over a step that is remembered; of a word that decides which row is chosen; of a number that the rate rule
+#: remembers, with its copies in memory and 16 times for being written at every step; of a column of the table that noise is
+#: drawn from, and of a cell of the shortcut through it.
+ROW_BYTES, AVERAGE_BYTES, WORD_BYTES, REMEMBERED_BYTES, COLUMN_BYTES, CELL_BYTES = 640, 28, 40, 1024, 64, 36
+#: The table of `shared.mechanisms`: columns on each side of zero for one grid step of noise, and how many cells.
+TAIL_SIGMAS, CELLS_PER_COLUMN, LEAST_CELLS, MOST_CELLS = 10, 32, 1 << 16, 1 << 20
+
+
+class Cost(NamedTuple):
+    """What one request takes at its worst: rows passed through the network, forwards or back, and bytes at one time."""
+
+    row_steps: float
+    size_bytes: float
+
+
+#: A row-step is some 10,000 additions: 2^17 of them are a second of a slow phone's single core, which may be spent while it
+#: charges. 128 MiB are what the smallest phones still sold give to one app.
+MOST = Cost(1 << 17, 1 << 27)
+
+
+def cost_of(plan: Plan, n_categories: int) -> Cost:
+    """The most that any request under a plan takes on a device of so many categories, from its offer to its last round."""
+    noises = [_noise_bytes(privacy.share_sigma) for privacy in (kind.privacy for kind in plan.updates)]
+    noise_bytes = sum(kept for kept, _ in noises) + max(making for _, making in noises)
+    requests = [
+        _offer(plan, n_categories),
+        _round(plan, n_categories),
+        *([_risk_round(plan, n_categories)] if plan.risk else []),
+    ]
+    row_steps, size_bytes = (max(numbers) for numbers in zip(*requests, strict=True))
+    return Cost(row_steps, size_bytes + noise_bytes)
+
+
+def _offer(plan: Plan, n_categories: int) -> Cost:
+    """The detectors start again on the past, and remember it."""
+    row_steps, size_bytes = _looked_at(max(plan.features.window_steps, 2 * plan.detection.warm_steps), n_categories)
+    remembered = plan.detection.rate_window_steps * n_categories
+    return Cost(row_steps, size_bytes + remembered * REMEMBERED_BYTES)
+
+
+def _round(plan: Plan, n_categories: int) -> Cost:
+    """Rows are made, some are chosen for every local step, and are passed through the network there and back."""
+    training, network = plan.training, plan.network
+    row_steps, size_bytes = _looked_at(training.history_steps, n_categories)
+    available, batch = training.history_steps * n_categories, training.local_steps * training.rows
+    row_bytes = 8 * network.n_features + 20 * network.n_hidden + 64
+    return Cost(
+        row_steps + batch + training.local_steps * available / DRAWS_PER_ROW,
+        size_bytes + batch * row_bytes + available * WORD_BYTES,
+    )
+
+
+def _risk_round(plan: Plan, n_categories: int) -> Cost:
+    """Rows are made, twice each: as of a step and before it; then they are read."""
+    assert plan.risk is not None
+    row_steps, size_bytes = _looked_at(plan.risk.history_steps, n_categories)
+    return Cost(2 * (row_steps + plan.risk.rows), 2 * size_bytes + (row_steps + 2 * plan.risk.rows) * ROW_BYTES)
+
+
+def _looked_at(steps: int, n_categories: int) -> Cost:
+    """Making the rows of every category at so many steps."""
+    return Cost(steps * n_categories, steps * (n_categories * ROW_BYTES + LIFE_STEPS * AVERAGE_BYTES))
+
+
+def _noise_bytes(share_sigma: float) -> tuple[float, float]:
+    """What the table of one noise takes for good, and while it is made."""
+    columns = 2.0 ** math.ceil(math.log2(2 * TAIL_SIGMAS * max(share_sigma, 1.0) + 1))
+    cells = min(max(CELLS_PER_COLUMN * columns, LEAST_CELLS), MOST_CELLS)
+    return 12 * columns + 4 * cells, COLUMN_BYTES * columns + CELL_BYTES * cells
+
+
+def expect_affordable(plan: Plan, n_categories: int) -> None:
+    """Refusal (COSTLY) if some request under a plan would take more than `MOST`, or a number of steps in it is above
+    `MOST_STEPS`. It depends on the plan and on the catalogue alone, never on what is in the history."""
+    if max(_steps_in(plan)) > MOST_STEPS:
+        raise Refusal(RefusalCode.COSTLY)
+    cost = cost_of(plan, n_categories)
+    if cost.row_steps > MOST.row_steps or cost.size_bytes > MOST.size_bytes:
+        raise Refusal(RefusalCode.COSTLY)
+
+
+def _steps_in(part: Any) -> list[int]:
+    """Every number of steps in a plan, by the names of its fields."""
+    found: list[int] = []
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if dataclasses.is_dataclass(value):
+            found += _steps_in(value)
+        elif field.name.endswith("_steps"):
+            found += value if isinstance(value, tuple) else [value]
+    return found

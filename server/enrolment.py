@@ -1,0 +1,82 @@
+"""The devices of a run: written down before the first message, and never more than epsilon is stated for; and those of them
+whose users had them forgotten. Nobody else is asked, in this run or when it is resumed.
+
+If more are connected than have room, chance decides, by OS entropy, among all that are connected when the step of the
+training closes: who came early, or chose an id, has no better chance than the others. Against somebody who brings many
+devices of his own that is no help: a signed list of devices takes this table's place, together with the secure sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from secrets import SystemRandom
+
+from sqlalchemy import BigInteger, Engine, insert, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from shared.errors import RunError
+
+from .database import Base, engine_of, signed, unsigned
+
+
+class EnrolledNode(Base):
+    """One device of the run, and whether it is gone. Neither when, nor in which round: that it was in a cohort stays a
+    secret."""
+
+    __tablename__ = "enrolled"
+
+    node: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    gone: Mapped[bool]
+
+
+class Enrolment:
+    """Flower's ids of the run's devices, and of those that are gone, as sets that survive power loss; in memory only
+    without a file."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._engine: Engine | None = None
+        self._gone: dict[int, bool] = {}
+        if file is not None:
+            self._engine = engine_of(file, EnrolledNode, durable=True)
+            with Session(self._engine) as session:
+                rows = session.execute(select(EnrolledNode.node, EnrolledNode.gone)).all()
+            self._gone = {unsigned(node): gone for node, gone in rows}
+
+    @property
+    def closed(self) -> bool:
+        """Whether the devices of this run are written down: nobody new is enrolled then."""
+        return bool(self._gone)
+
+    @property
+    def nodes(self) -> list[int]:
+        """The run's devices that are not gone, sorted."""
+        return sorted(node for node, gone in self._gone.items() if not gone)
+
+    def has_left(self, node: int) -> bool:
+        """Whether the user had this device forgotten."""
+        return self._gone.get(node, False)
+
+    def enrol(self, connected: Iterable[int], most: int) -> int:
+        """Enrol the connected nodes, or `most` of them by chance; how many found no room. On disk, in one transaction,
+        when this returns. RunError if the run has its devices already."""
+        if self.closed:
+            raise RunError(f"expected a run without devices, got one of {len(self._gone)}")
+        there = sorted(set(connected))
+        chosen = SystemRandom().sample(there, most) if len(there) > most else there
+        if self._engine is not None and chosen:
+            with Session(self._engine) as session:
+                session.execute(insert(EnrolledNode), [{"node": signed(node), "gone": False} for node in chosen])
+                session.commit()
+        self._gone = dict.fromkeys(chosen, False)
+        return len(there) - len(chosen)
+
+    def leave(self, node: int) -> None:
+        """Never ask this node again; on disk when this returns."""
+        if self.has_left(node):
+            return
+        if self._engine is not None:
+            with Session(self._engine) as session:
+                session.execute(update(EnrolledNode).where(EnrolledNode.node == signed(node)).values(gone=True))
+                session.commit()
+        self._gone[node] = True

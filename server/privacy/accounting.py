@@ -1,0 +1,205 @@
+"""Epsilon of everything that a plan charges: of all together, and of each row of its table (`shared/charges.py`).
+
+To anybody who sees the models and the rates, while who was in a cohort stays secret; to somebody who also knows that;
+and to the server, which without secure aggregation sees each lone share: not protected. Only coins hold against it.
+
+With everybody in every round the first number is exact: composed, Gaussians are one Gaussian, and coins beside it have a
+closed form (`shared.rdp.gaussian_epsilon`). With sampled cohorts it is a bound by Renyi DP, and is told as one. Beside
+either stands the bound by Renyi DP for the very noise that devices add. Neighbours: one device's contributions become
+null while it takes part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from shared import rdp
+from shared.attendance import fewer_than
+from shared.charges import Charge, charges_of
+from shared.plan import BitsPlan, Plan, PrivacyPlan, UpdateKind
+
+from .composition import release_cost, slack
+
+TO_SERVER = "not protected (no secure aggregation yet)"
+
+#: Rows of a plan's table, each with how often it is counted.
+Charged = tuple[Charge, ...]
+
+
+def epsilon_to_public(charged: Charged, delta: float) -> float:
+    """To anybody who sees the models and the rates of all of these together, while cohorts stay secret.
+
+    Guarantees. Never below the truth for the noise that devices add: see `slack`. Exact but for that if nobody is sampled,
+    else a bound. Edge cases. Nothing costs 0; a row without noise, or a delta that the slack eats up, makes it infinite.
+    """
+    return epsilon_bound(charged, delta) if is_sampled(charged) else epsilon_unamplified(charged, delta)
+
+
+def epsilon_unamplified(charged: Charged, delta: float) -> float:
+    """To somebody who knows that a device took part so often, and sees only sums and rates; exact but for the slack."""
+
+    def exact(spent: Charged, within: float) -> float:
+        rounds = [(c.mechanism, c.times) for c in spent if isinstance(c.mechanism, UpdateKind)]
+        coins = [(c.mechanism.epsilon, c.times) for c in spent if isinstance(c.mechanism, BitsPlan)]
+        mu = math.sqrt(sum(times / kind.privacy.noise_multiplier**2 for kind, times in rounds))
+        gaps = sum(times * _shares_cost(kind)[-1] for kind, times in rounds)
+        return rdp.gaussian_epsilon(mu, within, coins) + float(gaps)
+
+    return _within(charged, delta, exact)
+
+
+def epsilon_bound(charged: Charged, delta: float) -> float:
+    """To anybody who sees the models and the rates, by Renyi DP, for discrete shares as devices add them."""
+
+    def by_renyi(spent: Charged, within: float) -> float:
+        return float(rdp.epsilon(np.sum([c.times * release_cost(c) for c in spent], axis=0), within))
+
+    return _within(charged, delta, by_renyi)
+
+
+def is_sampled(charged: Charged) -> bool:
+    """Whether epsilon rests on the secrecy of cohorts, and is a bound."""
+    return any(charge.times and charge.privacy and charge.privacy.sampling_rate < 1 for charge in charged)
+
+
+def _shares_cost(kind: UpdateKind) -> rdp.Curve:
+    return rdp.shares_cost(kind.privacy.share_sigma, kind.privacy.honest, kind.n_values)
+
+
+def _within(charged: Charged, delta: float, account: Callable[[Charged, float], float]) -> float:
+    """What an account says at the part of delta that the slack leaves. Half of delta gives an epsilon that is large enough
+    to know the slack by."""
+    spent = tuple(charge for charge in charged if charge.times)
+    if not spent:
+        return 0.0
+    if not all(charge.noisy for charge in spent):
+        return math.inf
+    aside = slack(spent, delta, account(spent, delta / 2))
+    return account(spent, delta - aside) if aside <= delta / 2 else math.inf
+
+
+class RoundAccountant:
+    """Epsilon of a training's rounds so far."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._counts = plan, [0] * len(plan.updates)
+
+    def charge(self, rounds: int = 1, part: int = 0) -> None:
+        """Count rounds of one part; never taken back."""
+        self._counts[part] += rounds
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the first part."""
+        return self._counts[0]
+
+    @property
+    def epsilon(self) -> float:
+        """Epsilon of the rounds so far at the plan's delta; infinite without noise, 0 before the first round."""
+        return epsilon_to_public(self.charged[: len(self._counts)], self._plan.privacy.delta)
+
+    @property
+    def charged(self) -> Charged:
+        """The plan's table with the rounds that were charged, and all of its coins."""
+        table = charges_of(self._plan)
+        rounds = tuple(replace(row, times=n) for row, n in zip(table, self._counts, strict=False))
+        return rounds + table[len(rounds) :]
+
+    def rounds_of(self, part: int) -> int:
+        """Rounds of one part."""
+        return self._counts[part]
+
+    def affords_another(self, part: int = 0) -> bool:
+        """Whether one more round of a part stays within max_epsilon. The first part gives way: it has what all else that the
+        plan charges leaves."""
+        return part > 0 or self.rounds < affordable_rounds(self._plan)
+
+
+@lru_cache(maxsize=16)
+def affordable_rounds(plan: Plan) -> int:
+    """How many rounds of p, with everything else that the plan charges, stay within its max_epsilon."""
+    first, *others = charges_of(plan)
+    low, high = 0, first.times + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        epsilon = epsilon_to_public((replace(first, times=middle), *others), plan.privacy.delta)
+        low, high = (middle, high) if epsilon <= plan.privacy.max_epsilon else (low, middle)
+    return low
+
+
+def to_server(charged: Charged, delta: float) -> str:
+    """What holds against the server, in words: of updates, and of randomised bits."""
+    parts = [TO_SERVER]
+    for charge in charged:
+        if charge.times and isinstance(coin := charge.mechanism, BitsPlan):
+            each = f"{charge.times} coin{'s' if charge.times > 1 else ''} of epsilon {coin.epsilon:g} each"
+            parts.append(f"randomised bits: {each}, {epsilon_to_public((charge,), delta):.3g} together")
+    return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class ChargedLine:
+    """One row of the table, for people: how often it was charged, how much noise each time (or the coin's epsilon), and what
+    it alone comes to (None: infinite)."""
+
+    line: str
+    times: int
+    noise_multiplier: float | None
+    coin_epsilon: float | None
+    epsilon_to_public: float | None
+    holds_against_server: bool
+
+
+def charged_lines(charged: Charged, delta: float) -> list[ChargedLine]:
+    """The table, row by row."""
+    return [
+        ChargedLine(
+            line=row.line,
+            times=row.times,
+            noise_multiplier=row.privacy.noise_multiplier if row.privacy else None,
+            coin_epsilon=row.mechanism.epsilon if isinstance(row.mechanism, BitsPlan) else None,
+            epsilon_to_public=finite(epsilon_to_public((row,), delta)),
+            holds_against_server=row.holds_against_server,
+        )
+        for row in charged
+    ]
+
+
+def account_of(plan: Plan, charged: Charged) -> dict[str, Any]:
+    """All that is said about epsilon of what was charged under a plan, as JSON."""
+    delta = plan.privacy.delta
+    return {
+        "delta": delta,
+        "epsilon_to_public": finite(epsilon_to_public(charged, delta)),
+        "by_bound": is_sampled(charged),
+        "epsilon_bound": finite(epsilon_bound(charged, delta)),
+        "epsilon_unamplified": finite(epsilon_unamplified(likely(charged), delta)),
+        "likely_participations": likely_participations(plan.privacy),
+        "to_server": to_server(charged, delta),
+        "lines": [asdict(line) for line in charged_lines(charged, delta)],
+    }
+
+
+def likely(charged: Charged) -> Charged:
+    """The rows of a device that took part as often as nearly every device stays within, and threw every coin."""
+    return tuple(
+        replace(row, times=min(row.times, likely_participations(row.privacy))) if row.privacy else row
+        for row in charged
+    )
+
+
+def likely_participations(privacy: PrivacyPlan, share: float = 0.999) -> int:
+    """The number of participations that `share` of the devices do not exceed."""
+    n, q = privacy.rounds, privacy.sampling_rate
+    return n if q == 1 else min(int(np.searchsorted(fewer_than(n, q)[1:], share)), n)
+
+
+def finite(epsilon: float) -> float | None:
+    """None for an infinite epsilon, which JSON does not know."""
+    return epsilon if math.isfinite(epsilon) else None

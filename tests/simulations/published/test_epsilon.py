@@ -1,0 +1,31 @@
+"""What all published trainings cost together is more than one of them, and less than five times as much."""
+
+import math
+
+import pytest
+
+from shared import rdp
+from simulations.people.datasets import DATASETS
+from simulations.published.epsilon import KEYS, epsilon_figures
+from simulations.scenarios.config import load_scenario
+
+
+def test_five_trainings_are_one_with_five_times_the_rounds():
+    found = epsilon_figures(DATASETS)
+    assert set(found) == {
+        f"epsilon.{name}.{key}{more}" for name in DATASETS for key in KEYS for more in ("", ".bound", ".five")
+    }
+    for name in DATASETS:
+        for key in KEYS:
+            one, bound, five = (found[f"epsilon.{name}.{key}{more}"].value for more in ("", ".bound", ".five"))
+            scenario = load_scenario(f"{name}-{key}")
+            parts = (scenario.privacy, scenario.risk)
+            mu = math.sqrt(sum(part.rounds / part.noise_multiplier**2 for part in parts))
+            for times, value in ((1, one), (5, five)):
+                assert value == pytest.approx(
+                    rdp.gaussian_epsilon(math.sqrt(times) * mu, scenario.privacy.delta), rel=1e-3
+                )
+            assert (
+                one < bound <= scenario.privacy.max_epsilon * 1.2
+                and one <= scenario.privacy.max_epsilon < five < 5 * one
+            )
