@@ -17,7 +17,7 @@ from shared.plan import Plan
 from ..people.of_scenario import protocol_of
 from ..people.setup import Crowd, Setup
 from ..scenarios.calendar import check_calendar
-from ..scenarios.config import Scenario
+from ..scenarios.config import BitsSection, Scenario
 from ..scenarios.held_out import expect_hosts, held_out_users
 from ..scenarios.owners import check_bits, check_caps
 from .flower_runtime import reserved_port
@@ -69,9 +69,9 @@ def check_settings(scenario: Scenario) -> None:
         held_out_users(scenario, setup.n_users)
 
 
-def check_scenario_budget(scenario: Scenario) -> None:
-    """What `check_budget` says of a scenario, before its people are there."""
-    if (setup := expected_setup(scenario)) is not None:
+def check_training_budget(scenario: Scenario) -> None:
+    """What `check_budget` says of a scenario's training alone, before its people are there: searches ask for no bits."""
+    if (setup := expected_setup(scenario.model_copy(update={"bits": BitsSection()}))) is not None:
         check_budget(setup.plan)
 
 

@@ -26,7 +26,7 @@ from shared.errors import BudgetError, ConfigError
 
 from ..baselines.interest_models import gap_baselines
 from ..evaluation.quality import auc
-from ..federation.checks import check_budget, check_scenario_budget, check_settings, named
+from ..federation.checks import check_budget, check_settings, check_training_budget, named
 from ..federation.run_folder import RESULTS_FILE, RunFolder
 from ..folder_lock import locked
 from ..people.of_scenario import population_of, protocol_of
@@ -261,7 +261,7 @@ def _settings(name_or_file: str, given: Sequence[str], over: Mapping[str, Sequen
         with named(", ".join(f"{key}={value}" for key, value in point.items())):
             check_settings(scenario)
             if EPSILON not in point:
-                check_scenario_budget(scenario)
+                check_training_budget(scenario)
         out.append(SweepPoint(point, scenario, protocol_of(scenario)))
     return out
 

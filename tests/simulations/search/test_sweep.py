@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from server.privacy.accounting import epsilon_to_public
 from shared.charges import charges_of
 from shared.codec import pack_floats
-from shared.errors import ConfigError
+from shared.errors import BudgetError, ConfigError
 from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import GAP_BASELINES, POOLED_DNN
 from simulations.cli.search import register
+from simulations.federation.checks import check_scenario, check_training_budget
 from simulations.federation.host_training import TrainingRows
 from simulations.federation.run_folder import RESULTS_FILE, RunFolder
 from simulations.people.labelled_rows import history_of
@@ -288,3 +289,10 @@ def test_results_of_something_else_are_not_replaced_unasked(tmp_path):
     run.scenario_file.write_text("{}")
     with pytest.raises(ConfigError, match="got that of a run"):
         sweep("demo", over, run.path, overrides=SMALL, overwrite=True)
+
+
+def test_bits_cost_a_sweep_nothing_before_it_begins_either():
+    scenario = load_scenario("demo", ["privacy.max_epsilon=50.0", "bits.every_steps=1", "bits.epsilon=5.0"])
+    with pytest.raises(BudgetError, match="coin|bit"):
+        check_scenario(scenario)
+    check_training_budget(scenario)
