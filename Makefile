@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 15
 .PHONY: demo help lint quick test check soak bench figures both-data-sets clean setup
 
 demo: .venv/.ready  ## 300 simulated devices, end to end, and a report
-	@$(BIN)/ebbtide simulate demo
+	@$(BIN)/ebbtide simulate demo --overwrite
 	@echo "(make help: what else there is)"
 
 help:  ## what each target does
@@ -37,13 +37,13 @@ soak: setup  ## the full counts that acceptance lines quote
 	EBBTIDE_REQUIRE_RUNTIMES=1 EBBTIDE_SOAK=1 $(PYTEST) --timeout 3600
 
 figures: both-data-sets demo bench  ## make every figure that the docs quote: some hours; ONLINE_RETAIL=folder, the second data set
-	$(BIN)/python -m simulations.published --online-retail-path $(ONLINE_RETAIL)
+	$(BIN)/python -m simulations.published --overwrite --online-retail-path $(ONLINE_RETAIL)
 
 both-data-sets:
 	$(if $(ONLINE_RETAIL),@true,$(error ONLINE_RETAIL=folder is missing: half of the figures are of online-retail-ii))
 
 bench: .venv/.ready .venv-pfl/.ready .venv-glean/.ready  ## figures of speed, beside pfl and bare loops; BENCH="--only throughput" for a part
-	@$(BIN)/python -m simulations.bench $(if $(ONLINE_RETAIL),--online-retail-path $(ONLINE_RETAIL)) $(BENCH)
+	@$(BIN)/python -m simulations.bench --overwrite $(if $(ONLINE_RETAIL),--online-retail-path $(ONLINE_RETAIL)) $(BENCH)
 
 setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready  ## the environments that `make test` needs
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from shared.arguments import having
 from shared.errors import EbbtideError, InputError, VaultBusy, VaultNewer
-from shared.private_folders import private_folder
+from shared.files import private_folder
 
 from .arguments import expect_arguments
 from .privacy.caps import Caps

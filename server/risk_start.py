@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.arrays import Doubles, Floats
-from shared.atomic_files import replacing
 from shared.errors import ConfigError
+from shared.files import replacing
 from shared.lapse_risk import N_COEFFICIENTS, READINGS, readings
 from shared.network import forward
 from shared.plan import Plan

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from shared.clock import Clock
 from shared.envelope import wrap
 from shared.errors import ConfigError
-from shared.private_folders import private_folder
+from shared.files import private_folder
 
 
 class Signer:

@@ -16,16 +16,19 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from shared.arrays import Floats
-from shared.atomic_files import replace_content, replacing
 from shared.clock import Clock
 from shared.errors import ConfigError
-from shared.private_folders import private_folder
+from shared.files import append_line, private_folder, replace_content, replacing
 
 from .database import Base, engine_of
 from .optimizer import ServerOptimizer
 
 #: Checkpoints of the two parts of a training.
 INTEREST, RISK = "checkpoint", "risk"
+#: What a run cost, for people: where it is, the run has ended.
+ACCOUNT_FILE = "account.json"
+#: What its messages came to: the server's own.
+TRAFFIC_FILE = "traffic.json"
 
 
 class ChargedRound(Base):
@@ -70,8 +73,8 @@ class ServerFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = private_folder(folder)
         self.progress_file = folder / "progress.jsonl"
-        self.account_file = folder / "account.json"
-        self.traffic_file = folder / "traffic.json"
+        self.account_file = folder / ACCOUNT_FILE
+        self.traffic_file = folder / TRAFFIC_FILE
         self.inbox_file = folder / "inbox.db"
         self.enrolment_file = folder / "enrolment.db"
         self.begun_file = folder / "begun_s"
@@ -95,8 +98,7 @@ class ServerFolder:
     def report(self, phase: str, done: int, total: int, **numbers: float | None) -> None:
         """One line of progress: `done` of `total` in a phase."""
         line = json.dumps({"phase": phase, "done": done, "total": total, **numbers})
-        with self.progress_file.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_line(self.progress_file, line)
 
     def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST) -> None:
         """Keep the optimiser of one part of the training, and what it published after every round that ended:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cbor
-from .arrays import Floats, Words
+from .arrays import Floats, Words, as_declared
 from .cbor import Limits
 from .errors import UndeclaredError, VersionError, WireError
 from .messages import VERSION, Bytes, Field, Int, ListOf, MessageKind, Text
@@ -130,6 +130,7 @@ def _size(name: str) -> int:
     return cbor.size_of_head(len(name.encode())) + len(name.encode())
 
 
+@as_declared
 def pack_floats(theta: NDArray[np.floating[Any]]) -> bytes:
     """Weights, rounded to float32, as little-endian bytes."""
     return theta.astype("<f4").tobytes()
@@ -143,6 +144,7 @@ def unpack_floats(data: bytes) -> Floats:
     return theta
 
 
+@as_declared
 def pack_words(values: Words) -> bytes:
     """A vector modulo 2^32 as little-endian bytes."""
     return values.astype("<u4").tobytes()

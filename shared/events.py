@@ -13,6 +13,7 @@ from .errors import InputError
 
 MAX_CATEGORIES = 512
 MAX_AMOUNT = 1e6
+_SEPARATOR = b"\x1f"
 
 
 class EventKind(IntEnum):
@@ -61,6 +62,10 @@ class Catalogue:
             raise InputError(f"expected 1 to {MAX_CATEGORIES} categories, got {len(self.names)}")
         if len(set(self.names)) != len(self.names):
             raise InputError("expected category names that differ, got a name twice")
+        try:
+            "".join(self.names).encode()
+        except (UnicodeEncodeError, TypeError):
+            raise InputError("expected category names that are text") from None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,8 +79,15 @@ class Catalogue:
 
     @property
     def sha256(self) -> bytes:
-        """32 bytes that change with any name or with their order."""
-        return hashlib.sha256("\x1f".join(self.names).encode()).digest()
+        """32 bytes that change with any name or with their order, whatever letters names hold.
+
+        Names that hold the separator are hashed with their lengths, behind a byte that no UTF-8 begins with; others, as ever,
+        joined: what is in the profiles of devices stays right.
+        """
+        parts = [name.encode() for name in self.names]
+        if not any(_SEPARATOR in part for part in parts):
+            return hashlib.sha256(_SEPARATOR.join(parts)).digest()
+        return hashlib.sha256(b"\xff" + b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
 
 
 @dataclass(frozen=True, slots=True)

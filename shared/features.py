@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Bools, Doubles, Floats, Ints
+from .arrays import Bools, Doubles, Floats, Ints, as_declared, as_ints
 from .errors import ConfigError, InputError
 from .events import ENGAGEMENT
 from .messages import MAX_STEP
@@ -76,6 +76,7 @@ class History:
 
     __slots__ = ("active", "amount", "count")
 
+    @as_declared
     def __init__(self, active: Bools, count: Floats, amount: Floats) -> None:
         if not active.shape == count.shape == amount.shape or active.ndim < 2:
             raise InputError(
@@ -109,6 +110,7 @@ class History:
         return cls(zeros.astype(bool), zeros, zeros.copy())
 
     @classmethod
+    @as_declared
     def from_events(
         cls,
         shape: tuple[int, ...],
@@ -116,8 +118,17 @@ class History:
         kind: NDArray[np.integer],
         amount: NDArray[np.floating],
     ) -> History:
-        """Counters of `shape` (..., C, T) from n events; `index` holds one int array (n,) per axis of `shape`."""
-        flat = np.ravel_multi_index(index, shape)
+        """Counters of `shape` (..., C, T) from n events; `index` holds one int array (n,) per axis of `shape`. InputError for
+        a place outside of it, a kind that is none, or columns of several lengths."""
+        axes = [as_ints(f"index {axis}", values) for axis, values in enumerate(index)]
+        if len(axes) != len(shape) or any(values.shape != kind.shape for values in (*axes, amount)):
+            raise InputError(f"expected an index for each of {len(shape)} axes, and columns of {kind.shape}")
+        if kind.size and not (kind.min() >= 0 and kind.max() < len(ENGAGEMENT)):
+            raise InputError(f"expected kinds in 0..{len(ENGAGEMENT) - 1}")
+        try:
+            flat = np.ravel_multi_index(tuple(axes), shape)
+        except ValueError:
+            raise InputError(f"expected places inside of {shape}") from None
         size = int(np.prod(shape))
         count = np.bincount(flat, weights=ENGAGEMENT[kind], minlength=size).astype(np.float32).reshape(shape)
         total = np.bincount(flat, weights=amount, minlength=size).astype(np.float32).reshape(shape)
@@ -127,6 +138,7 @@ class History:
         """This history as it was at the close of `step`."""
         return self[..., : step + 1]
 
+    @as_declared
     def then(self, count: Floats, amount: Floats) -> History:
         """This history with one more closed step; `count` and `amount` (..., C)."""
         return History(
@@ -157,6 +169,7 @@ def _window(sums: Doubles, steps: Ints, width: int) -> Floats:
     return out
 
 
+@as_declared
 def last_active(active: Bools) -> Ints:
     """Index of the last active step at or before each step, -1 if none: (..., T) -> (..., T).
 
@@ -189,12 +202,14 @@ def _ewma(active: Bools, steps: Ints, span: int) -> Floats:
     return out
 
 
+@as_declared
 def seen(history: History, steps: Sequence[int] | Ints) -> Bools:
     """Whether the user had engaged with the category at or before each step: (..., S, C)."""
     at = _steps(history, steps, history.n_steps - 1)
     return np.moveaxis(_first_active(history.active, at) >= 0, -1, -2)
 
 
+@as_declared
 def labels(history: History, steps: Sequence[int] | Ints, horizon_steps: int) -> Bools:
     """Whether the user engages in (t, t + horizon]: (..., S, C).
 
@@ -212,6 +227,7 @@ def labels(history: History, steps: Sequence[int] | Ints, horizon_steps: int) ->
     return np.moveaxis((sums[..., at + horizon_steps + 1] - sums[..., at + 1]) > 0, -1, -2)
 
 
+@as_declared
 def extract(history: History, spec: FeatureSpec, steps: Sequence[int] | Ints) -> Floats:
     """Features as of the close of each step: float32 (..., S, C, F), each in [-7, 5], scales fixed by design.
 
@@ -270,6 +286,7 @@ def extract(history: History, spec: FeatureSpec, steps: Sequence[int] | Ints) ->
     return np.moveaxis(out, -2, -3)
 
 
+@as_declared
 def established(
     history: History, steps: Sequence[int] | Ints, *, window_steps: int, min_active: int, lapse_steps: int
 ) -> Bools:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Floats
+from .arrays import Floats, as_declared
 from .features import FeatureSpec
 from .network import sigmoid
 
@@ -26,6 +26,7 @@ _FEATURES = ("recency", "recency_per_interval", "ewma_difference")
 _LEAST_P = 0.01
 
 
+@as_declared
 def readings(features: FeatureSpec, x: Floats, p: Floats, p_before: Floats) -> Floats:
     """Readings (..., R) of feature rows x (..., F), with p (...,) now and p_before (...,) `rate_steps` earlier.
 
@@ -42,6 +43,7 @@ def readings(features: FeatureSpec, x: Floats, p: Floats, p_before: Floats) -> F
     return out
 
 
+@as_declared
 def logit(p: Floats) -> Floats:
     """log(p / (1 - p)) with p held in .01...99; NaN stays NaN.
 
@@ -53,12 +55,14 @@ def logit(p: Floats) -> Floats:
     return np.log(held, out=held)
 
 
+@as_declared
 def phi(weights: Floats, read: Floats) -> Floats:
     """P(lapse), float32 (...,), of readings (..., R) under weights (R,); NaN where a reading is."""
     score: Floats = np.asarray(read @ weights.astype(np.float32), np.float32)
     return sigmoid(score)
 
 
+@as_declared
 def gradient(basis: Floats, coefficients: Floats, read: Floats, y: Floats, weight: Floats) -> Floats:
     """Gradient of sum_i weight_i bce(phi_i, y_i) in the coefficients: float32 (..., 2).
 

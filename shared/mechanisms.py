@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Doubles, Ints, Words
+from .arrays import Doubles, Ints, Words, as_declared
 from .errors import ConfigError, InputError
 from .plan import MAX_SHARE_SIGMA
 
@@ -32,6 +32,7 @@ _LEAST_CELL_BITS, _MOST_CELL_BITS = 16, 20
 _OPEN = -(2**31)  # no draw: beyond every tail
 
 
+@as_declared
 def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_clip: int) -> NDArray[np.int32]:
     """Each vector scaled to L2 norm <= clip_norm, in whole grid steps of clip_norm / steps_per_clip: int32 (..., P).
 
@@ -70,6 +71,7 @@ def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_cl
     return unit.astype(np.int32)  # the cast rounds towards zero
 
 
+@as_declared
 def from_grid(total: Words, grid_step: float) -> Doubles:
     """A sum modulo 2^32 as signed model units: float64 (..., P).
 
@@ -228,6 +230,7 @@ def _weights(sigma: float, most: int) -> list[int]:
     return out
 
 
+@as_declared
 def protect(
     raw_delta: NDArray[np.floating],
     *,

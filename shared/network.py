@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Floats
+from .arrays import Floats, Reals, as_declared
 from .errors import ConfigError, InputError
 from .messages import MAX_PARAMETERS
 
@@ -54,7 +54,8 @@ class NetworkSpec:
         """Hidden units over all layers: the width of a dropout mask."""
         return sum(self.hidden)
 
-    def split(self, theta: Floats) -> list[Floats]:
+    @as_declared
+    def split(self, theta: Reals) -> list[Reals]:
         """Views of theta (..., P) as kernels (..., in, out) and biases (..., out)."""
         if theta.shape[-1] != self.n_parameters:
             raise InputError(f"expected theta of length {self.n_parameters}, got {theta.shape[-1]}")
@@ -75,18 +76,21 @@ class NetworkSpec:
         return np.concatenate([p.ravel() for p in parts]).astype(np.float32)
 
 
-def sigmoid(logit: Floats) -> Floats:
+@as_declared
+def sigmoid(logit: Reals) -> Floats:
     """1 / (1 + exp(-logit)) without overflow, in the dtype of its input."""
     small = np.exp(-np.abs(logit))
-    return np.where(logit >= 0, 1 / (1 + small), small / (1 + small)).astype(logit.dtype)
+    out: Floats = np.where(logit >= 0, 1 / (1 + small), small / (1 + small)).astype(logit.dtype)
+    return out
 
 
-def forward(spec: NetworkSpec, theta: Floats, x: Floats) -> Floats:
+@as_declared
+def forward(spec: NetworkSpec, theta: Reals, x: Reals) -> Floats:
     """Interest probability p, float32 (..., n), of rows x (..., n, F) under theta (..., P)."""
     return sigmoid(_activations(spec, spec.split(theta), x, None)[-1][..., 0])
 
 
-def _activations(spec: NetworkSpec, layers: list[Floats], x: Floats, mask: Floats | None) -> list[Floats]:
+def _activations(spec: NetworkSpec, layers: list[Reals], x: Reals, mask: Reals | None) -> list[Reals]:
     """The input, each hidden layer after ReLU and dropout, and the logit (..., n, 1)."""
     out, at = [x], 0
     for kernel, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
@@ -100,22 +104,23 @@ def _activations(spec: NetworkSpec, layers: list[Floats], x: Floats, mask: Float
     return [*out, _times(out[-1], layers[-2]) + layers[-1][..., None, :]]
 
 
-def _times(rows: Floats, kernel: Floats) -> Floats:
+def _times(rows: Reals, kernel: Reals) -> Reals:
     """rows (..., n, a) @ kernel (..., a, b). A kernel that all rows share is one product over all of them."""
     if kernel.ndim > 2 or rows.ndim == 2:
         return rows @ kernel
     return (rows.reshape(-1, kernel.shape[0]) @ kernel).reshape(*rows.shape[:-1], kernel.shape[1])
 
 
+@as_declared
 def gradient(
     spec: NetworkSpec,
-    theta: Floats,
-    x: Floats,
-    y: Floats,
-    weight: Floats,
+    theta: Reals,
+    x: Reals,
+    y: Reals,
+    weight: Reals,
     *,
     l2: float = 0.0,
-    mask: Floats | None = None,
+    mask: Reals | None = None,
 ) -> Floats:
     """Gradient of the loss in the module's docstring with respect to theta: float32 (..., P).
 
@@ -124,9 +129,9 @@ def gradient(
     """
     layers = spec.split(theta)
     *hidden, logit = _activations(spec, layers, x, mask)
-    delta = ((sigmoid(logit[..., 0]) - y) * weight)[..., None]
+    delta: Reals = ((sigmoid(logit[..., 0]) - y) * weight)[..., None]
     ones = np.ones(delta.shape[-2], delta.dtype)
-    parts: list[Floats] = []
+    parts: list[Reals] = []
     at = spec.n_hidden
     for i in range(len(hidden) - 1, -1, -1):
         kernel = layers[2 * i]
@@ -144,7 +149,8 @@ def gradient(
     return np.concatenate(parts, axis=-1)
 
 
-def loss(spec: NetworkSpec, theta: Floats, x: Floats, y: Floats, weight: Floats, *, l2: float = 0.0) -> Floats:
+@as_declared
+def loss(spec: NetworkSpec, theta: Reals, x: Reals, y: Reals, weight: Reals, *, l2: float = 0.0) -> Floats:
     """The loss of the module's docstring, without dropout: float32 (...,)."""
     layers = spec.split(theta)
     logit = _activations(spec, layers, x, None)[-1][..., 0]
@@ -153,16 +159,17 @@ def loss(spec: NetworkSpec, theta: Floats, x: Floats, y: Floats, weight: Floats,
     return np.asarray((bce * weight).sum(axis=-1) + np.float32(l2) * penalty, dtype=np.float32)
 
 
+@as_declared
 def fit(
     spec: NetworkSpec,
-    theta: Floats,
-    x: Floats,
-    y: Floats,
-    weight: Floats,
+    theta: Reals,
+    x: Reals,
+    y: Reals,
+    weight: Reals,
     *,
     learning_rate: float,
     l2: float = 0.0,
-    masks: Floats | None = None,
+    masks: Reals | None = None,
 ) -> Floats:
     """Theta after S steps of SGD: float32 (..., P).
 

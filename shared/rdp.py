@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import Bools, Doubles
+from .arrays import Bools, Doubles, as_declared
 from .attendance import binomial
 from .errors import InputError
 from .plan import PrivacyPlan
@@ -115,6 +115,7 @@ def _log_cosh(x: Curve | np.float64) -> Curve:
     return np.asarray(x + np.log1p(np.exp(-2 * x)) - math.log(2))
 
 
+@as_declared
 def epsilon(curve: Curve, delta: float) -> Doubles:
     """Epsilon of (..., O) curves at `delta`: (...). Infinite for a curve with NaN or a negative value.
 
@@ -195,6 +196,7 @@ def _normal_tail(x: float) -> float:
     return math.erfc(x / math.sqrt(2)) / 2
 
 
+@as_declared
 def charge(spent: Curve, cost: Curve, cap_epsilon: ArrayLike, delta: float) -> tuple[Curve, Bools]:
     """`spent` (..., O) with `cost` (O,) on top where that stays within `cap_epsilon` (...), and where it does: (...).
 

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from shared.files import append_line, whole_lines
 
 ROOT = Path(__file__).parent.parent
 COMMIT_FILE = "commit.txt"
+#: What `commit` says; half a line is none.
+_COMMIT = re.compile(r"[0-9a-f]{7,40}(-dirty)?|unknown(-dirty)?")
 
 
 @cache
 def commit() -> str:
     """The commit of the code as it is when this process first asks, marked if the working tree differs from it; docs/
-    and README.md, which numbers are written to, do not count. "unknown" outside a clone."""
+    and README.md, which numbers are written to, do not count. "unknown" outside a clone, or
+    without git."""
 
     def git(*arguments: str) -> str:
-        said = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        try:
+            said = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        except OSError:
+            return ""
         return said.stdout.strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs", ":(exclude)README.md")
@@ -25,11 +35,21 @@ def commit() -> str:
 
 def stamp(folder: Path) -> None:
     """Write into a folder that this process's code works there."""
-    with (folder / COMMIT_FILE).open("a", encoding="ascii") as file:
-        file.write(commit() + "\n")
+    append_line(folder / COMMIT_FILE, commit())
 
 
 def commits_of(folder: Path) -> str:
     """Every commit that worked in a folder, joined by +: more than one if a run was gone on with by other code."""
-    file = folder / COMMIT_FILE
-    return "+".join(dict.fromkeys(file.read_text(encoding="ascii").split())) if file.exists() else "unknown"
+    lines = whole_lines(folder / COMMIT_FILE)
+    return "+".join(dict.fromkeys(line for line in lines if _COMMIT.fullmatch(line))) or "unknown"
+
+
+def versions(*names: str) -> dict[str, str]:
+    """The version of each installed package; of one that runs from a folder without being installed, "not installed"."""
+    out = {}
+    for name in names:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            out[name] = "not installed"
+    return out

@@ -10,8 +10,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.errors import ConfigError, RunError, RunStopped
@@ -20,79 +19,114 @@ from shared.plan import Plan
 from .evaluation import results_file
 from .evaluation.evaluate import evaluate
 from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
-from .federation.checks import check_budget, check_owners
-from .federation.flower_runtime import LOG_FILE, RunFailed, run_app, write_app_folder
+from .federation.checks import check_machine, check_scenario, check_setup
+from .federation.flower_runtime import LOG_FILE, RunFailed, end_leftovers, plain_path, run_app, write_app_folder
 from .federation.run_folder import RunFolder
 from .federation.run_settings import COMPONENTS, run_config
+from .folder_lock import locked
 from .people.of_scenario import population_of
 from .people.population import Population
 from .people.setup import Setup
+from .provenance import versions
 from .report.report import write_report
 from .report.utility import utility_of
 from .scenarios.config import Scenario
-from .scenarios.held_out import expect_hosts
 from .scenarios.owners import caps_numbers
 
 #: Told as a run goes on: phase, how much is done, of how much.
 OnProgress = Callable[[str, int, int], None]
 
 
-def simulate(scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False) -> Results:
+def simulate(
+    scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False, overwrite: bool = False
+) -> Results:
     """Run a scenario in `folder` and return its results; RunError if the federation fails, or if its server stopped it.
 
-    The folder is emptied first, or with `resume` gone on with: rounds that were charged stay charged, and none is run
-    twice.
+    With `resume` a run that was begun there is gone on with: rounds that were charged stay charged, and none is run twice.
+    Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. While it works, the folder is
+    this process's alone; whatever is raised, no process and no half-written file is left in it.
     """
-    expect_hosts(scenario)
-    run = RunFolder(folder)
-    on_progress("people", 0, 1)
-    population = population_of(scenario)
-    setup = Setup.of(scenario, population)
-    check_budget(setup.plan)
-    check_owners(setup)
+    check_scenario(scenario)
+    with locked(folder):
+        return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite)
+
+
+def _simulate(scenario: Scenario, run: RunFolder, on_progress: OnProgress, resume: bool, overwrite: bool) -> Results:
     if resume:
         run.expect_same_run(scenario)
     else:
-        run.prepare(setup, population)
-    on_progress("people", 1, 1)
+        run.expect_free(overwrite=overwrite)
+    check_machine(scenario, run.path)
+    population = population_of(scenario)
+    setup = Setup.of(scenario, population)
+    check_setup(setup)
+    on_progress("people", 0, 1)
+    end_leftovers(run.flower)  # of a process that was killed: whoever has the folder now has the lock
+    try:
+        if not resume:
+            run.prepare(setup, population)
+        on_progress("people", 1, 1)
+        return _carry_out(setup, population, run, on_progress)
+    finally:
+        run.remove_unfinished()
+
+
+def _carry_out(setup: Setup, population: Population, run: RunFolder, on_progress: OnProgress) -> Results:
+    """The federation, unless it has ended already, and its results."""
+    seconds = Seconds(federation=None)
+    if not run.has_account:
+        seconds = Seconds(federation=_federation_s(setup, run, on_progress))
+    on_progress("results", 0, 1)
+    results = write_results(run, setup, population, seconds)
+    on_progress("results", 1, 1)
+    return results
+
+
+def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress) -> float:
+    """Seconds that the federation took; RunError unless it came to its end."""
+    scenario = setup.scenario
     on_progress("warm_start", 0, 1)
     run.write_public(setup)
     on_progress("warm_start", 1, 1)
     serverapp, clientapp = COMPONENTS[scenario.simulation.fidelity]
-    app = write_app_folder(run.app, serverapp=serverapp, clientapp=clientapp, config=run_config(setup, run))
     by_host = scenario.simulation.fidelity == "hosts"
-    nodes = scenario.simulation.hosts if by_host else population.n_users
+    nodes = scenario.simulation.hosts if by_host else setup.n_users
     federation_started = time.monotonic()
     try:
-        with watching(run.server.progress_file, on_progress):
-            run_app(app, nodes=nodes, home=run.flower, timeout_s=scenario.simulation.timeout_s)
+        with plain_path(run.path) as path, watching(run.server.progress_file, on_progress):
+            plain = RunFolder(path)
+            config = run_config(setup, plain)
+            app = write_app_folder(plain.app, serverapp=serverapp, clientapp=clientapp, config=config)
+            run_app(app, nodes=nodes, home=plain.flower, timeout_s=scenario.simulation.timeout_s)
     except RunFailed as failed:
         said = failed.reason.partition(f"{RunStopped.__name__}: ")[2]
         if not said:
             raise
         raise RunError(f"{said} What was learned and spent until then is in {run.server_path}.") from None
-    if not run.server.account_file.exists():
+    if not run.has_account:
         raise RunError(f"the federation ended without an account: see {run.flower / LOG_FILE}")
-    on_progress("results", 0, 1)
-    federation_s = round(time.monotonic() - federation_started, 1)
-    results = write_results(run, setup, population, Seconds(federation=federation_s))
-    on_progress("results", 1, 1)
-    return results
+    return round(time.monotonic() - federation_started, 1)
 
 
 def evaluate_run(folder: Path) -> Results:
     """The results and report of a run that has ended, made again from its folder; InputError if it is none."""
     run = RunFolder(folder)
+    if not run.scenario_file.exists():
+        raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is missing")
+    with locked(folder):
+        return _evaluate_run(run)
+
+
+def _evaluate_run(run: RunFolder) -> Results:
+    folder = run.path
     try:
         scenario = run.scenario()
-    except OSError:
-        raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is missing") from None
     except ValueError:
         raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is damaged") from None
-    if not (run.server.account_file.exists() and run.server.traffic_file.exists()):
-        raise ConfigError(f"expected a run that has ended, got {folder}: simulate it again")
-    if why := json.loads(run.server.account_file.read_text(encoding="utf-8")).get("stopped"):
+    if why := run.stopped:
         raise ConfigError(f"expected a run that has ended, got {folder}, which stopped: {why}")
+    if not run.has_account:
+        raise ConfigError(f"expected a run that has ended, got {folder}: go on with it (ebbtide simulate --resume)")
     population = Population.load(run.population)
     return write_results(run, Setup.of(scenario, population), population, Seconds(federation=None))
 
@@ -120,7 +154,7 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
         utility=utility_of(run, scenario.data.name),
         seconds=seconds,
         made_with={
-            **{name: version(name) for name in ("ebbtide", "flwr", "numpy")},
+            **versions("ebbtide", "flwr", "numpy"),
             "python": platform.python_version(),
         },
     )
@@ -153,12 +187,13 @@ def watching(progress_file: Path, on_progress: OnProgress) -> Iterator[None]:
         while True:
             last = done.is_set()
             if progress_file.exists():
-                with progress_file.open(encoding="utf-8") as file:
+                with progress_file.open("rb") as file:
                     file.seek(position)
-                    while (line := file.readline()).endswith("\n"):
+                    while (line := file.readline()).endswith(b"\n"):
                         position = file.tell()
-                        entry = json.loads(line)
-                        on_progress(entry["phase"], entry["done"], entry["total"])
+                        with suppress(ValueError, LookupError, TypeError):  # a killed writer leaves half a line
+                            entry = json.loads(line)
+                            on_progress(str(entry["phase"]), int(entry["done"]), int(entry["total"]))
             if last:
                 return
             done.wait(0.3)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from shared.errors import VaultBusy, VaultDamaged, VaultFull, VaultReadOnly, VaultUnwritable
-from shared.private_folders import private_folder
+from shared.files import private_folder
 
 from ..holding import Holding
 

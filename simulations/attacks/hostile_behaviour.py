@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from client.detection.watch import Watch, observed, past_steps
@@ -32,6 +31,8 @@ from ..people.labelled_rows import rows_of
 from ..people.public_start import planted_history, pretrain, public_lapse_rows
 from ..people.setup import Crowd, Setup
 from ..scenarios.config import PLANTED_PROTOCOL, WarmStartSection, load_scenario
+from ..terminal.ending import end_with
+from ..terminal.printing import say_table
 
 #: What is attacked, and what its score is made of.
 DETECTORS = {"cusum": "p", "risk": "phi"}
@@ -216,8 +217,8 @@ def main(n_users: int = 300, seed: int = 0) -> None:
     """Print a table for each detector."""
     world = World.make(n_users, seed)
     for detector in DETECTORS:
-        Console().print(table_of(effects(world.under(detector)), n_users, detector))
+        say_table(table_of(effects(world.under(detector)), n_users, detector))
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

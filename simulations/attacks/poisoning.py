@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from server.bounds import length, longest
@@ -30,6 +29,8 @@ from ..people.setup import Setup
 from ..scenarios.config import load_scenario
 from ..search.trial_federation import TrainingHost
 from ..search.trials import Trials, repeated
+from ..terminal.ending import end_with
+from ..terminal.printing import say_table
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = harms(
         chosen.scenario, chosen.set, chosen.seeds, lambda key: print(f"{ATTACKS[key].name}: done", flush=True)
     )
-    Console().print(table_of(chosen.scenario, found))
+    say_table(table_of(chosen.scenario, found))
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

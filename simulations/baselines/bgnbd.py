@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import betaln, gammaln
+from scipy.special import betaln, expit, gammaln
 
-from shared.arrays import Bools, Doubles, Ints
+from shared.arrays import Bools, Doubles, Ints, as_declared, hold_declared
 from shared.errors import InputError
 from shared.features import History, last_active
 
@@ -35,7 +33,11 @@ class Purchases:
     t_x: Doubles
     age: Doubles
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
     @classmethod
+    @as_declared
     def of(cls, history: History, steps: Sequence[int] | Ints) -> Purchases:
         """Of every stream as of the close of each step: (..., S, C)."""
         at = np.asarray(steps, np.int64)
@@ -55,8 +57,13 @@ class BgNbd:
     a: float
     b: float
 
+    @as_declared
     def log_likelihood(self, x: Doubles, t_x: Doubles, age: Doubles) -> Doubles:
         """Of each customer, in nats; arrays of one shape with 0 <= t_x <= age and x >= 0 (eq. 6 of the source)."""
+        _expect_customers(x, t_x, age)
+        return self._log_likelihood(x, t_x, age)
+
+    def _log_likelihood(self, x: Doubles, t_x: Doubles, age: Doubles) -> Doubles:
         common = betaln(self.a, self.b + x) - betaln(self.a, self.b) + gammaln(self.r + x) - gammaln(self.r)
         common = common + self.r * np.log(self.alpha)
         alive = -(self.r + x) * np.log(self.alpha + age)
@@ -69,28 +76,43 @@ class BgNbd:
         out: Doubles = np.where(x > 0, factor - (self.r + x) * np.log(self.alpha + t_x), -np.inf)
         return out
 
+    @as_declared
     def p_alive(self, x: Doubles, t_x: Doubles, age: Doubles) -> Doubles:
         """Chance that a customer has not left by `age`; 1 for one without a repeat purchase."""
+        _expect_customers(x, t_x, age)
         alive = -(self.r + x) * np.log(self.alpha + age)
-        out: Doubles = 1 / (1 + np.exp(self._left(x, t_x) - alive))
+        out: Doubles = expit(alive - self._left(x, t_x))
         return out
 
+    @as_declared
     def p_silent(self, x: Doubles, t_x: Doubles, age: Doubles, steps: float) -> Doubles:
         """Chance of no purchase in (age, age + steps]: gone, or alive and late (lambda is gamma given x and age)."""
+        if not 0 <= steps < np.inf:
+            raise InputError(f"expected steps >= 0, got {steps}")
         late = ((self.alpha + age) / (self.alpha + age + steps)) ** (self.r + x)
         out: Doubles = 1 - self.p_alive(x, t_x, age) * (1 - late)
         return out
 
 
-def fit(x: NDArray[Any], t_x: NDArray[Any], age: NDArray[Any]) -> BgNbd:
+def _expect_customers(x: Doubles, t_x: Doubles, age: Doubles) -> None:
+    """InputError unless these are customers: arrays of one shape, finite, 0 <= t_x <= age, x >= 0."""
+    if not x.shape == t_x.shape == age.shape:
+        raise InputError(f"expected x, t_x and age of one shape, got {x.shape}, {t_x.shape} and {age.shape}")
+    if not (np.isfinite(age).all() and ((x >= 0) & (x < np.inf) & (t_x >= 0) & (t_x <= age)).all()):
+        raise InputError("expected finite customers with x >= 0 and 0 <= t_x <= age")
+
+
+@as_declared
+def fit(x: Doubles, t_x: Doubles, age: Doubles) -> BgNbd:
     """The most likely parameters for customers (n,), by L-BFGS-B on their logarithms; InputError without customers."""
     if not len(x):
         raise InputError("expected at least one customer, got 0")
-    kinds, times = np.unique(np.stack([x, t_x, age], axis=1).astype(np.float64), axis=0, return_counts=True)
+    _expect_customers(x, t_x, age)
+    kinds, times = np.unique(np.stack([x, t_x, age], axis=1), axis=0, return_counts=True)
     weight = times / times.sum()
 
     def loss(log_parameters: Doubles) -> float:
-        return -float(weight @ BgNbd(*np.exp(log_parameters)).log_likelihood(*kinds.T))
+        return -float(weight @ BgNbd(*np.exp(log_parameters))._log_likelihood(*kinds.T))
 
     start = np.log([1.0, max(float(weight @ kinds[:, 2]) / 2, 1.0), 1.0, 4.0])
     found = minimize(
@@ -99,6 +121,7 @@ def fit(x: NDArray[Any], t_x: NDArray[Any], age: NDArray[Any]) -> BgNbd:
     return BgNbd(*(float(value) for value in np.exp(found.x)))
 
 
+@as_declared
 def fit_history(history: History, step: int, chosen: Bools | None = None) -> BgNbd:
     """One model for the streams (K, C) that were active by the close of `step`, from steps up to it only; if `chosen`
     (K, C) is given, for those of them."""

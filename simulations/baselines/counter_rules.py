@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river import drift
 
-from shared.arrays import Bools, Doubles, Ints
+from shared.arrays import Bools, Doubles, Ints, as_declared
 from shared.features import History, last_active
 
 from .bgnbd import BgNbd, Purchases
@@ -73,6 +73,7 @@ def cusum(history: History, steps: Steps, *, rising: bool = False) -> Doubles:
     return _steps_before_streams(out[..., at])
 
 
+@as_declared
 def page_hinkley(history: History, steps: Steps, pairs: Bools, *, rising: bool = False) -> Doubles:
     """Page-Hinkley's statistic of a fall in activity, or if `rising` of a rise, by river with its default settings.
 
@@ -92,6 +93,7 @@ def page_hinkley(history: History, steps: Steps, pairs: Bools, *, rising: bool =
     return _watched_by(start, rise if rising else fall, history, steps, pairs)
 
 
+@as_declared
 def adwin(history: History, steps: Steps, pairs: Bools) -> Doubles:
     """Minus the mean of activity in ADWIN's window, by river, checked at every step with its default delta.
 

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from shared.arrays import Bools, Floats
+from shared.arrays import Bools, Floats, as_declared
 from shared.network import NetworkSpec, forward, sigmoid
 from shared.plan import Plan
 
@@ -106,12 +106,14 @@ class NumpyNetwork:
     def __init__(self, network: NetworkSpec, seed: int) -> None:
         self._network, self._seed = network, seed
 
+    @as_declared
     def fit(self, x: Floats, y: Bools) -> NumpyNetwork:
         nobody = np.zeros(len(y), np.int64)
         settings = WarmStartSection(seed=self._seed, epochs=_passes(len(y)))
         self._theta = pretrain(self._network, Rows(x, y, nobody, nobody, nobody), settings)
         return self
 
+    @as_declared
     def predict_proba(self, x: Floats) -> Floats:
         p = forward(self._network, self._theta, x)
         return np.stack([1 - p, p], axis=1)

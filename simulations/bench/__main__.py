@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from shared.errors import EbbtideError
+from shared.errors import ConfigError, EbbtideError
 
 from ..federation.run_folder import RESULTS_FILE
+from ..folder_lock import locked
 from ..run import OnProgress
+from ..terminal.ending import end_with
+from ..terminal.lines import Lines, can_draw, screen
+from ..terminal.printing import say, say_table
+from ..terminal.stopping import leaving
 from .baselines import pfl, ratio
 from .detectors import detector_numbers
 from .device import device_numbers
@@ -44,7 +48,6 @@ class Part(StrEnum):
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-screen = Console(stderr=True)
 
 
 @app.command()
@@ -63,6 +66,7 @@ def bench(
         Path, typer.Option(help="Python of an environment that holds glean-sdk; `make bench` makes it.")
     ] = Path(".venv-glean/bin/python"),
     folder: Annotated[Path, typer.Option("--out", help="Where runs and results.json go.")] = Path("runs/bench"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the figures of an earlier bench.")] = False,
 ) -> None:
     """How fast Ebbtide is, beside a bare loop, Apple's pfl and Flower's per-client simulation on the same work.
 
@@ -80,20 +84,26 @@ def bench(
     Example: [bold]python -m simulations.bench --only throughput --only device[/]
     """
     parts = list(only or Part)
+    if (file := folder / RESULTS_FILE).exists() and not overwrite:
+        raise ConfigError(
+            f"expected a free place, but {file} is there: --overwrite replaces it, another --out leaves it"
+        )
     before = machine()
     figures: list[Measurement] = []
-    with _progress_bars() as on_progress:
-        for part in parts:
-            try:
-                figures += _measure(part, quick, online_retail_path, pfl_python, glean_python, folder, on_progress)
-            except EbbtideError as error:
-                figures.append(Measurement(str(part), str(part), (), "", skipped=" ".join(str(error).split())[:300]))
-    figures += _ratio_to_per_client({figure.key: figure for figure in figures if not figure.skipped})
-    write_results(figures, before, folder / RESULTS_FILE)
-    console = Console()
-    console.print(table_of(figures))
+    left = "no process is left and no figure was written: give the same command again"
+    with leaving(lambda: left), locked(folder):
+        with _progress_bars() as on_progress:
+            for part in parts:
+                try:
+                    figures += _measure(part, quick, online_retail_path, pfl_python, glean_python, folder, on_progress)
+                except EbbtideError as error:
+                    said = " ".join(str(error).split())[:300]
+                    figures.append(Measurement(str(part), str(part), (), "", skipped=said))
+        figures += _ratio_to_per_client({figure.key: figure for figure in figures if not figure.skipped})
+        write_results(figures, before, file)
+    say_table(table_of(figures))
     loads = f"{before['load_average'][0]:g} before, {machine()['load_average'][0]:g} after"
-    console.print(f"{before['cores']} cores, load {loads}. {folder / RESULTS_FILE}", soft_wrap=True)
+    say(f"{before['cores']} cores, load {loads}. {file}")
 
 
 def _measure(
@@ -233,8 +243,12 @@ def _training(rounds: int, retail_path: str, folder: Path, phases: Callable[[str
 @contextmanager
 def _progress_bars() -> Iterator[OnProgress]:
     """A callback that draws a bar for each thing that goes on."""
+    console = screen()
+    if not can_draw(console):
+        yield Lines(console).tell
+        return
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen) as progress:
+    with Progress(*columns, console=console) as progress:
         bars: dict[str, TaskID] = {}
 
         def on_progress(what: str, done: int, total: int) -> None:
@@ -247,5 +261,10 @@ def _progress_bars() -> Iterator[OnProgress]:
         yield on_progress
 
 
+def main() -> None:
+    """Entry point: exit codes as the `ebbtide` command's."""
+    end_with(lambda: app(prog_name="python -m simulations.bench", standalone_mode=False))
+
+
 if __name__ == "__main__":
-    app()
+    main()

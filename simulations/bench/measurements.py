@@ -8,13 +8,15 @@ import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
-from ..provenance import commit
+from shared.files import replace_content
+
+from ..provenance import commit, versions
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,16 @@ def table_of(figures: Sequence[Measurement]) -> Table:
         table.add_column(name, justify="left" if name in ("figure", "target") else "right")
     for figure in figures:
         if figure.skipped:
-            table.add_row(figure.what, "-", "", f"[dim]skipped: {figure.skipped}[/]")
+            table.add_row(figure.what, "-", "", Text(f"skipped: {figure.skipped}", style="dim"))
             continue
-        verdict = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}[figure.met]
+        verdict, colour = {True: ("met", "green"), False: ("not met", "red"), None: ("", "")}[figure.met]
         spread = f"{number(figure.values[0])} to {number(figure.values[-1])}" if len(figure.values) > 1 else ""
-        table.add_row(figure.what, f"{number(figure.value)} {figure.unit}", spread, f"{figure.target} {verdict}")
+        table.add_row(
+            figure.what,
+            f"{number(figure.value)} {figure.unit}",
+            spread,
+            Text.assemble(f"{figure.target} ", (verdict, colour)),
+        )
     return table
 
 
@@ -107,7 +114,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("flwr", "ray", "numpy", "ai-edge-litert")},
+        **versions("flwr", "ray", "numpy", "ai-edge-litert"),
     }
 
 
@@ -120,4 +127,4 @@ def write_results(figures: Sequence[Measurement], before: dict[str, Any], file: 
         "after": machine(),
         "figures": {f.key: f.to_map() for f in figures},
     }
-    file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    replace_content(file, json.dumps(content, indent=1))

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from shared.files import replace_content
+
+from ..folder_lock import locked_file
 from ..report.format import decimal, duration, percent
-from .options import DataPath, Overrides, ScenarioName
-from .printing import out, print_terms
+from ..terminal.printing import say, say_path, say_table
+from ..terminal.stopping import NOTHING_WRITTEN, leaving
+from .options import DataPath, Overrides, Overwrite, ScenarioName, expect_free_file
 from .progress import bars
+from .terms import terms_of
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +33,7 @@ def choose(
     path: DataPath = "",
     overrides: Overrides = None,
     file: Annotated[Path | None, typer.Option("--out", help="Where to write every setting's numbers, as JSON.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Choose a scenario's detector by a rule that looks at its train steps only, and say why.
 
@@ -36,33 +43,40 @@ def choose(
 
     Example: [bold]ebbtide choose complete-journey-eps1[/]
     """
-    from ..people.of_scenario import population_of
+    from ..federation.checks import check_settings
+    from ..people.of_scenario import population_of, protocol_of
     from ..people.setup import Setup
     from ..scenarios.config import load_scenario, with_path
     from ..search.choose_detector import choose as run
+    from ..search.choose_detector import judged_steps
 
-    chosen = load_scenario(scenario, with_path(overrides, path))
-    print_terms(chosen.data.name, file.parent if file else Path("runs"))
-    people = population_of(chosen)
-    with bars() as on_progress:
-        found = run(
-            Setup.of(chosen, people),
-            people,
-            starts=starts,
-            on_setting=lambda _, done, total: on_progress("detectors", done, total),
-        )
     if file:
-        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        expect_free_file(file, overwrite=overwrite)
+    chosen = load_scenario(scenario, with_path(overrides, path))
+    check_settings(chosen)
+    judged_steps(protocol_of(chosen))
+    terms = terms_of(chosen.data.name, file.parent if file else Path("runs"))
+    with terms, leaving(lambda: NOTHING_WRITTEN), locked_file(file) if file else nullcontext():
+        people = population_of(chosen)
+        with bars() as on_progress:
+            found = run(
+                Setup.of(chosen, people),
+                people,
+                starts=starts,
+                on_setting=lambda _, done, total: on_progress("detectors", done, total),
+            )
+        if file:
+            replace_content(file, json.dumps(found, indent=1) + "\n")
     first, last = found["steps"]
     simulated = "SIMULATED data, " if chosen.data.name == "planted" else ""
     told = f"{simulated}{found['step']}s {first} to {last}, {found['users']:,} users"
-    out.print(choice_table(found, f"{chosen.name}: falls and lapses, {told}, {found['turns']:,} whole lapses"))
+    say_table(choice_table(found, f"{chosen.name}: falls and lapses, {told}, {found['turns']:,} whole lapses"))
     if found["planted"]:
         title = f"the same on planted falls, for comparison: {found['planted']['turns']:,} of them"
-        out.print(choice_table({**found, **found["planted"]}, title))
-    out.print(sentence(found, chosen.detection.detector), soft_wrap=True)
+        say_table(choice_table({**found, **found["planted"]}, title))
+    say(sentence(found, chosen.detection.detector))
     if file:
-        out.print(f"numbers: {file}", soft_wrap=True)
+        say_path("numbers", file)
 
 
 def choice_table(found: Mapping[str, Any], title: str) -> Table:

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 import click
 import typer
 
-from shared.atomic_files import replace_content
+from shared.files import replace_content
 
 from ..provenance import ROOT
-from .main import app
+from .commands import app
 
 PAGE_FILE = ROOT / "docs" / "commands.md"
 HEAD = """# The `ebbtide` command
 
 Written by `python -m simulations.cli.commands_page` from the command's own help. Exit codes: 0 done, 1 a run failed, 2 bad input
-(one line says what), 130 stopped by Ctrl-C. A scenario is one of `simulations/scenarios/`, or a file of that form."""
+(one line says what), 130 stopped by Ctrl-C, 143 by SIGTERM (a sentence says what is left, and how to go on).
+A scenario is one of `simulations/scenarios/`, or a file of that form."""
 
 
 def commands_page() -> str:

@@ -1,4 +1,4 @@
-"""Progress bars. They go to standard error: what a command prints can be piped."""
+"""Progress on standard error, so that what a command prints can be piped: bars on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..terminal.lines import Lines, can_draw, screen
+
 if TYPE_CHECKING:
     from ..run import OnProgress
     from ..search.trials import OnTrial
@@ -36,23 +38,28 @@ PHASES: Final[Mapping[str, str]] = {
 WIDTH: Final = 34
 
 
-def _progress(width: int, *more: ProgressColumn) -> Progress:
+def _progress(console: Console, width: int, *more: ProgressColumn) -> Progress:
     columns = (TextColumn(f"{{task.description:<{width}}}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, *more, console=Console(stderr=True))
+    return Progress(*columns, *more, console=console)
 
 
 @contextmanager
 def bars(names: Mapping[str, str] | None = None) -> Iterator[OnProgress]:
     """A callback that draws a bar for each thing that is worked on. With `names`, things come one after the other, under
     these names: the clocks of earlier ones stand still."""
-    with _progress(WIDTH) as progress:
+    console = screen()
+    if not can_draw(console):
+        lines = Lines(console)
+        yield lambda what, done, total: lines.tell(names.get(what, what) if names else what, done, total)
+        return
+    with _progress(console, WIDTH) as progress:
         drawn: dict[str, TaskID] = {}
 
         def on_progress(what: str, done: int, total: int) -> None:
             if what not in drawn:
                 for earlier in drawn.values() if names else ():
                     progress.stop_task(earlier)
-                drawn[what] = progress.add_task(names[what] if names else what, total=total)
+                drawn[what] = progress.add_task(names.get(what, what) if names else what, total=total)
             progress.update(drawn[what], completed=done, total=total)
 
         yield on_progress
@@ -66,6 +73,11 @@ def phase_bars() -> AbstractContextManager[OnProgress]:
 @contextmanager
 def trial_bar() -> Iterator[OnTrial]:
     """A callback that draws one bar over all trainings."""
-    with _progress(0, TimeRemainingColumn()) as progress:
+    console = screen()
+    if not can_draw(console):
+        lines = Lines(console)
+        yield lambda done, total: lines.tell("trainings", done, total)
+        return
+    with _progress(console, 0, TimeRemainingColumn()) as progress:
         bar = progress.add_task("trainings", total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)

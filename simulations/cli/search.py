@@ -9,9 +9,12 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from .options import DataPath, Overrides, ScenarioName
-from .printing import out, print_terms
+from ..folder_lock import locked_file
+from ..terminal.printing import say, say_path, say_table, shown
+from ..terminal.stopping import NOTHING_WRITTEN, leaving
+from .options import DataPath, Overrides, Overwrite, ScenarioName, expect_free_file
 from .progress import trial_bar
+from .terms import terms_of
 
 TOP = 10
 
@@ -36,6 +39,7 @@ def tune(
     path: DataPath = "",
     overrides: Overrides = None,
     file: Annotated[Path | None, typer.Option("--out", help="The file to write (default: tuned.toml).")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Choose a scenario's settings by cross-validation on its train steps, and write them as a scenario.
 
@@ -53,35 +57,37 @@ def tune(
     target = file or Path("tuned.toml")
     if target.suffix != ".toml":
         raise ConfigError(f"expected --out to end in .toml, got {target.name!r}")
+    expect_free_file(target, overwrite=overwrite)
     chosen = load_scenario(scenario, overrides or ())
-    print_terms(chosen.data.name, target.parent)
-    out.print(f"[bold]{NOT_COUNTED}[/]")
-    with trial_bar() as on_trial:
+    values = parse_values("--grid", grid or ())
+    terms = terms_of(chosen.data.name, target.parent)
+    say(NOT_COUNTED, strong=True)
+    with terms, leaving(lambda: NOTHING_WRITTEN), locked_file(target), trial_bar() as on_trial:
         tuning = search(
             scenario,
-            parse_values("--grid", grid or ()),
+            values,
             overrides=with_path(overrides, path),
             folds=folds,
             seeds=seeds,
             epsilon=epsilon,
             on_trial=on_trial,
         )
-    write_tuned(tuning, target, chosen.data.path)
-    shown = tuning.settings[:TOP]
-    title = f"{chosen.name}: best {len(shown)} of {len(tuning.settings)} settings, on validation steps"
+        write_tuned(tuning, target, chosen.data.path)
+    best = tuning.settings[:TOP]
+    title = f"{chosen.name}: best {len(best)} of {len(tuning.settings)} settings, on validation steps"
     table = Table(*_keys(tuning.grid), "AUC", "sd", "log loss", "epsilon", "skipped", title=title)
-    for setting in shown:
+    for setting in best:
         table.add_row(
-            *setting.values.values(),
+            *map(shown, setting.values.values()),
             f"{setting.auc:.4f}",
             f"{setting.auc_sd:.4f}",
             f"{setting.log_loss:.4f}",
             _epsilon(setting.epsilon),
             f"{setting.skipped:.1f}",
         )
-    out.print(table)
-    out.print(f"[bold]{NOT_COUNTED}[/]")
-    out.print(f"scenario: {target}", soft_wrap=True)
+    say_table(table)
+    say(NOT_COUNTED, strong=True)
+    say_path("scenario", target)
 
 
 def sweep(
@@ -102,6 +108,7 @@ def sweep(
         Path | None, typer.Option("--out", help="Where results and their cache lie (default: runs/sweeps/<name>).")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw cached results away first.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train a scenario over other values of a few keys: one table, one figure. What was run before is not run again.
 
@@ -119,15 +126,20 @@ def sweep(
     given = with_path(overrides, path)
     chosen = load_scenario(scenario, given)
     target = folder or Path("runs") / "sweeps" / chosen.name
-    print_terms(chosen.data.name, target.parent)
-    with trial_bar() as on_trial:
+    values = parse_values("--over", over or ())
+
+    def left() -> str:
+        return f"what was trained is kept in {target}, and is not trained again: give the same command again, without --fresh"
+
+    with terms_of(chosen.data.name, target.parent), leaving(left), trial_bar() as on_trial:
         results = run(
             scenario,
-            parse_values("--over", over or ()),
+            values,
             target,
             overrides=given,
             repeat=repeat,
             fresh=fresh,
+            overwrite=overwrite,
             on_trial=on_trial,
         )
     title = f"{chosen.name}: {'SIMULATED data, ' if results['simulated'] else ''}test steps, {repeat} trainings each"
@@ -135,20 +147,20 @@ def sweep(
     table = Table(*_keys(results["over"]), *columns, title=title)
     for row in results["rows"]:
         table.add_row(
-            *row["values"].values(),
+            *map(shown, row["values"].values()),
             f"{row['auc_mean']:.4f}",
             f"{row['auc_sd']:.4f}" if repeat > 1 else "-",
             f"{row['gap_mean']:+.4f}",
             _epsilon(row["epsilon_to_public"]),
             f"{row['skipped_mean']:.1f} of {row['rounds']}",
         )
-    out.print(table)
-    out.print(f"figure: {target / FIGURE_FILE}", soft_wrap=True)
+    say_table(table)
+    say_path("figure", target / FIGURE_FILE)
 
 
 def _keys(keys: Iterable[str]) -> list[Column]:
     """A column for each key, which wraps where it would be cut."""
-    return [Column(key, overflow="fold") for key in keys]
+    return [Column(shown(key), overflow="fold") for key in keys]
 
 
 def _epsilon(value: float | None) -> str:

@@ -8,7 +8,12 @@ from typing import Annotated
 
 import typer
 
-from .printing import out
+from shared.files import replace_content
+
+from ..folder_lock import locked
+from ..terminal.printing import say, say_path, say_table
+from ..terminal.stopping import NOTHING_WRITTEN, leaving
+from .options import Overwrite, expect_free_file
 from .progress import bars
 
 RESULTS_FILE, FIGURE_FILE = "streams.json", "delay_against_false_alerts.svg"
@@ -28,6 +33,7 @@ def streams(
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Other people, other chance.")] = 0,
     folder: Annotated[Path, typer.Option("--out", help="Where the table and the picture go.")] = Path("runs/streams"),
+    overwrite: Overwrite = False,
 ) -> None:
     """How fast a real shift of interest is seen, at the same rate of false alerts: ours beside river's and simple rules.
 
@@ -41,20 +47,20 @@ def streams(
     from ..streams.measure import curves, measure
     from ..streams.report import draw, stream_table
 
-    with bars() as on_progress:
+    for file in (folder / RESULTS_FILE, folder / FIGURE_FILE):
+        expect_free_file(file, overwrite=overwrite)
+    with leaving(lambda: NOTHING_WRITTEN), locked(folder), bars() as on_progress:
         results = measure(n_streams, n_river_streams, seed, on_progress)
         results["curves"] = curves(n_streams, n_river_streams, seed, on_progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULTS_FILE).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    draw(results["curves"], folder / FIGURE_FILE)
-    out.print(stream_table(results))
+        replace_content(folder / RESULTS_FILE, json.dumps(results, indent=1) + "\n")
+        draw(results["curves"], folder / FIGURE_FILE)
+    say_table(stream_table(results))
     ours = results["rows"][0]
-    out.print(
+    say(
         f"ours: users of {ours['streams_per_user']} streams, at most {ours['false_alerts']} false alerts in "
         f"{ours['budget_steps']} days: {ours['false_alerts_per_user']:.2f} per user in that time, "
         f"{ours['users_over_budget']:.1%} of users have more, none is shown more "
-        f"({ours['users_over_budget_with_bucket']:.1%})",
-        soft_wrap=True,
+        f"({ours['users_over_budget_with_bucket']:.1%})"
     )
-    out.print(f"river's detectors: {n_river_streams:,} streams of each kind; ours {n_streams:,}")
-    out.print(f"figure: {folder / FIGURE_FILE}", soft_wrap=True)
+    say(f"river's detectors: {n_river_streams:,} streams of each kind; ours {n_streams:,}")
+    say_path("figure", folder / FIGURE_FILE)

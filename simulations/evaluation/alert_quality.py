@@ -13,7 +13,7 @@ import numpy as np
 
 from client.detection.policy import Intervention, Segment
 from client.detection.risk_levels import Direction
-from shared.arrays import Bools, Ints
+from shared.arrays import Bools, Ints, as_declared
 from shared.features import History, extract, seen
 from shared.plan import Detection, Plan
 
@@ -172,6 +172,7 @@ def over_budget(false: list[Alerts], n_users: int, settings: Detection) -> float
     return float(over.mean())
 
 
+@as_declared
 def curves(plan: Plan, scores: Scores, steps: Ints, turns: Turns, truths: Turns) -> DetectorCurves:
     """Falls of every detector at each of its settings, over the alert steps: a curve for each, from the loudest point to the
     quietest; `planned` marks the plan's own setting. On all users, or CURVE_USERS of them."""

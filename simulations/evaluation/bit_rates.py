@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from server.bits import rate_of_answering
-from shared.arrays import Bools
+from shared.arrays import Bools, as_declared
 from shared.mechanisms import Entropy
 from shared.plan import MICRO
 from shared.randomised_response import BitSchedule, randomised_response
@@ -23,6 +23,7 @@ TRUE_RATE = 0.1
 EPSILON = 1.0
 
 
+@as_declared
 def rates_with_truth(bits: Mapping[str, Any], alerts: Alerts, agreed: Bools) -> BitRates:
     """A run's account of bits, with the true share of alerted devices for each rate: of all who agreed to bits (K,),
     whether or not their device answered. Only a simulation knows it."""

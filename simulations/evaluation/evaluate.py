@@ -14,7 +14,7 @@ from sklearn.metrics import roc_curve
 
 from client.vault.consent import Consent
 from server.state import RISK
-from shared.arrays import Bools, Floats
+from shared.arrays import Bools, Floats, as_declared
 from shared.errors import RefusalCode
 from shared.network import forward
 from shared.plan import Plan
@@ -43,6 +43,7 @@ from .turn_table import pooled_levels
 CURVE_ROWS = 50_000
 
 
+@as_declared
 def interest_quality(rows: Rows, p: Floats, rows_without_score: int = 0) -> InterestQuality:
     """AUC, log loss, ROC curve and calibration of the devices' p (n,); so many further rows had none."""
     fpr, tpr, _ = roc_curve(rows.y, p, drop_intermediate=True) if auc(rows.y, p) is not None else (np.empty(0),) * 3
@@ -55,6 +56,7 @@ def interest_quality(rows: Rows, p: Floats, rows_without_score: int = 0) -> Inte
     )
 
 
+@as_declared
 def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[RoundAuc]:
     """AUC of every published model on (at most CURVE_ROWS of) the test rows, by the numpy network."""
     pick = np.random.Generator(np.random.Philox(0)).permutation(len(rows.y))[:CURVE_ROWS]
@@ -89,6 +91,7 @@ def refusals_by_code(traffic: Mapping[str, Mapping[str, int]]) -> dict[str, int]
     return {code.name.lower(): n for code, n in found.items() if n}
 
 
+@as_declared
 def evaluate(
     run: RunFolder,
     setup: Setup,
@@ -152,6 +155,7 @@ def evaluate(
     )
 
 
+@as_declared
 def without_noise(run: RunFolder, plan: Plan, theta: Floats, x: Floats) -> dict[str, Floats]:
     """p (n,) on rows x (n, F) of the run's training without noise, by its name; empty where that is not to be had."""
     quiet = theta_without_noise(run, plan, theta)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from client.detection.risk_levels import Direction
-from shared.arrays import Doubles, Floats
+from shared.arrays import Doubles, Floats, as_declared
 from shared.features import History
 
 from ..federation.alert_table import Alerts
@@ -22,6 +22,7 @@ from .results import ExampleUser, ToldAlert
 WAYS: Final[dict[Direction, Way]] = {Direction.FALL: "fall", Direction.RISE: "rise"}
 
 
+@as_declared
 def example_users(
     run: RunFolder, setup: Setup, population: Population, history: History, p: Floats, alerts: Alerts
 ) -> list[ExampleUser]:
@@ -40,6 +41,7 @@ def example_users(
     return out
 
 
+@as_declared
 def typical(delay: Doubles, found: bool) -> int | None:
     """Of turns with `delay` (n,), inf: missed, the position of the found one nearest to the median delay, or of the first
     that was missed; None if there is none."""

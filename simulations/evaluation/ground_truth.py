@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from client.detection.risk_levels import Direction
-from shared.arrays import Bools, Doubles, Ints
+from shared.arrays import Bools, Doubles, Ints, as_declared, hold_declared
 from shared.features import History, established, seen
 
 from ..federation.alert_table import Alerts
@@ -38,9 +38,13 @@ class Turns:
     first: Ints
     last: Ints
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
     def __len__(self) -> int:
         return int(self.user.size)
 
+    @as_declared
     def of_users(self, users: Ints) -> Turns:
         """The turns of some users (n,), in ascending order, who are numbered from 0 then."""
         at = np.minimum(np.searchsorted(users, self.user), len(users) - 1)
@@ -48,6 +52,7 @@ class Turns:
         return Turns(at[mine], self.category[mine], self.first[mine], self.last[mine])
 
     @classmethod
+    @as_declared
     def of_runs(cls, mask: Bools, steps: Ints) -> Turns:
         """One turn per maximal run of true in `mask` (K, S, C), whose columns are consecutive `steps` (S,)."""
         padded = np.zeros((mask.shape[0], mask.shape[2], mask.shape[1] + 2), np.int8)
@@ -73,6 +78,7 @@ def planted_turns(truth: Truth, direction: Direction, steps: tuple[int, int]) ->
     )
 
 
+@as_declared
 def active_within(history: History, steps: Ints, width: int) -> Doubles:
     """Active steps in (t, t + width], or for a negative width in (t + width, t]: (K, S, C)."""
     sums = np.zeros((*history.active.shape[:-1], history.n_steps + 1))
@@ -82,6 +88,7 @@ def active_within(history: History, steps: Ints, width: int) -> Doubles:
     return np.moveaxis(span, -1, -2)
 
 
+@as_declared
 def watched(history: History, steps: Ints, protocol: ProtocolSection, min_active: int) -> Bools:
     """The (user, step, category) that a lapse is predicted for: (K, S, C)."""
     return established(
@@ -93,6 +100,7 @@ def watched(history: History, steps: Ints, protocol: ProtocolSection, min_active
     )
 
 
+@as_declared
 def lapse_mask(history: History, steps: Ints, protocol: ProtocolSection, min_active: int) -> Bools:
     """Watched, and nothing in the category for the next `lapse_steps`: (K, S, C)."""
     silent = active_within(history, steps, protocol.lapse_steps) == 0
@@ -100,11 +108,13 @@ def lapse_mask(history: History, steps: Ints, protocol: ProtocolSection, min_act
     return out
 
 
+@as_declared
 def quiet_mask(history: History, steps: Ints, protocol: ProtocolSection) -> Bools:
     """The (user, step, category) that a take-off is predicted for: known by then, and quiet: (K, S, C)."""
     return seen(history, steps) & (active_within(history, steps, -protocol.window_steps) <= QUIET_ACTIVE)
 
 
+@as_declared
 def takeoff_mask(history: History, steps: Ints, protocol: ProtocolSection) -> Bools:
     """Quiet, and TAKEOFF_ACTIVE active steps or more in the next `lapse_steps`: (K, S, C)."""
     busy: Bools = active_within(history, steps, protocol.lapse_steps) >= TAKEOFF_ACTIVE

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from shared.arrays import Bools, Floats
+from shared.arrays import Bools, Floats, as_declared
 from shared.errors import InputError
 from shared.features import History
 from shared.plan import Plan
@@ -58,6 +58,7 @@ def with_gap(table: list[Baseline]) -> BaselineTable:
     return BaselineTable(baselines=table, gap=best.ahead, gap_to=best.name)
 
 
+@as_declared
 def compare(
     train: Rows,
     test: Rows,

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from server.optimizer import ServerOptimizer
-from shared.arrays import Floats
+from shared.arrays import Floats, as_declared
 from shared.mechanisms import from_grid
 from shared.plan import Plan
 
@@ -25,6 +25,7 @@ from ..federation.silence import answering, dropout_of
 MOST_UPDATES: Final = 400_000
 
 
+@as_declared
 def theta_without_noise(run: RunFolder, plan: Plan, theta: Floats) -> Floats | None:
     """The published model (P,) of the plan's rounds from `theta`, no noise added, of all devices but those that stay silent
     in one; None if the run has no hosts, had no noise, drew its cohorts (another draw would be another training), or is

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
-from shared.arrays import Bools, Doubles, Ints
+from shared.arrays import Bools, Doubles, Ints, as_declared
 from shared.features import History
 
 from ..people.labelled_rows import Rows
@@ -29,11 +29,13 @@ BINS = 2000
 USERS_AT_ONCE = 2500
 
 
+@as_declared
 def auc(y: Bools, score: NDArray[Any]) -> float | None:
     """Area under the ROC curve; None where only one class is there, or none."""
     return float(roc_auc_score(y, score)) if y.any() and not y.all() else None
 
 
+@as_declared
 def log_loss(y: Bools, p: NDArray[Any]) -> float | None:
     """Mean -log of the probability that p gave to what happened, p kept within 1e-6 of 0 and 1; None without rows."""
     if not len(y):
@@ -41,6 +43,7 @@ def log_loss(y: Bools, p: NDArray[Any]) -> float | None:
     return float(sklearn_log_loss(y, np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6), labels=[False, True]))
 
 
+@as_declared
 def calibration_error(y: Bools, p: NDArray[Any], bins: int = 15) -> float:
     """Expected calibration error: mean |share of positives - mean p| over equal-width bins, weighted by rows."""
     bin_of = np.minimum((p * bins).astype(int), bins - 1)
@@ -56,6 +59,7 @@ class UserBootstrap:
     BINS levels of equally many rows; a draw's AUC then differs from the exact one by less than 1e-5.
     """
 
+    @as_declared
     def __init__(self, y: Bools, user: Ints, seed: int, n: int = DRAWS) -> None:
         self._y = np.asarray(y, dtype=bool)
         self.users, self._user = np.unique(user, return_inverse=True)
@@ -64,6 +68,7 @@ class UserBootstrap:
         drawn = (np.bincount(random.integers(0, max(size, 1), size), minlength=size) for _ in range(n))
         self.times = np.array([*drawn], dtype=np.float32).reshape(n, size)
 
+    @as_declared
     def aucs(self, score: NDArray[Any]) -> Doubles:
         """AUC of `score` (n,) in every draw, equals counted half; NaN in a draw that holds one class only."""
         level = levels(score)
@@ -81,6 +86,7 @@ class UserBootstrap:
         return np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan)
 
 
+@as_declared
 def levels(score: NDArray[Any]) -> Ints:
     """Scores (n,) as levels 0.. in their order: the same level for the same score, at most BINS of them."""
     values = np.unique(score)
@@ -89,6 +95,7 @@ def levels(score: NDArray[Any]) -> Ints:
     return np.searchsorted(values, score, side="right").astype(np.int64)
 
 
+@as_declared
 def interval(draws: Doubles) -> tuple[float, float] | None:
     """The middle 95 % of the draws that could be computed; None if none could."""
     known = draws[np.isfinite(draws)]
@@ -98,6 +105,7 @@ def interval(draws: Doubles) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
+@as_declared
 def metrics_of(y: Bools, p: NDArray[Any]) -> Quality:
     """Rows, base rate, AUC, log loss and calibration error of p on labelled rows; None where there is nothing."""
     return Quality(
@@ -109,6 +117,7 @@ def metrics_of(y: Bools, p: NDArray[Any]) -> Quality:
     )
 
 
+@as_declared
 def thirds(size: NDArray[Any]) -> Ints:
     """0, 1 or 2 for each of n things: the smallest third, the middle one, the largest; equals by their order."""
     rank = np.empty(len(size), np.int64)
@@ -146,6 +155,7 @@ def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, ste
     return out
 
 
+@as_declared
 def tenths(y: Bools, p: NDArray[Any]) -> list[Tenth]:
     """Rows in order of p, cut into tenths: how many, their mean p and the share of them that came true."""
     edges = np.quantile(p, np.linspace(0, 1, 11)) if len(p) else np.linspace(0, 1, 11)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from client.detection.detectors import shift
 from client.detection.watch import Watch, observed, past_steps
-from shared.arrays import Bools, Floats, Ints
+from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
 from shared.features import History, extract, seen
 from shared.lapse_risk import phi, readings
 from shared.network import forward
@@ -48,12 +48,17 @@ class Scores:
     risk: Floats | None
     watched: Bools
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
+    @as_declared
     def of_users(self, users: Ints) -> Scores:
         """The scores of some users (n,)."""
         risk = None if self.risk is None else self.risk[users]
         return Scores(self.history[users], self.steps, self.past[users], self.p[users], risk, self.watched[users])
 
 
+@as_declared
 def scores_at(history: History, setup: Setup, theta: Floats, weights: Floats, steps: Ints) -> Scores:
     """p and phi of consecutive `steps` under theta (P,) and phi's weights (R,; empty: none), and of the past before them
     that any detector warms up on; some users at a time."""
@@ -94,6 +99,7 @@ def alerts_of(plan: Plan, settings: Detection, scores: Scores) -> Bools:
     return np.stack(out, axis=1)
 
 
+@as_declared
 def change_rate(p: NDArray[Any], window_steps: int) -> NDArray[Any]:
     """The article's r_t = (p_t - p_{t - w}) / w along the steps of p (..., S, C); NaN where either is not known."""
     past = np.full((window_steps, *p.shape[:-2], p.shape[-1]), np.nan, p.dtype)

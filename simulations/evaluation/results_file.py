@@ -13,8 +13,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from shared.atomic_files import replace_content
 from shared.errors import InputError
+from shared.files import replace_content
 
 from ..provenance import ROOT
 from .results import FORMAT, Results

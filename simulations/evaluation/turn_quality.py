@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from shared.arrays import Floats
+from shared.arrays import Floats, as_declared
 from shared.features import History
 from shared.lapse_risk import phi, readings
 from shared.network import forward
@@ -26,6 +26,7 @@ PHI: Final = "Ebbtide's phi, on the devices"
 LEVEL: Final = "level of p, Ebbtide"
 
 
+@as_declared
 def risk_of(history: History, plan: Plan, theta: Floats, weights: Floats, rows: TurnRows) -> tuple[Floats, Floats]:
     """p and phi (n,) of turn rows, by the numpy network: what the devices computed at the close of these steps."""
     assert plan.risk is not None, "a plan that learns phi"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from shared.arrays import Bools, Doubles, Ints
+from shared.arrays import Bools, Doubles, Ints, as_declared, hold_declared
 from shared.errors import InputError
 from shared.features import FeatureSpec, History, extract, last_active
 
@@ -57,13 +57,18 @@ class TurnRows:
     early: Bools
     valued: Bools
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
     def __len__(self) -> int:
         return len(self.y)
 
+    @as_declared
     def where(self, keep: Bools) -> TurnRows:
         """The rows that `keep` (n,) names."""
         return TurnRows(*(column[keep] for column in vars(self).values()))
 
+    @as_declared
     def of(self, cube: NDArray[Any], first_step: int) -> NDArray[Any]:
         """What `cube` (K, S, C) of consecutive steps from `first_step` says on these rows: (n,)."""
         return cube[self.user, self.step - first_step, self.category]
@@ -194,6 +199,7 @@ def score_metrics(rows: TurnRows, score: TurnScore) -> ScoreMetrics:
     return ScoreMetrics(**out)
 
 
+@as_declared
 def top_precision(y: Bools, score: Scores, share: float = TOP_ROWS) -> float | None:
     """Share of positives among the `share` of rows with the highest scores, the expected one where equals are cut
     through; None without rows."""

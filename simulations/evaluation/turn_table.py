@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.arrays import Doubles, Floats
+from shared.arrays import Doubles, Floats, as_declared
 from shared.features import History, established
 
 from ..baselines import counter_rules as rules
@@ -244,6 +244,7 @@ def _pooled(
     return out
 
 
+@as_declared
 def change_rates(p: Floats, first_step: int, rows: TurnRows, whose: str, *, rising: bool) -> dict[str, TurnScore]:
     """The article's rule over windows of CHANGE_STEPS, on `whose` p (K, S, C) of consecutive steps from `first_step`."""
     sign = 1 if rising else -1

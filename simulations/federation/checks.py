@@ -2,13 +2,98 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from server.privacy.accounting import affordable_rounds, epsilon_to_public
 from shared.charges import charges_of
-from shared.errors import BudgetError
+from shared.errors import BudgetError, ConfigError, InputError
+from shared.events import Catalogue
 from shared.plan import Plan
 
-from ..people.setup import Setup
+from ..people.of_scenario import protocol_of
+from ..people.setup import Crowd, Setup
+from ..scenarios.calendar import check_calendar
+from ..scenarios.config import BitsSection, Scenario
+from ..scenarios.held_out import expect_hosts, held_out_users
 from ..scenarios.owners import check_bits, check_caps
+from .flower_runtime import reserved_port
+
+#: Bytes on the disk, roughly and at most, of one user in a run: as a device of its own, and on a host.
+DEVICE_BYTES, HOSTED_BYTES = 400_000, 60_000
+#: And of a run without users.
+RUN_BYTES = 20_000_000
+
+
+def check_machine(scenario: Scenario, folder: Path) -> None:
+    """ConfigError if this machine cannot carry the run out: no write into its folder, too little room on its disk, no free
+    loopback port. The folder must be there."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"expected a folder that can be written, got {folder}")
+    per_user = DEVICE_BYTES if scenario.simulation.fidelity == "devices" else HOSTED_BYTES
+    needed = RUN_BYTES + scenario.data.users * per_user
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise ConfigError(
+            f"expected about {needed / 1e6:,.0f} MB of free disk for {scenario.data.users} users, got {free / 1e6:,.0f} MB in {folder}"
+        )
+    try:
+        with reserved_port():
+            pass
+    except OSError as error:
+        raise ConfigError(f"expected a free loopback port, got none: {error.strerror}") from None
+
+
+def expected_setup(scenario: Scenario) -> Setup | None:
+    """The setup of a scenario whose people are not there yet; None if only its data know how many they are. ConfigError if
+    its settings contradict one another."""
+    if not scenario.data.users:
+        return None
+    return Setup.of(scenario, Crowd(scenario.data.users, Catalogue(("any",))))
+
+
+def check_scenario(scenario: Scenario) -> None:
+    """What `check_setup` says of a scenario, before its people are there."""
+    expect_hosts(scenario)
+    check_calendar(scenario, protocol_of(scenario))
+    if (setup := expected_setup(scenario)) is not None:
+        check_setup(setup)
+
+
+def check_settings(scenario: Scenario) -> None:
+    """The same for trainings without owners, detectors and budget, as searches make them."""
+    check_calendar(scenario, protocol_of(scenario))
+    if (setup := expected_setup(scenario)) is not None:
+        held_out_users(scenario, setup.n_users)
+
+
+def check_training_budget(scenario: Scenario) -> None:
+    """What `check_budget` says of a scenario's training alone, before its people are there: searches ask for no bits."""
+    if (setup := expected_setup(scenario.model_copy(update={"bits": BitsSection()}))) is not None:
+        check_budget(setup.plan)
+
+
+@contextmanager
+def named(point: str) -> Iterator[None]:
+    """A body whose refusals name the setting that they are about."""
+    try:
+        yield
+    except InputError as error:
+        raise ConfigError(f"{point}: {error}") from None
+
+
+def check_setup(setup: Setup) -> None:
+    """ConfigError or BudgetError, before anything is done, if the setup cannot come to its end."""
+    check_calendar(setup.scenario, setup.protocol)
+    simulation = setup.scenario.simulation
+    if simulation.fidelity == "hosts" and simulation.hosts > setup.n_users:
+        raise ConfigError(f"expected simulation.hosts <= {setup.n_users}, the number of users, got {simulation.hosts}")
+    setup.owners()
+    held_out_users(setup.scenario, setup.n_users)
+    check_budget(setup.plan)
+    check_owners(setup)
 
 
 def check_budget(plan: Plan) -> None:

@@ -29,8 +29,8 @@ from shared.codec import decode
 from shared.envelope import unwrap
 from shared.errors import RunError, WireError
 from shared.events import BehaviourEvent, EventKind
+from shared.files import private_folder
 from shared.messages import REQUESTS
-from shared.private_folders import private_folder
 
 from ..people.population import Population
 from ..scenarios.owners import Owners

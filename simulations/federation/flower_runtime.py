@@ -3,7 +3,7 @@
 A run is a SuperLink of its own on a free loopback port, which starts the simulation, which starts Ray. Every process
 carries an environment variable that names the run, or is in a session with one that does: so they are found and ended,
 by this process when `run_app` returns or raises, and by a keeper (this module as a program) when this one is killed.
-State is in memory: only the logs and the unpacked app outlive a run, in its home.
+State is in memory: only the logs and the unpacked app outlive a run, in its home; the logs alone, if it did not complete.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ import psutil
 import tomli_w
 
 from shared.errors import ConfigError, RunError
-from shared.private_folders import private_folder
+from shared.files import private_folder
 
-from ..provenance import stamp
+from ..provenance import COMMIT_FILE, stamp
 
 #: Environment variable of every process of a run: its home, a colon, and a number of its own.
 MARKER = "EBBTIDE_RUN"
@@ -48,6 +48,9 @@ _TAIL_LINES = 15
 _ORNAMENT = re.compile("\x1b\\[[0-9;]*m|[\u2500-\u257f]")
 #: Ray's sockets lie up to 84 characters below, and 103 is the longest path of a socket.
 _LONGEST_TEMP_FOLDER = 19
+_PLAIN_PATH = re.compile(r"[\w/\\:. @+,=~()\[\]-]{1,150}")
+#: How the names of Ray's folders begin.
+_RAY_FOLDER = "ebb-"
 
 
 class RunFailed(RunError):
@@ -106,28 +109,50 @@ def run_app(
     for name, count in (("nodes", nodes), ("worker_cpus", worker_cpus)):
         if count < 1:
             raise ConfigError(f"expected {name} >= 1, got {count}")
-    home = home.resolve()
+    home = home.absolute()
     private_folder(home)
     if processes_of(home):
         raise RunFailed("another run is using this home", home / LOG_FILE)
     stamp(home)
-    marker, parent = f"{home}:{uuid4().hex}", tempfile.gettempdir()
-    ray_folder = Path(tempfile.mkdtemp(prefix="ebb-", dir=parent if len(parent) <= _LONGEST_TEMP_FOLDER else "/tmp"))
+    marker, parent = f"{home.resolve()}:{uuid4().hex}", tempfile.gettempdir()
+    parent = parent if len(os.fsencode(parent)) <= _LONGEST_TEMP_FOLDER else "/tmp"
+    ray_folder = Path(parent) / f"{_RAY_FOLDER}{uuid4().hex[:8]}"
     environment = _environment(home, marker, ray_folder)
     run = _Run(home, environment, timeout_s)
-    with _start_keeper(environment, marker, ray_folder) as keeper:
-        try:
-            superlink = run.start_superlink()
-            if keeper.poll() is not None:
-                raise RunFailed(f"the keeper ended with code {keeper.returncode}", home / LOG_FILE)
-            resources = f"num-supernodes={nodes} client-resources-num-cpus={worker_cpus}"
-            command = ["flwr", "run", str(app_folder.resolve()), "--stream", "--federation-config", resources]
-            run.follow(command, superlink, on_line)
-            run.check_outcome()
-        finally:
-            end_run(marker, ray_folder)
-            for process in run.started:
-                process.wait(timeout=_END_S)
+    try:
+        ray_folder.mkdir(mode=0o700)
+        with _start_keeper(environment, marker, ray_folder) as keeper:
+            try:
+                superlink = run.start_superlink()
+                if keeper.poll() is not None:
+                    raise RunFailed(f"the keeper ended with code {keeper.returncode}", home / LOG_FILE)
+                resources = f"num-supernodes={nodes} client-resources-num-cpus={worker_cpus}"
+                command = ["flwr", "run", str(app_folder.absolute()), "--stream", "--federation-config", resources]
+                run.follow(command, superlink, on_line)
+                run.check_outcome()
+            finally:
+                end_run(marker, ray_folder)
+                for process in run.started:
+                    process.wait(timeout=_END_S)
+    except BaseException:
+        _tidy(home)
+        raise
+    finally:
+        shutil.rmtree(ray_folder, ignore_errors=True)
+
+
+@contextmanager
+def plain_path(folder: Path) -> Iterator[Path]:
+    """A path of a folder that Flower can be told: its own, or, if letters are in it that no message carries or it is too long
+    for what Flower puts inside, that of a link to it, for as long as the context is open."""
+    path = folder.resolve()
+    if _PLAIN_PATH.fullmatch(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="ebbtide-") as beside:
+        link = Path(beside) / "run"
+        link.symlink_to(path, target_is_directory=True)
+        yield link
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -135,7 +160,29 @@ def processes_of(home: Path) -> list[psutil.Process]:
     return _marked(f"{home.resolve()}:", set())
 
 
-def end_run(marker: str, ray_folder: Path) -> None:
+def end_leftovers(home: Path) -> None:
+    """Afterwards no process is alive that a run in `home` started, whoever began it. For whoever has the run's lock: a run
+    whose process and keeper were killed leaves such processes."""
+    while alive := processes_of(home):
+        folders = set()
+        for process in alive:
+            with suppress(psutil.Error, OSError):
+                folders.add(Path(process.environ().get("RAY_TMPDIR", "")))
+        for folder in folders | {Path()}:
+            end_run(f"{home.resolve()}:", folder if folder.name.startswith(_RAY_FOLDER) else None)
+
+
+def _tidy(home: Path) -> None:
+    """Leave in the home of a run that did not complete what people read: logs, and which code ran."""
+    for place in home.iterdir():
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
+        elif place.name not in (LOG_FILE, SUPERLINK_LOG_FILE, COMMIT_FILE):
+            with suppress(OSError):
+                place.unlink()
+
+
+def end_run(marker: str, ray_folder: Path | None) -> None:
     """Afterwards no process of the run is alive, and Ray's folder is gone. None is asked: their state is in memory."""
     sessions: set[int] = set()
     end_s = time.monotonic() + _END_S
@@ -144,7 +191,8 @@ def end_run(marker: str, ray_folder: Path) -> None:
             with suppress(psutil.Error):
                 process.kill()
         psutil.wait_procs(alive, timeout=1.0)
-    shutil.rmtree(ray_folder, ignore_errors=True)
+    if ray_folder is not None:
+        shutil.rmtree(ray_folder, ignore_errors=True)
 
 
 def _marked(prefix: str, sessions: set[int]) -> list[psutil.Process]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from client.detection.alerts import NOT_TAKEN, Alert
 from client.detection.risk_levels import Direction, RiskLevel
 from shared.arrays import Bools
-from shared.atomic_files import replacing
+from shared.files import replacing
 from shared.messages import KEEP_ALERTS_STEPS
 
 from .alert_table import Alerts

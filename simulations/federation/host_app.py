@@ -34,14 +34,13 @@ from client.privacy.ledger import ALLOWED
 from client.privacy.request_signature import verify
 from client.vault.consent import Consent
 from shared.arrays import Floats, Ints, Words
-from shared.atomic_files import replace_content, replacing
 from shared.codec import decode, unpack_floats
 from shared.errors import Refusal, RefusalCode, RunError
 from shared.features import History, extract, seen
+from shared.files import private_folder, replace_content, replacing
 from shared.messages import REQUESTS
 from shared.network import forward
 from shared.plan import Plan
-from shared.private_folders import private_folder
 from shared.randomised_response import BitSchedule, randomised_response
 from shared.rdp import Curve, coin, update_cost
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from client.privacy.caps import OF_A_PLAN, Caps, LedgerLine
 from client.privacy.ledger import ALLOWED, Spent, advance_all, charge_all
 from shared.arrays import Ints
-from shared.atomic_files import replacing
 from shared.errors import InputError
+from shared.files import replacing
 from shared.rdp import Curve
 
 Codes = NDArray[np.uint8]

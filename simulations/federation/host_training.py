@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from client.model.training_rows import draw_masks, draw_words, generator, lapse_
 from shared.arrays import Bools, Floats, Ints, Words
 from shared.codec import unpack_floats
 from shared.features import History, extract, labels, seen
+from shared.files import append_line, whole_lines
 from shared.lapse_risk import N_COEFFICIENTS, gradient, readings
 from shared.mechanisms import Entropy, protect
 from shared.network import fit, forward
@@ -36,12 +38,16 @@ def fresh_entropy(folder: Path, round_number: int = 0) -> Entropy:
     """A ChaCha20 stream under a new key from the operating system, for the noise of one round (0: of no plan's). The round
     and the key's SHA-256 are written down first, on disk, so that a test can see that no round made noise twice."""
     key = os.urandom(32)
-    with (folder / COMMITMENTS_FILE).open("a", encoding="ascii") as file:
-        file.write(f"{round_number} {hashlib.sha256(key).hexdigest()}\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(folder / COMMITMENTS_FILE, f"{round_number} {hashlib.sha256(key).hexdigest()}", durable=True)
     stream = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
     return lambda n: stream.update(bytes(n))
+
+
+def commitments(folder: Path) -> list[tuple[int, str]]:
+    """The rounds that noise was made for, each with the SHA-256 of its key, in their order; what was cut off is no such line:
+    its noise was never drawn."""
+    found = (re.fullmatch(r"(\d+) ([0-9a-f]{64})", line) for line in whole_lines(folder / COMMITMENTS_FILE))
+    return [(int(line[1]), line[2]) for line in found if line]
 
 
 class TrainingRows:
@@ -229,7 +235,7 @@ def _raw_deltas(
     real = picks >= 0
     # A padded row has weight 0: whatever row stands in for it adds nothing.
     at = np.where(real, picks + first[:, None, None], 0)
-    fitted = fit(
+    fitted: Floats = fit(
         plan.network,
         theta,
         rows.x.take(at, axis=0),
@@ -239,7 +245,8 @@ def _raw_deltas(
         l2=training.l2,
         masks=_masks(end - first, numbers, plan, round_number),
     )
-    return np.subtract(fitted, theta, out=fitted)
+    fitted -= theta
+    return fitted
 
 
 def _picks(n_rows: Ints, numbers: Ints, shape: tuple[int, int], seed: int, round_number: int) -> Ints:

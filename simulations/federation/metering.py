@@ -6,6 +6,7 @@ simulated world around a device included, Flower, Ray and the server left out. I
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from shared.private_folders import private_folder
+from shared.files import append_line, private_folder, whole_lines
 
 from .run_folder import RunFolder
 
@@ -43,17 +44,17 @@ class Metered(ClientApp):
         finally:
             took_s = time.process_time() - began_s
             folder = private_folder(RunFolder(Path(str(context.run_config["simulation.folder"]))).cpu)
-            with (folder / f"{context.node_config['partition-id']}.txt").open("a", encoding="ascii") as file:
-                file.write(f"{message.metadata.message_type} {took_s:.6f}\n")
+            line = f"{message.metadata.message_type} {took_s:.6f}"
+            append_line(folder / f"{context.node_config['partition-id']}.txt", line)
 
 
 def cpu_numbers(run: RunFolder, updates: int, n_devices: int) -> CpuTimes:
     """What one device worked in a run."""
     spent: dict[str, float] = defaultdict(float)
     for file in run.cpu.glob("*.txt"):
-        for line in file.read_text(encoding="ascii").splitlines():
-            kind, _, seconds = line.partition(" ")
-            spent[kind] += float(seconds or 0)  # a killed worker may leave half a line
+        for line in whole_lines(file):
+            if entry := re.fullmatch(r"(\S+) (\d+\.\d{6})", line):  # a killed worker may leave half a line
+                spent[entry[1]] += float(entry[2])
     return CpuTimes(
         round_ms=1000 * spent[TRAIN] / updates if TRAIN in spent and updates else None,
         s_per_device=sum(spent.values()) / n_devices if spent else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from client.detection.alerts import Alert
 from client.detection.explain import Explanation
 from shared.arrays import Floats, Ints
-from shared.atomic_files import replacing
+from shared.files import append_line, append_rows, replacing, whole_lines, whole_rows
 
 from .alert_table import ShownAlerts
 from .host_folder import HostFolder
@@ -24,6 +25,8 @@ from .run_folder import RunFolder
 INTERESTS_FILE = "interests.f32"
 ALERTS_FILE = "alerts.i32"
 REASONS_FILE = "reasons.jsonl"
+#: Six whole numbers of an alert.
+ALERT_BYTES = 24
 #: So many alerts of a device are written down with their reasons.
 REASONS_KEPT = 10
 
@@ -37,23 +40,20 @@ class DeviceNotes:
         self.explain: Callable[[Alert], Explanation | None] | None = None
 
     def write(self, step: int, p: Floats, alerts: list[Alert]) -> None:
-        with (self._folder / INTERESTS_FILE).open("ab") as file:
-            file.write(np.concatenate([[np.float32(step)], p]).astype("<f4").tobytes())
+        row = np.concatenate([[np.float32(step)], p]).astype("<f4").tobytes()
+        append_rows(self._folder / INTERESTS_FILE, row, len(row))
         if alerts:
             rows = [[a.step, a.direction, a.category, a.level, a.segment, a.intervention] for a in alerts]
-            with (self._folder / ALERTS_FILE).open("ab") as file:
-                file.write(np.array(rows, dtype="<i4").tobytes())
+            append_rows(self._folder / ALERTS_FILE, np.array(rows, dtype="<i4").tobytes(), ALERT_BYTES)
             if self.explain is not None:
                 self._write_reasons(alerts, self.explain)
 
     def _write_reasons(self, alerts: list[Alert], explain: Callable[[Alert], Explanation | None]) -> None:
-        with (self._folder / REASONS_FILE).open("a+", encoding="utf-8") as file:
-            file.seek(0)
-            n_kept = sum(1 for _ in file)
-            for alert in alerts[: max(0, REASONS_KEPT - n_kept)]:
-                told = explain(alert)
-                fields = {"step": alert.step, "direction": alert.direction, "category": alert.category}
-                file.write(json.dumps({**fields, "texts": told.texts if told else ()}) + "\n")
+        file = self._folder / REASONS_FILE
+        for alert in alerts[: max(0, REASONS_KEPT - len(whole_lines(file)))]:
+            told = explain(alert)
+            fields = {"step": alert.step, "direction": alert.direction, "category": alert.category}
+            append_line(file, json.dumps({**fields, "texts": told.texts if told else ()}))
 
 
 class HostNotes:
@@ -81,12 +81,12 @@ def read_notes(run: RunFolder, n_users: int, n_categories: int, n_steps: int) ->
             found.append(notes["alerts"].T)
     for home in run.devices.glob("*"):
         user = int(home.name)
-        if (home / INTERESTS_FILE).exists():
-            rows = np.fromfile(home / INTERESTS_FILE, dtype="<f4").reshape(-1, n_categories + 1)
-            p[user, rows[:, 0].astype(int)] = rows[:, 1:]
-        if (home / ALERTS_FILE).exists():
-            alerts = np.fromfile(home / ALERTS_FILE, dtype="<i4").reshape(-1, 6)
-            found.append(np.column_stack([np.full(len(alerts), user), alerts]))
+        rows = np.frombuffer(whole_rows(home / INTERESTS_FILE, 4 * (n_categories + 1)), "<f4").reshape(
+            -1, n_categories + 1
+        )
+        p[user, rows[:, 0].astype(int)] = rows[:, 1:]
+        alerts = np.frombuffer(whole_rows(home / ALERTS_FILE, ALERT_BYTES), "<i4").reshape(-1, 6)
+        found.append(np.column_stack([np.full(len(alerts), user), alerts]))
     table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 7), np.int64)
     return p, ShownAlerts(*table[np.lexsort((table[:, 1], table[:, 0]))].T)
 
@@ -94,6 +94,9 @@ def read_notes(run: RunFolder, n_users: int, n_categories: int, n_steps: int) ->
 def read_reasons(run: RunFolder, user: int) -> dict[tuple[int, int, int], list[str]]:
     """The sentences that one simulated user was shown, by (step, direction, category) of the alert; empty if the run
     wrote none, as with hosts."""
-    file = run.device(user) / REASONS_FILE
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return {(row["step"], row["direction"], row["category"]): row["texts"] for row in map(json.loads, lines)}
+    out = {}
+    for line in whole_lines(run.device(user) / REASONS_FILE):
+        with suppress(ValueError, LookupError, TypeError):  # a killed worker leaves half a line
+            row = json.loads(line)
+            out[row["step"], row["direction"], row["category"]] = row["texts"]
+    return out

@@ -17,7 +17,9 @@ sweep/              a sweep of the same scenario, if one was put there
 
 from __future__ import annotations
 
+import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,12 +27,12 @@ from typing import Final
 import numpy as np
 
 from server.signing import public_bytes, signing_key
-from server.state import ServerFolder
+from server.state import ACCOUNT_FILE, TRAFFIC_FILE, ServerFolder
 from shared.arrays import Bools
-from shared.atomic_files import replace_content, replacing
 from shared.errors import ConfigError
-from shared.private_folders import private_folder
+from shared.files import UNFINISHED, private_folder, replace_content, replacing
 
+from ..folder_lock import LOCK_FILE
 from ..people.population import Population
 from ..people.public_start import public_history, public_lapse_rows, warm_theta
 from ..people.setup import Setup
@@ -152,6 +154,27 @@ class RunFolder:
         """Whether `prepare` came to its end here."""
         return self.consents_file.exists()
 
+    @property
+    def stopped(self) -> str | None:
+        """Why the server stopped the run before its end; None if it did not. ConfigError if its account is damaged."""
+        file = self.server_path / ACCOUNT_FILE
+        try:
+            why = json.loads(file.read_text(encoding="utf-8")).get("stopped") if file.exists() else None
+        except (ValueError, AttributeError):
+            raise ConfigError(f"expected the account of a run, got {self.path}: {file.name} is damaged") from None
+        return str(why) if why else None
+
+    @property
+    def has_account(self) -> bool:
+        """Whether the federation came to its end here: its account is there, and tells of no stop before that."""
+        names = (ACCOUNT_FILE, TRAFFIC_FILE)
+        return all((self.server_path / name).exists() for name in names) and self.stopped is None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all is there that a run leaves."""
+        return self.has_account and self.results_file.exists() and self.report_file.exists()
+
     def scenario(self) -> Scenario:
         """What was asked for. OSError if nothing is there, ValueError if it is damaged."""
         return Scenario.model_validate_json(self.scenario_file.read_text(encoding="utf-8"))
@@ -167,16 +190,32 @@ class RunFolder:
         """The 32 bytes that the devices pin."""
         return self.server_key_file.read_bytes()
 
-    def prepare(self, setup: Setup, population: Population) -> None:
-        """An empty folder with the people, the mask of held-out users, the server's keys and, last, what the people
-        decided in it. ConfigError, and nothing is emptied, if it is not a run's."""
-        held_out = held_out_users(setup.scenario, setup.n_users)
-        owners = setup.owners()
-        if self.path.exists() and any(self.path.iterdir()):
+    def expect_free(self, *, overwrite: bool) -> None:
+        """ConfigError if there is something that is not a run's; or if a run has begun there, unless it may be overwritten. What
+        was cut off before it spent anything may be."""
+        if any(place.name != LOCK_FILE for place in self.path.glob("*")):
             if not self.scenario_file.exists():
                 raise ConfigError(f"expected an empty folder or an earlier run, got {self.path}")
-            shutil.rmtree(self.path)
-        private_folder(self.path).chmod(0o700)  # also one that was there, and empty: private keys come into it
+            if self.begun and not overwrite:
+                raise ConfigError(
+                    f"expected a free folder, but {self.path} holds a run that "
+                    + (
+                        "has ended: --overwrite replaces it"
+                        if self.has_ended
+                        else "can be gone on with (--resume) or replaced (--overwrite)"
+                    )
+                    + ", another --out leaves it"
+                )
+
+    def prepare(self, setup: Setup, population: Population) -> None:
+        """An empty folder with the people, the mask of held-out users, the server's keys and, last, what the people
+        decided in it. ConfigError, and nothing is emptied, if it is not a run's. Whether a run may be emptied at all is asked
+        before: see `expect_free`."""
+        held_out = held_out_users(setup.scenario, setup.n_users)
+        owners = setup.owners()
+        self.expect_free(overwrite=True)
+        self._empty()
+        private_folder(self.path).chmod(0o700)  # also one that was there: private keys come into it
         # In place: from this moment on the folder is a run's, and may be emptied.
         self.scenario_file.write_text(setup.scenario.model_dump_json(indent=1), encoding="utf-8")
         population.save(self.population)
@@ -184,11 +223,36 @@ class RunFolder:
         write_mask(self.held_out_file, held_out)
         owners.save(self.consents_file, self.caps_file)
 
+    def _empty(self) -> None:
+        """Take away all but the lock, the scenario's file last: until then, what is left may be emptied."""
+        for place in sorted(self.path.glob("*"), key=lambda place: place == self.scenario_file):
+            if place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
+            elif place.name != LOCK_FILE:
+                place.unlink()
+
+    def remove_unfinished(self) -> None:
+        """Take away files that were being written when their writers were ended. No process may be at work."""
+        for file in self.path.rglob(f"*{UNFINISHED}"):
+            with suppress(OSError):
+                file.unlink()
+
     def expect_same_run(self, scenario: Scenario) -> None:
         """ConfigError unless a run of the very same scenario is here, with its people and the key that they pinned."""
         if not self.scenario_file.exists() or not self.begun:
             raise ConfigError(f"expected an interrupted run to go on with, got {self.path}: start it without --resume")
-        if self.scenario() != scenario:
+        if self.has_ended:
+            raise ConfigError(
+                f"expected an interrupted run to go on with, but {self.path} holds one that has ended: ebbtide evaluate "
+                "makes its report again, --overwrite replaces it"
+            )
+        try:
+            same = self.scenario() == scenario
+        except ValueError:
+            raise ConfigError(
+                f"expected a run to go on with, got {self.path}: {self.scenario_file.name} is damaged, or of another version"
+            ) from None
+        if not same:
             raise ConfigError(
                 f"expected the scenario that {self.path} began with: give the same options, or another --out"
             )

@@ -6,6 +6,7 @@ path. A file is read only if its SHA-256 is the pinned one; see `load` for the o
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import importlib
 import importlib.util
@@ -181,8 +182,10 @@ def load(name: str, path: str | os.PathLike[str] | None = None, users: int | Non
     return everybody.take(np.sort(rng.choice(everybody.n_users, users, replace=False)))
 
 
-def terms_once(info: DatasetInfo, state_folder: str | os.PathLike[str], echo: Callable[[str], object]) -> bool:
-    """Print, with `echo`, the terms of a data set on its first use, remembered in `state_folder`.
+def terms_once(
+    info: DatasetInfo, state_folder: str | os.PathLike[str], echo: Callable[[str], object], *, keep: bool = True
+) -> bool:
+    """Print, with `echo`, the terms of a data set on its first use, remembered in `state_folder`, unless `keep` is false.
 
     True if they were printed. Changed terms are printed again; where the folder cannot be written, every
     time.
@@ -193,6 +196,8 @@ def terms_once(info: DatasetInfo, state_folder: str | os.PathLike[str], echo: Ca
     if seen.is_file():
         return False
     echo(text.rstrip())
+    if not keep:
+        return True
     try:
         seen.parent.mkdir(parents=True, exist_ok=True)
         seen.write_text(text, encoding="utf-8")
@@ -207,7 +212,14 @@ def verify_file(info: DatasetInfo, path: Path) -> None:
         raise DataError(f"expected a file of {info.name} named {', '.join(info.sha256)}, got {path.name}")
     try:
         with path.open("rb") as file:
-            got = hashlib.file_digest(file, "sha256").hexdigest()
+            if (
+                path.suffix == ".csv" and file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8
+            ):  # an editor puts one before a text
+                file.seek(0)
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+            got = digest.hexdigest()
     except OSError as error:
         raise DataError(f"cannot read {path} of {info.name}: {error.strerror}") from error
     if got != expected:
@@ -266,7 +278,9 @@ def _load_retail(info: DatasetInfo, path: Path | None) -> Population:
         lines = _read_parquet(file, _RETAIL_COLUMNS)
     else:
         lines = _read_official_retail(file)
-    categories = dict(_need("pandas").read_csv(categories_file, dtype=str).itertuples(index=False))
+    categories = dict(
+        _need("pandas").read_csv(categories_file, dtype=str, encoding="utf-8-sig").itertuples(index=False)
+    )
     dates = lines["InvoiceDate"].to_numpy("datetime64[s]")
     if not ((dates >= _RETAIL_FIRST_DAY) & (dates < _RETAIL_END)).all():
         raise DataError(f"expected dates in 2009-12-01..2011-12-09 in {file}: copies with moved dates circulate")
@@ -293,7 +307,9 @@ def _read_official_retail(file: Path) -> Any:
             _need("openpyxl", "openpyxl")
             lines = pandas.concat(pandas.read_excel(file, sheet_name=None).values(), ignore_index=True)
         elif file.suffix == ".csv":
-            lines = pandas.read_csv(file, dtype={"Invoice": str, "StockCode": str}, encoding_errors="replace")
+            lines = pandas.read_csv(
+                file, dtype={"Invoice": str, "StockCode": str}, encoding="utf-8-sig", encoding_errors="replace"
+            )
         else:
             raise DataError(f"expected a .parquet, .xlsx or .csv file, got {file.name}")
         lines = lines.rename(columns=_RETAIL_OFFICIAL)

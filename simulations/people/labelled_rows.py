@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.arrays import Bools, Floats, Ints
+from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
 from shared.features import FeatureSpec, History, extract, labels, seen
 
 from .population import Population
@@ -47,6 +47,10 @@ class Rows:
     step: Ints
     category: Ints
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
+    @as_declared
     def where(self, keep: Bools) -> Rows:
         """The rows that `keep` (n,) names."""
         return self if keep.all() else Rows(*(column[keep] for column in vars(self).values()))

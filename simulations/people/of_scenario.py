@@ -13,12 +13,15 @@ from .population import Population
 
 
 def protocol_of(scenario: Scenario) -> ProtocolSection:
-    """The scenario's own protocol, or else its data set's."""
-    if scenario.protocol is not None:
-        return scenario.protocol
-    if scenario.data.name == "planted":
+    """The scenario's own protocol, or else its data set's. ConfigError if its own is of more or fewer steps than a data set
+    has."""
+    info = DATASETS.get(scenario.data.name)
+    if (own := scenario.protocol) is not None:
+        if info is not None and own.n_steps != info.n_steps:
+            raise ConfigError(f"expected protocol.n_steps = {info.n_steps}, which {info.name} has, got {own.n_steps}")
+        return own
+    if info is None:
         return PLANTED_PROTOCOL
-    info = DATASETS[scenario.data.name]
     return ProtocolSection(
         window_steps=info.window_steps,
         horizon_steps=info.horizon_steps,

@@ -19,11 +19,10 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from shared.arrays import Bools, Doubles, Floats, Ints
-from shared.atomic_files import replacing
+from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
 from shared.errors import DataError, InputError
 from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
-from shared.private_folders import private_folder
+from shared.files import private_folder, replacing
 
 FORMAT: Final = 1
 INDEX_FILE: Final = "population.json"
@@ -73,6 +72,7 @@ class Truth:
     def __repr__(self) -> str:
         return f"Truth({len(self)} planted changes)"
 
+    @as_declared
     def where(self, mask: Bools | Ints) -> Truth:
         """The changes where `mask`, bool (n_changes,), is true, or at these positions, in their order."""
         return Truth(**{field: getattr(self, field)[mask] for field in TRUTH_FIELDS})
@@ -89,6 +89,9 @@ class UserEvents:
     kind: npt.NDArray[np.int8]
     time_s: Doubles
     amount: Floats
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
     def __len__(self) -> int:
         return len(self.category)
@@ -150,6 +153,7 @@ class Population:
         return len(self.category)
 
     @classmethod
+    @as_declared
     def from_events(
         cls,
         *,
@@ -166,13 +170,12 @@ class Population:
         amount: npt.NDArray[np.floating[Any]],
         truth: Truth | None = None,
     ) -> Self:
-        """A checked population of `n_users` from events in any order: arrays of shape (n_events,).
-
-        Events that come sorted by user and time are taken as they are; others are sorted. Values out of range
-        are an InputError.
-        """
+        """A checked population of `n_users` from events in any order: arrays of shape (n_events,). Those that come sorted by
+        user and time are taken as they are. A value out of range is an InputError."""
         if n_users < 1:
             raise InputError(f"expected a population of at least one user, got {n_users}")
+        if len({values.shape for values in (user, category, kind, time_s, amount)}) > 1 or user.ndim != 1:
+            raise InputError("expected columns of one length")
         for column, values, highest in (
             ("user", user, n_users - 1),
             ("category", category, len(catalogue) - 1),
@@ -208,6 +211,7 @@ class Population:
             ("time_s", _within(self.time_s, 0, np.nextafter(end_s, 0)), f"in the {self.n_steps} steps"),
             ("time_s", bool(np.isin(rows_falling, self.offsets).all()), "sorted within every user"),
             ("amount", _within(self.amount, 0, MAX_AMOUNT), f"in 0..{MAX_AMOUNT:.0f}"),
+            ("amount", not self.amount[self.kind != EventKind.PURCHASE].any(), "of 0 unless it is a purchase"),
         ):
             if not good:
                 raise InputError(f"expected {column} {expected}")

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from shared.errors import ConfigError
 from shared.events import Catalogue
 
 from ..baselines.interest_models import POOLED_DNN, POOLED_LR, POOLED_NUMPY, RECENCY_FREQUENCY
@@ -23,11 +24,14 @@ from ..evaluation import results_file
 from ..evaluation.alert_quality import DETECTOR_NAMES
 from ..evaluation.results import Results
 from ..federation.run_folder import RESULTS_FILE, RunFolder
+from ..folder_lock import locked_file
 from ..people.datasets import DATASETS
 from ..people.setup import Crowd
 from ..provenance import ROOT, commit
 from ..report.figures_json import FIGURES_FILE, HALF_RANGE, Published, publish
 from ..scenarios.config import SCENARIOS, load_scenario, with_path
+from ..terminal.ending import end_with
+from ..terminal.stopping import leaving
 from .alerts_as_shipped import shipped_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers
 from .detector_choice import choice_numbers
@@ -197,21 +201,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--online-retail-path", default="", help="where online-retail-ii lies; without it, it is skipped"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace numbers that were published before")
     chosen = parser.parse_args(arguments)
-    if not chosen.online_retail_path:
+    every = groups(chosen.online_retail_path)
+    made = {name: make for name, make in every.items() if name.startswith(tuple(chosen.only or [""]))}
+    if not made:
+        raise ConfigError(f"expected --only to begin one of {', '.join(every)}, got {', '.join(chosen.only)}")
+    if FIGURES_FILE.exists() and not chosen.overwrite:
+        raise ConfigError(f"expected --overwrite to replace numbers in {FIGURES_FILE.relative_to(ROOT)}")
+    with (
+        leaving(lambda: "groups that were told are published, the others stay as they were"),
+        locked_file(FIGURES_FILE),
+    ):
+        _publish(made, chosen.online_retail_path)
+
+
+def _publish(made: Mapping[str, Callable[[], Mapping[str, Published | Measured]]], online_retail_path: str) -> None:
+    if not online_retail_path:
         print(f"{ONLINE_RETAIL}: its numbers stay as they were; --online-retail-path says where the data lie")
-    for name, make in groups(chosen.online_retail_path).items():
-        if name.startswith(tuple(chosen.only or [""])):
-            command, made_on = f"{COMMAND} --only {name}", commit()
-            numbers = {
-                key: number
-                if isinstance(number, Published)
-                else Published(**vars(number), command=command, commit=made_on)
-                for key, number in make().items()
-            }
-            publish(numbers)
-            print(f"{name}: {len(numbers)} numbers in {FIGURES_FILE.relative_to(ROOT)}")
+    for name, make in made.items():
+        command, made_on = f"{COMMAND} --only {name}", commit()
+        numbers = {
+            key: number if isinstance(number, Published) else Published(**vars(number), command=command, commit=made_on)
+            for key, number in make().items()
+        }
+        publish(numbers)
+        print(f"{name}: {len(numbers)} numbers in {FIGURES_FILE.relative_to(ROOT)}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from shared.atomic_files import replace_content
+from shared.files import replace_content
 
 from ..provenance import ROOT
 

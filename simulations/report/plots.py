@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from shared.atomic_files import replacing
+from shared.files import replacing
 
 from ..baselines.interest_models import GAP_BASELINES, RULE
 from ..evaluation.result_tables import LapseTable, Tenth

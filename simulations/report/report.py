@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from shared.atomic_files import replace_content
+from shared.files import replace_content
 from shared.messages import REGISTER, REQUESTS, Field, ListOf
 
 from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAKEOFF_ACTIVE

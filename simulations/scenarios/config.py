@@ -21,6 +21,7 @@ from shared.attendance import likely_colluders, likely_survivors
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec
+from shared.messages import MAX_STEP
 from shared.network import NetworkSpec
 from shared.plan import MICRO, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
 from shared.randomised_response import due_steps
@@ -29,6 +30,13 @@ SCENARIOS = Path(__file__).parent
 
 Whole = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+#: A number that draws depend on; it goes through Flower as 64 bits.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+#: More people are a mistake, on one machine.
+MOST_USERS = 10_000_000
+Rate = Annotated[float, Field(gt=0, le=1000)]
+Clip = Annotated[float, Field(le=1e6)]
+Margin = Annotated[float, Field(le=1000)]
 
 
 class Section(BaseModel):
@@ -42,8 +50,8 @@ class DataSection(Section):
 
     name: Literal["planted", "complete-journey", "online-retail-ii"] = "planted"
     path: str = ""
-    users: Annotated[int, Field(ge=0)] = 300
-    seed: Annotated[int, Field(ge=0)] = 1
+    users: Annotated[int, Field(ge=0, le=MOST_USERS)] = 300
+    seed: Seed = 1
     held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
@@ -63,7 +71,7 @@ class ProtocolSection(Section):
     test_steps: tuple[int, int]
     alert_steps: tuple[int, int]
     lapse_train_steps: tuple[int, int]
-    n_steps: Whole = 1
+    n_steps: Annotated[int, Field(ge=1, le=MAX_STEP)] = 1
 
     @property
     def train_at(self) -> int:
@@ -87,17 +95,17 @@ class TrainingSection(Section):
     dropout: float = LocalTraining.dropout
     hidden: tuple[Whole, ...] = (32, 16)
     history_steps: Annotated[int, Field(ge=0)] = 0
-    seed: Annotated[int, Field(ge=0)] = LocalTraining.seed
+    seed: Seed = LocalTraining.seed
 
 
 class WarmStartSection(Section):
     """A first model from planted (public) people, before any private round; `users` 0 starts from random weights."""
 
-    users: Annotated[int, Field(ge=0)] = 0
-    seed: Annotated[int, Field(ge=0)] = 100
-    epochs: Whole = 2
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    l2: Annotated[float, Field(ge=0)] = 1e-3
+    users: Annotated[int, Field(ge=0, le=MOST_USERS)] = 0
+    seed: Seed = 100
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 2
+    learning_rate: Rate = 2e-3
+    l2: Share = 1e-3
 
 
 class PrivacySection(Section):
@@ -105,9 +113,9 @@ class PrivacySection(Section):
     if each device stays silent with probability `dropout`; where `max_colluders` is not, it is 5 % of the devices
     (`shared/attendance.py`), as far as that leaves one whose noise counts."""
 
-    clip_norm: float = 0.1
+    clip_norm: Clip = 0.1
     noise_multiplier: float = 1.0
-    sampling_rate: float = 1.0
+    sampling_rate: Annotated[float, Field(allow_inf_nan=False, le=1)] = 1.0
     rounds: Whole = 60
     delta: float = PrivacyPlan.delta
     max_epsilon: float = PrivacyPlan.max_epsilon
@@ -130,10 +138,10 @@ class RiskSection(Section):
     rows: Whole = 16
     history_steps: Annotated[int, Field(ge=0)] = 0
     rate_steps: Annotated[int, Field(ge=0)] = 0
-    clip_norm: float = 0.25
+    clip_norm: Clip = 0.25
     noise_multiplier: float = 1.0
-    learning_rate: Annotated[float, Field(gt=0)] = 1.0
-    public_users: Whole = 1000
+    learning_rate: Rate = 1.0
+    public_users: Annotated[int, Field(ge=1, le=MOST_USERS)] = 1000
     longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
@@ -141,10 +149,10 @@ class ServerSection(Section):
     """How the server moves, as server.optimizer.ServerSettings says and defaults to; and how long, in clips, everybody's mean
     update is at most: a sum that no honest cohort of such people comes to is not used (server/bounds.py)."""
 
-    learning_rate: float = ServerSettings.learning_rate
-    momentum: float = ServerSettings.momentum
+    learning_rate: Rate = ServerSettings.learning_rate
+    momentum: Annotated[float, Field(ge=0, lt=1)] = ServerSettings.momentum
     tail: Share = ServerSettings.tail
-    theta_seed: int = 0
+    theta_seed: Seed = 0
     longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def settings(self) -> ServerSettings:
@@ -162,8 +170,8 @@ class DetectionSection(Section):
     rise_level: float = Detection.rise_level
     risk_line: float = Detection.risk_line
     own_span_steps: Whole = Detection.own_span_steps
-    fall_margin: float = Detection.fall_margin
-    rise_margin: float = Detection.rise_margin
+    fall_margin: Margin = Detection.fall_margin
+    rise_margin: Margin = Detection.rise_margin
     min_active_steps: Whole = Detection.min_active_steps
     quiet_steps: Annotated[int, Field(ge=0)] = Detection.quiet_steps
     false_alerts: Annotated[int, Field(ge=0)] = Detection.false_alerts
@@ -212,7 +220,7 @@ class BitsSection(Section):
     """Randomised bits: the server asks at every `every_steps`-th step for any alert in these steps, through a coin of
     `epsilon`. `every_steps` 0: it never asks."""
 
-    epsilon: Annotated[float, Field(gt=0)] = 1.0
+    epsilon: Annotated[float, Field(gt=0, le=1000)] = 1.0
     every_steps: Annotated[int, Field(ge=0)] = 0
 
     def plan(self, protocol: ProtocolSection) -> BitsPlan | None:
@@ -229,12 +237,12 @@ class SimulationSection(Section):
     `dropout`, by the operating system's entropy; offers and queries reach all of them."""
 
     fidelity: Literal["devices", "hosts"] = "devices"
-    hosts: Whole = 2
+    hosts: Annotated[int, Field(ge=1, le=1024)] = 2
     identified_share: Share = 0.3
     randomised_share: Share = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     query_every_steps: Whole = 1
-    timeout_s: float = 3600.0
+    timeout_s: Annotated[float, Field(gt=0, le=31_536_000)] = 3600.0
 
 
 class Scenario(Section):
@@ -315,7 +323,7 @@ def load_scenario(name_or_file: str, overrides: Iterable[str] = ()) -> Scenario:
     if file.suffix != ".toml":
         file = SCENARIOS / f"{name_or_file}.toml"
     try:
-        fields = tomllib.loads(file.read_text(encoding="utf-8"))
+        fields = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError:
         known = ", ".join(sorted(f.stem for f in SCENARIOS.glob("*.toml")))
         raise ConfigError(f"expected a scenario ({known}) or a .toml file, got {name_or_file!r}") from None

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from shared.arrays import Bools
-from shared.atomic_files import replacing
 from shared.errors import ConfigError
+from shared.files import replacing
 
 from .config import Scenario
 

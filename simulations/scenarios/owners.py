@@ -22,10 +22,10 @@ from client.privacy.ledger import LIFETIME, PERIOD, ROWS, TOTAL, Ledger
 from client.vault.consent import CHOICES, Consent
 from shared import rdp
 from shared.arrays import Bools
-from shared.atomic_files import replace_content, replacing
 from shared.charges import charges_of
 from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.events import Step
+from shared.files import replace_content, replacing
 from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 from shared.rdp import Curve

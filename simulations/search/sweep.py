@@ -6,7 +6,6 @@ sweep that was interrupted goes on, and one that is asked for twice trains nothi
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -18,25 +17,25 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.figure import Figure
 
 from server.privacy.accounting import epsilon_to_public
-from shared.atomic_files import replace_content
 from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError
+from shared.files import replace_content
 
 from ..baselines.interest_models import gap_baselines
 from ..evaluation.quality import auc
-from ..federation.checks import check_budget
-from ..federation.run_folder import RESULTS_FILE
+from ..federation.checks import check_budget, check_settings, check_training_budget, named
+from ..federation.run_folder import RESULTS_FILE, RunFolder
+from ..folder_lock import locked
 from ..people.of_scenario import population_of, protocol_of
-from ..people.population import Population
 from ..report.plots import save_utility_figure
 from ..report.svg import COLOURS
 from ..report.utility import swept_points
 from ..scenarios.config import ProtocolSection, Scenario, load_scenario
 from ..scenarios.grid import combinations
+from .sweep_cache import Cache, population_sha256
 from .trials import OnTrial, Trials, repeated, with_noise_for
 
 #: Raised when a result would come out otherwise for the same scenario: older results are not used again.
@@ -69,14 +68,50 @@ def sweep(
     overrides: Iterable[str] = (),
     repeat: int = 3,
     fresh: bool = False,
+    overwrite: bool = False,
     on_trial: OnTrial = lambda done, total: None,
 ) -> dict[str, Any]:
     """Train every combination of `over` (TOML texts by scenario key, or by `epsilon` or `dropout`) `repeat` times;
-    writes and returns results.json, and draws sweep.svg. ConfigError if a combination is not valid."""
+    writes and returns results.json, and draws sweep.svg. ConfigError if a combination is not valid, or if the folder holds
+    the results of another sweep, unless `overwrite`; those of a run are never replaced."""
     given = list(overrides)
     settings = _settings(name_or_file, given, over)
     if repeat < 1:
         raise ConfigError(f"expected --repeat >= 1, got {repeat}")
+    with locked(folder):
+        asked = {
+            "scenario": settings[0].scenario.name,
+            "over": {key: list(values) for key, values in over.items()},
+            "set": [each for each in given if not each.startswith("data.path=")],  # no place on this machine
+        }
+        _expect_free(folder, asked, overwrite)
+        results = {**asked, **_sweep(settings, folder, repeat, fresh, on_trial)}
+        replace_content(folder / RESULTS_FILE, json.dumps(results, indent=1))
+        draw(results, folder / FIGURE_FILE)
+        return results
+
+
+def _expect_free(folder: Path, asked: Mapping[str, Any], overwrite: bool) -> None:
+    """ConfigError if results in the folder may not be replaced: a run's, or, unless `overwrite`, of another sweep than was
+    `asked` for."""
+    if RunFolder(folder).scenario_file.exists():
+        raise ConfigError(f"expected a folder for a sweep, got that of a run: {folder}")
+    if overwrite or not (file := folder / RESULTS_FILE).exists():
+        return
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        same = {key: found[key] for key in asked} == asked
+    except (ValueError, LookupError, TypeError):
+        same = False
+    if not same:
+        raise ConfigError(
+            f"expected a free folder or the same sweep, but {file} holds other results: --overwrite replaces them, another "
+            "--out leaves them"
+        )
+
+
+def _sweep(settings: list[SweepPoint], folder: Path, repeat: int, fresh: bool, on_trial: OnTrial) -> dict[str, Any]:
+    """What was found, setting by setting."""
     cache = Cache(folder / CACHE)
     if fresh:
         cache.clear()
@@ -98,44 +133,12 @@ def sweep(
         finally:
             runs.close()
     rows = [_row(settings[i], results, pooled) for i, results, pooled in sorted(found, key=lambda each: each[0])]
-    out = {
-        "scenario": settings[0].scenario.name,
+    return {
         "data": settings[0].scenario.data.name,
         "simulated": settings[0].scenario.data.name == "planted",
-        "over": {key: list(values) for key, values in over.items()},
         "repeat": repeat,
         "rows": rows,
     }
-    replace_content(folder / RESULTS_FILE, json.dumps(out, indent=1))
-    draw(out, folder / FIGURE_FILE)
-    return out
-
-
-class Cache:
-    """Results by the SHA-256 of what they depend on, one small file each."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-
-    def clear(self) -> None:
-        for file in self._folder.glob("*.json"):
-            file.unlink()
-
-    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What was kept; None if nothing was, or if the file does not hold this key."""
-        try:
-            entry = json.loads(self._file(key).read_text(encoding="utf-8"))
-            found: dict[str, Any] = entry["result"]
-            return found if entry["key"] == json.loads(_canonical(key)) else None
-        except (OSError, ValueError, LookupError, TypeError):
-            return None
-
-    def put(self, key: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        replace_content(self._file(key), json.dumps({"key": json.loads(_canonical(key)), "result": result}, indent=1))
-
-    def _file(self, key: Mapping[str, Any]) -> Path:
-        return self._folder / f"{hashlib.sha256(_canonical(key).encode()).hexdigest()}.json"
 
 
 class Runs:
@@ -255,6 +258,10 @@ def _settings(name_or_file: str, given: Sequence[str], over: Mapping[str, Sequen
         names = {key: DROPOUT_KEY if key == DROPOUT else key for key in point if key != EPSILON}
         sets = [f"{name}={float(point[key]) if key == DROPOUT else point[key]}" for key, name in names.items()]
         scenario = load_scenario(name_or_file, [*given, *sets])
+        with named(", ".join(f"{key}={value}" for key, value in point.items())):
+            check_settings(scenario)
+            if EPSILON not in point:
+                check_training_budget(scenario)
         out.append(SweepPoint(point, scenario, protocol_of(scenario)))
     return out
 
@@ -371,23 +378,3 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def population_sha256(population: Population) -> str:
-    """64 hex digits that change with any event."""
-    digest = hashlib.sha256(
-        _canonical(
-            {
-                "categories": list(population.catalogue.names),
-                "step": population.step.value,
-                "n_steps": population.n_steps,
-            }
-        ).encode()
-    )
-    for column in ("offsets", "category", "kind", "time_s", "amount"):
-        digest.update(np.ascontiguousarray(getattr(population, column)).data)
-    return digest.hexdigest()
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

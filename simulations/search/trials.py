@@ -19,9 +19,9 @@ from shared.arrays import Bools, Floats
 from shared.charges import charges_of
 from shared.errors import ConfigError
 from shared.features import FeatureSpec
+from shared.files import private_folder
 from shared.network import forward
 from shared.plan import Plan, RiskPlan
-from shared.private_folders import private_folder
 
 from ..evaluation.quality import metrics_of
 from ..federation.host_training import TrainingRows

@@ -18,11 +18,11 @@ import numpy as np
 import tomli_w
 
 from server.privacy.accounting import epsilon_to_public
-from shared.atomic_files import replace_content
 from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError
+from shared.files import replace_content
 
-from ..federation.checks import check_budget
+from ..federation.checks import check_budget, check_settings, named
 from ..people.of_scenario import population_of, protocol_of
 from ..people.population import Population
 from ..scenarios.config import ProtocolSection, Scenario, load_scenario
@@ -140,8 +140,12 @@ def tune(
     values = {key: tuple(each) for key, each in grid.items()} or default_grid(base)
     _check_grid(values, seeds, epsilon)
     protocol = protocol_of(base)
+    check_settings(base)
     all_folds = folds_of(protocol, folds)
     points = [(point, load_scenario(name_or_file, [*given, *_sets(point)])) for point in combinations(values)]
+    for point, scenario in points:
+        with named(", ".join(_sets(point))):
+            check_settings(scenario)
     everybody = population_of(base)
     with tempfile.TemporaryDirectory(prefix="ebbtide-tune-") as folder:
         trials = Trials(until_last_label(everybody, protocol), Path(folder))

@@ -16,7 +16,7 @@ import numpy as np
 from river.drift import ADWIN, PageHinkley
 
 from client.detection.detectors import RateDetector
-from shared.arrays import Bools, Floats
+from shared.arrays import Bools, Floats, as_declared
 
 QUIET_STEPS = 14
 ROUNDS = 12
@@ -32,6 +32,7 @@ class Rule:
     never: float
     per_stream: bool = False
 
+    @as_declared
     def calibrated(self, p: Floats, first: int, rate: float) -> float:
         """The setting nearest to `often` at which streams without change have at most `rate` alarms per step from step
         `first` on."""

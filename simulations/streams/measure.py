@@ -18,7 +18,7 @@ import numpy as np
 
 from client.detection.alert_budget import Budget
 from client.detection.watch import Watch
-from shared.arrays import Bools, Doubles, Floats
+from shared.arrays import Bools, Doubles, Floats, as_declared, hold_declared
 from shared.events import Catalogue
 from shared.plan import Plan
 
@@ -47,6 +47,9 @@ class Seen:
 
     delays: Doubles
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
     @property
     def recall(self) -> float:
         return float(np.isfinite(self.delays).mean())
@@ -57,6 +60,7 @@ class Seen:
         return middle if np.isfinite(middle) else None
 
     @classmethod
+    @as_declared
     def of(cls, alarms: Bools) -> Seen:
         """From alarms (T, N) on streams that change at `CHANGE_STEP`."""
         after = alarms[CHANGE_STEP : CHANGE_STEP + WITHIN_STEPS]
@@ -80,6 +84,7 @@ def shipped_plan(n_streams: int, false_alerts: int) -> Plan:
     return Setup.of(scenario, Crowd(300, catalogue)).plan
 
 
+@as_declared
 def shipped_alerts(plan: Plan, p: Floats) -> Bools:
     """Alerts (T, U, 2, C) of users whose streams are p (T, U, C), by the code that devices run; all established."""
     _, n_users, n_streams = p.shape

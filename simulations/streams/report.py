@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from shared.files import replace_content
+
 from ..report.svg import COLOURS, style
 
 COLUMNS = (("drop", "drop 1-1.8"), ("rise", "rise 1-1.8"), ("gradual", "gradual"), ("small", "small .5"))
@@ -57,4 +59,4 @@ def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]], file: Path) -> None:
         axes.legend(frameon=False)
         drawing = io.StringIO()
         figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
-    file.write_text(drawing.getvalue(), encoding="utf-8")
+    replace_content(file, drawing.getvalue())

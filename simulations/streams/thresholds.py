@@ -21,7 +21,8 @@ from rich.progress import track
 from client.detection import threshold_table
 from client.detection.alert_budget import LEAST, SIDES, OwnThresholds, false_alarm_rate
 from client.detection.cusum import CusumDetector
-from shared.arrays import Doubles, Floats, Ints
+from shared.arrays import Doubles, Floats, Ints, as_declared
+from shared.files import replace_content
 
 from .generate import Change, simulated
 
@@ -53,6 +54,7 @@ THRESHOLDS = {thresholds}
 '''
 
 
+@as_declared
 def false_alarms(p: Floats, own: OwnThresholds, *, adapting: bool = True) -> tuple[Ints, float]:
     """False alarms per step and user (T, U) on streams p (T, U, C), and their rate per judged step and stream, by the
     thresholds that devices run; not `adapting`: all stay at the start."""
@@ -74,6 +76,7 @@ def false_alarms(p: Floats, own: OwnThresholds, *, adapting: bool = True) -> tup
     return out, float(out.sum() / n_judged)
 
 
+@as_declared
 def overruns(alarms: Ints, first: int, steps: int, most: int) -> float:
     """The share of users with more than `most` false alarms in `steps` steps: mean over the whole stretches of so many
     steps from step `first` on."""
@@ -96,6 +99,7 @@ def lowest_threshold(grid: Sequence[float], shares: Sequence[float], n_users: in
     return float(grid[i] + share * (grid[i + 1] - grid[i]))
 
 
+@as_declared
 def start_thresholds(p: Floats, rates: Sequence[float], first: int) -> list[list[float]]:
     """The lowest start thresholds of users with streams p (T, U, C), for STEPS and FALSE_ALERTS; `rates` are those of
     GRID, which is climbed until all of them keep to OVERRUN."""
@@ -140,5 +144,5 @@ def make_table(n_users: int, n_streams: int) -> str:
 
 
 if __name__ == "__main__":
-    TABLE_FILE.write_text(make_table(n_users=10_000, n_streams=200_000), encoding="utf-8")
+    replace_content(TABLE_FILE, make_table(n_users=10_000, n_streams=200_000))
     print(f"{TABLE_FILE.name}: {len(STREAMS) * len(STEPS) * len(FALSE_ALERTS)} start thresholds")

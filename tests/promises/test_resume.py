@@ -22,7 +22,7 @@ from server.app import run
 from server.state import INTEREST, RISK
 from simulations.cli import main as cli
 from simulations.federation.flower_runtime import processes_of
-from simulations.federation.host_training import COMMITMENTS_FILE
+from simulations.federation.host_training import COMMITMENTS_FILE, commitments
 from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RunFolder
 from simulations.federation.run_settings import run_settings
@@ -33,8 +33,10 @@ from tests.world.basics import SOAK
 
 pytestmark = pytest.mark.slow
 
+#: Trials in one process, and through Flower.
+TRIALS, FLOWER_TRIALS = (50, 20) if SOAK else (2, 1)
 #: Kills in one trial, at least; and at most, if none of them fell into a round.
-KILLS, MOST_KILLS = 3, 12
+KILLS, MOST_KILLS = (20, 40) if SOAK else (2, 12)
 ROUNDS, RISK_ROUNDS = 40, 10
 #: Everybody in every round, loud noise on a coarse grid and few queries: a run is rounds, and its epsilon quickly told.
 OVERRIDES = [
@@ -71,7 +73,7 @@ def begin_or_go_on(folder: Path) -> None:
 class Left:
     """What a run has on disk: (round, noise key) as they were committed, rounds that were charged, rounds that ended."""
 
-    keys: list[list[str]]
+    keys: list[tuple[int, str]]
     charged: int
     ended: int
 
@@ -79,14 +81,14 @@ class Left:
     def by(cls, folder: Path) -> Left:
         own = RunFolder(folder)
         committed, server = own.host(0).path / COMMITMENTS_FILE, own.server_path
-        keys = committed.read_text().splitlines() if committed.exists() else []
+        keys = commitments(committed.parent)
         charged = 0
         if (file := server / "charges.db").exists():
             with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file)) as charges:  # no table yet
                 charged = charges.execute("SELECT count(*) FROM charged_rounds").fetchone()[0]
         parts = [name for name in (INTEREST, RISK) if (server / f"{name}.npz").exists()]
         ended = sum(len(own.server.models(name)) - 1 for name in parts)
-        return cls([key.split() for key in keys], charged, ended)
+        return cls(keys, charged, ended)
 
     @property
     def interrupted(self) -> int:
@@ -98,6 +100,7 @@ class Left:
         assert self.keys[: len(earlier.keys)] == earlier.keys, "committed keys are gone: the run began anew"
         rounds = [number for number, _ in self.keys]
         assert len(set(rounds)) == len(rounds), "a round made noise twice"
+        assert len({key for _, key in self.keys}) == len(self.keys), "two rounds on one key"
         assert self.charged >= earlier.charged and self.ended >= earlier.ended
         assert self.ended <= len(self.keys) <= self.charged, "noise that nobody paid for"
 
@@ -135,7 +138,7 @@ def uninterrupted(tmp_path_factory):
     return account, time.monotonic() - began_s
 
 
-@pytest.mark.parametrize("trial", range(20 if SOAK else 2))
+@pytest.mark.parametrize("trial", range(TRIALS))
 def test_killed_at_random_moments_a_run_still_ends_and_spends_no_less(tmp_path, uninterrupted, trial):
     whole, seconds = uninterrupted
     folder, chance = tmp_path / "run", random.Random(trial)
@@ -160,30 +163,42 @@ def test_killed_at_random_moments_a_run_still_ends_and_spends_no_less(tmp_path, 
 
 
 @pytest.mark.timeout(600)  # Flower starts twice: slow on a busy machine
-def test_a_run_through_flower_whose_processes_were_all_killed_goes_on(tmp_path):
+@pytest.mark.parametrize("trial", range(FLOWER_TRIALS))
+def test_a_run_through_flower_whose_processes_were_killed_goes_on(tmp_path, trial):
+    """The first trial kills all of them in the middle of training. Others kill the command alone, or all, at any moment."""
     folder, home = tmp_path / "run", RunFolder(tmp_path / "run").flower
     overrides = [*OVERRIDES, "risk.rounds=0", 'simulation.fidelity="hosts"', "simulation.hosts=1"]
     command = ["simulate", "demo", "--out", str(folder), *(part for each in overrides for part in ("--set", each))]
     ours = start(ebbtide, *command)
     try:
-        while Left.by(folder).ended < 3:
+        if trial:
+            ours.join(random.Random(trial).uniform(0, 40))
+        while not trial and Left.by(folder).ended < 3:
             assert ours.is_alive()
             time.sleep(0.1)
     finally:
         ours.kill()
-        for process in processes_of(home):
+        for process in processes_of(home) if trial % 2 == 0 else ():
             with suppress(psutil.Error):
                 process.kill()
-    while processes_of(home):
+    ours.join()
+    while not trial and processes_of(home):
         time.sleep(0.05)
-    left, moved = Left.by(folder), RunFolder(folder).server.traffic()
-    assert left.charged < ROUNDS, "killed in the middle of training"
-    again = start(ebbtide, *command, "--resume")
+    own = RunFolder(folder)
+    if own.has_ended:
+        return
+    left, moved = Left.by(folder) if own.begun else Left([], 0, 0), {} if trial else own.server.traffic()
+    assert trial or left.charged < ROUNDS, "killed in the middle of training"
+    again = start(ebbtide, *command, *(["--resume"] if own.begun else []))
     again.join()
     assert again.exitcode == 0
+    assert processes_of(home) == []
     now = Left.by(folder)
     now.expect_after(left)
-    assert (now.charged, now.interrupted) == (ROUNDS, left.interrupted)
+    assert now.charged == ROUNDS
+    if trial:
+        return
+    assert now.interrupted == left.interrupted
     results = json.loads(RunFolder(folder).results_file.read_text())
     assert results["privacy"]["rounds_charged"] == ROUNDS
     sent = results["traffic"]["by_message"]["train_request"]["messages"]

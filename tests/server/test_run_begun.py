@@ -9,8 +9,8 @@ from client.privacy.caps import LedgerLine
 from server import app as server_app
 from server import state
 from server.state import ServerFolder
-from shared.atomic_files import replace_content
 from shared.clock import ReplayClock
+from shared.files import replace_content
 from tests.server.test_app import PRIVACY, Phones, run_config
 from tests.world.basics import make_plan
 from tests.world.signing import asked

@@ -53,6 +53,7 @@ def test_catalogue_hash_changes_with_a_name_and_with_the_order():
         BehaviourEvent(EventKind.PURCHASE, 3, 1e9, MAX_AMOUNT),
         BehaviourEvent(EventKind.PURCHASE, np.int64(2), np.float64(5), np.float32(1.5)),
         BehaviourEvent(EventKind.PURCHASE, 2, 5, 1),
+        BehaviourEvent(EventKind.CART, 2, 5, 0),
     ],
 )
 def test_good_events_pass(event):

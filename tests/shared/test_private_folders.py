@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from shared.private_folders import private_folder
+from shared.files import private_folder
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids="{:03o}".format)

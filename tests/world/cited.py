@@ -135,6 +135,8 @@ class Repository:
         """Whether `first.name` is a class's or a module's name; or a file that is written, a key, a field."""
         if f"{first}.{name}" in self.strings:
             return True
+        if name in self.classes.get(f"{first.capitalize()}Section", ()):  # a key of a scenario
+            return True
         if first[0].isupper():
             return first in THEIRS or name in self.classes.get(first, ())
         of = [names for dotted, names in self.modules.items() if dotted.rpartition(".")[2] == first]
@@ -195,7 +197,7 @@ class Repository:
 
 def commands() -> dict[str, set[str]]:
     """Options of each command of `ebbtide`."""
-    from simulations.cli.main import app
+    from simulations.cli.commands import app
 
     return {
         name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}

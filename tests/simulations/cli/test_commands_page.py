@@ -3,7 +3,7 @@
 import typer
 
 from simulations.cli import commands_page
-from simulations.cli.main import app
+from simulations.cli.commands import app
 
 
 def test_the_page_is_the_command_s_own_help():

@@ -138,6 +138,8 @@ def test_every_phase_that_a_run_reports_has_a_bar():
 
 def test_bars_of_phases_stop_one_another_and_others_run_side_by_side(monkeypatch):
     stopped = []
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(Progress, "stop_task", lambda self, task: stopped.append(task))
     with bars() as on_progress:
         for what in ("one", "two", "one"):

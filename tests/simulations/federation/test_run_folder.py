@@ -11,7 +11,7 @@ import pytest
 
 from server.state import ServerFolder
 from shared.errors import ConfigError
-from shared.private_folders import private_folder
+from shared.files import private_folder
 from simulations.federation.device_app import simulation_keys
 from simulations.federation.flower_runtime import write_app_folder
 from simulations.federation.host_app import Host
@@ -19,6 +19,7 @@ from simulations.federation.host_folder import HostFolder
 from simulations.federation.run_folder import RunFolder
 from simulations.people.planted import plant
 from simulations.people.setup import Setup
+from simulations.run import evaluate_run
 from simulations.scenarios.config import load_scenario
 
 ROOT = Path(__file__).parents[3]
@@ -107,6 +108,26 @@ def test_a_run_s_folders_and_the_secrets_in_them_are_their_owner_s_alone(tmp_pat
     assert {mode for place, mode in modes.items() if place.is_dir()} == {0o700}
     secret = [run.signing_key_file, *(file for file in run.device(0).iterdir())]
     assert len(secret) == 4 and {modes[file] for file in secret} == {0o600}
+
+
+def test_a_run_that_its_server_stopped_has_not_ended_and_may_be_gone_on_with(tmp_path):
+    people = plant(4, 182, seed=1)
+    setup, run = Setup.of(load_scenario("demo", ["data.users=4"]), people), RunFolder(tmp_path / "run")
+    run.prepare(setup, people)
+    assert not run.has_account and run.stopped is None
+    run.server.keep_traffic({})
+    for place in (run.results_file, run.report_file):
+        place.write_text("of before")
+    run.server.keep_account({"stopped": "Nearly all refused"})
+    assert not run.has_account and not run.has_ended and run.stopped == "Nearly all refused"
+    run.expect_same_run(setup.scenario)
+    with pytest.raises(ConfigError, match="which stopped: Nearly all refused"):
+        evaluate_run(run.path)
+    run.server.keep_account({"stopped": None})
+    assert run.has_account and run.has_ended
+    run.server.account_file.write_text("[")
+    with pytest.raises(ConfigError, match="is damaged"):
+        evaluate_run(run.path)
 
 
 def test_hosts_come_in_the_order_of_their_numbers(tmp_path):

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import DataError, InputError
-from shared.events import Catalogue, Step
+from shared.events import Catalogue, EventKind, Step
 from simulations.people.planted import plant
 from simulations.people.population import ChangeKind, Population, Truth
 
@@ -93,7 +93,7 @@ def populations(draw: st.DrawFn) -> Population:
         category=np.array(category),
         kind=np.array(kind),
         time_s=np.array(time_s),
-        amount=np.array(amount),
+        amount=np.where(np.array(kind) == EventKind.PURCHASE, amount, 0.0),
         truth=truth,
     )
 
@@ -176,6 +176,9 @@ def test_nothing_of_the_events_is_in_a_repr() -> None:
         ({"time_s": np.array([0.0, 1.0, np.nan])}, "time_s in the 10 steps"),
         ({"amount": np.array([0.0, 1.0, np.inf])}, "amount in 0..1000000"),
         ({"amount": np.array([0.0, 1.0, -3.5])}, "amount in 0..1000000"),
+        ({"amount": np.array([2.0, 7.25, 0.0])}, "amount of 0 unless it is a purchase"),
+        ({"amount": np.array([0.0, 7.25])}, "columns of one length"),
+        ({"kind": np.array([0, 4.5, 0])}, "kind as whole numbers"),
     ],
 )
 def test_what_is_not_a_population_is_refused_without_its_values(changes: dict[str, Any], expected: str) -> None:

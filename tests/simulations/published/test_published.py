@@ -223,7 +223,7 @@ def test_a_bench_s_figures_have_its_commit_half_ranges_and_baselines(tmp_path):
 
 def test_a_folder_tells_every_commit_that_worked_there(tmp_path, monkeypatch):
     assert commits_of(tmp_path) == "unknown"
-    for at in ("a", "a", "b-dirty"):
+    for at in ("a710d33", "a710d33", "b" * 7 + "-dirty"):
         monkeypatch.setattr("simulations.provenance.commit", lambda at=at: at)
         stamp(tmp_path)
-    assert commits_of(tmp_path) == "a+b-dirty"
+    assert commits_of(tmp_path) == "a710d33+bbbbbbb-dirty"

@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 from server.privacy.accounting import epsilon_to_public
 from shared.charges import charges_of
 from shared.codec import pack_floats
-from shared.errors import ConfigError
+from shared.errors import BudgetError, ConfigError
 from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import GAP_BASELINES, POOLED_DNN
 from simulations.cli.search import register
+from simulations.federation.checks import check_scenario, check_training_budget
 from simulations.federation.host_training import TrainingRows
-from simulations.federation.run_folder import RESULTS_FILE
+from simulations.federation.run_folder import RESULTS_FILE, RunFolder
 from simulations.people.labelled_rows import history_of
 from simulations.people.planted import plant
 from simulations.people.setup import Setup
@@ -79,11 +80,20 @@ def test_what_was_run_is_not_run_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr("simulations.search.sweep.gap_baselines", None)
     assert sweep("demo", over, tmp_path, overrides=SMALL, repeat=2) == first
-    sweep("demo", over, tmp_path, overrides=[*SMALL, "detection.detector=rate", 'about="other words"'], repeat=2)
+    sweep(
+        "demo",
+        over,
+        tmp_path,
+        overrides=[*SMALL, "detection.detector=rate", 'about="other words"'],
+        repeat=2,
+        overwrite=True,
+    )
     assert trainings.count == 8, "a run does not depend on these"
-    sweep("demo", {"training.rows": ("8",)}, tmp_path, overrides=SMALL, repeat=3)
+    sweep("demo", {"training.rows": ("8",)}, tmp_path, overrides=SMALL, repeat=3, overwrite=True)
     assert trainings.count == 9, "one more repetition"
-    sweep("demo", {"training.rows": ("8",)}, tmp_path, overrides=[*SMALL, "training.l2=0.001"], repeat=1)
+    sweep(
+        "demo", {"training.rows": ("8",)}, tmp_path, overrides=[*SMALL, "training.l2=0.001"], repeat=1, overwrite=True
+    )
     assert trainings.count == 10, "another scenario"
 
 
@@ -101,7 +111,7 @@ def test_pooled_models_are_the_ones_that_every_gap_is_measured_to(tmp_path, monk
     for row in results["rows"]:
         assert row["pooled_auc"] == 1 and row["gap_mean"] == 1 - row["auc_mean"]
     assert [each[2:] for each in asked] == [((32, 16), 1), ((8, 4), 1)], "a network for each, under the data's seed"
-    sweep("demo", {"training.rows": ("8", "64")}, tmp_path, overrides=SMALL, repeat=1)
+    sweep("demo", {"training.rows": ("8", "64")}, tmp_path, overrides=SMALL, repeat=1, overwrite=True)
     assert len(asked) == 3, "what a pooled model does not depend on does not train another"
     assert all(few < many for few, many in zip(asked[0][:2], asked[2][:2], strict=True)), "held out of both"
 
@@ -265,3 +275,24 @@ def invoke(folder, *arguments):
     register(app)
     sets = [part for each in SMALL for part in ("--set", each)]
     return CliRunner().invoke(app, ["sweep", "demo", *sets, "--out", str(folder), *arguments])
+
+
+def test_results_of_something_else_are_not_replaced_unasked(tmp_path):
+    """A sweep's of other values, a run's, or a folder that another process works in: refused before anything is trained."""
+    over = {"training.rows": ("8",)}
+    (tmp_path / RESULTS_FILE).write_text('{"scenario": "demo", "over": {"training.rows": ["64"]}, "set": []}')
+    with pytest.raises(ConfigError, match="--overwrite replaces them"):
+        sweep("demo", over, tmp_path, overrides=SMALL)
+    assert "64" in (tmp_path / RESULTS_FILE).read_text()
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.scenario_file.write_text("{}")
+    with pytest.raises(ConfigError, match="got that of a run"):
+        sweep("demo", over, run.path, overrides=SMALL, overwrite=True)
+
+
+def test_bits_cost_a_sweep_nothing_before_it_begins_either():
+    scenario = load_scenario("demo", ["privacy.max_epsilon=50.0", "bits.every_steps=1", "bits.epsilon=5.0"])
+    with pytest.raises(BudgetError, match="coin|bit"):
+        check_scenario(scenario)
+    check_training_budget(scenario)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.atomic_files import replace_content, replacing
+from shared.files import replace_content, replacing
 from simulations.federation.host_app import Host
 from simulations.federation.host_training import TrainingRows
 from simulations.federation.run_folder import RunFolder
