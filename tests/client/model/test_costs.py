@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from client.model import costs, updates
-from client.model.costs import MOST, MOST_STEPS, Cost, cost_of, expect_affordable
+from client.model.costs import MOST, MOST_STEPS, Cost, _noise_bytes, cost_of, expect_affordable
 from client.model.installed import Installed
 from client.model.runtime import Model, open_model, pinned_model
 from client.model.training_rows import draw_words, smallest
@@ -171,3 +171,17 @@ def test_numbers_of_steps_are_found_in_every_part_of_a_plan():
     plan = replace(make_plan(risk=make_risk()), horizon_steps=3)
     found = costs._steps_in(plan)
     assert len(found) > 15 and max(found) <= MOST_STEPS and plan.features.window_steps in found
+
+
+@pytest.mark.parametrize("sigma", [2.0, 100.0, 1000.0, 2.0**14])
+def test_a_noise_table_takes_no_more_than_is_counted_while_it_is_made_and_afterwards(sigma):
+    for cache in (mechanisms._draw_table, mechanisms._alias_table):
+        cache.cache_clear()
+    kept, making = _noise_bytes(sigma)
+    tracemalloc.start()
+    try:
+        mechanisms.DiscreteGaussian(sigma)
+        now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert now <= kept and peak <= making + kept
