@@ -23,9 +23,9 @@ DRAWS_PER_ROW = 64
 #: Bytes, each at least what tests measure (tests/client/model/test_costs.py): of a row of features and what it is made from;
 #: of an average over a step that is remembered; of a word that decides which row is chosen; of a number that the rate rule
 #: remembers, with its copies in memory and 16 times for being written at every step; of a column of the table that noise is
-#: drawn from, and of a cell of the shortcut through it, while it is made; of a column that is kept.
+#: drawn from, and of a cell of the shortcut through it, while it is made; of a column that is kept, and of a table whatever its size.
 ROW_BYTES, AVERAGE_BYTES, WORD_BYTES, REMEMBERED_BYTES, COLUMN_BYTES, CELL_BYTES = 640, 28, 40, 1024, 64, 36
-KEPT_BYTES = 52
+KEPT_BYTES, TABLE_BYTES = 52, 1 << 12
 #: The table of `shared.mechanisms`: columns on each side of zero for one grid step of noise, and how many cells.
 TAIL_SIGMAS, CELLS_PER_COLUMN, LEAST_CELLS, MOST_CELLS = 12, 32, 1 << 16, 1 << 20
 
@@ -90,7 +90,7 @@ def _noise_bytes(share_sigma: float) -> tuple[float, float]:
     """What the table of one noise takes for good, and while it is made."""
     columns = 2.0 ** math.ceil(math.log2(2 * TAIL_SIGMAS * max(share_sigma, 1.0) + 1))
     cells = min(max(CELLS_PER_COLUMN * columns, LEAST_CELLS), MOST_CELLS)
-    return KEPT_BYTES * columns + 4 * cells, COLUMN_BYTES * columns + CELL_BYTES * cells
+    return KEPT_BYTES * columns + 4 * cells + TABLE_BYTES, COLUMN_BYTES * columns + CELL_BYTES * cells
 
 
 def expect_affordable(plan: Plan, n_categories: int) -> None:

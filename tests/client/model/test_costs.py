@@ -149,7 +149,7 @@ def test_no_plan_that_is_taken_costs_more_than_it_was_said_to(plan, n_categories
 def test_the_largest_plans_that_are_taken_are_measured_too():
     """Each number as large as it may be, alone."""
     largest = {
-        "row-steps": make_plan(training={"local_steps": 1000, "rows": 60, "history_steps": 100}),
+        "row-steps": make_plan(training={"local_steps": 1000, "rows": 50, "history_steps": 100}),
         "history": make_plan(training={"history_steps": 700}),
         "draws": make_plan(training={"local_steps": 1000, "rows": 1, "history_steps": 300}),
         "window": make_plan(features=FeatureSpec(700)),
