@@ -11,8 +11,9 @@ from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from shared.clock import WallClock
+from shared.codec import array_bytes, limits_of
 from shared.errors import EbbtideError
-from shared.messages import REQUESTS, MessageKind
+from shared.messages import REQUESTS, SIGNED, MessageKind
 
 from .answers import open_and_answer
 from .device import Device
@@ -56,14 +57,20 @@ def route(app: ClientApp, kind: MessageKind, handler: Handler) -> None:
     register(action or "default")(handler)
 
 
+def carried(message: Message) -> bytes:
+    """The bytes that a message carries; none if it carries anything else, or more than any request has."""
+    try:
+        found = array_bytes(message.content["wire"]["bytes"].data, limits_of(SIGNED["signed"]).most_bytes)  # type: ignore[union-attr]
+    except Exception:
+        return b""
+    return found if isinstance(found, bytes) else b""
+
+
 def answering(expected: str, open_device: OpenDevice) -> Handler:
     """What a node does with a message that has to carry an `expected` request."""
 
     def reply(message: Message, context: Context) -> Message:
-        try:
-            data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
-        except Exception:
-            data = b""
+        data = carried(message)
         said = open_and_answer(data, expected, lambda: open_device(context, data))
         wire = Array(np.frombuffer(said, dtype=np.uint8))
         return Message(RecordDict({"wire": ArrayRecord({"bytes": wire})}), reply_to=message)

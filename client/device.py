@@ -333,7 +333,7 @@ class Device(AppTold):
         """See `OwnerControls.consent`. Consent to identified alerts tells alerts from now on, not those of the past."""
         with self._quietly():
             choice = choice if choice is None else Consent(choice)
-            if choice is Consent.IDENTIFIED and super().consent() is not choice:
+            if choice is Consent.IDENTIFIED and self.gate.decision.consent is not choice:
                 self._keep_alerts([(alert, SENT) for alert in self.alerts()])
             return super().consent(choice)
         return super().consent()

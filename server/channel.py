@@ -11,15 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp import Grid
-from numpy.lib import format as npy
 
-from shared.codec import decode, encode, limits_of
+from shared.codec import array_bytes, decode, encode, limits_of
 from shared.errors import RefusalCode, RunError, WireError
 from shared.messages import REGISTER, REQUESTS
 
@@ -30,7 +28,6 @@ REPLY_TIMEOUT_S = 600.0
 #: Reasons to drop a reply that are reasons to ask its device no more; the second if the first was lost on its way.
 GONE = ("deletion", f"refusal_{int(RefusalCode.FORGOTTEN)}")
 #: How numpy begins a file of bytes, and the most that it writes before them.
-_NPY_VERSION, _MAX_HEADER_BYTES = (1, 0), 256
 #: What a reply that is for another round, plan, step or coin than was asked for is counted as, if not by the field's name.
 _OTHER = {"plan_sha256": "plan", "epsilon_micro": "coin"}
 
@@ -149,25 +146,14 @@ def _node_of(reply: Message, asked: Mapping[str, int]) -> int | None:
 
 
 def carried_bytes(reply: Message, most: int) -> bytes | str:
-    """The bytes that a reply carries, at most so many, or the reason to drop it. Nothing is allocated or copied that is
-    longer: what an array says of its own size is held against its bytes first."""
+    """The bytes that a reply carries, at most so many, or the reason to drop it: see `shared.codec.array_bytes`."""
     try:
         record = reply.content["wire"]
         if len(reply.content) != 1 or not isinstance(record, ArrayRecord) or list(record) != ["bytes"]:
             return "shape"
-        packed = record["bytes"].data
-        if len(packed) > most + _MAX_HEADER_BYTES:
-            return "oversized"
-        file = BytesIO(packed)
-        if npy.read_magic(file) != _NPY_VERSION:
-            return "shape"
-        shape, _, dtype = npy.read_array_header_1_0(file, max_header_size=_MAX_HEADER_BYTES)
-        data = packed[file.tell() :]
+        return array_bytes(record["bytes"].data, most)
     except Exception:
         return "shape"
-    if dtype != np.uint8 or shape != (len(data),):
-        return "shape"
-    return data if len(data) <= most else "oversized"
 
 
 def hasten(grid: Grid) -> None:

@@ -14,8 +14,10 @@ from shared.plan import Plan, PrivacyPlan, UpdateKind
 
 from .channel import Traffic
 
-#: Of those that were asked, the share from which on "nearly all" of them refuse, and that in so many rounds running.
+#: Of those that say anything, the share from which on "nearly all" of them refuse, and that in so many rounds running.
 NEARLY_ALL, REFUSED_ROUNDS = 0.9, 2
+#: Rounds running that were asked for and had no sum that could be used, whatever the reason.
+UNUSED_ROUNDS = 5
 #: A cohort of which more than this share stays silent, in so many rounds running that have too few updates.
 MOSTLY_SILENT, SILENT_ROUNDS = 0.5, 3
 
@@ -55,9 +57,10 @@ class Turnout:
     refused: Counter[RefusalCode]
 
     def is_refused(self, privacy: PrivacyPlan) -> bool:
-        """Whether nearly all refuse, and those who do not could not carry a round."""
+        """Whether nearly all who say anything refuse, half of those asked at least, and the others could not carry a round."""
         refused = self.refused.total()
-        return 0 < self.asked * NEARLY_ALL <= refused and self.asked - refused < privacy.min_survivors
+        nearly_all = (self.answered + refused) * NEARLY_ALL <= refused and 2 * refused >= self.asked
+        return self.asked > 0 and nearly_all and self.answered < privacy.min_survivors
 
     def is_silent(self, privacy: PrivacyPlan) -> bool:
         """Whether most give no answer that counts, nor a refusal, and the others are too few for a round."""
@@ -71,37 +74,44 @@ class Watched:
     def __init__(self, federation: Federation) -> None:
         self._federation = federation
         self.traffic = federation.traffic
-        #: Whether any round had enough updates for a sum.
+        #: Whether any round had a sum that could be used.
         self.has_summed = False
         self._left: int | None = None
         self._last = Turnout(0, 0, Counter())
-        self._refused_rounds = self._silent_rounds = 0
+        self._refused_rounds = self._silent_rounds = self._unused_rounds = 0
+        self._was_asked = False
 
     def offer(self, fields: Mapping[str, Any]) -> int:
         return self._federation.offer(fields)
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
-        cohort = self._federation.sample(sampling_rate)
+        cohort, self._was_asked = self._federation.sample(sampling_rate), False
         self._left = len(cohort) if sampling_rate == 1 else None
         return cohort
 
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
-        before = refusals(self.traffic)
+        before, self._was_asked = refusals(self.traffic), True
         total, answered = self._federation.collect(cohort, plan, request, kind)
         self._last = Turnout(len(cohort), answered, refusals(self.traffic) - before)
         self._refused_rounds = self._refused_rounds + 1 if self._last.is_refused(kind.privacy) else 0
         self._silent_rounds = self._silent_rounds + 1 if self._last.is_silent(kind.privacy) else 0
-        self.has_summed |= answered >= kind.privacy.min_survivors
         return total, answered
+
+    def note_sum(self, *, used: bool) -> None:
+        """Whether the last round had a sum that could be used: enough updates, and none that cheats."""
+        self.has_summed |= used
+        if used or self._was_asked:  # a cohort that chance made small says nothing
+            self._unused_rounds = 0 if used else self._unused_rounds + 1
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         return self._federation.ask(name, fields)
 
     def expect_use(self, privacy: PrivacyPlan) -> None:
         """RunStopped if the rounds so far say that another one is spent for nothing: nearly all refused, in two rounds
-        running; most were silent and the others too few, in three; or everybody who is left is too few. A cohort that chance
+        running; most were silent and the others too few, in three; no sum could be used, for whatever reason, in five; or everybody
+        who is left is too few. A cohort that chance
         made small says nothing: nobody was asked."""
         last = self._last
         if self._left is not None and self._left < privacy.min_survivors:
@@ -113,6 +123,12 @@ class Watched:
             raise RunStopped(
                 f"{last.refused.total()} of {last.asked} devices refused the last round.",
                 f"Nearly all refused {REFUSED_ROUNDS} rounds running, {_mostly(last.refused)}.",
+            )
+        if self._unused_rounds >= UNUSED_ROUNDS and self._silent_rounds < SILENT_ROUNDS:
+            raise RunStopped(
+                f"{last.answered} of {last.asked} devices answered the last round, and {last.refused.total()} refused it.",
+                f"No round had a sum that could be used, {UNUSED_ROUNDS} rounds running: too few updates, or some that no honest "
+                "device sends; traffic.json counts which.",
             )
         if self._silent_rounds >= SILENT_ROUNDS:
             raise RunStopped(

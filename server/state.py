@@ -85,11 +85,11 @@ class ServerFolder:
         of them is kept beside the key, which outlives a folder that is lost."""
         last_file = key_file.with_name(f"{key_file.name}.begun_s")
         if not self.begun_file.exists():
-            last = int(last_file.read_text(encoding="ascii")) if last_file.exists() else -1
+            last = _second_in(last_file) if last_file.exists() else -1
             run = max(int(clock.now_s()), last + 1)
             for file in (last_file, self.begun_file):  # in this order: killed in between, the next one is later
                 replace_content(file, str(run), durable=True)
-        return int(self.begun_file.read_text(encoding="ascii"))
+        return _second_in(self.begun_file)
 
     def charges(self, plan_sha256: bytes) -> Charges:
         """The run's charged rounds; ConfigError if they belong to another plan."""
@@ -139,3 +139,11 @@ class ServerFolder:
     def keep_account(self, account: Mapping[str, Any]) -> None:
         """Write what the run cost, for people: the last thing of a run."""
         replace_content(self.account_file, json.dumps(account, indent=1))
+
+
+def _second_in(file: Path) -> int:
+    """The second that a file names; ConfigError if it holds anything else."""
+    try:
+        return int(file.read_text(encoding="ascii"))
+    except ValueError:
+        raise ConfigError(f"expected {file} to hold the second at which a run began, got something else") from None

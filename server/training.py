@@ -144,6 +144,7 @@ class Training:
                 **learner.fields(),
             }
             mean_delta = run_round(self.federation, plan, request, kind, self.settings.longest_means[part])
+            self.federation.note_sum(used=mean_delta is not None)
             if mean_delta is not None:
                 learner.step(mean_delta)
             models.append(learner.model)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from io import BytesIO
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from . import cbor
@@ -25,6 +27,9 @@ from .messages import VERSION, Bytes, Field, Int, ListOf, MessageKind, Text
 _ARRAY_OF_3 = b"\x83"
 _HEAD_BYTES = 64
 _HEAD = Limits(_HEAD_BYTES, most_items=1, most_depth=0)
+
+#: What numpy writes in front of an array's bytes is shorter than this.
+_NPY_VERSION, _MAX_HEADER_BYTES = (1, 0), 256
 
 Message = tuple[str, dict[str, Any]]
 
@@ -153,3 +158,24 @@ def pack_words(values: Words) -> bytes:
 def unpack_words(data: bytes) -> Words:
     """A vector modulo 2^32 from little-endian bytes."""
     return np.frombuffer(data, dtype="<u4").astype(np.uint32)
+
+
+def array_bytes(packed: bytes, most: int) -> bytes | str:
+    """The bytes of a one-dimensional array of uint8 as numpy writes it (.npy, version 1.0), as Flower carries a message; or
+    "oversized" for more than `most`, "shape" for anything else.
+
+    Nothing that is longer is allocated or copied: what the array says of its own size is held against its bytes first.
+    """
+    if len(packed) > most + _MAX_HEADER_BYTES:
+        return "oversized"
+    try:
+        file = BytesIO(packed[:_MAX_HEADER_BYTES])
+        if npy.read_magic(file) != _NPY_VERSION:
+            return "shape"
+        shape, _, dtype = npy.read_array_header_1_0(file, max_header_size=_MAX_HEADER_BYTES)
+    except Exception:
+        return "shape"
+    data = packed[file.tell() :]
+    if dtype != np.uint8 or shape != (len(data),):
+        return "shape"
+    return data if len(data) <= most else "oversized"

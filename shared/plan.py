@@ -27,6 +27,7 @@ MIN_SHARE_SIGMA = 2.0
 #: A coarser grid is no Gaussian any more: one round at 16 steps and noise multiplier 1 adds 6e-8 to delta, at 256 2e-10.
 MIN_STEPS_PER_CLIP = 256
 MICRO = 1_000_000
+MAX_COINS = 4096  #: a weekly one for a life; the exact account of more would take minutes
 #: Marks a part that older plans do not have: without it a plan is written as they were, and they are read as such.
 LATER = "later"
 DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
@@ -254,7 +255,7 @@ class BitsPlan:
             self.epsilon_micro,
         )
         _expect_steps("every_steps", self.every_steps)
-        _expect_steps("coins", self.coins)
+        _expect(1 <= self.coins <= MAX_COINS, f"coins in 1..{MAX_COINS}", self.coins)
 
     @property
     def epsilon(self) -> float:

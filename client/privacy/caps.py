@@ -21,6 +21,10 @@ DAY_S = 86_400
 MOST = 2**62
 
 
+#: With a larger delta an epsilon says nothing: one device in so few may be told outright.
+MOST_DELTA = 1e-3
+
+
 class LedgerLine(StrEnum):
     """The lines of the ledger: the kinds of message that the register charges, by name."""
 
@@ -89,7 +93,7 @@ class Caps:
     participations_per_plan: int = 14
     period_s: int = 182 * DAY_S
     clip_norm: float = 1.0
-    survivors: int = 100_000
+    survivors: int = 10_000
 
     def __post_init__(self) -> None:
         expected = f"a cap for each of {', '.join(LedgerLine)}"
@@ -106,8 +110,8 @@ class Caps:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        if not 0 < self.delta < 1:
-            raise ConfigError(f"expected delta in (0, 1), got {self.delta}")
+        if not 0 < self.delta <= MOST_DELTA:
+            raise ConfigError(f"expected delta in (0, {MOST_DELTA:g}]: a larger one protects nobody; got {self.delta}")
         if not self.clip_norm > 0:
             raise ConfigError(f"expected clip_norm > 0, got {self.clip_norm}")
 

@@ -20,7 +20,7 @@ from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
-from client.app import route
+from client.app import carried, route
 from client.detection.alerts import alert_fields
 from client.detection.policy import POLICY, segments
 from client.detection.risk_levels import p_and_risk, recent_rows
@@ -300,7 +300,7 @@ def on_message(message: Message, context: Context) -> Message:
     request for them; its devices have one server: one look is for all of them. Nobody plays anything again here, so that
     what a device heard last (`client/privacy/heard.py`) has nothing to do."""
     run = RunFolder(Path(str(context.run_config["simulation.folder"])))
-    data = message.content["wire"]["bytes"].numpy().tobytes()  # type: ignore[union-attr]
+    data = carried(message)
     envelope = verify(data, server_key(run))
     name, request = decode(REQUESTS, envelope.body)
     if request["audience"] != AUDIENCE:

@@ -5,12 +5,15 @@ register, and compares it field by field with what the request and the device's 
 """
 
 import tempfile
+import tracemalloc
+from io import BytesIO
 
 import numpy as np
 import pytest
-from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from numpy.lib import format as npy
 
 from client import app as client_app
 from client.answers import HANDLERS, open_and_answer
@@ -18,10 +21,10 @@ from client.app import build_app, open_in_data_dir
 from client.device import Profile
 from client.model.runtime import pinned_model
 from client.vault.journal import Journal
-from shared.codec import decode, pack_floats
+from shared.codec import decode, limits_of, pack_floats
 from shared.errors import Refusal, RefusalCode
 from shared.events import Step
-from shared.messages import REGISTER, REQUESTS
+from shared.messages import REGISTER, REQUESTS, SIGNED
 from tests.world.basics import CATALOGUE, N_CATEGORIES, activity_theta, examples, open_device
 from tests.world.client_requests import COEFFICIENTS, PLAN, RIGHT, allowed, requests
 from tests.world.fake_grid import FakeGrid, context_of, wire, with_wire
@@ -244,3 +247,26 @@ def test_a_bare_node_s_device_lives_in_its_data_dir_and_follows_the_wall_clock(t
     for nowhere in ({}, {**home, "data-dir": str(tmp_path / "nobody")}, {"data-dir": home["data-dir"]}):
         reply = ask(client_app.app, query, "query.alerts", context_of(1, **nowhere))
         assert decode(REGISTER, wire(reply)) == ("refusal", {"code": int(RefusalCode.INTERNAL)})
+
+
+@pytest.mark.parametrize("shape", [(2**33,), (2**40,), (11,), (2, 5), ()])
+def test_what_an_array_says_of_its_size_is_held_against_its_bytes_before_anything_is_allocated(shape):
+    header = BytesIO()
+    npy.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    array = Array("uint8", (10,), "numpy.ndarray", header.getvalue() + bytes(10))
+    message = Message(RecordDict({"wire": ArrayRecord({"bytes": array})}), 1, "train")
+    tracemalloc.start()
+    try:
+        assert client_app.carried(message) == b""
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_than_any_request_has_is_nothing_and_the_largest_is_read():
+    most = limits_of(SIGNED["signed"]).most_bytes
+    for size, read in ((most, most), (most + 1, 0), (1 << 24, 0)):
+        message = Message(RecordDict({"wire": ArrayRecord({"bytes": Array(np.zeros(size, np.uint8))})}), 1, "train")
+        assert len(client_app.carried(message)) == read
+    floats = Message(RecordDict({"wire": ArrayRecord({"bytes": Array(np.zeros(8))})}), 1, "train")
+    assert client_app.carried(floats) == b""

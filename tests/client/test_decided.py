@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 
 from client import app
 from client.answers import open_and_answer
-from client.detection.policy import POLICY, Intervention, Policy
+from client.detection.alerts import NOT_TAKEN, Alert
+from client.detection.policy import POLICY, Intervention, Policy, Segment
+from client.detection.risk_levels import Direction, RiskLevel
 from client.model.runtime import pinned_model
-from client.privacy.caps import DAY_S, DEFAULT_LINES, Cap, Caps, LedgerLine
+from client.privacy.caps import DAY_S, DEFAULT_LINES, MOST_DELTA, Cap, Caps, LedgerLine
+from client.vault.consent import Consent, Decision
 from client.vault.journal import DECISION
 from client.vault.store import Store
 from client.vault.vault import Limits, Vault
 from shared.codec import decode, pack_floats
-from shared.errors import Refusal, RefusalCode, VaultError, VaultNewer
+from shared.errors import ConfigError, Refusal, RefusalCode, VaultError, VaultNewer
 from shared.messages import REGISTER
-from tests.world.basics import NO_RISK, activity_theta, cheap_keys, make_plan, make_profile, open_device
+from tests.world.basics import NO_RISK, activity_theta, cheap_keys, make_plan, make_profile, open_device, ready
 from tests.world.signing import signed_request
 
 STRICT = Caps({**DEFAULT_LINES, LedgerLine.UPDATE: Cap(0.01, 0.01)})
@@ -89,7 +92,7 @@ caps = st.builds(
     ),
     st.tuples(*[st.tuples(*[st.floats(0, math.inf)] * 2)] * len(LedgerLine)),
     st.tuples(*[st.floats(0, math.inf)] * 2),
-    st.floats(1e-12, 0.1),
+    st.floats(1e-12, MOST_DELTA),
     st.integers(0, 2**31),
     st.integers(1, 1000),
     st.floats(1e-3, math.inf),
@@ -159,3 +162,22 @@ def test_a_number_of_survivors_that_the_owner_lowers_holds_at_once(tmp_path):
     with opened(tmp_path, caps=replace(Caps(), survivors=31)) as device, pytest.raises(Refusal) as refused:
         device.work(PLAN.sha256, activity_theta())
     assert refused.value.code is RefusalCode.SURVIVORS
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.5, 0.99, 1.1e-3, -1e-9, math.nan])
+def test_a_delta_under_which_an_epsilon_says_nothing_is_no_cap(delta):
+    with pytest.raises(ConfigError, match="delta"):
+        Caps(delta=delta)
+    assert Caps(delta=MOST_DELTA).delta == MOST_DELTA
+
+
+def test_alerts_from_while_the_user_wished_local_are_not_told_though_the_wish_could_not_be_written(tmp_path):
+    """The disk took `identified`, and not the `local` after it: what holds counts, not what is written."""
+    profile = make_profile(Consent.IDENTIFIED)
+    with open_device(tmp_path, profile) as device:
+        ready(device, PLAN)
+        device.gate.unwritten_decision = Decision(0.0, Consent.LOCAL)
+        alert = Alert(Direction.FALL, 0, RiskLevel.LOW, 3, 0, Segment.LOW, Intervention.NOTHING)
+        device._keep_alerts([(alert, NOT_TAKEN)])
+        assert device.consent("identified") is Consent.IDENTIFIED and device.gate.unwritten_decision is None
+        assert device.take_alerts(5) == []

@@ -11,7 +11,7 @@ from client.privacy.caps import Caps
 from server.app import run
 from server.channel import Channel, Traffic
 from server.device_nodes import DeviceNodes
-from server.federation import Turnout, Watched
+from server.federation import UNUSED_ROUNDS, Turnout, Watched
 from server.state import ServerFolder
 from server.training import train
 from shared.clock import ReplayClock
@@ -188,9 +188,11 @@ GOOD, BAD, QUIET = (8, 0), (0, 8), (1, 0)
         (((1, 7), (1, 7), (1, 7)), None),  # 7 of 8 are not nearly all
         ((QUIET, QUIET, QUIET), 3),
         ((QUIET, QUIET, GOOD, QUIET, QUIET, GOOD), None),
-        ((BAD, QUIET, BAD, QUIET, QUIET, BAD), None),
+        ((BAD, QUIET, BAD, QUIET, QUIET, BAD), 5),  # whatever the reason, no sum could be used
+        (((1, 4), QUIET, (1, 4), BAD, GOOD, (1, 4), QUIET, (1, 4), BAD), None),
         (((3, 0), (3, 0), (3, 0), (3, 0)), None),  # silence, and enough for a sum
         (((1, 4), (1, 4), (1, 4), (1, 4)), None),  # neither: 4 refuse, 3 are silent
+        (((1, 4), (1, 4), (1, 4), (1, 4), (1, 4)), 5),
     ],
 )
 def test_one_bad_round_is_nothing_and_so_many_running_are(tmp_path, rounds, stops_after):
@@ -231,6 +233,17 @@ def test_enough_for_a_sum_go_on_however_many_refuse():
     assert not Turnout(100, 5, Counter({RefusalCode.PAUSED: 95})).is_refused(privacy)
     assert Turnout(100, 1, Counter({RefusalCode.PAUSED: 99})).is_refused(privacy)
     assert not Turnout(0, 0, Counter()).is_refused(privacy) and not Turnout(0, 0, Counter()).is_silent(privacy)
+
+
+def test_sums_that_somebody_spoils_every_time_stop_a_run_too(tmp_path):
+    class Spoiled(Rounds):
+        def collect(self, cohort, plan, request, kind):
+            return np.full(kind.n_values, 1 << 30, np.uint32), super().collect(cohort, plan, request, kind)[1]
+
+    federation = Spoiled()
+    with pytest.raises(RunStopped, match="some that no honest device sends"):
+        train(federation, settings_for(tmp_path, PLAN), ServerFolder(tmp_path))
+    assert federation.traffic.dropped["round_too_long"] == UNUSED_ROUNDS == federation.n_rounds
 
 
 def test_the_commonest_refusal_is_named():
