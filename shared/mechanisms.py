@@ -190,7 +190,6 @@ def _words(entropy: Entropy, size: int) -> Words:
     return np.frombuffer(raw, dtype="<u4")
 
 
-@lru_cache(maxsize=1)
 def _alias_table(sigma: float) -> tuple[int, list[int], list[int]]:
     """(half width, threshold, alias): column i yields i below its threshold, else its alias. Columns: a power of two."""
     half = math.ceil(_TAIL_SIGMAS * sigma)

@@ -25,7 +25,7 @@ DRAWS_PER_ROW = 64
 #: remembers, with its copies in memory and 16 times for being written at every step; of a column of the table that noise is
 #: drawn from, and of a cell of the shortcut through it, while it is made; of a column that is kept, and of a table whatever its size.
 ROW_BYTES, AVERAGE_BYTES, WORD_BYTES, REMEMBERED_BYTES, COLUMN_BYTES, CELL_BYTES = 640, 28, 40, 1024, 64, 36
-KEPT_BYTES, TABLE_BYTES = 52, 1 << 12
+KEPT_BYTES, TABLE_BYTES = 16, 1 << 14
 #: The table of `shared.mechanisms`: columns on each side of zero for one grid step of noise, and how many cells.
 TAIL_SIGMAS, CELLS_PER_COLUMN, LEAST_CELLS, MOST_CELLS = 12, 32, 1 << 16, 1 << 20
 
