@@ -13,7 +13,8 @@ from flwr.clientapp import ClientApp
 from shared.clock import WallClock
 from shared.codec import array_bytes, limits_of
 from shared.errors import EbbtideError
-from shared.messages import REQUESTS, SIGNED, MessageKind
+from shared.messages import REQUESTS, SIGNED
+from shared.register.kinds import MessageKind
 
 from .answers import open_and_answer
 from .device import Device

@@ -28,7 +28,7 @@ import numpy as np
 
 from shared.arrays import Floats
 from shared.features import History
-from shared.messages import MAX_ALERTS
+from shared.register.bounds import MAX_ALERTS
 
 from .closing import SCORED_STEPS, closed_until
 from .detection.alerts import SENT, Alert

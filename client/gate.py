@@ -12,8 +12,9 @@ from typing import Any
 from shared.clock import Clock
 from shared.codec import decode, encode
 from shared.errors import Refusal, RefusalCode, WireError
-from shared.messages import REGISTER, MessageKind, Spends
+from shared.messages import REGISTER
 from shared.rdp import Curve, epsilon
+from shared.register.kinds import MessageKind, Spends
 
 from .privacy.caps import Caps
 from .privacy.heard import Asked, Heard

@@ -10,7 +10,7 @@ from shared.arguments import octets, real, whole
 from shared.codec import fits_utf8
 from shared.errors import ClockError, ConfigError, InputError
 from shared.events import MAX_CATEGORIES, Catalogue, Step
-from shared.messages import MAX_AUDIENCE_BYTES
+from shared.register.bounds import MAX_AUDIENCE_BYTES
 
 from .vault.consent import Consent
 

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, UniqueConstraint, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from shared.messages import MAX_ALERTS
+from shared.register.bounds import MAX_ALERTS
 
 from .database import Base, engine_of, signed
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from shared.clock import Clock
-from shared.messages import KEEP_ALERTS_STEPS
+from shared.register.bounds import KEEP_ALERTS_STEPS
 
 from .bits import BitInbox
 from .federation import Federation

@@ -13,9 +13,9 @@ from shared.arrays import Floats
 from shared.clock import Clock, ReplayClock, WallClock
 from shared.codec import fits_utf8
 from shared.errors import ConfigError
-from shared.messages import MAX_AUDIENCE_BYTES
 from shared.plan import Plan
 from shared.randomised_response import BitSchedule, due_steps
+from shared.register.bounds import MAX_AUDIENCE_BYTES
 
 from .optimizer import ServerSettings
 from .risk_start import PublicRows

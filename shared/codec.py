@@ -21,7 +21,8 @@ from . import cbor
 from .arrays import Floats, Words, as_declared
 from .cbor import Limits
 from .errors import UndeclaredError, VersionError, WireError
-from .messages import VERSION, Bytes, Field, Int, ListOf, MessageKind, Text
+from .register.bounds import VERSION
+from .register.kinds import Bytes, Field, Int, ListOf, MessageKind, Text
 
 #: How every message begins: an array of three; then its name and version, which both fit into so many bytes.
 _ARRAY_OF_3 = b"\x83"

@@ -8,6 +8,7 @@
     |   |-- BudgetError       the plan costs more epsilon than its cap, or the budget is spent
     |   `-- ClockError        a calendar or a step that the device's own clock contradicts
     |-- WireError             bytes that are not one of our messages, or a message that breaks the register
+    |   |-- SumError          what has no place in a secure sum; carries a name of a closed set
     |   |-- UndeclaredError   a message of a kind that the register does not hold
     |   `-- VersionError      a message of a version that this side does not speak
     |-- Refusal               the device declines; carries one code of a closed set, and no text of its own
@@ -81,6 +82,14 @@ class UndeclaredError(WireError):
 
 class VersionError(WireError):
     """A message of another version of the register than this side's."""
+
+
+class SumError(WireError):
+    """Something that has no place in a secure sum: a header, a key, an entry, a list, a box, an answer. `reason` names which."""
+
+    def __init__(self, reason: str, expectation: str) -> None:
+        super().__init__(expectation)
+        self.reason = reason
 
 
 class ModelError(EbbtideError):
@@ -194,6 +203,10 @@ class RefusalCode(IntEnum):
     AUDIENCE = 21  #: the request is for other devices than those of this deployment or group
     SURVIVORS = 22  #: the plan counts on the noise of more devices than can be there, or than its owner believes in
     COSTLY = 23  #: the plan would take more memory or work than a device has for one request
+    EPOCH = 24  #: this device is not enrolled in that epoch, or it is over
+    SEATS = 25  #: the seats of a sum are not those that the epoch and the plan give it
+    LIST = 26  #: what a seat was asked to add up is not a list of enrolled devices that signed it
+    SECOND_LIST = 27  #: this seat answered for another list in the same sum
 
 
 #: Every code in words, for the server's people: why devices decline, and what helps.
@@ -257,6 +270,22 @@ IN_WORDS: Mapping[RefusalCode, tuple[str, str]] = MappingProxyType(
         RefusalCode.COSTLY: (
             "the plan takes more memory or work than a device has for it",
             "plan fewer rows, steps or windows",
+        ),
+        RefusalCode.EPOCH: (
+            "they are not enrolled in the epoch of the sum, or it is over",
+            "enrol the devices, have the list signed, and offer the epoch before the first round",
+        ),
+        RefusalCode.SEATS: (
+            "the seats of the sum are not those that the epoch and the plan give it",
+            "name the helpers or draw the seats as the plan says",
+        ),
+        RefusalCode.LIST: (
+            "a list of devices to add up was not right",
+            "list enrolled devices, each once, as they signed",
+        ),
+        RefusalCode.SECOND_LIST: (
+            "they answered for another list in this sum",
+            "ask for the list that was asked first",
         ),
     }
 )

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .arrays import Bools, Doubles, Floats, Ints, as_declared, as_ints
 from .errors import ConfigError, InputError
 from .events import ENGAGEMENT
-from .messages import MAX_STEP
+from .register.bounds import MAX_STEP
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .arrays import Floats, Reals, as_declared
 from .errors import ConfigError, InputError
-from .messages import MAX_PARAMETERS
+from .register.bounds import MAX_PARAMETERS
 
 MAX_LAYERS = 8
 

@@ -19,8 +19,9 @@ from .cbor import Limits
 from .errors import ConfigError, SurvivorsError, WireError
 from .features import FeatureSpec
 from .lapse_risk import N_COEFFICIENTS
-from .messages import MAX_BIT_EPSILON_MICRO, MAX_PLAN_BYTES, MAX_STEP, REQUESTS
+from .messages import REQUESTS
 from .network import NetworkSpec
+from .register.bounds import MAX_BIT_EPSILON_MICRO, MAX_PLAN_BYTES, MAX_STEP
 
 MODULUS_BITS = 32
 MIN_SHARE_SIGMA = 2.0
@@ -32,6 +33,8 @@ MAX_COINS = 4096  #: a weekly one for a life; the exact account of more would ta
 LATER = "later"
 DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
 MAX_SHARE_SIGMA = 2.0**14
+MAX_HELPERS, MAX_DEVICE_SEATS = 5, 240
+SPARE_SEATS = 2  #: answers beyond those that determine a sum
 MAX_DEVICES = 1 << 40  #: no plan counts more
 
 #: A plan has some 60 fields, and parts inside its parts.
@@ -263,6 +266,55 @@ class BitsPlan:
 
 
 @dataclass(frozen=True)
+class SumPlan:
+    """Who adds a round up, so that the server learns the sum alone (`shared/secure_sum/`).
+
+    `helpers`: as many servers of others hold the seats, all of whom have to answer; any one of them that is honest keeps
+    every vector to itself. With `seats` > 0 enrolled devices hold them: of `drawn` that chance seats in a round, the first
+    `seats` that are not named absent. Any `private` of them learn nothing together, `opening` open the sum; helpers, then, lay
+    pads over the vectors (0: none do).
+    """
+
+    helpers: int = 3
+    seats: int = 0
+    drawn: int = 0
+    t_priv: int = 0
+    t_rec: int = 0
+
+    def __post_init__(self) -> None:
+        _expect(0 <= self.helpers <= MAX_HELPERS, f"helpers in 0..{MAX_HELPERS}", self.helpers)
+        if not self.seats:
+            _expect(self.helpers >= 2, "at least two helpers, where no device holds a seat", self.helpers)
+            _expect(
+                not (self.drawn or self.t_priv or self.t_rec), "no thresholds, where helpers hold the seats", "some"
+            )
+            return
+        _expect(4 <= self.seats <= MAX_DEVICE_SEATS, f"seats in 4..{MAX_DEVICE_SEATS}, or 0", self.seats)
+        _expect(self.seats <= self.drawn <= 2 * self.seats, "drawn in seats..2 * seats", self.drawn)
+        _expect(
+            0 < self.t_priv < self.t_rec <= self.seats - SPARE_SEATS,
+            f"0 < t_priv < t_rec <= seats - {SPARE_SEATS}",
+            (self.t_priv, self.t_rec),
+        )
+
+    @property
+    def private(self) -> int:
+        """How many seats learn nothing together."""
+        return self.t_priv if self.seats else self.helpers - 1
+
+    @property
+    def opening(self) -> int:
+        """How many seats determine a sum."""
+        return self.t_rec if self.seats else self.helpers
+
+    @property
+    def answers(self) -> int:
+        """How many answers a sum is opened with, at least: of device seats two more than determine it, so that a false one is
+        noticed."""
+        return self.t_rec + SPARE_SEATS if self.seats else self.helpers
+
+
+@dataclass(frozen=True)
 class UpdateKind:
     """One part of a plan that is learned in private rounds: the request that asks a device for its update (the register
     says what answers it), what protects a round of it, and how many values an update has."""
@@ -280,7 +332,8 @@ class UpdateKind:
 @dataclass(frozen=True)
 class Plan:
     """Everything that devices and server must agree on for one training. Without `risk`, no phi is learned; without
-    `bits`, none is asked for. What all of it costs: `shared.charges`."""
+    `bits`, none is asked for; without `sum`, as in plans of before there were any, no device answers a round. What all of it
+    costs: `shared.charges`."""
 
     network: NetworkSpec
     features: FeatureSpec
@@ -292,6 +345,7 @@ class Plan:
     detection: Detection
     risk: RiskPlan | None = None
     bits: BitsPlan | None = dataclasses.field(default=None, metadata={LATER: True})
+    sum: SumPlan | None = dataclasses.field(default=None, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         _expect_steps("horizon_steps", self.horizon_steps)
@@ -333,7 +387,7 @@ class Plan:
 #: How fields are declared: the parts of a plan, and what else a field can hold.
 _PARTS: Mapping[str, type] = {
     part.__name__: part
-    for part in (NetworkSpec, FeatureSpec, LocalTraining, PrivacyPlan, Detection, RiskPlan, BitsPlan)
+    for part in (NetworkSpec, FeatureSpec, LocalTraining, PrivacyPlan, Detection, RiskPlan, BitsPlan, SumPlan)
 }
 _PLAIN: Mapping[str, type] = {kind.__name__: kind for kind in (int, float, str, bytes)}
 

@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from . import rdp
 from .errors import ConfigError, InputError
 from .mechanisms import Entropy
-from .messages import MAX_BIT_EPSILON_MICRO
 from .plan import MICRO, BitsPlan
+from .register.bounds import MAX_BIT_EPSILON_MICRO
 
 DRAW_BITS = 62
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from shared.arrays import Bools, Ints
 from shared.features import History
-from shared.messages import KEEP_ALERTS_STEPS, MAX_ALERTS
 from shared.plan import Plan
+from shared.register.bounds import KEEP_ALERTS_STEPS, MAX_ALERTS
 
 from .policy import Intervention, Policy, Segment, segments
 from .risk_levels import Direction, RiskLevel

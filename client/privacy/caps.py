@@ -14,7 +14,8 @@ import numpy as np
 from shared.arguments import instance, real, whole
 from shared.arrays import Doubles
 from shared.errors import ConfigError, VaultNewer
-from shared.messages import REGISTER, Spends
+from shared.messages import REGISTER
+from shared.register.kinds import Spends
 
 DAY_S = 86_400
 #: No whole number of a table is larger: no cap.

@@ -12,7 +12,7 @@ from client.detection.alerts import NOT_TAKEN, Alert
 from client.detection.risk_levels import Direction, RiskLevel
 from shared.arrays import Bools
 from shared.files import replacing
-from shared.messages import KEEP_ALERTS_STEPS
+from shared.register.bounds import KEEP_ALERTS_STEPS
 
 from .alert_table import Alerts
 

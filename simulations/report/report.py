@@ -15,7 +15,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from shared.files import replace_content
-from shared.messages import REGISTER, REQUESTS, Field, ListOf
+from shared.messages import REGISTER, REQUESTS
+from shared.register.kinds import Field, ListOf
 
 from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAKEOFF_ACTIVE
 from ..evaluation.results import PlanNumbers, Results

@@ -21,10 +21,10 @@ from shared.attendance import likely_colluders, likely_survivors
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec
-from shared.messages import MAX_STEP
 from shared.network import NetworkSpec
 from shared.plan import MICRO, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
 from shared.randomised_response import due_steps
+from shared.register.bounds import MAX_STEP
 
 SCENARIOS = Path(__file__).parent
 

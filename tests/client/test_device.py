@@ -18,8 +18,8 @@ from client.vault.consent import Consent
 from shared.errors import Refusal, RefusalCode
 from shared.events import ENGAGEMENT, MAX_AMOUNT, BehaviourEvent, EventKind, Step
 from shared.features import History
-from shared.messages import MAX_ALERTS
 from shared.network import NetworkSpec, forward
+from shared.register.bounds import MAX_ALERTS
 from tests.world.basics import (
     FEATURES,
     N_CATEGORIES,

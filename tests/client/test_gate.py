@@ -22,8 +22,10 @@ from client.vault.vault import Limits
 from shared.clock import ReplayClock
 from shared.codec import decode
 from shared.errors import Refusal, RefusalCode, VaultFull, WireError
-from shared.messages import MAX_ALERTS, REGISTER, REQUESTS, Spends
+from shared.messages import REGISTER, REQUESTS
 from shared.rdp import epsilon, update_cost
+from shared.register.bounds import MAX_ALERTS
+from shared.register.kinds import Spends
 from tests.world.basics import cheap_keys, make_plan, make_profile, open_device
 
 ALERT = {"direction": 0, "category": 1, "level": 2, "step": 3, "model_round": 4}

@@ -14,7 +14,9 @@ from client.vault.consent import Consent
 from server.channel import Channel, Traffic, carried_bytes
 from server.device_nodes import DeviceNodes
 from shared.codec import encode, limits_of, pack_floats
-from shared.messages import MAX_PARAMETERS, REGISTER, REQUESTS, Spends
+from shared.messages import REGISTER, REQUESTS
+from shared.register.bounds import MAX_PARAMETERS
+from shared.register.kinds import Spends
 from tests.world.basics import activity_theta, examples, make_plan, make_profile, open_device
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node, fails, says, with_wire
 from tests.world.signing import RUN

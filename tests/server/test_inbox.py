@@ -2,7 +2,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from server.inbox import Inbox
-from shared.messages import MAX_ALERTS
+from shared.register.bounds import MAX_ALERTS
 
 ALERT = {"direction": 0, "category": 3, "level": 2, "step": 40, "model_round": 12}
 

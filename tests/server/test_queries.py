@@ -17,7 +17,8 @@ from server.settings import Schedule
 from server.state import ServerFolder
 from shared.clock import ReplayClock
 from shared.codec import encode
-from shared.messages import KEEP_ALERTS_STEPS, MAX_ALERTS, REGISTER
+from shared.messages import REGISTER
+from shared.register.bounds import KEEP_ALERTS_STEPS, MAX_ALERTS
 from tests.server.test_app import settings_for
 from tests.server.test_inbox import rows
 from tests.world.basics import N_CATEGORIES, event_stream, examples, make_plan, make_profile, open_device, ready

@@ -17,7 +17,9 @@ from shared.codec import (
     unpack_words,
 )
 from shared.errors import Refusal, RefusalCode, UndeclaredError, VersionError, WireError
-from shared.messages import REGISTER, REQUESTS, SIGNED, VERSION, Bytes, Field, Int, ListOf, Text
+from shared.messages import REGISTER, REQUESTS, SIGNED
+from shared.register.bounds import VERSION
+from shared.register.kinds import Bytes, Field, Int, ListOf, Text
 from tests.world.basics import examples
 from tests.world.hostile import HOSTILE as SHAPES
 from tests.world.hostile import hostile_messages

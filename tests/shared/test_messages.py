@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 
 from shared.errors import RefusalCode
-from shared.messages import MAX_ALERTS, REGISTER, REQUESTS, Bytes, Int, ListOf, Spends, Text
+from shared.messages import REGISTER, REQUESTS
+from shared.register.bounds import MAX_ALERTS
+from shared.register.kinds import Bytes, Int, ListOf, Spends, Text
 
 
 def test_what_may_leave_a_device_is_this_and_nothing_else():

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError, SurvivorsError
-from shared.messages import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
 from shared.network import NetworkSpec
 from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan
+from shared.register.bounds import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
 from tests.world.basics import examples, make_plan, make_risk
 from tests.world.hostile import HOSTILE
 from tests.world.spellings import spelled, value_of

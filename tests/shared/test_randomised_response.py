@@ -12,8 +12,9 @@ from client.privacy.caps import Caps, LedgerLine
 from client.privacy.ledger import Ledger
 from shared import rdp
 from shared.errors import ConfigError, InputError, Refusal
-from shared.messages import MAX_BIT_EPSILON_MICRO, REGISTER, REQUESTS
+from shared.messages import REGISTER, REQUESTS
 from shared.randomised_response import BitSchedule, bit_schedule, randomised_response, truth_probability, truth_weight
+from shared.register.bounds import MAX_BIT_EPSILON_MICRO
 from tests.world.basics import examples, replayed_entropy
 
 DELTA = 1e-5

@@ -12,18 +12,10 @@ from shared.codec import decode, encode, pack_floats
 from shared.envelope import TAG, unwrap, wrap
 from shared.errors import ConfigError, RefusalCode, UndeclaredError, WireError
 from shared.lapse_risk import N_COEFFICIENTS, READINGS
-from shared.messages import (
-    MAX_BIT_EPSILON_MICRO,
-    MAX_REQUEST_BYTES,
-    MAX_STEP,
-    MAX_TIME_S,
-    REGISTER,
-    REQUESTS,
-    SIGNED,
-    VERSION,
-)
+from shared.messages import REGISTER, REQUESTS, SIGNED
 from shared.network import NetworkSpec
 from shared.plan import Plan
+from shared.register.bounds import MAX_BIT_EPSILON_MICRO, MAX_REQUEST_BYTES, MAX_STEP, MAX_TIME_S, VERSION
 from tests.world.basics import CATALOGUE, NETWORK, activity_theta, make_plan, make_risk
 from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, RUN, signed
 from tests.world.spellings import TAGGED, spelled

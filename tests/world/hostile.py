@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from hypothesis import strategies as st
 
 from shared.codec import limits_of
-from shared.messages import VERSION, MessageKind
+from shared.register.bounds import VERSION
+from shared.register.kinds import MessageKind
 from tests.world.spellings import spelled
 
 

@@ -14,7 +14,8 @@ from client.vault.consent import Consent
 from shared.errors import ConfigError, InputError
 from shared.events import EventKind
 from shared.features import History
-from shared.messages import REGISTER, ListOf
+from shared.messages import REGISTER
+from shared.register.kinds import ListOf
 from tests.world.basics import (
     Diary,
     examples,

@@ -26,7 +26,8 @@ from shared.codec import decode, encode, limits_of, pack_floats
 from shared.envelope import TAG, Envelope, signed_bytes, unwrap, wrap
 from shared.errors import ConfigError, InputError, Refusal, RefusalCode, WireError
 from shared.events import Step
-from shared.messages import MAX_REQUEST_BYTES, MAX_TIME_S, REGISTER, REQUESTS, SIGNED
+from shared.messages import REGISTER, REQUESTS, SIGNED
+from shared.register.bounds import MAX_REQUEST_BYTES, MAX_TIME_S
 from simulations.federation.device_app import calendar_step_of
 from tests.world.basics import (
     CATALOGUE,

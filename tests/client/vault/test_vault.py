@@ -17,7 +17,7 @@ from client.vault.vault import TABLES, Limits, Vault
 from shared.clock import ReplayClock
 from shared.errors import RefusalCode, VaultFull
 from shared.events import ENGAGEMENT, BehaviourEvent, EventKind, Step
-from shared.messages import KEEP_ALERTS_STEPS
+from shared.register.bounds import KEEP_ALERTS_STEPS
 from tests.client.test_device import raise_alerts
 from tests.client.test_gate import COST, PLAN, update
 from tests.world.basics import (

@@ -13,8 +13,8 @@ from client.vault.consent import Consent
 from server.bits import rate_of_answering
 from server.channel import Traffic
 from shared import rdp
-from shared.messages import MAX_BIT_EPSILON_MICRO
 from shared.randomised_response import BitSchedule
+from shared.register.bounds import MAX_BIT_EPSILON_MICRO
 from simulations.evaluation.bit_rates import rates_with_truth
 from simulations.federation.device_app import simulation_keys
 from simulations.federation.equivalence import N_USERS, run_devices, run_hosted, scenario_without_noise, some_people

@@ -1,0 +1,1 @@
+"""What declares a message: kinds of fields and messages, their bounds, and the messages of a secure sum."""

@@ -1,0 +1,80 @@
+"""From a signed request to the header of its sum: the same one on every device, at the server, and in what seats are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, SumError
+from ..plan import Plan, UpdateKind
+from .draw import drawn, kept
+from .epoch import Epoch
+from .field import Field
+from .header import LEAF_BYTES, Header
+from .merkle import expect_members
+from .sizes import expect_sound
+
+
+def seats_drawn(plan: Plan, kind: UpdateKind, round_number: int, epoch: Epoch) -> tuple[int, ...]:
+    """The enrolled devices that chance seats in one round, by index, in their order; none where helpers hold all seats."""
+    if plan.sum is None or not plan.sum.seats:
+        return ()
+    return tuple(drawn(epoch, kind.reply, round_number, plan.sum.drawn))
+
+
+def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha256: bytes, epoch: Epoch) -> Header:
+    """The header of the sum that a request asks for.
+
+    Guarantees. Device seats are those that the epoch's seed draws for this kind and round, but for at most as many named
+    absent as were drawn in surplus, and their keys are enrolled; helper seats are those that the epoch names. Thresholds are
+    the plan's, and no looser than `sizes.expect_sound` allows. SumError by name otherwise: "plan", "helpers", "seats", "sizes".
+    """
+    shared_out = plan.sum
+    if shared_out is None:
+        raise SumError("plan", "expected a plan whose rounds are sums")
+    if shared_out.helpers != len(epoch.helpers):
+        raise SumError("helpers", f"expected {shared_out.helpers} helpers in the epoch, got {len(epoch.helpers)}")
+    absent = tuple(np.frombuffer(request["absent"], ">u4").tolist())
+    if shared_out.seats:
+        try:
+            expect_sound(shared_out, epoch.n_devices, epoch.draws)
+        except InputError as error:
+            raise SumError("sizes", str(error)) from None
+        seats = _expected_seats(plan, kind, request, absent, epoch)
+    elif absent or request["seats"] or request["seats_proof"]:
+        raise SumError("seats", "expected no device seats where helpers hold them")
+    else:
+        seats = epoch.helpers
+    return Header(
+        kind.reply,
+        plan.sha256,
+        request["round"],
+        epoch.sha256,
+        tuple(seats),
+        absent,
+        epoch.helpers if shared_out.seats else (),
+        Field.holding(kind.privacy.largest_sum).prime,
+        shared_out.private,
+        shared_out.opening,
+        kind.n_values,
+        kind.privacy.min_survivors,
+        body_sha256,
+    )
+
+
+def _expected_seats(
+    plan: Plan, kind: UpdateKind, request: Mapping[str, Any], absent: Sequence[int], epoch: Epoch
+) -> list[bytes]:
+    assert plan.sum is not None
+    data = request["seats"]
+    leaves = [data[i : i + LEAF_BYTES] for i in range(0, len(data), LEAF_BYTES)]
+    try:
+        indices = kept(seats_drawn(plan, kind, request["round"], epoch), absent, plan.sum.seats)
+        if len(leaves) != len(indices):
+            raise SumError("seats", f"expected the keys of {len(indices)} seats, got {len(leaves)}")
+        expect_members(epoch.root, epoch.n_devices, dict(zip(indices, leaves, strict=True)), request["seats_proof"])
+    except InputError:
+        raise SumError("seats", "expected the seats that the epoch draws for this round") from None
+    return leaves
