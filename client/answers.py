@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from shared.arrays import Words
-from shared.codec import decode, pack_words, unpack_floats
+from shared.codec import decode, unpack_floats
 from shared.errors import (
     ConfigError,
     Forgotten,
@@ -24,7 +24,7 @@ from shared.errors import (
     WireError,
 )
 from shared.messages import REQUESTS
-from shared.plan import Plan, UpdateKind
+from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 from shared.rdp import coin, update_cost
 
@@ -35,6 +35,7 @@ from .privacy.alert_bit import alert_bit, own_schedule
 from .privacy.heard import NO_RUN, Asked
 from .privacy.request_signature import verify
 from .refusals import answer_forgotten, bare_refusal
+from .sums import enrol, give_opinion, give_sum, join, sent_into, sum_of
 from .vault.consent import Consent
 
 #: Opens the device that answers; it is closed at the end of the `with` block.
@@ -72,8 +73,7 @@ def train(device: Device, asked: Asked, request: Fields) -> bytes:
     """Answer a train_request with one protected update, charged to the ledger."""
     theta = unpack_floats(request["theta"])
     work = device.work(request["plan_sha256"], theta)
-    kind = work.installed.plan.updates[0]
-    return _update(device, asked, request, kind, lambda: work.update(theta, request["round"]))
+    return _update(device, asked, request, work.installed.plan, 0, lambda: work.update(theta, request["round"]))
 
 
 def train_risk(device: Device, asked: Asked, request: Fields) -> bytes:
@@ -81,15 +81,25 @@ def train_risk(device: Device, asked: Asked, request: Fields) -> bytes:
     theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
     work = device.work(request["plan_sha256"], theta)
     work.risk_plan(basis, coefficients)
-    kind = work.installed.plan.updates[1]
-    return _update(device, asked, request, kind, lambda: work.risk_update(theta, basis, coefficients, request["round"]))
+    return _update(
+        device,
+        asked,
+        request,
+        work.installed.plan,
+        1,
+        lambda: work.risk_update(theta, basis, coefficients, request["round"]),
+    )
 
 
-def _update(device: Device, asked: Asked, request: Fields, kind: UpdateKind, work: Callable[[], Words]) -> bytes:
-    """What the ledger would refuse is not computed either."""
-    sha256, cost = request["plan_sha256"], update_cost(kind.privacy, kind.n_values)
+def _update(
+    device: Device, asked: Asked, request: Fields, plan: Plan, part: int, work: Callable[[], Words]
+) -> bytes:
+    """What no sum would take, or the ledger would refuse, is not computed either."""
+    sha256, kind = request["plan_sha256"], plan.updates[part]
+    header, member = sum_of(device, asked, request, plan, kind)
+    cost = update_cost(kind.privacy, kind.n_values)
     device.gate.ledger.charge(kind.reply, cost, sha256, request["round"])
-    fields = {"round": request["round"], "plan_sha256": sha256, "values": pack_words(work())}
+    fields = {"round": request["round"], "plan_sha256": sha256, **sent_into(header, member, work)}
     return device.gate.release(asked.sha256, kind.reply, fields, cost, sha256, asked)
 
 
@@ -116,6 +126,10 @@ HANDLERS: dict[str, Callable[[Device, Asked, Fields], bytes]] = {
     "risk_request": train_risk,
     "alerts_query": alerts,
     "bits_query": bits,
+    "enrolment_query": enrol,
+    "epoch_offer": join,
+    "opinion_request": give_opinion,
+    "sum_request": give_sum,
 }
 
 

@@ -11,15 +11,16 @@ from typing import Any
 
 from shared.clock import Clock
 from shared.codec import decode, encode
-from shared.errors import Refusal, RefusalCode, WireError
+from shared.errors import Refusal, RefusalCode, SumError, WireError
 from shared.messages import REGISTER
 from shared.rdp import Curve, epsilon
 from shared.register.kinds import MessageKind, Spends
 
+from .membership import Members
 from .privacy.caps import Caps
 from .privacy.heard import Asked, Heard
 from .privacy.ledger import Ledger
-from .refusals import bare_refusal, last_words, past_words
+from .refusals import bare_refusal, code_of, last_words, past_words
 from .turns import TakesTurns
 from .vault.consent import Consent, Decision, stricter
 from .vault.vault import Vault
@@ -92,6 +93,11 @@ class Gate(TakesTurns):
             self._heard = Heard.of(self._vault.get("heard"))
         return self._heard
 
+    @property
+    def members(self) -> Members:
+        """What this device is in epochs of enrolment."""
+        return Members.of(self._vault.get("members"))
+
     def answer(self, asked: bytes, handler: Callable[[], bytes], said: Asked | None = None) -> bytes:
         """The reply to request `asked` (its SHA-256): from the outbox, or from the handler. By what the server `said`, a
         period of the ledger may end first, and a request that comes before what was heard is refused. Never raises."""
@@ -113,6 +119,8 @@ class Gate(TakesTurns):
             return handler()
         except Refusal as refusal:
             return self.refuse(refusal.code)
+        except SumError as error:
+            return self.refuse(code_of(error))
         except WireError:
             return self.refuse(RefusalCode.MALFORMED)
         except Exception as error:
@@ -143,9 +151,10 @@ class Gate(TakesTurns):
         cost: Curve | None = None,
         plan_sha256: bytes | None = None,
         said: Asked | None = None,
+        rows: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """Bytes of one reply that may leave now, to what the server `said`. Refusal, and nothing spent, if it may not; an
-        error of the vault if it could not be written down."""
+        """Bytes of one reply that may leave now, to what the server `said`; `rows` of the vault are written down with it. Refusal,
+        and nothing spent or written, if it may not; an error of the vault if it could not be written down."""
         data = declared(name, fields, self.decision.consent)
         kind, content = REGISTER[name], decode(REGISTER, data)[1]
         ledger, spent = self.ledger, 0.0
@@ -156,7 +165,9 @@ class Gate(TakesTurns):
         outside = kind.spends is Spends.OUTSIDE_EPSILON and bool(content[kind.emptied] if kind.emptied else True)
         if kind.charged:
             self._ledger = None  # what is on disk counts
-        with self._vault.writing("ledger", "heard", "journal", "outbox"):
+        with self._vault.writing("ledger", "heard", "journal", "outbox", *(rows or ())):
+            for table, row in (rows or {}).items():
+                self._vault.put(table, row)
             if kind.charged:
                 self._vault.put("ledger", ledger.to_bytes())
             self._write_down(name, data, None if outside else spent, content)

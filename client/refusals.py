@@ -6,17 +6,34 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.codec import encode
-from shared.errors import Refusal, RefusalCode
+from shared.errors import Refusal, RefusalCode, SumError
 from shared.messages import REGISTER
 
 from .privacy.request_signature import verify
 from .vault.erasure import DUE, MARKER, PAST_MARKER, TOLD, server_of
 from .vault.keys import sync_folder, write_durably
 
+#: By the reason of a `SumError`; what is not here is wrong with the list that a seat was asked to add up.
+_OF_SUMS = {
+    "epoch": RefusalCode.EPOCH,
+    "helpers": RefusalCode.SEATS,
+    "key": RefusalCode.SEATS,
+    "plan": RefusalCode.PLAN_REFUSED,
+    "seat": RefusalCode.SEATS,
+    "seats": RefusalCode.SEATS,
+    "second_list": RefusalCode.SECOND_LIST,
+    "sizes": RefusalCode.SEATS,
+}
+
 
 def bare_refusal(code: RefusalCode) -> bytes:
     """A refusal as it leaves, whoever decided it."""
     return encode(REGISTER, "refusal", {"code": int(code)})
+
+
+def code_of(error: SumError) -> RefusalCode:
+    """What a device says of something that has no place in a secure sum."""
+    return _OF_SUMS.get(error.reason, RefusalCode.LIST)
 
 
 def answer_forgotten(folder: Path, data: bytes) -> bytes:

@@ -70,16 +70,30 @@ class Channel:
     def ask(self, nodes: Iterable[int], name: str, fields: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
         """Fields of the reply that the register expects to a request, by node. A node that fails, refuses or sends
         anything else is dropped and counted; its reply's content goes nowhere."""
-        kind = REQUESTS[name]
-        data = self._signer.sign(encode(REQUESTS, name, fields))
-        wire = np.frombuffer(data, dtype=np.uint8)
-        content = RecordDict({"wire": ArrayRecord({"bytes": Array(wire)})})
-        messages = [Message(content, dst_node_id=node, message_type=kind.endpoint) for node in self.still_here(nodes)]
-        self.traffic.sent[name] += len(messages)
-        self.traffic.sent_bytes[name] += len(messages) * len(data)
-        asked = {**fields, "plan_sha256": hashlib.sha256(fields["plan"]).digest()} if "plan" in fields else fields
+        signed = self._signed(name, fields)
+        return self._exchange(name, {node: (fields, signed) for node in nodes})
+
+    def ask_each(self, name: str, fields: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+        """The same for requests of one kind that differ from node to node."""
+        return self._exchange(name, {node: (each, self._signed(name, each)) for node, each in fields.items()})
+
+    def _signed(self, name: str, fields: Mapping[str, Any]) -> bytes:
+        return self._signer.sign(encode(REQUESTS, name, fields))
+
+    def _exchange(self, name: str, requests: Mapping[int, tuple[Mapping[str, Any], bytes]]) -> dict[int, dict[str, Any]]:
+        kind, messages, content = REQUESTS[name], list[Message](), dict[int, RecordDict]()
+        for node in self.still_here(requests):
+            data = requests[node][1]
+            if id(data) not in content:
+                wire = Array(np.frombuffer(data, dtype=np.uint8))
+                content[id(data)] = RecordDict({"wire": ArrayRecord({"bytes": wire})})
+            messages.append(Message(content[id(data)], dst_node_id=node, message_type=kind.endpoint))
+            self.traffic.sent[name] += 1
+            self.traffic.sent_bytes[name] += len(data)
         out: dict[int, dict[str, Any]] = {}
         for node, reply in first_replies(self._grid, messages, self._timeout_s, self.traffic.dropped):
+            fields = requests[node][0]
+            asked = {**fields, "plan_sha256": hashlib.sha256(fields["plan"]).digest()} if "plan" in fields else fields
             fields_or_reason = self._read(reply, kind.reply, asked)
             if isinstance(fields_or_reason, str):
                 self.traffic.dropped[fields_or_reason] += 1
@@ -88,6 +102,10 @@ class Channel:
             else:
                 out[node] = fields_or_reason
         return out
+
+    def connected(self) -> frozenset[int]:
+        """Ids of the nodes that are there now."""
+        return frozenset(self._grid.get_node_ids())
 
     def still_here(self, nodes: Iterable[int]) -> list[int]:
         """Those of the nodes whose devices are not gone."""

@@ -83,6 +83,7 @@ ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
         "policy": (),
         "ledger": (),
         "heard": (),
+        "members": (),
         "refusals": (),
         "model": (),
         "watch": (),

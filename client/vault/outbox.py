@@ -15,8 +15,8 @@ from .store import Store
 from .values import fields_of
 
 TABLE = "outbox"
-#: Twice the longest reply, an update of as many parameters as the register allows.
-_LIMITS = Limits(1 << 21, most_items=4, most_depth=1)
+#: Twice the longest reply, an update whose boxes are as long as the register allows.
+_LIMITS = Limits(1 << 23, most_items=4, most_depth=1)
 
 
 class Outbox:

@@ -78,6 +78,12 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             "what is played again changes nothing",
             "replaced by the next offer or answer",
         ),
+        "members": Table(
+            Durability.POWER,
+            "by epoch of enrolment: two secret keys, the signed list, and for which list of devices this one answered as a seat",
+            "its vector is sealed to seats, and it holds one when it is drawn",
+            "the epoch is over, at the next request for a sum; forget",
+        ),
         "journal": Table(
             Durability.POWER,
             "what left: time, kind, bytes, hash, epsilon, purpose, content",

@@ -29,6 +29,7 @@ _SEALED = Field(
 #: Of a request that devices answer into a sum.
 SEATED = MappingProxyType(
     {
+        "epoch": _EPOCH,
         "seats": Field(Bytes(0, MAX_SEATS_BYTES, unit=64), PUBLIC, "keys of the devices that hold its seats"),
         "seats_proof": Field(Bytes(0, MAX_PROOF_BYTES), PUBLIC, "they are enrolled"),
         "absent": Field(Bytes(0, MAX_ABSENT_BYTES, unit=4), PUBLIC, "seats passed over, by index, as they were drawn"),
@@ -37,6 +38,7 @@ SEATED = MappingProxyType(
 #: Of a request to a seat.
 _LISTED = MappingProxyType(
     {
+        "epoch": _EPOCH,
         "header": Field(Bytes(1, MAX_HEADER_BYTES), PUBLIC, "what the sum is about"),
         "entries": Field(Bytes(0, MAX_ENTRIES_BYTES), "none: signed for the seats to see", "whose shares are added"),
         "proof": Field(Bytes(0, MAX_PROOF_BYTES), PUBLIC, "they are enrolled"),
