@@ -10,6 +10,7 @@
     |-- WireError             bytes that are not one of our messages, or a message that breaks the register
     |   |-- UndeclaredError   a message of a kind that the register does not hold
     |   `-- VersionError      a message of a version that this side does not speak
+    |-- SumError              a part of a secure sum that does not fit, and is not used; `reason` is one word for it
     |-- Refusal               the device declines; carries one code of a closed set, and no text of its own
     |-- ModelError            a model file that is missing, damaged or not the pinned one; no usable runtime
     |-- VaultError            the device's vault does not open, or does not take a write: nothing leaves
@@ -81,6 +82,14 @@ class UndeclaredError(WireError):
 
 class VersionError(WireError):
     """A message of another version of the register than this side's."""
+
+
+class SumError(EbbtideError):
+    """A part of a secure sum does not fit the others, or too few are there. `reason` is one word for it."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(f"{reason}: {text}")
+        self.reason = reason
 
 
 class ModelError(EbbtideError):
