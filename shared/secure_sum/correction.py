@@ -25,8 +25,6 @@ from ..errors import SumError
 from .field import Entropy, Field
 from .packed_shamir import Code
 
-#: Answers beyond t_rec without which nothing is opened where there are seats to spare: one lie among them is corrected.
-SPARE: Final = 2
 #: Random mixtures of a sum's columns in which lies are looked for; all of them miss one with probability p^-4.
 MIXTURES: Final = 4
 
@@ -102,15 +100,14 @@ def _powers(code: Code, positions: Ints, n_powers: int) -> Words:
 def opened(code: Code, positions: Ints, sums: Words, n_values: int, entropy: Entropy = os.urandom) -> Opened:
     """The sum of which seats at `positions` (A,) hold the shares `sums` (A, B), without the answers that are lies.
 
-    SumError("few") for fewer than t_rec + `SPARE` answers, or fewer than all where all are needed; SumError("lies") for more
+    SumError("few") for fewer answers than `Code.needed`; SumError("lies") for more
     lies than the radius; SumError("answers") if the answers that are left disagree in any column.
 
     Guarantees. As this file's head says. A liar is found in random mixtures of the columns, which are drawn after the answers
     are there: it slips through all of them with probability p^-4, and then the last check opens nothing.
     """
-    needed = code.t_rec + (SPARE if code.n_seats > code.t_rec else 0)
-    if positions.size < min(needed, code.n_seats):
-        raise SumError("few", f"expected answers of at least {needed} seats, got {positions.size}")
+    if positions.size < code.needed:
+        raise SumError("few", f"expected answers of at least {code.needed} seats, got {positions.size}")
     mixtures = code.field.uniform((sums.shape[-1], MIXTURES), entropy)
     found = decoded(code, positions, code.field.matmul(sums, mixtures).T)
     wrong = found.wrong.any(axis=0)

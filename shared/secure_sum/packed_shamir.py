@@ -27,6 +27,8 @@ from .field import Field
 
 #: Random checks of each device's shares; each misses shares that lie on no polynomial with probability 1 / p.
 TESTS: Final = 3
+#: Answers beyond t_rec without which nothing is opened where there are seats to spare: one lie among them is corrected.
+SPARE: Final = 2
 MOST_SEATS: Final = 2**12
 
 
@@ -81,6 +83,10 @@ class Code:
             raise ConfigError(
                 f"expected 1 <= t_priv < t_rec <= seats <= {MOST_SEATS}, got {self.t_priv}, {self.t_rec} and {self.n_seats}"
             )
+        if 0 < self.n_seats - self.t_rec < SPARE:
+            raise ConfigError(
+                f"expected no seat to spare, or {SPARE} at least, got {self.n_seats} seats of which {self.t_rec} are needed"
+            )
 
     @property
     def packing(self) -> int:
@@ -91,6 +97,11 @@ class Code:
     def tests(self) -> int:
         """Blocks that are shared for the test only: none where every seat's answer is needed, for then no test is possible."""
         return TESTS if self.n_seats > self.t_rec else 0
+
+    @property
+    def needed(self) -> int:
+        """The fewest answers of which a sum is opened: all where there are none to spare, else `SPARE` more than t_rec."""
+        return self.t_rec + (SPARE if self.n_seats > self.t_rec else 0)
 
     def n_blocks(self, n_values: int) -> int:
         """Blocks that so many values take: B."""

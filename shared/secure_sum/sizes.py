@@ -19,8 +19,7 @@ import numpy as np
 from ..arrays import Doubles
 from ..attendance import expect_rate, fewer_than, more_than
 from ..errors import ConfigError
-from .correction import SPARE
-from .packed_shamir import TESTS
+from .packed_shamir import SPARE, TESTS
 
 #: A round is abandoned, for want of answers, with at most this probability.
 ABANDONED: Final = 1e-3
@@ -177,7 +176,7 @@ def fewer_answers(enrolled: int, n_seats: int, assumed: Assumed = DEFAULTS) -> D
 
 def sized(n_seats: int, enrolled: int, assumed: Assumed = DEFAULTS) -> Seats | None:
     """The thresholds for so many seats of so many enrolled devices; None where none are sound. Where everybody holds a seat, or
-    more would have to be drawn than are enrolled, nobody can be skipped."""
+    more would have to be drawn than are enrolled, nobody can be skipped: `seat_loss` then has to hold of the absent ones too."""
     if not 1 <= n_seats <= enrolled:
         raise ConfigError(f"expected seats in 1..{enrolled}, the devices that are enrolled, got {n_seats}")
     n_drawn = math.ceil(n_seats / (1 - assumed.skip) - 1e-9)
