@@ -1,4 +1,4 @@
-"""How many devices answer a round in which each comes, or stays away, on its own: binomial tails, and what follows.
+"""How many devices answer a round in which each comes, or stays away, on its own: binomial tails.
 
 All tails are exact but for rounding: a test holds them to scipy's.
 """
@@ -9,12 +9,6 @@ import numpy as np
 
 from .arrays import Doubles
 from .errors import ConfigError
-
-#: A round is abandoned, for want of answers, with at most this probability.
-ABANDONED = 1e-3
-#: Of the devices, in percent, those whose noise is not counted on unless a plan says otherwise; and with what
-#: probability a cohort may hold more of them than that.
-COLLUDING_PERCENT, MORE_COLLUDERS = 5, 1e-6
 
 
 def binomial(trials: int, probability: float) -> Doubles:
@@ -46,51 +40,13 @@ def more_than(trials: int, probability: float) -> Doubles:
     return fewer_than(trials, 1 - probability)[trials::-1]
 
 
-def likely_survivors(population: int, sampling_rate: float, dropout: float) -> int:
-    """The largest number that a round's answers fall short of with probability at most `ABANDONED`, if each sampled device
-    stays silent with probability `dropout`; at least 1.
-
-    >>> likely_survivors(300, 1.0, 0.1)
-    253
-    """
-    _expect_rate(sampling_rate)
-    below = fewer_than(population, sampling_rate * (1 - dropout))
-    return max(int(np.searchsorted(below, ABANDONED, side="right")) - 1, 1)
-
-
-def likely_colluders(population: int, sampling_rate: float) -> int:
-    """How many of `COLLUDING_PERCENT` of the devices a cohort holds at most: all of them if everybody is in every round,
-    else what it exceeds with probability at most `MORE_COLLUDERS`.
-
-    >>> likely_colluders(300, 1.0), likely_colluders(300, 0.2)
-    (15, 12)
-    """
-    _expect_rate(sampling_rate)
-    members = -(-COLLUDING_PERCENT * population // 100)
-    if sampling_rate == 1:
-        return members
-    return int(np.flatnonzero(more_than(members, sampling_rate) <= MORE_COLLUDERS)[0])
-
-
-def colluders_behind(most: int, population: int, sampling_rate: float) -> int:
-    """The largest number of colluding devices of which a cohort holds more than `most` with probability at most
-    `MORE_COLLUDERS`: what `likely_colluders` of them would be."""
-    _expect_rate(sampling_rate)
-    if sampling_rate == 1:
-        return most
-    low, high = most, population + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if more_than(middle, sampling_rate)[most] <= MORE_COLLUDERS else (low, middle)
-    return low
-
-
 def most_present(population: int, sampling_rate: float, chance: float) -> int:
     """The number of sampled devices that a round exceeds with probability at most `chance`, however few stay silent."""
-    _expect_rate(sampling_rate)
+    expect_rate(sampling_rate)
     return int(np.flatnonzero(more_than(population, sampling_rate) <= chance)[0])
 
 
-def _expect_rate(sampling_rate: float) -> None:
+def expect_rate(sampling_rate: float) -> None:
+    """ConfigError for a sampling rate that no plan allows."""
     if not 0 < sampling_rate <= 1:
         raise ConfigError(f"expected sampling_rate in (0, 1], got {sampling_rate}")

@@ -18,11 +18,12 @@ import numpy as np
 
 from shared import rdp
 from shared.arrays import Doubles
-from shared.attendance import colluders_behind, most_present
+from shared.attendance import most_present
 from shared.charges import Charge
 from shared.mechanisms import table_error
 from shared.plan import PrivacyPlan, UpdateKind
 from shared.rdp import ORDERS, Curve
+from shared.secure_sum.sizes import colluders_behind
 
 #: The part of delta that is set aside for cohorts that are larger than counted with, over all rounds of a row.
 ATTENDANCE_SHARE = 1e-3

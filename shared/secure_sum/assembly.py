@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, SumError
-from ..plan import Plan, UpdateKind
+from ..plan import Plan, SumPlan, UpdateKind
 from .draw import drawn, kept
 from .epoch import Epoch
 from .field import Field
 from .header import LEAF_BYTES, Header
 from .merkle import expect_members
-from .sizes import expect_sound
+from .sizes import DEFAULTS, Seats, expect_sound
+
+
+def sizes_of(planned: SumPlan) -> Seats:
+    """The device seats of a plan, which allow for as many corrupt ones as their thresholds do."""
+    corrupt = 2 * planned.t_priv - planned.seats
+    return Seats(planned.seats, planned.drawn, corrupt, planned.t_priv, planned.t_rec)
 
 
 def seats_drawn(plan: Plan, kind: UpdateKind, round_number: int, epoch: Epoch) -> tuple[int, ...]:
@@ -39,7 +46,7 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
     absent = tuple(np.frombuffer(request["absent"], ">u4").tolist())
     if shared_out.seats:
         try:
-            expect_sound(shared_out, epoch.n_devices, epoch.draws)
+            expect_sound(sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws))
         except InputError as error:
             raise SumError("sizes", str(error)) from None
         seats = _expected_seats(plan, kind, request, absent, epoch)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from ..arrays import Words
 from ..errors import SumError, WireError
-from .consistency import test_words
+from .consistency import mixed
 from .entry import Entry, SumList
 from .keys import PAD, STREAM, Tie, agreed, uniform
 from .share import box_bytes
@@ -67,7 +67,8 @@ class Seat:
                 shares[i] = share
                 drawn = uniform(entry.test_key, code.field, tests * (n_words - tests))
                 coefficients[i] = drawn.reshape(tests, n_words - tests)
-        return Opinion(tuple(refused), test_words(code.field, coefficients, shares))
+        tests_told = mixed(code, coefficients, shares) if tests else np.empty((len(shares), 0), np.uint32)
+        return Opinion(tuple(refused), tests_told)
 
     def total(self, listed: SumList, boxes: bytes) -> Words:
         """The sum of this seat's shares over the list: uint32 (n_blocks,), of a pad (n_values,). SumError unless the list is right

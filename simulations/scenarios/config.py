@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from client.privacy.caps import Cap, Caps, LedgerLine
 from server.optimizer import ServerSettings
-from shared.attendance import likely_colluders, likely_survivors
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec
@@ -25,6 +24,7 @@ from shared.network import NetworkSpec
 from shared.plan import MICRO, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
 from shared.randomised_response import due_steps
 from shared.register.bounds import MAX_STEP
+from shared.secure_sum.sizes import max_colluders, min_survivors
 
 SCENARIOS = Path(__file__).parent
 
@@ -284,9 +284,9 @@ class Scenario(Section):
     def _privacy(self, n_devices: int) -> PrivacyPlan:
         fields, rate = self.privacy.model_dump(exclude={"dropout"}), self.privacy.sampling_rate
         if fields["min_survivors"] is None:
-            fields["min_survivors"] = likely_survivors(n_devices, rate, self.privacy.dropout)
+            fields["min_survivors"] = min_survivors(n_devices, rate, self.privacy.dropout)
         if fields["max_colluders"] is None:
-            fields["max_colluders"] = min(likely_colluders(n_devices, rate), fields["min_survivors"] - 1)
+            fields["max_colluders"] = min(max_colluders(n_devices, rate), fields["min_survivors"] - 1)
         return PrivacyPlan(**fields, population=n_devices)
 
     def _risk(self, protocol: ProtocolSection, privacy: PrivacyPlan) -> RiskPlan:
