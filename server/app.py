@@ -13,6 +13,7 @@ from shared.errors import RunStopped
 from .bits import bits_account
 from .channel import Channel, Traffic, hasten, wait_for_nodes
 from .device_nodes import DeviceNodes
+from .enrolling import enrolled
 from .enrolment import Enrolment
 from .federation import Federation, expect_taken, refusals
 from .inbox import Inbox
@@ -21,6 +22,7 @@ from .queries import ask_for_alerts
 from .settings import RunSettings
 from .signing import Signer, signing_key
 from .state import ServerFolder
+from .sums import SecureSum
 from .training import Training, offer_newest, train
 
 app = ServerApp()
@@ -77,20 +79,21 @@ def main(grid: Grid, context: Context) -> None:
     hasten(grid)
     folder, clock, traffic = ServerFolder(settings.folder), settings.schedule.clock(), Traffic()
     settings.schedule.wait_for(settings.schedule.train_step, clock)
-    enrolment = enrolled(grid, folder, settings, traffic)
+    settings = replace(settings, run=folder.begun_s(settings.key_file, clock))
+    enrolment = Enrolment(folder.enrolment_file)
     channel = Channel(grid, traffic, Signer(signing_key(settings.key_file), clock), enrolment)
-    run(DeviceNodes(channel, enrolment.nodes), settings, clock)
+    connected = _connected(grid, enrolment, settings)
+    roll = enrolled(channel, connected, settings, folder)
+    folder.report("devices", len(enrolment.nodes), settings.plan.privacy.population)
+    sums = SecureSum(channel, roll, folder.keep_list)
+    run(DeviceNodes(channel, enrolment.nodes, sums), settings, clock)
 
 
-def enrolled(grid: Grid, folder: ServerFolder, settings: RunSettings, traffic: Traffic) -> Enrolment:
-    """The devices of a run, once they are connected: at its start as many as epsilon is stated for, and those of them that
-    are not gone when it goes on. RunError if too few of them come in time."""
-    enrolment, population = Enrolment(folder.enrolment_file), settings.plan.privacy.population
+def _connected(grid: Grid, enrolment: Enrolment, settings: RunSettings) -> list[int]:
+    """The nodes of a run's devices and helpers, once they are connected: at its start as many as epsilon is stated for, and those
+    of them that are not gone when it goes on. RunError if too few of them come in time."""
     if enrolment.closed:
-        wait_for_nodes(grid, len(enrolment.nodes), settings.node_wait_s, among=enrolment.nodes)
-    else:
-        connected = wait_for_nodes(grid, population, settings.node_wait_s)
-        if left_out := enrolment.enrol(connected, population):
-            traffic.dropped["not_enrolled"] += left_out
-    folder.report("devices", len(enrolment.nodes), population)
-    return enrolment
+        there = [*enrolment.nodes, *enrolment.helpers.values()]
+        return wait_for_nodes(grid, len(there), settings.node_wait_s, among=there)
+    expected = settings.plan.privacy.population + len(settings.helpers)
+    return wait_for_nodes(grid, expected, settings.node_wait_s)

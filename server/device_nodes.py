@@ -6,17 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.arrays import Words
+from shared.errors import RunError
 from shared.plan import Plan, UpdateKind
 
 from .channel import Channel
-from .rounds import collect, poisson_cohort
+from .rounds import poisson_cohort
+from .sums import SecureSum
 
 
 class DeviceNodes:
-    """The devices behind a channel: `nodes` are all that are asked and sampled, but for those that are gone."""
+    """The devices behind a channel: `nodes` are all that are asked and sampled, but for those that are gone. `sums` adds up what
+    they send; None where a plan has no rounds left to sum."""
 
-    def __init__(self, channel: Channel, nodes: Sequence[int]) -> None:
-        self._channel, self._nodes = channel, nodes
+    def __init__(self, channel: Channel, nodes: Sequence[int], sums: SecureSum | None = None) -> None:
+        self._channel, self._nodes, self._sums = channel, nodes, sums
         self.traffic = channel.traffic
 
     def offer(self, fields: Mapping[str, Any]) -> int:
@@ -28,7 +31,9 @@ class DeviceNodes:
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
-        return collect(self._channel, cohort, plan, request, kind)
+        if self._sums is None:
+            raise RunError("expected an epoch of enrolment before the first round")
+        return self._sums.collect(cohort, plan, request, kind)
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from self._channel.ask(self._nodes, name, fields).items()

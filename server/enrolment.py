@@ -3,12 +3,12 @@ whose users had them forgotten. Nobody else is asked, in this run or when it is 
 
 If more are connected than have room, chance decides, by OS entropy, among all that are connected when the step of the
 training closes: who came early, or chose an id, has no better chance than the others. Against somebody who brings many
-devices of his own that is no help: a signed list of devices takes this table's place, together with the secure sum.
+devices of his own that is no help; who is to keep them out is who signs the list (`server/enrolling.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from secrets import SystemRandom
 
@@ -21,12 +21,14 @@ from .database import Base, engine_of, signed, unsigned
 
 
 class EnrolledNode(Base):
-    """One device of the run, and whether it is gone. Neither when, nor in which round: that it was in a cohort stays a
-    secret."""
+    """One device of the run, or one helper: the leaf of its public keys, and whether it is gone. Neither when, nor in which
+    round: that it was in a cohort stays a secret."""
 
     __tablename__ = "enrolled"
 
     node: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    leaf: Mapped[bytes]
+    helps: Mapped[bool]
     gone: Mapped[bool]
 
 
@@ -37,11 +39,19 @@ class Enrolment:
     def __init__(self, file: Path | None = None) -> None:
         self._engine: Engine | None = None
         self._gone: dict[int, bool] = {}
+        #: Nodes of devices by their leaf, gone ones as well; and of helpers.
+        self.devices: dict[bytes, int] = {}
+        self.helpers: dict[bytes, int] = {}
         if file is not None:
             self._engine = engine_of(file, EnrolledNode, durable=True)
             with Session(self._engine) as session:
-                rows = session.execute(select(EnrolledNode.node, EnrolledNode.gone)).all()
-            self._gone = {unsigned(node): gone for node, gone in rows}
+                for row in session.execute(select(EnrolledNode)).scalars():
+                    self._take_up(unsigned(row.node), row.leaf, row.helps, row.gone)
+
+    def _take_up(self, node: int, leaf: bytes, helps: bool, gone: bool) -> None:
+        (self.helpers if helps else self.devices)[leaf] = node
+        if not helps:
+            self._gone[node] = gone
 
     @property
     def closed(self) -> bool:
@@ -57,18 +67,24 @@ class Enrolment:
         """Whether the user had this device forgotten."""
         return self._gone.get(node, False)
 
-    def enrol(self, connected: Iterable[int], most: int) -> int:
-        """Enrol the connected nodes, or `most` of them by chance; how many found no room. On disk, in one transaction,
-        when this returns. RunError if the run has its devices already."""
+    def enrol(self, keys: Mapping[int, bytes], most: int, helpers: Mapping[int, bytes] | None = None) -> int:
+        """Enrol nodes by the leaves of their keys, all of them or `most` by chance, and all `helpers`; how many found no room. On
+        disk, in one transaction, when this returns. RunError if the run has its devices already."""
         if self.closed:
             raise RunError(f"expected a run without devices, got one of {len(self._gone)}")
-        there = sorted(set(connected))
+        there = sorted(keys)
         chosen = SystemRandom().sample(there, most) if len(there) > most else there
-        if self._engine is not None and chosen:
+        rows = [(node, keys[node], False) for node in chosen]
+        rows += [(node, leaf, True) for node, leaf in (helpers or {}).items()]
+        if self._engine is not None and rows:
             with Session(self._engine) as session:
-                session.execute(insert(EnrolledNode), [{"node": signed(node), "gone": False} for node in chosen])
+                session.execute(
+                    insert(EnrolledNode),
+                    [{"node": signed(node), "leaf": leaf, "helps": helps, "gone": False} for node, leaf, helps in rows],
+                )
                 session.commit()
-        self._gone = dict.fromkeys(chosen, False)
+        for node, leaf, helps in rows:
+            self._take_up(node, leaf, helps, gone=False)
         return len(there) - len(chosen)
 
     def leave(self, node: int) -> None:

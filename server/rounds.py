@@ -40,35 +40,6 @@ def run_round(
     return open_sum(total, survivors, kind.privacy, federation.traffic, longest_mean)
 
 
-def collect(
-    channel: Channel, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
-) -> tuple[Words, int]:
-    """Sum modulo 2^32 of the updates of a cohort of nodes, uint32 (kind's n_values,), and how many are in it."""
-    total = np.zeros(kind.n_values, np.uint32)
-    survivors = 0
-    for fields in channel.ask(cohort, kind.request, request).values():
-        vector = check_update(fields, kind, plan, request["round"])
-        if isinstance(vector, str):
-            channel.traffic.dropped[vector] += 1
-            continue
-        total += vector
-        survivors += 1
-    return total, survivors
-
-
-def check_update(fields: Mapping[str, Any], kind: UpdateKind, plan: Plan, round_number: int) -> Words | str:
-    """The update's vector (kind's n_values,) if it belongs to this round and plan and an honest device can have sent it,
-    else the reason to drop it."""
-    if fields["round"] != round_number:
-        return "round"
-    if fields["plan_sha256"] != plan.sha256:
-        return "plan"
-    if len(fields["values"]) != 4 * kind.n_values:
-        return "length"
-    vector = unpack_words(fields["values"])
-    return vector if length(vector) <= longest(kind.privacy, kind.n_values) else "too_long"
-
-
 def open_sum(
     total: Words, survivors: int, privacy: PrivacyPlan, traffic: Traffic, longest_mean: float = 1.0
 ) -> Doubles | None:

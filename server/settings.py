@@ -63,7 +63,8 @@ class RunSettings:
     """What a run is made of, for its server. `n_categories` are in the catalogue; `warm`: theta is a warm start's.
     `longest_means`: of p's and of phi's updates, how long an honest cohort's mean is at most, in clips (`server/bounds.py`);
     1 holds for whatever people do. `audience`: the deployment or group of devices that it asks, who answer nothing that is for
-    others. `run`: the second at which it began (`ServerFolder.begun_s`)."""
+    others. `run`: the second at which it began (`ServerFolder.begun_s`). `helpers`: identities of those who hold seats for it,
+    32 bytes each; `epoch_wait_s`: how long it waits for its list of devices to be signed."""
 
     plan: Plan
     server: ServerSettings
@@ -80,6 +81,13 @@ class RunSettings:
     longest_means: tuple[float, float] = (1.0, 1.0)
     audience: str = ""
     run: int = 0
+    helpers: tuple[bytes, ...] = ()
+    epoch_wait_s: float = 300.0
+
+    @property
+    def epoch(self) -> int:
+        """The number of this run's epoch of enrolment: they only rise, as runs do."""
+        return max(1, self.run)
 
     def __post_init__(self) -> None:
         if not fits_utf8(self.audience, MAX_AUDIENCE_BYTES):
@@ -103,6 +111,8 @@ class RunSettings:
         node_wait_s: float = 300.0,
         longest_means: tuple[float, float] = (1.0, 1.0),
         audience: str = "",
+        helpers: tuple[bytes, ...] = (),
+        epoch_wait_s: float = 300.0,
     ) -> RunSettings:
         """The settings of a run in this process. Theta 0 is that of `theta_file`, a warm start, or else drawn by
         `theta_seed`; phi starts from the rows of `public_file`, if it is learned."""
@@ -124,6 +134,8 @@ class RunSettings:
             warm=theta_file is not None,
             longest_means=longest_means,
             audience=audience,
+            helpers=helpers,
+            epoch_wait_s=epoch_wait_s,
         )
 
     @classmethod
@@ -156,6 +168,19 @@ class RunSettings:
                 node_wait_s=float(config["server.node-wait-s"]),
                 longest_means=(float(config["server.longest-mean"]), float(config["server.risk-longest-mean"])),
                 audience=str(config["server.audience"]),
+                helpers=_identities(str(config["server.helpers"])),
+                epoch_wait_s=float(config["server.epoch-wait-s"]),
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None
+
+
+def _identities(listed: str) -> tuple[bytes, ...]:
+    """Public keys of 32 bytes in hex, with commas between them; ConfigError for anything else."""
+    try:
+        keys = tuple(bytes.fromhex(one) for one in listed.split(",") if one)
+    except ValueError:
+        keys = (b"",)
+    if any(len(key) != 32 for key in keys):
+        raise ConfigError("expected server.helpers, public keys of 32 bytes in hex, with commas between them")
+    return keys

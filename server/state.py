@@ -78,6 +78,9 @@ class ServerFolder:
         self.inbox_file = folder / "inbox.db"
         self.enrolment_file = folder / "enrolment.db"
         self.begun_file = folder / "begun_s"
+        self.enrolment_list = folder / "enrolment.list"
+        self.signed_epoch = folder / "epoch.signed"
+        self.lists_file = folder / "lists.db"
 
     def begun_s(self, key_file: Path, clock: Clock) -> int:
         """The second at which this run began: the same whichever process goes on with it. Devices follow no run that began

@@ -88,13 +88,14 @@ class SecureSum:
             return fields
         here = self._channel.connected()
         away = [index for index in drawn if roll.node_at(index) not in here or self._has_left(index)]
-        absent = set(away[: len(drawn) - plan.sum.seats])
+        spare = len(drawn) - plan.sum.seats if len(drawn) < epoch.n_devices else 0
+        absent = set(away[:spare])
         seated = [index for index in drawn if index not in absent][: plan.sum.seats]
         return {
             **fields,
             "seats": b"".join(roll.leaves[index] for index in seated),
             "seats_proof": roll.proof(seated),
-            "absent": np.array([index for index in drawn if index in absent], ">u4").tobytes(),
+            "absent": np.array(sorted(absent), ">u4").tobytes(),
         }
 
     def _has_left(self, index: int) -> bool:

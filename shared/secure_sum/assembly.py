@@ -46,7 +46,7 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
     absent = tuple(np.frombuffer(request["absent"], ">u4").tolist())
     if shared_out.seats:
         try:
-            expect_sound(sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws))
+            expect_sound(sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.updates)))
         except InputError as error:
             raise SumError("sizes", str(error)) from None
         seats = _expected_seats(plan, kind, request, absent, epoch)
@@ -78,7 +78,7 @@ def _expected_seats(
     data = request["seats"]
     leaves = [data[i : i + LEAF_BYTES] for i in range(0, len(data), LEAF_BYTES)]
     try:
-        indices = kept(seats_drawn(plan, kind, request["round"], epoch), absent, plan.sum.seats)
+        indices = kept(seats_drawn(plan, kind, request["round"], epoch), absent, plan.sum.seats, epoch.n_devices)
         if len(leaves) != len(indices):
             raise SumError("seats", f"expected the keys of {len(indices)} seats, got {len(leaves)}")
         expect_members(epoch.root, epoch.n_devices, dict(zip(indices, leaves, strict=True)), request["seats_proof"])
