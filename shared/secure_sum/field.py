@@ -70,7 +70,7 @@ class Field:
         >>> Field.holding(2**22).prime, Field.holding(0).prime
         (8388617, 65537)
         """
-        if not (0 <= largest and 2 * largest < PRIMES_END):
+        if not 0 <= 2 * largest < PRIMES_END:
             raise ConfigError(f"expected sums within 0 .. 2^31 - 1, got {largest}")
         for candidate in range(max(2 * largest, LEAST_PRIME) + 1, PRIMES_END):
             if is_prime(candidate):

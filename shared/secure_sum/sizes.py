@@ -164,7 +164,8 @@ def most_corrupt(enrolled: int, n_drawn: int, assumed: Assumed = DEFAULTS) -> in
 
 
 def fewer_answers(enrolled: int, n_seats: int, assumed: Assumed = DEFAULTS) -> Doubles:
-    """P(fewer than k seats answer) for k = 0 .. n_seats + 1, corrupt ones all silent: float64 (n_seats + 2,)."""
+    """P(fewer than k seats answer) for k = 0 .. n_seats + 1, corrupt ones all silent: float64 (n_seats + 2,). Seats are as likely to
+    be corrupt as devices are: who skips honest ones on purpose, or has them accused, can make any round fail."""
     out = np.zeros(n_seats + 2)
     corrupt = hypergeometric(enrolled, members_of(assumed.corrupt_share, enrolled), n_seats)
     for n_silent in np.flatnonzero(corrupt > assumed.abandon * 1e-12).tolist():

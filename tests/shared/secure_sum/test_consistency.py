@@ -39,7 +39,7 @@ def told_by(code, positions, shares, challenges):
 @given(case=rounds())
 @examples(40)
 def test_what_a_seat_tells_is_what_the_definition_says(case):
-    code, positions, shares, challenges, _ = case
+    code, _, shares, challenges, _ = case
     told = mixed(code, challenges, shares[:, 0])
     n_blocks, p = code.n_blocks(N_VALUES), code.field.prime
     for i, k in np.ndindex(told.shape):
@@ -96,6 +96,17 @@ def test_five_hundred_devices_with_bad_ones_and_a_lying_seat_are_told_apart():
     assert np.flatnonzero(judgement.edges[:, 11]).tolist() == [0, 1, 2, 3, 20]
     seats, devices = conflicts(judgement.edges)
     assert (seats.tolist(), devices.tolist()) == ([20], [9, 11])
+
+
+def test_a_device_that_no_few_seats_explain_is_bad_though_each_test_alone_could_be_one_seat_s_lie():
+    code, random = Code(THREE_BYTES, 9, 4, 6), np.random.default_rng(3)
+    shares = shared(code, random, elements(code.field, random, (2, N_VALUES)))
+    n_blocks, everybody = code.n_blocks(N_VALUES), np.arange(9)
+    challenges = elements(code.field, random, (2, TESTS, n_blocks))
+    for test in range(TESTS):
+        shares[0, test, n_blocks + test] ^= 1
+    judgement = judged(code, everybody, told_by(code, everybody, shares, challenges))
+    assert radius(code, 9) == 1 and judgement.bad.tolist() == [True, False] and not judgement.edges.any()
 
 
 @pytest.mark.parametrize("field", [THREE_BYTES, LAST])

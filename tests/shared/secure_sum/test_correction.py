@@ -123,6 +123,20 @@ def test_decoding_finds_what_trying_everything_finds(seed, n_answers, n_words):
         assert np.flatnonzero(wrong).tolist() == list(sets[0] if sets else ())
 
 
+def test_one_lie_is_located_by_no_single_syndrome_though_it_looks_like_it():
+    """With one answer to spare nothing can be corrected, even where the syndrome happens to be a seat's point."""
+    code, positions = Code(THREE_BYTES, 9, 2, 6), np.arange(7)
+    word = np.zeros((1, 7), np.uint32)
+    for seat, liar in product(range(7), repeat=2):
+        word[:] = 0
+        word[0, liar] = 1
+        syndrome = code.syndromes(positions, word.T)[0]
+        word[0, liar] = code.field.times(np.array([seat + 1], np.uint32), code.field.inverse(syndrome))[0]
+        assert code.syndromes(positions, word.T).tolist() == [[seat + 1]]
+        found = decoded(code, positions, word)
+        assert not found.decodable.any() and not found.wrong.any()
+
+
 def test_a_large_word_is_decoded_at_the_radius():
     code, random = Code(LAST, 200, 122, 153), np.random.default_rng(9)
     positions = np.sort(random.permutation(200)[:180])

@@ -76,7 +76,7 @@ def test_signed_numbers_of_every_size_are_their_residues(field):
 @examples(60)
 def test_what_a_field_holds_comes_back_with_its_sign(field, data):
     half = field.prime // 2
-    values = np.array(data.draw(st.lists(st.integers(-half, half))) + [-half, half, 0], np.int64)
+    values = np.array([*data.draw(st.lists(st.integers(-half, half))), -half, half, 0], np.int64)
     assert field.to_signed(field.from_signed(values)).tolist() == values.tolist()
 
 

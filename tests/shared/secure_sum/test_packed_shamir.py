@@ -131,6 +131,19 @@ def test_the_matrix_of_values_reads_polynomials_elsewhere():
         matrix[0, 0] = 1
 
 
+@given(code=codes(), seed=st.integers(0, 2**32))
+@examples(40)
+def test_the_blocks_on_top_hide_behind_this_device_s_own_masks(code, seed):
+    random = np.random.default_rng(seed)
+    values, masks = elements(code.field, random, 11), elements(code.field, random, (code.packing, code.tests))
+    streams = elements(code.field, random, (code.t_priv, code.n_blocks(11) + code.tests))
+    shares = np.concatenate([streams, code.share(values, masks, streams)])
+    np.testing.assert_array_equal(code.open(np.arange(code.n_seats), shares[:, : code.n_blocks(11)], 11), values)
+    if code.tests:
+        on_top = code.open(np.arange(code.n_seats), shares[:, code.n_blocks(11) :].copy(), masks.size)
+        np.testing.assert_array_equal(on_top.reshape(masks.shape), masks)
+
+
 def test_helpers_have_no_tests_and_devices_do():
     assert Code(THREE_BYTES, 3, 2, 3).tests == 0
     assert Code(THREE_BYTES, 10, 5, 8).tests == TESTS
