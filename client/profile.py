@@ -43,12 +43,13 @@ class Profile:
     whose clock contradicts it is not set up. Events are dated by absolute time: a time zone, a flight, or an hour that a
     summer begins or ends with, changes nothing.
 
-    `number` is its own, random; it seeds the draw of rows. `consent` is what the user agreed to when the device was set up;
-    `Device.consent` says what holds now. `server_key` is the Ed25519 public key (32 bytes) of the one server that it answers,
-    `audience` the deployment or group of that server's that it was set up for, at most 64 bytes in UTF-8: what is asked of
-    others it refuses. `enrolment_key` is the Ed25519 public key (32 bytes) under which alone it believes an epoch of the secure
-    sum (`shared/secure_sum/epoch.py`); b"" is a device without a secure sum. No message can change any of them. `names`: the catalogue's, which only a catalogue that grew needs
-    (`after`); they are not kept. InputError for anything that is only nearly a profile.
+    `number` is its own, random; it seeds the draw of rows. `consent` is what the user agreed to when the device was set
+    up; `Device.consent` says what holds now. `server_key` is the Ed25519 public key (32 bytes) of the one server that it
+    answers, `audience` the deployment or group of that server's that it was set up for, at most 64 bytes in UTF-8: what
+    is asked of others it refuses. `enrolment_key` is the Ed25519 public key (32 bytes) under which alone it believes an
+    epoch of the secure sum (`shared/secure_sum/epoch.py`); b"" is a device without a secure sum. No message can change
+    any of them. `names`: the catalogue's, which only a catalogue that grew needs (`after`); they are not kept. InputError
+    for anything that is only nearly a profile.
     """
 
     step: Step
@@ -117,8 +118,9 @@ class Profile:
 
     def after(self, given: Profile) -> Profile:
         """This profile, of a device that is there, once an app opened it with another one: with more categories, if the
-        catalogue grew by names behind those that it had; with an enrolment key, if it had none. What the user decided, the device's number and its audience stay,
-        whatever is given. InputError for another calendar, another server or enrolment key, or a catalogue that is another one.
+        catalogue grew by names behind those that it had; with an enrolment key, if it had none. What the user decided,
+        the device's number and its audience stay, whatever is given. InputError for another calendar, another server or
+        enrolment key, or a catalogue that is another one.
         """
         for name in ("step", "origin_s", "server_key", "enrolment_key"):
             had = getattr(self, name)
