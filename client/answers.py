@@ -91,9 +91,7 @@ def train_risk(device: Device, asked: Asked, request: Fields) -> bytes:
     )
 
 
-def _update(
-    device: Device, asked: Asked, request: Fields, plan: Plan, part: int, work: Callable[[], Words]
-) -> bytes:
+def _update(device: Device, asked: Asked, request: Fields, plan: Plan, part: int, work: Callable[[], Words]) -> bytes:
     """What no sum would take, or the ledger would refuse, is not computed either."""
     sha256, kind = request["plan_sha256"], plan.updates[part]
     header, member = sum_of(device, asked, request, plan, kind)

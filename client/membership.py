@@ -11,9 +11,9 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from shared.errors import InputError, Refusal, RefusalCode
+from shared.errors import Refusal, RefusalCode, WireError
 from shared.secure_sum.duty import Duty, Slot
-from shared.secure_sum.epoch import Epoch, verified
+from shared.secure_sum.epoch import Epoch, unverified, verified
 
 #: The epoch that runs, and the next one.
 MOST_EPOCHS = 2
@@ -92,9 +92,9 @@ class Members:
         mine = next(member for member in self.members if member.number == number)
         return self._with(replace(mine, answered={**mine.answered, name_of(slot): list_sha256}))
 
-    def without_past(self, key: bytes, audience: str, now_s: float) -> Self:
+    def without_past(self, now_s: float) -> Self:
         """Without epochs that are over, keys and all."""
-        kept = tuple(member for member in self.members if not member.signed or not _is_over(member.signed, key, now_s))
+        kept = tuple(m for m in self.members if not (m.signed and unverified(m.signed).ends_s <= now_s))
         return self if len(kept) == len(self.members) else replace(self, members=kept)
 
     def _with(self, member: Member) -> Self:
@@ -135,5 +135,5 @@ def name_of(slot: Slot) -> str:
 def _opened(signed: bytes, key: bytes, audience: str, now_s: float) -> Epoch:
     try:
         return verified(signed, key, now_s, audience)
-    except InputError:
+    except WireError:
         raise Refusal(RefusalCode.EPOCH) from None

@@ -43,11 +43,13 @@ class Profile:
     whose clock contradicts it is not set up. Events are dated by absolute time: a time zone, a flight, or an hour that a
     summer begins or ends with, changes nothing.
 
-    `number` is its own, random; it seeds the draw of rows. `consent` is what the user agreed to when the device was set up;
-    `Device.consent` says what holds now. `server_key` is the Ed25519 public key (32 bytes) of the one server that it answers,
-    `audience` the deployment or group of that server's that it was set up for, at most 64 bytes in UTF-8: what is asked of
-    others it refuses. No message can change either. `names`: the catalogue's, which only a catalogue that grew needs
-    (`after`); they are not kept. InputError for anything that is only nearly a profile.
+    `number` is its own, random; it seeds the draw of rows. `consent` is what the user agreed to when the device was set
+    up; `Device.consent` says what holds now. `server_key` is the Ed25519 public key (32 bytes) of the one server that it
+    answers, `audience` the deployment or group of that server's that it was set up for, at most 64 bytes in UTF-8: what
+    is asked of others it refuses. `enrolment_key` is the Ed25519 public key (32 bytes) under which alone it believes an
+    epoch of the secure sum (`shared/secure_sum/epoch.py`); b"" is a device without a secure sum. No message can change
+    any of them. `names`: the catalogue's, which only a catalogue that grew needs (`after`); they are not kept. InputError
+    for anything that is only nearly a profile.
     """
 
     step: Step
@@ -58,6 +60,7 @@ class Profile:
     number: int = -1
     origin_s: float = math.nan
     audience: str = ""
+    enrolment_key: bytes = b""
     names: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +72,7 @@ class Profile:
             n_categories=whole(self.n_categories, f"1 to {MAX_CATEGORIES} categories", 1, MAX_CATEGORIES),
             catalogue_sha256=octets(self.catalogue_sha256, "catalogue_sha256, the catalogue's hash", 32),
             server_key=octets(self.server_key, "server_key, the server's Ed25519 public key", 32),
+            enrolment_key=_enrolment_key(self.enrolment_key),
             number=whole(self.number, "number", -1, (1 << 64) - 1),
             origin_s=real(self.origin_s, "origin_s, when step 0 begins, in seconds since 1970", -MOST_S, MOST_S),
         )
@@ -87,12 +91,13 @@ class Profile:
         *,
         consent: Consent = Consent.LOCAL,
         audience: str = "",
+        enrolment_key: bytes = b"",
     ) -> Profile:
         """The profile of a new device for a catalogue."""
         if not isinstance(catalogue, Catalogue):
             raise InputError("expected a Catalogue")
         size, sha256 = len(catalogue), catalogue.sha256
-        return cls(step, size, sha256, server_key, consent, -1, origin_s, audience, catalogue.names)
+        return cls(step, size, sha256, server_key, consent, -1, origin_s, audience, enrolment_key, catalogue.names)
 
     def seconds_at(self, moment: datetime) -> float:
         """A moment as events are dated: seconds since the calendar's origin. InputError for one that does not say its time
@@ -113,17 +118,19 @@ class Profile:
 
     def after(self, given: Profile) -> Profile:
         """This profile, of a device that is there, once an app opened it with another one: with more categories, if the
-        catalogue grew by names behind those that it had. What the user decided, the device's number and its audience stay,
-        whatever is given. InputError for another calendar, another server, or a catalogue that is another one.
+        catalogue grew by names behind those that it had; with an enrolment key, if it had none. What the user decided,
+        the device's number and its audience stay, whatever is given. InputError for another calendar, another server or
+        enrolment key, or a catalogue that is another one.
         """
-        for name in ("step", "origin_s", "server_key"):
-            if getattr(self, name) != getattr(given, name):
+        for name in ("step", "origin_s", "server_key", "enrolment_key"):
+            had = getattr(self, name)
+            if had != getattr(given, name) and (name != "enrolment_key" or had):
                 raise InputError(
                     f"expected the {name} that this device was set up with: another one needs a new device"
                 )
-        n = self.n_categories
+        n, enrolled = self.n_categories, replace(self, enrolment_key=given.enrolment_key)
         if (given.n_categories, given.catalogue_sha256) == (n, self.catalogue_sha256):
-            return self
+            return enrolled
         if given.n_categories <= n:
             raise InputError(
                 f"expected a catalogue that begins with the {n} categories of this device, got another one"
@@ -132,7 +139,7 @@ class Profile:
             raise InputError("expected the names of the catalogue that grew: Profile.of(catalogue, ...)")
         if self._hash_of(given.names[:n]) != self.catalogue_sha256:
             raise InputError(f"expected a catalogue whose first {n} names are those of this device, in their order")
-        return replace(self, n_categories=given.n_categories, catalogue_sha256=given.catalogue_sha256)
+        return replace(enrolled, n_categories=given.n_categories, catalogue_sha256=given.catalogue_sha256)
 
     def _hash_of(self, names: tuple[str, ...]) -> bytes:
         try:
@@ -143,3 +150,9 @@ class Profile:
     def _become(self, **values: object) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+
+def _enrolment_key(value: object) -> bytes:
+    """The same key, or none; ConfigError for anything else."""
+    name = 'enrolment_key, an Ed25519 public key of 32 bytes, or b""'
+    return octets(value, name, 32 if octets(value, name) else 0)

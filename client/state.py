@@ -285,8 +285,11 @@ def profile_of(vault: Vault, given: Profile | None, now_s: float) -> Profile:
     if (found := vault.get("profile")) is not None:
         held = profile(found)
         now = held if given is None else held.after(given)
-        if now != held:
+        if now.n_categories != held.n_categories:
             _grow(vault, now)
+        elif now != held:
+            with vault.writing("profile"):
+                vault.put("profile", plain_profile(now))
         return now
     if given is None:
         raise InputError("expected a profile for a new device")

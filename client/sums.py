@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from shared.arrays import Words
-from shared.errors import RefusalCode, SumError
 from shared.plan import Plan, UpdateKind
 from shared.secure_sum.assembly import header_of
 from shared.secure_sum.header import Header
@@ -72,7 +71,7 @@ def sent_into(header: Header, member: Member, work: Callable[[], Words]) -> Fiel
 
 def _members(device: Device) -> Members:
     """The epochs of a device that are not over."""
-    return device.gate.members.without_past(*_trusted(device))
+    return device.gate.members.without_past(device.gate.clock.now_s())
 
 
 def _serving(device: Device, number: int) -> tuple[Member, Any]:

@@ -80,7 +80,9 @@ class Channel:
     def _signed(self, name: str, fields: Mapping[str, Any]) -> bytes:
         return self._signer.sign(encode(REQUESTS, name, fields))
 
-    def _exchange(self, name: str, requests: Mapping[int, tuple[Mapping[str, Any], bytes]]) -> dict[int, dict[str, Any]]:
+    def _exchange(
+        self, name: str, requests: Mapping[int, tuple[Mapping[str, Any], bytes]]
+    ) -> dict[int, dict[str, Any]]:
         kind, messages, content = REQUESTS[name], list[Message](), dict[int, RecordDict]()
         for node in self.still_here(requests):
             data = requests[node][1]

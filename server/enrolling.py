@@ -40,7 +40,9 @@ def enrolled(channel: Channel, connected: Iterable[int], settings: RunSettings, 
     signed = _signed(folder, settings.epoch_wait_s)
     roll = roll_of(channel, signed)
     asked = [*enrolment.nodes, *enrolment.helpers.values()]
-    taken = channel.ask(asked, "epoch_offer", {"audience": settings.audience, "epoch": roll.epoch.number, "signed": signed})
+    taken = channel.ask(
+        asked, "epoch_offer", {"audience": settings.audience, "epoch": roll.epoch.number, "signed": signed}
+    )
     if silent := [leaf for leaf, node in enrolment.helpers.items() if node not in taken]:
         raise RunError(f"expected every helper to take the epoch, got {len(silent)} that did not: see what they log")
     return roll

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from shared.arrays import Doubles, Words
-from shared.codec import unpack_words
 from shared.mechanisms import Entropy, from_grid
 from shared.plan import Plan, PrivacyPlan, UpdateKind
 
 from .bounds import length, longest
-from .channel import Channel, Traffic
+from .channel import Traffic
 from .federation import Federation
 
 

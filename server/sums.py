@@ -137,7 +137,9 @@ class SecureSum:
                 places, words = _opinion(listed, opinions[holder.node])
             except WireError:
                 self._dropped["sum_opinion"] += 1
-                refused[row] = True  # a seat that says nothing that can be read says nothing against anybody, and is out
+                refused[row] = (
+                    True  # a seat that says nothing that can be read says nothing against anybody, and is out
+                )
                 continue
             refused[row, places] = True
             told[row] = words
@@ -158,7 +160,7 @@ class SecureSum:
             out_seats, out_devices = np.empty(0, np.int64), np.flatnonzero(edges.any(axis=0))
         bad[out_devices] = True
         self._dropped["sum_bad_shares"] += int(bad.sum())
-        self._dropped["sum_bad_seat"] += int(len(out_seats))
+        self._dropped["sum_bad_seat"] += len(out_seats)
         gone = set(out_seats.tolist())
         return (
             [one for one, out in zip(sent, bad.tolist(), strict=True) if not out],

@@ -10,7 +10,13 @@
     |-- WireError             bytes that are not one of our messages, or a message that breaks the register
     |   |-- SumError          what has no place in a secure sum; carries a name of a closed set
     |   |-- UndeclaredError   a message of a kind that the register does not hold
-    |   `-- VersionError      a message of a version that this side does not speak
+    |   |-- VersionError      a message of a version that this side does not speak
+    |   |-- ProofError        a proof that does not show that somebody is on a list
+    |   `-- EpochError        an epoch of the secure sum that does not hold here
+    |       |-- EpochForged     not signed by the key that is pinned
+    |       |-- EpochElsewhere  for other devices than those of this deployment or group
+    |       |-- EpochNotBegun   its window has not begun
+    |       `-- EpochEnded      its window is over
     |-- Refusal               the device declines; carries one code of a closed set, and no text of its own
     |-- ModelError            a model file that is missing, damaged or not the pinned one; no usable runtime
     |-- VaultError            the device's vault does not open, or does not take a write: nothing leaves
@@ -90,6 +96,30 @@ class SumError(WireError):
     def __init__(self, reason: str, expectation: str) -> None:
         super().__init__(expectation)
         self.reason = reason
+
+
+class ProofError(WireError):
+    """A proof does not show that somebody is on a list."""
+
+
+class EpochError(WireError):
+    """An epoch of the secure sum that does not hold, here or now."""
+
+
+class EpochForged(EpochError):
+    """Whoever signed the epoch does not have the key that is pinned."""
+
+
+class EpochElsewhere(EpochError):
+    """The epoch is for other devices than those of this deployment or group."""
+
+
+class EpochNotBegun(EpochError):
+    """The window of the epoch has not begun."""
+
+
+class EpochEnded(EpochError):
+    """The window of the epoch is over."""
 
 
 class ModelError(EbbtideError):

@@ -78,7 +78,7 @@ def with_default(name: str, value: Any) -> RowStep:
 #: By table, how its row came to its present version; the first version has no step.
 ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
     {
-        "profile": (with_default("audience", ""),),
+        "profile": (with_default("audience", ""), with_default("enrolment_key", b"")),
         "caps": (),
         "policy": (),
         "ledger": (),
@@ -177,9 +177,19 @@ def _unknown_yet(rows: Rows) -> None:
     """Tables that come are empty: no gap is open, and the place is the one where the device opens next."""
 
 
+# ---- format 4 -> 5: profiles an enrolment key
+
+
+def _none_pinned(rows: Rows) -> None:
+    """Rows need no step: a device that was set up before has no secure sum until its app brings a key."""
+
+
+_FOURTH = (*_THIRD, "gap", "place")
+
 #: From each format that was ever shipped to the next one, the oldest first.
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(_FIRST, _name_fields),
     Migration(_FIRST, _as_they_are),
     Migration(_THIRD, _unknown_yet),
+    Migration(_FOURTH, _none_pinned),
 )

@@ -46,7 +46,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         "profile": Table(
             Durability.POWER,
             "step, number of categories, the catalogue's hash, the server's public key, the deployment it was set up for, "
-            "the device's random number, origin of its calendar",
+            "the enrolment's public key, the device's random number, origin of its calendar",
             "what the device is, from its first day on",
             "forget",
         ),

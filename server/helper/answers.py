@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from shared.clock import Clock
 from shared.codec import decode, encode
 from shared.envelope import signed_bytes, unwrap
-from shared.errors import InputError, RefusalCode, SumError, WireError
+from shared.errors import RefusalCode, SumError, WireError
 from shared.messages import REGISTER, REQUESTS
 from shared.secure_sum.duty import Duty
 from shared.secure_sum.epoch import Epoch, verified
@@ -99,7 +99,7 @@ class Helper:
     def _verified(self, signed: bytes) -> Epoch:
         try:
             return verified(signed, self.enrolment_key, self.clock.now_s(), self.audience)
-        except InputError:
+        except WireError:
             raise SumError("epoch", "expected an epoch that the enrolment's key signed, and that runs now") from None
 
 

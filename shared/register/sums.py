@@ -13,11 +13,10 @@ from .bounds import (
     MAX_PROOF_BYTES,
     MAX_SEALED_BYTES,
     MAX_SEATS_BYTES,
-    MAX_TIME_S,
 )
 from .kinds import HASH, PUBLIC, ROUND, Bytes, Field, Int, MessageKind, Spends, reply_kind, request_kind
 
-_EPOCH = Field(Int(0, MAX_TIME_S), "none: the server's own", "number of the epoch of enrolment: they only rise")
+_EPOCH = Field(Int(1, (1 << 32) - 1), "none: the server's own", "number of the epoch of enrolment: they only rise")
 _LIST_HASH = Field(Bytes(32, 32), "none: of public fields", "list of devices that both sides mean")
 _EPHEMERAL = Field(Bytes(32, 32), "none: drawn for this message", "the seats' keys follow from it")
 _SIGNATURE = Field(Bytes(64, 64), "none: over public fields", "the enrolled device sent it")

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, SumError
+from ..errors import InputError, SumError, WireError
 from ..plan import Plan, SumPlan, UpdateKind
 from .draw import drawn, kept
 from .epoch import Epoch
 from .field import Field
-from .header import LEAF_BYTES, Header
+from .header import Header
+from .leaves import LEAF_BYTES
 from .merkle import expect_members
 from .sizes import DEFAULTS, Seats, expect_sound
 
@@ -46,7 +47,9 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
     absent = tuple(np.frombuffer(request["absent"], ">u4").tolist())
     if shared_out.seats:
         try:
-            expect_sound(sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.updates)))
+            expect_sound(
+                sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.updates))
+            )
         except InputError as error:
             raise SumError("sizes", str(error)) from None
         seats = _expected_seats(plan, kind, request, absent, epoch)
@@ -82,6 +85,8 @@ def _expected_seats(
         if len(leaves) != len(indices):
             raise SumError("seats", f"expected the keys of {len(indices)} seats, got {len(leaves)}")
         expect_members(epoch.root, epoch.n_devices, dict(zip(indices, leaves, strict=True)), request["seats_proof"])
-    except InputError:
+    except (InputError, WireError) as error:
+        if isinstance(error, SumError):
+            raise
         raise SumError("seats", "expected the seats that the epoch draws for this round") from None
     return leaves

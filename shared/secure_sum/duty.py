@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from ..errors import InputError, SumError
+from ..errors import SumError, WireError
 from .entry import SumList
 from .epoch import Epoch
 from .header import Header
@@ -98,6 +98,6 @@ class Duty:
             raise SumError("twice", "expected every device once in a sum")
         try:
             expect_members(self.epoch.root, self.epoch.n_devices, leaves, request["proof"])
-        except InputError:
+        except WireError:
             raise SumError("outside", "expected entries of enrolled devices") from None
         return listed

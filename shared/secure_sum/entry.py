@@ -11,7 +11,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ..errors import SumError
-from .header import LEAF_BYTES, Header
+from .header import Header
+from .leaves import LEAF_BYTES
 
 KEY_BYTES, SIGNATURE_BYTES, SHA_BYTES, INDEX_BYTES = 32, 64, 32, 4
 ENTRY_BYTES = INDEX_BYTES + LEAF_BYTES + KEY_BYTES + SHA_BYTES + SIGNATURE_BYTES

@@ -11,11 +11,10 @@ from ..cbor import Limits
 from ..errors import InputError, SumError, WireError
 from ..register.bounds import MAX_PARAMETERS
 from .field import Field
+from .leaves import LEAF_BYTES
 from .packed_shamir import Code
 
 MAX_SEATS = 256
-#: identity (Ed25519, 32 bytes) and seat key (X25519, 32 bytes): what an enrolled device or a helper is.
-LEAF_BYTES = 64
 _MOST = Limits((MAX_SEATS + 16) * (LEAF_BYTES + 16) + 4096, most_items=4 * MAX_SEATS, most_depth=2)
 
 

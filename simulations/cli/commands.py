@@ -1,4 +1,5 @@
-"""The commands of `ebbtide`: one scenario, its results, its price, and data. Others: `choose.py`, `search.py`, `streams.py`."""
+"""The commands of `ebbtide`: one scenario, its results, its price, and data. Others: `choose.py`, `search.py`, `streams.py`,
+`enrol.py`."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from shared.files import replace_content
 from ..terminal.printing import say, say_path, say_table
 from ..terminal.stopping import leaving
 from .choose import register as register_choice
+from .enrol import register as register_enrolment
 from .options import DataPath, Overrides, Overwrite, ScenarioName, expect_free_file
 from .progress import phase_bars
 from .search import register as register_search
@@ -198,6 +200,7 @@ def data(
 register_search(app)
 register_streams(app)
 register_choice(app)
+register_enrolment(app)
 
 
 def _print_results(results: Results) -> None:

@@ -25,8 +25,22 @@ def commands_page() -> str:
     """The page: what the command is for, then each command with its arguments and options."""
     group = typer.main.get_command(app)
     assert isinstance(group, click.Group)
-    parts = [HEAD, _text(group.help), *(_command(name, command) for name, command in group.commands.items())]
+    parts = [
+        HEAD,
+        _text(group.help),
+        *(part for name, command in group.commands.items() for part in _parts(name, command)),
+    ]
     return "\n\n".join(parts) + "\n"
+
+
+def _parts(name: str, command: click.Command) -> Iterator[str]:
+    """A command as it is; of a group, what it is for, then its commands."""
+    if not isinstance(command, click.Group):
+        yield _command(name, command)
+        return
+    yield f"## ebbtide {name}\n\n{_text(command.help)}"
+    for inner, each in command.commands.items():
+        yield from _parts(f"{name} {inner}", each)
 
 
 def _command(name: str, command: click.Command) -> str:

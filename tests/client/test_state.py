@@ -121,6 +121,29 @@ def test_consent_and_calendar_survive_a_restart(tmp_path):
         assert again.consent() is Consent.IDENTIFIED
 
 
+def test_an_enrolment_key_is_pinned_once_and_no_other_takes_its_place(tmp_path):
+    """An app that brings a secure sum brings its key to devices that are there; nothing but the profile changes."""
+    bare, keyed = make_profile(), replace(make_profile(), enrolment_key=bytes(range(32)))
+    with open_device(tmp_path, bare) as device:
+        ready(device, make_plan())
+        number = device.profile.number
+    for given in (keyed, None, keyed):
+        with open_device(tmp_path, given) as device:
+            assert device.profile == replace(keyed, number=number) and device._state.installed is not None
+    for other in (bare, replace(keyed, enrolment_key=bytes(32))):
+        with pytest.raises(InputError, match="expected the enrolment_key that this device was set up with"):
+            open_device(tmp_path, other)
+    with open_device(tmp_path) as device:
+        assert device.profile.enrolment_key == bytes(range(32))
+
+
+@pytest.mark.parametrize("wrong", [bytes(31), bytes(33), "", None, 0, bytes(64)])
+def test_an_enrolment_key_is_32_bytes_or_none(wrong):
+    with pytest.raises(InputError, match="expected enrolment_key, an Ed25519 public key of 32 bytes, or b"):
+        replace(make_profile(), enrolment_key=wrong)
+    assert Profile.of(CATALOGUE, Step.DAY, SERVER_KEY, 0.0, enrolment_key=bytearray(32)).enrolment_key == bytes(32)
+
+
 def test_a_new_model_does_not_end_the_quiet_time(new_device):
     diary = Diary()
     plan = make_plan(detection={"detector": "rate", "rate_threshold": 0.3, "quiet_steps": 12})

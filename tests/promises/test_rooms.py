@@ -78,6 +78,13 @@ def test_shared_brings_in_numpy_and_nothing_else():
         assert not foreign, module
 
 
+def test_the_secure_sum_brings_in_numpy_and_cryptography_and_nothing_else():
+    ours = packages_after("cryptography.hazmat.primitives.asymmetric.ed25519") | {"shared", "numpy", "org"}
+    for file in (ROOT / "shared" / "secure_sum").glob("*.py"):
+        foreign = packages_after(f"shared.secure_sum.{file.stem}") - set(sys.stdlib_module_names) - ours
+        assert not foreign, file.name
+
+
 def imports_of(file: Path) -> set[str]:
     """Top-level packages that a file imports by absolute name, wherever in the file."""
     out = set()

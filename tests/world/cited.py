@@ -185,7 +185,8 @@ class Repository:
             return all(word in self.targets for word in words[1:] if "=" not in word and "/" not in word)
         if program == "ebbtide" and len(words) > 1 and words[1][0] not in "[-":
             options = {word.split("=")[0] for word in words[2:] if word.startswith("--")}
-            return words[1] in commands() and options <= commands()[words[1]]
+            name = words[1] if words[1] in commands() else " ".join(words[1:3])
+            return name in commands() and options <= commands()[name]
         if program.startswith("python") and words[1:2] == ["-m"] and words[2].split(".")[0] in ROOMS:
             return words[2] in self.modules and (f"{words[2]}.__main__" in self.modules or self._runs(words[2]))
         return True
@@ -199,9 +200,12 @@ def commands() -> dict[str, set[str]]:
     """Options of each command of `ebbtide`."""
     from simulations.cli.commands import app
 
+    found = dict(typer.main.get_command(app).commands)
+    for group, inner in list(found.items()):
+        found |= {f"{group} {name}": command for name, command in getattr(inner, "commands", {}).items()}
     return {
         name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-        for name, command in typer.main.get_command(app).commands.items()
+        for name, command in found.items()
     }
 
 

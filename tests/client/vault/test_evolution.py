@@ -20,7 +20,7 @@ from tests.world.old_vault import opened
 FORMAT = 1 + len(MIGRATIONS)
 
 #: The lines that a ledger has in a vault of each format from the second on.
-LINES_OF = {number: {"update", "risk_update", "alert_bit"} for number in (2, 3, 4)}
+LINES_OF = {number: {"update", "risk_update", "alert_bit"} for number in (2, 3, 4, 5)}
 
 
 def test_a_line_more_in_the_ledger_is_a_format_more():
@@ -71,7 +71,7 @@ def test_a_field_that_came_later_has_its_default_in_older_rows(tmp_path, monkeyp
                 vault.put("profile", {**vault.get("profile"), "arm": 5})
         with closing(Vault(tmp_path, cheap_keys(tmp_path), Limits())) as vault:
             assert vault.get("profile")["arm"] == 5, "what was written is not defaulted"
-    with pytest.raises(VaultNewer, match="row of profile of version 2 at most, got 3"):
+    with pytest.raises(VaultNewer, match="row of profile of version 3 at most, got 4"):
         opened(tmp_path)
 
 

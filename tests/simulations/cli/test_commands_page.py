@@ -1,5 +1,6 @@
 """docs/commands.md is what the command says of itself."""
 
+import click
 import typer
 
 from simulations.cli import commands_page
@@ -11,9 +12,18 @@ def test_the_page_is_the_command_s_own_help():
     assert written == commands_page.commands_page(), "run python -m simulations.cli.commands_page"
 
 
+def every_command(group, before=""):
+    """Name and command, those of groups included."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from every_command(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
 def test_every_command_and_option_is_on_the_page():
     page = commands_page.commands_page()
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in every_command(typer.main.get_command(app)):
         section = page.split(f"\n## ebbtide {name}\n")[1].split("\n## ")[0]
         for parameter in command.params:
             assert f"`{max(parameter.opts, key=len)}`" in section or f"`{parameter.name.upper()}`" in section, name
