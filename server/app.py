@@ -85,7 +85,7 @@ def main(grid: Grid, context: Context) -> None:
     connected = _connected(grid, enrolment, settings)
     roll = enrolled(channel, connected, settings, folder)
     folder.report("devices", len(enrolment.nodes), settings.plan.privacy.population)
-    sums = SecureSum(channel, roll, folder.keep_list)
+    sums = SecureSum(channel, roll, folder.lists().keep)
     run(DeviceNodes(channel, enrolment.nodes, sums), settings, clock)
 
 

@@ -17,8 +17,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from shared.arrays import Floats
 from shared.clock import Clock
-from shared.errors import ConfigError
+from shared.errors import ConfigError, SumError
 from shared.files import append_line, private_folder, replace_content, replacing
+from shared.secure_sum.entry import SumList
 
 from .database import Base, engine_of
 from .optimizer import ServerOptimizer
@@ -38,6 +39,33 @@ class ChargedRound(Base):
 
     round_number: Mapped[int] = mapped_column(primary_key=True)
     plan_sha256: Mapped[bytes]
+
+
+class SummedList(Base):
+    """Which list of devices a round was summed over, by its hash. Never two for one header."""
+
+    __tablename__ = "summed_lists"
+
+    header_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    list_sha256: Mapped[bytes]
+
+
+class SummedLists:
+    """The lists that seats were asked for, written down before the first of them sees one as final."""
+
+    def __init__(self, file: Path) -> None:
+        self._engine = engine_of(file, SummedList, durable=True)
+
+    def keep(self, listed: SumList) -> None:
+        """On disk, power loss included, when this returns. SumError("second_list") for another list under the same header."""
+        header = listed.header.sha256
+        with Session(self._engine) as session:
+            found = session.get(SummedList, header)
+            if found is None:
+                session.add(SummedList(header_sha256=header, list_sha256=listed.sha256))
+                session.commit()
+            elif found.list_sha256 != listed.sha256:
+                raise SumError("second_list", "expected the list that this round was summed over before")
 
 
 class Charges:
@@ -97,6 +125,10 @@ class ServerFolder:
     def charges(self, plan_sha256: bytes) -> Charges:
         """The run's charged rounds; ConfigError if they belong to another plan."""
         return Charges(self.folder / "charges.db", plan_sha256)
+
+    def lists(self) -> SummedLists:
+        """The lists that the run's rounds were summed over."""
+        return SummedLists(self.lists_file)
 
     def report(self, phase: str, done: int, total: int, **numbers: float | None) -> None:
         """One line of progress: `done` of `total` in a phase."""

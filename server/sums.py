@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.arrays import Words
+from shared.arrays import Bools, Words
 from shared.codec import encode
 from shared.errors import InputError, SumError, WireError
 from shared.messages import REQUESTS
@@ -99,7 +99,8 @@ class SecureSum:
         }
 
     def _has_left(self, index: int) -> bool:
-        return self._channel.enrolment.has_left(self._roll.node_at(index))
+        node = self._roll.node_at(index)
+        return node is None or self._channel.enrolment.has_left(node)
 
     def _sent(self, header: Header, replies: Mapping[int, Mapping[str, Any]]) -> list[Sent]:
         """What counts of the replies, in the order of the enrolment."""
@@ -120,6 +121,10 @@ class SecureSum:
                 continue
             out.append(Sent(entry, fields["sealed"]))
         return sorted(out, key=lambda one: one.entry.index)
+
+    def _count(self, reason: str, times: int) -> None:
+        if times:
+            self._dropped[reason] += times
 
     # ---- first the seats say who cannot be in the sum
 
@@ -143,19 +148,21 @@ class SecureSum:
                 continue
             refused[row, places] = True
             told[row] = words
-        silent = refused.all(axis=1) & (n > 1)
-        holders = [holder for holder, out in zip(holders, silent.tolist(), strict=True) if not out]
-        refused, told = refused[~silent], told[~silent]
+        heard: Bools = ~np.all(refused, axis=1)
+        holders = [holder for row, holder in enumerate(holders) if heard[row]]
+        refused, told = refused[heard], told[heard]
         bad = np.zeros(n, np.bool_)
-        seats = [row for row, holder in enumerate(holders) if holder.place < len(header.seats)]
+        seats = np.array([row for row, one in enumerate(holders) if one.place < len(header.seats)], np.int64)
         if code.tests:
-            places = np.array([holders[row].place for row in seats], np.int64)
-            judgement = judged(code, places, told[seats])
+            sitting = np.array([holders[row].place for row in seats], np.int64)
+            judgement = judged(code, sitting, told[seats])
             bad = judgement.bad
             refused[seats] |= judgement.edges
         edges = refused & ~bad
         if code.tests:
-            out_seats, out_devices = conflicts(edges)
+            out_seats, out_devices = conflicts(edges[seats])
+            out_seats = seats[out_seats]
+            out_devices = np.union1d(out_devices, np.flatnonzero(np.delete(edges, seats, axis=0).any(axis=0)))
         else:  # every seat is needed: whom any of them cannot read is out
             out_seats, out_devices = np.empty(0, np.int64), np.flatnonzero(edges.any(axis=0))
         bad[out_devices] = True
@@ -194,7 +201,7 @@ class SecureSum:
             found = opened(header.code, np.array(places, np.int64), sums, n_values)
         except InputError:
             raise SumError("few", "expected answers of more seats") from None
-        self._dropped["sum_lying_seat"] += len(found.liars)
+        self._count("sum_lying_seat", len(found.liars))
         values = found.values
         for pad in pads:
             assert pad is not None

@@ -22,7 +22,8 @@ from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
 from .federation.checks import check_machine, check_scenario, check_setup
 from .federation.flower_runtime import LOG_FILE, RunFailed, end_leftovers, plain_path, run_app, write_app_folder
 from .federation.run_folder import RunFolder
-from .federation.run_settings import COMPONENTS, run_config
+from .federation.run_settings import COMPONENTS, nodes_of, run_config
+from .federation.sums.enroller import enrolling
 from .folder_lock import locked
 from .people.of_scenario import population_of
 from .people.population import Population
@@ -89,15 +90,17 @@ def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress) -> floa
     run.write_public(setup)
     on_progress("warm_start", 1, 1)
     serverapp, clientapp = COMPONENTS[scenario.simulation.fidelity]
-    by_host = scenario.simulation.fidelity == "hosts"
-    nodes = scenario.simulation.hosts if by_host else setup.n_users
     federation_started = time.monotonic()
     try:
-        with plain_path(run.path) as path, watching(run.server.progress_file, on_progress):
+        with (
+            plain_path(run.path) as path,
+            watching(run.server.progress_file, on_progress),
+            enrolling(run, setup.plan, setup.train_s),
+        ):
             plain = RunFolder(path)
             config = run_config(setup, plain)
             app = write_app_folder(plain.app, serverapp=serverapp, clientapp=clientapp, config=config)
-            run_app(app, nodes=nodes, home=plain.flower, timeout_s=scenario.simulation.timeout_s)
+            run_app(app, nodes=nodes_of(setup), home=plain.flower, timeout_s=scenario.simulation.timeout_s)
     except RunFailed as failed:
         said = failed.reason.partition(f"{RunStopped.__name__}: ")[2]
         if not said:

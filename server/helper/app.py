@@ -28,9 +28,8 @@ def helper_of(context: Context, data: bytes) -> Helper:
     folder, audience = (str(context.node_config.get(name, "")) for name in ("data-dir", "audience"))
     if not folder:
         raise ConfigError("expected node-config data-dir")
-    return Helper.open(
-        Path(folder), *(_key(context, name) for name in ("server-key", "enrolment-key")), audience, WallClock()
-    )
+    server_key, enrolment_key = _key(context, "server-key"), _key(context, "enrolment-key")
+    return Helper.open(Path(folder), server_key, enrolment_key, audience, WallClock())
 
 
 def _key(context: Context, name: str) -> bytes:

@@ -131,7 +131,7 @@ def reply_kind(
 
 PUBLIC = "none: public"
 ROUND = Field(Int(0, 1 << 31), "none: the server chose it", "ties the reply to its round")
-_HASH = Field(Bytes(32, 32), "none: public", "plan that both sides mean")
+HASH = Field(Bytes(32, 32), "none: public", "plan that both sides mean")
 AUDIENCE = Field(
     Text(MAX_AUDIENCE_BYTES),
     "none: the same for everybody who is asked",

@@ -138,7 +138,7 @@ SUM_REQUESTS = (
     ),
     request_kind(
         "sum_request",
-        "query.sum",
+        "query.total",
         "seat_sum",
         purpose="ask a seat for the sum of its shares over a list of devices",
         **_LISTED,

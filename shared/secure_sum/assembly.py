@@ -15,7 +15,9 @@ from .epoch import Epoch
 from .field import Field
 from .header import Header
 from .leaves import LEAF_BYTES
+from .keys import TAG_BYTES
 from .merkle import expect_members
+from .packed_shamir import Code
 from .sizes import DEFAULTS, Seats, expect_sound
 
 
@@ -23,6 +25,18 @@ def sizes_of(planned: SumPlan) -> Seats:
     """The device seats of a plan, which allow for as many corrupt ones as their thresholds do."""
     corrupt = 2 * planned.t_priv - planned.seats
     return Seats(planned.seats, planned.drawn, corrupt, planned.t_priv, planned.t_rec)
+
+
+def code_of(planned: SumPlan, kind: UpdateKind) -> Code:
+    """How the vectors of one kind are shared out."""
+    n_seats = planned.seats or planned.helpers
+    return Code(Field.holding(kind.privacy.largest_sum), n_seats, planned.private, planned.opening)
+
+
+def sent_bytes(planned: SumPlan, kind: UpdateKind) -> int:
+    """How long the boxes of one device are."""
+    code = code_of(planned, kind)
+    return (code.n_seats - code.t_priv) * (code.field.word_bytes * code.n_words(kind.n_values) + TAG_BYTES)
 
 
 def seats_drawn(plan: Plan, kind: UpdateKind, round_number: int, epoch: Epoch) -> tuple[int, ...]:
@@ -52,7 +66,7 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
             )
         except InputError as error:
             raise SumError("sizes", str(error)) from None
-        seats = _expected_seats(plan, kind, request, absent, epoch)
+        seats = tuple(_expected_seats(plan, kind, request, absent, epoch))
     elif absent or request["seats"] or request["seats_proof"]:
         raise SumError("seats", "expected no device seats where helpers hold them")
     else:
@@ -62,7 +76,7 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
         plan.sha256,
         request["round"],
         epoch.sha256,
-        tuple(seats),
+        seats,
         absent,
         epoch.helpers if shared_out.seats else (),
         Field.holding(kind.privacy.largest_sum).prime,

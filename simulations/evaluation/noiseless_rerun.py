@@ -37,7 +37,7 @@ def theta_without_noise(run: RunFolder, plan: Plan, theta: Floats) -> Floats | N
     if privacy.rounds * privacy.population > MOST_UPDATES:
         return None
     quiet = replace(plan, privacy=replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
-    optimizer, dropout = ServerOptimizer(theta, run.scenario().server.settings()), dropout_of(run)
+    optimizer, dropout = ServerOptimizer(theta, run.scenario().server.settings()), dropout_of(run)[0]
     rows = [TrainingRows.load(host.path) for host in hosts]
     for number in range(1, privacy.rounds + 1):
         first, total = 0, np.zeros(theta.size, np.uint32)

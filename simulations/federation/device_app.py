@@ -38,6 +38,7 @@ from .metering import Metered
 from .observations import DeviceNotes
 from .run_folder import AUDIENCE, RunFolder
 from .silence import Silent
+from .sums.helper_nodes import WithHelpers
 
 PASSPHRASE_FILE = "passphrase"
 #: For simulations only: scrypt's least work, which makes a passphrase easy to guess, and no waiting for the disk.
@@ -57,14 +58,20 @@ def server_key(run: RunFolder) -> bytes:
     return run.server_key()
 
 
-def calendar_step_of(data: bytes) -> int | None:
-    """The step of the public calendar in a request, signed or not: the world around a phone goes by it, the phone does
-    not. None if there is none."""
+@lru_cache(maxsize=1)
+def enrolment_key(run: RunFolder) -> bytes:
+    """The 32 bytes under which the run's devices believe an epoch of enrolment."""
+    return run.enrolment_key()
+
+
+def calendar_of(data: bytes) -> tuple[int | None, float]:
+    """The step of the public calendar in a request, signed or not, None if there is none; and the time that its clock shows:
+    the world around a phone goes by them, the phone does not."""
     try:
-        step: int | None = decode(REQUESTS, unwrap(data).body)[1].get("step")
+        envelope = unwrap(data)
+        return decode(REQUESTS, envelope.body)[1].get("step"), float(envelope.time_s)
     except WireError:
-        return None
-    return step
+        return None, 0.0
 
 
 def simulation_keys(home: Path) -> FileKeys:
@@ -78,7 +85,7 @@ def simulation_keys(home: Path) -> FileKeys:
 
 def open_simulated(context: Context, data: bytes) -> Device:
     """The device of this node's user, who has lived up to the close of the step that the request names."""
-    step = calendar_step_of(data)
+    step, time_s = calendar_of(data)
     run = RunFolder(Path(str(context.run_config["simulation.folder"])))
     user = int(context.node_config["partition-id"])
     population, owners = world(run)
@@ -92,6 +99,7 @@ def open_simulated(context: Context, data: bytes) -> Device:
         number=user,
         origin_s=0.0,
         audience=AUDIENCE,
+        enrolment_key=enrolment_key(run),
     )
     notes = DeviceNotes(home)
     device = Device.open(
@@ -99,7 +107,7 @@ def open_simulated(context: Context, data: bytes) -> Device:
         profile,
         keys=simulation_keys(home),
         on_step=notes.write,
-        clock=ReplayClock(0.0 if step is None else float((step + 1) * population.step.seconds)),
+        clock=ReplayClock(time_s if step is None else float((step + 1) * population.step.seconds)),
         caps=owners.caps,
         limits=LIMITS,
     )
@@ -118,4 +126,4 @@ def open_simulated(context: Context, data: bytes) -> Device:
     return device
 
 
-app = Silent(Metered(build_app(open_simulated)))
+app = WithHelpers(Silent(Metered(build_app(open_simulated))))

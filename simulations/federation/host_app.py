@@ -157,7 +157,7 @@ class Host:
 
     def answering(self, devices: Ints) -> Ints:
         """Those of the devices that answer a round: the others stay silent, and know nothing of it."""
-        return np.array(answering(devices.tolist(), dropout_of(self._run)), np.int64)
+        return np.array(answering(devices.tolist(), dropout_of(self._run)[0]), np.int64)
 
     def collect(self, name: str, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
         """The sum of updates of hosted users `devices` (numbers in the whole population) that a request `name` asks for,

@@ -21,8 +21,12 @@ from shared.codec import encode
 from shared.errors import RunError
 from shared.messages import REGISTER, REQUESTS
 from shared.plan import Plan, UpdateKind
+from shared.secure_sum.assembly import sent_bytes
 
 from .host_answers import HostAnswers, count_refusals, count_silent
+
+#: Of a request whose sum is ideal: no seat is drawn, and no key exchanged.
+UNSEATED = {"epoch": 1, "seats": b"", "seats_proof": b"", "absent": b""}
 
 app = ServerApp()
 
@@ -56,7 +60,7 @@ class HostNodes:
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
-        data = self._encode(kind.request, request, len(cohort))
+        data = self._encode(kind.request, {**request, **UNSEATED}, len(cohort))
         nodes = sorted(self._first_user, key=self._first_user.__getitem__)
         devices = np.sort(np.asarray(cohort, np.int64))
         cuts = np.searchsorted(devices, [self._first_user[node] for node in nodes[1:]])
@@ -70,8 +74,12 @@ class HostNodes:
             survivors += survived
             count_refusals(self.traffic, refused)
             count_silent(self.traffic, len(parts[node]["devices"]) - survived - sum(refused.values()))
-        fields = {k: request[k] for k in ("round", "plan_sha256")}
-        self._count_replies(kind.reply, {**fields, "values": bytes(4 * total.size)}, survivors)
+        if plan.sum is not None:
+            fields = {k: request[k] for k in ("round", "plan_sha256")}
+            sealed = bytes(sent_bytes(plan.sum, kind))
+            self._count_replies(
+                kind.reply, {**fields, "ephemeral": bytes(32), "sealed": sealed, "signature": bytes(64)}, survivors
+            )
         return total, survivors
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:

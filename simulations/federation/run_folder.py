@@ -11,6 +11,8 @@ hosts/<n>/          the same of many devices at once (`host_folder.py`)
 cpu/                processor time of the simulated devices
 server/             the server's models, account and inbox (`server/state.py`), and the key that it signs with
 server.pub          the public half, which the devices pin
+enrolment.pem       the key that signs the list of devices, which the server does not have
+helpers/<n>/        each helper's key and store
 results.json, report.html
 sweep/              a sweep of the same scenario, if one was put there
 """
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.signing import public_bytes, signing_key
 from server.state import ACCOUNT_FILE, TRAFFIC_FILE, ServerFolder
@@ -135,6 +138,22 @@ class RunFolder:
     def server_key_file(self) -> Path:
         """The server's public key, which every simulated device pins."""
         return self.path / "server.pub"
+
+    @property
+    def enrolment_key_file(self) -> Path:
+        """The private key that signs the list of devices."""
+        return self.path / "enrolment.pem"
+
+    def enrolment_private_key(self) -> Ed25519PrivateKey:
+        return signing_key(self.enrolment_key_file)
+
+    def enrolment_key(self) -> bytes:
+        """The 32 bytes under which devices and helpers believe an epoch."""
+        return public_bytes(self.enrolment_private_key())
+
+    def helper(self, number: int) -> Path:
+        """The folder of one helper."""
+        return self.path / "helpers" / str(number)
 
     @property
     def results_file(self) -> Path:

@@ -10,8 +10,9 @@ from server.settings import RunSettings
 
 from ..people.setup import Setup
 from .run_folder import AUDIENCE, RunFolder
+from .sums.helper_nodes import identities
 
-NODE_WAIT_S = 300.0
+NODE_WAIT_S, EPOCH_WAIT_S = 300.0, 60.0
 #: Server and client app of each fidelity.
 COMPONENTS = {
     "devices": ("server.app:app", "simulations.federation.device_app:app"),
@@ -38,6 +39,8 @@ def run_settings(setup: Setup, run: RunFolder) -> RunSettings:
         node_wait_s=NODE_WAIT_S,
         longest_means=(scenario.server.longest_mean, scenario.risk.longest_mean),
         audience=AUDIENCE,
+        helpers=_helpers(setup, run),
+        epoch_wait_s=EPOCH_WAIT_S,
     )
 
 
@@ -61,6 +64,8 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "server.longest-mean": scenario.server.longest_mean,
         "server.risk-longest-mean": scenario.risk.longest_mean,
         "server.audience": AUDIENCE,
+        "server.helpers": ",".join(key.hex() for key in _helpers(setup, run)),
+        "server.epoch-wait-s": EPOCH_WAIT_S,
         "schedule.train-step": schedule.train_step,
         "schedule.first-query-step": schedule.first_query_step,
         "schedule.last-query-step": schedule.last_query_step,
@@ -69,5 +74,20 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "schedule.origin-s": schedule.origin_s,
         "schedule.replay-step-s": schedule.replay_step_s,
         "simulation.folder": str(run.path.absolute()),
+        "simulation.devices": setup.n_users,
         "simulation.hosts": scenario.simulation.hosts,
     }
+
+
+def nodes_of(setup: Setup) -> int:
+    """How many Flower nodes a run has."""
+    if setup.scenario.simulation.fidelity == "hosts":
+        return setup.scenario.simulation.hosts
+    return setup.n_users + (setup.plan.sum.helpers if setup.plan.sum else 0)
+
+
+def _helpers(setup: Setup, run: RunFolder) -> tuple[bytes, ...]:
+    """The identities of the helpers that hold seats; none in `hosts` fidelity, whose sum is ideal."""
+    if setup.scenario.simulation.fidelity == "hosts" or setup.plan.sum is None:
+        return ()
+    return identities(run, setup.plan.sum.helpers)

@@ -16,10 +16,13 @@ from flwr.common.constant import ErrorCode
 
 from server.rounds import poisson_cohort
 from shared.mechanisms import Entropy
+from shared.messages import REQUESTS
 
 from .metering import TRAIN
 from .run_folder import RunFolder
 
+#: Where a seat is first asked: one that is silent there is asked no more in its round.
+SEATED = REQUESTS["opinion_request"].endpoint
 #: What Flower says of a node that cannot be reached.
 OUT_OF_REACH = Error(code=ErrorCode.NODE_UNAVAILABLE, reason="silent")
 
@@ -30,21 +33,24 @@ def answering(devices: Sequence[int], dropout: float, entropy: Entropy = os.uran
 
 
 @lru_cache(maxsize=8)
-def dropout_of(run: RunFolder) -> float:
-    """The share of a cohort that stays silent in a run."""
-    return run.scenario().simulation.dropout
+def dropout_of(run: RunFolder) -> tuple[float, float]:
+    """The shares of a cohort, and of the devices that hold its seats, that stay silent in a run."""
+    simulation = run.scenario().simulation
+    return simulation.dropout, simulation.seat_dropout
 
 
 class Silent(ClientApp):
-    """Another app, whose node fails in some training rounds, before the app hears of them."""
+    """Another app, whose node fails in some training rounds, before the app hears of them; and as a seat in some, once it was
+    drawn."""
 
     def __init__(self, app: ClientApp) -> None:
         super().__init__()
         self._app = app
 
     def __call__(self, message: Message, context: Context) -> Message:
-        if message.metadata.message_type.partition(".")[0] == TRAIN:
-            dropout = dropout_of(RunFolder(Path(str(context.run_config["simulation.folder"]))))
-            if not answering([0], dropout):
+        kind = message.metadata.message_type
+        if kind.partition(".")[0] == TRAIN or kind == SEATED:
+            device, seat = dropout_of(RunFolder(Path(str(context.run_config["simulation.folder"]))))
+            if not answering([0], seat if kind == SEATED else device):
                 return Message(OUT_OF_REACH, reply_to=message)
         return self._app(message, context)

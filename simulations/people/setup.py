@@ -67,6 +67,11 @@ class Setup:
         return step_unit_of(self.scenario)
 
     @property
+    def train_s(self) -> float:
+        """When training runs, on the public calendar: at the close of its step."""
+        return (self.schedule.train_step + 1) * self.schedule.replay_step_s
+
+    @property
     def n_categories(self) -> int:
         return len(self.catalogue)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model
 
 from client.privacy.caps import Cap, Caps, LedgerLine
 from server.optimizer import ServerSettings
@@ -26,23 +26,9 @@ from shared.randomised_response import due_steps
 from shared.register.bounds import MAX_STEP
 from shared.secure_sum.sizes import max_colluders, min_survivors
 
+from .sections import MOST_USERS, Clip, Margin, Rate, Section, Seed, Share, SumSection, Whole
+
 SCENARIOS = Path(__file__).parent
-
-Whole = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-#: A number that draws depend on; it goes through Flower as 64 bits.
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-#: More people are a mistake, on one machine.
-MOST_USERS = 10_000_000
-Rate = Annotated[float, Field(gt=0, le=1000)]
-Clip = Annotated[float, Field(le=1e6)]
-Margin = Annotated[float, Field(le=1000)]
-
-
-class Section(BaseModel):
-    """A table of a scenario file: unknown keys and wrong types are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, ser_json_inf_nan="constants")
 
 
 class DataSection(Section):
@@ -234,13 +220,15 @@ class BitsSection(Section):
 class SimulationSection(Section):
     """How the run is carried out. Of the users, `identified_share` tell their alerts, `randomised_share` a randomised bit
     of them; with all others alerts stay on the device. In every training round each device stays silent with probability
-    `dropout`, by the operating system's entropy; offers and queries reach all of them."""
+    `dropout`, and each device that holds a seat with `seat_dropout`, by the operating system's entropy; offers and queries
+    reach all of them."""
 
     fidelity: Literal["devices", "hosts"] = "devices"
     hosts: Annotated[int, Field(ge=1, le=1024)] = 2
     identified_share: Share = 0.3
     randomised_share: Share = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    seat_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     query_every_steps: Whole = 1
     timeout_s: Annotated[float, Field(gt=0, le=31_536_000)] = 3600.0
 
@@ -260,6 +248,7 @@ class Scenario(Section):
     detection: DetectionSection = DetectionSection()
     caps: CapsSection = CapsSection()
     bits: BitsSection = BitsSection()
+    sum: SumSection = SumSection()
     simulation: SimulationSection = SimulationSection()
 
     def plan(self, protocol: ProtocolSection, catalogue: Catalogue, n_devices: int, model_sha256: bytes) -> Plan:
@@ -267,9 +256,11 @@ class Scenario(Section):
         features = FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps)
         training = self.training.model_dump(exclude={"hidden", "history_steps"})
         privacy = self._privacy(n_devices)
+        network = NetworkSpec(features.n_features, self.training.hidden)
+        rounds = self.privacy.rounds + self.risk.rounds
         first, last = protocol.train_steps
         return Plan(
-            network=NetworkSpec(features.n_features, self.training.hidden),
+            network=network,
             features=features,
             horizon_steps=protocol.horizon_steps,
             catalogue_sha256=catalogue.sha256,
@@ -279,6 +270,7 @@ class Scenario(Section):
             detection=Detection(**self.detection.model_dump(), lapse_steps=protocol.lapse_steps),
             risk=self._risk(protocol, privacy) if self.risk.rounds else None,
             bits=self.bits.plan(protocol),
+            sum=self.sum.plan(privacy, network.n_parameters, (2 if self.risk.rounds else 1) * rounds),
         )
 
     def _privacy(self, n_devices: int) -> PrivacyPlan:
