@@ -76,6 +76,7 @@ class Device(AppTold):
         super().__init__(vault, gate, profile.server_key, on_step)
         self.profile = profile
         self._entropy, self._policy = entropy, policy
+        self._was_refused = False  # whether the vault did not take the last steps that closed
         self._state = DeviceState.kept_in(vault, profile.n_categories, self.problems)
 
     @classmethod
@@ -257,6 +258,7 @@ class Device(AppTold):
         """A write in which steps close, with what that changes; the app is told afterwards of those in the list. Where it
         fails, this device is as it was `before`, and the error is raised."""
         told: list[Told] = []
+        self._expect_written(before)
         try:
             with self._vault.writing("counters", "events", "watch", "alerts", "gap"):
                 yield told
@@ -264,10 +266,19 @@ class Device(AppTold):
                 if self._state.alerts is not before.alerts:
                     self._state.put_alerts(self._vault)
         except BaseException:
-            self._state = before
+            self._state, self._was_refused = before, True
             raise
         for one in told:
             self._tell(one)
+
+    def _expect_written(self, state: DeviceState) -> None:
+        """The vault's error if it did not take the last steps that closed, and does not take as much as it has now either: on
+        a full disk an event costs no scores."""
+        if self._was_refused:
+            with self._vault.writing("watch", "alerts"):
+                state.put_watch(self._vault)
+                state.put_alerts(self._vault)
+            self._was_refused = False
 
     def _fold_steps(self, step: int) -> list[Told]:
         """Close every step before `step` inside a transaction, which has the rest written at its end; what to tell then."""
