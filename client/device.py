@@ -9,7 +9,7 @@ closed step, its scores and its alerts are there as one, or not at all.
 
 Any thread may call anything here at any time (`client/turns.py`). Once open, nothing raises into the app that holds it: what goes
 wrong is counted in `problems`, by a name without any value; `advice` says what to do about each. The methods that answer
-the server (`install`, `work`, `take_alerts`) raise, into `client.gate`.
+the server (`client/served.py`) raise, into `client.gate`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,33 +25,29 @@ import numpy as np
 from shared.arguments import instance
 from shared.arrays import Bools, Floats
 from shared.clock import Clock
-from shared.errors import ClockError, InputError, Refusal, RefusalCode
-from shared.events import BehaviourEvent, is_position
+from shared.errors import ClockError, InputError
+from shared.events import BehaviourEvent
 from shared.mechanisms import Entropy
-from shared.plan import Plan
 
 from .anew import begin_anew
-from .arguments import expect_arguments, step_number
+from .arguments import expect_alert, expect_arguments, several, step_number
 from .decided import caps_of, policy_of
-from .detection.alerts import SENT, Alert, AlertLog, mark_sent
+from .detection.alerts import SENT, Alert
 from .detection.bursts import held_by_burst
 from .detection.explain import Explanation, explain
 from .detection.policy import Policy
 from .detection.risk_levels import Direction
 from .gaps import fold_until, taken_back
 from .gate import Gate
-from .model.costs import expect_affordable
 from .model.installed import Installed
-from .model.runtime import pinned_model
-from .model.updates import Work
 from .place import expect_in_place
 from .privacy.caps import Caps
-from .privacy.heard import Asked
 from .problems import Problems
 from .profile import AHEAD_S, MAX_JUMP_STEPS, Profile
+from .served import Served
 from .state import DeviceState, Told, profile_of
-from .telling import AppTold, OnStep
-from .vault.consent import Consent
+from .telling import OnStep
+from .vault.consent import Consent, choice_of
 from .vault.keys import KeyProvider
 from .vault.vault import Limits, Vault
 
@@ -67,15 +62,14 @@ GONE = "no reason can be named: the model that raised this alert is here no more
 FAILED = "no reason can be named: the model did not run, see the device's problems"
 
 
-class Device(AppTold):
+class Device(Served):
     """One user's device. Open it with `Device.open`, close it with `close` or `with`; any thread may call it."""
 
     def __init__(
         self, vault: Vault, profile: Profile, on_step: OnStep | None, entropy: Entropy, gate: Gate, policy: Policy
     ) -> None:
-        super().__init__(vault, gate, profile.server_key, on_step)
-        self.profile = profile
-        self._entropy, self._policy = entropy, policy
+        super().__init__(vault, gate, profile, on_step, entropy)
+        self._policy = policy
         self._was_refused = False  # whether the vault did not take the last steps that closed
         self._state = DeviceState.kept_in(vault, profile.n_categories, self.problems)
 
@@ -157,7 +151,7 @@ class Device(AppTold):
         """Take many past events, and close every step before `step`, in one write: much cheaper than one by one. True
         means that all of it is in the vault, False that none of it is. The app is told of the closed steps afterwards."""
         with self._quietly():
-            step = step_number(step)
+            step, events = step_number(step), several(events)
             self._follow_clock()
             self._expect_reached(step)
             before, self._state = self._state, self._state.copy()
@@ -285,71 +279,16 @@ class Device(AppTold):
         self._state, told = fold_until(self._vault, self._state, step, self._policy, self.problems)
         return told
 
-    # ---- what the server asks
-
-    def has(self, plan: Plan, theta: Floats, risk: Floats, round_number: int) -> bool:
-        """Whether just this is installed."""
-        here = self._state.installed
-        return (
-            here is not None
-            and (here.plan, here.round_number) == (plan, round_number)
-            and np.array_equal(here.theta, theta)
-            and np.array_equal(here.risk, risk)
-        )
-
-    def install(
-        self,
-        plan: Plan,
-        model: bytes,
-        theta: Floats,
-        risk: Floats,
-        round_number: int,
-        said: Asked | None = None,
-    ) -> None:
-        """Take a model, its plan and weights, and phi's (R,; empty: none yet), as the server `said`: see
-        `DeviceState.with_model`. Refusal if the file is not the pinned one, or the plan is for others, or for more than the
-        caps allow or a device can do. The vault has all of it, and that it was said, or nothing."""
-        if not model:
-            model = self._state.installed.model if self._state.installed else pinned_model()
-        offered = Installed(plan, model, theta, risk, round_number)
-        installed = offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps, self.profile.n_categories)
-        after = self._state.with_model(installed)
-        with self._vault.writing("model", "watch", "heard", "ledger"):
-            after.put_model(self._vault)
-            after.put_watch(self._vault)
-            if said:
-                self.gate.hear(said)
-        self._state = after
-
-    def work(self, plan_sha256: bytes, theta: Floats) -> Work:
-        """What a round of the installed plan is answered with; Refusal, for what the server can know, if another plan is
-        asked for, the weights do not fit, or the plan asks for more than the caps allow or a device can do."""
-        installed = self._state.installed
-        if installed is None:
-            raise Refusal(RefusalCode.PLAN_MISMATCH)
-        installed.expect_asked(plan_sha256, theta, self.gate.ledger.caps)
-        expect_affordable(installed.plan, self.profile.n_categories)
-        return Work(installed, self._state.history, self.profile.number, self._entropy, self.problems)
-
-    def take_alerts(self, step: int) -> list[Alert]:
-        """Alerts of steps up to this one, and of models that the installed plan can have, that no earlier query took; asking
-        again for the same step gives the same answer."""
-        installed = self._state.installed
-        alerts = mark_sent(self._state.alerts, step, installed.plan.privacy.rounds if installed else -1)
-        if alerts != self._state.alerts:
-            self._keep_alerts(alerts)
-        return [alert for alert, taken in self._state.alerts if taken == step]
+    # ---- what the user decides, and the app sees
 
     def consent(self, choice: Consent | None = None) -> Consent:
         """See `OwnerControls.consent`. Consent to identified alerts tells alerts from now on, not those of the past."""
         with self._quietly():
-            choice = choice if choice is None else Consent(choice)
+            choice = choice if choice is None else choice_of(choice)
             if choice is Consent.IDENTIFIED and self.gate.decision.consent is not choice:
                 self._keep_alerts([(alert, SENT) for alert in self.alerts()])
             return super().consent(choice)
         return super().consent()
-
-    # ---- what the app sees
 
     def interests(self) -> Floats:
         """p (C,) as of the last closed step; NaN where there is no score."""
@@ -379,27 +318,17 @@ class Device(AppTold):
     def explain(self, alert: Alert) -> Explanation | None:
         """Why this device raised `alert`, one of `alerts()`: reasons, or a sentence why there are none, as once another model has
         come. None for what is no alert of this device. It never leaves."""
-        installed, watch, why = self._state.installed, self._state.watch, GONE
+        installed, watch, said = self._state.installed, self._state.watch, None
         with self._quietly():
+            expect_alert(alert, self.profile.n_categories)
+            said = Explanation.of_nothing(GONE) if alert in self.alerts() else None
             if installed is None or watch is None or alert.model_round != installed.round_number:
-                return Explanation.of_nothing(why) if alert in self.alerts() else None
-            why = FAILED
+                return said
+            said = said and Explanation.of_nothing(FAILED)
             model, direction = (installed.plan, installed.scorer, installed.risk), Direction(alert.direction)
-            if not is_position(alert.category, self.profile.n_categories):
-                raise InputError("expected an alert of one of the catalogue's categories")
             at = step_number(alert.step)
             return explain(*model, self._state.history, watch, alert.category, at, direction, self.profile.step)
-        with self._quietly():
-            return Explanation.of_nothing(why) if alert in self.alerts() else None
-        return None
-
-    # ---- kept between two calls
-
-    def _keep_alerts(self, alerts: AlertLog) -> None:
-        after = replace(self._state, alerts=alerts)
-        with self._vault.writing("alerts"):
-            after.put_alerts(self._vault)
-        self._state = after
+        return said
 
     def _expect_readable(self) -> None:
         """A VaultError unless this app knows all that was spent; a plan that it cannot read is taken out of the vault."""
