@@ -177,20 +177,23 @@ class Device(Served):
             self.problems["Forgotten"] += 1
             return None
         step = self.profile.step.at(event.time_s)
-        if step > self.n_closed_steps + MAX_JUMP_STEPS or event.time_s > self._now_s() + AHEAD_S:
+        if step > self._state.n_closed_steps + MAX_JUMP_STEPS or event.time_s > self._now_s() + AHEAD_S:
             self.problems["clock_jump"] += 1
             return None
         return step
 
     def _expect_reached(self, step: int) -> None:
         """ClockError if a step begins further ahead of the device's own clock, or behind more closed ones, than is believed."""
-        if step > self.n_closed_steps + MAX_JUMP_STEPS or step * self.profile.step.seconds > self._now_s() + AHEAD_S:
+        if (
+            step > self._state.n_closed_steps + MAX_JUMP_STEPS
+            or step * self.profile.step.seconds > self._now_s() + AHEAD_S
+        ):
             raise ClockError("expected a step that this device's clock has reached")
 
     def _follow_clock(self) -> None:
         """Take back what closed while the clock was ahead, if it came back (`client/gaps.py`)."""
         now_s, before, step = self._now_s(), self._state, self.profile.step
-        if self.n_closed_steps * step.seconds <= now_s + AHEAD_S or not self._vault.store.count("gap"):
+        if self._state.n_closed_steps * step.seconds <= now_s + AHEAD_S or not self._vault.store.count("gap"):
             return
         with self._closing(before) as told:
             if taken := taken_back(self._vault, before, step.at(now_s), self._policy, self.problems):
@@ -201,9 +204,9 @@ class Device(Served):
     def _enter(self, event: BehaviourEvent, step: int, *, raw: bool) -> None:
         """Count an event in its step, every step before which has closed. In the open step it is kept as it is if `raw`;
         if not, the same write closes that step."""
-        if step < self.n_closed_steps:
+        if step < self._state.n_closed_steps:
             self._amend(step, event)
-            if self.n_closed_steps - step > LATE_STEPS:
+            if self._state.n_closed_steps - step > LATE_STEPS:
                 self.problems["late_event"] += 1
             return
         if raw:
@@ -219,7 +222,7 @@ class Device(Served):
         """Fold the open step's raw events into its counters if that is due at a time on the device's calendar."""
         if self._vault.fold_is_due(time_s):
             with self._vault.writing("counters", "events"):
-                self._vault.fold(self.n_closed_steps, self._state.open_count, self._state.open_amount)
+                self._vault.fold(self._state.n_closed_steps, self._state.open_count, self._state.open_amount)
 
     def _amend(self, step: int, event: BehaviourEvent) -> None:
         """Count an event in a step that has closed."""
@@ -242,7 +245,7 @@ class Device(Served):
     def _close_steps(self, step: int) -> None:
         """Close every step before `step`, in one write, and tell the app of each. The vault has all of it, or this device
         is as it was before and the error is raised."""
-        if step <= self.n_closed_steps:
+        if step <= self._state.n_closed_steps:
             return
         with self._closing(self._state) as told:
             told += self._fold_steps(step)

@@ -95,10 +95,21 @@ def test_what_a_clock_ahead_raised_is_withdrawn_and_the_app_can_learn_it(tmp_pat
 
 @pytest.mark.parametrize("days", [-1, -30, -366, -3650])
 @pytest.mark.parametrize("at", PHASES if SOAK else (0, 5, 60, 85))
-@pytest.mark.parametrize("for_days", [1, 4])
+@pytest.mark.parametrize("for_days", [1, 3])
 def test_a_clock_that_was_behind_hides_no_turn_and_loses_no_step(tmp_path, right, days, at, for_days):
     life = Life(tmp_path / "phone", lambda day: days if at <= day < at + for_days else 0).live(range(LIFE))
     assert len(life.warned()) == 1 and abs(life.warned()[0][0] - right.warned()[0][0]) <= 2
+    assert life.device.n_closed_steps == LIFE - 1 and not life.device.withdrawn()
+
+
+@pytest.mark.parametrize("days", [-1, -30, -366, -3650])
+@pytest.mark.parametrize("at", range(TURN - 12) if SOAK else (5, 60, 77))
+def test_a_clock_that_was_behind_for_long_looks_like_silence_and_the_turn_is_warned_of_afterwards(
+    tmp_path, right, days, at
+):
+    life = Life(tmp_path / "phone", lambda day: days if at <= day < at + 4 else 0).live(range(LIFE))
+    after = [alert for alert in life.warned() if alert[0] >= TURN]
+    assert len(after) == 1 and after[0][1] == 0 and abs(after[0][0] - right.warned()[0][0]) <= 2
     assert life.device.n_closed_steps == LIFE - 1 and not life.device.withdrawn()
 
 
