@@ -45,7 +45,9 @@ class Raises:
 #: Nothing of this is a step, a category, a time, a consent, True or False, a folder or a part of a profile.
 JUNK = st.one_of(
     st.none(),
-    st.text(max_size=4).filter(lambda text: text not in {*Step, *Consent}),  # a word stands for what it names
+    st.text(max_size=4).filter(
+        lambda text: text not in {one.value for one in (*Step, *Consent)}
+    ),  # a word stands for what it names
     st.binary(max_size=4),
     st.sampled_from([float("nan"), float("inf"), -float("inf"), 10**400, -(10**400), 1e308, -1, -1.5, 2**63, 2.5]),
     st.sampled_from([datetime(2026, 1, 1, tzinfo=UTC), Decimal(1), 1j, object(), object, len, Raises(), [], {}, (1,)]),
