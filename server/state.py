@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from shared.arrays import Floats
 from shared.clock import Clock
 from shared.errors import ConfigError
-from shared.files import append_line, private_folder, replace_content, replacing
+from shared.files import append_line, private_folder, replace_content, replacing, text_of
 
 from .database import Base, engine_of
 from .optimizer import ServerOptimizer
@@ -133,7 +133,7 @@ class ServerFolder:
         """What `keep_traffic` kept last, by any process of the run; empty before the first time."""
         if not self.traffic_file.exists():
             return {}
-        found: dict[str, dict[str, int]] = json.loads(self.traffic_file.read_text(encoding="utf-8"))
+        found: dict[str, dict[str, int]] = json.loads(text_of(self.traffic_file))
         return found
 
     def keep_account(self, account: Mapping[str, Any]) -> None:
@@ -144,6 +144,6 @@ class ServerFolder:
 def _second_in(file: Path) -> int:
     """The second that a file names; ConfigError if it holds anything else."""
     try:
-        return int(file.read_text(encoding="ascii"))
+        return int(text_of(file))
     except ValueError:
         raise ConfigError(f"expected {file} to hold the second at which a run began, got something else") from None

@@ -25,7 +25,7 @@ from shared.arrays import Bools
 from shared.charges import charges_of
 from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.events import Step
-from shared.files import replace_content, replacing
+from shared.files import replace_content, replacing, text_of
 from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 from shared.rdp import Curve
@@ -58,7 +58,7 @@ class Owners:
     @classmethod
     def load(cls, consents_file: Path, caps_file: Path) -> Owners:
         """What `save` left in two files."""
-        fields = json.loads(caps_file.read_text(encoding="utf-8"))
+        fields = json.loads(text_of(caps_file))
         lines = {LedgerLine(line): Cap(**cap) for line, cap in fields.pop("lines").items()}
         caps = Caps(**{**fields, "lines": lines, "total": Cap(**fields["total"])})
         return cls(np.load(consents_file, mmap_mode="r"), caps)
