@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from shared.arrays import Floats
+from shared.arrays import Floats, as_declared
 from shared.clock import Clock
 from shared.errors import ConfigError
 from shared.files import append_line, private_folder, replace_content, replacing, text_of
@@ -100,6 +100,7 @@ class ServerFolder:
         line = json.dumps({"phase": phase, "done": done, "total": total, **numbers})
         append_line(self.progress_file, line)
 
+    @as_declared
     def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST) -> None:
         """Keep the optimiser of one part of the training, and what it published after every round that ended:
         float32 (R + 1, P), row 0 the first."""

@@ -21,7 +21,7 @@ from client.privacy.caps import DAY_S, OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import LIFETIME, PERIOD, ROWS, TOTAL, Ledger
 from client.vault.consent import CHOICES, Consent
 from shared import rdp
-from shared.arrays import Bools
+from shared.arrays import Bools, hold_declared
 from shared.charges import charges_of
 from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.events import Step
@@ -40,6 +40,9 @@ class Owners:
 
     consents: NDArray[np.uint8]
     caps: Caps
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
     @classmethod
     def draw(cls, n_users: int, identified_share: float, randomised_share: float, caps: Caps, seed: int) -> Owners:
