@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.arrays import Doubles, Words
+from shared.arrays import Doubles, Words, as_declared
 from shared.codec import unpack_words
 from shared.mechanisms import Entropy, from_grid
 from shared.plan import Plan, PrivacyPlan, UpdateKind
@@ -69,6 +69,7 @@ def check_update(fields: Mapping[str, Any], kind: UpdateKind, plan: Plan, round_
     return vector if length(vector) <= longest(kind.privacy, kind.n_values) else "too_long"
 
 
+@as_declared
 def open_sum(
     total: Words, survivors: int, privacy: PrivacyPlan, traffic: Traffic, longest_mean: float = 1.0
 ) -> Doubles | None:

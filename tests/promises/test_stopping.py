@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shared.files import UNFINISHED
@@ -89,6 +90,43 @@ def test_a_run_through_flower_is_stopped(tmp_path, number, moment):
         assert begin((*SIMULATE, "--out", str(run.path), "--resume"), tmp_path).wait(120) == 0
         Left.by(run.path).expect_after(left)
         assert json.loads(run.server.account_file.read_text())["rounds_charged"] == Left.by(run.path).charged
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_second_command_is_refused_and_leaves_a_run_alone(tmp_path):
+    run = RunFolder(tmp_path / "run [x] 50% \"'#\nü")
+    out = ("--out", str(run.path))
+    seconds = (
+        (*SIMULATE, *out),
+        (*SIMULATE, *out, "--resume"),
+        (*SIMULATE, *out, "--overwrite"),
+        ("evaluate", str(run.path)),
+        ("sweep", "demo", "--over", "training.rows=8", "--out", str(run.path / "sweep")),
+        ("tune", "demo", "--grid", "training.rows=8", "--out", str(run.path / "server" / "tuned.toml")),
+    )
+    process = begin((*SIMULATE, *out), tmp_path)
+    try:
+        while Left.by(run.path).ended < 2:
+            assert process.poll() is None
+            time.sleep(0.05)
+        processes = psutil.Process(process.pid), *processes_of(run.flower)
+        for each in processes:
+            each.suspend()  # so that it is at work until all of them were refused
+        for second in seconds:
+            refused = begin(second, tmp_path)
+            said = refused.communicate(timeout=60)[1]
+            assert (refused.returncode, said.count("\n")) == (2, 1) and said.startswith("ebbtide: expected "), said
+        for each in processes:
+            each.resume()
+        assert process.wait(200) == 0
+    finally:
+        process.kill()
+        for left in processes_of(run.flower):
+            left.kill()
+    assert run.has_ended
+    assert not run.swept_file.exists() and not (run.server_path / "tuned.toml").exists()
+    expect_nothing_half(tmp_path)
 
 
 @pytest.mark.slow
