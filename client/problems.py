@@ -74,7 +74,7 @@ FOREIGN = "an error of this name came out of what the app brought (keys, clock, 
 
 def what_to_do(name: str) -> str:
     """One sentence on what was counted under `name`, and what helps."""
-    return OWN_NAMES.get(name) or ERRORS.get(name) or FOREIGN
+    return (OWN_NAMES.get(name) or ERRORS.get(name) or FOREIGN) if isinstance(name, str) else FOREIGN
 
 
 class Problems(Counter[str]):
