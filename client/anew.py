@@ -5,7 +5,8 @@ its user. What the old one spent stays spent, if its vault opens: ledger, caps, 
 Nobody is told that the user had the old one forgotten; if that is what happened, its server still hears it, once.
 
 Edge cases. Of a vault that does not open nobody can know what it spent: the new device begins with nothing spent, as an app
-that was installed again does, for the unit of privacy is the device. So does one whose process is killed between the two.
+that was installed again does, for the unit of privacy is the device. A process that is killed on the way leaves the old device,
+or a folder in which the new one, whenever it begins, finds what was spent (`client/vault/erasure.py`).
 The copy's ledger is as of the copying: what the original spends afterwards, it spends on its own account.
 """
 
@@ -24,9 +25,9 @@ from .arguments import expect_arguments
 from .privacy.caps import Caps
 from .privacy.ledger import Ledger
 from .profile import Profile
-from .vault.erasure import erase_to_begin_anew
-from .vault.journal import DECISION
+from .vault.erasure import erase_to_begin_anew, handed_over
 from .vault.keys import KeyProvider
+from .vault.migrations import ONLY, unframed
 from .vault.sqlite_file import held_alone
 from .vault.store import Store
 from .vault.vault import Limits, Vault
@@ -56,28 +57,36 @@ def begin_anew(
         raise InputError("expected a profile for a new device")
     profile.expect_current(clock.now_s())
     limits = arguments.get("limits") or Limits()
-    carried = _spent(folder, keys, limits)
+    handed = _spent(folder, keys, limits)
     private_folder(folder)
     with held_alone(folder / Store.FILE):
-        erase_to_begin_anew(folder, keys)
-    with closing(Vault(folder, keys, limits)) as vault, vault.writing("ledger", "caps", "journal"):
-        for table, value in carried.items():
-            vault.put(table, value)
-        budget = "what was spent before stays spent" if "ledger" in carried else "nothing is known to be spent"
-        vault.journal.add(clock.now_s(), DECISION, b"", 0.0, "the app started anew", {"budget": budget})
+        erase_to_begin_anew(folder, keys, handed, clock.now_s())
     return open_device(folder, profile, keys=keys, **arguments)
 
 
-def _spent(folder: Path, keys: KeyProvider, limits: Limits) -> dict[str, Any]:
-    """What the old device hands over; nothing where its vault does not open, or holds no ledger that can be read."""
-    if not (folder / Store.FILE).exists():
-        return {}
+def _spent(folder: Path, keys: KeyProvider, limits: Limits) -> dict[str, bytes]:
+    """What the old device hands over, as rows; if its vault does not open, or is gone already, what lies in the folder; nothing where
+    no ledger can be read."""
+    if (folder / Store.FILE).exists():
+        try:
+            with closing(Vault(folder, keys, limits)) as vault:
+                found = {table: row for table in CARRIED if (row := vault.store.row(table, ONLY)) is not None}
+            _expect_ledger(found)
+            return found
+        except (VaultBusy, VaultNewer):
+            raise
+        except EbbtideError:
+            pass
     try:
-        with closing(Vault(folder, keys, limits)) as vault:
-            found = {table: value for table in CARRIED if (value := vault.get(table)) is not None}
-        Ledger.from_bytes(found.get("ledger"), Caps())
+        found, _ = handed_over(folder, keys) or ({}, 0)
+        _expect_ledger(found)
         return found
-    except (VaultBusy, VaultNewer):
+    except VaultNewer:
         raise
     except EbbtideError:
         return {}
+
+
+def _expect_ledger(rows: Mapping[str, bytes]) -> None:
+    """An EbbtideError unless the ledger, if there is one, can be read."""
+    Ledger.from_bytes(unframed("ledger", rows["ledger"]) if "ledger" in rows else None, Caps())

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from shared.arguments import folder, having, instance, real
 from shared.clock import Clock, WallClock
 from shared.errors import ConfigError, InputError
+from shared.events import is_position
 
-from .detection.policy import Policy
+from .detection.alerts import Alert
+from .detection.policy import Intervention, Policy, Segment
+from .detection.risk_levels import Direction, RiskLevel
 from .privacy.caps import Caps
 from .profile import MOST_S, Profile
 from .vault.keys import KeyProvider
@@ -22,6 +27,31 @@ def step_number(step: int) -> int:
     if isinstance(step, bool) or not isinstance(step, int | np.integer):
         raise InputError("expected the number of a step")
     return int(step)
+
+
+def expect_alert(alert: Alert, n_categories: int) -> None:
+    """InputError for what is no alert of a catalogue of so many categories."""
+    instance(alert, "an alert", Alert)
+    for number in (alert.step, alert.model_round):
+        step_number(number)
+    for place, size in (
+        (alert.category, n_categories),
+        (alert.direction, len(Direction)),
+        (alert.level, len(RiskLevel)),
+    ):
+        if not is_position(place, size):
+            raise InputError("expected an alert that this device raised")
+    for chosen, kind in ((alert.segment, Segment), (alert.intervention, Intervention)):
+        if chosen is not None and not isinstance(chosen, kind):
+            raise InputError("expected an alert with a segment and an intervention, or none")
+
+
+def several(events: object) -> Iterable[Any]:
+    """The same, something to go through; InputError otherwise."""
+    try:
+        return iter(events)  # type: ignore[call-overload, no-any-return]
+    except Exception:
+        raise InputError("expected events, one after the other") from None
 
 
 def expect_arguments(

@@ -9,7 +9,7 @@ closed step, its scores and its alerts are there as one, or not at all.
 
 Any thread may call anything here at any time (`client/turns.py`). Once open, nothing raises into the app that holds it: what goes
 wrong is counted in `problems`, by a name without any value; `advice` says what to do about each. The methods that answer
-the server (`install`, `work`, `take_alerts`) raise, into `client.gate`.
+the server (`client/served.py`) raise, into `client.gate`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,33 +25,29 @@ import numpy as np
 from shared.arguments import instance
 from shared.arrays import Bools, Floats
 from shared.clock import Clock
-from shared.errors import ClockError, InputError, Refusal, RefusalCode
-from shared.events import BehaviourEvent, is_position
+from shared.errors import ClockError, InputError
+from shared.events import BehaviourEvent
 from shared.mechanisms import Entropy
-from shared.plan import Plan
 
 from .anew import begin_anew
-from .arguments import expect_arguments, step_number
+from .arguments import expect_alert, expect_arguments, several, step_number
 from .decided import caps_of, policy_of
-from .detection.alerts import SENT, Alert, AlertLog, mark_sent
+from .detection.alerts import SENT, Alert
 from .detection.bursts import held_by_burst
 from .detection.explain import Explanation, explain
 from .detection.policy import Policy
 from .detection.risk_levels import Direction
 from .gaps import fold_until, taken_back
 from .gate import Gate
-from .model.costs import expect_affordable
 from .model.installed import Installed
-from .model.runtime import pinned_model
-from .model.updates import Work
 from .place import expect_in_place
 from .privacy.caps import Caps
-from .privacy.heard import Asked
 from .problems import Problems
 from .profile import AHEAD_S, MAX_JUMP_STEPS, Profile
+from .served import Served
 from .state import DeviceState, Told, profile_of
-from .telling import AppTold, OnStep
-from .vault.consent import Consent
+from .telling import OnStep
+from .vault.consent import Consent, choice_of
 from .vault.keys import KeyProvider
 from .vault.vault import Limits, Vault
 
@@ -67,15 +62,15 @@ GONE = "no reason can be named: the model that raised this alert is here no more
 FAILED = "no reason can be named: the model did not run, see the device's problems"
 
 
-class Device(AppTold):
+class Device(Served):
     """One user's device. Open it with `Device.open`, close it with `close` or `with`; any thread may call it."""
 
     def __init__(
         self, vault: Vault, profile: Profile, on_step: OnStep | None, entropy: Entropy, gate: Gate, policy: Policy
     ) -> None:
-        super().__init__(vault, gate, profile.server_key, on_step)
-        self.profile = profile
-        self._entropy, self._policy = entropy, policy
+        super().__init__(vault, gate, profile, on_step, entropy)
+        self._policy = policy
+        self._was_refused = False  # whether the vault did not take the last steps that closed
         self._state = DeviceState.kept_in(vault, profile.n_categories, self.problems)
 
     @classmethod
@@ -156,7 +151,7 @@ class Device(AppTold):
         """Take many past events, and close every step before `step`, in one write: much cheaper than one by one. True
         means that all of it is in the vault, False that none of it is. The app is told of the closed steps afterwards."""
         with self._quietly():
-            step = step_number(step)
+            step, events = step_number(step), several(events)
             self._follow_clock()
             self._expect_reached(step)
             before, self._state = self._state, self._state.copy()
@@ -182,20 +177,23 @@ class Device(AppTold):
             self.problems["Forgotten"] += 1
             return None
         step = self.profile.step.at(event.time_s)
-        if step > self.n_closed_steps + MAX_JUMP_STEPS or event.time_s > self._now_s() + AHEAD_S:
+        if step > self._state.n_closed_steps + MAX_JUMP_STEPS or event.time_s > self._now_s() + AHEAD_S:
             self.problems["clock_jump"] += 1
             return None
         return step
 
     def _expect_reached(self, step: int) -> None:
         """ClockError if a step begins further ahead of the device's own clock, or behind more closed ones, than is believed."""
-        if step > self.n_closed_steps + MAX_JUMP_STEPS or step * self.profile.step.seconds > self._now_s() + AHEAD_S:
+        if (
+            step > self._state.n_closed_steps + MAX_JUMP_STEPS
+            or step * self.profile.step.seconds > self._now_s() + AHEAD_S
+        ):
             raise ClockError("expected a step that this device's clock has reached")
 
     def _follow_clock(self) -> None:
         """Take back what closed while the clock was ahead, if it came back (`client/gaps.py`)."""
         now_s, before, step = self._now_s(), self._state, self.profile.step
-        if self.n_closed_steps * step.seconds <= now_s + AHEAD_S or not self._vault.store.count("gap"):
+        if self._state.n_closed_steps * step.seconds <= now_s + AHEAD_S or not self._vault.store.count("gap"):
             return
         with self._closing(before) as told:
             if taken := taken_back(self._vault, before, step.at(now_s), self._policy, self.problems):
@@ -206,9 +204,9 @@ class Device(AppTold):
     def _enter(self, event: BehaviourEvent, step: int, *, raw: bool) -> None:
         """Count an event in its step, every step before which has closed. In the open step it is kept as it is if `raw`;
         if not, the same write closes that step."""
-        if step < self.n_closed_steps:
+        if step < self._state.n_closed_steps:
             self._amend(step, event)
-            if self.n_closed_steps - step > LATE_STEPS:
+            if self._state.n_closed_steps - step > LATE_STEPS:
                 self.problems["late_event"] += 1
             return
         if raw:
@@ -224,7 +222,7 @@ class Device(AppTold):
         """Fold the open step's raw events into its counters if that is due at a time on the device's calendar."""
         if self._vault.fold_is_due(time_s):
             with self._vault.writing("counters", "events"):
-                self._vault.fold(self.n_closed_steps, self._state.open_count, self._state.open_amount)
+                self._vault.fold(self._state.n_closed_steps, self._state.open_count, self._state.open_amount)
 
     def _amend(self, step: int, event: BehaviourEvent) -> None:
         """Count an event in a step that has closed."""
@@ -247,7 +245,7 @@ class Device(AppTold):
     def _close_steps(self, step: int) -> None:
         """Close every step before `step`, in one write, and tell the app of each. The vault has all of it, or this device
         is as it was before and the error is raised."""
-        if step <= self.n_closed_steps:
+        if step <= self._state.n_closed_steps:
             return
         with self._closing(self._state) as told:
             told += self._fold_steps(step)
@@ -257,6 +255,7 @@ class Device(AppTold):
         """A write in which steps close, with what that changes; the app is told afterwards of those in the list. Where it
         fails, this device is as it was `before`, and the error is raised."""
         told: list[Told] = []
+        self._expect_written(before)
         try:
             with self._vault.writing("counters", "events", "watch", "alerts", "gap"):
                 yield told
@@ -264,81 +263,35 @@ class Device(AppTold):
                 if self._state.alerts is not before.alerts:
                     self._state.put_alerts(self._vault)
         except BaseException:
-            self._state = before
+            self._state, self._was_refused = before, True
             raise
         for one in told:
             self._tell(one)
+
+    def _expect_written(self, state: DeviceState) -> None:
+        """The vault's error if it did not take the last steps that closed, and does not take as much as it has now either: on
+        a full disk an event costs no scores."""
+        if self._was_refused:
+            with self._vault.writing("watch", "alerts"):
+                state.put_watch(self._vault)
+                state.put_alerts(self._vault)
+            self._was_refused = False
 
     def _fold_steps(self, step: int) -> list[Told]:
         """Close every step before `step` inside a transaction, which has the rest written at its end; what to tell then."""
         self._state, told = fold_until(self._vault, self._state, step, self._policy, self.problems)
         return told
 
-    # ---- what the server asks
-
-    def has(self, plan: Plan, theta: Floats, risk: Floats, round_number: int) -> bool:
-        """Whether just this is installed."""
-        here = self._state.installed
-        return (
-            here is not None
-            and (here.plan, here.round_number) == (plan, round_number)
-            and np.array_equal(here.theta, theta)
-            and np.array_equal(here.risk, risk)
-        )
-
-    def install(
-        self,
-        plan: Plan,
-        model: bytes,
-        theta: Floats,
-        risk: Floats,
-        round_number: int,
-        said: Asked | None = None,
-    ) -> None:
-        """Take a model, its plan and weights, and phi's (R,; empty: none yet), as the server `said`: see
-        `DeviceState.with_model`. Refusal if the file is not the pinned one, or the plan is for others, or for more than the
-        caps allow or a device can do. The vault has all of it, and that it was said, or nothing."""
-        if not model:
-            model = self._state.installed.model if self._state.installed else pinned_model()
-        offered = Installed(plan, model, theta, risk, round_number)
-        installed = offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps, self.profile.n_categories)
-        after = self._state.with_model(installed)
-        with self._vault.writing("model", "watch", "heard", "ledger"):
-            after.put_model(self._vault)
-            after.put_watch(self._vault)
-            if said:
-                self.gate.hear(said)
-        self._state = after
-
-    def work(self, plan_sha256: bytes, theta: Floats) -> Work:
-        """What a round of the installed plan is answered with; Refusal, for what the server can know, if another plan is
-        asked for, the weights do not fit, or the plan asks for more than the caps allow or a device can do."""
-        installed = self._state.installed
-        if installed is None:
-            raise Refusal(RefusalCode.PLAN_MISMATCH)
-        installed.expect_asked(plan_sha256, theta, self.gate.ledger.caps)
-        expect_affordable(installed.plan, self.profile.n_categories)
-        return Work(installed, self._state.history, self.profile.number, self._entropy, self.problems)
-
-    def take_alerts(self, step: int) -> list[Alert]:
-        """Alerts of steps up to this one, and of models that the installed plan can have, that no earlier query took; asking
-        again for the same step gives the same answer."""
-        installed = self._state.installed
-        alerts = mark_sent(self._state.alerts, step, installed.plan.privacy.rounds if installed else -1)
-        if alerts != self._state.alerts:
-            self._keep_alerts(alerts)
-        return [alert for alert, taken in self._state.alerts if taken == step]
+    # ---- what the user decides, and the app sees
 
     def consent(self, choice: Consent | None = None) -> Consent:
         """See `OwnerControls.consent`. Consent to identified alerts tells alerts from now on, not those of the past."""
         with self._quietly():
-            choice = choice if choice is None else Consent(choice)
+            choice = choice if choice is None else choice_of(choice)
             if choice is Consent.IDENTIFIED and self.gate.decision.consent is not choice:
                 self._keep_alerts([(alert, SENT) for alert in self.alerts()])
             return super().consent(choice)
         return super().consent()
-
-    # ---- what the app sees
 
     def interests(self) -> Floats:
         """p (C,) as of the last closed step; NaN where there is no score."""
@@ -368,27 +321,17 @@ class Device(AppTold):
     def explain(self, alert: Alert) -> Explanation | None:
         """Why this device raised `alert`, one of `alerts()`: reasons, or a sentence why there are none, as once another model has
         come. None for what is no alert of this device. It never leaves."""
-        installed, watch, why = self._state.installed, self._state.watch, GONE
+        installed, watch, said = self._state.installed, self._state.watch, None
         with self._quietly():
+            expect_alert(alert, self.profile.n_categories)
+            said = Explanation.of_nothing(GONE) if alert in self.alerts() else None
             if installed is None or watch is None or alert.model_round != installed.round_number:
-                return Explanation.of_nothing(why) if alert in self.alerts() else None
-            why = FAILED
+                return said
+            said = said and Explanation.of_nothing(FAILED)
             model, direction = (installed.plan, installed.scorer, installed.risk), Direction(alert.direction)
-            if not is_position(alert.category, self.profile.n_categories):
-                raise InputError("expected an alert of one of the catalogue's categories")
             at = step_number(alert.step)
             return explain(*model, self._state.history, watch, alert.category, at, direction, self.profile.step)
-        with self._quietly():
-            return Explanation.of_nothing(why) if alert in self.alerts() else None
-        return None
-
-    # ---- kept between two calls
-
-    def _keep_alerts(self, alerts: AlertLog) -> None:
-        after = replace(self._state, alerts=alerts)
-        with self._vault.writing("alerts"):
-            after.put_alerts(self._vault)
-        self._state = after
+        return said
 
     def _expect_readable(self) -> None:
         """A VaultError unless this app knows all that was spent; a plan that it cannot read is taken out of the vault."""

@@ -11,7 +11,8 @@ than `GAP_STEPS` close in one go, what was known before is kept until `BELIEVED_
   to the app again, and told to nobody.
 
 A clock that comes back to before the gap is a clock that is behind: no step opens again, what it dates comes late, and all
-goes on when it is right again.
+goes on when it is right again. Until then no step closes, and those that it missed close empty: when it was behind for so long
+that silence would be a lapse, one may be warned of.
 
 Edge cases. A clock that falls behind into a gap that was real (the app was not opened on those days) is believed: what was
 done since moves there, and is not lost. One that is ahead for longer than `BELIEVED_STEPS` is believed, too: what follows is

@@ -28,8 +28,8 @@ LOOK_S = 0.002
 
 
 class Holding:
-    """The hold on a folder, from its making to `let_go`, or until nobody refers to it. VaultBusy if another opening has it for all
-    of `wait_s`."""
+    """The hold on a folder, from its making to `let_go`, or until nobody refers to it: a connection that it `goes_with` is closed
+    before. VaultBusy if another opening has it for all of `wait_s`."""
 
     _number, _pid = -1, -1
 
@@ -56,7 +56,7 @@ class Holding:
         return True
 
     def goes_with(self, connection: sqlite3.Connection) -> None:
-        """What must not be closed in a forked process."""
+        """What is to be closed before the folder is given back, and must not be in a forked process."""
         self._connection = connection
 
     @property
@@ -78,7 +78,11 @@ class Holding:
                     fcntl.flock(number, fcntl.LOCK_UN)  # whoever has a copy of it
                 os.close(number)
 
-    __del__ = let_go
+    def __del__(self) -> None:
+        if self._connection is not None and self.is_ours:
+            with suppress(sqlite3.Error):
+                self._connection.close()  # Python itself closes it no sooner than it looks for cycles
+        self.let_go()
 
     def __enter__(self) -> None:
         return

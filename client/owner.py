@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+from shared.arguments import folder as folder_path
+from shared.arguments import having, octets
 from shared.errors import InputError, RefusalCode, VaultError
 from shared.messages import REGISTER
 
 from .gate import Gate, allows
 from .problems import what_to_do
 from .turns import TakesTurns
-from .vault.consent import Consent
-from .vault.erasure import begin_to_forget, finish_forgetting
+from .vault.consent import Consent, choice_of
+from .vault.erasure import SERVER_KEY_BYTES, begin_to_forget, finish_forgetting
 from .vault.journal import DECISION, START, Checkpoint, Entry
 from .vault.keys import KeyProvider
 from .vault.sqlite_file import held_alone
@@ -80,11 +82,11 @@ class OwnerControls(TakesTurns):
         alerts are `local` then. Where nothing can be read, it is another one than the choice, too."""
         if choice is not None:
             with self._quietly():
-                self._decide(consent=Consent(choice))
+                self._decide(consent=choice_of(choice))
         with self._quietly():
             return self._vault.decisions.now.consent
         with self._quietly():
-            if choice is not None and Consent(choice) is Consent.LOCAL and not self.gate.closed:
+            if choice is not None and choice_of(choice) is Consent.LOCAL and not self.gate.closed:
                 return Consent.IDENTIFIED  # what may be written, and holds at the next opening
         return Consent.LOCAL
 
@@ -139,12 +141,15 @@ class OwnerControls(TakesTurns):
     @staticmethod
     def forget_at(folder: Path, keys: KeyProvider, server_key: bytes) -> bool:
         """`forget` for a vault that does not open any more: damaged, put back, its key missing or another one. Whether
-        it is done; false, and nothing happened, where a process holds the vault. `server_key`: whose the notice is."""
+        it is done; false, and nothing happened, where a process holds the vault, or an argument is none. `server_key`: whose the
+        notice is."""
         try:
+            folder, server_key = folder_path(folder, "folder"), octets(server_key, "server_key", SERVER_KEY_BYTES)
+            having(keys, "keys", "exists", "wrap", "unwrap", "destroy")
             with held_alone(folder / Store.FILE):
                 begin_to_forget(folder, keys, server_key)
             finish_forgetting(folder, server_key)
-        except (VaultError, OSError):
+        except (VaultError, InputError, OSError):
             return False
         return True
 

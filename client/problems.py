@@ -35,12 +35,18 @@ ERRORS: Mapping[str, str] = MappingProxyType(
         "DataError": "data was not what it should be, and not used: mend the app's call",
         "DeviceCopied": "the folder is a copy of another device's: begin a new one there with `Device.start_anew`",
         "EbbtideError": "an error without a name of its own: report it",
+        "EpochElsewhere": "an epoch for another deployment or group was refused: bring it to the devices that it is for",
+        "EpochEnded": "an epoch whose window is over was refused: have a new list signed, or mend the clock",
+        "EpochError": "an epoch of the secure sum does not hold here, and was refused: have a list signed again",
+        "EpochForged": "an epoch that the pinned key did not sign was refused: have it signed by the key that the app pins",
+        "EpochNotBegun": "an epoch whose window has not begun was refused: wait for it, or mend the clock",
         "Forgotten": "the user had this device forgotten, and nothing counts any more: stop calling it, or set up a new one elsewhere",
         "InputError": "a method got what it does not understand, and did nothing: mend the app's call",
         "KeyDamaged": "the key file or its anchor is cut or changed: put it back from where it is kept, or forget the device",
         "KeyMissing": "the key of the vault is gone: put it back from where it is kept, or forget the device",
         "KeyWorn": "the vault's key has sealed as often as is safe: forget the device and set up a new one",
         "ModelError": "the model file or the TFLite runtime is missing or another one: ship the app with both",
+        "ProofError": "a proof that somebody is on a list did not hold, and was refused: report it, if it comes again",
         "Refusal": "something was declined that no request had asked for: report it",
         "RowsPutBack": "older rows of the vault are back: something else writes its file; forget the device",
         "RunError": "a run failed, and a device makes none: report it",
@@ -68,7 +74,7 @@ FOREIGN = "an error of this name came out of what the app brought (keys, clock, 
 
 def what_to_do(name: str) -> str:
     """One sentence on what was counted under `name`, and what helps."""
-    return OWN_NAMES.get(name) or ERRORS.get(name) or FOREIGN
+    return (OWN_NAMES.get(name) or ERRORS.get(name) or FOREIGN) if isinstance(name, str) else FOREIGN
 
 
 class Problems(Counter[str]):

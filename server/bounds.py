@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from shared.arrays import Words
+from shared.arrays import Words, as_declared
 from shared.errors import ConfigError
 from shared.plan import PrivacyPlan
 
@@ -24,6 +24,7 @@ TAIL = 1e-10
 _X = math.log(3 / TAIL)
 
 
+@as_declared
 def length(words: Words) -> float:
     """L2 norm, in grid steps, of a vector modulo 2^32, (P,).
 

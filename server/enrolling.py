@@ -8,11 +8,14 @@ that this server does not have.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
 
-from shared.errors import RunError, WireError
+from shared.errors import ConfigError, RunError, WireError
 from shared.secure_sum.epoch import EnrolmentList, read_epoch, unverified, write_list
-from shared.secure_sum.leaves import identity_of, members
+from shared.secure_sum.leaves import identity_of, leaf_of, members, seat_key_of
 
 from .channel import Channel
 from .roll import Roll
@@ -29,7 +32,10 @@ def enrolled(channel: Channel, connected: Iterable[int], settings: RunSettings, 
     if not enrolment.closed:
         request = {"audience": settings.audience, "epoch": settings.epoch}
         replies = channel.ask(connected, "enrolment_query", request)
-        leaves = {node: reply["identity"] + reply["seat"] for node, reply in replies.items()}
+        leaves = _usable(replies)
+        channel.traffic.dropped.update(
+            {"enrolment_keys": len(replies) - len(leaves)} if len(leaves) < len(replies) else {}
+        )
         helping = {node: leaf for node, leaf in leaves.items() if identity_of(leaf) in settings.helpers}
         devices = {node: leaf for node, leaf in leaves.items() if node not in helping}
         if left_out := enrolment.enrol(devices, settings.plan.privacy.population, helping):
@@ -46,6 +52,17 @@ def enrolled(channel: Channel, connected: Iterable[int], settings: RunSettings, 
     if silent := [leaf for leaf, node in enrolment.helpers.items() if node not in taken]:
         raise RunError(f"expected every helper to take the epoch, got {len(silent)} that did not: see what they log")
     return roll
+
+
+def _usable(replies: Mapping[int, Mapping[str, Any]]) -> dict[int, bytes]:
+    """The leaves that a list can hold, by node: right keys that nobody else gave. Of who gives somebody else's, neither is
+    listed: nobody can tell whose they are."""
+    leaves = dict[int, bytes]()
+    for node, reply in replies.items():
+        with suppress(ConfigError):
+            leaves[node] = leaf_of(reply["identity"], reply["seat"])
+    given = Counter(key for leaf in leaves.values() for key in (identity_of(leaf), seat_key_of(leaf)))
+    return {node: leaf for node, leaf in leaves.items() if given[identity_of(leaf)] == given[seat_key_of(leaf)] == 1}
 
 
 def roll_of(channel: Channel, signed: bytes) -> Roll:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.arrays import Doubles, Floats
+from shared.arrays import Doubles, Floats, as_declared
 from shared.errors import ConfigError
 
 
@@ -36,12 +36,14 @@ class ServerOptimizer:
     2012). All of it is post-processing of the private sums: it costs no epsilon.
     """
 
+    @as_declared
     def __init__(self, theta: Floats, settings: ServerSettings) -> None:
         self._settings = settings
         self.theta = theta.astype(np.float64)
         self._velocity = np.zeros_like(self.theta)
         self._iterates: list[Doubles] = []
 
+    @as_declared
     def step(self, mean_delta: Doubles) -> None:
         """One round: `mean_delta` (P,) is the sum of the updates over the expected cohort."""
         self._velocity = self._settings.momentum * self._velocity + mean_delta
@@ -61,6 +63,7 @@ class ServerOptimizer:
         iterates = np.reshape(self._iterates, (len(self._iterates), self.theta.size))
         return {"theta": self.theta, "velocity": self._velocity, "iterates": iterates}
 
+    @as_declared
     def restore(self, arrays: Mapping[str, Doubles]) -> None:
         """Go on from `to_arrays`."""
         self.theta, self._velocity = arrays["theta"], arrays["velocity"]

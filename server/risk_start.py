@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.arrays import Doubles, Floats
+from shared.arrays import Doubles, Floats, as_declared, hold_declared
 from shared.errors import ConfigError
 from shared.files import replacing
 from shared.lapse_risk import N_COEFFICIENTS, READINGS, readings
@@ -34,6 +34,9 @@ class PublicRows:
     x: Floats
     x_before: Floats
     y: Floats
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
     @classmethod
     def load(cls, file: Path) -> PublicRows:
@@ -61,7 +64,11 @@ class RiskStart:
     coefficients: Floats
     newton: Doubles
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
     @classmethod
+    @as_declared
     def learn(cls, public: PublicRows, plan: Plan, theta: Floats) -> RiskStart:
         """From public rows, whose p this theta makes. The slope's direction is the public phi's logit, standardised."""
         p, p_before = (forward(plan.network, theta, x) for x in (public.x, public.x_before))
@@ -77,6 +84,7 @@ class RiskStart:
         start = np.array([centre, scale], np.float32)
         return cls(basis.astype(np.float32), start, np.linalg.inv(curvature).astype(np.float64))
 
+    @as_declared
     def weights(self, coefficients: NDArray[np.floating]) -> Floats:
         """phi's weights (R,) under some coefficients (2,)."""
         out: Floats = (self.basis.astype(np.float64) @ coefficients).astype(np.float32)

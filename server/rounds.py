@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.arrays import Doubles, Words
+from shared.arrays import Doubles, Words, as_declared
 from shared.mechanisms import Entropy, from_grid
 from shared.plan import Plan, PrivacyPlan, UpdateKind
 
@@ -39,6 +39,7 @@ def run_round(
     return open_sum(total, survivors, kind.privacy, federation.traffic, longest_mean)
 
 
+@as_declared
 def open_sum(
     total: Words, survivors: int, privacy: PrivacyPlan, traffic: Traffic, longest_mean: float = 1.0
 ) -> Doubles | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.arrays import Floats
+from shared.arrays import Floats, hold_declared
 from shared.clock import Clock, ReplayClock, WallClock
 from shared.codec import fits_utf8
 from shared.errors import ConfigError
@@ -90,6 +90,7 @@ class RunSettings:
         return max(1, self.run)
 
     def __post_init__(self) -> None:
+        hold_declared(self)
         if not fits_utf8(self.audience, MAX_AUDIENCE_BYTES):
             raise ConfigError(f"expected server.audience of at most {MAX_AUDIENCE_BYTES} bytes")
 

@@ -15,10 +15,10 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from shared.arrays import Floats
+from shared.arrays import Floats, as_declared
 from shared.clock import Clock
 from shared.errors import ConfigError, SumError
-from shared.files import append_line, private_folder, replace_content, replacing
+from shared.files import append_line, private_folder, replace_content, replacing, text_of
 from shared.secure_sum.entry import SumList
 
 from .database import Base, engine_of
@@ -135,6 +135,7 @@ class ServerFolder:
         line = json.dumps({"phase": phase, "done": done, "total": total, **numbers})
         append_line(self.progress_file, line)
 
+    @as_declared
     def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST) -> None:
         """Keep the optimiser of one part of the training, and what it published after every round that ended:
         float32 (R + 1, P), row 0 the first."""
@@ -168,7 +169,7 @@ class ServerFolder:
         """What `keep_traffic` kept last, by any process of the run; empty before the first time."""
         if not self.traffic_file.exists():
             return {}
-        found: dict[str, dict[str, int]] = json.loads(self.traffic_file.read_text(encoding="utf-8"))
+        found: dict[str, dict[str, int]] = json.loads(text_of(self.traffic_file))
         return found
 
     def keep_account(self, account: Mapping[str, Any]) -> None:
@@ -179,6 +180,6 @@ class ServerFolder:
 def _second_in(file: Path) -> int:
     """The second that a file names; ConfigError if it holds anything else."""
     try:
-        return int(file.read_text(encoding="ascii"))
+        return int(text_of(file))
     except ValueError:
         raise ConfigError(f"expected {file} to hold the second at which a run began, got something else") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shared.arrays import Doubles, Floats
+from shared.arrays import Doubles, Floats, as_declared
 from shared.codec import pack_floats
 from shared.errors import BudgetError, ConfigError
 from shared.plan import PrivacyPlan
@@ -35,6 +35,7 @@ class Learner(Protocol):
         """Those of the next request that are this part's own."""
         ...
 
+    @as_declared
     def step(self, mean_delta: Doubles) -> None:
         """Go on by the mean update of a round."""
         ...
@@ -56,6 +57,7 @@ class InterestLearner:
     def fields(self) -> dict[str, Any]:
         return {"theta": pack_floats(self.optimizer.theta)}
 
+    @as_declared
     def step(self, mean_delta: Doubles) -> None:
         self.optimizer.step(mean_delta)
 
@@ -69,6 +71,7 @@ class RiskLearner:
 
     checkpoint, phase = RISK, "risk_rounds"
 
+    @as_declared
     def __init__(self, settings: RunSettings, theta: Floats) -> None:
         if settings.public_rows is None:
             raise ConfigError("expected server.public-rows, a file of public lapse rows, for a plan that learns phi")
@@ -85,6 +88,7 @@ class RiskLearner:
             "coefficients": coefficients,
         }
 
+    @as_declared
     def step(self, mean_delta: Doubles) -> None:
         self.optimizer.step(self._start.newton @ mean_delta)
 
@@ -183,6 +187,7 @@ def offer_newest(federation: Federation, settings: RunSettings, folder: ServerFo
     return offer(federation, settings, theta, number, with_file=not models, risk=models.get(RISK))
 
 
+@as_declared
 def offer(
     federation: Federation,
     settings: RunSettings,

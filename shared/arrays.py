@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
-from functools import wraps
+import re
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
 import numpy as np
@@ -89,7 +90,7 @@ def as_ints(name: str, values: Any) -> Ints:
         raise InputError(f"expected {name} as whole numbers, got {out.dtype} that are none")
     if out.dtype.kind in "uf" and not (float(out.min()) >= -(2.0**63) and float(out.max()) < 2.0**63):
         raise InputError(f"expected {name} within 64 bits")
-    return out.astype(np.int64)
+    return out.astype(np.int64, copy=False)
 
 
 def _words(name: str, values: Any) -> Words:
@@ -99,6 +100,16 @@ def _words(name: str, values: Any) -> Words:
     if out.size and not (out.min() >= 0 and out.max() < 2**32):
         raise InputError(f"expected {name} within 0..2^32 - 1")
     return out.astype(np.uint32)
+
+
+def _small(kind: type[np.integer[Any]], name: str, values: Any) -> NDArray[Any]:
+    """Whole numbers of a short type, as files keep them."""
+    if isinstance(values, np.ndarray) and values.dtype == kind and not isinstance(values, np.ma.MaskedArray):
+        return values
+    out, least, most = as_ints(name, values), np.iinfo(kind).min, np.iinfo(kind).max
+    if out.size and not (out.min() >= least and out.max() <= most):
+        raise InputError(f"expected {name} within {least}..{most}")
+    return out.astype(kind)
 
 
 def _places(name: str, values: Any) -> NDArray[Any]:
@@ -123,17 +134,48 @@ _KINDS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "NDArray[np.floating[Any]]": _numbers,
     "NDArray[np.integer]": as_ints,
     "NDArray[np.integer[Any]]": as_ints,
+    "NDArray[np.int8]": partial(_small, np.int8),
+    "NDArray[np.int16]": partial(_small, np.int16),
+    "NDArray[np.int32]": partial(_small, np.int32),
+    "NDArray[np.uint8]": partial(_small, np.uint8),
 }
+_MAPPING: Final = re.compile(r"(?:Mapping|dict)\[str, (.+)\]")
+_SEQUENCE: Final = re.compile(r"(list|tuple)\[(.+)\]")
 
 
 def kind_of(declared: Any) -> Callable[[str, Any], Any] | None:
-    """How values of a declaration are held; None if it is no array's."""
+    """How values of a declaration are held; None if it is no array's. Of a mapping, a list or a tuple of arrays, each is."""
     text = str(declared).replace("npt.", "")
     optional = text.removesuffix(" | None")
-    hold = _KINDS.get(optional)
-    if hold is None or optional == text:
+    if (hold := _KINDS.get(optional) or _held_each(optional)) is None or optional == text:
         return hold
     return lambda name, values: None if values is None else hold(name, values)
+
+
+def _held_each(text: str) -> Callable[[str, Any], Any] | None:
+    """How a mapping, a list or a tuple of arrays is held."""
+    if many := _MAPPING.fullmatch(text):
+        if (one := kind_of(many[1])) is not None:
+            return partial(_each_named, one)
+    elif many := _SEQUENCE.fullmatch(text):
+        kinds = [kind_of(kind) for kind in many[2].removesuffix(", ...").split(", ")]
+        if kinds and kinds[0] is not None and all(kinds):
+            return partial(_each, tuple if many[1] == "tuple" else list, kinds)
+    return None
+
+
+def _each_named(hold: Callable[[str, Any], Any], name: str, values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        raise InputError(f"expected {name} as arrays by name, got {type(values).__name__}")
+    held = {key: hold(f"{name}[{key!r}]", value) for key, value in values.items()}
+    return values if all(held[key] is value for key, value in values.items()) else held
+
+
+def _each(make: Callable[[Any], Any], kinds: list[Any], name: str, values: Any) -> Any:
+    if not isinstance(values, list | tuple):
+        raise InputError(f"expected {name} as several arrays, got {type(values).__name__}")
+    every = kinds if len(kinds) == len(values) else kinds[:1] * len(values)
+    return make(hold(f"{name}[{i}]", value) for i, (hold, value) in enumerate(zip(every, values, strict=True)))
 
 
 def as_declared(function: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -8,6 +8,7 @@ And folders that are open to their owner only, from the moment they are there.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 from collections.abc import Iterator
@@ -18,6 +19,14 @@ from typing import BinaryIO, Final
 #: How the name of a file ends that is being written.
 UNFINISHED: Final = ".new"
 _LONGEST_NAME: Final = 255
+#: What a text may begin with, and how the rest is read; the longer mark first, of which the other is the beginning.
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 @contextmanager
@@ -25,8 +34,8 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """What to write the next content of `file` to: it takes the file's place when the body ends, and not if it raises.
 
     A process killed at any moment leaves the old content or the new one, and perhaps `<name>.new`, which the next write
-    takes the place of; whatever else fails leaves the old content alone. With `durable` the new one is on disk, power
-    loss included, before it has its name. One writer at a time.
+    takes the place of; whatever else fails leaves the old content alone, and an OSError names the file. With `durable` the
+    new one is on disk, power loss included, before it has its name. One writer at a time.
     """
     name = file.name
     if len(os.fsencode(name)) > _LONGEST_NAME - len(UNFINISHED):
@@ -39,9 +48,11 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
                 out.flush()
                 os.fsync(out.fileno())
         fresh.replace(file)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             fresh.unlink()
+        if isinstance(error, OSError) and error.filename is None and error.errno is not None:
+            error.filename = str(file)  # a full disk names no file
         raise
 
 
@@ -49,6 +60,24 @@ def replace_content(file: Path, content: str | bytes, *, durable: bool = False) 
     """The file with this content, text as UTF-8 with the newlines it has; see `replacing`."""
     with replacing(file, durable=durable) as out:
         out.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def text_of(file: Path) -> str:
+    """A text that anybody may have saved, without the byte-order mark that an editor put before it: UTF-8, or whatever a mark
+    says. OSError if it cannot be read, ValueError if it is no such text."""
+    data = file.read_bytes()
+    try:
+        text = data.decode(encoding_of(data))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected a text in UTF-8, got other bytes from byte {error.start} on") from None
+    if "\0" in text:
+        raise ValueError("expected a text in UTF-8, got one with zero bytes: perhaps UTF-16 without a byte-order mark")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def encoding_of(beginning: bytes) -> str:
+    """How a text is to be read that begins with these bytes, four at least: as its byte-order mark says, else as UTF-8."""
+    return next((name for mark, name in _MARKS if beginning.startswith(mark)), "utf-8")
 
 
 def append_line(file: Path, line: str, *, durable: bool = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -33,18 +33,17 @@ def locked(folder: Path) -> Iterator[None]:
     """
     with _made(folder), ExitStack() as held:
         _take(held, folder / LOCK_FILE, folder)
-        for other in _beside(folder):
-            if os.path.exists(other):  # noqa: PTH110 - says no where a folder may not be looked into
-                with ExitStack() as tried:
-                    _take(tried, other, other.parent)
+        _expect_free([*_around(folder), *(child / LOCK_FILE for child in folder.iterdir())])
         yield
 
 
 @contextmanager
 def locked_file(file: Path) -> Iterator[None]:
-    """A file that only this process writes while the body runs, whether it is there yet or not. As `locked`."""
+    """A file that only this process writes while the body runs, whether it is there yet or not; nor may another one have a
+    folder around it. As `locked`."""
     with _made(file.parent), ExitStack() as held:
         _take(held, file.parent / f".{file.name[:48]}{LOCK_FILE}", file)
+        _expect_free([file.parent / LOCK_FILE, *_around(file.parent)])
         yield
 
 
@@ -66,12 +65,17 @@ def _made(folder: Path) -> Iterator[None]:
                 each.rmdir()
 
 
-def _beside(folder: Path) -> Iterator[Path]:
-    """The locks of the folders around a folder, and of those right inside it."""
-    for parent in folder.resolve().parents:
-        yield parent / LOCK_FILE
-    for child in folder.iterdir():
-        yield child / LOCK_FILE
+def _around(folder: Path) -> list[Path]:
+    """The locks of the folders around a folder."""
+    return [parent / LOCK_FILE for parent in folder.resolve().parents]
+
+
+def _expect_free(locks: Iterable[Path]) -> None:
+    """ConfigError if another process has one of these locks."""
+    for lock in locks:
+        if os.path.exists(lock):  # noqa: PTH110 - says no where a folder may not be looked into
+            with ExitStack() as tried:
+                _take(tried, lock, lock.parent)
 
 
 def _take(held: ExitStack, file: Path, place: Path) -> None:

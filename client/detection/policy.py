@@ -74,10 +74,10 @@ class Policy:
     def __post_init__(self) -> None:
         shape = (len(Segment), len(Direction), len(RiskLevel))
         try:
-            found = np.array(self.table, np.int64)
-        except (TypeError, ValueError):
+            found = np.array(self.table)
+        except Exception:
             raise ConfigError(f"expected a table of {shape} interventions") from None
-        if found.shape != shape or found.min() < 0 or found.max() >= len(Intervention):
+        if found.dtype.kind not in "iu" or found.shape != shape or found.min() < 0 or found.max() >= len(Intervention):
             raise ConfigError(f"expected a table of {shape} interventions in 0..{len(Intervention) - 1}")
 
     def plain(self) -> list[list[list[int]]]:

@@ -7,6 +7,8 @@ import struct
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.errors import InputError
+
 from .store import Store
 
 TABLE = "consent"
@@ -20,6 +22,13 @@ class Consent(StrEnum):
     LOCAL = "local"
     RANDOMISED = "randomised"
     IDENTIFIED = "identified"
+
+
+def choice_of(choice: object) -> Consent:
+    """A Consent, or what its word stands for; InputError for anything else."""
+    if not isinstance(choice, str) or choice not in tuple(Consent):
+        raise InputError("expected a Consent, or its word")
+    return Consent(choice)
 
 
 #: In the order of their numbers in a row: only ever append.

@@ -14,18 +14,33 @@ protect any more, and any marker counts.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from shared import cbor
+from shared.cbor import Limits
 from shared.errors import Forgotten, KeyMissing, VaultDamaged, VaultError, WrongKey
 
+from .journal import DECISION
 from .keys import NEW, KeyProvider, sync_folder, write_durably
+from .migrations import ONLY, expect_row
 from .store import Store
+from .values import value_of
+
+if TYPE_CHECKING:
+    from .vault import Vault
 
 MARKER = "forgotten"
 PAST_MARKER = "forgotten.before"  #: of a device before this one, while its notice is due
 DUE, TOLD = b"due \n", b"told\n"  #: of one length; the server's public key follows, then the proof
 SERVER_KEY_BYTES = 32
+CARRIED = "carried"  #: what a device hands over to the one that begins anew in its folder, sealed
+
+#: What a carried payload begins with. Longer than a data key: neither is ever taken for the other.
+_HANDED_OVER = b"handed over to a device that begins anew/"
+_LIMITS = Limits(1 << 26, most_items=8, most_depth=1)
 
 
 def begin_to_forget(folder: Path, keys: KeyProvider, server_key: bytes) -> None:
@@ -44,18 +59,56 @@ def finish_forgetting(folder: Path, server_key: bytes) -> None:
         write_durably(folder / MARKER, DUE + server_key)
 
 
-def erase_to_begin_anew(folder: Path, keys: KeyProvider) -> None:
-    """Destroy what is in the folder, with every key, so that another device can begin there. Nobody is told that the user had
-    this one forgotten; where that is what happened, its notice stays due beside the new device (`PAST_MARKER`)."""
+def erase_to_begin_anew(folder: Path, keys: KeyProvider, rows: Mapping[str, bytes], time_s: float) -> None:
+    """Destroy what is in the folder, with every key, so that another device can begin there, at `time_s`. Nobody is told that
+    the user had this one forgotten; where that is what happened, its notice stays due beside the new device (`PAST_MARKER`).
+
+    Guarantees. `rows`, what the old device hands over by table, lie in the file `CARRIED`, sealed under the new key, before the old
+    key is gone, and until the new vault has them. A process that is killed in between leaves the old device as it was, or a
+    folder in which the next vault finds them.
+    """
     marker = folder / MARKER
     was_due = marker.exists() and marker.read_bytes().startswith(DUE)
-    keys.renew()
-    remove(folder)
+    payload = _HANDED_OVER + cbor.encode({"time_s": int(time_s), **rows}, _LIMITS)
+    keys.renew(payload, lambda wrapped: write_durably(folder / CARRIED, wrapped))
+    _remove_database(folder)
     if was_due:
         os.replace(marker, folder / PAST_MARKER)
     else:
         marker.unlink(missing_ok=True)
     sync_folder(folder)
+
+
+def handed_over(folder: Path, keys: KeyProvider) -> tuple[dict[str, bytes], int] | None:
+    """What the folder's last device hands over, by table, and when; None if it does not, or it is not for whoever has these
+    keys."""
+    try:
+        payload = keys.unwrap((folder / CARRIED).read_bytes())
+    except (OSError, VaultError):
+        return None
+    if not payload.startswith(_HANDED_OVER):
+        return None
+    found = value_of(payload[len(_HANDED_OVER) :], _LIMITS, f"the file {CARRIED}")
+    return {table: row for table, row in found.items() if table != "time_s"}, found["time_s"]
+
+
+def take_over(vault: Vault) -> None:
+    """Write what the folder's last device hands over into a vault in which nothing happened yet, once; its file goes."""
+    files = vault.folder / CARRIED, vault.folder / f"{CARRIED}{NEW}"
+    if not any(file.exists() for file in files):
+        return
+    found = handed_over(vault.folder, vault.keys)
+    if found is not None and not vault.store.count("journal"):
+        rows, time_s = found
+        budget = "what was spent before stays spent" if "ledger" in rows else "nothing is known to be spent"
+        with vault.writing("ledger", "caps", "journal"):
+            for table, row in rows.items():
+                expect_row(table, row)
+                vault.store.put(table, ONLY, row)
+            vault.journal.add(time_s, DECISION, b"", 0.0, "the app started anew", {"budget": budget})
+    for file in files:
+        with suppress(OSError):
+            file.unlink()
 
 
 def server_of(marker: bytes) -> bytes:
@@ -104,7 +157,13 @@ def expect_not_forgotten(folder: Path, keys: KeyProvider) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Delete the database's files, and half a marker. Its key goes first, elsewhere."""
+    """Delete the database's files, half a marker, and what was to be handed over. Its key goes first, elsewhere."""
+    for file in (folder / CARRIED, folder / f"{CARRIED}{NEW}"):
+        file.unlink(missing_ok=True)
+    _remove_database(folder)
+
+
+def _remove_database(folder: Path) -> None:
     for file in (folder / Store.FILE, folder / f"{MARKER}{NEW}", *folder.glob(f"{Store.FILE}-*")):
         with suppress(FileNotFoundError):
             file.unlink()

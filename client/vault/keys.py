@@ -13,9 +13,11 @@ memory: while the device is open, its keys are in the memory of its process.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import struct
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +29,18 @@ from shared import cbor
 from shared.arguments import folder as folder_path
 from shared.arguments import octets, truth
 from shared.cbor import Limits
-from shared.errors import ConfigError, KeyDamaged, KeyMissing, VaultReadOnly, VaultRolledBack, WireError, WrongKey
+from shared.errors import (
+    ConfigError,
+    KeyDamaged,
+    KeyMissing,
+    VaultError,
+    VaultFull,
+    VaultReadOnly,
+    VaultRolledBack,
+    VaultUnwritable,
+    WireError,
+    WrongKey,
+)
 
 from .anchor import TIP_BYTES, Anchor
 from .key_derivation import KEY_BYTES, KeyedHash, derived
@@ -76,8 +89,9 @@ class KeyProvider(Protocol):
         """Make every wrapped key useless for good. Can be repeated."""
         ...
 
-    def renew(self) -> None:
-        """Make every wrapped key useless for good, and let the next `wrap` make another wrapping key."""
+    def renew(self, kept: bytes, keep: Callable[[bytes], None]) -> None:
+        """Put another wrapping key in place of the one that is there, if there is one, and make all that was wrapped before useless
+        for good. `keep` is handed `kept`, wrapped by the new key, before that is in force; what it raises leaves the old one."""
         ...
 
     def place(self) -> bytes:
@@ -113,6 +127,15 @@ def write_durably(file: Path, data: bytes) -> None:
             fresh.unlink()
         raise
     sync_folder(file.parent)
+
+
+def disk_error(error: OSError, expected: str) -> VaultError:
+    """The vault's own error for one of the disk's; `expected` is what it should have taken."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return VaultFull(f"expected {expected}: the disk is full")
+    if error.errno == errno.EIO:
+        return VaultUnwritable(f"expected {expected}: the disk gave an error")
+    return VaultReadOnly(f"expected {expected}")
 
 
 class FileKeys:
@@ -164,8 +187,7 @@ class FileKeys:
     def wrap(self, data_key: bytes) -> bytes:
         if not self.exists() and not self._destroyed:
             self._create()
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._unlocked()[0].encrypt(nonce, data_key, b"data key")
+        return _wrapped(self._unlocked()[0], data_key)
 
     def unwrap(self, wrapped: bytes) -> bytes:
         try:
@@ -186,14 +208,14 @@ class FileKeys:
         older = 0 if slots[1] == now else 1
         try:
             number = os.open(self._anchor_file, os.O_WRONLY)
-        except OSError:
-            raise VaultReadOnly("expected to write the anchor") from None
+        except OSError as error:
+            raise disk_error(error, "to write the anchor") from None
         try:
             os.pwrite(number, self._slot(anchor), older * _SLOT_STEP)
             if self._waits:
                 getattr(os, "fdatasync", os.fsync)(number)
-        except OSError:
-            raise VaultReadOnly("expected to write the anchor") from None
+        except OSError as error:
+            raise disk_error(error, "to write the anchor") from None
         finally:
             os.close(number)
 
@@ -210,11 +232,29 @@ class FileKeys:
             machine = MACHINE_FILE.read_bytes()
         return hashlib.sha256(b"ebbtide place 1/%d/" % number + machine).digest()
 
-    def renew(self) -> None:
+    def renew(self, kept: bytes, keep: Callable[[bytes], None]) -> None:
         if self._destroyed:
             raise ConfigError("expected keys that can make another key, got destroyed ones: make them anew")
-        self._shred()
-        self._key = self._uses = None
+        fresh, old = os.urandom(KEY_BYTES), list(self._opened())
+        try:
+            keep(_wrapped(_uses_of(fresh)[0], kept))
+            self._write(fresh)  # from here on it is the key
+            self._key, self._uses = fresh, _uses_of(fresh)
+            self._make_anchor()
+        except OSError as error:
+            raise disk_error(error, "to write a key file") from None
+        finally:
+            for file, number in old:
+                with suppress(OSError):
+                    if not file.exists() or file.stat().st_ino != os.fstat(number).st_ino:
+                        _overwrite(number)
+                os.close(number)
+
+    def _opened(self) -> Iterator[tuple[Path, int]]:
+        """The files that are there, opened to be overwritten once others have their names."""
+        for file in (self._key_file, self._anchor_file):
+            with suppress(OSError):
+                yield file, os.open(file, os.O_WRONLY)
 
     def destroy(self) -> None:
         self._key, self._uses, self._passphrase, self._destroyed = None, None, b"", True
@@ -225,8 +265,7 @@ class FileKeys:
             with suppress(OSError):  # what cannot be overwritten can still be removed
                 number = os.open(file, os.O_WRONLY)
                 try:
-                    os.write(number, os.urandom(file.stat().st_size))
-                    os.fsync(number)
+                    _overwrite(number)
                 finally:
                     os.close(number)
             file.unlink(missing_ok=True)
@@ -238,11 +277,15 @@ class FileKeys:
     def _create(self) -> None:
         self._key = os.urandom(KEY_BYTES)
         try:
-            write_durably(self._anchor_file, (self._slot(Anchor()).ljust(_SLOT_STEP, b"\0")) * 2)
+            self._make_anchor()
             self._write(self._key)
-        except OSError:
+        except OSError as error:
             self._key = self._uses = None
-            raise VaultReadOnly("expected to write a key file") from None
+            raise disk_error(error, "to write a key file") from None
+
+    def _make_anchor(self) -> None:
+        """The anchor's file as it is before anything is spent; OSError."""
+        write_durably(self._anchor_file, (self._slot(Anchor()).ljust(_SLOT_STEP, b"\0")) * 2)
 
     def _write(self, key: bytes) -> None:
         """The key file with this key, at the cost that is asked for; OSError."""
@@ -256,8 +299,7 @@ class FileKeys:
     def _unlocked(self) -> tuple[AESGCM, KeyedHash]:
         if self._uses is None:
             self._key = self._key or self._read()
-            wrap, anchor = derived(self._key, b"ebbtide device key 1", 2)
-            self._uses = AESGCM(wrap), KeyedHash(anchor)
+            self._uses = _uses_of(self._key)
         return self._uses
 
     def _read(self) -> bytes:
@@ -311,6 +353,23 @@ class FileKeys:
             return None
         anchor = Anchor(*_ANCHOR.unpack_from(slot))
         return anchor if self._slot(anchor) == slot else None
+
+
+def _uses_of(key: bytes) -> tuple[AESGCM, KeyedHash]:
+    """What a key is used for: to wrap, and to mark the anchor."""
+    wrap, anchor = derived(key, b"ebbtide device key 1", 2)
+    return AESGCM(wrap), KeyedHash(anchor)
+
+
+def _wrapped(cipher: AESGCM, data_key: bytes) -> bytes:
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + cipher.encrypt(nonce, data_key, b"data key")
+
+
+def _overwrite(number: int) -> None:
+    """Put random bytes in place of a file's; OSError."""
+    os.pwrite(number, os.urandom(os.fstat(number).st_size), 0)
+    os.fsync(number)
 
 
 def _phrase(passphrase: object) -> bytes:

@@ -13,6 +13,7 @@ from shared.errors import VaultBusy, VaultDamaged, VaultFull, VaultReadOnly, Vau
 from shared.files import private_folder
 
 from ..holding import Holding
+from .keys import disk_error
 
 PAGE_BYTES = 1024
 #: As many as a file may have in any version of SQLite.
@@ -24,17 +25,22 @@ def make_file(file: Path) -> None:
     folder = file.parent
     try:
         private_folder(folder)
-    except OSError:
-        raise VaultReadOnly("expected a folder that can be made") from None
-    if not os.access(folder, os.W_OK | os.X_OK) or (file.exists() and not os.access(file, os.W_OK)):
+    except OSError as error:
+        raise disk_error(error, "a folder that can be made") from None
+    if not _may(folder, os.W_OK | os.X_OK) or (file.exists() and not _may(file, os.R_OK | os.W_OK)):
         raise VaultReadOnly("expected a folder that can be written")
     try:
         # For its owner only, and so its journal. Never opened when it is there: closing it would drop our own locks.
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         pass
-    except OSError:
-        raise VaultReadOnly("expected a file that can be written") from None
+    except OSError as error:
+        raise disk_error(error, "a file that can be written") from None
+
+
+def _may(path: Path, mode: int) -> bool:
+    """Whether this process may do that, as whoever it acts for now."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from shared.events import BehaviourEvent, EventKind
 
 from ..turns import Turn
 from .consent import Decisions
-from .erasure import MARKER, expect_not_forgotten
+from .erasure import MARKER, expect_not_forgotten, take_over
 from .journal import Journal
 from .keys import KeyProvider
 from .migrations import MIGRATIONS, ONLY, ROWS, expect_row, framed, unframed
@@ -200,6 +200,7 @@ class Vault:
             self.decisions = Decisions(self.store)
             self.journal = Journal(self.store, limits.journal_entries)
             self.outbox = Outbox(self.store, limits.outbox_entries)
+            take_over(self)
         except BaseException:
             self.store.close()
             raise

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from shared import rdp
-from shared.arrays import Doubles
+from shared.arrays import Doubles, as_declared
 from shared.attendance import most_present
 from shared.charges import Charge
 from shared.mechanisms import table_error
@@ -65,6 +65,7 @@ def sampled_gaussian(privacy: PrivacyPlan) -> Curve:
     return curve
 
 
+@as_declared
 def log_moments(rate: float, noise: float, orders: Doubles) -> Doubles:
     """(order - 1) times the Renyi divergence of the sampled Gaussian, at whole orders (W,), the last the largest: (W,). Mironov, Talwar and
     Zhang 2019, "Renyi Differential Privacy of the Sampled Gaussian Mechanism", section 3.3."""

@@ -51,6 +51,13 @@ MOST_DRAWS = 1 << 16
 #: seats takes two at least.
 FEWEST_HELPERS, MOST_HELPERS = 1, 5
 _MOST_EPOCH_BYTES = 1 << 10
+_WHOLE = (
+    ("number", "the number of an epoch", 1, MOST_NUMBER),
+    ("begins_s", "begins_s, seconds since 1970", 0, MAX_TIME_S),
+    ("ends_s", "ends_s, seconds since 1970", 0, MAX_TIME_S),
+    ("n_devices", "the devices of an epoch", 1, MOST_LEAVES),
+    ("draws", "draws, the last round that seats are drawn for", 1, MOST_DRAWS),
+)
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,8 @@ class Epoch:
     def __post_init__(self) -> None:
         if type(self.audience) is not str or not fits_utf8(self.audience, MAX_AUDIENCE_BYTES):
             raise ConfigError(f"expected audience, a text of at most {MAX_AUDIENCE_BYTES} bytes")
-        whole(self.number, "the number of an epoch", 1, MOST_NUMBER)
-        whole(self.begins_s, "begins_s, seconds since 1970", 0, MAX_TIME_S)
-        whole(self.ends_s, "ends_s, seconds since 1970", 0, MAX_TIME_S)
+        for name, what, least, most in _WHOLE:
+            object.__setattr__(self, name, whole(getattr(self, name), what, least, most))
         if not 0 < self.ends_s - self.begins_s <= MOST_WINDOW_S:
             raise ConfigError(
                 f"expected an epoch of at most {MOST_WINDOW_S // 86_400} days that ends after it begins, "
@@ -82,8 +88,6 @@ class Epoch:
             )
         octets(self.seed, "seed", SEED_BYTES)
         octets(self.root, "root, the hash of the list", HASH_BYTES)
-        whole(self.n_devices, "the devices of an epoch", 1, MOST_LEAVES)
-        whole(self.draws, "draws, the last round that seats are drawn for", 1, MOST_DRAWS)
         expect_helpers(self.helpers)
 
     @classmethod

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from client.detection.watch import Watch, observed, past_steps
 from server.risk_start import RiskStart
-from shared.arrays import Bools, Floats, Ints
+from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
 from shared.events import ENGAGEMENT, MAX_AMOUNT, Catalogue, EventKind, Step
 from shared.features import History, extract, seen
 from shared.lapse_risk import phi, readings
@@ -75,6 +75,9 @@ class World:
     history: History
     category: Ints
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
     @classmethod
     def make(cls, n_users: int, seed: int) -> World:
         """Users of this seed under the demo's plan, and so under the CUSUM."""
@@ -107,24 +110,29 @@ class World:
         """The features (K, S, C, F) of all steps."""
         return extract(history, self.plan.features, self.steps)
 
+    @as_declared
     def p(self, x: Floats) -> Floats:
         out: Floats = forward(self.plan.network, self.theta, x)
         return out
 
+    @as_declared
     def phi(self, x: Floats, p: Floats, p_before: Floats) -> Floats:
         """phi (...) of rows x (..., F) with their p and that of `rate_steps` earlier."""
         return phi(self.weights, readings(self.plan.features, x, p, p_before))
 
+    @as_declared
     def before(self, p: Floats) -> Floats:
         """p (K, S, ...) of `rate_steps` earlier; of the first steps that of the first."""
         assert self.plan.risk is not None
         return p[:, np.maximum(np.arange(p.shape[1]) - self.plan.risk.rate_steps, 0)]
 
+    @as_declared
     def score(self, x: Floats, p_before: Floats) -> Floats:
         """What the detector watches (...): p, or 1 - phi."""
         p = self.p(x)
         return p if self.plan.detection.detector == "cusum" else 1 - self.phi(x, p, p_before)
 
+    @as_declared
     def alerts(self, history: History, x: Floats) -> Bools:
         """Whether each user has a fall and a rise in the attacked category in FIRST..LAST, with rows x: (K, 2)."""
         steps, p = self.steps, self.p(x)
@@ -140,6 +148,7 @@ class World:
         return np.asarray(np.any(raised[FIRST - START - 1 :], axis=0))
 
 
+@as_declared
 def with_events(world: World, kind: EventKind, per_step: NDArray[np.floating], price: float = 0.0) -> History:
     """The users' histories with `per_step` (T,) more events of a kind in the attacked category, each at a price."""
     history, users = world.history, np.arange(len(world.category))
@@ -149,6 +158,7 @@ def with_events(world: World, kind: EventKind, per_step: NDArray[np.floating], p
     return History(count > 0, count, amount)
 
 
+@as_declared
 def pushed(world: World, x: Floats, size: float, sign: Ints) -> Floats:
     """Rows x (K, S, F) moved by `size` along the sign of the score's gradient, times `sign` (S,), within what planted
     people show."""

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from shared.files import text_of
+
 from ..federation.flower_runtime import processes_of, run_app, write_app_folder
 from ..federation.host_training import TrainingRows
 from ..federation.run_folder import RunFolder
@@ -104,7 +106,7 @@ def throughput(
     a device has. The first round warms up, and is left out."""
     scenario = bench_scenario(devices, rounds + 1)
     run_hosts(scenario, folder, on_progress, serverapp="simulations.bench.server:app", bare_loop=True)
-    times = json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))
+    times = json.loads(text_of(folder / TIMES_FILE))
     rows = [np.diff(TrainingRows.load(host.path).offsets) for host in RunFolder(folder).every_host()]
     through, bare = ([devices / s for s in times[name][1:]] for name in ("round_s", "bare_s"))
     return through, bare, float(np.concatenate(rows).mean())
@@ -160,7 +162,7 @@ def training_seconds(name: str, path: str, rounds: int, folder: Path, on_progres
         on_progress,
         serverapp="simulations.bench.server:app",
     )
-    return float(sum(json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))["round_s"]))
+    return float(sum(json.loads(text_of(folder / TIMES_FILE))["round_s"]))
 
 
 def per_client(devices: int, rounds: int, folder: Path) -> list[float]:
@@ -173,4 +175,4 @@ def per_client(devices: int, rounds: int, folder: Path) -> list[float]:
     run = RunFolder(folder)
     app = write_app_folder(run.app, serverapp=f"{per_client}:server", clientapp=f"{per_client}:client", config=config)
     run_app(app, nodes=devices, home=run.flower, timeout_s=900.0)
-    return [devices / s for s in json.loads((folder / TIMES_FILE).read_text(encoding="utf-8"))["round_s"][1:]]
+    return [devices / s for s in json.loads(text_of(folder / TIMES_FILE))["round_s"][1:]]

@@ -53,7 +53,7 @@ def key(
 
     Keep the file where no server can read it, and a copy of it: devices that pinned the public half believe no other key.
 
-    Example: [bold]ebbtide enrol key enrolment.pem --passphrase-file passphrase.txt[/]
+    Example: [bold]ebbtide enrol key enrolment.pem --passphrase-file passphrase[/]
     """
     from .offline_key import make_key, public_half, read_passphrase
 

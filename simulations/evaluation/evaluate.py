@@ -16,6 +16,7 @@ from client.vault.consent import Consent
 from server.state import RISK
 from shared.arrays import Bools, Floats, as_declared
 from shared.errors import RefusalCode
+from shared.files import text_of
 from shared.network import forward
 from shared.plan import Plan
 
@@ -108,7 +109,7 @@ def evaluate(
     a table of their own. `seed` draws the models' rows and the bootstrap's users.
     """
     protocol, plan, server = setup.protocol, setup.plan, run.server
-    account, traffic = json.loads(server.account_file.read_text(encoding="utf-8")), server.traffic()
+    account, traffic = json.loads(text_of(server.account_file)), server.traffic()
     agreed = run.owners().who(Consent.RANDOMISED)
     models = server.models()
     history = history_of(population)

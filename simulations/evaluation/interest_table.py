@@ -18,6 +18,7 @@ from .quality import UserBootstrap, auc, groups, interval, metrics_of
 from .result_tables import Baseline, BaselineTable, HeldOut, InterestTables
 
 
+@as_declared
 def baseline_table(rows: Rows, scores: Mapping[str, Floats], seed: int) -> BaselineTable:
     """One row per p (n,) of `scores` on the same rows: ours first, then the others from the best AUC to the worst; and the gap.
 

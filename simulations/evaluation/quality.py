@@ -125,6 +125,7 @@ def thirds(size: NDArray[Any]) -> Ints:
     return rank * 3 // max(len(size), 1)
 
 
+@as_declared
 def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, step: int) -> list[Group]:
     """Quality by kind of user and of category; `scores` names each p (n,) to judge, the devices' own first.
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from shared.errors import InputError
-from shared.files import replace_content
+from shared.files import replace_content, text_of
 
 from ..provenance import ROOT
 from .results import FORMAT, Results
@@ -33,7 +33,7 @@ def write(results: Results, file: Path) -> None:
 def read(file: Path) -> Results:
     """The results in `file`. InputError says what is missing or unknown, by its name, or what to do about the format."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = text_of(file)
     except OSError:
         raise InputError(f"expected results of a run, got no {file}") from None
     return parse(text, str(file))

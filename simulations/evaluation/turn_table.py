@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared.arrays import Doubles, Floats, as_declared
+from shared.arrays import Doubles, Floats, as_declared, hold_declared
 from shared.features import History, established
 
 from ..baselines import counter_rules as rules
@@ -56,6 +56,9 @@ class Levels:
 
     p: dict[str, Floats]
     first_step: int
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
 
 def pooled_levels(history: History, setup: Setup, seed: int = 0, *, every_model: bool = True) -> Levels:

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from client.detection.risk_levels import Direction
-from shared.arrays import Bools, Ints
+from shared.arrays import Bools, Ints, as_declared, hold_declared
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,9 @@ class Alerts:
     category: Ints
     level: Ints
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
     def __len__(self) -> int:
         return int(self.user.size)
 
@@ -28,11 +31,13 @@ class Alerts:
         """Those of one direction within steps first..last."""
         return self.where((self.direction == direction) & (self.step >= steps[0]) & (self.step <= steps[1]))
 
+    @as_declared
     def where(self, keep: Bools) -> Self:
         """Those that `keep` (n,) names."""
         return type(self)(*(column[keep] for column in vars(self).values()))
 
     @classmethod
+    @as_declared
     def of_mask(cls, fired: Bools, steps: Ints, direction: Direction, quiet_steps: int) -> Alerts:
         """Alerts of a rule that fires where `fired` (K, S, C) is true, at most one per `quiet_steps` + 1 and stream."""
         quiet_until = np.zeros((fired.shape[0], fired.shape[2]), np.int64)
@@ -53,3 +58,6 @@ class ShownAlerts(Alerts):
 
     segment: Ints
     intervention: Ints
+
+    def __post_init__(self) -> None:
+        hold_declared(self)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from client.refusals import bare_refusal
 from server.channel import Traffic
 from shared import cbor
-from shared.arrays import Ints
+from shared.arrays import Ints, hold_declared
 from shared.cbor import Limits
 from shared.codec import decode
 from shared.errors import RefusalCode
@@ -37,6 +37,9 @@ class HostAnswers:
     alike: bytes
     n_alike: int
     refused: Refused
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
     @classmethod
     def of(cls, told: Mapping[int, bytes], alike: bytes, n_devices: int) -> HostAnswers:

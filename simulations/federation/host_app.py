@@ -34,7 +34,7 @@ from client.privacy.caps import LedgerLine
 from client.privacy.ledger import ALLOWED
 from client.privacy.request_signature import verify
 from client.vault.consent import Consent
-from shared.arrays import Floats, Ints, Words
+from shared.arrays import Floats, Ints, Words, as_declared
 from shared.codec import decode, unpack_floats
 from shared.errors import Refusal, RefusalCode, RunError
 from shared.features import History, extract, seen
@@ -103,6 +103,7 @@ class Host:
                 for name, column in columns.items():
                     column.write(np.ascontiguousarray(getattr(part, name), types[name]).data)
 
+    @as_declared
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival. Refusal if
         the plan asks for more than the owners' caps, or than a device can do."""
@@ -139,6 +140,7 @@ class Host:
         """What the hosted devices have spent, as it is on disk."""
         return HostLedger.load(self.folder.ledger_file, self.n_users, self._owners.caps)
 
+    @as_declared
     def meet(self, step: int, signed_time_s: float, devices: Ints | None = None) -> None:
         """Let a period of the ledgers of hosted users `devices` (None: of all) end, as `Gate.meet` does: their clocks show
         the close of `step`."""
@@ -148,6 +150,7 @@ class Host:
         if ledger is not before:
             ledger.save(self.folder.ledger_file)
 
+    @as_declared
     def charge(
         self, devices: Ints, line: LedgerLine, cost: Curve, plan_sha256: bytes | None = None
     ) -> tuple[Ints, dict[int, int]]:
@@ -157,10 +160,12 @@ class Host:
         ledger.save(self.folder.ledger_file)
         return devices[codes == ALLOWED], refused_of(codes)
 
+    @as_declared
     def answering(self, devices: Ints) -> Ints:
         """Those of the devices that answer a round: the others stay silent, and know nothing of it."""
         return np.array(answering(devices.tolist(), dropout_of(self._run)[0]), np.int64)
 
+    @as_declared
     def collect(self, name: str, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
         """The sum of updates of hosted users `devices` (numbers in the whole population) that a request `name` asks for,
         but of those that decline; and how many these are, by code."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from client.privacy.caps import OF_A_PLAN, Caps, LedgerLine
 from client.privacy.ledger import ALLOWED, Spent, advance_all, charge_all
-from shared.arrays import Ints
+from shared.arrays import Ints, as_declared, hold_declared
 from shared.errors import InputError
 from shared.files import replacing
 from shared.rdp import Curve
@@ -41,6 +41,9 @@ class HostLedger:
     spent: Spent
     plans: tuple[tuple[LedgerLine, bytes], ...]
     participations: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
     @classmethod
     def empty(cls, n_devices: int, caps: Caps) -> HostLedger:
@@ -71,6 +74,7 @@ class HostLedger:
                 participations=self.participations,
             )
 
+    @as_declared
     def charge(
         self, devices: Ints, line: LedgerLine, cost: Curve, plan_sha256: bytes | None = None
     ) -> tuple[HostLedger, Codes]:
@@ -103,6 +107,7 @@ class HostLedger:
         codes: Codes = code[np.searchsorted(asked, of)]
         return ledger._moved(devices[codes == ALLOWED], asked, spent, counts.astype(np.int32)), codes
 
+    @as_declared
     def advance(self, devices: Ints, now_s: float, signed_time_s: float) -> HostLedger:
         """The ledger once the clocks of `devices` (D,), which all show the same, met a time that the server signed; this
         same object if nothing changed. Rules and guarantees are those of `advance_all`."""

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 
 from client.model.training_rows import draw_masks, draw_words, generator, lapse_rows, smallest
-from shared.arrays import Bools, Floats, Ints, Words
+from shared.arrays import Bools, Floats, Ints, Words, as_declared
 from shared.codec import unpack_floats
 from shared.features import History, extract, labels, seen
 from shared.files import append_line, whole_lines
@@ -58,10 +58,12 @@ class TrainingRows:
     The last row is spare, so that a device without rows has one to point at (with weight 0).
     """
 
+    @as_declared
     def __init__(self, x: Floats, y: Floats, offsets: Ints) -> None:
         self.x, self.y, self.offsets = x, y, offsets
 
     @classmethod
+    @as_declared
     def write(cls, folder: Path, history: History, plan: Plan, held_out: Bools | None = None) -> None:
         """Rows to learn p from, of the hosted users' history (K, C, T) as of now.
 
@@ -79,6 +81,7 @@ class TrainingRows:
         cls._write(folder, history, plan.features.n_features, of, held_out)
 
     @classmethod
+    @as_declared
     def write_lapses(
         cls, folder: Path, history: History, plan: Plan, risk: RiskPlan, held_out: Bools | None = None
     ) -> None:
@@ -138,6 +141,7 @@ def _as_npy(raw: Path, shape: tuple[int, ...]) -> None:
     raw.unlink()
 
 
+@as_declared
 def sum_of_updates(
     rows: TrainingRows,
     devices: Ints,
@@ -162,6 +166,7 @@ def sum_of_updates(
     return _protected_sum(len(devices), raw, plan.network.n_parameters, plan.privacy, entropy, look)
 
 
+@as_declared
 def sum_of_risk_updates(
     rows: TrainingRows,
     devices: Ints,

@@ -15,7 +15,7 @@ import numpy as np
 
 from client.detection.alerts import Alert
 from client.detection.explain import Explanation
-from shared.arrays import Floats, Ints
+from shared.arrays import Floats, Ints, as_declared
 from shared.files import append_line, append_rows, replacing, whole_lines, whole_rows
 
 from .alert_table import ShownAlerts
@@ -39,6 +39,7 @@ class DeviceNotes:
         self._folder = folder
         self.explain: Callable[[Alert], Explanation | None] | None = None
 
+    @as_declared
     def write(self, step: int, p: Floats, alerts: list[Alert]) -> None:
         row = np.concatenate([[np.float32(step)], p]).astype("<f4").tobytes()
         append_rows(self._folder / INTERESTS_FILE, row, len(row))
@@ -62,6 +63,7 @@ class HostNotes:
     def __init__(self, folder: HostFolder, first_user: int) -> None:
         self._folder, self._first_user = folder, first_user
 
+    @as_declared
     def write(self, step: int, p: Floats, alerts: ShownAlerts) -> None:
         """p (K, C) of one closed step, and the alerts raised at it (users counted from the host's first)."""
         columns = np.stack([column for column in vars(alerts).values()])

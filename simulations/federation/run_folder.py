@@ -34,7 +34,7 @@ from server.signing import public_bytes, signing_key
 from server.state import ACCOUNT_FILE, TRAFFIC_FILE, ServerFolder
 from shared.arrays import Bools
 from shared.errors import ConfigError
-from shared.files import UNFINISHED, private_folder, replace_content, replacing
+from shared.files import UNFINISHED, private_folder, replace_content, replacing, text_of
 
 from ..folder_lock import LOCK_FILE
 from ..people.population import Population
@@ -183,7 +183,7 @@ class RunFolder:
         """Why the server stopped the run before its end; None if it did not. ConfigError if its account is damaged."""
         file = self.server_path / ACCOUNT_FILE
         try:
-            why = json.loads(file.read_text(encoding="utf-8")).get("stopped") if file.exists() else None
+            why = json.loads(text_of(file)).get("stopped") if file.exists() else None
         except (ValueError, AttributeError):
             raise ConfigError(f"expected the account of a run, got {self.path}: {file.name} is damaged") from None
         return str(why) if why else None
@@ -201,7 +201,7 @@ class RunFolder:
 
     def scenario(self) -> Scenario:
         """What was asked for. OSError if nothing is there, ValueError if it is damaged."""
-        return Scenario.model_validate_json(self.scenario_file.read_text(encoding="utf-8"))
+        return Scenario.model_validate_json(text_of(self.scenario_file))
 
     def owners(self) -> Owners:
         return Owners.load(self.consents_file, self.caps_file)

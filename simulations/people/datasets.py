@@ -21,6 +21,7 @@ import numpy as np
 
 from shared.errors import DataError, InputError
 from shared.events import Catalogue, EventKind, Step
+from shared.files import encoding_of
 
 from .population import Population
 
@@ -307,8 +308,10 @@ def _read_official_retail(file: Path) -> Any:
             _need("openpyxl", "openpyxl")
             lines = pandas.concat(pandas.read_excel(file, sheet_name=None).values(), ignore_index=True)
         elif file.suffix == ".csv":
+            with file.open("rb") as raw:
+                encoding = encoding_of(raw.read(4))
             lines = pandas.read_csv(
-                file, dtype={"Invoice": str, "StockCode": str}, encoding="utf-8-sig", encoding_errors="replace"
+                file, dtype={"Invoice": str, "StockCode": str}, encoding=encoding, encoding_errors="replace"
             )
         else:
             raise DataError(f"expected a .parquet, .xlsx or .csv file, got {file.name}")

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
 from shared.errors import DataError, InputError
 from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
-from shared.files import private_folder, replacing
+from shared.files import private_folder, replacing, text_of
 
 FORMAT: Final = 1
 INDEX_FILE: Final = "population.json"
@@ -371,7 +371,7 @@ def _write_array(place: Path, key: str, array: npt.NDArray[Any]) -> dict[str, An
 
 def _read_body(place: Path) -> dict[str, Any]:
     try:
-        whole = json.loads((place / INDEX_FILE).read_text(encoding="utf-8"))
+        whole = json.loads(text_of(place / INDEX_FILE))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"expected a saved population in {place}: {INDEX_FILE} is missing") from None
     body: dict[str, Any] = whole["population"]

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from shared.errors import ConfigError
 from shared.events import Catalogue
+from shared.files import text_of
 
 from ..baselines.interest_models import POOLED_DNN, POOLED_LR, POOLED_NUMPY, RECENCY_FREQUENCY
 from ..evaluation import results_file
@@ -123,7 +124,7 @@ def _line_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]:
 def bench_numbers(file: Path) -> dict[str, Published]:
     """The numbers of speed of the last `make bench`, on its commit: medians, with the half-range of the runs as
     spread."""
-    bench = json.loads(file.read_text(encoding="utf-8"))
+    bench = json.loads(text_of(file))
     made = {"command": "make bench", "commit": bench["commit"], "spread_kind": HALF_RANGE}
     out = {}
     for key, measured in bench["figures"].items():

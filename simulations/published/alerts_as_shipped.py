@@ -14,7 +14,7 @@ import numpy as np
 from rich.progress import track
 
 from client.detection.risk_levels import Direction
-from shared.arrays import Floats
+from shared.arrays import Floats, as_declared
 from shared.features import History
 
 from ..evaluation.alert_quality import alert_steps, lived_steps, over_budget
@@ -60,6 +60,7 @@ def shipped_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
     }
 
 
+@as_declared
 def as_shipped(history: History, setup: Setup, theta: Floats, weights: Floats) -> dict[str, float | None]:
     """The MEASURES of the plan's own detector on everybody's p and phi under theta (P,) and phi's weights (R,)."""
     protocol, plan = setup.protocol, setup.plan

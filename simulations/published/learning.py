@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from shared.arrays import Bools, Floats
+from shared.arrays import Bools, Floats, as_declared
 
 from ..baselines.interest_models import (
     BOOSTED,
@@ -90,6 +90,7 @@ class Learning:
         )
         return train, test
 
+    @as_declared
     def pooled_auc(self, seed: int, held_out: Bools | None = None) -> float:
         """Test AUC of the better pooled model. With `held_out` (K,): fitted without those users, judged on them."""
         train, test = self.halves()
@@ -110,6 +111,7 @@ class Learning:
         """The model that it begins with: planted people's."""
         return self.trials.start(self.trials.setup(warmed(scenario, seed)))
 
+    @as_declared
     def judge(self, theta: Floats, pooled: float, left_out: Bools | None = None) -> tuple[float, ...]:
         """The MEASURES of a model on the test steps; users in `left_out` (K,) are not looked at."""
         score = self.trials.score(self.setup.plan, theta, self.setup.protocol.test_steps, left_out)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from shared.files import replace_content
+from shared.files import replace_content, text_of
 
 from ..provenance import ROOT
 
@@ -42,7 +42,7 @@ class Published:
 
 def read() -> dict[str, Published]:
     """Every published number, by key."""
-    return {key: Published(**fields) for key, fields in json.loads(FIGURES_FILE.read_text(encoding="utf-8")).items()}
+    return {key: Published(**fields) for key, fields in json.loads(text_of(FIGURES_FILE)).items()}
 
 
 def publish(numbers: Mapping[str, Published]) -> None:

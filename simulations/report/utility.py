@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from shared.files import text_of
+
 from ..evaluation.results import Utility, UtilityPoint
 from ..federation.run_folder import RunFolder
 from .figures_json import FIGURES_FILE, read
@@ -55,7 +57,7 @@ def swept_points(rows: Sequence[Mapping[str, Any]]) -> list[UtilityPoint]:
 def utility_of(run: RunFolder, data: str) -> Utility | None:
     """The points of a sweep in the run's folder, else docs/figures.json's of the data set. None where there are neither."""
     file = run.swept_file
-    swept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"over": {}}
+    swept = json.loads(text_of(file)) if file.exists() else {"over": {}}
     if list(swept["over"]) in OVER:
         return Utility(points=swept_points(swept["rows"]), published=False)
     if FIGURES_FILE.exists() and f"utility.{data}.pooled" in (known := read()):

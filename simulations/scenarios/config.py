@@ -20,6 +20,7 @@ from server.optimizer import ServerSettings
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec
+from shared.files import text_of
 from shared.network import NetworkSpec
 from shared.plan import MICRO, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
 from shared.randomised_response import due_steps
@@ -315,11 +316,11 @@ def load_scenario(name_or_file: str, overrides: Iterable[str] = ()) -> Scenario:
     if file.suffix != ".toml":
         file = SCENARIOS / f"{name_or_file}.toml"
     try:
-        fields = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        fields = tomllib.loads(text_of(file))
     except OSError:
         known = ", ".join(sorted(f.stem for f in SCENARIOS.glob("*.toml")))
         raise ConfigError(f"expected a scenario ({known}) or a .toml file, got {name_or_file!r}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{file.name} is not valid TOML: {error}") from None
     for override in overrides:
         _override(fields, override)
@@ -330,11 +331,18 @@ def load_scenario(name_or_file: str, overrides: Iterable[str] = ()) -> Scenario:
 
 
 def with_path(overrides: Iterable[str] | None, path: str) -> list[str]:
-    """The overrides, and one that says where the data set lies, if `path` does.
+    """The overrides, and one that says where the data set lies, if `path` does. ConfigError if it is no text, but other bytes:
+    a scenario's file could not hold it.
 
     >>> with_path(["data.users=9"], "my data")
     ['data.users=9', 'data.path="my data"']
     """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"expected --path as text, got {path!r}: give the data set a name, or a link, in UTF-8"
+        ) from None
     return [*(overrides or ()), *([f"data.path={json.dumps(path)}"] if path else ())]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.arrays import Bools
+from shared.arrays import Bools, as_declared
 from shared.errors import ConfigError
 from shared.files import replacing
 
@@ -50,6 +50,7 @@ def expect_hosts(scenario: Scenario) -> None:
         )
 
 
+@as_declared
 def write_mask(file: Path, mask: Bools | None) -> None:
     """Keep the mask with a run; without one, nothing is written."""
     if mask is not None:

@@ -21,11 +21,11 @@ from client.privacy.caps import DAY_S, OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import LIFETIME, PERIOD, ROWS, TOTAL, Ledger
 from client.vault.consent import CHOICES, Consent
 from shared import rdp
-from shared.arrays import Bools
+from shared.arrays import Bools, hold_declared
 from shared.charges import charges_of
 from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.events import Step
-from shared.files import replace_content, replacing
+from shared.files import replace_content, replacing, text_of
 from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 from shared.rdp import Curve
@@ -40,6 +40,9 @@ class Owners:
 
     consents: NDArray[np.uint8]
     caps: Caps
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
     @classmethod
     def draw(cls, n_users: int, identified_share: float, randomised_share: float, caps: Caps, seed: int) -> Owners:
@@ -58,7 +61,7 @@ class Owners:
     @classmethod
     def load(cls, consents_file: Path, caps_file: Path) -> Owners:
         """What `save` left in two files."""
-        fields = json.loads(caps_file.read_text(encoding="utf-8"))
+        fields = json.loads(text_of(caps_file))
         lines = {LedgerLine(line): Cap(**cap) for line, cap in fields.pop("lines").items()}
         caps = Caps(**{**fields, "lines": lines, "total": Cap(**fields["total"])})
         return cls(np.load(consents_file, mmap_mode="r"), caps)

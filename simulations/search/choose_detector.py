@@ -32,7 +32,7 @@ import numpy as np
 
 from client.detection.risk_levels import Direction
 from server.risk_start import RiskStart
-from shared.arrays import Bools, Doubles, Floats, Ints
+from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
 from shared.errors import ConfigError
 from shared.features import History
 from shared.plan import Detection
@@ -61,6 +61,9 @@ class Outcome:
     setting: float
     counts: Doubles
     waits: Doubles
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
     @classmethod
     def over(cls, starts: Sequence[Outcome]) -> Outcome:
@@ -109,6 +112,7 @@ class Outcome:
         }
 
 
+@as_declared
 def f_scores(counts: Doubles) -> Doubles:
     """2 P R / (P + R) of counts (..., 4); 0 where it is not defined."""
     alerts, true, lapses, found = np.moveaxis(counts, -1, 0)
@@ -147,7 +151,11 @@ class FallTruth:
     true: Bools
     turns: Turns
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
     @classmethod
+    @as_declared
     def of_lapses(cls, history: History, protocol: ProtocolSection, min_active: int, steps: Ints) -> FallTruth:
         """Lapses of consecutive `steps` (S,); those for recall begin with an active step of theirs, and could be warned of
         until the end."""
@@ -170,6 +178,7 @@ class FallTruth:
         return cls(true, planted_turns(population.truth, Direction.FALL, (first, last)))
 
 
+@as_declared
 def outcome(detector: str, setting: float, falls: Bools, truth: FallTruth, steps: Ints) -> Outcome:
     """What came of falls (K, S, C) of consecutive `steps`."""
     user, position, category = np.nonzero(falls)

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from server.privacy.accounting import epsilon_to_public
 from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError
-from shared.files import replace_content
+from shared.files import replace_content, text_of
 
 from ..baselines.interest_models import gap_baselines
 from ..evaluation.quality import auc
@@ -99,7 +99,7 @@ def _expect_free(folder: Path, asked: Mapping[str, Any], overwrite: bool) -> Non
     if overwrite or not (file := folder / RESULTS_FILE).exists():
         return
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(text_of(file))
         same = {key: found[key] for key in asked} == asked
     except (ValueError, LookupError, TypeError):
         same = False
@@ -117,9 +117,9 @@ def _sweep(settings: list[SweepPoint], folder: Path, repeat: int, fresh: bool, o
         cache.clear()
     total, done = len(settings) * repeat, 0
     found: list[tuple[int, list[dict[str, Any]], dict[str, float]]] = []
-    on_trial(done, total)
     for people in _by_people(settings):
         runs = Runs(settings[people[0]], cache)
+        on_trial(done, total)
         try:
             priced = {i: runs.priced(settings[i]) for i in people}
             for i, setting in priced.items():

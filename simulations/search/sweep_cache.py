@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.files import replace_content
+from shared.files import replace_content, text_of
 
 from ..people.population import Population
 
@@ -19,7 +19,6 @@ class Cache:
     """Results by the SHA-256 of what they depend on, one small file each."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
 
     def clear(self) -> None:
@@ -29,13 +28,14 @@ class Cache:
     def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
         """What was kept; None if nothing was, or if the file does not hold this key."""
         try:
-            entry = json.loads(self._file(key).read_text(encoding="utf-8"))
+            entry = json.loads(text_of(self._file(key)))
             found: dict[str, Any] = entry["result"]
             return found if entry["key"] == json.loads(canonical(key)) else None
         except (OSError, ValueError, LookupError, TypeError):
             return None
 
     def put(self, key: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
         replace_content(self._file(key), json.dumps({"key": json.loads(canonical(key)), "result": result}, indent=1))
 
     def _file(self, key: Mapping[str, Any]) -> Path:

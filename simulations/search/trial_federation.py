@@ -17,7 +17,7 @@ from server.optimizer import ServerOptimizer
 from server.rounds import poisson_cohort
 from server.state import INTEREST as INTEREST_FILE
 from server.state import Charges, ServerFolder
-from shared.arrays import Floats, Words
+from shared.arrays import Floats, Words, as_declared
 from shared.plan import Plan, UpdateKind
 
 from ..federation.host_training import SUMS, TrainingRows, fresh_entropy
@@ -79,6 +79,7 @@ class Scratch(ServerFolder):
     def keep_traffic(self, traffic: Mapping[str, Mapping[str, int]]) -> None:
         pass
 
+    @as_declared
     def save_checkpoint(self, optimizer: ServerOptimizer, models: list[Floats], name: str = INTEREST_FILE) -> None:
         self._models[name] = models[-1:]
 

@@ -15,7 +15,7 @@ import numpy as np
 from server.federation import Federation
 from server.state import RISK as RISK_FILE
 from server.training import train
-from shared.arrays import Bools, Floats
+from shared.arrays import Bools, Floats, as_declared, hold_declared
 from shared.charges import charges_of
 from shared.errors import ConfigError
 from shared.features import FeatureSpec
@@ -51,6 +51,9 @@ class Trained:
     risk: Floats
     rounds: int
     skipped: int
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class Trials:
         theta: Floats = np.load(self._begin_at(setup).theta_file)
         return theta
 
+    @as_declared
     def score(self, plan: Plan, theta: Floats, steps: tuple[int, int], held_out: Bools | None = None) -> ModelScore:
         """How good theta is on the rows of these steps of every user who is not held out, as in the report."""
         rows = self.rows(plan.features, plan.horizon_steps, steps)

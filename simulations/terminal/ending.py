@@ -13,7 +13,7 @@ from collections.abc import Callable
 from .stopping import Stopped, ignore_signals, watch_signals
 
 #: What a disk says when it is not the command that is wrong.
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 
 def end_with(command: Callable[[], object]) -> None:

@@ -7,6 +7,8 @@ markup, no emoji codes; only control characters are escaped, which would move th
 from __future__ import annotations
 
 import codecs
+import os
+import shutil
 import sys
 import unicodedata
 from pathlib import Path
@@ -29,6 +31,8 @@ PLAIN: Final = {
     "ε": "epsilon",
     "é": "e",
 }
+#: Narrower than this, help would cut the names of commands and options.
+LEAST_COLUMNS: Final = 60
 _HANDLER: Final = "ebbtide"
 #: Characters that change in which direction a line is read.
 _TURNING: Final = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -47,7 +51,10 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def ready_streams() -> None:
-    """Standard output and error take every letter from now on, whatever their encoding."""
+    """Standard output and error take every letter from now on, whatever their encoding; and pages of help, which are drawn
+    elsewhere, cut no word on a narrow terminal. To be called before the commands are loaded."""
+    if shutil.get_terminal_size().columns < LEAST_COLUMNS:
+        os.environ["TERMINAL_WIDTH"] = str(LEAST_COLUMNS)
     codecs.register_error(_HANDLER, _plain)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -11,7 +11,7 @@ from client.vault.vault import Limits
 from shared.clock import ReplayClock
 from shared.errors import VaultFull
 from shared.events import BehaviourEvent, EventKind
-from tests.world.basics import Diary, full, make_plan, make_profile, open_device, ready
+from tests.world.basics import SOAK, Diary, full, make_plan, make_profile, open_device, ready
 
 DAY_S = 86_400.0
 PLAN = make_plan(detection={"detector": "level", "quiet_steps": 6, "min_active_steps": 4, "lapse_steps": 8})
@@ -60,8 +60,13 @@ def right(tmp_path_factory) -> Life:
     return life
 
 
-@pytest.mark.parametrize("days", [1, 7, 30, 366, 3650])
-@pytest.mark.parametrize("at", [0, 3, 20, 60, 85])
+#: The days at which a clock jumps: in `make soak` all that leave it some days before the turn.
+PHASES = range(TURN - 4) if SOAK else (0, 3, 20, 60, 85)
+AHEAD = (1, 7, 30, 366, 3650)
+
+
+@pytest.mark.parametrize("days", AHEAD)
+@pytest.mark.parametrize("at", PHASES)
 @pytest.mark.parametrize("for_days", [1, 4])
 def test_a_clock_that_was_ahead_and_comes_back_hides_no_turn(tmp_path, right, days, at, for_days):
     life = Life(tmp_path / "phone", lambda day: days if at <= day < at + for_days else 0).live(range(LIFE))
@@ -89,10 +94,22 @@ def test_what_a_clock_ahead_raised_is_withdrawn_and_the_app_can_learn_it(tmp_pat
 
 
 @pytest.mark.parametrize("days", [-1, -30, -366, -3650])
-@pytest.mark.parametrize("at", [5, 60])
-def test_a_clock_that_was_behind_hides_no_turn_and_loses_no_step(tmp_path, right, days, at):
-    life = Life(tmp_path / "phone", lambda day: days if at <= day < at + 3 else 0).live(range(LIFE))
+@pytest.mark.parametrize("at", PHASES if SOAK else (0, 5, 60, 85))
+@pytest.mark.parametrize("for_days", [1, 3])
+def test_a_clock_that_was_behind_hides_no_turn_and_loses_no_step(tmp_path, right, days, at, for_days):
+    life = Life(tmp_path / "phone", lambda day: days if at <= day < at + for_days else 0).live(range(LIFE))
     assert len(life.warned()) == 1 and abs(life.warned()[0][0] - right.warned()[0][0]) <= 2
+    assert life.device.n_closed_steps == LIFE - 1 and not life.device.withdrawn()
+
+
+@pytest.mark.parametrize("days", [-1, -30, -366, -3650])
+@pytest.mark.parametrize("at", range(TURN - 12) if SOAK else (5, 60, 77))
+def test_a_clock_that_was_behind_for_long_looks_like_silence_and_the_turn_is_warned_of_afterwards(
+    tmp_path, right, days, at
+):
+    life = Life(tmp_path / "phone", lambda day: days if at <= day < at + 4 else 0).live(range(LIFE))
+    after = [alert for alert in life.warned() if alert[0] >= TURN]
+    assert len(after) == 1 and after[0][1] == 0 and abs(after[0][0] - right.warned()[0][0]) <= 2
     assert life.device.n_closed_steps == LIFE - 1 and not life.device.withdrawn()
 
 

@@ -57,7 +57,7 @@ def test_a_choice_that_cannot_be_written_down_does_not_hold(home, monkeypatch):
             assert device.consent(Consent.IDENTIFIED) is Consent.LOCAL
             assert device.consent("everything") is Consent.LOCAL
             assert device.pause() is False, "it is not written down"
-        assert device.problems == {"VaultError": 2, "ValueError": 1}
+        assert device.problems == {"VaultError": 2, "InputError": 1}
         assert device.consent() is Consent.LOCAL
 
 

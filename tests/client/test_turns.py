@@ -250,3 +250,15 @@ time.sleep(1)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     counts = kept(tmp_path)
     assert len(said) > 20 and all(counts[i] >= said.count(str(i)) for i in range(4))
+
+
+def test_a_device_that_nobody_refers_to_lets_go_of_its_vault_at_once(tmp_path):
+    """Python looks for cycles when it likes, and SQLite's connections are in one."""
+    gc.disable()
+    try:
+        for _ in range(3):
+            assert open_device(tmp_path / "phone", make_profile()).record(view(3))
+        with open_device(tmp_path / "phone") as device:
+            assert device._state.open_count.sum() > 0
+    finally:
+        gc.enable()

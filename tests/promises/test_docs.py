@@ -91,6 +91,7 @@ BAD_COMMANDS = (
     "make everything",
     "ebbtide simulates demo",
     "ebbtide simulate --nonsense demo",
+    "ebbtide enrol sign --nonsense",
     "python -m tests.kill9",
     "python -m simulations.people.planted",
 )

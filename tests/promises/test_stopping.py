@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shared.files import UNFINISHED
@@ -41,10 +42,12 @@ def begin(arguments: tuple[str, ...], folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def stop(process: subprocess.Popen[str], number: int) -> str:
-    """The sentence that a stopped command ends with."""
+def stop(process: subprocess.Popen[str], number: int, done: Path | None = None) -> str:
+    """The sentence that a stopped command ends with; empty if it had done its work before it heard the signal."""
     process.send_signal(number)
     said = process.communicate(timeout=60)[1].splitlines()
+    if not process.returncode and done is not None and done.exists():
+        return ""
     assert process.returncode == 128 + number, said
     assert said[-1].startswith(f"ebbtide: stopped by {signal.Signals(number).name}: "), said
     assert not any("Traceback" in line or "Exception ignored" in line for line in said), said
@@ -77,7 +80,8 @@ def test_a_run_through_flower_is_stopped(tmp_path, number, moment):
         process.kill()
     assert processes_of(run.flower) == []
     expect_nothing_half(tmp_path)
-    assert {p.name for p in run.flower.glob("*")} <= {"flower.log", "superlink.log", "commit.txt"}
+    if not run.has_account:  # stopped in the federation, and not while its results were made
+        assert {p.name for p in run.flower.glob("*")} <= {"flower.log", "superlink.log", "commit.txt"}
     if not run.begun:
         return
     assert said.endswith("--resume") and str(run.path) in said
@@ -89,18 +93,58 @@ def test_a_run_through_flower_is_stopped(tmp_path, number, moment):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_second_command_is_refused_and_leaves_a_run_alone(tmp_path):
+    run = RunFolder(tmp_path / "run [x] 50% \"'#\nü")
+    out = ("--out", str(run.path))
+    seconds = (
+        (*SIMULATE, *out),
+        (*SIMULATE, *out, "--resume"),
+        (*SIMULATE, *out, "--overwrite"),
+        ("evaluate", str(run.path)),
+        ("sweep", "demo", "--over", "training.rows=8", "--out", str(run.path / "sweep")),
+        ("tune", "demo", "--grid", "training.rows=8", "--out", str(run.path / "server" / "tuned.toml")),
+    )
+    process = begin((*SIMULATE, *out), tmp_path)
+    try:
+        while Left.by(run.path).ended < 2:
+            assert process.poll() is None
+            time.sleep(0.05)
+        processes = psutil.Process(process.pid), *processes_of(run.flower)
+        for each in processes:
+            each.suspend()  # so that it is at work until all of them were refused
+        for second in seconds:
+            refused = begin(second, tmp_path)
+            said = refused.communicate(timeout=60)[1]
+            assert (refused.returncode, said.count("\n")) == (2, 1) and said.startswith("ebbtide: expected "), said
+        for each in processes:
+            each.resume()
+        assert process.wait(200) == 0
+    finally:
+        process.kill()
+        for left in processes_of(run.flower):
+            left.kill()
+    assert run.has_ended
+    assert not run.swept_file.exists() and not (run.server_path / "tuned.toml").exists()
+    expect_nothing_half(tmp_path)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("name", OTHERS if SOAK else ["sweep"])
 def test_other_commands_are_stopped(tmp_path, name, number):
+    arguments = OTHERS[name]
     for moment in range(10 if SOAK else 1):
-        process = begin(OTHERS[name], tmp_path)
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+        process = begin(arguments, folder)
         try:
             time.sleep(random.Random(moment).uniform(0.2, 6) if moment else 3)
             if process.poll() is None:
-                stop(process, number)
+                stop(process, number, folder / arguments[arguments.index("--out") + 1] if moment else None)
         finally:
             process.kill()
-        expect_nothing_half(tmp_path)
+        expect_nothing_half(folder)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

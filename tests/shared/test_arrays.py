@@ -1,12 +1,10 @@
 """Every public entry that takes arrays: the same result for every integer and float type and every layout in memory, or a
-refusal that names the argument. A new entry that does not hold its arrays, or in `shared` has no example here, fails."""
+refusal that names the argument. Here are examples, of every entry in `shared` and some others; what arrives at each of the others:
+test_array_entries.py."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import shared
-import simulations.baselines
-import simulations.evaluation
-import simulations.people
-import simulations.streams
 from shared import codec, features, lapse_risk, mechanisms, network, rdp
-from shared.arrays import as_declared, as_ints, kind_of
+from shared.arrays import as_declared, as_ints
 from shared.errors import InputError
 from shared.events import Catalogue, Step
 from shared.features import FeatureSpec, History
@@ -29,11 +22,8 @@ from simulations.baselines import bgnbd
 from simulations.evaluation import quality
 from simulations.people.population import Population
 from simulations.streams.measure import Seen
+from tests.world.array_entries import FLOATING, INTEGERS, LAYOUTS, array_entries
 from tests.world.basics import examples
-
-ROOMS = (shared, simulations.baselines, simulations.evaluation, simulations.people, simulations.streams)
-#: They hold values themselves, with one name for each.
-OWN = {"shared.arrays.as_ints"}
 
 ACTIVE = np.array([[[0, 1, 0, 0, 1, 1], [1, 0, 0, 1, 0, 0]]], bool)
 WHOLE = np.array([[[0, 1, 0, 0, 2, 1], [1, 0, 0, 3, 0, 0]]])
@@ -128,60 +118,8 @@ def columns_of(user: Any, category: Any, kind: Any, time_s: Any, amount: Any) ->
     return np.concatenate([made.category, made.kind, made.time_s, made.amount])
 
 
-def public_entries() -> Iterator[tuple[str, Any]]:
-    """Every public function, method and dataclass of the rooms that declares an array as an argument."""
-    for room in ROOMS:
-        for found in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
-            module = importlib.import_module(found.name)
-            for name, value in vars(module).items():
-                if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
-                    continue
-                if inspect.isclass(value):
-                    for method, raw in vars(value).items():
-                        function = getattr(raw, "__func__", raw)
-                        if inspect.isfunction(function) and (method == "__init__" or not method.startswith("_")):
-                            yield f"{found.name}.{name}.{method}", function
-                elif inspect.isfunction(value):
-                    yield f"{found.name}.{name}", value
-
-
-def takes_arrays(function: Any) -> bool:
-    declared = {k: v for k, v in getattr(function, "__annotations__", {}).items() if k != "return"}
-    return any(kind_of(v) for v in declared.values())
-
-
-def dataclass_made(name: str, function: Any) -> bool:
-    """Whether dataclass wrote it: its `__post_init__` holds the arrays, then."""
-    return name.endswith(".__init__") and not function.__code__.co_filename.endswith(".py")
-
-
-TAKERS = {name: f for name, f in public_entries() if takes_arrays(f) and name not in OWN}
-
-
-def test_every_public_entry_holds_its_arrays():
-    assert len(TAKERS) > 60
-    held = {name for name, f in TAKERS.items() if hasattr(f, "__wrapped__") or dataclass_made(name, f)}
-    assert set(TAKERS) - held == set(), "decorate it with as_declared"
-    assert {name for name in TAKERS if name.startswith("shared.")} <= set(ENTRIES), "give it an example here"
-
-
-INTEGERS = [np.dtype(f"{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)] + [np.dtype(">i4")]
-FLOATING = [np.dtype(t) for t in (np.float16, np.float32, np.float64, np.longdouble)] + [np.dtype(">f8")]
-
-
-def strided(a: np.ndarray) -> np.ndarray:
-    wide = np.zeros((*a.shape, 2), a.dtype)
-    wide[..., 0] = a
-    return wide[..., 0]
-
-
-def frozen(a: np.ndarray) -> np.ndarray:
-    a = a.copy()
-    a.flags.writeable = False
-    return a
-
-
-LAYOUTS = (np.ascontiguousarray, np.asfortranarray, strided, frozen, np.ndarray.tolist)
+def test_every_public_entry_of_what_both_sides_share_has_an_example():
+    assert {name for name in array_entries() if name.startswith("shared.")} <= set(ENTRIES), "give it an example here"
 
 
 @pytest.mark.parametrize("name", ENTRIES)

@@ -4,12 +4,14 @@ import builtins
 import errno
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from shared.files import replace_content, replacing
+from shared.files import replace_content, replacing, text_of
 from simulations.federation.host_app import Host
 from simulations.federation.host_training import TrainingRows
 from simulations.federation.run_folder import RunFolder
@@ -108,3 +110,50 @@ def test_killed_at_any_file_that_a_run_begins_with_it_goes_on(tmp_path, monkeypa
         for array, should_be in zip(left_by(folder), expected, strict=True):
             np.testing.assert_array_equal(array, should_be)
     assert n_killed > 20, "every file was killed at"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_text_is_read_however_an_editor_saved_it(tmp_path, encoding):
+    file = tmp_path / "saved.toml"
+    file.write_bytes('about = "é 😀"\r\nname = "x"\n'.encode(encoding))
+    assert text_of(file) == 'about = "é 😀"\nname = "x"\n'
+    big_endian = b"\xfe\xff" + "é".encode("utf-16-be")
+    file.write_bytes(big_endian)
+    assert text_of(file) == "é"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-16-be"])
+def test_what_is_no_such_text_is_refused_by_name(tmp_path, encoding):
+    (tmp_path / "saved.toml").write_bytes(('name = "x"' + "é" * (encoding == "latin-1")).encode(encoding))
+    with pytest.raises(ValueError, match="expected a text in UTF-8, got"):
+        text_of(tmp_path / "saved.toml")
+
+
+#: Their texts are written by the process that reads them, or by Flower.
+OWN_TEXTS = {"simulations/federation/flower_runtime.py"}
+
+
+def test_every_text_that_is_read_is_read_so():
+    root = Path(__file__).parents[2]
+    for room in ("server", "simulations"):
+        for file in (root / room).rglob("*.py"):
+            if (name := file.relative_to(root).as_posix()) not in OWN_TEXTS:
+                assert ".read_text(" not in file.read_text(), f"{name}: text_of reads byte-order marks"
+
+
+FILL = """
+import resource, sys
+from pathlib import Path
+from shared.files import replace_content
+from simulations.terminal.ending import end_with
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+end_with(lambda: replace_content(Path(sys.argv[1]), "x" * 5000))
+"""
+
+
+def test_a_disk_that_takes_no_more_is_said_with_the_file_and_leaves_the_old_content(tmp_path):
+    (tmp_path / "kept [x].json").write_text("old")
+    command = [sys.executable, "-c", FILL, str(tmp_path / "kept [x].json")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f"ebbtide: File too large: {tmp_path / 'kept [x].json'}\n")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("kept [x].json", "old")]

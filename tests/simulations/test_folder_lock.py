@@ -43,6 +43,10 @@ def test_a_folder_around_it_and_one_inside_are_refused_while_another_process_has
         for place in (run, run / "sweep", run / "plain" / "deep" / "new", tmp_path):
             with pytest.raises(ConfigError, match="another one is at work there"), locked(place):
                 pytest.fail("two writers")
+        for place in (run / "tuned.toml", run / "server" / "deep.json"):
+            with pytest.raises(ConfigError, match="another one is at work there"), locked_file(place):
+                pytest.fail("a file in another one's folder")
+        assert not (run / "server").exists()
         assert not (run / "plain" / "deep").exists(), "a refusal leaves nothing"
         with locked(tmp_path / "beside"):
             pass

@@ -185,7 +185,8 @@ class Repository:
             return all(word in self.targets for word in words[1:] if "=" not in word and "/" not in word)
         if program == "ebbtide" and len(words) > 1 and words[1][0] not in "[-":
             options = {word.split("=")[0] for word in words[2:] if word.startswith("--")}
-            name = words[1] if words[1] in commands() else " ".join(words[1:3])
+            inner = " ".join(words[1:3])
+            name = inner if inner in commands() else words[1]
             return name in commands() and options <= commands()[name]
         if program.startswith("python") and words[1:2] == ["-m"] and words[2].split(".")[0] in ROOMS:
             return words[2] in self.modules and (f"{words[2]}.__main__" in self.modules or self._runs(words[2]))

@@ -165,9 +165,20 @@ def wrong_places(folder: Path) -> Iterator[tuple[str, ...]]:
     yield "export", file
     yield "data", "online-retail-ii", "--path", full
     yield "data", "nothing"
+    yield from without_its_data(folder / "nothing [x]", folder / "out.toml")
     yield "simulate", str(folder / "nothing.toml")
     yield "simulate", str(folder / "torn.toml")
     yield "epsilon", str(folder / "bytes.toml")
+
+
+def without_its_data(path: Path, out: Path) -> Iterator[tuple[str, ...]]:
+    """A data set that does not lie there."""
+    name, there = "online-retail-ii", ("--path", str(path), "--out", str(out))
+    yield "simulate", name, *there
+    yield "choose", name, *there
+    yield "tune", name, "--grid", "training.rows=8", *there
+    yield "sweep", name, "--over", "training.rows=8", *there
+    yield "data", name, "--path", str(path)
 
 
 def fill(folder: Path) -> None:

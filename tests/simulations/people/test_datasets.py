@@ -285,7 +285,7 @@ def test_online_retail_keeps_only_sound_purchases(tmp_path: Path, pin: Pin) -> N
     check_two_lines(load(RETAIL, folder / "transactions.parquet"))
 
 
-@pytest.mark.parametrize("form", ["csv", "xlsx"])
+@pytest.mark.parametrize("form", ["utf-8", "utf-8-sig", "utf-16", "xlsx"])
 def test_the_official_form_is_read_and_says_so(tmp_path: Path, pin: Pin, form: str) -> None:
     folder = write_retail(tmp_path / "or", retail_frame())
     (folder / "transactions.parquet").unlink()
@@ -293,9 +293,9 @@ def test_the_official_form_is_read_and_says_so(tmp_path: Path, pin: Pin, form: s
     anonymous = frame.iloc[[0]].assign(**{"Customer ID": np.nan, "Description": "ALARM"})
     unknown = frame.iloc[[2]].assign(StockCode="99999Z")
     frame = pandas.concat([frame, anonymous, unknown])
-    file = folder / f"online_retail_II.{form}"
-    if form == "csv":
-        frame.to_csv(file, index=False)
+    file = folder / f"online_retail_II.{form if form == 'xlsx' else 'csv'}"
+    if form != "xlsx":
+        frame.to_csv(file, index=False, encoding=form)
     else:
         pytest.importorskip("openpyxl", reason="needs openpyxl")
         with pandas.ExcelWriter(file) as writer:

@@ -156,3 +156,21 @@ def test_unknown_scenarios_and_broken_files_say_what_there_is(tmp_path):
 def test_a_section_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         PrivacySection().rounds = 3
+
+
+def test_a_path_of_bytes_that_are_no_text_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r"expected --path as text, got '/data/\\udce9'"):
+        with_path([], "/data/\udce9")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_a_scenario_is_read_however_an_editor_saved_it_or_refused_by_name(tmp_path, encoding):
+    file = tmp_path / "mine [x].toml"
+    file.write_bytes((SCENARIOS / "demo.toml").read_bytes() + "# é\n".encode())
+    text = file.read_text(encoding="utf-8")
+    file.write_bytes(text.encode(encoding))
+    if encoding == "latin-1":
+        with pytest.raises(ConfigError, match="mine \\[x\\].toml is not valid TOML: expected a text in UTF-8"):
+            load_scenario(str(file))
+    else:
+        assert load_scenario(str(file)) == load_scenario("demo")

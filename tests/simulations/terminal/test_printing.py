@@ -90,3 +90,22 @@ def test_a_line_of_a_sentence_is_never_wrapped(printed):
     sink = printed(20)
     say("one two three four five six seven eight nine ten")
     assert sink.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "terminal", [{"COLUMNS": "10"}, {"COLUMNS": "1"}, {"COLUMNS": "x", "TERM": "nonsense"}, {"TERM": ""}]
+)
+def test_help_cuts_no_word_on_any_terminal(terminal):
+    from tests.world.mistakes import group
+
+    names = [[], ["simulate"]]
+    words = [
+        list(group().commands),
+        [p.opts[0] for p in group().commands["simulate"].params if p.opts[0].startswith("-")],
+    ]
+    environment = {**{k: v for k, v in os.environ.items() if k != "TERM"}, "PYTHONPATH": str(ROOT), **terminal}
+    for arguments, expected in zip(names, words, strict=True):
+        command = [sys.executable, "-m", "simulations.cli", *arguments, "--help"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [word for word in expected if word not in done.stdout] == [] and "…" not in done.stdout
