@@ -24,6 +24,7 @@ from .federation.flower_runtime import LOG_FILE, RunFailed, end_leftovers, plain
 from .federation.run_folder import RunFolder
 from .federation.run_settings import COMPONENTS, nodes_of, run_config
 from .federation.sums.enroller import enrolling
+from .federation.sums.spot_check import IDEAL, held_by, read_check
 from .folder_lock import locked
 from .people.of_scenario import population_of
 from .people.population import Population
@@ -148,6 +149,7 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
         categories=len(population.catalogue),
         step=population.step.value,
         fidelity=scenario.simulation.fidelity,
+        sum=sum_words(run, setup),
         identified_share=scenario.simulation.identified_share,
         randomised_share=scenario.simulation.randomised_share,
         caps=caps_numbers(setup.caps, scenario.caps.table),
@@ -164,6 +166,16 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
     results_file.write(results, run.results_file)
     write_report(results, run.report_file)
     return results
+
+
+def sum_words(run: RunFolder, setup: Setup) -> str:
+    """Who added the rounds of a run up, in words; of `hosts` fidelity, that its sums were ideal. RunError if some of these came
+    to anything else by the real protocol, or if that was not tried."""
+    if setup.plan.sum is None or setup.scenario.simulation.fidelity == "devices":
+        return "" if setup.plan.sum is None else held_by(setup.plan.sum)
+    received = run.server.traffic().get("received", {})
+    summed = [kind.reply for kind in setup.plan.updates if received.get(kind.reply)]
+    return "; ".join([IDEAL, *(f"{reply}: {read_check(run.sum_check_file(reply))}" for reply in summed)])
 
 
 def plan_numbers(plan: Plan) -> PlanNumbers:

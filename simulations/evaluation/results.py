@@ -15,7 +15,7 @@ from ..scenarios.config import ProtocolSection
 from ..scenarios.owners import CapsNumbers
 from .result_tables import AlertQuality, InterestQuality, InterestTables, LapseTable, Part, TakeoffTable, Way
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 class PlanNumbers(Part):
@@ -45,9 +45,9 @@ class PlanNumbers(Part):
 
 
 class RunFacts(Part):
-    """Which run it was."""
+    """Which run it was. `sum`: who added its rounds up, in words; that of `hosts` fidelity is ideal, and says so."""
 
-    format: Literal[2]
+    format: Literal[3]
     name: str
     about: str
     simulated: bool
@@ -56,6 +56,7 @@ class RunFacts(Part):
     categories: int
     step: Literal["day", "week"]
     fidelity: Literal["devices", "hosts"]
+    sum: str
     identified_share: float
     randomised_share: float
     caps: CapsNumbers

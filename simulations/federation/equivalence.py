@@ -13,14 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from client.model.runtime import pinned_model
-from server.app import run
-from server.channel import Channel, Traffic
-from server.device_nodes import DeviceNodes
+from server.app import run, serve
 from server.federation import Federation
 from server.optimizer import ServerSettings
 from server.risk_start import PublicRows
 from server.settings import RunSettings, Schedule
-from server.signing import Signer, signing_key
 from shared.clock import Clock
 
 from ..people.planted import plant
@@ -30,6 +27,8 @@ from ..scenarios.config import PLANTED_PROTOCOL, Scenario, load_scenario
 from . import device_app as devices
 from .in_process import LocalGrid, LocalHost, Node, context_of
 from .run_folder import AUDIENCE, RunFolder
+from .sums.enroller import enrolling
+from .sums.helper_nodes import identities
 
 N_USERS = 50
 SEED = 3
@@ -99,17 +98,20 @@ def run_devices(folder: RunFolder, people: Population, scenario: Scenario) -> Ru
 
 
 def serve_devices(folder: RunFolder, settings: RunSettings, n_users: int) -> None:
-    """One run of the server with every user of a prepared folder as a device of its own, in this process."""
+    """One run of the server with every user of a prepared folder as a device of its own, and the helpers of its plan, in this
+    process."""
+    n_helpers = settings.plan.sum.helpers if settings.plan.sum else 0
+    settings = replace(settings, helpers=identities(folder, n_helpers))
+    grid = LocalGrid({number: device_node(folder, number, n_users) for number in range(n_users + n_helpers)})
+    with enrolling(folder, settings.plan, (settings.schedule.train_step + 1) * settings.schedule.replay_step_s):
+        serve(grid, settings)
 
-    def node(user: int) -> Node:
-        context = context_of(user, **{"partition-id": user})
-        context.run_config = {"simulation.folder": str(folder.path)}
-        return lambda message: devices.app(message, context)
 
-    grid = LocalGrid({user: node(user) for user in range(n_users)})
-    clock = settings.schedule.clock()
-    channel = Channel(grid, Traffic(), Signer(signing_key(settings.key_file), clock))
-    run(DeviceNodes(channel, list(range(n_users))), settings, clock)
+def device_node(folder: RunFolder, number: int, n_users: int) -> Node:
+    """The node of one user's device, or, of a number behind the last user, of a helper."""
+    context = context_of(number, **{"partition-id": number})
+    context.run_config = {"simulation.folder": str(folder.path), "simulation.devices": n_users}
+    return lambda message: devices.app(message, context)
 
 
 def in_this_process(folder: RunFolder, clock: Clock) -> Federation:

@@ -4,7 +4,8 @@ Each device still draws its own rows, is clipped on its own, makes its own noise
 of `shared` and `client` with a leading axis; training is the numpy network instead of TFLite (a test holds the two
 equal). Each is charged on disk before its update goes into a sum (`host_ledger.py`); one that declines is not in it.
 What a host replies to a training round is the sum modulo 2^32 of its devices' updates: what a secure sum over them would
-show. Work goes in chunks, so memory does not grow with K; training rows lie in a memory-mapped file.
+show, without its keys (`sums/spot_check.py` puts some of them through the real one). Work goes in chunks, so memory does not
+grow with K; training rows lie in a memory-mapped file.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from shared.features import History, extract, seen
 from shared.files import private_folder, replace_content, replacing
 from shared.messages import REQUESTS
 from shared.network import forward
-from shared.plan import Plan
+from shared.plan import Plan, UpdateKind
 from shared.randomised_response import BitSchedule, randomised_response
 from shared.rdp import Curve, coin, update_cost
 
@@ -51,11 +52,12 @@ from .host_alerts import HostAlerts
 from .host_answers import HostAnswers, as_pairs
 from .host_folder import HostFolder
 from .host_ledger import HostLedger, refused_of
-from .host_training import SUMS, TrainingRows, fresh_entropy
+from .host_training import SUMS, Look, TrainingRows, fresh_entropy
 from .metering import Metered
 from .observations import HostNotes
 from .run_folder import AUDIENCE, RunFolder
 from .silence import answering, dropout_of
+from .sums.spot_check import check
 
 COUNT_USERS = 4096
 
@@ -174,7 +176,16 @@ class Host:
         cost = update_cost(kind.privacy, kind.n_values)
         devices, refused = self.charge(devices, LedgerLine(kind.reply), cost, plan.sha256)
         entropy = fresh_entropy(self.folder.path, request["round"])
-        return SUMS[name](self._rows(name), devices - self.first_user, devices, plan, request, entropy), refused
+        rows, places, look = self._rows(name), devices - self.first_user, self._check_of(plan, kind)
+        return SUMS[name](rows, places, devices, plan, request, entropy, look), refused
+
+    def _check_of(self, plan: Plan, kind: UpdateKind) -> Look | None:
+        """The check of a run's first sum of a kind, for whichever host is asked for it first; None once one was made. A host whose
+        vectors fail it writes down why, and has no sum: the run, then, has no result."""
+        file = self._run.sum_check_file(kind.reply)
+        if plan.sum is None or file.exists():
+            return None
+        return lambda vectors: check(plan, kind, vectors, file)
 
     def _rows(self, name: str) -> TrainingRows:
         """The installed plan's rows for a request."""

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
@@ -32,6 +32,8 @@ from ..people.labelled_rows import SCORE_USERS, users_of
 CHUNK_DEVICES = 64
 COMMITMENTS_FILE = "commitments.txt"
 _MOST = np.iinfo(np.uint64).max
+#: Is shown the vectors, uint32 (n, n_values), that the first devices of a sum hand out.
+Look = Callable[[Words], None]
 
 
 def fresh_entropy(folder: Path, round_number: int = 0) -> Entropy:
@@ -148,10 +150,12 @@ def sum_of_updates(
     theta: Floats,
     round_number: int,
     entropy: Entropy,
+    look: Look | None = None,
 ) -> Words:
     """Sum modulo 2^32 of the protected updates of some hosted devices: uint32 (P,).
 
-    `devices` are positions in `rows`, `numbers` the devices' own numbers (the key of their draws).
+    `devices` are positions in `rows`, `numbers` the devices' own numbers (the key of their draws). `look` is shown the vectors
+    of the first `CHUNK_DEVICES`.
 
     Guarantees. Every device's update is clipped and noised on its own, as `Work.update` does, before it is added.
     """
@@ -159,7 +163,7 @@ def sum_of_updates(
     def raw(chunk: slice) -> Floats:
         return _raw_deltas(rows, devices[chunk], numbers[chunk], plan, theta, round_number)
 
-    return _protected_sum(len(devices), raw, plan.network.n_parameters, plan.privacy, entropy)
+    return _protected_sum(len(devices), raw, plan.network.n_parameters, plan.privacy, entropy, look)
 
 
 @as_declared
@@ -172,6 +176,7 @@ def sum_of_risk_updates(
     request: tuple[Floats, Floats, Floats],
     round_number: int,
     entropy: Entropy,
+    look: Look | None = None,
 ) -> Words:
     """The same for updates of phi, uint32 (2,), as `Work.risk_update` makes them; `rows` of `write_lapses`, `request`
     is theta (P,), basis (R, 2) and coefficients (2,)."""
@@ -189,44 +194,81 @@ def sum_of_risk_updates(
         weight = real.astype(np.float32) / np.float32(risk.rows)
         return -gradient(basis, coefficients, read, rows.y.take(at), weight)
 
-    return _protected_sum(len(devices), raw, N_COEFFICIENTS, risk.privacy, entropy)
+    return _protected_sum(len(devices), raw, N_COEFFICIENTS, risk.privacy, entropy, look)
+
+
+class SumOf(Protocol):
+    """What a host makes of one request for updates: their sum, of hosted devices, modulo 2^32."""
+
+    def __call__(
+        self,
+        rows: TrainingRows,
+        devices: Ints,
+        numbers: Ints,
+        plan: Plan,
+        request: Mapping[str, Any],
+        entropy: Entropy,
+        look: Look | None = None,
+    ) -> Words: ...
 
 
 def _p_asked(
-    rows: TrainingRows, devices: Ints, numbers: Ints, plan: Plan, request: Mapping[str, Any], entropy: Entropy
+    rows: TrainingRows,
+    devices: Ints,
+    numbers: Ints,
+    plan: Plan,
+    request: Mapping[str, Any],
+    entropy: Entropy,
+    look: Look | None = None,
 ) -> Words:
-    return sum_of_updates(rows, devices, numbers, plan, unpack_floats(request["theta"]), request["round"], entropy)
+    theta, number = unpack_floats(request["theta"]), request["round"]
+    return sum_of_updates(rows, devices, numbers, plan, theta, number, entropy, look)
 
 
 def _phi_asked(
-    rows: TrainingRows, devices: Ints, numbers: Ints, plan: Plan, request: Mapping[str, Any], entropy: Entropy
+    rows: TrainingRows,
+    devices: Ints,
+    numbers: Ints,
+    plan: Plan,
+    request: Mapping[str, Any],
+    entropy: Entropy,
+    look: Look | None = None,
 ) -> Words:
     assert plan.risk is not None
     theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
     asked = theta, basis.reshape(-1, len(coefficients)), coefficients
-    return sum_of_risk_updates(rows, devices, numbers, plan, plan.risk, asked, request["round"], entropy)
+    return sum_of_risk_updates(rows, devices, numbers, plan, plan.risk, asked, request["round"], entropy, look)
 
 
 #: The sum that each request of the register for updates asks for, of the rows of its part.
-SUMS: Mapping[str, Callable[[TrainingRows, Ints, Ints, Plan, Mapping[str, Any], Entropy], Words]] = {
+SUMS: Mapping[str, SumOf] = {
     "train_request": _p_asked,
     "risk_request": _phi_asked,
 }
 
 
 def _protected_sum(
-    n_devices: int, raw: Callable[[slice], Floats], length: int, privacy: PrivacyPlan, entropy: Entropy
+    n_devices: int,
+    raw: Callable[[slice], Floats],
+    length: int,
+    privacy: PrivacyPlan,
+    entropy: Entropy,
+    look: Look | None,
 ) -> Words:
-    """Sum of what devices hand out, a chunk of them at a time: each one's raw vector clipped and noised on its own."""
+    """Sum of what devices hand out, a chunk of them at a time: each one's raw vector clipped and noised on its own. `look` is
+    shown the first chunk."""
     total = np.zeros(length, np.uint32)
     for at in range(0, n_devices, CHUNK_DEVICES):
-        total += protect(
+        vectors = protect(
             raw(slice(at, at + CHUNK_DEVICES)),
             clip_norm=privacy.clip_norm,
             steps_per_clip=privacy.steps_per_clip,
             share_sigma=privacy.share_sigma,
             entropy=entropy,
-        ).sum(axis=0, dtype=np.uint32)
+        )
+        if look is not None and not at:
+            look(vectors)
+        total += vectors.sum(axis=0, dtype=np.uint32)
     return total
 
 

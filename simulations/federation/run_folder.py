@@ -9,6 +9,7 @@ app/, flower/       the app folder that Flower runs, and Flower's own files
 devices/<n>/        each device's state, and what its app noted down
 hosts/<n>/          the same of many devices at once (`host_folder.py`)
 cpu/                processor time of the simulated devices
+sum-<kind>.json     that the real protocol gave an ideal sum, too (`sums/spot_check.py`)
 server/             the server's models, account and inbox (`server/state.py`), and the key that it signs with
 server.pub          the public half, which the devices pin
 enrolment.pem       the key that signs the list of devices, which the server does not have
@@ -154,6 +155,10 @@ class RunFolder:
     def helper(self, number: int) -> Path:
         """The folder of one helper."""
         return self.path / "helpers" / str(number)
+
+    def sum_check_file(self, kind: str) -> Path:
+        """What came of the check of one kind of ideal sums."""
+        return self.path / f"sum-{kind}.json"
 
     @property
     def results_file(self) -> Path:

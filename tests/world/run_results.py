@@ -146,6 +146,7 @@ def made_up(*, simulated: bool = True) -> Section:
         "categories": 4,
         "step": "day" if simulated else "week",
         "fidelity": "devices",
+        "sum": "3 helpers",
         "identified_share": 0.3,
         "randomised_share": 0.0,
         "caps": LIFTED,
