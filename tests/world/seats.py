@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from flwr.app import Message
 
+from client.device import Profile
+from client.vault.consent import Consent
 from server.channel import Channel, Traffic
+from server.device_nodes import DeviceNodes
+from server.enrolling import enrolled
 from server.enrolment import Enrolment
+from server.optimizer import ServerSettings
 from server.roll import Roll
+from server.settings import RunSettings, Schedule
 from server.state import ServerFolder
 from server.sums import KeepList, SecureSum
 from shared.codec import decode, encode
@@ -36,8 +43,9 @@ from shared.secure_sum.epoch import Epoch, read_list, sign, verified
 from shared.secure_sum.header import Header
 from shared.secure_sum.leaves import members
 from shared.secure_sum.share import Contribution, contribute
-from tests.world.basics import NOW_STEP
+from tests.world.basics import N_CATEGORIES, NOW_STEP, make_profile
 from tests.world.fake_grid import SIGNER, FakeGrid, says, wire
+from tests.world.signing import RUN
 
 #: The offline key of the tests, and what apps pin of it.
 ENROLMENT_PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes([3]) * 32)
@@ -225,3 +233,36 @@ def signing(folder: Path, helpers: Mapping[int, Party] | None = None, *, draws: 
     finally:
         done.set()
         thread.join()
+
+
+def enrolled_profile(consent: Consent = Consent.LOCAL, number: int = 7) -> Profile:
+    """A profile whose app pins the tests' offline key."""
+    return replace(make_profile(consent, number), enrolment_key=ENROLMENT_KEY)
+
+
+def federation_of(
+    grid: FakeGrid, plan: Plan, folder: Path, helpers: Mapping[int, Party], nodes: Sequence[int] = ()
+) -> DeviceNodes:
+    """The server's side of real devices behind a grid, once they and the helpers are enrolled: helpers' nodes join the grid."""
+    server, enrolment = ServerFolder(folder), Enrolment(folder / "enrolment.db")
+    grid.nodes = {**{node: node_of(party) for node, party in helpers.items()}, **grid.nodes}
+    channel = Channel(grid, Traffic(), SIGNER, enrolment)
+    settings = RunSettings(
+        plan,
+        ServerSettings(),
+        Schedule(0, 1, 1),
+        folder,
+        model=b"",
+        theta=plan.network.initial_theta(0),
+        node_wait_s=0.0,
+        risk_server=ServerSettings(),
+        public_rows=None,
+        key_file=folder / "signing.pem",
+        n_categories=N_CATEGORIES,
+        run=RUN,
+        helpers=tuple(party.leaf[:32] for party in helpers.values()),
+        epoch_wait_s=10.0,
+    )
+    with signing(folder, helpers):
+        roll = enrolled(channel, nodes or list(grid.nodes), settings, server)
+    return DeviceNodes(channel, enrolment.nodes, SecureSum(channel, roll, server.lists().keep))
