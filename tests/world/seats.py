@@ -266,3 +266,17 @@ def federation_of(
     with signing(folder, helpers):
         roll = enrolled(channel, nodes or list(grid.nodes), settings, server)
     return DeviceNodes(channel, enrolment.nodes, SecureSum(channel, roll, server.lists().keep))
+
+
+def deaf(grid: FakeGrid, plan: Plan, enrolment: Enrolment | None = None) -> DeviceNodes:
+    """The server's side of nodes that send nothing into sums; they count as enrolled, and the plan's helpers are there."""
+    assert plan.sum is not None
+    nodes = list(grid.nodes)
+    leaves, helpers = {Party(f"device {node}").leaf: node for node in nodes}, helpers_of(plan.sum.helpers)
+    epoch = closed(list(leaves), [party.leaf for party in helpers.values()])
+    for party in helpers.values():
+        party.epoch = epoch
+    grid.nodes = {**{node: node_of(party) for node, party in helpers.items()}, **grid.nodes}
+    roll = Roll(epoch, members(leaves), leaves | {party.leaf: node for node, party in helpers.items()})
+    channel = Channel(grid, Traffic(), SIGNER, enrolment)
+    return DeviceNodes(channel, nodes, SecureSum(channel, roll, lambda listed: None))
