@@ -16,7 +16,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.device import Device
-from client.membership import Member, Members, duty_of
+from client.privacy.membership import Member, Members, duty_of
 from shared.arrays import Ints
 from shared.codec import decode
 from shared.envelope import unwrap
