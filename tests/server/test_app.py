@@ -138,7 +138,7 @@ def test_one_run_from_the_first_device_to_the_last_query(tmp_path):
     table, delta = charges_of(plan), plan.privacy.delta
     assert (account["rounds_charged"], account["rounds_planned"]) == (3, 3)
     assert account["epsilon_to_public"] == epsilon_to_public(table, delta) and not account["by_bound"]
-    assert account["epsilon_unamplified"] == account["epsilon_to_public"], "everybody was in every round"
+    assert account["epsilon_to_server"] == account["epsilon_to_public"], "everybody was in every round"
     assert account["epsilon_bound"] == epsilon_bound(table, delta) > account["epsilon_to_public"]
     assert [(line["line"], line["times"]) for line in account["lines"]] == [("update", 3)]
     assert account["to_server"] == "not protected (no secure aggregation yet)"

@@ -9,7 +9,7 @@ from client.model.runtime import pinned_model
 from server.app import run
 from server.channel import Traffic
 from server.optimizer import ServerSettings
-from server.privacy.accounting import epsilon_to_public, epsilon_unamplified, likely
+from server.privacy.accounting import epsilon_to_public, epsilon_unamplified
 from server.risk_start import PublicRows, RiskStart
 from server.settings import RunSettings, Schedule
 from server.state import RISK as RISK_FILE
@@ -244,7 +244,7 @@ def test_a_whole_run_learns_phi_from_devices_and_gives_it_to_them(tmp_path):
     assert [line["times"] for line in account["lines"]] == [P_ROUNDS, 6]
     table, delta = charged(plan, P_ROUNDS, 6), plan.privacy.delta
     assert account["epsilon_to_public"] == epsilon_to_public(table, delta)
-    assert account["epsilon_unamplified"] == epsilon_unamplified(likely(table), delta)
+    assert account["epsilon_to_server"] == epsilon_unamplified(table, delta)
     traffic = folder.traffic()
     assert (traffic["sent"]["train_request"], traffic["sent"]["risk_request"]) == (8 * P_ROUNDS, 8 * 6)
     assert not traffic["dropped"] and traffic["received"]["risk_update"] == 8 * 6
