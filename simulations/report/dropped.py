@@ -65,6 +65,10 @@ OTHERS: Mapping[str, tuple[str, str]] = {
         "seat's answer was false, and the sum was opened without it",
         "seats' answers were false, and the sums were opened without them",
     ),
+    "enrolment_keys": (
+        "device was not enrolled: its keys are unsafe, or another's too",
+        "devices were not enrolled: their keys are unsafe, or others' too",
+    ),
     "not_enrolled": (
         "device was connected and not enrolled: the plan has no room",
         "devices were connected and not enrolled: the plan has no room",

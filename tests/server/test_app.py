@@ -202,7 +202,7 @@ def federation_of(grid: FakeGrid) -> DeviceNodes:
     return DeviceNodes(Channel(grid, Traffic(), SIGNER), [node for node in grid.nodes if node not in HELPERS])
 
 
-def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSettings:
+def settings_for(folder, plan, public_rows: PublicRows | None = None, **changes) -> RunSettings:
     return RunSettings(
         plan,
         ServerSettings(1.0, 0.5, 0.5),
@@ -215,6 +215,7 @@ def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSett
         public_rows=public_rows,
         key_file=folder / "signing.pem",
         n_categories=N_CATEGORIES,
+        **changes,
     )
 
 
