@@ -75,12 +75,12 @@ def offer_and_train(federation: Federation, settings: RunSettings, folder: Serve
 def main(grid: Grid, context: Context) -> None:
     """One Flower run in which every node is one device, among those that are connected when the step of the training
     closes."""
-    hasten(grid)
     serve(grid, RunSettings.read(context.run_config))
 
 
 def serve(grid: Grid, settings: RunSettings) -> None:
     """One run over a transport: it enrols whoever is connected, unless the run has its devices, and does the rest."""
+    hasten(grid)
     folder, clock, traffic = ServerFolder(settings.folder), settings.schedule.clock(), Traffic()
     settings.schedule.wait_for(settings.schedule.train_step, clock)
     settings = replace(settings, run=folder.begun_s(settings.key_file, clock))

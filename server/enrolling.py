@@ -11,11 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from shared.errors import ConfigError, RunError, WireError
 from shared.secure_sum.epoch import EnrolmentList, read_epoch, unverified, write_list
-from shared.secure_sum.leaves import identity_of, leaf_of, members, seat_key_of
+from shared.secure_sum.leaves import expect_leaf, identity_of, members, seat_key_of
 
 from .channel import Channel
 from .roll import Roll
@@ -32,12 +31,11 @@ def enrolled(channel: Channel, connected: Iterable[int], settings: RunSettings, 
     if not enrolment.closed:
         request = {"audience": settings.audience, "epoch": settings.epoch}
         replies = channel.ask(connected, "enrolment_query", request)
-        leaves = _usable(replies)
-        channel.traffic.dropped.update(
-            {"enrolment_keys": len(replies) - len(leaves)} if len(leaves) < len(replies) else {}
-        )
+        leaves = {node: reply["identity"] + reply["seat"] for node, reply in replies.items()}
         helping = {node: leaf for node, leaf in leaves.items() if identity_of(leaf) in settings.helpers}
-        devices = {node: leaf for node, leaf in leaves.items() if node not in helping}
+        devices = right_keys({node: leaf for node, leaf in leaves.items() if node not in helping})
+        if wrong := len(leaves) - len(helping) - len(devices):
+            channel.traffic.dropped["enrolment_keys"] += wrong
         if left_out := enrolment.enrol(devices, settings.plan.privacy.population, helping):
             channel.traffic.dropped["not_enrolled"] += left_out
     if not folder.enrolment_list.exists():
@@ -49,20 +47,21 @@ def enrolled(channel: Channel, connected: Iterable[int], settings: RunSettings, 
     taken = channel.ask(
         asked, "epoch_offer", {"audience": settings.audience, "epoch": roll.epoch.number, "signed": signed}
     )
-    if silent := [leaf for leaf, node in enrolment.helpers.items() if node not in taken]:
+    if silent := [leaf for leaf in roll.epoch.helpers if roll.node_of(leaf) not in taken]:
         raise RunError(f"expected every helper to take the epoch, got {len(silent)} that did not: see what they log")
     return roll
 
 
-def _usable(replies: Mapping[int, Mapping[str, Any]]) -> dict[int, bytes]:
-    """The leaves that a list can hold, by node: right keys that nobody else gave. Of who gives somebody else's, neither is
-    listed: nobody can tell whose they are."""
-    leaves = dict[int, bytes]()
-    for node, reply in replies.items():
+def right_keys(leaves: Mapping[int, bytes]) -> dict[int, bytes]:
+    """The nodes whose keys no list refuses: of full order, in their one spelling, and nobody else's. Of those who share one nobody
+    can say whose it is, so none of them is in."""
+    right = {}
+    for node, leaf in leaves.items():
         with suppress(ConfigError):
-            leaves[node] = leaf_of(reply["identity"], reply["seat"])
-    given = Counter(key for leaf in leaves.values() for key in (identity_of(leaf), seat_key_of(leaf)))
-    return {node: leaf for node, leaf in leaves.items() if given[identity_of(leaf)] == given[seat_key_of(leaf)] == 1}
+            expect_leaf(leaf)
+            right[node] = leaf
+    shared = Counter(key for leaf in right.values() for key in {identity_of(leaf), seat_key_of(leaf)})
+    return {node: leaf for node, leaf in right.items() if shared[identity_of(leaf)] == shared[seat_key_of(leaf)] == 1}
 
 
 def roll_of(channel: Channel, signed: bytes) -> Roll:

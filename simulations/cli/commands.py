@@ -140,7 +140,7 @@ def epsilon(
     table.add_row("who sees all of it, models and rates", f"{in_words(said.epsilon_to_public)} ({how})", style="bold")
     table.add_row("the server and the seats, with the sum trusted", to_server_in_words(said))
     table.add_row("whoever broke the sum of a round, one message", broken_in_words(said))
-    table.add_row("the server", said.to_server)
+    table.add_row("the server, which learns", said.to_server)
     table.add_row("what the owner of each device allows", caps_in_words(caps_numbers(setup.caps, chosen.caps.table)))
     say_table(table)
     say(

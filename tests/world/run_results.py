@@ -22,7 +22,7 @@ from simulations.evaluation.results_file import parse
 from simulations.evaluation.turn_quality import LEVEL, PHI
 from simulations.scenarios.config import PLANTED_PROTOCOL
 
-NOT_PROTECTED = "not protected (no secure aggregation yet)"
+LEARNS = "the noisy sum of each round over at least 2 devices, if one of 3 helpers is honest"
 Section = dict[str, Any]  #: of results.json
 
 
@@ -250,7 +250,7 @@ def made_up(*, simulated: bool = True) -> Section:
             "by_bound": False,
             "epsilon_bound": 10.3185,
             "epsilon_to_server": 9.0814,
-            "to_server": NOT_PROTECTED,
+            "to_server": LEARNS,
             "lines": [LINE],
             "plan_sha256": "ab" * 32,
             "identified_alerts": 135,
