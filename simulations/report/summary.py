@@ -32,6 +32,7 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         *((f"of that, {line.line} alone", line_in_words(line)) for line in privacy.lines if line.times),
         ("by the Rényi bound, all together", epsilon(privacy.epsilon_bound)),
         ("to the server", privacy.to_server),
+        *([("rounds are added up by", results.sum)] if results.sum else []),
         *_owners(results),
         *_dropped(results),
         *_bits(results.bits),

@@ -336,6 +336,7 @@ def test_the_result_table() -> None:
         ("of that, update alone", "9.08 (2 rounds, noise multiplier 1)"),
         ("by the Rényi bound, all together", "10.3"),
         ("to the server", NOT_PROTECTED),
+        ("rounds are added up by", "3 helpers"),
         ("owners' caps on a device", "lifted in this scenario"),
         ("requests that devices declined", "none"),
         ("bytes per device and round", f"5{s}850 down, 5{s}837 up"),
