@@ -15,6 +15,7 @@ from .vault.keys import sync_folder, write_durably
 
 #: By the reason of a `SumError`; what is not here is wrong with the list that a seat was asked to add up.
 _OF_SUMS = {
+    "cohort": RefusalCode.PLAN_REFUSED,
     "epoch": RefusalCode.EPOCH,
     "helpers": RefusalCode.SEATS,
     "key": RefusalCode.SEATS,

@@ -1,7 +1,12 @@
 """Epsilon of everything that a plan charges: of all together, and of each row of its table (`shared/charges.py`).
 
-To anybody who sees the models and the rates, while who was in a cohort stays secret; to somebody who also knows that;
-and to the server, which without secure aggregation sees each lone share: not protected. Only coins hold against it.
+To whom                                                  | what holds
+whoever sees the models and the rates                    | all of it, while who was in a cohort stays secret
+the server, the seats, whoever knows who took part       | the same, without amplification: the sum is trusted, and of a
+                                                         | cohort `max_colluders` may leave their noise out or tell it
+whoever broke a sum                                      | one share of the noise, round by round (`lone_share.py`)
+
+Coins are thrown on the device, and cost the same in all three. With everybody in every round the first two are one number.
 
 With everybody in every round the first number is exact: composed, Gaussians are one Gaussian, and coins beside it have a
 closed form (`shared.rdp.gaussian_epsilon`). With sampled cohorts it is a bound by Renyi DP, and is told as one. Beside
@@ -20,11 +25,11 @@ from typing import Any
 import numpy as np
 
 from shared import rdp
-from shared.attendance import fewer_than
 from shared.charges import Charge, charges_of
-from shared.plan import BitsPlan, Plan, PrivacyPlan, UpdateKind
+from shared.plan import BitsPlan, Plan, UpdateKind
 
 from .composition import release_cost, slack
+from .lone_share import lone_share_epsilon
 
 TO_SERVER = "not protected (no secure aggregation yet)"
 
@@ -42,7 +47,11 @@ def epsilon_to_public(charged: Charged, delta: float) -> float:
 
 
 def epsilon_unamplified(charged: Charged, delta: float) -> float:
-    """To somebody who knows that a device took part so often, and sees only sums and rates; exact but for the slack."""
+    """To somebody who knows that a device took part so often, and sees only sums and rates: to the server and the seats.
+
+    Guarantees. Exact but for the slack. Noise is that of `min_survivors - max_colluders` devices: so many of a cohort may
+    collude with the server, and no more is counted on where more of them are honest. Edge cases. As `epsilon_to_public`.
+    """
 
     def exact(spent: Charged, within: float) -> float:
         rounds = [(c.mechanism, c.times) for c in spent if isinstance(c.mechanism, UpdateKind)]
@@ -146,13 +155,16 @@ def to_server(charged: Charged, delta: float) -> str:
 @dataclass(frozen=True)
 class ChargedLine:
     """One row of the table, for people: how often it was charged, how much noise each time (or the coin's epsilon), and what
-    it alone comes to (None: infinite)."""
+    it alone comes to (None: infinite): to whoever sees the models, to the server and the seats, and, one release of it, to
+    whoever broke the sum."""
 
     line: str
     times: int
     noise_multiplier: float | None
     coin_epsilon: float | None
     epsilon_to_public: float | None
+    epsilon_to_server: float | None
+    epsilon_if_broken: float | None
     holds_against_server: bool
 
 
@@ -165,10 +177,18 @@ def charged_lines(charged: Charged, delta: float) -> list[ChargedLine]:
             noise_multiplier=row.privacy.noise_multiplier if row.privacy else None,
             coin_epsilon=row.mechanism.epsilon if isinstance(row.mechanism, BitsPlan) else None,
             epsilon_to_public=finite(epsilon_to_public((row,), delta)),
+            epsilon_to_server=finite(epsilon_unamplified((row,), delta)),
+            epsilon_if_broken=finite(epsilon_if_broken(row)),
             holds_against_server=row.holds_against_server,
         )
         for row in charged
     ]
+
+
+def epsilon_if_broken(row: Charge) -> float:
+    """One release of a row to somebody who broke the sum: a lone share of the noise; a coin, which needs no sum."""
+    kind = row.mechanism
+    return lone_share_epsilon(kind.privacy, kind.n_values) if isinstance(kind, UpdateKind) else kind.epsilon
 
 
 def account_of(plan: Plan, charged: Charged) -> dict[str, Any]:
@@ -179,25 +199,10 @@ def account_of(plan: Plan, charged: Charged) -> dict[str, Any]:
         "epsilon_to_public": finite(epsilon_to_public(charged, delta)),
         "by_bound": is_sampled(charged),
         "epsilon_bound": finite(epsilon_bound(charged, delta)),
-        "epsilon_unamplified": finite(epsilon_unamplified(likely(charged), delta)),
-        "likely_participations": likely_participations(plan.privacy),
+        "epsilon_to_server": finite(epsilon_unamplified(charged, delta)),
         "to_server": to_server(charged, delta),
         "lines": [asdict(line) for line in charged_lines(charged, delta)],
     }
-
-
-def likely(charged: Charged) -> Charged:
-    """The rows of a device that took part as often as nearly every device stays within, and threw every coin."""
-    return tuple(
-        replace(row, times=min(row.times, likely_participations(row.privacy))) if row.privacy else row
-        for row in charged
-    )
-
-
-def likely_participations(privacy: PrivacyPlan, share: float = 0.999) -> int:
-    """The number of participations that `share` of the devices do not exceed."""
-    n, q = privacy.rounds, privacy.sampling_rate
-    return n if q == 1 else min(int(np.searchsorted(fewer_than(n, q)[1:], share)), n)
 
 
 def finite(epsilon: float) -> float | None:

@@ -18,7 +18,7 @@ from .keys import TAG_BYTES
 from .leaves import LEAF_BYTES
 from .merkle import expect_members
 from .packed_shamir import Code
-from .sizes import DEFAULTS, Seats, expect_sound
+from .sizes import COLLUDING_SHARE, DEFAULTS, Seats, expect_sound, members_of
 
 
 def sizes_of(planned: SumPlan) -> Seats:
@@ -51,15 +51,18 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
 
     Guarantees. Device seats are those that the epoch's seed draws for this kind and round, but for at most as many named
     absent as were drawn in surplus, and their keys are enrolled; helper seats are those that the epoch names. Thresholds are
-    the plan's, and no looser than `sizes.expect_sound` allows. SumError by name otherwise: "plan", "helpers", "seats", "sizes".
+    the plan's, and no looser than `sizes.expect_sound` allows; no more devices are enrolled than the plan counts on; and where devices
+    hold seats, any two lists meet. SumError by name otherwise: "plan", "helpers", "cohort", "seats", "sizes".
     """
     shared_out = plan.sum
     if shared_out is None:
         raise SumError("plan", "expected a plan whose rounds are sums")
     if shared_out.helpers != len(epoch.helpers):
         raise SumError("helpers", f"expected {shared_out.helpers} helpers in the epoch, got {len(epoch.helpers)}")
+    _expect_counted_on(kind, epoch)
     absent = tuple(np.frombuffer(request["absent"], ">u4").tolist())
     if shared_out.seats:
+        _expect_lists_meet(kind, epoch)
         try:
             expect_sound(
                 sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.updates))
@@ -86,6 +89,27 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
         kind.privacy.min_survivors,
         body_sha256,
     )
+
+
+def _expect_counted_on(kind: UpdateKind, epoch: Epoch) -> None:
+    """SumError("cohort") where so many are enrolled that more could collude in one sum than the plan allows for: `max_colluders` of
+    its population, if everybody is in every round. Of a sampled cohort the server says whom chance chose, and could fill
+    it up: then `max_colluders` has to be the hostile share of all who are enrolled."""
+    privacy, enrolled = kind.privacy, epoch.n_devices
+    if enrolled > privacy.population:
+        raise SumError("cohort", f"expected at most {privacy.population} enrolled devices, got {enrolled}")
+    if privacy.sampling_rate < 1 and privacy.max_colluders < (most := members_of(COLLUDING_SHARE, enrolled)):
+        raise SumError("cohort", f"expected a sampled plan to allow for {most} colluders, got {privacy.max_colluders}")
+
+
+def _expect_lists_meet(kind: UpdateKind, epoch: Epoch) -> None:
+    """SumError("sizes") unless any two lists of `min_survivors` have an honest device in common: of lists that have none, the
+    device seats that answer for them could tell a mixture (docs/secure-sum.md, where three quarters are proven to do)."""
+    privacy = kind.privacy
+    if 2 * privacy.honest <= epoch.n_devices - privacy.max_colluders:
+        raise SumError(
+            "sizes", f"expected sums of more than half of {epoch.n_devices} devices, got {privacy.min_survivors}"
+        )
 
 
 def _expected_seats(

@@ -71,13 +71,13 @@ class Duty:
 
         Guarantees. The header is of this epoch and this seat sits in it; every entry is an enrolled device's, listed once, signed
         for this sum, and at least `min_survivors` of them are there; and in this sum this seat answered for no other list.
-        The same list gets the same bytes: nothing here is drawn. SumError by name otherwise.
+        The same list and boxes get the same bytes: nothing here is drawn. SumError by name otherwise.
 
         Edge cases. What a seat checks of the order of the seats, and of those named absent, is what the devices signed: their
-        headers hold both.
+        headers hold both. A seat cannot hash the boxes of others, so for one list a hostile device can have sealed two shares
+        to it: asked with both, the answers differ by what that device knows already.
         """
         listed = self._listed(request)
-        listed.expect_right()
         before = self.register.answered(listed.header.slot)
         if before is not None and before != listed.sha256:
             raise SumError("second_list", "expected the list that this seat answered for before in this sum")

@@ -5,6 +5,7 @@ Sources: X25519 (RFC 7748), HKDF with SHA-256 (RFC 5869), ChaCha20 and ChaCha20-
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +22,8 @@ from ..errors import SumError
 from .field import Field
 from .header import Header
 
-#: What a key is for: a streamed seat's share, a sealed seat's box, a helper's pad, the coefficients of a test.
-STREAM, SEAL, PAD, TEST = b"stream", b"seal..", b"pad...", b"test.."
+#: What a key is for: a streamed seat's share, a sealed seat's box, a helper's pad. All of one length.
+STREAM, SEAL, PAD = b"stream", b"seal..", b"pad..."
 KEY_BYTES, TAG_BYTES = 32, 16
 #: A key seals one box and makes one stream: its nonce has nothing to tell apart.
 _BOX_NONCE, _STREAM_NONCE = bytes(12), bytes(16)
@@ -79,12 +80,11 @@ class Tie:
 
 def uniform(key: bytes, field: Field, n_words: int) -> Words:
     """Words of the field from ChaCha20 under a key: uint32 (n_words,). Each is uniform, for what does not fit is left out,
-    never folded; who has the key gets the same ones."""
+    never folded; who has the key gets the same ones, however many are drawn at once."""
     cipher = Cipher(ChaCha20(key, _STREAM_NONCE), mode=None).encryptor()
     found = np.empty(0, np.uint32)
     while len(found) < n_words:
-        wanted = n_words - len(found)
-        n_drawn = wanted + wanted * ((1 << field.prime.bit_length()) - field.prime) // field.prime + 32
+        n_drawn = math.ceil((n_words - len(found)) / field.acceptance) + 8
         drawn = np.frombuffer(cipher.update(bytes(4 * n_drawn)), "<u4")
         found = np.concatenate([found, field.accepted(drawn)])
     return found[:n_words]

@@ -1,7 +1,7 @@
 """A seat's part in a sum: to say which devices cannot be in it, and then, once, the sum of its shares.
 
-Nothing here remembers that a seat answered: who holds the seat's key keeps the register (`client/seats.py`,
-`server/helper/`).
+Nothing here remembers that a seat answered: who holds the seat's key keeps the register (`client/membership.py`,
+`server/helper/store.py`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Seat:
             try:
                 entry.expect_signed(listed.header)
                 share = self._share(listed, entry, box)
-            except (SumError, WireError):
+            except SumError:
                 refused.append(i)
                 continue
             if tests and not is_pad:
@@ -103,7 +103,11 @@ class Seat:
             return tie.stream(PAD, secret, code.field, header.n_values)
         if place < header.t_priv:
             return tie.stream(STREAM, secret, code.field, n_words)
-        return code.field.unpack(tie.unseal(secret, box), n_words)
+        packed = tie.unseal(secret, box)
+        try:
+            return code.field.unpack(packed, n_words)
+        except WireError:
+            raise SumError("share", "expected a share of words of the field") from None
 
 
 def sign_answer(listed: SumList, place: int, values: bytes, identity: Ed25519PrivateKey) -> bytes:

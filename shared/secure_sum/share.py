@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from ..arrays import Ints
 from ..errors import SumError
 from .entry import Entry
+from .field import Entropy
 from .header import Header
 from .keys import PAD, STREAM, TAG_BYTES, Tie, agreed, uniform
 
@@ -37,7 +38,9 @@ def sealed_bytes(header: Header) -> int:
     return (len(header.seats) - header.t_priv) * box_bytes(header)
 
 
-def contribute(header: Header, leaf: bytes, identity: Ed25519PrivateKey, values: Ints) -> Contribution:
+def contribute(
+    header: Header, leaf: bytes, identity: Ed25519PrivateKey, values: Ints, entropy: Entropy = os.urandom
+) -> Contribution:
     """A device's clipped and noised vector, int64 (n_values,), shared out among the seats of a sum.
 
     Guarantees. Whoever holds the keys of at most `t_priv` seats, or of all of them but not of every pad, learns nothing of
@@ -51,7 +54,7 @@ def contribute(header: Header, leaf: bytes, identity: Ed25519PrivateKey, values:
     if values.shape != (header.n_values,):
         raise SumError("length", f"expected {header.n_values} values, got {values.shape}")
     code, field = header.code, header.code.field
-    private = X25519PrivateKey.generate()
+    private = X25519PrivateKey.from_private_bytes(entropy(32))
     ephemeral = private.public_key().public_bytes_raw()
     n_words = code.n_words(header.n_values)
     ties = [Tie(header, place, leaf, ephemeral) for place in range(len(header.seats) + len(header.pads))]
@@ -65,7 +68,7 @@ def contribute(header: Header, leaf: bytes, identity: Ed25519PrivateKey, values:
         tie.stream(STREAM, secret, field, n_words)
         for tie, secret in zip(ties[: header.t_priv], secrets[: header.t_priv], strict=True)
     ]
-    masks = uniform(os.urandom(32), field, code.packing * code.tests).reshape(code.packing, code.tests)
+    masks = uniform(entropy(32), field, code.packing * code.tests).reshape(code.packing, code.tests)
     rows = code.share(field.total(np.stack(padded), 0), masks, np.stack(streams))
     sealed = b"".join(
         tie.seal(secret, field.pack(row))

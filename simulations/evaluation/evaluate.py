@@ -65,9 +65,19 @@ def learning_curve(models: Floats, plan: Plan, rows: Rows) -> list[RoundAuc]:
     return [RoundAuc(round=i, auc=auc(y, forward(plan.network, theta, x))) for i, theta in enumerate(models)]
 
 
-def traffic_numbers(traffic: Mapping[str, Mapping[str, int]], n_devices: int) -> Traffic:
-    """Bytes of our messages per device, and of one training round for a device that takes part."""
+#: What is asked of who holds a seat, and what that answers.
+OF_SEATS = frozenset(("opinion_request", "sum_request", "opinion", "seat_sum"))
+
+
+def traffic_numbers(
+    traffic: Mapping[str, Mapping[str, int]], n_devices: int, *, devices_hold_seats: bool = False
+) -> Traffic:
+    """Bytes of our messages per device, and of one training round for a device that takes part; what helpers get and send is no
+    device's."""
     sent, received = traffic["sent_bytes"], traffic["received_bytes"]
+
+    def of_devices(bytes_by: Mapping[str, int]) -> float:
+        return sum(n for name, n in bytes_by.items() if devices_hold_seats or name not in OF_SEATS) / n_devices
 
     def each(bytes_by: Mapping[str, int], counts: Mapping[str, int], name: str) -> float:
         return bytes_by.get(name, 0) / max(counts.get(name, 0), 1)
@@ -76,8 +86,8 @@ def traffic_numbers(traffic: Mapping[str, Mapping[str, int]], n_devices: int) ->
         round_down_bytes=each(sent, traffic["sent"], "train_request"),
         round_up_bytes=each(received, traffic["received"], "update"),
         query_up_bytes=each(received, traffic["received"], "alerts"),
-        down_bytes_per_device=sum(sent.values()) / n_devices,
-        up_bytes_per_device=sum(received.values()) / n_devices,
+        down_bytes_per_device=of_devices(sent),
+        up_bytes_per_device=of_devices(received),
         by_message={
             name: MessageCount(messages=traffic["sent"].get(name, traffic["received"].get(name, 0)), bytes=total)
             for name, total in {**sent, **received}.items()
@@ -148,7 +158,9 @@ def evaluate(
         privacy=Privacy(**{k: v for k, v in account.items() if k not in ("bits", "stopped")}),
         refused=refusals_by_code(traffic),
         bits=rates_with_truth(account["bits"], alerts, agreed) if account["bits"] else None,
-        traffic=traffic_numbers(traffic, population.n_users),
+        traffic=traffic_numbers(
+            traffic, population.n_users, devices_hold_seats=bool(setup.plan.sum and setup.plan.sum.seats)
+        ),
         cheat_bounds=cheat_bounds(setup),
         cpu=cpu_numbers(run, traffic["received"].get("update", 0), population.n_users),
         example_users=example_users(run, setup, population, history, p, alerts),

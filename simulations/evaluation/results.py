@@ -72,26 +72,29 @@ class RoundAuc(Part):
 
 
 class ChargedLine(Part):
-    """One row of what was charged: how often, behind how much noise (or a coin of which epsilon), what it alone costs."""
+    """One row of what was charged: how often, behind how much noise (or a coin of which epsilon), what it alone costs: to
+    whoever sees the models, to the server and the seats, and one release of it if the sum is broken. None: infinite."""
 
     line: str
     times: int
     noise_multiplier: float | None
     coin_epsilon: float | None
     epsilon_to_public: float | None
+    epsilon_to_server: float | None
+    epsilon_if_broken: float | None
     holds_against_server: bool
 
 
 class Account(Part):
     """What all that was charged costs together, and each row alone; an epsilon that is None is infinite. `by_bound`: the
-    number is a bound and not exact; `epsilon_bound`: that by Renyi DP."""
+    number to the public is a bound and not exact; `epsilon_bound`: that by Renyi DP; `epsilon_to_server`: to the server and the
+    seats, with the sum trusted, colluders counted and no amplification."""
 
     delta: float
     epsilon_to_public: float | None
     by_bound: bool
     epsilon_bound: float | None
-    epsilon_unamplified: float | None
-    likely_participations: int
+    epsilon_to_server: float | None
     to_server: str
     lines: list[ChargedLine]
 

@@ -41,6 +41,7 @@ from .epsilon import epsilon_figures
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured
 from .streams import stream_numbers
+from .sum_utility import sum_utility_numbers
 
 UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
 ONLINE_RETAIL = "online-retail-ii"
@@ -186,6 +187,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         out[f"rise.{name}"] = partial(rise_numbers, name, overrides)
         out[f"shipped.{name}"] = partial(shipped_numbers, name, overrides)
         out[f"choice.{name}"] = partial(choice_numbers, name, overrides)
+        out[f"sum.{name}"] = partial(sum_utility_numbers, name, overrides)
     if ONLINE_RETAIL in data:
         out["utility"] = partial(utility_numbers, data, UTILITY_FILE)
     if RunFolder(ROOT / "runs" / "demo").results_file.exists():

@@ -25,6 +25,7 @@ from . import alert_plots, plots, summary
 from .cheats import cheat_rows
 from .dropped import dropped_in_words
 from .format import NONE, between, compact, decimal, duration, epsilon, grouped, percent, signed, signed_between
+from .round_picture import is_ideal, round_picture
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -86,6 +87,7 @@ def render(results: Results) -> str:
             source=DATASETS.get(results.data),
             odds=odds_factor(results.privacy.epsilon_to_public),
             base_log_loss=base_log_loss(results.interest.base_rate),
+            is_ideal=is_ideal(results),
             privacy_numbers=PRIVACY_NUMBERS,
             other_numbers=other_numbers(results.plan),
             tolerance_steps=PLANTED_TOLERANCE_STEPS,
@@ -110,6 +112,7 @@ def drawings(results: Results) -> dict[str, Any]:
     ]
     return {
         **alike,
+        "round": {way: round_picture(results, wide=way == "wide") for way in ("wide", "narrow")},
         "roc": plots.roc(results) if interest.auc is not None else None,
         "calibration": plots.calibration(results) if interest.calibration else None,
         "risk": plots.risk_calibration(lapse) if lapse and lapse.calibration else None,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..baselines.interest_models import OURS
 from ..evaluation.result_tables import Judged
-from ..evaluation.results import BitRates, ChargedLine, Results
+from ..evaluation.results import Account, BitRates, ChargedLine, Results
 from ..federation.metering import CpuTimes
 from ..scenarios.owners import CapsNumbers
 from .dropped import REFUSALS, dropped_in_words
-from .format import compact, decimal, duration, epsilon, grouped, percent, signed
+from .format import NONE, compact, decimal, duration, epsilon, grouped, percent, signed
 
 
 def result_rows(results: Results) -> list[tuple[str, str]]:
@@ -29,8 +29,10 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         ("rise alerts", _in_words(alerts.rise, alerts.steps, results.step)),
         *_reasons(results),
         ("epsilon to the public", public),
+        ("epsilon to the server and the seats", to_server_in_words(privacy)),
         *((f"of that, {line.line} alone", line_in_words(line)) for line in privacy.lines if line.times),
         ("by the Rényi bound, all together", epsilon(privacy.epsilon_bound)),
+        ("if a sum is broken, epsilon of one message", broken_in_words(privacy)),
         ("to the server", privacy.to_server),
         *([("rounds are added up by", results.sum)] if results.sum else []),
         *_owners(results),
@@ -85,6 +87,18 @@ def line_in_words(line: ChargedLine) -> str:
     else:
         how = f"{grouped(line.times)} rounds, noise multiplier {line.noise_multiplier:g}"
     return f"{epsilon(line.epsilon_to_public)} ({how})"
+
+
+def to_server_in_words(account: Account) -> str:
+    """Epsilon to the server and the seats, where it is another number than that to the public."""
+    if not account.by_bound:
+        return "the same: everybody is in every round, nothing rests on who was not"
+    return f"{epsilon(account.epsilon_to_server)} (a device in every round)"
+
+
+def broken_in_words(account: Account) -> str:
+    """What one message of each kind tells whoever broke its sum: 26.3 update, 1 alert_bit."""
+    return ", ".join(f"{epsilon(line.epsilon_if_broken)} {line.line}" for line in account.lines if line.times) or NONE
 
 
 def caps_in_words(caps: CapsNumbers) -> str:

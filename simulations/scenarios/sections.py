@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.plan import MAX_HELPERS, PrivacyPlan, SumPlan
+from shared.plan import PrivacyPlan, SumPlan
+from shared.register.sum_plan import MAX_HELPERS
 from shared.secure_sum.field import Field as PrimeField
 from shared.secure_sum.sizes import Assumed, seats
 

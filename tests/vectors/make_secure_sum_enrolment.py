@@ -17,7 +17,7 @@ from shared.secure_sum import epoch as module
 from shared.secure_sum.draw import drawn, kept
 from shared.secure_sum.epoch import Epoch, sign
 from shared.secure_sum.merkle import prove, root
-from tests.world.enrolled import (
+from tests.world.listed import (
     AUDIENCE,
     BEGINS_S,
     ENROLMENT_KEY,

@@ -249,8 +249,7 @@ def made_up(*, simulated: bool = True) -> Section:
             "epsilon_to_public": 9.0814,
             "by_bound": False,
             "epsilon_bound": 10.3185,
-            "epsilon_unamplified": 24.3816,
-            "likely_participations": 16,
+            "epsilon_to_server": 9.0814,
             "to_server": NOT_PROTECTED,
             "lines": [LINE],
             "plan_sha256": "ab" * 32,
@@ -308,6 +307,8 @@ def charged_line(line: str, times: int, epsilon: float | None, **noise: float) -
         "line": line,
         "times": times,
         "epsilon_to_public": epsilon,
+        "epsilon_to_server": epsilon,
+        "epsilon_if_broken": epsilon and 10 * epsilon,
         "holds_against_server": "coin_epsilon" in noise,
     }
     return {"noise_multiplier": None, "coin_epsilon": None, **known, **noise}
@@ -320,7 +321,7 @@ def with_nothing_known() -> Results:
     """A run that cost no privacy budget to speak of and found nothing: every number that may be None is."""
     empty = judged(0, turns=0, precision=None, recall=None, median_delay_steps=None, false_per_user=0.0)
     nothing = ("auc", "base_rate", "log_loss", "calibration_error")
-    epsilons = ("epsilon_to_public", "epsilon_unamplified", "epsilon_bound")
+    epsilons = ("epsilon_to_public", "epsilon_to_server", "epsilon_bound")
     return changed(
         make_results(example_users=[]),
         {

@@ -16,12 +16,13 @@ from server.privacy.accounting import (
     affordable_rounds,
     charged_lines,
     epsilon_bound,
+    epsilon_if_broken,
     epsilon_to_public,
     epsilon_unamplified,
-    likely_participations,
     to_server,
 )
 from server.privacy.composition import slack
+from server.privacy.lone_share import lone_share_epsilon
 from shared import rdp
 from shared.charges import Charge, charges_of
 from shared.plan import BitsPlan, Plan
@@ -86,9 +87,8 @@ def test_two_parts_are_one_gaussian_too():
 
 
 def test_the_known_figures_of_participation():
-    """FACTS: q .1, 60 rounds: 14 times at most for 99.9 % of the devices; at sigma 4 that is 2.5 for 6 times, 4.05 for 14."""
+    """At sigma 4 that is 2.5 for 6 times, 4.05 for 14."""
     plan = plan_of(noise_multiplier=4.0, rounds=60)
-    assert likely_participations(plan_of(sampling_rate=0.1, rounds=60, min_survivors=60).privacy) == 14
     assert [round(public(plan, times), 2) for times in (6, 14)] == [2.50, 4.05]
 
 
@@ -269,13 +269,6 @@ def test_what_takes_all_leaves_no_round():
 # ---- in words and numbers for people
 
 
-@pytest.mark.parametrize(("rounds", "q"), [(1, 0.5), (60, 0.1), (100, 0.01), (2000, 0.3), (100_000, 0.001)])
-@pytest.mark.parametrize("share", [0.5, 0.9, 0.999])
-def test_likely_participations_is_the_binomial_quantile(rounds, q, share):
-    plan = plan_of(rounds=rounds, sampling_rate=q, noise_multiplier=3.0)
-    assert likely_participations(plan.privacy, share) == int(stats.binom.ppf(share, rounds, q))
-
-
 def test_to_the_server_only_coins_are_claimed():
     assert TO_SERVER == "not protected (no secure aggregation yet)"
     plan = plan_of(bits=COINS)
@@ -289,9 +282,61 @@ def test_every_row_of_the_table_has_its_own_epsilon():
     lines = charged_lines(table, DELTA)
     assert [(line.line, line.times) for line in lines] == [("update", 14), ("risk_update", 3), ("alert_bit", 2)]
     assert [line.epsilon_to_public for line in lines] == [epsilon_to_public((row,), DELTA) for row in table]
+    assert [line.epsilon_to_server for line in lines] == [epsilon_unamplified((row,), DELTA) for row in table]
+    assert [line.epsilon_if_broken for line in lines] == [epsilon_if_broken(row) for row in table]
     account = account_of(plan, table)
     alone = [line.epsilon_to_public for line in lines]
     assert max(alone) < account["epsilon_to_public"] < sum(alone)
     assert account["epsilon_to_public"] < account["epsilon_bound"]
     ledger = sum(row.times * row.cost for row in table)
     assert account["epsilon_bound"] == pytest.approx(float(rdp.epsilon(ledger, DELTA)), rel=1e-4)
+
+
+def test_the_server_gets_no_amplification_and_is_told_the_same_where_there_is_none():
+    sampled, plain = plan_of(sampling_rate=0.2, noise_multiplier=4.0), plan_of(noise_multiplier=4.0)
+    for plan in (sampled, plain):
+        account = account_of(plan, charges_of(plan))
+        mu = math.sqrt(plan.privacy.rounds) / plan.privacy.noise_multiplier
+        assert account["epsilon_to_server"] == pytest.approx(rdp.gaussian_epsilon(mu, DELTA), rel=1e-3)
+        assert (account["epsilon_to_server"] == account["epsilon_to_public"]) is not account["by_bound"]
+        assert account["epsilon_to_server"] >= account["epsilon_to_public"]
+
+
+def test_colluders_cost_noise_unless_the_plan_counts_them():
+    """The same share, of a plan that counts five colluders: less noise in a sum without these five, and the epsilon of that."""
+    counted = plan_of(noise_multiplier=4.0, min_survivors=100, max_colluders=5)
+    ignored = plan_of(noise_multiplier=4.0 * math.sqrt(100 / 95), min_survivors=100)
+    assert counted.privacy.share_sigma == pytest.approx(ignored.privacy.share_sigma)
+    assert account_of(counted, charged(counted, 9))["epsilon_to_server"] > public(ignored, 9)
+
+
+# ---- a broken sum
+
+
+@pytest.mark.parametrize(("noise", "survivors"), [(4.0, 25), (4.0, 100), (20.0, 100)])
+def test_a_lone_share_is_one_discrete_gaussian_exactly(noise, survivors):
+    """Beside the continuous one, and by a sum over integers that shares no code with ours."""
+    plan = plan_of(noise_multiplier=noise, min_survivors=survivors, steps_per_clip=1024)
+    epsilon = lone_share_epsilon(plan.privacy, 1441)
+    mu = math.sqrt(survivors) / noise
+    assert gaussian_delta(epsilon, mu) == pytest.approx(DELTA, rel=1e-3)
+    sigma, steps = plan.privacy.share_sigma, plan.privacy.steps_per_clip
+    x = np.arange(-math.ceil(13 * sigma), math.ceil(13 * sigma) + steps)
+    p, q = (stats.norm.pdf(x, shift, sigma) for shift in (steps, 0))
+    exact = math.fsum(np.maximum(p - math.exp(epsilon) * q, 0)) / math.fsum(p)
+    assert exact <= DELTA * (1 + 1e-9) and exact == pytest.approx(DELTA, rel=1e-6)
+
+
+def test_a_lone_share_that_promises_nothing_says_so():
+    assert lone_share_epsilon(plan_of(noise_multiplier=0.0).privacy, 9) == math.inf
+    assert lone_share_epsilon(plan_of(noise_multiplier=1.0, min_survivors=400).privacy, 1441) == math.inf
+    assert epsilon_if_broken(Charge(COINS, 2)) == 1.0, "a coin needs no sum"
+
+
+def test_a_lone_share_hides_less_than_a_sum_and_the_less_the_more_share_the_noise():
+    epsilons = [
+        lone_share_epsilon(plan_of(noise_multiplier=8.0, min_survivors=n, steps_per_clip=1024).privacy, 9)
+        for n in (1, 9, 100)
+    ]
+    assert epsilons == sorted(set(epsilons))
+    assert epsilons[0] == pytest.approx(public(plan_of(noise_multiplier=8.0), 1), rel=1e-3), "alone it is the sum"

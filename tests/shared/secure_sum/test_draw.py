@@ -19,7 +19,7 @@ from shared.secure_sum.epoch import verified
 from shared.secure_sum.merkle import expect_members
 from tests.vectors.make_secure_sum_enrolment import enrolment
 from tests.world.basics import examples, full
-from tests.world.enrolled import make_epoch
+from tests.world.listed import make_epoch
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "v1" / "secure_sum" / "enrolment.json"
 

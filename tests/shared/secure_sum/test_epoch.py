@@ -34,7 +34,7 @@ from shared.secure_sum.epoch import (
 )
 from shared.secure_sum.merkle import expect_members, prove
 from tests.world.basics import examples
-from tests.world.enrolled import (
+from tests.world.listed import (
     AUDIENCE,
     BEGINS_S,
     DAY_S,

@@ -9,7 +9,7 @@ from shared.errors import ConfigError
 from shared.secure_sum import leaves as module
 from shared.secure_sum.leaves import LEAF_BYTES, expect_leaf, identity_of, leaf_of, members, seat_key_of
 from tests.world.basics import examples
-from tests.world.enrolled import keys_of, leaf, leaves
+from tests.world.listed import keys_of, leaf, leaves
 
 P = (1 << 255) - 19
 IDENTITY, SEAT_KEY = identity_of(leaf("one")), seat_key_of(leaf("one"))

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from shared.secure_sum.epoch import EnrolmentList, sign, verified, write_list
 from simulations.cli import main as cli
 from simulations.cli import offline_key
-from tests.world.enrolled import AUDIENCE, DAY_S, OFFLINE_KEY, helpers, leaves, make_epoch
+from tests.world.listed import AUDIENCE, DAY_S, OFFLINE_KEY, helpers, leaves, make_epoch
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def page(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without their drawings, which take most of the time."""
-    names = ("curve", "roc", "calibration", "alerts", "detectors", "risk", "utility")
+    names = ("curve", "round", "roc", "calibration", "alerts", "detectors", "risk", "utility")
     drawn = {**dict.fromkeys(names, "(drawing)"), "users": ["(drawing)"] * 3}
     monkeypatch.setattr(report, "drawings", lambda _: drawn)
 
@@ -319,6 +319,14 @@ def test_every_message_of_the_register_can_be_listed(undrawn: None) -> None:
     assert "says: step, alerts (direction, category, level, step, model_round)" in left
 
 
+def test_epsilon_is_told_to_whoever_sees_the_models_to_the_server_and_for_a_broken_sum(undrawn: None) -> None:
+    sampled = changed(make_results(), {"privacy.by_bound": True, "privacy.epsilon_to_server": 24.3816})
+    assert dict(result_rows(sampled))["epsilon to the server and the seats"] == "24.4 (a device in every round)"
+    for results, said in ((sampled, "for a device in every round"), (make_results(), "The same number")):
+        text = Outline(render(results)).text
+        assert said in text and "if a sum is broken, one message" in text and "90.8" in text
+
+
 def test_the_result_table() -> None:
     s = THIN_SPACE
     assert result_rows(make_results()) == [
@@ -333,8 +341,10 @@ def test_the_result_table() -> None:
         ("rise alerts", f"precision 25{s}%, recall 50{s}%, delay 11.5 days (median), 0.38 false per user in 14 days"),
         ("one simulated user was told", "fall in coats, day 20: visits fell: 0, usually 3; no alert if 3"),
         ("epsilon to the public", "9.08 (delta 1e-05)"),
+        ("epsilon to the server and the seats", "the same: everybody is in every round, nothing rests on who was not"),
         ("of that, update alone", "9.08 (2 rounds, noise multiplier 1)"),
         ("by the Rényi bound, all together", "10.3"),
+        ("if a sum is broken, epsilon of one message", "90.8 update"),
         ("to the server", NOT_PROTECTED),
         ("rounds are added up by", "3 helpers"),
         ("owners' caps on a device", "lifted in this scenario"),
