@@ -17,6 +17,7 @@ from .enrolling import enrolled
 from .enrolment import Enrolment
 from .federation import Federation, expect_taken, refusals
 from .inbox import Inbox
+from .open_round import OpenRounds
 from .privacy.accounting import account_of
 from .queries import ask_for_alerts
 from .settings import RunSettings
@@ -28,16 +29,17 @@ from .training import Training, offer_newest, train
 app = ServerApp()
 
 
-def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
+def run(federation: Federation, settings: RunSettings, clock: Clock, rounds: OpenRounds | None = None) -> None:
     """One run with its devices connected: offer, train, query, and the account of it all. RunStopped if devices decline so
-    that to go on would only spend epsilon; the account then says what was spent, and why it stopped."""
+    that to go on would only spend epsilon; the account then says what was spent, and why it stopped. With `rounds`, one that an
+    earlier process left open is gone on with."""
     folder = ServerFolder(settings.folder)
     privacy = settings.plan.privacy
     inbox = Inbox(folder.inbox_file)
     federation.traffic.add(folder.traffic())
     stopped: RunStopped | None = None
     try:
-        offer_and_train(federation, settings, folder, clock)
+        offer_and_train(federation, settings, folder, clock, rounds)
         ask_for_alerts(federation, settings, folder, inbox, clock)
     except RunStopped as error:
         stopped = error
@@ -59,7 +61,13 @@ def run(federation: Federation, settings: RunSettings, clock: Clock) -> None:
         raise stopped
 
 
-def offer_and_train(federation: Federation, settings: RunSettings, folder: ServerFolder, clock: Clock) -> None:
+def offer_and_train(
+    federation: Federation,
+    settings: RunSettings,
+    folder: ServerFolder,
+    clock: Clock,
+    rounds: OpenRounds | None = None,
+) -> None:
     """Give the devices the plan and run its rounds; no round is charged for a plan that too few of them took."""
     settings.schedule.wait_for(settings.schedule.train_step, clock)
     settings = replace(settings, run=folder.begun_s(settings.key_file, clock))
@@ -68,7 +76,7 @@ def offer_and_train(federation: Federation, settings: RunSettings, folder: Serve
     if training.has_rounds_left:
         expect_taken(taken, refusals(federation.traffic) - before, settings.plan.privacy)
     folder.report("offer", 1, 1)
-    train(federation, settings, folder)
+    train(federation, settings, folder, rounds=rounds)
 
 
 @app.main()
@@ -89,8 +97,9 @@ def serve(grid: Grid, settings: RunSettings) -> None:
     connected = _connected(grid, enrolment, settings)
     roll = enrolled(channel, connected, settings, folder)
     folder.report("devices", len(enrolment.nodes), settings.plan.privacy.population)
-    sums = SecureSum(channel, roll, folder.lists().keep)
-    run(DeviceNodes(channel, enrolment.nodes, sums), settings, clock)
+    rounds = OpenRounds(folder.open_round_file, clock, settings.round_open_s)
+    sums = SecureSum(channel, roll, folder.lists().keep, rounds)
+    run(DeviceNodes(channel, enrolment.nodes, sums), settings, clock, rounds)
 
 
 def _connected(grid: Grid, enrolment: Enrolment, settings: RunSettings) -> list[int]:

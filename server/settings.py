@@ -64,7 +64,8 @@ class RunSettings:
     `longest_means`: of p's and of phi's updates, how long an honest cohort's mean is at most, in clips (`server/bounds.py`);
     1 holds for whatever people do. `audience`: the deployment or group of devices that it asks, who answer nothing that is for
     others. `run`: the second at which it began (`ServerFolder.begun_s`). `helpers`: identities of those who hold seats for it,
-    32 bytes each; `epoch_wait_s`: how long it waits for its list of devices to be signed."""
+    32 bytes each; `epoch_wait_s`: how long it waits for its list of devices to be signed. `round_open_s`: how long, by its
+    clock, a round stays open for whoever was restarted."""
 
     plan: Plan
     server: ServerSettings
@@ -83,6 +84,7 @@ class RunSettings:
     run: int = 0
     helpers: tuple[bytes, ...] = ()
     epoch_wait_s: float = 300.0
+    round_open_s: float = 3600.0
 
     @property
     def epoch(self) -> int:
@@ -114,6 +116,7 @@ class RunSettings:
         audience: str = "",
         helpers: tuple[bytes, ...] = (),
         epoch_wait_s: float = 300.0,
+        round_open_s: float = 3600.0,
     ) -> RunSettings:
         """The settings of a run in this process. Theta 0 is that of `theta_file`, a warm start, or else drawn by
         `theta_seed`; phi starts from the rows of `public_file`, if it is learned."""
@@ -137,6 +140,7 @@ class RunSettings:
             audience=audience,
             helpers=helpers,
             epoch_wait_s=epoch_wait_s,
+            round_open_s=round_open_s,
         )
 
     @classmethod
@@ -171,6 +175,7 @@ class RunSettings:
                 audience=str(config["server.audience"]),
                 helpers=_identities(str(config["server.helpers"])),
                 epoch_wait_s=float(config["server.epoch-wait-s"]),
+                round_open_s=float(config["server.round-open-s"]),
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None

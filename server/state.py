@@ -109,6 +109,7 @@ class ServerFolder:
         self.enrolment_list = folder / "enrolment.list"
         self.signed_epoch = folder / "epoch.signed"
         self.lists_file = folder / "lists.db"
+        self.open_round_file = folder / "open_round.db"
 
     def begun_s(self, key_file: Path, clock: Clock) -> int:
         """The second at which this run began: the same whichever process goes on with it. Devices follow no run that began

@@ -2,7 +2,9 @@
 
     training request -> sealed shares      opinion_request -> who cannot be in it      sum_request -> the sum's shares -> the sum
 
-Nothing of a single device can be read here. The list is on disk before the first seat sees it as final.
+Nothing of a single device can be read here. The list is on disk before the first seat sees it as final. With a journal the
+request is, too, before the first device hears it: a server that goes on with the round asks for the very same body, which devices
+answer from their outboxes, and once a list is final, that one is summed and no other.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from shared.arrays import Bools, Words
-from shared.codec import encode
-from shared.errors import SumError, WireError
+from shared.codec import decode, encode
+from shared.errors import RunError, SumError, WireError
 from shared.messages import REQUESTS
 from shared.plan import Plan, UpdateKind
 from shared.secure_sum.assembly import header_of, seats_drawn
@@ -28,6 +30,8 @@ from shared.secure_sum.seat import expect_answer, read_boxes
 from shared.secure_sum.share import box_bytes, sealed_bytes
 
 from .channel import Channel
+from .federation import refusals
+from .open_round import FinalList, OpenRounds
 from .roll import Roll
 
 #: Writes down, durably, which list a round is summed over: header hash, list hash, and how many devices are in it.
@@ -51,10 +55,11 @@ class Holder:
 
 
 class SecureSum:
-    """The way from a cohort to the sum of its vectors, in one epoch of enrolment."""
+    """The way from a cohort to the sum of its vectors, in one epoch of enrolment. With `rounds`, a round that is left open there is
+    gone on with, and those who hold seats are asked again while it is open, if too few of them answer."""
 
-    def __init__(self, channel: Channel, roll: Roll, keep: KeepList) -> None:
-        self._channel, self._roll, self._keep = channel, roll, keep
+    def __init__(self, channel: Channel, roll: Roll, keep: KeepList, rounds: OpenRounds | None = None) -> None:
+        self._channel, self._roll, self._keep, self._rounds = channel, roll, keep, rounds
         self._dropped = channel.traffic.dropped
 
     def collect(
@@ -63,13 +68,17 @@ class SecureSum:
         """The sum of a cohort's vectors modulo 2^32, uint32 (kind's n_values,), and how many devices are in it; zeros and 0 if it
         could not be opened, which is counted."""
         nothing = np.zeros(kind.n_values, np.uint32), 0
-        asked = {**request, **self._seated(plan, kind, request["round"])}
+        asked = self._request(plan, kind, request)
         body_sha256 = hashlib.sha256(encode(REQUESTS, kind.request, asked)).digest()
         header = header_of(plan, kind, asked, body_sha256, self._roll.epoch)
-        sent = self._sent(header, self._channel.ask(cohort, kind.request, asked))
-        if len(sent) < header.min_survivors:
-            return nothing[0], len(sent)
         try:
+            final = self._rounds.final_list(header.round) if self._rounds else None
+            if final is not None:
+                sent, holders = self._as_written(header, final)
+                return self._opened(header, sent, holders), len(sent)
+            sent = self._sent(header, self._channel.ask(cohort, kind.request, asked))
+            if len(sent) < header.min_survivors:
+                return nothing[0], len(sent)
             sent, holders = self._agreed(header, sent)
             if len(sent) < header.min_survivors:
                 return nothing[0], len(sent)
@@ -77,6 +86,26 @@ class SecureSum:
         except SumError as error:
             self._dropped[f"sum_{error.reason}"] += 1
             return nothing
+
+    def _request(self, plan: Plan, kind: UpdateKind, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The whole request of a round: the one that its devices were asked before, if it is left open, or a new one, which is
+        written down. RunError if what is learned stands elsewhere than when it was opened."""
+        number = request["round"]
+        if self._rounds is not None and (body := self._rounds.body(number)):
+            asked = decode(REQUESTS, body)[1]
+            if {**asked, **request} != asked:
+                raise RunError(f"expected the request that round {number} was opened with")
+            return asked
+        asked = {**request, **self._seated(plan, kind, number)}
+        if self._rounds is not None:
+            self._rounds.keep_body(number, encode(REQUESTS, kind.request, asked))
+        return asked
+
+    def _as_written(self, header: Header, final: FinalList) -> tuple[list[Sent], list[Holder]]:
+        """The devices and seats of a list that is final, as they were written down."""
+        entries, size = SumList.from_bytes(header, final.entries).entries, sealed_bytes(header)
+        sent = [Sent(entry, final.boxes[i * size : (i + 1) * size]) for i, entry in enumerate(entries)]
+        return sent, [holder for holder in self._holders(header) if holder.place in final.places]
 
     def _seated(self, plan: Plan, kind: UpdateKind, round_number: int) -> dict[str, Any]:
         """The fields of a training request that say who holds its seats: of devices that were drawn, those whose nodes are not there
@@ -180,6 +209,9 @@ class SecureSum:
     def _opened(self, header: Header, sent: list[Sent], holders: list[Holder]) -> Words:
         """The sum of what was sent. SumError if too few seats answer, or lie."""
         listed = SumList.of(header, [one.entry for one in sent])
+        if self._rounds is not None:
+            boxes, asked = b"".join(one.sealed for one in sent), tuple(holder.place for holder in holders)
+            self._rounds.keep_list(header.round, FinalList(listed.canonical, boxes, asked))
         self._keep(listed)
         field, n_values = header.code.field, header.n_values
         answers: dict[int, Words] = {}
@@ -230,7 +262,28 @@ class SecureSum:
             sealed = header.t_priv <= holder.place < len(header.seats)
             own = read_boxes(boxes, size, holder.place - header.t_priv) if sealed else b""
             requests[holder.node] = {**shared, "boxes": own}
-        return self._channel.ask_each(name, requests)
+        return self._answers(header, holders, name, requests)
+
+    def _answers(
+        self, header: Header, holders: Sequence[Holder], name: str, requests: Mapping[int, Mapping[str, Any]]
+    ) -> dict[int, dict[str, Any]]:
+        """Replies by node. Those who say nothing are asked again while the round is open and too few have answered: whoever was
+        restarted says the same as before. Who refuses would refuse again."""
+        out: dict[int, dict[str, Any]] = {}
+        attempt, silent = 0, dict(requests)
+        while silent:
+            before = refusals(self._channel.traffic).total()
+            out |= self._channel.ask_each(name, silent)
+            refused = refusals(self._channel.traffic).total() - before
+            silent = {node: request for node, request in silent.items() if node not in out}
+            places = [holder.place for holder in holders if holder.node in out]
+            n_pads = sum(place >= len(header.seats) for place in places)
+            if n_pads == len(header.pads) and len(places) - n_pads >= header.code.needed:
+                break
+            if self._rounds is None or len(silent) <= refused or not self._rounds.wait(header.round, attempt):
+                break
+            attempt += 1
+        return out
 
 
 def _opinion(listed: SumList, fields: Mapping[str, Any]) -> tuple[list[int], Words]:

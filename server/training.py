@@ -1,7 +1,16 @@
 """The rounds of a plan: p's, then phi's, in one loop, as long as devices answer. Then every device gets the weights.
 
-A round is charged durably before its cohort is sampled. One that was interrupted stays charged: it is never run again, so
-no device ever makes noise twice for one sum, and epsilon is at least that of an uninterrupted run.
+A round is charged durably before its cohort is sampled, once, and stays charged. One that was interrupted is gone on with for a
+stated time, if its sums are secure ones (`server/open_round.py`): the request that devices hear is the very same body.
+
+- No device makes noise twice for one sum: it answers the same body from its outbox, byte for byte and at no cost, and one that no
+  longer has its answer refuses, as it does any other body of a round that it was charged for (`client/privacy/ledger.py`).
+- No round has two sums: once a list is final, and on disk, that one is asked for and no other; a seat answers for one list. While none
+  is, nothing of what was sent can be opened, and a cohort that is sampled anew is sampled as the first one was.
+- Epsilon is at least that of an uninterrupted run: a round is charged once, and a number is charged before anything else of it happens.
+
+Where the sum is ideal (`hosts` fidelity of simulations) devices keep no answer: an interrupted round is never run again there, nor is
+one whose time is over.
 """
 
 from __future__ import annotations
@@ -15,6 +24,7 @@ from shared.errors import BudgetError, ConfigError
 from shared.plan import PrivacyPlan
 
 from .federation import Federation, Watched
+from .open_round import OpenRounds
 from .optimizer import ServerOptimizer
 from .privacy.accounting import RoundAccountant, finite
 from .risk_start import RiskStart
@@ -106,9 +116,16 @@ class Training:
     folder: ServerFolder
     charges: Charges
     accountant: RoundAccountant
+    rounds: OpenRounds | None = None
 
     @classmethod
-    def begin(cls, federation: Federation, settings: RunSettings, folder: ServerFolder) -> Training:
+    def begin(
+        cls,
+        federation: Federation,
+        settings: RunSettings,
+        folder: ServerFolder,
+        rounds: OpenRounds | None = None,
+    ) -> Training:
         """With every round counted that any process of this run charged."""
         plan = settings.plan
         charges, accountant = folder.charges(plan.sha256), RoundAccountant(plan)
@@ -116,7 +133,7 @@ class Training:
         for part, kind in enumerate(plan.updates):
             accountant.charge(charges.count(after=first, until=first + kind.privacy.rounds), part)
             first += kind.privacy.rounds
-        return cls(Watched(federation), settings, folder, charges, accountant)
+        return cls(Watched(federation), settings, folder, charges, accountant, rounds)
 
     @property
     def has_rounds_left(self) -> bool:
@@ -133,12 +150,15 @@ class Training:
         plan, folder, accountant = self.settings.plan, self.folder, self.accountant
         kind, first = plan.updates[part], sum(earlier.privacy.rounds for earlier in plan.updates[:part])
         models = folder.load_checkpoint(learner.optimizer, learner.checkpoint) or [learner.model]
-        while self.goes_on(part, kind.privacy):
-            if not to_the_end:
-                self.federation.expect_use(kind.privacy)
-            number = accountant.rounds_of(part) + 1
-            self.charges.add(first + number)
-            accountant.charge(part=part)
+        while (number := self._left_open(part, first, len(models))) or self.goes_on(part, kind.privacy):
+            if not number:
+                if not to_the_end:
+                    self.federation.expect_use(kind.privacy)
+                number = accountant.rounds_of(part) + 1
+                if self.rounds is not None:
+                    self.rounds.begin(first + number, len(models))
+                self.charges.add(first + number)
+                accountant.charge(part=part)
             request = {
                 "audience": self.settings.audience,
                 "run": self.settings.run,
@@ -154,17 +174,36 @@ class Training:
             models.append(learner.model)
             folder.keep_traffic(self.federation.traffic.to_map())
             folder.save_checkpoint(learner.optimizer, models, learner.checkpoint)
+            if self.rounds is not None:
+                self.rounds.end()
             folder.report(learner.phase, number, kind.privacy.rounds, epsilon=finite(accountant.epsilon))
         return models[-1]
 
+    def _left_open(self, part: int, first: int, n_models: int) -> int:
+        """The number, among its part's, of a round that is charged and open, and whose model is not published; 0 if there is none."""
+        left = self.rounds.left() if self.rounds is not None else None
+        number = left.number - first if left is not None else 0
+        if left is None or self.rounds is None or number < 1:
+            return 0
+        if number == self.accountant.rounds_of(part) and left.n_models == n_models:
+            return number
+        self.rounds.end()  # it was not charged, or its model is published
+        return 0
+
 
 def train(
-    federation: Federation, settings: RunSettings, folder: ServerFolder, *, to_the_end: bool = False
+    federation: Federation,
+    settings: RunSettings,
+    folder: ServerFolder,
+    *,
+    rounds: OpenRounds | None = None,
+    to_the_end: bool = False,
 ) -> RoundAccountant:
     """Run the plan's rounds, and offer what they taught to every device. BudgetError if epsilon allows none; RunStopped if
     devices refuse or stay silent so that going on would only spend: what was learned and charged until then stays in the
-    folder. `to_the_end`: go on all the same, for trials, which publish nothing."""
-    training = Training.begin(federation, settings, folder)
+    folder. `rounds`: where a round lies that is open, to go on with. `to_the_end`: go on all the same, for trials, which publish
+    nothing."""
+    training = Training.begin(federation, settings, folder, rounds)
     accountant = training.accountant
     theta = training.learn(0, InterestLearner(settings), to_the_end=to_the_end)
     if not accountant.rounds:

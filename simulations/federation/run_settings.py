@@ -12,7 +12,7 @@ from ..people.setup import Setup
 from .run_folder import AUDIENCE, RunFolder
 from .sums.helper_nodes import identities
 
-NODE_WAIT_S, EPOCH_WAIT_S = 300.0, 60.0
+NODE_WAIT_S, EPOCH_WAIT_S, ROUND_OPEN_S = 300.0, 60.0, 3600.0
 #: Server and client app of each fidelity.
 COMPONENTS = {
     "devices": ("server.app:app", "simulations.federation.device_app:app"),
@@ -41,6 +41,7 @@ def run_settings(setup: Setup, run: RunFolder, helpers: tuple[bytes, ...] = ()) 
         audience=AUDIENCE,
         helpers=helpers,
         epoch_wait_s=EPOCH_WAIT_S,
+        round_open_s=ROUND_OPEN_S,
     )
 
 
@@ -66,6 +67,7 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "server.audience": AUDIENCE,
         "server.helpers": ",".join(key.hex() for key in helpers_of(setup, run)),
         "server.epoch-wait-s": EPOCH_WAIT_S,
+        "server.round-open-s": ROUND_OPEN_S,
         "schedule.train-step": schedule.train_step,
         "schedule.first-query-step": schedule.first_query_step,
         "schedule.last-query-step": schedule.last_query_step,

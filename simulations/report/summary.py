@@ -37,6 +37,7 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         ("by the Rényi bound, all together", epsilon(privacy.epsilon_bound)),
         ("if a sum is broken, epsilon of one message", broken_in_words(privacy)),
         ("what the server learns", learns_in_words(results)),
+        *([("rounds are added up by", results.sum)] if results.sum else []),
         *_owners(results),
         *_dropped(results),
         *_bits(results.bits),

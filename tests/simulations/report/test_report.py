@@ -356,6 +356,7 @@ def test_the_result_table() -> None:
         ("by the Rényi bound, all together", "10.3"),
         ("if a sum is broken, epsilon of one message", "90.8 update"),
         ("what the server learns", LEARNS),
+        ("rounds are added up by", "3 helpers"),
         ("owners' caps on a device", "lifted in this scenario"),
         ("requests that devices declined", "none"),
         ("bytes per device and round", f"5{s}850 down, 5{s}837 up"),
