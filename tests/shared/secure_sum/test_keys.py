@@ -5,12 +5,14 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.secure_sum.field import Field
 from shared.secure_sum.header import Header
 from shared.secure_sum.keys import PAD, SEAL, STREAM, TAG_BYTES, Tie, agreed, uniform
+from shared.secure_sum.share import contribute
 from tests.world.basics import examples
 
 from .algebra import FIELDS, LAST, NEAR_31, THREE_BYTES
@@ -22,7 +24,9 @@ EPHEMERAL = Person("ephemeral")
 SECRET = bytes(range(32))
 
 
-def tie(header: Header = WORLD.header, position: int = 6, sender: int = 0, ephemeral: bytes = EPHEMERAL.leaf[32:]) -> Tie:
+def tie(
+    header: Header = WORLD.header, position: int = 6, sender: int = 0, ephemeral: bytes = EPHEMERAL.leaf[32:]
+) -> Tie:
     return Tie(header, position, WORLD.leaves[sender], ephemeral)
 
 
@@ -50,7 +54,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("pair", combinations(OTHERS, 2), ids=" / ".join)
+@pytest.mark.parametrize("pair", list(combinations(OTHERS, 2)), ids=" / ".join)
 def test_no_key_is_that_of_anything_else(pair):
     one, other = (OTHERS[name] for name in pair)
     for label in (STREAM, SEAL, PAD):
@@ -67,8 +71,6 @@ def test_no_box_opens_as_anything_else(other):
 
 def test_the_associated_data_is_the_context_whatever_the_key():
     """Taken out of either, the other one still holds: a box under the right key and another context does not open."""
-    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-
     box = ChaCha20Poly1305(tie().key(SEAL, SECRET)).encrypt(bytes(12), b"share", tie(sender=1).info(SEAL))
     assert refusal_of(lambda: tie().unseal(SECRET, box)) == "box"
 
@@ -106,8 +108,6 @@ def test_no_stream_repeats_across_rounds_kinds_seats_devices_and_epochs(asked):
 
 
 def test_a_device_draws_a_fresh_key_for_every_contribution():
-    from shared.secure_sum.share import contribute
-
     one = WORLD.devices[0]
     said = [contribute(WORLD.header, one.leaf, one.identity, WORLD.values()[0]) for _ in range(3)]
     assert len({part.ephemeral for part in said}) == len({part.sealed for part in said}) == 3
