@@ -88,7 +88,7 @@ def thrown(bits: BitsPlan, n: int, *, there: bool, noise: float = 1.0) -> Double
     """How many of a device's coins say "alerted", where it always or never was: (n,). Without noise they say what is true."""
     truth = np.full((n, bits.coins), there)
     said = randomised_response(truth, bits.epsilon_micro) if noise else truth
-    return said.sum(axis=1).astype(np.float64)
+    return np.asarray(said.sum(axis=1), np.float64)
 
 
 def evidence_of(row: Charge, n: int, *, there: bool, noise: float = 1.0) -> Doubles:
