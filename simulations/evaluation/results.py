@@ -151,12 +151,10 @@ class Traffic(Part):
 
 
 class CheatBound(Part):
-    """What the server takes for honest in the rounds of one part of the plan, in clips: the longest vector of one device; how long
-    an honest cohort's mean is at most; and how long one device's vector has to be to be found, with a probability of .99, in a
-    sum of which nothing else is seen."""
+    """What the server takes for honest in the rounds of one part of the plan, in clips: how long an honest cohort's mean is at
+    most; and how long one device's vector has to be to be found in the sum with a probability of .99."""
 
     part: str
-    vector_clips: float
     mean_clips: float
     found_clips: float
 

@@ -34,6 +34,7 @@ from ..scenarios.config import SCENARIOS, load_scenario, with_path
 from ..terminal.ending import end_with
 from ..terminal.stopping import leaving
 from .alerts_as_shipped import shipped_numbers
+from .attack_evidence import TOLD, membership_numbers, server_numbers, told_numbers, update_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
@@ -175,6 +176,10 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "poison.demo": partial(poison_numbers, "demo"),
         "poison.complete-journey-eps1": partial(poison_numbers, "complete-journey-eps1"),
         "cheat": bounds_of_all,
+        **{f"attack.told.{name}": partial(told_numbers, name) for name in TOLD},
+        "attack.update": update_numbers,
+        "attack.member": membership_numbers,
+        "attack.server": server_numbers,
         "bit": bit_numbers,
         "epsilon": partial(epsilon_figures, DATASETS),
         "kill9": kill9_numbers,

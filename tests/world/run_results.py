@@ -271,7 +271,7 @@ def made_up(*, simulated: bool = True) -> Section:
             },
             "dropped": {},
         },
-        "cheat_bounds": [{"part": "update", "vector_clips": 8.2, "mean_clips": 1.0, "found_clips": 61.5}],
+        "cheat_bounds": [{"part": "update", "mean_clips": 1.0, "found_clips": 61.5}],
         "example_users": [
             {
                 "category": "coats",

@@ -34,7 +34,6 @@ LOUD = [
 DUE = [114, 119, 124, 129]
 WAYS = ("devices", "hosts")
 #: Messages that only real sums have.
-OF_SUMS = {name for kind in SUM_REQUESTS for name in (kind.name, kind.reply)}
 
 
 @pytest.fixture(scope="module")
