@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -70,12 +71,15 @@ def signed_epoch(
     n_others: int = N_OTHERS,
     draws: int = DRAWS,
     key: Ed25519PrivateKey = ENROLLER,
+    seed: bytes = b"",
 ) -> bytes:
-    """An epoch of these devices and of others, signed, as long as one can be, in the middle of which it is now."""
+    """An epoch of these devices and of others, signed, as long as one can be, in the middle of which it is now. With a `seed`
+    the bytes are the same each time."""
     begins_s = max(0, int(now_s) - MOST_WINDOW_S // 2)
     listed = [*leaves, *(other.leaf for other in others(n_others))]
     helping = [helper.leaf for helper in helpers(n_helpers)]
     epoch = Epoch.close(audience, number, begins_s, begins_s + MOST_WINDOW_S, listed, helping, draws)
+    epoch = replace(epoch, seed=seed) if seed else epoch
     _LISTS[epoch.sha256] = members(listed)
     return sign(epoch, key)
 

@@ -227,7 +227,7 @@ class Opened:
 
 @pytest.fixture
 def opened(tmp_path) -> Opened:
-    ready(open_device(tmp_path, make_profile(), caps=Caps()), PLAN).close()
+    ready(open_device(tmp_path, make_profile(), caps=Caps(), clock=ReplayClock(1e9)), PLAN).close()
     return Opened(tmp_path, ReplayClock(1e9))
 
 
