@@ -23,10 +23,8 @@ from shared.plan import Plan
 from shared.register.bounds import MAX_BIT_EPSILON_MICRO, MAX_REQUEST_BYTES, MAX_STEP, MAX_TIME_S, VERSION
 from shared.secure_sum.assembly import sent_bytes
 from shared.secure_sum.epoch import MOST_WINDOW_S, unverified
-from shared.secure_sum.field import Field
-from shared.secure_sum.header import Header
 from tests.world.basics import CATALOGUE, NETWORK, NOW_STEP, activity_theta, make_plan, make_risk
-from tests.world.enrolled import OTHER_ENROLLER, keys_of, listed_for, others, seat_request, signed_epoch
+from tests.world.enrolled import OTHER_ENROLLER, keys_of, listed_for, seat_header, seat_request, signed_epoch
 from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, RUN, signed
 from tests.world.spellings import TAGGED, spelled
 
@@ -55,12 +53,8 @@ OTHER_EPOCHS = [
     signed_epoch([MEMBER.leaf], _NOW_S, audience="others", seed=bytes(range(32))),
     SIGNED_EPOCH[:-1],
 ]
-#: A sum of three values in which the phones hold the last of six seats.
-SUM_HEADER = Header(
-    *("update", PLAN.sha256, 1, EPOCH.sha256),
-    *((*(other.leaf for other in others(5)), MEMBER.leaf), (), ()),
-    *(Field.holding(PLAN.privacy.largest_sum).prime, 3, 4, 3, 2, bytes(32)),
-)
+#: A sum in which the phones hold a seat.
+SUM_HEADER = seat_header(PLAN, MEMBER.leaf, EPOCH)
 SUM_LIST, SUM_BOXES = listed_for(SUM_HEADER, EPOCH, {}, at_least=3)
 SEAT_REQUEST = seat_request(SUM_LIST, SUM_BOXES, EPOCH, 5)
 

@@ -27,6 +27,7 @@ from shared.secure_sum.assembly import header_of, seats_drawn
 from shared.secure_sum.correction import opened
 from shared.secure_sum.entry import Entry, SumList
 from shared.secure_sum.epoch import MOST_WINDOW_S, Epoch, sign, unverified
+from shared.secure_sum.field import Field
 from shared.secure_sum.header import Header
 from shared.secure_sum.leaves import members
 from shared.secure_sum.merkle import prove, root
@@ -132,6 +133,13 @@ def seated(plan: Plan, kind: UpdateKind, round_number: int, epoch: Epoch, *leave
         listed, at = leaves_of(epoch, *leaves), drawn[: plan.sum.seats]
         fields |= {"seats": b"".join(listed[i] for i in at), "seats_proof": prove(listed, at)}
     return fields
+
+
+def seat_header(plan: Plan, leaf: bytes, epoch: Epoch, round_number: int = 1) -> Header:
+    """A sum of three values of at least two devices, in which a device of a test holds the last of six seats."""
+    seats = (*(other.leaf for other in others(5)), leaf)
+    named = ("update", plan.sha256, round_number, epoch.sha256, seats, (), ())
+    return Header(*named, Field.holding(plan.privacy.largest_sum).prime, 3, 4, 3, 2, bytes(32))
 
 
 def header_for(plan: Plan, data: bytes, epoch: Epoch) -> tuple[Header, UpdateKind]:
