@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from client.answers import answer, open_and_answer
+from client.answers import answer
 from client.device import Device
 from client.model import updates
 from client.model.trainer import LocalTrainer
@@ -107,7 +107,7 @@ def test_every_contribution_leaves_in_the_same_form(population):
     names = [*LIVES, *TRAININGS]
     lengths = set()
     for name, device in zip(names, population.values(), strict=True):
-        out = open_and_answer(data, "train_request", lambda device=device: device)
+        out = answer(device, data, "train_request")
         kind, fields = decode(REGISTER, out)
         assert kind == "update", name
         assert (fields["round"], fields["plan_sha256"]) == (4, PLAN.sha256), name
