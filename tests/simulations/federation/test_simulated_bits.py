@@ -15,7 +15,6 @@ from server.channel import Traffic
 from shared import rdp
 from shared.randomised_response import BitSchedule
 from shared.register.bounds import MAX_BIT_EPSILON_MICRO
-from shared.register.sums import SUM_REQUESTS
 from simulations.evaluation.bit_rates import rates_with_truth
 from simulations.federation.device_app import simulation_keys
 from simulations.federation.equivalence import N_USERS, run_devices, run_hosted, scenario_without_noise, some_people
