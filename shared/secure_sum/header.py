@@ -110,5 +110,5 @@ class Header:
             raise SumError("header", "expected the header of a sum")
         sharing = (prime, t_priv, t_rec, n_values)
         found = cls(kind, plan, number, epoch, tuple(seats), tuple(absent), tuple(pads), *sharing, least, body)
-        found.code  # noqa: B018: a sharing that is none is refused here
+        _ = found.code  # a sharing that is none is refused here
         return found
