@@ -91,11 +91,10 @@ REFUSED = {
     "device seats where helpers have them": (lambda: header(plan=plan_of(SumPlan(2))), "seats"),
     "fewer corrupt seats allowed for": (lambda: header(plan=plan_of(replace(SEATED, t_priv=SIZES.t_priv - 1))), "sizes"),
     "more answers needed than come": (lambda: header(plan=plan_of(replace(SEATED, t_rec=SIZES.t_rec + 2))), "sizes"),
-    "more devices than the plan counts on": (
-        lambda: header(plan=plan_of(population=299, min_survivors=250)), "cohort"),
+    "more devices than the plan allows for": (
+        lambda: header(plan=plan_of(population=299, min_survivors=250, max_colluders=14)), "cohort"),
     "a sampled cohort that colluders could fill": (
         lambda: header(plan=plan_of(sampling_rate=0.9, min_survivors=220, max_colluders=14)), "cohort"),
-    "lists that need not meet": (lambda: header(plan=plan_of(min_survivors=157)), "sizes"),
 }  # fmt: skip
 
 
@@ -107,7 +106,10 @@ def test_a_device_sends_no_share_and_says_why(name):
 
 def test_the_same_are_taken_where_they_are_right():
     assert header(plan=plan_of(sampling_rate=0.9, min_survivors=220)).min_survivors == 220
-    assert header(plan=plan_of(min_survivors=158)).min_survivors == 158
+    assert header(plan=plan_of(population=100, min_survivors=90)).min_survivors == 90, (
+        "300 enrolled: 15 are allowed for"
+    )
+    assert header(plan=plan_of(population=100, min_survivors=90, max_colluders=0)), "nobody colludes, it says"
     assert header(request(64)).round == 64
     helped = header({**request(), "seats": b"", "seats_proof": b""}, plan=plan_of(SumPlan(2)))
     assert helped.seats == WORLD.epoch.helpers and helped.pads == () and (helped.t_priv, helped.t_rec) == (1, 2)

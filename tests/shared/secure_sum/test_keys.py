@@ -69,10 +69,18 @@ def test_no_box_opens_as_anything_else(other):
     assert refusal_of(lambda: OTHERS[other].unseal(SECRET, box)) == "box"
 
 
-def test_the_associated_data_is_the_context_whatever_the_key():
-    """Taken out of either, the other one still holds: a box under the right key and another context does not open."""
-    box = ChaCha20Poly1305(tie().key(SEAL, SECRET)).encrypt(bytes(12), b"share", tie(sender=1).info(SEAL))
+@pytest.mark.parametrize("said", [None, tie(sender=1).info(SEAL), tie().info(STREAM)])
+def test_the_associated_data_is_the_context_whatever_the_key(said):
+    """Were the sender not in the key, it would still be here: a box under the right key and no, or another, context does not open."""
+    box = ChaCha20Poly1305(tie().key(SEAL, SECRET)).encrypt(bytes(12), b"share", said)
     assert refusal_of(lambda: tie().unseal(SECRET, box)) == "box"
+
+
+def test_a_seat_that_sits_twice_has_two_keys():
+    """Only a hostile server's header has one key in two places; even so no stream is there twice."""
+    twice = replace(WORLD.header, seats=(WORLD.header.seats[0], *WORLD.header.seats[:-1]))
+    assert twice.seats[0] == twice.seats[1]
+    assert tie(twice, 0).key(STREAM, SECRET) != tie(twice, 1).key(STREAM, SECRET)
 
 
 def test_the_other_spelling_of_a_key_agrees_on_the_same_secret_which_is_why_its_bytes_are_tied_in():

@@ -71,6 +71,23 @@ def test_a_slot_is_epoch_plan_kind_and_round_and_nothing_else(change):
     assert same.slot == WORLD.header.slot and same.sha256 != WORLD.header.sha256
 
 
+def test_a_list_is_named_with_its_header_entries_and_all():
+    entries = [one.entry for one in honest()]
+    named = [
+        SumList.of(WORLD.header, entries),
+        SumList.of(replace(WORLD.header, body_sha256=bytes(32)), entries),
+        SumList.of(WORLD.header, entries[1:]),
+        SumList.of(WORLD.header, [*entries[1:], honest()[0].changed(signature=bytes(64)).entry]),
+    ]
+    assert len({listed.sha256 for listed in named}) == len(named)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("a key outside the list", "outside"), ("an entry twice", "twice"),
+                                              ("another epoch", "epoch"), ("its own seat twice", "seat")])  # fmt: skip
+def test_no_opinion_is_given_of_a_list_of_others(name, reason):
+    assert refusal_of(lambda: WORLD.duty(SEALED).opinion(REFUSED[name][0]())) == reason
+
+
 def test_an_answer_is_believed_for_its_list_its_place_and_its_words():
     sent, answer = honest(), WORLD.answered(honest(), [0])[0]
     listed = SumList.of(WORLD.header, [one.entry for one in sent])

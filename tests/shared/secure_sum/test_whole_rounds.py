@@ -48,11 +48,12 @@ def test_every_size_of_word_gives_the_signed_sum(prime):
     assert np.array_equal(world.opened(sent, world.answered(sent, (0, 1))).values, world.values().sum(0))
 
 
-@pytest.mark.parametrize("thresholds", [None, (12, 7, 9)])
-def test_with_one_answer_too_few_nothing_is_opened(thresholds):
+@pytest.mark.parametrize(("thresholds", "n_answers"), [(None, 2), ((12, 7, 9), 10)])
+def test_with_one_answer_too_few_nothing_is_opened(thresholds, n_answers):
+    """All of three helpers; of device seats two more than determine a sum."""
     world = World(20, 3 if thresholds is None else 0, thresholds)
     sent = [world.sent(at) for at in range(4)]
-    answers = world.answered(sent, range(world.header.code.needed - 1))
+    answers = world.answered(sent, range(n_answers))
     assert refusal_of(lambda: world.opened(sent, answers)) == "few"
 
 
