@@ -137,7 +137,7 @@ def test_what_was_answered_is_by_epoch_plan_kind_and_round():
     slot = bytes(32), bytes(range(32)), "update", 7
     after = members.having_answered(1, slot, b"list")
     assert Answered(after.members[0]).answered(slot) == b"list" and Answered(members.members[0]).answered(slot) is None
-    for other in (slot[:2] + ("risk_update", 7), slot[:3] + (8,), (slot[0], bytes(32), *slot[2:])):
+    for other in ((*slot[:2], "risk_update", 7), (*slot[:3], 8), (slot[0], bytes(32), *slot[2:])):
         assert Answered(after.members[0]).answered(other) is None
     assert Members.of(after.plain()) == after and Members.of(None) == Members()
 
