@@ -1,8 +1,8 @@
 """What a server gets that wants one device's vector out of a secure sum: `python -m simulations.attacks.hostile_server`.
 
-Real keys, boxes and checks (`shared/secure_sum/`), three helpers, and vectors without any noise, so that whatever comes out tells
-all. In one world the victim's vector is as large as its clip allows in every value, in the other it is null; the attack
-reads what it gets as the victim's vector. How well that tells the worlds apart is a lower bound on epsilon, as in `distinguishing.py`.
+Real keys, boxes and checks (`shared/secure_sum/`), three helpers, and vectors without any noise, so that whatever comes out
+tells all. In one world the victim's vector is large in every value, in the other it is null; the attack reads what it gets as
+the victim's vector. How well that tells the worlds apart is a lower bound on epsilon, as in `distinguishing.py`.
 """
 
 from __future__ import annotations

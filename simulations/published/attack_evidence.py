@@ -15,7 +15,7 @@ REPEATED = 3
 #: Trials of each attack of a server, in each of two worlds.
 SERVER_TRIALS = 1000
 #: What is told apart, of which scenario and how many devices: trials of single releases, and of all of them together.
-TOLD = {"demo": (300, 200_000, 100_000), "complete-journey-eps1": (2456, 50_000, 20_000)}
+TOLD = {"demo": (300, 200_000, 100_000), "complete-journey-eps1": (2456, 200_000, 20_000)}
 
 
 def told_numbers(name: str) -> dict[str, Measured]:

@@ -32,7 +32,7 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         ("rise alerts", _in_words(alerts.rise, alerts.steps, results.step)),
         *_reasons(results),
         ("epsilon to the public", public),
-        ("epsilon to the server and the seats", to_server_in_words(privacy)),
+        ("epsilon to the server and the seats", epsilon_to_server_in_words(privacy)),
         *((f"of that, {line.line} alone", line_in_words(line)) for line in privacy.lines if line.times),
         ("by the Rényi bound, all together", epsilon(privacy.epsilon_bound)),
         ("if a sum is broken, epsilon of one message", broken_in_words(privacy)),
@@ -97,7 +97,7 @@ def line_in_words(line: ChargedLine) -> str:
     return f"{epsilon(line.epsilon_to_public)} ({how})"
 
 
-def to_server_in_words(account: Account) -> str:
+def epsilon_to_server_in_words(account: Account) -> str:
     """Epsilon to the server and the seats, where it is another number than that to the public."""
     if not account.by_bound:
         return "the same: everybody is in every round, nothing rests on who was not"
