@@ -14,8 +14,8 @@ from .draw import drawn, kept
 from .epoch import Epoch
 from .field import Field
 from .header import Header
-from .leaves import LEAF_BYTES
 from .keys import TAG_BYTES
+from .leaves import LEAF_BYTES
 from .merkle import expect_members
 from .packed_shamir import Code
 from .sizes import DEFAULTS, Seats, expect_sound
@@ -61,9 +61,7 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
     absent = tuple(np.frombuffer(request["absent"], ">u4").tolist())
     if shared_out.seats:
         try:
-            expect_sound(
-                sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.updates))
-            )
+            expect_sound(sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.sums)))
         except InputError as error:
             raise SumError("sizes", str(error)) from None
         seats = tuple(_expected_seats(plan, kind, request, absent, epoch))
