@@ -24,6 +24,9 @@ from .register.bounds import MAX_BIT_EPSILON_MICRO, MAX_PLAN_BYTES, MAX_STEP
 from .register.parts import LATER, plain, revived
 from .register.queries import QueryPlan, in_order
 from .register.recipes import LEARNED
+from .register.seating import MAX_HELPERS as MAX_HELPERS
+from .register.seating import SumPlan as SumPlan
+from .register.seating import expect as _expect
 
 MODULUS_BITS = 32
 MIN_SHARE_SIGMA = 2.0
@@ -33,17 +36,10 @@ MICRO = 1_000_000
 MAX_COINS = 4096  #: a weekly one for a life; the exact account of more would take minutes
 DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
 MAX_SHARE_SIGMA = 2.0**14
-MAX_HELPERS, MAX_DEVICE_SEATS = 5, 240
-SPARE_SEATS = 2  #: answers beyond those that determine a sum
 MAX_DEVICES = 1 << 40  #: no plan counts more
 
 #: A plan has some 60 fields, and parts inside its parts.
 _LIMITS = Limits(MAX_PLAN_BYTES, most_items=256, most_depth=4, floats=True, simple=True)
-
-
-def _expect(condition: bool, expectation: str, value: object) -> None:
-    if not condition:
-        raise ConfigError(f"expected {expectation}, got {value}")
 
 
 def _expect_steps(name: str, steps: int) -> None:
@@ -266,55 +262,6 @@ class BitsPlan:
 
 
 @dataclass(frozen=True)
-class SumPlan:
-    """Who adds a round up, so that the server learns the sum alone (`shared/secure_sum/`).
-
-    `helpers`: as many servers of others hold the seats, all of whom have to answer; any one of them that is honest keeps
-    every vector to itself. With `seats` > 0 enrolled devices hold them: of `drawn` that chance seats in a round, the first
-    `seats` that are not named absent. Any `private` of them learn nothing together, `opening` open the sum; helpers, then, lay
-    pads over the vectors (0: none do).
-    """
-
-    helpers: int = 3
-    seats: int = 0
-    drawn: int = 0
-    t_priv: int = 0
-    t_rec: int = 0
-
-    def __post_init__(self) -> None:
-        _expect(0 <= self.helpers <= MAX_HELPERS, f"helpers in 0..{MAX_HELPERS}", self.helpers)
-        if not self.seats:
-            _expect(self.helpers >= 2, "at least two helpers, where no device holds a seat", self.helpers)
-            _expect(
-                not (self.drawn or self.t_priv or self.t_rec), "no thresholds, where helpers hold the seats", "some"
-            )
-            return
-        _expect(4 <= self.seats <= MAX_DEVICE_SEATS, f"seats in 4..{MAX_DEVICE_SEATS}, or 0", self.seats)
-        _expect(self.seats <= self.drawn <= 2 * self.seats, "drawn in seats..2 * seats", self.drawn)
-        _expect(
-            0 < self.t_priv < self.t_rec <= self.seats - SPARE_SEATS,
-            f"0 < t_priv < t_rec <= seats - {SPARE_SEATS}",
-            (self.t_priv, self.t_rec),
-        )
-
-    @property
-    def private(self) -> int:
-        """How many seats learn nothing together."""
-        return self.t_priv if self.seats else self.helpers - 1
-
-    @property
-    def opening(self) -> int:
-        """How many seats determine a sum."""
-        return self.t_rec if self.seats else self.helpers
-
-    @property
-    def answers(self) -> int:
-        """How many answers a sum is opened with, at least: of device seats two more than determine it, so that a false one is
-        noticed."""
-        return self.t_rec + SPARE_SEATS if self.seats else self.helpers
-
-
-@dataclass(frozen=True)
 class UpdateKind:
     """One kind of sum that a plan asks for, whether it is learned in rounds or a query: the request that asks a device for its
     vector (the register says what answers it), what protects a sum of it, and how many values a vector has."""
@@ -394,6 +341,14 @@ class Plan:
             *self.updates,
             *(UpdateKind(query.row.request, query.privacy, query.n_values) for query in self.queries),
         )
+
+    def kind_of(self, request: str) -> UpdateKind:
+        """The kind of sum that a request asks devices into; KeyError if this plan has no such sum."""
+        return {kind.request: kind for kind in self.sums}[request]
+
+    def query(self, recipe: str) -> QueryPlan | None:
+        """What the plan says of a recipe that trains nothing; None if it is not asked for."""
+        return next((query for query in self.queries if query.recipe == recipe), None)
 
     def first_round(self, part: int) -> int:
         """How many rounds are numbered before those of `sums[part]`: a number means one sum of a plan."""

@@ -51,12 +51,22 @@ class QueryPlan:
         """What the recipe is told by this name; 0 if it is told nothing of that name."""
         return dict(zip(self.row.numbers, self.numbers, strict=True)).get(name, 0)
 
+    def is_due(self, step: int) -> bool:
+        """Whether it is asked for at a step."""
+        return (step + 1) % self.every_steps == 0
+
     @property
     def n_values(self) -> int:
         """How many values a vector of it has."""
         length = self.row.length
         assert length is not None, "a recipe that trains nothing"
         return length(dict(zip(self.row.numbers, self.numbers, strict=True)))
+
+
+def due_steps(after: int, last: int, every_steps: int) -> range:
+    """The steps after one, up to a last one, that are every so many-th of the calendar."""
+    first = after + 1
+    return range(first + -(first + 1) % every_steps, last + 1, every_steps)
 
 
 def in_order(queries: tuple[QueryPlan, ...]) -> bool:

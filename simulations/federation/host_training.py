@@ -155,7 +155,7 @@ def sum_of_updates(
     def raw(chunk: slice) -> Floats:
         return _raw_deltas(rows, devices[chunk], numbers[chunk], plan, theta, round_number)
 
-    return _protected_sum(len(devices), raw, plan.network.n_parameters, plan.privacy, entropy)
+    return protected_sum(len(devices), raw, plan.network.n_parameters, plan.privacy, entropy)
 
 
 def sum_of_risk_updates(
@@ -184,7 +184,7 @@ def sum_of_risk_updates(
         weight = real.astype(np.float32) / np.float32(risk.rows)
         return -gradient(basis, coefficients, read, rows.y.take(at), weight)
 
-    return _protected_sum(len(devices), raw, N_COEFFICIENTS, risk.privacy, entropy)
+    return protected_sum(len(devices), raw, N_COEFFICIENTS, risk.privacy, entropy)
 
 
 def _p_asked(
@@ -209,8 +209,8 @@ SUMS: Mapping[str, Callable[[TrainingRows, Ints, Ints, Plan, Mapping[str, Any], 
 }
 
 
-def _protected_sum(
-    n_devices: int, raw: Callable[[slice], Floats], length: int, privacy: PrivacyPlan, entropy: Entropy
+def protected_sum(
+    n_devices: int, raw: Callable[[slice], NDArray[np.floating]], length: int, privacy: PrivacyPlan, entropy: Entropy
 ) -> Words:
     """Sum of what devices hand out, a chunk of them at a time: each one's raw vector clipped and noised on its own."""
     total = np.zeros(length, np.uint32)
