@@ -24,9 +24,8 @@ from .register.bounds import MAX_BIT_EPSILON_MICRO, MAX_PLAN_BYTES, MAX_STEP
 from .register.parts import LATER, plain, revived
 from .register.queries import QueryPlan, in_order
 from .register.recipes import LEARNED
-from .register.seating import MAX_HELPERS as MAX_HELPERS
-from .register.seating import SumPlan as SumPlan
-from .register.seating import expect as _expect
+from .register.sum_plan import SumPlan as SumPlan
+from .register.sum_plan import expect as _expect
 
 MODULUS_BITS = 32
 MIN_SHARE_SIGMA = 2.0

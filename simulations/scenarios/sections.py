@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.plan import MAX_HELPERS, PrivacyPlan, SumPlan
+from shared.plan import PrivacyPlan, SumPlan
 from shared.rdp import gaussian_epsilon
 from shared.register.queries import QueryPlan, due_steps
 from shared.register.recipes import RECIPES
+from shared.register.sum_plan import MAX_HELPERS
 from shared.secure_sum.field import Field as PrimeField
 from shared.secure_sum.sizes import Assumed, max_colluders, min_survivors, seats
 

@@ -1,4 +1,4 @@
-"""What a plan says of who adds its sums up."""
+"""The part of a plan that says who adds its rounds up."""
 
 from __future__ import annotations
 
