@@ -117,6 +117,8 @@ class Device(AppTold):
             held_policy = policy_of(vault, policy, clock.now_s(), problems)
             device = cls(vault, profile, on_step, entropy, gate, held_policy)
             device._expect_readable()
+            with device._quietly():
+                gate.leave_past_epochs()
             device._tell_late()
         except BaseException:
             vault.close()
@@ -241,6 +243,7 @@ class Device(AppTold):
             self._expect_reached(step := step_number(step))
             self._close_steps(step)
             self._fold_old(self._now_s())
+            self.gate.leave_past_epochs()
             return True
         return False
 

@@ -16,10 +16,10 @@ from shared.messages import REGISTER
 from shared.rdp import Curve, epsilon
 from shared.register.kinds import MessageKind, Spends
 
-from .membership import Members
 from .privacy.caps import Caps
 from .privacy.heard import Asked, Heard
 from .privacy.ledger import Ledger
+from .privacy.membership import Members
 from .refusals import bare_refusal, code_of, last_words, past_words
 from .turns import TakesTurns
 from .vault.consent import Consent, Decision, stricter
@@ -98,6 +98,17 @@ class Gate(TakesTurns):
         """What this device is in epochs of enrolment."""
         return Members.of(self._vault.get("members"))
 
+    def leave_past_epochs(self) -> None:
+        """Destroy what this device was in epochs that are over by its own clock: their keys are in none of its files when this
+        returns, and nobody reads what was sealed to them."""
+        members = self.members
+        if (left := members.without_past(self.clock.now_s())) is members:
+            return
+        with self._vault.writing("members"):
+            self._vault.drop("members")  # what is let go is cut from the log, what is replaced stays in it for a while
+            if left.members:
+                self._vault.put("members", left.plain())
+
     def answer(self, asked: bytes, handler: Callable[[], bytes], said: Asked | None = None) -> bytes:
         """The reply to request `asked` (its SHA-256): from the outbox, or from the handler. By what the server `said`, a
         period of the ledger may end first, and a request that comes before what was heard is refused. Never raises."""
@@ -106,6 +117,7 @@ class Gate(TakesTurns):
                 return last_words(self._vault.folder)
             if (said_before := past_words(self._vault.folder, self._server_key)) is not None:
                 return said_before
+            self.leave_past_epochs()
             if self.decision.paused:
                 raise Refusal(RefusalCode.PAUSED)
             if said is not None:

@@ -20,8 +20,8 @@ from shared.secure_sum.header import Header
 from shared.secure_sum.share import contribute
 
 from .device import Device
-from .membership import Member, Members, duty_of
 from .privacy.heard import Asked
+from .privacy.membership import Member, Members, duty_of
 
 Fields = dict[str, Any]
 

@@ -82,7 +82,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
             Durability.POWER,
             "by epoch of enrolment: two secret keys, the signed list, and for which list of devices this one answered as a seat",
             "its vector is sealed to seats, and it holds one when it is drawn",
-            "the epoch is over, at the next request for a sum; forget",
+            "the epoch is over, at the next request, opening or `close_until`; forget",
         ),
         "journal": Table(
             Durability.POWER,

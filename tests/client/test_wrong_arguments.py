@@ -100,7 +100,7 @@ def test_what_is_wrong_at_set_up_is_refused_by_name_and_leaves_nothing(tmp_path_
     assert not folder.exists()
     for name in ("step", "n_categories", "catalogue_sha256", "server_key", "enrolment_key", "origin_s"):
         a_number = isinstance(wrong, float | int | np.ndarray) and name == "origin_s"
-        none = isinstance(wrong, bytes) and not wrong and name == "enrolment_key"
+        none = isinstance(wrong, bytes | bytearray) and not wrong and name == "enrolment_key"
         if not a_number and not none:
             with pytest.raises(InputError):
                 replace(make_profile(), **{name: wrong})

@@ -29,7 +29,7 @@ def modules(room: str, pattern: str) -> set[str]:
 
 
 def test_it_holds_the_code_of_client_shared_and_what_the_server_s_app_needs(bundled):
-    own = modules("server", "*.py") | modules("server", "privacy/*.py")
+    own = modules("server", "*.py") | modules("server", "privacy/*.py") | modules("server", "helper/*.py")
     expected = modules("client", "**/*.py") | modules("shared", "**/*.py") | own | {"LICENSE"}
     assert {"client/vault/store.py", "server/app.py", "shared/codec.py"} <= expected
     assert bundled == expected
@@ -37,7 +37,8 @@ def test_it_holds_the_code_of_client_shared_and_what_the_server_s_app_needs(bund
 
 def test_nothing_of_simulations_tests_docs_or_another_room_of_the_server_is_in_it(bundled):
     assert {name.split("/")[0] for name in bundled} == {"client", "server", "shared", "LICENSE"}
-    assert {str(Path(name).parent) for name in bundled if name.startswith("server/")} == {"server", "server/privacy"}
+    rooms = {str(Path(name).parent) for name in bundled if name.startswith("server/")}
+    assert rooms == {"server", "server/privacy", "server/helper"}
 
 
 def test_both_apps_are_imported_from_it_alone(bundled, tmp_path):

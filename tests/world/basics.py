@@ -26,6 +26,7 @@ from shared.events import BehaviourEvent, Catalogue, EventKind, Step
 from shared.features import FeatureSpec, History
 from shared.network import NetworkSpec
 from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
+from tests.world.enrolled import ENROLMENT_KEY, SUM, enrolled
 from tests.world.signing import RUN, SERVER_KEY
 
 SOAK = os.environ.get("EBBTIDE_SOAK") == "1"
@@ -58,7 +59,7 @@ def make_plan(
     **changes: Any,
 ) -> Plan:
     """A small valid plan of the pinned model; the arguments replace single numbers of it. Without the CUSUM there is no
-    budget of alerts unless a test asks for one."""
+    budget of alerts unless a test asks for one. Three helpers add its rounds up."""
     cusum = (detection or {}).get("detector") == "cusum"
     base_detection = {"min_active_steps": 3, "lapse_steps": 8, "quiet_steps": 4, "false_alerts": 3 if cusum else 0}
     base_privacy = {
@@ -79,6 +80,7 @@ def make_plan(
             "training": LocalTraining(**{"rows": 16, "history_steps": 10, **(training or {})}),
             "privacy": PrivacyPlan(**{**base_privacy, **(privacy or {})}),
             "detection": Detection(**{**base_detection, **(detection or {})}),
+            "sum": SUM,
             **changes,
         }
     )
@@ -184,7 +186,8 @@ class Diary:
 
 def make_profile(consent: Consent = Consent.LOCAL, number: int = 7) -> Profile:
     """A profile whose calendar began in 1970, as the clocks of the tests' devices do."""
-    return Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, SERVER_KEY, consent, number, origin_s=0.0)
+    own = {"origin_s": 0.0, "enrolment_key": ENROLMENT_KEY}
+    return Profile(Step.DAY, N_CATEGORIES, CATALOGUE.sha256, SERVER_KEY, consent, number, **own)
 
 
 def cheap_keys(folder: Path, passphrase: bytes = b"correct horse") -> FileKeys:
@@ -209,9 +212,10 @@ def ready(
     round_number: int = 0,
     risk: np.ndarray = NO_RISK,
 ) -> Device:
-    """The device with the plan's model installed, as the first thing that its server ever said."""
+    """The device with the plan's model installed, as the first thing that its server ever said; in an epoch that runs now, if
+    the plan's rounds are sums."""
     theta = activity_theta() if theta is None else theta
     body = hashlib.sha256(plan.canonical + theta.tobytes() + risk.tobytes() + bytes([round_number % 256])).digest()
     said = Asked("model_offer", body, 0, RUN, round_number)
     device.install(plan, pinned_model(), theta, risk, round_number, said)
-    return device
+    return enrolled(device) if plan.sum and device.profile.enrolment_key == ENROLMENT_KEY else device

@@ -16,6 +16,8 @@ SERVER_KEY = PRIVATE_KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Ra
 ASKED_AT_S = 1_000_000
 #: When the tests' server began its run.
 RUN = 900_000
+#: A training request whose seats helpers hold, in the first epoch.
+SEATED = {"epoch": 1, "seats": b"", "seats_proof": b"", "absent": b""}
 
 
 def signed(body: bytes, time_s: int = ASKED_AT_S, key: Ed25519PrivateKey = PRIVATE_KEY) -> bytes:
@@ -29,8 +31,9 @@ def signed_request(name: str, fields: Mapping[str, Any], time_s: int = ASKED_AT_
 
 
 def body_of(name: str, fields: Mapping[str, Any]) -> bytes:
-    """A request's body. Unless the fields say otherwise it is for the tests' audience, and of their server's run."""
-    own = {"audience": "", "run": RUN}
+    """A request's body. Unless the fields say otherwise it is for the tests' audience, of their server's run, and of the first
+    epoch, whose helpers hold its seats."""
+    own = {"audience": "", "run": RUN, **SEATED}
     return encode(REQUESTS, name, {k: v for k, v in own.items() if k in REQUESTS[name].fields} | dict(fields))
 
 

@@ -28,7 +28,7 @@ from shared.errors import ConfigError, InputError, Refusal, RefusalCode, WireErr
 from shared.events import Step
 from shared.messages import REGISTER, REQUESTS, SIGNED
 from shared.register.bounds import MAX_REQUEST_BYTES, MAX_TIME_S
-from simulations.federation.device_app import calendar_step_of
+from simulations.federation.device_app import calendar_of
 from tests.world.basics import (
     CATALOGUE,
     N_CATEGORIES,
@@ -295,9 +295,10 @@ def test_a_paused_device_does_not_look_at_the_time_either(opened):
 
 
 def test_a_simulated_world_reads_the_calendar_and_no_signature():
-    assert calendar_step_of(signed(QUERY, key=OTHER_PRIVATE_KEY)) == 3
+    assert calendar_of(signed(QUERY, 77, OTHER_PRIVATE_KEY)) == (3, 77.0)
+    assert calendar_of(signed(body_of("enrolment_query", {}), 77)) == (None, 77.0), "it has no step"
     for data in (b"", QUERY, signed(b"canary"), signed(encode(REGISTER, "deletion", {}))):
-        assert calendar_step_of(data) is None
+        assert calendar_of(data) == (None, 0.0)
 
 
 def test_a_device_that_does_not_open_says_nothing_about_who_asks(tmp_path):

@@ -264,7 +264,7 @@ def test_each_table_is_written_in_its_own_durability_class(tmp_path, monkeypatch
         assert least in seen[table] and seen[table] <= {least} | more, table
     assert {table for table, about in TABLES.items() if about.durability is Durability.POWER} == {
         "place",
-        "profile", "consent", "caps", "policy", "ledger", "heard", "journal", "outbox", "model"}  # fmt: skip
+        "profile", "consent", "caps", "policy", "ledger", "heard", "members", "journal", "outbox", "model"}  # fmt: skip
 
 
 def test_a_vault_opens_with_the_tables_it_declares_and_no_others(tmp_path):

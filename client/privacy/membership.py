@@ -61,7 +61,8 @@ class Members:
     members: tuple[Member, ...] = ()
 
     def drawn(self, number: int) -> Self:
-        """With keys for this epoch: those that are there, or fresh ones. Refusal for an epoch before the last: STALE."""
+        """With keys for this epoch: those that are there, or fresh ones. Refusal for an epoch before the last: STALE. Keys of an
+        epoch whose list never came stay until another one is asked for: nobody knows when it is over."""
         numbers = [member.number for member in self.members]
         if number in numbers:
             return self
