@@ -16,7 +16,7 @@ import numpy as np
 
 from shared.arrays import Bools, Words
 from shared.codec import encode
-from shared.errors import InputError, SumError, WireError
+from shared.errors import SumError, WireError
 from shared.messages import REQUESTS
 from shared.plan import Plan, UpdateKind
 from shared.secure_sum.assembly import header_of, seats_drawn
@@ -137,18 +137,19 @@ class SecureSum:
         holders = [holder for holder in holders if holder.node in opinions]
         refused = np.zeros((len(holders), n), np.bool_)
         told = np.zeros((len(holders), n, code.tests), np.uint32)
+        read = np.ones(len(holders), np.bool_)
         for row, holder in enumerate(holders):
             try:
                 places, words = _opinion(listed, opinions[holder.node])
             except WireError:
                 self._dropped["sum_opinion"] += 1
-                refused[row] = (
-                    True  # a seat that says nothing that can be read says nothing against anybody, and is out
-                )
+                read[row] = False
                 continue
             refused[row, places] = True
             told[row] = words
-        heard: Bools = ~np.all(refused, axis=1)
+        against_all: Bools = read & refused.all(axis=1)  # against nobody in particular: it is out, and they are not
+        self._count("sum_bad_seat", int(against_all.sum()))
+        heard: Bools = read & ~against_all
         holders = [holder for row, holder in enumerate(holders) if heard[row]]
         refused, told = refused[heard], told[heard]
         bad = np.zeros(n, np.bool_)
@@ -166,8 +167,8 @@ class SecureSum:
         else:  # every seat is needed: whom any of them cannot read is out
             out_seats, out_devices = np.empty(0, np.int64), np.flatnonzero(edges.any(axis=0))
         bad[out_devices] = True
-        self._dropped["sum_bad_shares"] += int(bad.sum())
-        self._dropped["sum_bad_seat"] += len(out_seats)
+        self._count("sum_bad_shares", int(bad.sum()))
+        self._count("sum_bad_seat", len(out_seats))
         gone = set(out_seats.tolist())
         return (
             [one for one, out in zip(sent, bad.tolist(), strict=True) if not out],
@@ -196,11 +197,10 @@ class SecureSum:
         if any(pad is None for pad in pads):
             raise SumError("few", "expected an answer of every helper that laid a pad")
         places = sorted(answers)
-        try:
-            sums = np.array([answers[place] for place in places], np.uint32).reshape(len(places), -1)
-            found = opened(header.code, np.array(places, np.int64), sums, n_values)
-        except InputError:
-            raise SumError("few", "expected answers of more seats") from None
+        if len(places) < header.code.needed:
+            raise SumError("few", "expected answers of more seats")
+        sums = np.stack([answers[place] for place in places])
+        found = opened(header.code, np.array(places, np.int64), sums, n_values)
         self._count("sum_lying_seat", len(found.liars))
         values = found.values
         for pad in pads:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,21 +28,25 @@ from server.training import train
 from shared.charges import charges_of
 from shared.clock import ReplayClock, WallClock
 from shared.errors import BudgetError, ConfigError, RunError
+from shared.plan import SumPlan
 from tests.world.basics import (
     N_CATEGORIES,
     NETWORK,
     activity_theta,
     event_stream,
     make_plan,
-    make_profile,
     open_device,
     replayed_entropy,
 )
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node, fails, wire
+from tests.world.seats import enrolled_profile, helpers_of, node_of, signing
 from tests.world.signing import PRIVATE_KEY, asked
 
 PRIVACY = {"noise_multiplier": 4.0, "rounds": 3, "population": 8, "min_survivors": 2}
 N_STEPS, TRAIN_STEP = 24, 11
+#: Who holds the seats of these runs' sums, and the plan's part that says so.
+HELPERS = helpers_of(2)
+IN_SUMS = SumPlan(len(HELPERS))
 
 
 def run_config(folder, plan, **changes) -> dict:
@@ -67,6 +72,8 @@ def run_config(folder, plan, **changes) -> dict:
         "server.longest-mean": 1.0,
         "server.risk-longest-mean": 1.0,
         "server.audience": "",
+        "server.helpers": ",".join(party.leaf[:32].hex() for party in HELPERS.values()),
+        "server.epoch-wait-s": 10.0,
         "schedule.train-step": TRAIN_STEP,
         "schedule.first-query-step": TRAIN_STEP + 1,
         "schedule.last-query-step": N_STEPS - 1,
@@ -86,7 +93,7 @@ class Phones:
         self.events = {}
         for node in range(1, n + 1):
             consent = Consent.IDENTIFIED if node in identified else Consent.LOCAL
-            profile = make_profile(consent, node)
+            profile = enrolled_profile(consent, node)
             self.devices[node] = open_device(folder / str(node), profile, entropy=replayed_entropy(node))
             self.events[node] = event_stream(np.random.default_rng(node), N_STEPS, 0.3)
 
@@ -95,8 +102,8 @@ class Phones:
         ask = device_node(node, device)
 
         def answer(message):
-            step = asked(wire(message))[1]["step"]
-            begin, end = device.n_closed_steps, step + 1
+            step = asked(wire(message))[1].get("step", -1)
+            begin, end = device.n_closed_steps, max(step + 1, device.n_closed_steps)
             for event in self.events[node]:
                 if begin <= device.profile.step.at(event.time_s) < end:
                     device.record(event)
@@ -106,17 +113,25 @@ class Phones:
         return answer
 
     def grid(self) -> FakeGrid:
-        return FakeGrid({node: self.node(node) for node in self.devices})
+        helpers = {node: node_of(party) for node, party in HELPERS.items()}
+        return FakeGrid({**{node: self.node(node) for node in self.devices}, **helpers})
+
+
+def serve(grid: FakeGrid, config: dict) -> None:
+    """One process of the server, whose list is signed as soon as it is there."""
+    with signing(Path(config["server.folder"]), HELPERS):
+        server_app.app(grid, Context(1, 0, {}, RecordDict(), config))
 
 
 def test_one_run_from_the_first_device_to_the_last_query(tmp_path):
-    plan = make_plan(privacy=PRIVACY, detection={"detector": "rate", "rate_threshold": 0.3, "quiet_steps": 1})
+    detection = {"detector": "rate", "rate_threshold": 0.3, "quiet_steps": 1}
+    plan = make_plan(privacy=PRIVACY, detection=detection, sum=IN_SUMS)
     phones = Phones(tmp_path / "phones", 8, identified={2, 5})
     grid = phones.grid()
     np.save(tmp_path / "theta.npy", activity_theta())
     begin = {"server.theta-file": str(tmp_path / "theta.npy"), "server.learning-rate": 0.01}
     config = run_config(tmp_path, plan, **begin)
-    server_app.app(grid, Context(1, 0, {}, RecordDict(), config))
+    serve(grid, config)
 
     folder = ServerFolder(tmp_path / "server")
     account = json.loads(folder.account_file.read_text())
@@ -150,9 +165,9 @@ def test_one_run_from_the_first_device_to_the_last_query(tmp_path):
 
     routes = [
         (name, len({node for node, r, _ in grid.asked if r == name}))
-        for name in ("query.model", "train", "query.alerts")
+        for name in ("query.enrolment", "query.epoch", "query.model", "train", "query.total", "query.alerts")
     ]
-    assert routes == [("query.model", 8), ("train", 8), ("query.alerts", 8)]
+    assert [n for _, n in routes] == [10, 10, 8, 8, 2, 8], routes
     offers = [asked(data)[1] for _, route, data in grid.asked if route == "query.model"]
     assert [len(o["model"]) for o in offers] == [MODEL_FILE.stat().st_size] * 8 + [0] * 8, "the file travels once"
     traffic = folder.traffic()
@@ -184,7 +199,7 @@ def test_only_identified_devices_are_in_the_inbox(tmp_path):
 
 
 def federation_of(grid: FakeGrid) -> DeviceNodes:
-    return DeviceNodes(Channel(grid, Traffic(), SIGNER), list(grid.nodes))
+    return DeviceNodes(Channel(grid, Traffic(), SIGNER), [node for node in grid.nodes if node not in HELPERS])
 
 
 def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSettings:
@@ -349,7 +364,10 @@ def test_settings_are_read_whole_and_a_missing_key_is_named(tmp_path):
             continue
         with pytest.raises(ConfigError, match=key):
             RunSettings.read({k: v for k, v in config.items() if k != key})
-    for wrong in ({"plan": "00ff"}, {"server.audience": "x" * 65}):
+    assert settings.helpers == tuple(party.leaf[:32] for party in HELPERS.values())
+    assert RunSettings.read({**config, "server.helpers": ""}).helpers == ()
+    helpers = [{"server.helpers": text} for text in ("00ff", "zz" * 32, config["server.helpers"] + "00")]
+    for wrong in ({"plan": "00ff"}, {"server.audience": "x" * 65}, *helpers):
         with pytest.raises(ConfigError):
             RunSettings.read({**config, **wrong})
 

@@ -15,7 +15,7 @@ from server.channel import Channel, Traffic, carried_bytes
 from server.device_nodes import DeviceNodes
 from shared.codec import encode, limits_of, pack_floats
 from shared.messages import REGISTER, REQUESTS
-from shared.register.bounds import MAX_PARAMETERS
+from shared.register.bounds import MAX_SEALED_BYTES
 from shared.register.kinds import Spends
 from tests.world.basics import activity_theta, examples, make_plan, make_profile, open_device
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node, fails, says, with_wire
@@ -24,6 +24,18 @@ from tests.world.signing import RUN
 PLAN = make_plan()
 THETA = pack_floats(activity_theta())
 COIN = 1_000_000
+EPOCH = 7
+UNSEATED = {"epoch": EPOCH, "seats": b"", "seats_proof": b"", "absent": b""}
+ROUND = {
+    "audience": "",
+    "run": RUN,
+    "step": 20,
+    "round": 2,
+    "plan_sha256": PLAN.sha256,
+    "theta": THETA,
+    **UNSEATED,
+}
+LISTED = {"audience": "", "epoch": EPOCH, "header": b"header", "entries": b"", "proof": b"", "boxes": b""}
 #: A request of each kind, and the reply of a node that answers it.
 ASKED = {
     "model_offer": {
@@ -36,34 +48,42 @@ ASKED = {
         "theta": THETA,
         "risk": b"",
     },
-    "train_request": {"audience": "", "run": RUN, "step": 20, "round": 2, "plan_sha256": PLAN.sha256, "theta": THETA},
-    "risk_request": {
-        "audience": "",
-        "run": RUN,
-        "step": 20,
-        "round": 2,
-        "plan_sha256": PLAN.sha256,
-        "theta": THETA,
-        "basis": bytes(8),
-        "coefficients": bytes(8),
-    },
+    "train_request": ROUND,
+    "risk_request": {**ROUND, "basis": bytes(8), "coefficients": bytes(8)},
+    "enrolment_query": {"audience": "", "epoch": EPOCH},
+    "epoch_offer": {"audience": "", "epoch": EPOCH, "signed": b"signed"},
+    "opinion_request": LISTED,
+    "sum_request": LISTED,
     "alerts_query": {"audience": "", "step": 20},
     "bits_query": {"audience": "", "step": 20, "epsilon_micro": COIN, "every_steps": 7},
 }
-UPDATE = {"round": 2, "plan_sha256": PLAN.sha256, "values": bytes(8)}
+UPDATE = {
+    "round": 2,
+    "plan_sha256": PLAN.sha256,
+    "ephemeral": bytes(32),
+    "sealed": bytes(8),
+    "signature": bytes(64),
+}
 RIGHT = {
     "model_offer": {"plan_sha256": PLAN.sha256},
     "train_request": UPDATE,
     "risk_request": UPDATE,
     "alerts_query": {"step": 20, "alerts": []},
     "bits_query": {"step": 20, "epsilon_micro": COIN, "bit": 1},
+    "enrolment_query": {"epoch": EPOCH, "identity": bytes(32), "seat": bytes(32)},
+    "epoch_offer": {"epoch": EPOCH},
+    "opinion_request": {"list_sha256": bytes(32), "refused": b"", "tests": b""},
+    "sum_request": {"list_sha256": bytes(32), "values": bytes(2), "signature": bytes(64)},
 }
+#: Replies that say which list they are for, which a request holds entry by entry: whoever asked looks (`server/sums.py`).
+OF_A_LIST = ("opinion_request", "sum_request")
 #: What says that a reply is for something else, and the reason that is counted.
 OTHERWISE = {
     "plan_sha256": (bytes(32), "plan"),
     "round": (3, "round"),
     "step": (21, "step"),
     "epsilon_micro": (COIN + 1, "coin"),
+    "epoch": (EPOCH + 1, "epoch"),
 }
 
 
@@ -90,7 +110,7 @@ def test_a_right_reply_is_taken_and_one_for_something_else_is_counted_by_what_di
     found, traffic, _ = ask({1: says(reply_bytes(name)), 2: says(reply_bytes(name))}, name)
     assert found == {1: RIGHT[name], 2: RIGHT[name]} and not traffic.dropped
     tried = [field for field in RIGHT[name] if field in OTHERWISE]
-    assert tried, "every reply says what it is for"
+    assert tried or name in OF_A_LIST, "every reply says what it is for"
     for field in tried:
         value, reason = OTHERWISE[field]
         nodes = {1: says(reply_bytes(name)), 2: says(reply_bytes(name, **{field: value}))}
@@ -259,14 +279,19 @@ def test_the_longest_reply_of_its_kind_fits_and_a_longer_one_is_not_even_looked_
         _, traffic, _ = ask({1: says(bytes(length)), 2: says(reply_bytes(name))}, name)
         assert traffic.dropped == {reason: 1}
     if kind == "update":
-        longest = reply_bytes(name, values=bytes(4 * MAX_PARAMETERS))
+        longest = reply_bytes(name, sealed=bytes(MAX_SEALED_BYTES))
         assert most - 8 <= len(longest) <= most
         assert ask({1: says(longest), 2: says(longest)}, name)[1].received == {"update": 2}
 
 
 def test_short_replies_have_short_bounds():
-    """Of what says nothing about behaviour, no reply is longer than a hundred bytes, so nobody can send more."""
-    assert all(most_bytes(kind.name) < 100 for kind in REGISTER.values() if kind.spends is Spends.NOTHING)
+    """Of what says nothing about behaviour, no reply of a device that holds no seat is longer than two keys, so nobody can send
+    more."""
+    short = [kind for kind in REGISTER.values() if kind.spends is Spends.NOTHING]
+    of_seats = [kind for kind in short if "list_sha256" in kind.fields]
+    assert {kind.name for kind in of_seats} == {REQUESTS[name].reply for name in OF_A_LIST}
+    assert all(most_bytes(kind.name) < 100 for kind in short if kind not in of_seats and kind.name != "enrolment")
+    assert most_bytes("enrolment") < 128
     assert most_bytes("alert_bit") < 100 < most_bytes("alerts") < 1 << 19
 
 

@@ -7,20 +7,20 @@ import pytest
 
 from client.model.runtime import pinned_model
 from server.app import run
-from server.channel import Channel, Traffic
-from server.device_nodes import DeviceNodes
+from server.channel import Traffic
 from server.optimizer import ServerSettings
 from server.privacy.accounting import epsilon_to_public, epsilon_unamplified, likely
 from server.risk_start import PublicRows, RiskStart
-from server.rounds import check_update
 from server.settings import RunSettings, Schedule
 from server.state import RISK as RISK_FILE
 from server.state import ServerFolder
 from server.training import train
 from shared.clock import ReplayClock
-from shared.codec import pack_words, unpack_floats
+from shared.codec import unpack_floats
 from shared.errors import BudgetError, ConfigError
 from shared.lapse_risk import N_COEFFICIENTS, READINGS, phi
+from shared.plan import SumPlan
+from shared.secure_sum.assembly import sent_bytes
 from tests.world.basics import (
     FEATURES,
     N_CATEGORIES,
@@ -29,11 +29,11 @@ from tests.world.basics import (
     charged,
     event_stream,
     make_plan,
-    make_profile,
     make_risk,
     open_device,
 )
-from tests.world.fake_grid import SIGNER, FakeGrid, device_node
+from tests.world.fake_grid import FakeGrid, device_node
+from tests.world.seats import World, enrolled_profile, federation_of, helpers_of
 
 P_ROUNDS, PHI_ROUNDS = 3, 4
 PRIVACY = {"noise_multiplier": 4.0, "rounds": P_ROUNDS, "population": 8, "min_survivors": 2}
@@ -42,7 +42,7 @@ PHI_PRIVACY = {"noise_multiplier": 5.0, "rounds": PHI_ROUNDS, "sampling_rate": 0
 
 def plan_of(*, phi_privacy=None, **privacy):
     risk = make_risk(rate_steps=3, rows=16, privacy={**PHI_PRIVACY, **(phi_privacy or {})})
-    return make_plan(privacy={**PRIVACY, **privacy}, risk=risk, detection={"lapse_steps": 4})
+    return make_plan(privacy={**PRIVACY, **privacy}, risk=risk, detection={"lapse_steps": 4}, sum=SumPlan(2))
 
 
 def public_rows() -> PublicRows:
@@ -200,13 +200,27 @@ def test_public_rows_are_needed_for_phi(tmp_path):
 
 
 def test_an_update_of_the_other_part_is_dropped():
+    """It is as long as its boxes say; and a box of one part is not one of another's, whatever its length."""
     plan = plan_of()
     assert [kind.n_values for kind in plan.updates] == [NETWORK.n_parameters, N_COEFFICIENTS]
     for mine, others in (plan.updates, plan.updates[::-1]):
-        values = pack_words(np.ones(others.n_values, np.uint32))
-        fields = {"round": 4, "plan_sha256": plan.sha256, "values": values}
-        assert check_update(fields, mine, plan, 4) == "length"
-        np.testing.assert_array_equal(check_update(fields, others, plan, 4), np.ones(others.n_values))
+        world, other = World(plan, 4, kind=mine), World(plan, 4, kind=others)
+        world.bends[2] = lambda name, fields, other=other, mine=mine: (
+            {**fields, "sealed": bytes(sealed_bytes_of(other))} if name == mine.request else fields
+        )
+        total, n = world.sums.collect(world.cohort, plan, request_of(plan, mine), mine)
+        assert n == 3 and world.traffic.dropped == {"sum_length": 1}
+        np.testing.assert_array_equal(total, world.plain_sum((1, 3, 4)))
+
+
+def sealed_bytes_of(world: World) -> int:
+    return sent_bytes(world.plan.sum, world.kind)
+
+
+def request_of(plan, kind) -> dict:
+    fields = {"audience": "", "run": 1, "step": 1, "round": 4, "plan_sha256": plan.sha256}
+    fields["theta"] = bytes(4 * NETWORK.n_parameters)
+    return fields | ({"basis": bytes(8), "coefficients": bytes(8)} if kind.request == "risk_request" else {})
 
 
 # ---- with real devices
@@ -218,13 +232,13 @@ def test_a_whole_run_learns_phi_from_devices_and_gives_it_to_them(tmp_path):
     settings = settings_for(tmp_path / "server", plan, theta=activity_theta(), server=ServerSettings(1e-6, 0.0, 0.5))
     devices = {}
     for node in range(1, 9):
-        device = open_device(tmp_path / str(node), make_profile(number=node))
+        device = open_device(tmp_path / str(node), enrolled_profile(number=node))
         for event in event_stream(np.random.default_rng(node), 24, 0.2):
             device.record(event)
         device.close_until(24)
         devices[node] = device
     grid = FakeGrid({node: device_node(node, device) for node, device in devices.items()})
-    run(DeviceNodes(Channel(grid, Traffic(), SIGNER), list(devices)), settings, ReplayClock())
+    run(federation_of(grid, plan, settings.folder, helpers_of(2)), settings, ReplayClock())
     folder = ServerFolder(settings.folder)
     account = json.loads(folder.account_file.read_text())
     assert [line["times"] for line in account["lines"]] == [P_ROUNDS, 6]

@@ -3,15 +3,13 @@
 import shutil
 
 import pytest
-from flwr.app import Context, RecordDict
 
 from client.privacy.caps import LedgerLine
-from server import app as server_app
 from server import state
 from server.state import ServerFolder
 from shared.clock import ReplayClock
 from shared.files import replace_content
-from tests.server.test_app import PRIVACY, Phones, run_config
+from tests.server.test_app import IN_SUMS, PRIVACY, Phones, run_config, serve
 from tests.world.basics import make_plan
 from tests.world.signing import asked
 
@@ -50,12 +48,12 @@ def test_killed_while_it_is_made_no_number_is_used_twice(tmp_path, monkeypatch):
 
 def test_a_server_that_lost_its_folder_trains_the_same_plan_on_the_same_devices_again(tmp_path):
     """Which pay for it again: nothing that was spent comes back."""
-    plan = make_plan(privacy=PRIVACY)
+    plan = make_plan(privacy=PRIVACY, sum=IN_SUMS)
     phones = Phones(tmp_path / "phones", 8, identified={2})
     config = run_config(tmp_path, plan)
     spent = []
     for _ in range(2):
-        server_app.app(phones.grid(), Context(1, 0, {}, RecordDict(), config))
+        serve(phones.grid(), config)
         dropped = ServerFolder(tmp_path / "server").traffic()["dropped"]
         assert "refusal_20" not in dropped and not any(name.startswith("round_") for name in dropped)
         spent.append([device.gate.ledger.plans[LedgerLine.UPDATE, plan.sha256] for device in phones.devices.values()])
@@ -65,12 +63,12 @@ def test_a_server_that_lost_its_folder_trains_the_same_plan_on_the_same_devices_
 
 def test_a_process_that_goes_on_offers_what_was_published_last(tmp_path):
     """Not the first theta again: devices would score by it until the rounds are over."""
-    plan = make_plan(privacy=PRIVACY)
+    plan = make_plan(privacy=PRIVACY, sum=IN_SUMS)
     phones = Phones(tmp_path / "phones", 8, identified=set())
     config = run_config(tmp_path, plan)
     grids = [phones.grid(), phones.grid()]
     for grid in grids:
-        server_app.app(grid, Context(1, 0, {}, RecordDict(), config))
+        serve(grid, config)
     first, second = (
         [asked(data)[1] for node, route, data in grid.asked if (node, route) == (1, "query.model")] for grid in grids
     )

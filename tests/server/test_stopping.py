@@ -9,7 +9,7 @@ import pytest
 
 from client.privacy.caps import Caps
 from server.app import run
-from server.channel import Channel, Traffic
+from server.channel import Traffic
 from server.device_nodes import DeviceNodes
 from server.federation import UNUSED_ROUNDS, Turnout, Watched
 from server.state import ServerFolder
@@ -18,23 +18,31 @@ from shared.clock import ReplayClock
 from shared.codec import encode
 from shared.errors import IN_WORDS, RefusalCode, RunError, RunStopped
 from shared.messages import REGISTER
+from shared.plan import SumPlan
 from simulations.federation.equivalence import N_USERS, run_hosted, scenario_without_noise, some_people
 from simulations.federation.run_folder import RunFolder
 from tests.server.test_app import PRIVACY, settings_for
 from tests.server.test_risk_rounds import public_rows
-from tests.world.basics import event_stream, make_plan, make_profile, make_risk, open_device
-from tests.world.fake_grid import SIGNER, FakeGrid, device_node, fails, says, silent
+from tests.world import seats
+from tests.world.basics import event_stream, make_plan, make_risk, open_device
+from tests.world.fake_grid import FakeGrid, device_node, fails, says, silent
 from tests.world.hosted import on_two_hosts
+from tests.world.seats import deaf, enrolled_profile
 from tests.world.signing import RUN
 
 ROUNDS = 10
-PLAN = make_plan(privacy={**PRIVACY, "rounds": ROUNDS})
+PLAN = make_plan(privacy={**PRIVACY, "rounds": ROUNDS}, sum=SumPlan(2))
 #: The refused and the silent rounds of a run that stops, at the numbers of `server/federation.py`.
 REFUSED, SILENT = 2, 3
 
 
 def federation_of(nodes) -> DeviceNodes:
-    return DeviceNodes(Channel(FakeGrid(nodes), Traffic(), SIGNER), list(nodes))
+    return deaf(FakeGrid(nodes), PLAN)
+
+
+def of_devices(folder, nodes) -> DeviceNodes:
+    """Real devices, enrolled in a run's folder."""
+    return seats.federation_of(FakeGrid(nodes), PLAN, folder, seats.helpers_of(2))
 
 
 def refuses(code: RefusalCode):
@@ -48,7 +56,7 @@ def phones(tmp_path):
 
     def made(caps_of):
         for node, caps in caps_of.items():
-            opened.append(open_device(tmp_path / "phones" / str(node), make_profile(number=node), caps=caps))
+            opened.append(open_device(tmp_path / "phones" / str(node), enrolled_profile(number=node), caps=caps))
             for event in event_stream(np.random.default_rng(node), 12):
                 opened[-1].record(event)
             opened[-1].close_until(12)
@@ -76,7 +84,8 @@ def test_every_refusal_is_in_words_and_says_what_helps():
 
 def test_devices_whose_caps_are_reached_stop_the_run_and_what_was_learned_stays(tmp_path, phones):
     """Three rounds of ten: two more show that nobody takes part any more, and no further one is charged."""
-    settings, federation = settings_for(tmp_path, PLAN), federation_of(phones(dict.fromkeys(range(1, 9), caps(3))))
+    settings, nodes = settings_for(tmp_path, PLAN), phones(dict.fromkeys(range(1, 9), caps(3)))
+    federation = of_devices(tmp_path, nodes)
     with pytest.raises(RunStopped) as stopped:
         run(federation, settings, ReplayClock())
     reason, remedy = IN_WORDS[RefusalCode.PARTICIPATIONS]
@@ -113,7 +122,7 @@ def test_a_plan_that_most_devices_refuse_is_not_charged_at_all(tmp_path, phones)
     nodes = phones({1: Caps.none(), **dict.fromkeys(range(2, 9), strict)})
     settings = settings_for(tmp_path, PLAN)
     with pytest.raises(RunStopped) as stopped:
-        run(federation_of(nodes), settings, ReplayClock())
+        run(of_devices(tmp_path, nodes), settings, ReplayClock())
     assert str(stopped.value).startswith("1 of 8 devices took the plan, and 7 refused it.")
     assert all(words in str(stopped.value) for words in IN_WORDS[RefusalCode.CLIP_NORM])
     account = account_of(ServerFolder(tmp_path))
@@ -131,7 +140,7 @@ def test_a_plan_that_reaches_nobody_is_not_charged_either(tmp_path, node):
 def test_two_takers_are_enough_for_a_sum_of_two(tmp_path, phones):
     strict = Caps(Caps.none().lines, Caps.none().total, participations_per_plan=2**31, clip_norm=0.1)
     nodes = phones({1: Caps.none(), 2: Caps.none(), **dict.fromkeys(range(3, 9), strict)})
-    run(federation_of(nodes), settings_for(tmp_path, PLAN), ReplayClock())
+    run(of_devices(tmp_path, nodes), settings_for(tmp_path, PLAN), ReplayClock())
     account = account_of(ServerFolder(tmp_path))
     assert account["rounds_charged"] == ROUNDS and account["stopped"] is None
 
