@@ -150,6 +150,7 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
         fidelity=scenario.simulation.fidelity,
         identified_share=scenario.simulation.identified_share,
         randomised_share=scenario.simulation.randomised_share,
+        summed_share=scenario.simulation.summed_share,
         caps=caps_numbers(setup.caps, scenario.caps.table),
         protocol=setup.protocol,
         plan=plan_numbers(setup.plan),
