@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.arrays import Doubles, Floats, Ints
+from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.features import History, extract, labels, seen
 from shared.plan import Plan
 from shared.register.queries import QueryPlan
-from shared.register.recipes import DIRECTIONS, LEVELS, SCORE_EDGES_MILLI, SCORE_WEIGHTS_CENTI
+from shared.register.recipes import DIRECTIONS, LEVELS, N_BINS, SCORE_EDGES_MILLI, SCORE_WEIGHTS_CENTI
 
 from .training_rows import draw, generator
 
@@ -47,14 +47,10 @@ class Seen:
 def score_histograms(about: Seen) -> Doubles:
     """`evaluation`: the rows of the last `history_steps` steps whose labels are known, at most `rows` of them by chance, counted
     by label and by the bin that p falls into, each by its cell's weight: (K, 2 * N_BINS), label 0 first."""
-    query, plan, history = about.query, about.plan, about.history
-    out = np.zeros((len(about.numbers), 2, len(SCORE_EDGES_MILLI) + 1))
-    last = history.n_steps - 1 - plan.horizon_steps
-    if last >= 0:
-        steps = np.arange(max(0, last - query.number("history_steps") + 1), last + 1)
-        user, x, y = _drawn(about, steps)
-        at = (user, y.astype(np.intp), bins_of(about.score(x)))
-        np.add.at(out, at, np.array(SCORE_WEIGHTS_CENTI)[at[1], at[2]] / 100)
+    out = np.zeros((len(about.numbers), 2, N_BINS))
+    user, x, y = drawn_rows(about)
+    at = (user, y.astype(np.intp), bins_of(about.score(x)))
+    np.add.at(out, at, np.array(SCORE_WEIGHTS_CENTI)[at[1], at[2]] / 100)
     return out.reshape(len(out), -1)
 
 
@@ -63,10 +59,14 @@ def bins_of(p: Floats) -> NDArray[np.intp]:
     return np.searchsorted(np.array(SCORE_EDGES_MILLI) / 1000, p, side="right")
 
 
-def _drawn(about: Seen, steps: Ints) -> tuple[Ints, Floats, NDArray[np.bool_]]:
+def drawn_rows(about: Seen) -> tuple[Ints, Floats, Bools]:
     """The rows that a query is about: whose (n,), x (n, F) and label (n,). Drawn as rounds of training draw theirs, by a seed that
-    is known: it buys no privacy."""
-    history, chosen = about.history, seen(about.history, steps)
+    is known: it buys no privacy. None where no label is known yet."""
+    history, last = about.history, about.history.n_steps - 1 - about.plan.horizon_steps
+    if last < 0:
+        return np.empty(0, np.int64), np.empty((0, about.plan.features.n_features), np.float32), np.empty(0, bool)
+    steps = np.arange(max(0, last - about.query.number("history_steps") + 1), last + 1)
+    chosen = seen(history, steps)
     flat = chosen.reshape(len(chosen), -1)
     kept = np.zeros_like(flat)
     for k, (row, number) in enumerate(zip(flat, about.numbers.tolist(), strict=True)):

@@ -34,13 +34,13 @@ VERSION = 1
 SUMMED = "summed"
 
 #: `evaluation`: scores fall into bins between these, in thousandths of p; each bin is counted for each label.
-SCORE_EDGES_MILLI = (83, 95, 106, 116, 127, 140, 165, 202, 233, 265, 306, 353, 411, 474, 544, 634, 764, 883, 956)
+SCORE_EDGES_MILLI = (81, 92, 103, 113, 123, 133, 149, 179, 209, 238, 270, 311, 359, 418, 488, 572, 676, 801, 919)
 #: How much one row counts in its cell, in hundredths: of label 0, then of label 1. What is rare in a cell, and moves an AUC, weighs
 #: more than what is common and moves nothing, so that neither clip nor noise falls on what matters. Edges and weights are those of
 #: planted people, who are public (simulations/search/score_cells.py).
 SCORE_WEIGHTS_CENTI = (
-    (40, 40, 41, 44, 41, 41, 35, 34, 36, 38, 38, 41, 49, 57, 67, 76, 86, 113, 164, 238),
-    (190, 172, 170, 175, 159, 153, 121, 98, 90, 92, 84, 79, 73, 67, 64, 66, 61, 62, 64, 61),
+    (44, 41, 43, 43, 41, 42, 38, 36, 38, 39, 40, 39, 45, 52, 60, 72, 86, 103, 140, 208),
+    (202, 178, 173, 165, 159, 159, 136, 115, 99, 93, 93, 85, 82, 76, 68, 68, 69, 68, 67, 61),
 )
 N_BINS = len(SCORE_EDGES_MILLI) + 1
 #: `alert_counts`: directions, and levels of each.

@@ -110,7 +110,7 @@ class EvaluationSection(QuerySection):
 
     recipe = "evaluation"
 
-    clip_norm: Clip = 11.0  # of planted people: simulations/search/score_cells.py
+    clip_norm: Clip = 18.0  # 9 for weekly steps; of planted people: simulations/search/score_cells.py
     rows: Whole = 64
     history_steps: Annotated[int, Field(ge=0)] = 0
 
