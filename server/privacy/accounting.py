@@ -93,10 +93,10 @@ def _within(charged: Charged, delta: float, account: Callable[[Charged, float], 
 
 
 class RoundAccountant:
-    """Epsilon of a training's rounds so far."""
+    """Epsilon of a plan's sums so far: of the rounds of training, and of queries."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan, self._counts = plan, [0] * len(plan.updates)
+        self._plan, self._counts = plan, [0] * len(plan.sums)
 
     def charge(self, rounds: int = 1, part: int = 0) -> None:
         """Count rounds of one part; never taken back."""
@@ -114,7 +114,7 @@ class RoundAccountant:
 
     @property
     def charged(self) -> Charged:
-        """The plan's table with the rounds that were charged, and all of its coins."""
+        """The plan's table with the sums that were charged, and all of its coins."""
         table = charges_of(self._plan)
         rounds = tuple(replace(row, times=n) for row, n in zip(table, self._counts, strict=False))
         return rounds + table[len(rounds) :]

@@ -63,9 +63,7 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
     absent = tuple(np.frombuffer(request["absent"], ">u4").tolist())
     if shared_out.seats:
         try:
-            expect_sound(
-                sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.updates))
-            )
+            expect_sound(sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.sums)))
         except InputError as error:
             raise SumError("sizes", str(error)) from None
         seats = tuple(_expected_seats(plan, kind, request, absent, epoch))

@@ -41,6 +41,7 @@ from .early_warning import lapse_numbers, rise_numbers
 from .epsilon import epsilon_figures, stated_epsilons
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured
+from .private_auc import private_auc_numbers
 from .streams import stream_numbers
 from .sum_utility import sum_utility_numbers
 
@@ -187,6 +188,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "attack.server": server_numbers,
         "bit": bit_numbers,
         "epsilon": partial(epsilon_figures, DATASETS),
+        "sum.private_auc": private_auc_numbers,
         "kill9": kill9_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }

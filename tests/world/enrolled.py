@@ -145,7 +145,7 @@ def seat_header(plan: Plan, leaf: bytes, epoch: Epoch, round_number: int = 1) ->
 def header_for(plan: Plan, data: bytes, epoch: Epoch) -> tuple[Header, UpdateKind]:
     """The header of the sum that a signed training request asks for."""
     name, request = decode(REQUESTS, body := unwrap(data).body)
-    kind = next(kind for kind in plan.updates if kind.request == name)
+    kind = plan.kind_of(name)
     return header_of(plan, kind, request, hashlib.sha256(body).digest(), epoch), kind
 
 

@@ -149,6 +149,7 @@ def made_up(*, simulated: bool = True) -> Section:
         "sum": "3 helpers",
         "identified_share": 0.3,
         "randomised_share": 0.0,
+        "summed_share": 0.0,
         "caps": LIFTED,
         "protocol": {
             **PLANTED_PROTOCOL.model_dump(mode="json"),
@@ -257,6 +258,7 @@ def made_up(*, simulated: bool = True) -> Section:
         },
         "refused": {},
         "bits": None,
+        "sums": [],
         "traffic": {
             "round_down_bytes": 5850.4,
             "round_up_bytes": 5837.4,
