@@ -58,6 +58,11 @@ def others(n: int = N_OTHERS) -> list[Member]:
     return [keys_of("device", number) for number in range(n)]
 
 
+@cache
+def _leaves_of_others(n: int) -> tuple[bytes, ...]:
+    return tuple(other.leaf for other in others(n))
+
+
 #: The leaves of epochs that are of more than one device of a test, by the epoch's hash.
 _LISTS: dict[bytes, list[bytes]] = {}
 
@@ -77,7 +82,7 @@ def signed_epoch(
     """An epoch of these devices and of others, signed, as long as one can be, in the middle of which it is now. With a `seed`
     the bytes are the same each time."""
     begins_s = max(0, int(now_s) - MOST_WINDOW_S // 2)
-    listed = [*leaves, *(other.leaf for other in others(n_others))]
+    listed = [*leaves, *_leaves_of_others(n_others)]
     helping = [helper.leaf for helper in helpers(n_helpers)]
     epoch = Epoch.close(audience, number, begins_s, begins_s + MOST_WINDOW_S, listed, helping, draws)
     epoch = replace(epoch, seed=seed) if seed else epoch
