@@ -14,8 +14,8 @@ from .draw import drawn, kept
 from .epoch import Epoch
 from .field import Field
 from .header import Header
-from .leaves import LEAF_BYTES
 from .keys import TAG_BYTES
+from .leaves import LEAF_BYTES
 from .merkle import expect_members
 from .packed_shamir import Code
 from .sizes import DEFAULTS, Seats, expect_sound
