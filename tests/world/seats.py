@@ -245,7 +245,8 @@ def federation_of(
     grid: FakeGrid, plan: Plan, folder: Path, helpers: Mapping[int, Party], nodes: Sequence[int] = ()
 ) -> DeviceNodes:
     """The server's side of real devices behind a grid, once they and the helpers are enrolled: helpers' nodes join the grid."""
-    server, enrolment = ServerFolder(folder), Enrolment(folder / "enrolment.db")
+    server = ServerFolder(folder)
+    enrolment = Enrolment(server.enrolment_file)
     grid.nodes = {**{node: node_of(party) for node, party in helpers.items()}, **grid.nodes}
     channel = Channel(grid, Traffic(), SIGNER, enrolment)
     settings = RunSettings(
@@ -258,7 +259,7 @@ def federation_of(
         node_wait_s=0.0,
         risk_server=ServerSettings(),
         public_rows=None,
-        key_file=folder / "signing.pem",
+        key_file=folder / "key.pem",
         n_categories=N_CATEGORIES,
         run=RUN,
         helpers=tuple(party.leaf[:32] for party in helpers.values()),
