@@ -1,12 +1,11 @@
-"""How long an honest vector can be, and an honest sum: what is longer is not used.
+"""How long an honest sum can be: what is longer is not used.
 
-A device clips, then adds its share of the noise. So a vector of its own is its clip and one share long at most, and the
-sum of n of them their mean and n shares. Both are functions of what is opened anyway: looking at them is
-post-processing, and costs no epsilon. The second needs nothing but the sum and how many are in it, and holds as it is
-under a secure sum.
+A device clips, then adds its share of the noise, so the sum of n vectors is n times their mean and n shares long at most. That
+needs nothing but the sum, which is opened anyway, and how many are in it: looking at it is post-processing, and costs no
+epsilon. Nobody reads a single vector, so nobody looks at one.
 
 What this cannot see: whatever stands below the noise. One device that sends a few times its clip, or many that keep to
-it, change the model within what their number times their clip allows (docs/privacy.md says how far that goes).
+it, change the model within what their number times their clip allows (docs/hostile-devices.md says how far that goes).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from shared.arrays import Words, as_declared
 from shared.errors import ConfigError
 from shared.plan import PrivacyPlan
 
-#: How likely an honest vector, or an honest sum, is to be taken for a false one: at most.
+#: How likely an honest sum is to be taken for a false one: at most.
 TAIL = 1e-10
 _X = math.log(3 / TAIL)
 

@@ -76,6 +76,7 @@ def run_numbers(name: str, run: Path) -> dict[str, Published]:
         "calibration_error": (interest.calibration_error, "share", ""),
         "alert_steps": (results.alerts.steps, f"{results.step}s", ""),
         "epsilon": (privacy.epsilon_to_public, f"epsilon at delta {privacy.delta:g}", ""),
+        "epsilon_to_server": (privacy.epsilon_to_server, f"epsilon at delta {privacy.delta:g}", "with the sum trusted"),
         "epsilon_bound": (privacy.epsilon_bound, f"epsilon at delta {privacy.delta:g}", "by Renyi DP"),
         "delta": (privacy.delta, "probability", ""),
         **_line_numbers(results),
@@ -118,6 +119,7 @@ def _line_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]:
     out: dict[str, tuple[float | None, str, str]] = {}
     for line in results.privacy.lines:
         out[f"line.{line.line}.epsilon"] = (line.epsilon_to_public, "epsilon", "")
+        out[f"line.{line.line}.epsilon_if_broken"] = (line.epsilon_if_broken, "epsilon of one message", "")
         out[f"line.{line.line}.times"] = (line.times, "times", "")
         noise = line.coin_epsilon if line.noise_multiplier is None else line.noise_multiplier
         out[f"line.{line.line}.noise"] = (noise, "noise multiplier, or epsilon of a coin", "")

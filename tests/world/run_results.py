@@ -308,8 +308,7 @@ def charged_line(line: str, times: int, epsilon: float | None, **noise: float) -
     known = {
         "line": line,
         "times": times,
-        "epsilon_to_public": epsilon,
-        "epsilon_to_server": epsilon,
+        **dict.fromkeys(("epsilon_to_public", "epsilon_to_server"), epsilon),
         "epsilon_if_broken": epsilon and 10 * epsilon,
         "holds_against_server": "coin_epsilon" in noise,
     }

@@ -329,14 +329,6 @@ def test_every_message_of_the_register_can_be_listed(undrawn: None) -> None:
     assert "says: step, alerts (direction, category, level, step, model_round)" in left
 
 
-def test_epsilon_is_told_to_whoever_sees_the_models_to_the_server_and_for_a_broken_sum(undrawn: None) -> None:
-    sampled = changed(make_results(), {"privacy.by_bound": True, "privacy.epsilon_to_server": 24.3816})
-    assert dict(result_rows(sampled))["epsilon to the server and the seats"] == "24.4 (a device in every round)"
-    for results, said in ((sampled, "for a device in every round"), (make_results(), "The same number")):
-        text = Outline(render(results)).text
-        assert said in text and "if a sum is broken, one message" in text and "90.8" in text
-
-
 def test_the_result_table() -> None:
     s = THIN_SPACE
     assert result_rows(make_results()) == [
