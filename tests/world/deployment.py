@@ -73,7 +73,7 @@ def write_certificates(folder: Path) -> list[str]:
 def write_node_key(folder: Path, name: str) -> tuple[str, str]:
     """The files of a SuperNode's private and public key."""
     key = ec.generate_private_key(ec.SECP384R1())
-    private, public = folder / name, folder / f"{name}.pub"
+    private, public = folder / f"{name}.key", folder / f"{name}.pub"
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     private.chmod(0o600)
     public.write_bytes(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
