@@ -24,9 +24,10 @@ from shared.errors import (
     WireError,
 )
 from shared.messages import REQUESTS
-from shared.plan import Plan
+from shared.plan import Plan, UpdateKind
 from shared.randomised_response import BitSchedule
 from shared.rdp import coin, update_cost
+from shared.register.recipes import BY_REQUEST, QUERIES
 
 from .detection.alerts import alert_fields
 from .device import Device
@@ -73,7 +74,8 @@ def train(device: Device, asked: Asked, request: Fields) -> bytes:
     """Answer a train_request with one protected update, charged to the ledger."""
     theta = unpack_floats(request["theta"])
     work = device.work(request["plan_sha256"], theta)
-    return _update(device, asked, request, work.installed.plan, 0, lambda: work.update(theta, request["round"]))
+    plan = work.installed.plan
+    return _summed(device, asked, request, plan, plan.updates[0], lambda: work.update(theta, request["round"]))
 
 
 def train_risk(device: Device, asked: Asked, request: Fields) -> bytes:
@@ -81,19 +83,40 @@ def train_risk(device: Device, asked: Asked, request: Fields) -> bytes:
     theta, basis, coefficients = (unpack_floats(request[name]) for name in ("theta", "basis", "coefficients"))
     work = device.work(request["plan_sha256"], theta)
     work.risk_plan(basis, coefficients)
-    return _update(
+    plan = work.installed.plan
+    return _summed(
         device,
         asked,
         request,
-        work.installed.plan,
-        1,
+        plan,
+        plan.updates[1],
         lambda: work.risk_update(theta, basis, coefficients, request["round"]),
     )
 
 
-def _update(device: Device, asked: Asked, request: Fields, plan: Plan, part: int, work: Callable[[], Words]) -> bytes:
+def query(device: Device, asked: Asked, request: Fields) -> bytes:
+    """Answer a request for a recipe that trains nothing: this device's share of the sum, if its user agreed, of a query that its plan
+    holds, about the model that is installed; charged to the ledger."""
+    recipe = BY_REQUEST[asked.name]
+    if not device.gate.decision.consent.covers(recipe.consent):
+        raise Refusal(RefusalCode.CONSENT)
+    work = device.work(request["plan_sha256"])
+    plan, number, step = work.installed.plan, request["round"], request["step"]
+    wanted = plan.query(recipe.name)
+    if wanted is None or request["model_round"] != work.installed.round_number:
+        raise Refusal(RefusalCode.PLAN_MISMATCH)
+    if not wanted.is_due(step):
+        raise Refusal(RefusalCode.SCHEDULE)
+    kind = plan.kind_of(asked.name)
+    told = [(alert.direction, alert.category, alert.level, alert.step) for alert in device.alerts()]
+    return _summed(device, asked, request, plan, kind, lambda: work.vector(wanted, told, number, step))
+
+
+def _summed(
+    device: Device, asked: Asked, request: Fields, plan: Plan, kind: UpdateKind, work: Callable[[], Words]
+) -> bytes:
     """What no sum would take, or the ledger would refuse, is not computed either."""
-    sha256, kind = request["plan_sha256"], plan.updates[part]
+    sha256 = request["plan_sha256"]
     header, member = sum_of(device, asked, request, plan, kind)
     cost = update_cost(kind.privacy, kind.n_values)
     device.gate.ledger.charge(kind.reply, cost, sha256, request["round"])
@@ -128,6 +151,7 @@ HANDLERS: dict[str, Callable[[Device, Asked, Fields], bytes]] = {
     "epoch_offer": join,
     "opinion_request": give_opinion,
     "sum_request": give_sum,
+    **{recipe.request: query for recipe in QUERIES},
 }
 
 

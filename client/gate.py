@@ -47,7 +47,7 @@ def declared(name: str, fields: Fields, consent: Consent) -> bytes:
 
 def allows(consent: Consent, kind: MessageKind) -> bool:
     """Whether a reply of this kind may leave under this consent."""
-    return not kind.consent or consent == kind.consent
+    return consent.covers(kind.consent)
 
 
 class Gate(TakesTurns):

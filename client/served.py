@@ -82,14 +82,15 @@ class Served(AppTold):
                 self.gate.hear(said)
         self._state = after
 
-    def work(self, plan_sha256: bytes, theta: Floats) -> Work:
-        """What a round of the installed plan is answered with; Refusal, for what the server can know, if another plan is
-        asked for, the weights do not fit, or the plan asks for more than the caps allow or a device can do."""
+    def work(self, plan_sha256: bytes, theta: Floats | None = None) -> Work:
+        """What a sum of the installed plan is answered with; Refusal, for what the server can know, if another plan is asked
+        for, the weights, if any are given, do not fit, or the plan asks for more than the caps allow or a device can do."""
         plan_sha256, installed = octets(plan_sha256, "a plan's hash"), self._state.installed
-        _expect_weights(theta)
+        if theta is not None:
+            _expect_weights(theta)
         if installed is None:
             raise Refusal(RefusalCode.PLAN_MISMATCH)
-        installed.expect_asked(plan_sha256, theta, self.gate.ledger.caps)
+        installed.expect_asked(plan_sha256, installed.theta if theta is None else theta, self.gate.ledger.caps)
         expect_affordable(installed.plan, self.profile.n_categories)
         return Work(installed, self._state.history, self.profile.number, self._entropy, self.problems)
 

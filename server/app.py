@@ -1,4 +1,4 @@
-"""The ServerApp: waits for devices, offers them the model, trains in private rounds, then asks for alerts step by step."""
+"""The ServerApp: waits for devices, offers them the model, trains in private rounds, then asks for alerts and sums step by step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.errors import RunStopped
 from .bits import bits_account
 from .channel import Channel, Traffic, hasten, wait_for_nodes
 from .device_nodes import DeviceNodes
-from .enrolling import enrolled
+from .enrolling import enrolled, enrolled_anew
 from .enrolment import Enrolment
 from .federation import Federation, expect_taken, refusals
 from .inbox import Inbox
@@ -23,6 +23,7 @@ from .queries import ask_for_alerts
 from .settings import RunSettings
 from .signing import Signer, signing_key
 from .state import ServerFolder
+from .sum_queries import sums_account
 from .sums import SecureSum
 from .training import Training, offer_newest, train
 
@@ -40,7 +41,8 @@ def run(federation: Federation, settings: RunSettings, clock: Clock, rounds: Ope
     stopped: RunStopped | None = None
     try:
         offer_and_train(federation, settings, folder, clock, rounds)
-        ask_for_alerts(federation, settings, folder, inbox, clock)
+        begun = replace(settings, run=folder.begun_s(settings.key_file, clock))
+        ask_for_alerts(federation, begun, folder, inbox, clock)
     except RunStopped as error:
         stopped = error
     folder.keep_traffic(federation.traffic.to_map())
@@ -52,6 +54,7 @@ def run(federation: Federation, settings: RunSettings, clock: Clock, rounds: Ope
             "rounds_planned": privacy.rounds,
             **account_of(settings.plan, accountant.charged),
             "bits": bits_account(folder.inbox_file, coins, len(bit_steps), privacy.delta) if coins else None,
+            "sums": sums_account(folder.sums_file, settings.plan),
             "plan_sha256": settings.plan.sha256.hex(),
             "identified_alerts": inbox.count(),
             "stopped": stopped.why if stopped else None,
@@ -83,22 +86,29 @@ def offer_and_train(
 def main(grid: Grid, context: Context) -> None:
     """One Flower run in which every node is one device, among those that are connected when the step of the training
     closes."""
-    hasten(grid)
     serve(grid, RunSettings.read(context.run_config))
 
 
 def serve(grid: Grid, settings: RunSettings) -> None:
     """One run over a transport: it enrols whoever is connected, unless the run has its devices, and does the rest."""
+    hasten(grid)
     folder, clock, traffic = ServerFolder(settings.folder), settings.schedule.clock(), Traffic()
     settings.schedule.wait_for(settings.schedule.train_step, clock)
     settings = replace(settings, run=folder.begun_s(settings.key_file, clock))
     enrolment = Enrolment(folder.enrolment_file)
     channel = Channel(grid, traffic, Signer(signing_key(settings.key_file), clock), enrolment)
     connected = _connected(grid, enrolment, settings)
-    roll = enrolled(channel, connected, settings, folder)
+    roll = enrolled(channel, connected, settings, folder, clock)
     folder.report("devices", len(enrolment.nodes), settings.plan.privacy.population)
-    rounds = OpenRounds(folder.open_round_file, clock, settings.round_open_s)
-    sums = SecureSum(channel, roll, folder.lists().keep, rounds)
+    rounds, keep = OpenRounds(folder.open_round_file, clock, settings.round_open_s), folder.lists().keep
+
+    def sums() -> SecureSum:
+        """In the epoch that runs now: where the last one is over, everybody who is there is enrolled anew."""
+        nonlocal roll
+        if roll.epoch.ends_s <= clock.now_s():
+            roll = enrolled_anew(channel, settings, folder, clock)
+        return SecureSum(channel, roll, keep, rounds)
+
     run(DeviceNodes(channel, enrolment.nodes, sums), settings, clock, rounds)
 
 

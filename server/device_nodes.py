@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.arrays import Words
@@ -15,10 +15,12 @@ from .sums import SecureSum
 
 
 class DeviceNodes:
-    """The devices behind a channel: `nodes` are all that are asked and sampled, but for those that are gone. `sums` adds up what
-    they send; None where a plan has no rounds left to sum."""
+    """The devices behind a channel: `nodes` are all that are asked and sampled, but for those that are gone. `sums` gives what adds
+    up what they send, in the epoch that runs; None where there is no sum."""
 
-    def __init__(self, channel: Channel, nodes: Sequence[int], sums: SecureSum | None = None) -> None:
+    def __init__(
+        self, channel: Channel, nodes: Sequence[int], sums: Callable[[], SecureSum] | SecureSum | None = None
+    ) -> None:
         self._channel, self._nodes, self._sums = channel, nodes, sums
         self.traffic = channel.traffic
 
@@ -33,7 +35,8 @@ class DeviceNodes:
     ) -> tuple[Words, int]:
         if self._sums is None:
             raise RunError("expected an epoch of enrolment before the first round")
-        return self._sums.collect(cohort, plan, request, kind)
+        adding = self._sums() if callable(self._sums) else self._sums
+        return adding.collect(cohort, plan, request, kind)
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from self._channel.ask(self._nodes, name, fields).items()

@@ -49,7 +49,8 @@ class Enrolment:
                     self._take_up(unsigned(row.node), row.leaf, row.helps, row.gone)
 
     def _take_up(self, node: int, leaf: bytes, helps: bool, gone: bool) -> None:
-        (self.helpers if helps else self.devices)[leaf] = node
+        if leaf:
+            (self.helpers if helps else self.devices)[leaf] = node
         if not helps:
             self._gone[node] = gone
 
@@ -86,6 +87,21 @@ class Enrolment:
         for node, leaf, helps in rows:
             self._take_up(node, leaf, helps, gone=False)
         return len(there) - len(chosen)
+
+    def renew(self, keys: Mapping[int, bytes], helpers: Mapping[int, bytes]) -> None:
+        """Other keys of the same nodes, for another epoch; those without any are of this run, but of no sum in it. On disk, in one
+        transaction, when this returns. RunError for a node that this run does not have."""
+        if not set(keys) <= set(self._gone) or not set(helpers) <= set(self.helpers.values()):
+            raise RunError("expected keys of devices and helpers of this run")
+        leaves = {node: {**keys, **helpers}.get(node, b"") for node in (*self._gone, *self.helpers.values())}
+        if self._engine is not None:
+            with Session(self._engine) as session:
+                rows = [{"node": signed(node), "leaf": leaf} for node, leaf in leaves.items()]
+                session.execute(update(EnrolledNode), rows)
+                session.commit()
+        helping = set(self.helpers.values())
+        self.devices = {leaf: node for node, leaf in leaves.items() if leaf and node not in helping}
+        self.helpers = {leaf: node for node, leaf in leaves.items() if leaf and node in helping}
 
     def leave(self, node: int) -> None:
         """Never ask this node again; on disk when this returns."""

@@ -1,5 +1,5 @@
-"""What the server asks of every device once training is over: alerts and randomised bits, step by step; and which alerts
-it believes."""
+"""What the server asks of every device once training is over: alerts, randomised bits and sums, step by step; and which
+alerts it believes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from .federation import Federation
 from .inbox import Inbox
 from .settings import RunSettings
 from .state import ServerFolder
+from .sum_queries import SumQueries
 
 
 def ask_for_alerts(
     federation: Federation, settings: RunSettings, folder: ServerFolder, inbox: Inbox, clock: Clock
 ) -> None:
     """Query every device at every scheduled step; what identified devices tell goes to the inbox, and so do randomised
-    bits, asked for at the steps at which they are due."""
+    bits; these, and sums, are asked for at the steps at which they are due."""
     schedule, bits = settings.schedule, BitInbox(folder.inbox_file)
-    steps = sorted({*schedule.query_steps, *schedule.bit_steps})
+    sums = SumQueries.of(federation, settings, folder)
+    steps = sorted({*schedule.query_steps, *schedule.bit_steps, *sums.steps})
     for i, step in enumerate(steps, start=1):
         schedule.wait_for(step, clock)
         if step in schedule.query_steps:
@@ -34,6 +36,7 @@ def ask_for_alerts(
             asked = {"audience": settings.audience, "step": step, **vars(schedule.bits)}
             answers = federation.ask("bits_query", asked)
             bits.add_all(step, schedule.bits.epsilon_micro, ((device, reply["bit"]) for device, reply in answers))
+        sums.ask(step)
         folder.keep_traffic(federation.traffic.to_map())
         folder.report("queries", i, len(steps))
 

@@ -31,12 +31,20 @@ def run_round(
 ) -> Doubles | None:
     """The mean update of one round, float64 (kind's n_values,); None if its sum may not be opened, or is not one that an
     honest cohort sums to: see `open_sum`."""
+    return ask_cohort(federation, plan, request, kind, longest_mean)[0]
+
+
+def ask_cohort(
+    federation: Federation, plan: Plan, request: Mapping[str, Any], kind: UpdateKind, longest_mean: float = 1.0
+) -> tuple[Doubles | None, int, int]:
+    """What `run_round` says, how many devices were asked, and how many are in the sum."""
     cohort = federation.sample(kind.privacy.sampling_rate)
     if len(cohort) < kind.privacy.min_survivors:
         federation.traffic.dropped["round_small_cohort"] += 1
-        return None
+        return None, 0, 0
     total, survivors = federation.collect(cohort, plan, request, kind)
-    return open_sum(total, survivors, kind.privacy, federation.traffic, longest_mean)
+    mean = open_sum(total, survivors, kind.privacy, federation.traffic, longest_mean)
+    return mean, len(cohort), survivors
 
 
 @as_declared

@@ -85,6 +85,10 @@ class Charges:
             session.add(ChargedRound(round_number=round_number, plan_sha256=self._plan))
             session.commit()
 
+    def has(self, round_number: int) -> bool:
+        """Whether a round is charged."""
+        return self.count(after=round_number - 1, until=round_number) > 0
+
     def count(self, after: int = 0, until: int = 2**31) -> int:
         """How many rounds of numbers after + 1 to `until` are charged."""
         number = ChargedRound.round_number
@@ -111,6 +115,7 @@ class ServerFolder:
         self.signed_epoch = folder / "epoch.signed"
         self.lists_file = folder / "lists.db"
         self.open_round_file = folder / "open_round.db"
+        self.sums_file = folder / "sums.jsonl"
 
     def begun_s(self, key_file: Path, clock: Clock) -> int:
         """The second at which this run began: the same whichever process goes on with it. Devices follow no run that began

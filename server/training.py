@@ -129,10 +129,9 @@ class Training:
         """With every round counted that any process of this run charged."""
         plan = settings.plan
         charges, accountant = folder.charges(plan.sha256), RoundAccountant(plan)
-        first = 0
-        for part, kind in enumerate(plan.updates):
+        for part, kind in enumerate(plan.sums):
+            first = plan.first_round(part)
             accountant.charge(charges.count(after=first, until=first + kind.privacy.rounds), part)
-            first += kind.privacy.rounds
         return cls(Watched(federation), settings, folder, charges, accountant, rounds)
 
     @property
@@ -148,7 +147,7 @@ class Training:
         """What is published of one part once its rounds are over, or as many of them as epsilon allows; goes on where an
         earlier process stopped. RunStopped before a round that would be for nothing, unless `to_the_end`."""
         plan, folder, accountant = self.settings.plan, self.folder, self.accountant
-        kind, first = plan.updates[part], sum(earlier.privacy.rounds for earlier in plan.updates[:part])
+        kind, first = plan.updates[part], plan.first_round(part)
         models = folder.load_checkpoint(learner.optimizer, learner.checkpoint) or [learner.model]
         while (number := self._left_open(part, first, len(models))) or self.goes_on(part, kind.privacy):
             if not number:

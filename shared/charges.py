@@ -50,6 +50,6 @@ class Charge:
 
 
 def charges_of(plan: Plan) -> tuple[Charge, ...]:
-    """The whole table of a plan: what is learned in rounds, in that order, then the coins."""
-    rounds = tuple(Charge(kind, kind.privacy.rounds) for kind in plan.updates)
+    """The whole table of a plan: what is learned in rounds, in that order, the queries, then the coins."""
+    rounds = tuple(Charge(kind, kind.privacy.rounds) for kind in plan.sums)
     return (*rounds, Charge(plan.bits, plan.bits.coins)) if plan.bits else rounds

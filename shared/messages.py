@@ -18,7 +18,6 @@ from .events import MAX_CATEGORIES
 from .register.bounds import (
     MAX_ALERTS,
     MAX_BIT_EPSILON_MICRO,
-    MAX_COEFFICIENTS,
     MAX_MODEL_BYTES,
     MAX_PARAMETERS,
     MAX_PLAN_BYTES,
@@ -31,6 +30,8 @@ from .register.kinds import (
     HASH,
     PUBLIC,
     ROUND,
+    RUN,
+    STEP,
     Bytes,
     Field,
     Int,
@@ -41,10 +42,9 @@ from .register.kinds import (
     request_kind,
     signed_by_server,
 )
-from .register.sums import SEATED, SUM_REPLIES, SUM_REQUESTS
+from .register.recipes import BY_REQUEST, QUERIES
+from .register.sums import SUM_REPLIES, SUM_REQUESTS
 
-_STEP = Field(Int(0, MAX_STEP), "none: the server's public calendar", "the step that is answered for")
-_RUN = Field(Int(0, MAX_TIME_S), "none: the server's own", "the second at which the server's run began: runs only rise")
 _COIN = Field(Int(1, MAX_BIT_EPSILON_MICRO), "none: the server asked for it", "the coin's epsilon, in millionths")
 
 
@@ -71,7 +71,7 @@ REGISTER: Mapping[str, MessageKind] = MappingProxyType(
                 purpose="turning interests, for a user who agreed to tell",
                 consent="identified",
                 emptied="alerts",
-                step=_STEP,
+                step=STEP,
                 alerts=Field(ListOf(_ALERT, MAX_ALERTS), "raw: see its fields", "early warning"),
             ),
             reply_kind(
@@ -81,7 +81,7 @@ REGISTER: Mapping[str, MessageKind] = MappingProxyType(
                 purpose="rates of turning interests over many devices, for a user who agreed to a randomised bit",
                 consent="randomised",
                 once_per="step",
-                step=_STEP,
+                step=STEP,
                 epsilon_micro=_COIN,
                 bit=Field(
                     Int(0, 1),
@@ -126,60 +126,33 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 "query.model",
                 "receipt",
                 purpose="install a model, a plan and weights; the file may be left out when it is there already",
-                run=_RUN,
-                step=_STEP,
+                run=RUN,
+                step=STEP,
                 round=ROUND,
                 plan=Field(Bytes(1, MAX_PLAN_BYTES), PUBLIC, "the plan's canonical bytes"),
                 model=Field(Bytes(0, MAX_MODEL_BYTES), PUBLIC, "the .tflite file, or nothing"),
                 theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), PUBLIC, "weights, little-endian float32"),
                 risk=Field(Bytes(0, 4 * MAX_READINGS, unit=4), PUBLIC, "phi's weights, or nothing yet"),
             ),
-            request_kind(
-                "train_request",
-                "train",
-                "update",
-                purpose="ask for one update",
-                run=_RUN,
-                step=_STEP,
-                round=ROUND,
-                plan_sha256=HASH,
-                theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), PUBLIC, "weights, little-endian float32"),
-                **SEATED,
-            ),
+            BY_REQUEST["train_request"].request_kind,
             request_kind(
                 "bits_query",
                 "query.bits",
                 "alert_bit",
                 purpose="ask for the randomised bit of a scheduled step",
-                step=_STEP,
+                step=STEP,
                 epsilon_micro=Field(Int(1, MAX_BIT_EPSILON_MICRO), PUBLIC, "the coin's epsilon, in millionths"),
                 every_steps=Field(Int(1, MAX_STEP), PUBLIC, "steps from one bit to the next"),
             ),
-            request_kind(
-                "risk_request",
-                "train.risk",
-                "risk_update",
-                purpose="ask for one update of phi",
-                run=_RUN,
-                step=_STEP,
-                round=ROUND,
-                plan_sha256=HASH,
-                theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), PUBLIC, "weights that make p"),
-                basis=Field(
-                    Bytes(4, 4 * MAX_READINGS * MAX_COEFFICIENTS, unit=4),
-                    PUBLIC,
-                    "phi's weights are basis @ coefficients",
-                ),
-                coefficients=Field(Bytes(4, 4 * MAX_COEFFICIENTS, unit=4), PUBLIC, "what the rounds learn"),
-                **SEATED,
-            ),
+            BY_REQUEST["risk_request"].request_kind,
+            *(recipe.request_kind for recipe in QUERIES),
             *SUM_REQUESTS,
             request_kind(
                 "alerts_query",
                 "query.alerts",
                 "alerts",
                 purpose="ask for alerts since the last query",
-                step=_STEP,
+                step=STEP,
             ),
         )
     }

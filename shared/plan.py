@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from . import cbor
 from .cbor import Limits
@@ -22,6 +21,9 @@ from .lapse_risk import N_COEFFICIENTS
 from .messages import REQUESTS
 from .network import NetworkSpec
 from .register.bounds import MAX_BIT_EPSILON_MICRO, MAX_PLAN_BYTES, MAX_STEP
+from .register.parts import LATER, plain, revived
+from .register.queries import QueryPlan, in_order
+from .register.recipes import LEARNED
 from .register.sum_plan import SumPlan as SumPlan
 from .register.sum_plan import expect as _expect
 
@@ -31,8 +33,6 @@ MIN_SHARE_SIGMA = 2.0
 MIN_STEPS_PER_CLIP = 256
 MICRO = 1_000_000
 MAX_COINS = 4096  #: a weekly one for a life; the exact account of more would take minutes
-#: Marks a part that older plans do not have: without it a plan is written as they were, and they are read as such.
-LATER = "later"
 DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
 MAX_SHARE_SIGMA = 2.0**14
 MAX_DEVICES = 1 << 40  #: no plan counts more
@@ -262,8 +262,8 @@ class BitsPlan:
 
 @dataclass(frozen=True)
 class UpdateKind:
-    """One part of a plan that is learned in private rounds: the request that asks a device for its update (the register
-    says what answers it), what protects a round of it, and how many values an update has."""
+    """One kind of sum that a plan asks for, whether it is learned in rounds or a query: the request that asks a device for its
+    vector (the register says what answers it), what protects a sum of it, and how many values a vector has."""
 
     request: str
     privacy: PrivacyPlan
@@ -271,15 +271,15 @@ class UpdateKind:
 
     @property
     def reply(self) -> str:
-        """The message that carries an update, and the ledger line that it is charged to."""
+        """The message that carries a vector, and the ledger line that it is charged to."""
         return REQUESTS[self.request].reply
 
 
 @dataclass(frozen=True)
 class Plan:
     """Everything that devices and server must agree on for one training. Without `risk`, no phi is learned; without
-    `bits`, none is asked for; without `sum`, as in plans of before there were any, no device answers a round. What all of it
-    costs: `shared.charges`."""
+    `bits`, none is asked for; without `sum`, as in plans of before there were any, no device answers a round; `queries`, in the
+    order of their table, are sums besides training. What all of it costs: `shared.charges`."""
 
     network: NetworkSpec
     features: FeatureSpec
@@ -292,6 +292,7 @@ class Plan:
     risk: RiskPlan | None = None
     bits: BitsPlan | None = dataclasses.field(default=None, metadata={LATER: True})
     sum: SumPlan | None = dataclasses.field(default=None, metadata={LATER: True})
+    queries: tuple[QueryPlan, ...] = dataclasses.field(default=(), metadata={LATER: True})
 
     def __post_init__(self) -> None:
         _expect_steps("horizon_steps", self.horizon_steps)
@@ -302,11 +303,12 @@ class Plan:
         )
         for name in ("catalogue_sha256", "model_sha256"):
             _expect(len(getattr(self, name)) == 32, f"{name} of 32 bytes", f"{len(getattr(self, name))} bytes")
+        _expect(in_order(self.queries), "each query once, in the order of the recipes", len(self.queries))
 
     @cached_property
     def canonical(self) -> bytes:
         """Canonical bytes: equal plans, equal bytes, whether a number was given as 1 or as 1.0."""
-        return cbor.encode(_plain(self), _LIMITS)
+        return cbor.encode(plain(self), _LIMITS)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Plan:
@@ -315,7 +317,7 @@ class Plan:
             fields = cbor.decode(data, _LIMITS)
         except WireError:
             raise ConfigError("expected the canonical bytes of a plan") from None
-        plan: Plan = _revive(cls, fields)
+        plan: Plan = revived(cls, fields, _PARTS)
         return plan
 
     @cached_property
@@ -326,56 +328,44 @@ class Plan:
     @property
     def updates(self) -> tuple[UpdateKind, ...]:
         """Every part that is learned in rounds, and costs epsilon, in the order in which it is learned: p, then phi."""
-        p = UpdateKind("train_request", self.privacy, self.network.n_parameters)
-        return (p, UpdateKind("risk_request", self.risk.privacy, N_COEFFICIENTS)) if self.risk else (p,)
+        p, phi = (recipe.request for recipe in LEARNED)
+        first = UpdateKind(p, self.privacy, self.network.n_parameters)
+        return (first, UpdateKind(phi, self.risk.privacy, N_COEFFICIENTS)) if self.risk else (first,)
+
+    @property
+    def sums(self) -> tuple[UpdateKind, ...]:
+        """Every kind of sum that devices are asked into, in the order in which rounds are numbered: what is learned, then the
+        queries."""
+        return (
+            *self.updates,
+            *(UpdateKind(query.row.request, query.privacy, query.n_values) for query in self.queries),
+        )
+
+    def kind_of(self, request: str) -> UpdateKind:
+        """The kind of sum that a request asks devices into; KeyError if this plan has no such sum."""
+        return {kind.request: kind for kind in self.sums}[request]
+
+    def query(self, recipe: str) -> QueryPlan | None:
+        """What the plan says of a recipe that trains nothing; None if it is not asked for."""
+        return next((query for query in self.queries if query.recipe == recipe), None)
+
+    def first_round(self, part: int) -> int:
+        """How many rounds are numbered before those of `sums[part]`: a number means one sum of a plan."""
+        return sum(kind.privacy.rounds for kind in self.sums[:part])
 
 
-#: How fields are declared: the parts of a plan, and what else a field can hold.
+#: The parts of a plan, by name.
 _PARTS: Mapping[str, type] = {
     part.__name__: part
-    for part in (NetworkSpec, FeatureSpec, LocalTraining, PrivacyPlan, Detection, RiskPlan, BitsPlan, SumPlan)
+    for part in (
+        NetworkSpec,
+        FeatureSpec,
+        LocalTraining,
+        PrivacyPlan,
+        Detection,
+        RiskPlan,
+        BitsPlan,
+        SumPlan,
+        QueryPlan,
+    )
 }
-_PLAIN: Mapping[str, type] = {kind.__name__: kind for kind in (int, float, str, bytes)}
-
-
-def _revive(part: Any, fields: Any) -> Any:
-    """A part from its map; ConfigError unless that has all its fields, no other, and each as it is declared."""
-    declared = {field.name: str(field.type) for field in dataclasses.fields(part)}
-    later = {field.name for field in dataclasses.fields(part) if LATER in field.metadata}
-    if type(fields) is not dict or not set(declared) - later <= set(fields) <= set(declared):
-        raise ConfigError(f"expected a {part.__name__} with the fields {', '.join(declared)}")
-    if any(name in fields and fields[name] is None for name in later):
-        raise ConfigError(
-            "expected the canonical bytes of a plan, got another spelling of one: what is not there is left out"
-        )
-    return part(**{name: _revived(name, kind, fields[name]) for name, kind in declared.items() if name in fields})
-
-
-def _revived(name: str, declared: str, value: Any) -> Any:
-    kind = declared.removesuffix(" | None")
-    if value is None and kind != declared:
-        return None
-    if kind in _PARTS:
-        return _revive(_PARTS[kind], value)
-    if kind.startswith("tuple[int"):  # CBOR knows no tuples
-        if type(value) is list and all(type(item) is int for item in value):
-            return tuple(value)
-    elif type(value) is _PLAIN[kind]:
-        return value
-    raise ConfigError(f"expected {name} as {declared}")
-
-
-def _plain(part: Any) -> dict[str, Any]:
-    """A part as a map in which every number has its declared type."""
-    out: dict[str, Any] = {}
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if value is None and LATER in field.metadata:
-            continue
-        if dataclasses.is_dataclass(value):
-            out[field.name] = _plain(value)
-        elif isinstance(value, tuple):
-            out[field.name] = [int(v) for v in value]
-        else:
-            out[field.name] = {"int": int, "float": float}.get(str(field.type), lambda v: v)(value)
-    return out

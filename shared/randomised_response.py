@@ -22,6 +22,7 @@ from .errors import ConfigError, InputError
 from .mechanisms import Entropy
 from .plan import MICRO, BitsPlan
 from .register.bounds import MAX_BIT_EPSILON_MICRO
+from .register.queries import due_steps as due_steps
 
 DRAW_BITS = 62
 
@@ -67,12 +68,6 @@ def randomised_response(bit: ArrayLike, epsilon_micro: int, entropy: Entropy = o
         raise InputError(f"expected {8 * bits.size} bytes of entropy, got {len(raw)}")
     draw = np.frombuffer(raw, dtype="<u8").reshape(bits.shape) >> np.uint64(64 - DRAW_BITS)
     return (bits ^ (draw >= weight)).astype(np.uint8)
-
-
-def due_steps(after: int, last: int, every_steps: int) -> range:
-    """The steps after one, up to a last one, at which a bit is due."""
-    first = after + 1
-    return range(first + -(first + 1) % every_steps, last + 1, every_steps)
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,7 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
         sum=sum_words(run, setup),
         identified_share=scenario.simulation.identified_share,
         randomised_share=scenario.simulation.randomised_share,
+        summed_share=scenario.simulation.summed_share,
         caps=caps_numbers(setup.caps, scenario.caps.table),
         protocol=setup.protocol,
         plan=plan_numbers(setup.plan),

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from shared.errors import Refusal, RefusalCode
 from shared.plan import Plan
+from shared.register.queries import QueryPlan
 
 #: No plan looks further, back or ahead, or waits longer, in steps.
 MOST_STEPS = 10_000
@@ -26,6 +27,8 @@ DRAWS_PER_ROW = 64
 #: drawn from, and of a cell of the shortcut through it, while it is made; of a column that is kept, and of a table whatever its size.
 ROW_BYTES, AVERAGE_BYTES, WORD_BYTES, REMEMBERED_BYTES, COLUMN_BYTES, CELL_BYTES = 640, 28, 40, 1024, 64, 36
 KEPT_BYTES, TABLE_BYTES = 16, 1 << 14
+#: And of a value of a vector, until it is shared out.
+VALUE_BYTES = 64
 #: The table of `shared.mechanisms`: columns on each side of zero for one grid step of noise, and how many cells.
 TAIL_SIGMAS, CELLS_PER_COLUMN, LEAST_CELLS, MOST_CELLS = 12, 32, 1 << 16, 1 << 20
 
@@ -44,12 +47,13 @@ MOST = Cost(1 << 17, 1 << 27)
 
 def cost_of(plan: Plan, n_categories: int) -> Cost:
     """The most that any request under a plan takes on a device of so many categories, from its offer to its last round."""
-    noises = [_noise_bytes(privacy.share_sigma) for privacy in (kind.privacy for kind in plan.updates)]
+    noises = [_noise_bytes(privacy.share_sigma) for privacy in (kind.privacy for kind in plan.sums)]
     noise_bytes = sum(kept for kept, _ in noises) + max(making for _, making in noises)
     requests = [
         _offer(plan, n_categories),
         _round(plan, n_categories),
         *([_risk_round(plan, n_categories)] if plan.risk else []),
+        *(_query(query, n_categories) for query in plan.queries),
     ]
     row_steps, size_bytes = (max(numbers) for numbers in zip(*requests, strict=True))
     return Cost(row_steps, size_bytes + noise_bytes)
@@ -79,6 +83,13 @@ def _risk_round(plan: Plan, n_categories: int) -> Cost:
     assert plan.risk is not None
     row_steps, size_bytes = _looked_at(plan.risk.history_steps, n_categories)
     return Cost(2 * (row_steps + plan.risk.rows), 2 * size_bytes + (row_steps + 2 * plan.risk.rows) * ROW_BYTES)
+
+
+def _query(query: QueryPlan, n_categories: int) -> Cost:
+    """Rows are made, if it is about rows, and some are scored; a vector is filled, and shared out."""
+    row_steps, size_bytes = _looked_at(query.number("history_steps"), n_categories)
+    available, rows = query.number("history_steps") * n_categories, query.number("rows")
+    return Cost(row_steps + rows, size_bytes + available * WORD_BYTES + rows * ROW_BYTES + query.n_values * VALUE_BYTES)
 
 
 def _looked_at(steps: int, n_categories: int) -> Cost:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.arrays import Floats
-from shared.charges import charges_of
 from shared.errors import ModelError, Refusal, RefusalCode
 from shared.lapse_risk import READINGS
 from shared.plan import Plan
-from shared.rdp import charge, zero
+from shared.rdp import charge, update_cost, zero
 
-from ..privacy.caps import OF_A_PLAN, Caps, LedgerLine
+from ..privacy.caps import Caps, LedgerLine
 from .costs import expect_affordable
 from .runtime import open_model, verified
 from .scorer import Scorer
@@ -51,8 +50,8 @@ class Installed:
         return self
 
     def expect_asked(self, plan_sha256: bytes, theta: Floats, caps: Caps) -> None:
-        """Refusal unless a round means this plan, its weights fit, and the plan's norm and survivors are within the caps as
-        they are now. What a round costs is the ledger's to refuse."""
+        """Refusal unless a sum means this plan, its weights fit, and the plan's norm and survivors are within the caps as
+        they are now. What it costs is the ledger's to refuse."""
         if self.plan.sha256 != plan_sha256 or len(theta) != len(self.theta):
             raise Refusal(RefusalCode.PLAN_MISMATCH)
         expect_norms(self.plan, caps)
@@ -73,19 +72,18 @@ def expect_survivors(plan: Plan, caps: Caps) -> None:
     noise of all of them. A server that invents devices has each real one add next to nothing, while every ledger says that
     the update was well hidden.
     """
-    if any(privacy.min_survivors > caps.survivors for privacy in (kind.privacy for kind in plan.updates)):
+    if any(kind.privacy.min_survivors > caps.survivors for kind in plan.sums):
         raise Refusal(RefusalCode.SURVIVORS)
 
 
 def expect_bounds(plan: Plan, caps: Caps) -> None:
     """Refusal if a plan asks for more than the owner's table: CLIP_NORM, SURVIVORS, or EPSILON if a device that spent
-    nothing yet could not take part even once. Its coins are declined one by one, by the device's own schedule: an owner who
-    pays for none may still train."""
+    nothing yet could not take part in training even once. Its coins and its queries are declined one by one: an owner who pays
+    for none may still train."""
     expect_norms(plan, caps)
     expect_survivors(plan, caps)
-    for row in charges_of(plan):
-        if row.line not in OF_A_PLAN:
-            continue
-        _, fits = charge(zero(2, 2), row.cost, caps.epsilons(LedgerLine(row.line)), caps.delta)
+    for kind in plan.updates:
+        cost = update_cost(kind.privacy, kind.n_values)
+        _, fits = charge(zero(2, 2), cost, caps.epsilons(LedgerLine(kind.reply)), caps.delta)
         if not fits.all():
             raise Refusal(RefusalCode.EPSILON)

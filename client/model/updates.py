@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ from shared.features import History
 from shared.lapse_risk import N_COEFFICIENTS, READINGS, gradient, readings
 from shared.mechanisms import Entropy, protect
 from shared.plan import PrivacyPlan, RiskPlan
+from shared.register.queries import QueryPlan
 
 from .installed import Installed
+from .recipes import VECTORS, Seen
 from .runtime import open_model
 from .scorer import Scorer
 from .trainer import LocalTrainer
@@ -80,6 +82,20 @@ class Work:
         read = readings(plan.features, x, scorer.score(x), scorer.score(before))
         weight = np.full(len(picks), 1 / risk.rows, np.float32)
         return -gradient(basis, coefficients, read, rows.y[picks], weight)
+
+    def vector(self, query: QueryPlan, alerts: Iterable[Sequence[int]], round_number: int, step: int) -> Words:
+        """The share of a sum that a query asks for at a step, of what this device knew when it closed: uint32 (n_values,).
+        `alerts`: direction, category, level and step of those that are still here."""
+        table = np.array([(0, *alert) for alert in alerts], np.int64).reshape(-1, 5)
+        history, installed = self.history.until(step)[None], self.installed
+        number = np.array([self.device])
+
+        def raw() -> Doubles:
+            about = Seen(installed.plan, query, history, installed.scorer.score, table, number, round_number, step)
+            own: Doubles = VECTORS[query.recipe](about)[0]
+            return own
+
+        return self._protected(query.privacy, query.n_values, raw)
 
     def _protected(self, privacy: PrivacyPlan, n: int, work: Callable[[], NDArray[np.floating]]) -> Words:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from shared.arrays import Doubles
 from shared.errors import ConfigError, VaultNewer
 from shared.messages import REGISTER
 from shared.register.kinds import Spends
+from shared.register.recipes import QUERIES, RECIPES
 
 DAY_S = 86_400
 #: No whole number of a table is larger: no cap.
@@ -26,12 +27,21 @@ MOST = 2**62
 MOST_DELTA = 1e-3
 
 
-class LedgerLine(StrEnum):
-    """The lines of the ledger: the kinds of message that the register charges, by name."""
+if TYPE_CHECKING:
 
-    UPDATE = "update"
-    PHI = "risk_update"
-    ALERT_BIT = "alert_bit"
+    class LedgerLine(StrEnum):
+        """The lines of the ledger: the kinds of message that the register charges, by name."""
+
+        UPDATE = "update"
+        PHI = "risk_update"
+        ALERT_BIT = "alert_bit"
+        EVALUATION = "evaluation"
+        ALERT_COUNTS = "alert_counts"
+
+else:  # with a line for every recipe that the table has
+    _NAMES = {"UPDATE": "update", "PHI": "risk_update", "ALERT_BIT": "alert_bit"}
+    _NAMES |= {recipe.name.upper(): recipe.name for recipe in QUERIES}
+    LedgerLine = StrEnum("LedgerLine", _NAMES, module=__name__)
 
 
 #: Lines whose releases are rounds of a plan, and count against `participations_per_plan`.
@@ -65,14 +75,10 @@ class Cap:
         return cls(*(math.inf if value is None else value for value in pair))
 
 
-#: Shares of the default budget. 14 participations at noise multiplier 4 cost 4.4 here (by RDP; 4.05 exactly), two coins
-#: of epsilon 1 cost 2. Lifetimes are those of about four periods.
+#: Shares of the default budget: those of recipes as their table says, and that of coins. 14 participations at noise
+#: multiplier 4 cost 4.4 here (by RDP; 4.05 exactly), two coins of epsilon 1 cost 2. Lifetimes are those of about four periods.
 DEFAULT_LINES: Mapping[LedgerLine, Cap] = MappingProxyType(
-    {
-        LedgerLine.UPDATE: Cap(4.5, 10.0),
-        LedgerLine.PHI: Cap(1.0, 2.0),
-        LedgerLine.ALERT_BIT: Cap(2.0, 8.0),
-    }
+    {line: Cap(*RECIPES[line].cap) if line in RECIPES else Cap(2.0, 8.0) for line in LedgerLine}
 )
 
 
@@ -81,8 +87,9 @@ class Caps:
     """One table for everything that leaves, identified alerts excepted.
 
     `total` caps the lines together: their joint epsilon is less than the sum of theirs. A period lasts `period_s`
-    seconds. A plan that clips at more than `clip_norm` (p's or phi's updates, model units), or of which one participation
-    alone costs more than these caps, is not installed. A cap of infinity guards nothing, and says so.
+    seconds. A plan that clips at more than `clip_norm` (p's or phi's updates, model units), or of which one participation in
+    training alone costs more than these caps, is not installed; other sums are declined one by one.
+    A cap of infinity guards nothing, and says so.
 
     `survivors` is the most devices whose noise an owner is ready to believe in: a server that counts on more has each of
     them add less, and nobody on a device can see whether they are there.

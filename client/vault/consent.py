@@ -1,4 +1,4 @@
-"""What a user agreed to tell about alerts: dated, revocable, journalled. Updates of training have their own protection
+"""What a user agreed to tell: dated, revocable, journalled. Updates of training have their own protection
 and their own switch (`Device.pause`)."""
 
 from __future__ import annotations
@@ -16,12 +16,22 @@ _ROW = struct.Struct("<dB?")  #: of one length, whatever was decided
 
 
 class Consent(StrEnum):
-    """`local`: alerts never leave the device (the default). `randomised`: one bit a period, through a coin, inside
-    epsilon. `identified`: the alerts themselves may leave, outside epsilon."""
+    """`local`: nothing but training leaves the device (the default). `summed`: its bounded counts and histograms may go into
+    noisy sums over many devices, inside epsilon. `randomised`: one bit of alerts a period, too, through a coin, inside epsilon.
+    `identified`: the alerts themselves may leave, outside epsilon; no coin is thrown for them then."""
 
     LOCAL = "local"
     RANDOMISED = "randomised"
     IDENTIFIED = "identified"
+    SUMMED = "summed"
+
+    def covers(self, needed: str) -> bool:
+        """Whether who decided so agreed to what needs this consent ("": to anything does).
+
+        The rule: whoever tells something of themselves alone, a bit or their alerts, agreed to less being told of them among
+        many: both cover `summed`. Neither covers the other. A sum rests on helpers or seats, as every round of training does.
+        """
+        return not needed or needed == self or (needed == Consent.SUMMED and self is not Consent.LOCAL)
 
 
 def choice_of(choice: object) -> Consent:
@@ -32,7 +42,7 @@ def choice_of(choice: object) -> Consent:
 
 
 #: In the order of their numbers in a row: only ever append.
-CHOICES = (Consent.LOCAL, Consent.RANDOMISED, Consent.IDENTIFIED)
+CHOICES = (Consent.LOCAL, Consent.RANDOMISED, Consent.IDENTIFIED, Consent.SUMMED)
 
 
 @dataclass(frozen=True)
@@ -45,10 +55,9 @@ class Decision:
 
 
 def stricter(a: Decision, b: Decision) -> Decision:
-    """What both allow: paused if either is, and `local` unless they agree."""
-    return Decision(
-        max(a.time_s, b.time_s), a.consent if a.consent is b.consent else Consent.LOCAL, a.paused or b.paused
-    )
+    """What both allow: paused if either is; where they differ `summed` if both cover it, else `local`."""
+    differing = Consent.SUMMED if all(one.consent.covers(Consent.SUMMED) for one in (a, b)) else Consent.LOCAL
+    return Decision(max(a.time_s, b.time_s), a.consent if a.consent is b.consent else differing, a.paused or b.paused)
 
 
 class Decisions:

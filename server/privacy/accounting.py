@@ -27,11 +27,10 @@ import numpy as np
 from shared import rdp
 from shared.charges import Charge, charges_of
 from shared.plan import BitsPlan, Plan, UpdateKind
+from shared.secure_sum.assembly import sizes_of
 
 from .composition import release_cost, slack
 from .lone_share import lone_share_epsilon
-
-TO_SERVER = "not protected (no secure aggregation yet)"
 
 #: Rows of a plan's table, each with how often it is counted.
 Charged = tuple[Charge, ...]
@@ -94,10 +93,10 @@ def _within(charged: Charged, delta: float, account: Callable[[Charged, float], 
 
 
 class RoundAccountant:
-    """Epsilon of a training's rounds so far."""
+    """Epsilon of a plan's sums so far: of the rounds of training, and of queries."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan, self._counts = plan, [0] * len(plan.updates)
+        self._plan, self._counts = plan, [0] * len(plan.sums)
 
     def charge(self, rounds: int = 1, part: int = 0) -> None:
         """Count rounds of one part; never taken back."""
@@ -115,7 +114,7 @@ class RoundAccountant:
 
     @property
     def charged(self) -> Charged:
-        """The plan's table with the rounds that were charged, and all of its coins."""
+        """The plan's table with the sums that were charged, and all of its coins."""
         table = charges_of(self._plan)
         rounds = tuple(replace(row, times=n) for row, n in zip(table, self._counts, strict=False))
         return rounds + table[len(rounds) :]
@@ -142,14 +141,30 @@ def affordable_rounds(plan: Plan) -> int:
     return low
 
 
-def to_server(charged: Charged, delta: float) -> str:
-    """What holds against the server, in words: of updates, and of randomised bits."""
-    parts = [TO_SERVER]
+def to_server(plan: Plan, charged: Charged, delta: float) -> str:
+    """What the server learns, in words: of updates, and of randomised bits."""
+    parts = [_of_rounds(plan)]
     for charge in charged:
         if charge.times and isinstance(coin := charge.mechanism, BitsPlan):
             each = f"{charge.times} coin{'s' if charge.times > 1 else ''} of epsilon {coin.epsilon:g} each"
             parts.append(f"randomised bits: {each}, {epsilon_to_public((charge,), delta):.3g} together")
     return "; ".join(parts)
+
+
+def _of_rounds(plan: Plan) -> str:
+    """What the server learns of a plan's rounds: their sums, as long as those who make them are honest."""
+    if plan.sum is None:
+        return "nothing of updates: without a secure sum no device sends one"
+    noisy = all(kind.privacy.noise_multiplier > 0 for kind in plan.updates)
+    fewest = min(kind.privacy.min_survivors for kind in plan.updates)
+    what = f"the {'noisy ' if noisy else ''}sum of each round over at least {fewest} devices"
+    honest = []
+    if plan.sum.helpers:
+        honest.append(f"one of {plan.sum.helpers} helpers is honest")
+    if plan.sum.seats:
+        most = sizes_of(plan.sum).most_corrupt
+        honest.append(f"at most {most} of {plan.sum.drawn} devices drawn as its seats are hostile")
+    return f"{what}{'' if noisy else ', without noise'}, if {', or '.join(honest)}"
 
 
 @dataclass(frozen=True)
@@ -200,7 +215,7 @@ def account_of(plan: Plan, charged: Charged) -> dict[str, Any]:
         "by_bound": is_sampled(charged),
         "epsilon_bound": finite(epsilon_bound(charged, delta)),
         "epsilon_to_server": finite(epsilon_unamplified(charged, delta)),
-        "to_server": to_server(charged, delta),
+        "to_server": to_server(plan, charged, delta),
         "lines": [asdict(line) for line in charged_lines(charged, delta)],
     }
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
-from .bounds import MAX_AUDIENCE_BYTES
+from .bounds import (
+    MAX_ABSENT_BYTES,
+    MAX_AUDIENCE_BYTES,
+    MAX_PROOF_BYTES,
+    MAX_SEALED_BYTES,
+    MAX_SEATS_BYTES,
+    MAX_STEP,
+    MAX_TIME_S,
+)
 
 
 @dataclass(frozen=True)
@@ -132,11 +140,15 @@ def reply_kind(
 PUBLIC = "none: public"
 ROUND = Field(Int(0, 1 << 31), "none: the server chose it", "ties the reply to its round")
 HASH = Field(Bytes(32, 32), "none: public", "plan that both sides mean")
+STEP = Field(Int(0, MAX_STEP), "none: the server's public calendar", "the step that is answered for")
+RUN = Field(Int(0, MAX_TIME_S), "none: the server's own", "the second at which the server's run began: runs only rise")
+EPOCH = Field(Int(1, (1 << 32) - 1), "none: the server's own", "number of the epoch of enrolment: they only rise")
+SIGNATURE = Field(Bytes(64, 64), "none: over public fields", "the enrolled device sent it")
 AUDIENCE = Field(
     Text(MAX_AUDIENCE_BYTES),
     "none: the same for everybody who is asked",
     "whom the request is for: a device answers its own deployment's or group's alone. Which of them are in a round's "
-    "cohort no request says yet: it will commit to that once a secure sum carries rounds",
+    "cohort no request says: the server picks them, and seats add up no fewer than the plan's least",
 )
 
 
@@ -150,3 +162,37 @@ def signed_by_server(name: str, endpoint: str, reply: str, *, purpose: str, **fi
 def request_kind(name: str, endpoint: str, reply: str, *, purpose: str, **fields: Field) -> MessageKind:
     """What the server asks of the devices of one audience."""
     return signed_by_server(name, endpoint, reply, purpose=purpose, audience=AUDIENCE, **fields)
+
+
+#: Of a request that devices answer into a sum.
+SEATED = MappingProxyType(
+    {
+        "epoch": EPOCH,
+        "seats": Field(Bytes(0, MAX_SEATS_BYTES, unit=64), PUBLIC, "keys of the devices that hold its seats"),
+        "seats_proof": Field(Bytes(0, MAX_PROOF_BYTES), PUBLIC, "they are enrolled"),
+        "absent": Field(Bytes(0, MAX_ABSENT_BYTES, unit=4), PUBLIC, "seats passed over, by index, as they were drawn"),
+    }
+)
+_EPHEMERAL = Field(Bytes(32, 32), "none: drawn for this message", "the seats' keys follow from it")
+_SEALED = Field(
+    Bytes(0, MAX_SEALED_BYTES),
+    "shares of a vector of L2 norm <= steps_per_clip with its discrete Gaussian share added, each sealed to one seat",
+    "added up by the seats",
+)
+
+
+def summed_kind(name: str, *, cost: str, purpose: str, consent: str = "") -> MessageKind:
+    """What a device sends into a secure sum."""
+    return reply_kind(
+        name,
+        Spends.PARTICIPATION,
+        cost=cost,
+        purpose=purpose,
+        consent=consent,
+        once_per="round",
+        round=ROUND,
+        plan_sha256=HASH,
+        ephemeral=_EPHEMERAL,
+        sealed=_SEALED,
+        signature=SIGNATURE,
+    )

@@ -51,8 +51,8 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
 
     Guarantees. Device seats are those that the epoch's seed draws for this kind and round, but for at most as many named
     absent as were drawn in surplus, and their keys are enrolled; helper seats are those that the epoch names. Thresholds are
-    the plan's, and no looser than `sizes.expect_sound` allows; no more devices are enrolled than the plan counts on; and where devices
-    hold seats, any two lists meet. SumError by name otherwise: "plan", "helpers", "cohort", "seats", "sizes".
+    the plan's, and no looser than `sizes.expect_sound` allows; and no more hostile devices are enrolled than the
+    plan allows for in one sum. SumError by name otherwise: "plan", "helpers", "cohort", "seats", "sizes".
     """
     shared_out = plan.sum
     if shared_out is None:
@@ -62,11 +62,8 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
     _expect_counted_on(kind, epoch)
     absent = tuple(np.frombuffer(request["absent"], ">u4").tolist())
     if shared_out.seats:
-        _expect_lists_meet(kind, epoch)
         try:
-            expect_sound(
-                sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.updates))
-            )
+            expect_sound(sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.sums)))
         except InputError as error:
             raise SumError("sizes", str(error)) from None
         seats = tuple(_expected_seats(plan, kind, request, absent, epoch))
@@ -92,23 +89,14 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
 
 
 def _expect_counted_on(kind: UpdateKind, epoch: Epoch) -> None:
-    """SumError("cohort") where so many are enrolled that more could collude in one sum than the plan allows for: `max_colluders` of
-    its population, if everybody is in every round. Of a sampled cohort the server says whom chance chose, and could fill
-    it up: then `max_colluders` has to be the hostile share of all who are enrolled."""
-    privacy, enrolled = kind.privacy, epoch.n_devices
-    if enrolled > privacy.population:
-        raise SumError("cohort", f"expected at most {privacy.population} enrolled devices, got {enrolled}")
-    if privacy.sampling_rate < 1 and privacy.max_colluders < (most := members_of(COLLUDING_SHARE, enrolled)):
-        raise SumError("cohort", f"expected a sampled plan to allow for {most} colluders, got {privacy.max_colluders}")
-
-
-def _expect_lists_meet(kind: UpdateKind, epoch: Epoch) -> None:
-    """SumError("sizes") unless any two lists of `min_survivors` have an honest device in common: of lists that have none, the
-    device seats that answer for them could tell a mixture (docs/secure-sum.md, where three quarters are proven to do)."""
-    privacy = kind.privacy
-    if 2 * privacy.honest <= epoch.n_devices - privacy.max_colluders:
+    """SumError("cohort") where so many are enrolled that more could collude in one sum than the plan allows for. `max_colluders` is of
+    its population, with everybody in every round. Where more are enrolled, or a cohort is sampled, the server says who is asked,
+    and could ask all hostile ones: it has to allow for all of them. A plan that allows for none counts on there being none."""
+    privacy, most = kind.privacy, members_of(COLLUDING_SHARE, epoch.n_devices)
+    chosen = privacy.sampling_rate < 1 or epoch.n_devices > privacy.population
+    if chosen and 0 < privacy.max_colluders < most:
         raise SumError(
-            "sizes", f"expected sums of more than half of {epoch.n_devices} devices, got {privacy.min_survivors}"
+            "cohort", f"expected {most} colluders of {epoch.n_devices} devices allowed for, got {privacy.max_colluders}"
         )
 
 

@@ -109,4 +109,6 @@ class Header:
         if not right:
             raise SumError("header", "expected the header of a sum")
         sharing = (prime, t_priv, t_rec, n_values)
-        return cls(kind, plan, number, epoch, tuple(seats), tuple(absent), tuple(pads), *sharing, least, body)
+        found = cls(kind, plan, number, epoch, tuple(seats), tuple(absent), tuple(pads), *sharing, least, body)
+        _ = found.code  # a sharing that is none is refused here
+        return found

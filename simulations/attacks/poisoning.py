@@ -1,8 +1,8 @@
 """What devices that cheat do to the model, and which rounds the server does not use: `python -m simulations.attacks.poisoning`.
 
-A training of a scenario, its rounds of p alone, in which some devices do not keep to the protocol in any round that asks
-them. The server looks at vectors and sums as it always does (`server/bounds.py`): at each vector as long as it sees vectors
-alone, at the sum only once a secure sum carries it.
+A training of a scenario, its rounds of p alone, in which some devices run another client, which shares out what it likes in
+every round that asks it. No vector can be read alone, so the server looks at sums (`server/bounds.py`): one that no honest
+cohort comes to is not used, and nobody can say whose it was.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
-from server.bounds import length, longest
 from shared.arrays import Ints, Words
 from shared.mechanisms import clip_to_grid
 from shared.plan import Plan, UpdateKind
@@ -65,12 +63,11 @@ ATTACKS: Mapping[str, Attack] = {
 
 
 class PoisonedHost(TrainingHost):
-    """A host some of whose devices cheat, and are never silent. `sees_each`: the server looks at each vector."""
+    """A host some of whose devices cheat, and are never silent."""
 
     def __init__(
         self,
         attack: Attack,
-        sees_each: bool,
         seed: int,
         rows: Mapping[str, TrainingRows],
         n_devices: int,
@@ -78,7 +75,7 @@ class PoisonedHost(TrainingHost):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(rows, n_devices, folder, dropout)
-        self._attack, self._sees_each = attack, sees_each
+        self._attack = attack
         chosen = np.random.default_rng(seed).permutation(n_devices)[: attack.n_devices(n_devices)]
         self._cheats = np.isin(np.arange(n_devices), chosen)
 
@@ -89,14 +86,13 @@ class PoisonedHost(TrainingHost):
         cheats, honest = devices[self._cheats[devices]], devices[~self._cheats[devices]]
         total, survivors = super().collect(honest.tolist(), plan, request, kind)
         if cheats.size:
-            added, counted = self._cheated(cheats, honest, plan, request, kind)
-            total, survivors = total + added, survivors + counted
+            total, survivors = total + self._cheated(cheats, honest, plan, request, kind), survivors + cheats.size
         return total, survivors
 
     def _cheated(
         self, devices: Ints, honest: Ints, plan: Plan, request: Mapping[str, object], kind: UpdateKind
-    ) -> tuple[Words, int]:
-        """What the server adds up of these devices' vectors, and how many of them it counts."""
+    ) -> Words:
+        """What these devices' vectors add to the sum."""
         rows, vector = self._rows[kind.request], self._attack.vector
         entropy = fresh_entropy(self._folder, request["round"])  # type: ignore[arg-type]
         if vector == "push":
@@ -104,25 +100,21 @@ class PoisonedHost(TrainingHost):
             come_to = SUMS[kind.request](rows, honest, honest, quiet, request, entropy).view(np.int32)
             steps = round(self._attack.clips * plan.privacy.steps_per_clip)
             pushed = clip_to_grid(-1e6 * come_to.astype(np.float64), float(steps), steps).view(np.uint32)
-            if self._sees_each and length(pushed) > longest(kind.privacy, kind.n_values):
-                self.traffic.dropped["too_long"] += len(devices)
-                return np.zeros_like(pushed), 0
-            return pushed * np.uint32(len(devices)), len(devices)
+            return pushed * np.uint32(len(devices))
         if vector == "free":
-            return np.zeros(kind.n_values, np.uint32), len(devices)
+            return np.zeros(kind.n_values, np.uint32)
         if vector == "label":
             rows = TrainingRows(rows.x, 1 - rows.y, rows.offsets)
         total = SUMS[kind.request](rows, devices, devices, plan, request, entropy)
-        return (np.negative(total) if vector == "sign" else total), len(devices)
+        return np.negative(total) if vector == "sign" else total
 
 
 @dataclass(frozen=True)
 class Harm:
-    """What an attack came to in one training: test AUC, rounds whose sum was not used, vectors that were dropped."""
+    """What an attack came to in one training: test AUC, and the rounds whose sum was not used."""
 
     auc: float
     rounds_not_used: int
-    vectors_dropped: int
 
 
 class Poisoning:
@@ -133,53 +125,40 @@ class Poisoning:
         self._trials = Trials(population_of(self.scenario), folder)
         self.setup: Setup = self._trials.setup(self.scenario)
 
-    def under(self, attack: Attack, *, sees_each: bool, seed: int) -> Harm:
+    def under(self, attack: Attack, seed: int) -> Harm:
         """One training under an attack, by devices and draws of this seed."""
         hosts: list[PoisonedHost] = []
 
         def host(rows: Mapping[str, TrainingRows], n_devices: int, folder: Path, dropout: float) -> TrainingHost:
-            hosts.append(PoisonedHost(attack, sees_each, seed, rows, n_devices, folder, dropout))
+            hosts.append(PoisonedHost(attack, seed, rows, n_devices, folder, dropout))
             return hosts[-1]
 
         setup = self._trials.setup(repeated(self.scenario, seed))
         trained = self._trials.train(setup, host=host)
         score = self._trials.score(setup.plan, trained.theta, setup.protocol.test_steps)
-        dropped = hosts[0].traffic.dropped
-        return Harm(score.auc or math.nan, dropped["round_too_long"], dropped["too_long"])
+        return Harm(score.auc or math.nan, hosts[0].traffic.dropped["round_too_long"])
 
 
-def table_of(name: str, harms: Mapping[str, Sequence[tuple[Harm, Harm]]]) -> Table:
-    """One row an attack; of each seed what happened where each vector is seen, and where only the sum is."""
+def table_of(name: str, harms: Mapping[str, Sequence[Harm]]) -> Table:
+    """One row an attack, the mean of its trainings."""
     table = Table(title=f"{name}: devices that cheat in every round that asks them")
-    for column in ("who, and what they send", "AUC, vectors seen", "dropped", "not used", "AUC, sum alone", "not used"):
+    for column in ("who, and what they send", "AUC", "rounds not used"):
         table.add_column(column, justify="left" if column.startswith("who") else "right")
     for key, runs in harms.items():
-        each, alone = zip(*runs, strict=True)
-        mean = [
-            [float(np.mean([getattr(harm, field) for harm in side])) for field in Harm.__dataclass_fields__]
-            for side in (each, alone)
-        ]
-        table.add_row(
-            ATTACKS[key].name,
-            f"{mean[0][0]:.3f}",
-            f"{mean[0][2]:.0f}",
-            f"{mean[0][1]:.1f}",
-            f"{mean[1][0]:.3f}",
-            f"{mean[1][1]:.1f}",
-        )
+        auc, not_used = (float(np.mean([getattr(harm, field) for harm in runs])) for field in Harm.__dataclass_fields__)
+        table.add_row(ATTACKS[key].name, f"{auc:.3f}", f"{not_used:.1f}")
     return table
 
 
 def harms(
     name: str, overrides: Sequence[str] = (), seeds: int = 1, done: Callable[[str], None] = lambda _: None
-) -> dict[str, list[tuple[Harm, Harm]]]:
-    """Every attack on a scenario, by key; for each seed where the server sees each vector, and where it sees the sum."""
+) -> dict[str, list[Harm]]:
+    """Every attack on a scenario, by key: one training for each seed."""
     with tempfile.TemporaryDirectory(prefix="ebbtide-poisoning-") as folder:
         world = Poisoning(name, overrides, Path(folder))
-        out: dict[str, list[tuple[Harm, Harm]]] = {}
+        out: dict[str, list[Harm]] = {}
         for key, attack in ATTACKS.items():
-            tried = partial(world.under, attack)
-            out[key] = [(tried(sees_each=True, seed=s), tried(sees_each=False, seed=s)) for s in range(seeds)]
+            out[key] = [world.under(attack, seed) for seed in range(seeds)]
             done(key)
     return out
 

@@ -121,7 +121,7 @@ def epsilon(
     from ..federation.checks import check_setup
     from ..people.setup import Crowd, Setup
     from ..report.format import epsilon as in_words
-    from ..report.summary import broken_in_words, caps_in_words, line_in_words, to_server_in_words
+    from ..report.summary import broken_in_words, caps_in_words, epsilon_to_server_in_words, line_in_words
     from ..scenarios.config import load_scenario
     from ..scenarios.owners import caps_numbers
 
@@ -138,9 +138,9 @@ def epsilon(
         table.add_row(f"who sees what comes of {line.line} alone", line_in_words(line))
     how = "by the bound" if said.by_bound else f"exactly; by the Rényi bound {in_words(said.epsilon_bound)}"
     table.add_row("who sees all of it, models and rates", f"{in_words(said.epsilon_to_public)} ({how})", style="bold")
-    table.add_row("the server and the seats, with the sum trusted", to_server_in_words(said))
+    table.add_row("the server and the seats, with the sum trusted", epsilon_to_server_in_words(said))
     table.add_row("whoever broke the sum of a round, one message", broken_in_words(said))
-    table.add_row("the server", said.to_server)
+    table.add_row("the server, which learns", said.to_server)
     table.add_row("what the owner of each device allows", caps_in_words(caps_numbers(setup.caps, chosen.caps.table)))
     say_table(table)
     say(

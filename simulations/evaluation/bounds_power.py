@@ -40,7 +40,6 @@ def cheat_bounds(setup: Setup) -> list[CheatBound]:
     return [
         CheatBound(
             part=kind.reply,
-            vector_clips=longest(kind.privacy, kind.n_values) / kind.privacy.steps_per_clip,
             mean_clips=mean,
             found_clips=found_length(kind.privacy, kind.n_values, kind.privacy.min_survivors, mean),
         )

@@ -29,6 +29,7 @@ from ..people.population import Population
 from ..people.setup import Setup
 from ..provenance import commit, commits_of
 from .alert_quality import alert_quality, lived_steps
+from .answered_sums import answered_sums
 from .bit_rates import rates_with_truth
 from .bounds_power import cheat_bounds
 from .examples import example_users
@@ -155,9 +156,10 @@ def evaluate(
         lapse=lapse_quality(history, setup, scores, levels, seed),
         rises=rise_quality(history, setup, scores, levels, seed),
         alerts=alert_quality(population, history, setup, scores, alerts),
-        privacy=Privacy(**{k: v for k, v in account.items() if k not in ("bits", "stopped")}),
+        privacy=Privacy(**{k: v for k, v in account.items() if k not in ("bits", "sums", "stopped")}),
         refused=refusals_by_code(traffic),
         bits=rates_with_truth(account["bits"], alerts, agreed) if account["bits"] else None,
+        sums=answered_sums(account["sums"]),
         traffic=traffic_numbers(
             traffic, population.n_users, devices_hold_seats=bool(setup.plan.sum and setup.plan.sum.seats)
         ),

@@ -59,6 +59,7 @@ class RunFacts(Part):
     sum: str
     identified_share: float
     randomised_share: float
+    summed_share: float
     caps: CapsNumbers
     protocol: ProtocolSection
     plan: PlanNumbers
@@ -130,6 +131,35 @@ class BitRates(Part):
     agreed: int
 
 
+class SumBin(Part):
+    """One bin of p in a private evaluation: rows, and the share of them whose label is 1 with its standard error (None: fewer
+    rows than noise). Rows carry noise, and may be below zero."""
+
+    low: float
+    high: float
+    rows: float
+    share: float | None
+    error: float | None
+
+
+class SumAnswered(Part):
+    """One sum that was asked for besides training: of so many devices, of which so many are in it. `noise_sd`, of each of its
+    values, is None where it was not opened: too few answered. Of `evaluation`: the AUC with the 95 % interval of the noise, and the
+    bins; of `alert_counts`: alerts by direction and level with the error of each."""
+
+    recipe: str
+    step: int
+    asked: int
+    answered: int
+    noise_sd: float | None
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    bins: list[SumBin]
+    counts: list[list[float]] | None
+    counts_error: float | None
+
+
 class MessageCount(Part):
     """Messages of one kind, and their bytes."""
 
@@ -151,12 +181,10 @@ class Traffic(Part):
 
 
 class CheatBound(Part):
-    """What the server takes for honest in the rounds of one part of the plan, in clips: the longest vector of one device; how long
-    an honest cohort's mean is at most; and how long one device's vector has to be to be found, with a probability of .99, in a
-    sum of which nothing else is seen."""
+    """What the server takes for honest in the rounds of one part of the plan, in clips: how long an honest cohort's mean is at
+    most; and how long one device's vector has to be to be found in the sum with a probability of .99."""
 
     part: str
-    vector_clips: float
     mean_clips: float
     found_clips: float
 
@@ -218,6 +246,7 @@ class Evaluation(InterestTables):
     privacy: Privacy
     refused: dict[str, int]
     bits: BitRates | None
+    sums: list[SumAnswered]
     traffic: Traffic
     cheat_bounds: list[CheatBound]
     cpu: CpuTimes

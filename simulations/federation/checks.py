@@ -20,8 +20,11 @@ from ..scenarios.calendar import check_calendar
 from ..scenarios.config import BitsSection, Scenario
 from ..scenarios.held_out import expect_hosts, held_out_users
 from ..scenarios.owners import check_bits, check_caps
+from ..scenarios.sections import CountsSection, EvaluationSection
 from .flower_runtime import reserved_port
 
+#: What a search leaves out of a scenario: all that is asked for besides training.
+NOTHING_ASKED = {"bits": BitsSection(), "evaluation": EvaluationSection(), "counts": CountsSection()}
 #: Bytes on the disk, roughly and at most, of one user in a run: as a device of its own, and on a host.
 DEVICE_BYTES, HOSTED_BYTES = 400_000, 60_000
 #: And of a run without users.
@@ -70,8 +73,8 @@ def check_settings(scenario: Scenario) -> None:
 
 
 def check_training_budget(scenario: Scenario) -> None:
-    """What `check_budget` says of a scenario's training alone, before its people are there: searches ask for no bits."""
-    if (setup := expected_setup(scenario.model_copy(update={"bits": BitsSection()}))) is not None:
+    """What `check_budget` says of a scenario's training alone, before its people are there: searches ask for nothing else."""
+    if (setup := expected_setup(scenario.model_copy(update=NOTHING_ASKED))) is not None:
         check_budget(setup.plan)
 
 

@@ -1,8 +1,8 @@
 """The same users as devices of their own and as guests of a host: without noise, both must end with the same weights.
 
 Both runs are the server's own, in this process: on one side Flower's ClientApp of `devices` fidelity around the device
-as shipped (TFLite, float32), on the other a host (numpy, all devices at once). Without noise and with everybody in every
-round nothing is left to chance but rounding.
+as shipped (TFLite, float32), whose updates helpers add up; on the other a host (numpy, all devices at once), whose sum is
+ideal. Without noise and with everybody in every round nothing is left to chance but rounding.
 """
 
 from __future__ import annotations

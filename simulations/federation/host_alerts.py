@@ -61,6 +61,10 @@ class HostAlerts:
             out.setdefault(row[USER], []).append(alert)
         return out
 
+    def told(self) -> Table:
+        """Whose, which turn, category, level and step of each: (n, 5), as recipes take them."""
+        return self.table[:, [USER, DIRECTION, CATEGORY, LEVEL, STEP]]
+
     def alerted(self, n_users: int, steps: range) -> Bools:
         """Which users (n_users,) have an alert in a range of steps."""
         within = (self.table[:, STEP] >= steps.start) & (self.table[:, STEP] < steps.stop)

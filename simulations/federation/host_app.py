@@ -44,6 +44,7 @@ from shared.network import forward
 from shared.plan import Plan, UpdateKind
 from shared.randomised_response import BitSchedule, randomised_response
 from shared.rdp import Curve, coin, update_cost
+from shared.register.recipes import QUERIES, Recipe
 
 from ..people.labelled_rows import SCORE_USERS, history_of, users_of
 from .alert_table import ShownAlerts
@@ -52,6 +53,7 @@ from .host_alerts import HostAlerts
 from .host_answers import HostAnswers, as_pairs
 from .host_folder import HostFolder
 from .host_ledger import HostLedger, refused_of
+from .host_queries import query_sum
 from .host_training import SUMS, Look, TrainingRows, fresh_entropy
 from .metering import Metered
 from .observations import HostNotes
@@ -60,6 +62,8 @@ from .silence import answering, dropout_of
 from .sums.spot_check import check
 
 COUNT_USERS = 4096
+#: What is asked for besides training, by its request.
+ASKED = {recipe.request: recipe for recipe in QUERIES}
 
 
 class Host:
@@ -172,7 +176,9 @@ class Host:
         plan = _plan_in(self.folder)
         if request["plan_sha256"] != plan.sha256:
             raise RunError("expected a request under the installed plan")
-        kind = next(kind for kind in plan.updates if kind.request == name)
+        if name in ASKED:
+            return self._query(ASKED[name], plan, request, devices)
+        kind = plan.kind_of(name)
         cost = update_cost(kind.privacy, kind.n_values)
         devices, refused = self.charge(devices, LedgerLine(kind.reply), cost, plan.sha256)
         entropy = fresh_entropy(self.folder.path, request["round"])
@@ -186,6 +192,23 @@ class Host:
         if plan.sum is None or file.exists():
             return None
         return lambda vectors: check(plan, kind, vectors, file)
+
+    def _query(
+        self, recipe: Recipe, plan: Plan, request: dict[str, Any], devices: Ints
+    ) -> tuple[Words, dict[int, int]]:
+        """The same for a sum that trains nothing, of those whose owners agreed."""
+        step, kind = request["step"], plan.kind_of(recipe.request)
+        agreed = self._owners.covering(recipe.consent)[devices]
+        cost = update_cost(kind.privacy, kind.n_values)
+        willing, refused = self.charge(devices[agreed], LedgerLine(kind.reply), cost, plan.sha256)
+        if unwilling := int((~agreed).sum()):
+            refused = {**refused, int(RefusalCode.CONSENT): unwilling}
+        kept = self._close_until(step)
+        with np.load(self.folder.state_file) as state:
+            theta = state["theta"]
+        entropy = fresh_entropy(self.folder.path, request["round"])
+        told = query_sum(plan, recipe.name, self.history.until(step), kept.told(), theta, request)
+        return told(willing - self.first_user, willing, entropy), refused
 
     def _rows(self, name: str) -> TrainingRows:
         """The installed plan's rows for a request."""

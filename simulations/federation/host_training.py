@@ -163,7 +163,7 @@ def sum_of_updates(
     def raw(chunk: slice) -> Floats:
         return _raw_deltas(rows, devices[chunk], numbers[chunk], plan, theta, round_number)
 
-    return _protected_sum(len(devices), raw, plan.network.n_parameters, plan.privacy, entropy, look)
+    return protected_sum(len(devices), raw, plan.network.n_parameters, plan.privacy, entropy, look)
 
 
 @as_declared
@@ -194,7 +194,7 @@ def sum_of_risk_updates(
         weight = real.astype(np.float32) / np.float32(risk.rows)
         return -gradient(basis, coefficients, read, rows.y.take(at), weight)
 
-    return _protected_sum(len(devices), raw, N_COEFFICIENTS, risk.privacy, entropy, look)
+    return protected_sum(len(devices), raw, N_COEFFICIENTS, risk.privacy, entropy, look)
 
 
 class SumOf(Protocol):
@@ -247,13 +247,13 @@ SUMS: Mapping[str, SumOf] = {
 }
 
 
-def _protected_sum(
+def protected_sum(
     n_devices: int,
-    raw: Callable[[slice], Floats],
+    raw: Callable[[slice], NDArray[np.floating]],
     length: int,
     privacy: PrivacyPlan,
     entropy: Entropy,
-    look: Look | None,
+    look: Look | None = None,
 ) -> Words:
     """Sum of what devices hand out, a chunk of them at a time: each one's raw vector clipped and noised on its own. `look` is
     shown the first chunk."""

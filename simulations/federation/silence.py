@@ -17,10 +17,12 @@ from flwr.common.constant import ErrorCode
 from server.rounds import poisson_cohort
 from shared.mechanisms import Entropy
 from shared.messages import REQUESTS
+from shared.register.recipes import BY_REQUEST
 
-from .metering import TRAIN
 from .run_folder import RunFolder
 
+#: Where a device is asked into a sum.
+SUMMED = frozenset(REQUESTS[request].endpoint for request in BY_REQUEST)
 #: Where a seat is first asked: one that is silent there is asked no more in its round.
 SEATED = REQUESTS["opinion_request"].endpoint
 #: What Flower says of a node that cannot be reached.
@@ -40,7 +42,7 @@ def dropout_of(run: RunFolder) -> tuple[float, float]:
 
 
 class Silent(ClientApp):
-    """Another app, whose node fails in some training rounds, before the app hears of them; and as a seat in some, once it was
+    """Another app, whose node fails in some rounds and other sums, before the app hears of them; and as a seat in some, once it was
     drawn."""
 
     def __init__(self, app: ClientApp) -> None:
@@ -49,7 +51,7 @@ class Silent(ClientApp):
 
     def __call__(self, message: Message, context: Context) -> Message:
         kind = message.metadata.message_type
-        if kind.partition(".")[0] == TRAIN or kind == SEATED:
+        if kind in SUMMED or kind == SEATED:
             device, seat = dropout_of(RunFolder(Path(str(context.run_config["simulation.folder"]))))
             if not answering([0], seat if kind == SEATED else device):
                 return Message(OUT_OF_REACH, reply_to=message)

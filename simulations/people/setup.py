@@ -79,7 +79,8 @@ class Setup:
         """What the owners of the devices decide. ConfigError if the scenario's shares are more than everybody."""
         simulation = self.scenario.simulation
         shares = simulation.identified_share, simulation.randomised_share
-        return Owners.draw(self.n_users, *shares, self.caps, self.scenario.data.seed)
+        seed, summed = self.scenario.data.seed, simulation.summed_share
+        return Owners.draw(self.n_users, *shares, self.caps, seed, summed)
 
 
 def _schedule_of(scenario: Scenario, protocol: ProtocolSection, plan: Plan) -> Schedule:

@@ -34,12 +34,14 @@ from ..scenarios.config import SCENARIOS, load_scenario, with_path
 from ..terminal.ending import end_with
 from ..terminal.stopping import leaving
 from .alerts_as_shipped import shipped_numbers
+from .attack_evidence import TOLD, membership_numbers, server_numbers, told_numbers, update_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
-from .epsilon import epsilon_figures
+from .epsilon import epsilon_figures, stated_epsilons
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured
+from .private_auc import private_auc_numbers
 from .streams import stream_numbers
 from .sum_utility import sum_utility_numbers
 
@@ -155,11 +157,15 @@ EVERYBODY = {"complete-journey": 2456, ONLINE_RETAIL: 4718}
 def bounds_of_all() -> dict[str, Measured]:
     """What is published of the bounds on cheating, of every scenario that comes along."""
     out: dict[str, Measured] = {}
-    for file in sorted(SCENARIOS.glob("*.toml")):
-        data = load_scenario(file.stem).data
-        people = Crowd(data.users or EVERYBODY[data.name], Catalogue(("a", "b")))
-        out |= bound_numbers(file.stem, people)
+    for name, n_devices in shipped_scenarios():
+        out |= bound_numbers(name, Crowd(n_devices, Catalogue(("a", "b"))))
     return out
+
+
+def shipped_scenarios() -> list[tuple[str, int]]:
+    """Every scenario that comes along, and how many devices it has."""
+    named = [(file.stem, load_scenario(file.stem).data) for file in sorted(SCENARIOS.glob("*.toml"))]
+    return [(name, data.users or EVERYBODY[data.name]) for name, data in named]
 
 
 def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Published | Measured]]]:
@@ -175,8 +181,14 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "poison.demo": partial(poison_numbers, "demo"),
         "poison.complete-journey-eps1": partial(poison_numbers, "complete-journey-eps1"),
         "cheat": bounds_of_all,
+        **{f"attack.told.{name}": partial(told_numbers, name) for name in TOLD},
+        "stated": lambda: stated_epsilons(shipped_scenarios()),
+        "attack.update": update_numbers,
+        "attack.member": membership_numbers,
+        "attack.server": server_numbers,
         "bit": bit_numbers,
         "epsilon": partial(epsilon_figures, DATASETS),
+        "sum.private_auc": private_auc_numbers,
         "kill9": kill9_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }

@@ -39,29 +39,24 @@ def hostile_numbers() -> dict[str, Measured]:
 
 
 def poison_numbers(name: str, overrides: Sequence[str] = (), seeds: int = POISON_SEEDS) -> dict[str, Measured]:
-    """Test AUC of a scenario under each attack of devices that cheat, the rounds that were not used and the vectors that were
-    dropped: where the server sees each vector (`seen`), and where it sees the sum alone (`sum`)."""
+    """Test AUC of a scenario under each attack of devices that cheat, and the rounds that were not used: the server sees sums
+    alone."""
     out: dict[str, Measured] = {}
     with Progress() as progress:
         task = progress.add_task(f"cheats in {name}", total=len(ATTACKS))
         found_by = harms(name, overrides, seeds, lambda _: progress.advance(task))
     for key, runs in found_by.items():
-        about = ATTACKS[key].name
-        for side, found in zip(("seen", "sum"), zip(*runs, strict=True), strict=True):
-            of = f"poison.{name}.{key}.{side}"
-            out[f"{of}.auc"] = Measured.over([harm.auc for harm in found], "AUC", about)
-            out[f"{of}.not_used"] = Measured.over([harm.rounds_not_used for harm in found], "rounds", about)
-            if side == "seen":
-                out[f"{of}.dropped"] = Measured.over([harm.vectors_dropped for harm in found], "vectors", about)
+        of, about = f"poison.{name}.{key}.sum", ATTACKS[key].name
+        out[f"{of}.auc"] = Measured.over([harm.auc for harm in runs], "AUC", about)
+        out[f"{of}.not_used"] = Measured.over([harm.rounds_not_used for harm in runs], "rounds", about)
     return out
 
 
 def bound_numbers(name: str, people: People) -> dict[str, Measured]:
-    """Of each part of a scenario's plan, in clips: the longest vector that is taken for honest, and the lone attacker that is
-    found in the sum with a probability of .99."""
+    """Of each part of a scenario's plan, in clips: the lone attacker that is found in the sum with a probability of .99."""
     out: dict[str, Measured] = {}
     for bound in cheat_bounds(Setup.of(load_scenario(name), people)):
-        of = f"cheat.{name}.{PARTS[bound.part]}"
-        out[f"{of}.vector"] = Measured(round(bound.vector_clips, 1), None, "clips")
-        out[f"{of}.found"] = Measured(round(bound.found_clips, 1), None, "clips", "in the sum, with probability .99")
+        out[f"cheat.{name}.{PARTS[bound.part]}.found"] = Measured(
+            round(bound.found_clips, 1), None, "clips", "in the sum, with probability .99"
+        )
     return out

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from server.privacy.accounting import epsilon_bound, epsilon_to_public
+from server.privacy.accounting import account_of, epsilon_bound, epsilon_to_public
 from shared.charges import charges_of
 from shared.events import Catalogue
 
@@ -34,4 +34,23 @@ def epsilon_figures(data: Mapping[str, object]) -> dict[str, Measured]:
             out[f"{where}.bound"] = Measured(round(epsilon_bound(table, delta), 4), None, unit, "by Renyi DP")
             seen = f"all {SEEDS} published trainings together"
             out[f"{where}.five"] = Measured(round(epsilon_to_public(together, delta), 4), None, unit, seen)
+    return out
+
+
+def stated_epsilons(scenarios: Iterable[tuple[str, int]]) -> dict[str, Measured]:
+    """`stated.<scenario>.<line>.<whom>` for scenarios of so many devices: what a plan states of each row of its table, and of all,
+    to who sees the models (`public`), to the server and the seats (`server`), and of one message if a sum is broken (`broken`).
+    What is infinite has no number."""
+    out: dict[str, Measured] = {}
+    for name, n_devices in scenarios:
+        plan = Setup.of(load_scenario(name), Crowd(n_devices, Catalogue(("any",)))).plan
+        account = account_of(plan, charges_of(plan))
+        rows = [*account["lines"], {"line": "all", "times": 1, **account}]
+        for row in rows:
+            for whom, key in (("public", "to_public"), ("server", "to_server"), ("broken", "if_broken")):
+                if (value := row.get(f"epsilon_{key}")) is not None:
+                    unit = f"epsilon at delta {account['delta']:g}"
+                    out[f"stated.{name}.{row['line']}.{whom}"] = Measured(
+                        round(value, 4), None, unit, f"{row['times']} of {row['line']}"
+                    )
     return out

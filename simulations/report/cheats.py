@@ -12,27 +12,19 @@ SCENARIO = "demo"
 
 @dataclass(frozen=True)
 class CheatRow:
-    """One attack: who cheats and how, and the test AUC and the rounds not used, of trainings in which the server sees each vector,
-    and of trainings in which it sees the sum alone."""
+    """One attack: who cheats and how, the test AUC of the trainings, and their rounds that were not used."""
 
     about: str
-    auc_seen: float
-    not_used_seen: float
-    auc_sum: float
-    not_used_sum: float
+    auc: float
+    not_used: float
 
 
 def cheat_rows(published: Mapping[str, Published] | None = None) -> list[CheatRow]:
     """The attacks that docs/figures.json has been measured under, nobody cheating first; none if it holds none."""
     known = published if published is not None else read() if FIGURES_FILE.exists() else {}
-    keys = [key.split(".")[2] for key in known if key.startswith(f"poison.{SCENARIO}.") and key.endswith(".seen.auc")]
+    keys = [key.split(".")[2] for key in known if key.startswith(f"poison.{SCENARIO}.") and key.endswith(".sum.auc")]
     rows = []
     for key in sorted(keys, key=lambda key: (key != "none", not key.startswith("one"), key)):
-        found = {
-            f"{measure}_{side}": known[f"poison.{SCENARIO}.{key}.{side}.{measure}"]
-            for side in ("seen", "sum")
-            for measure in ("auc", "not_used")
-        }
-        about = found["auc_seen"].baseline
-        rows.append(CheatRow(about, **{name: number.value for name, number in found.items()}))
+        auc, not_used = (known[f"poison.{SCENARIO}.{key}.sum.{measure}"] for measure in ("auc", "not_used"))
+        rows.append(CheatRow(auc.baseline, auc.value, not_used.value))
     return rows

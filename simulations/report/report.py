@@ -22,6 +22,7 @@ from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAK
 from ..evaluation.results import PlanNumbers, Results
 from ..people.datasets import DATASETS
 from . import alert_plots, plots, summary
+from .attacks import attacks
 from .cheats import cheat_rows
 from .dropped import dropped_in_words
 from .format import NONE, between, compact, decimal, duration, epsilon, grouped, percent, signed, signed_between
@@ -79,9 +80,12 @@ def render(results: Results) -> str:
             rows=summary.result_rows(results),
             drawings=drawings(results),
             caps_in_words=summary.caps_in_words(results.caps),
+            to_server=summary.learns_in_words(results),
+            ideal_sum=summary.IDEAL_SUM if results.fidelity == "hosts" else None,
             one_scale=len(set(alert_plots.alert_scales(results).values())) == 1,
             messages=message_rows(results),
             cheats=cheat_rows(),
+            attacks=attacks(),
             dropped=dropped_in_words(results.traffic.dropped),
             detector=detector_of(results),
             source=DATASETS.get(results.data),

@@ -10,6 +10,9 @@ from ..scenarios.owners import CapsNumbers
 from .dropped import REFUSALS, dropped_in_words
 from .format import NONE, compact, decimal, duration, epsilon, grouped, percent, signed
 
+#: Said of whatever a run with hosted devices leaves.
+IDEAL_SUM = "ideal sum: no key was exchanged"
+
 
 def result_rows(results: Results) -> list[tuple[str, str]]:
     """What a run was worth, as (name, value) rows of text for people; a number that is None reads "–"."""
@@ -29,11 +32,11 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         ("rise alerts", _in_words(alerts.rise, alerts.steps, results.step)),
         *_reasons(results),
         ("epsilon to the public", public),
-        ("epsilon to the server and the seats", to_server_in_words(privacy)),
+        ("epsilon to the server and the seats", epsilon_to_server_in_words(privacy)),
         *((f"of that, {line.line} alone", line_in_words(line)) for line in privacy.lines if line.times),
         ("by the Rényi bound, all together", epsilon(privacy.epsilon_bound)),
         ("if a sum is broken, epsilon of one message", broken_in_words(privacy)),
-        ("to the server", privacy.to_server),
+        ("what the server learns", learns_in_words(results)),
         *([("rounds are added up by", results.sum)] if results.sum else []),
         *_owners(results),
         *_dropped(results),
@@ -80,6 +83,11 @@ def _dropped(results: Results) -> list[tuple[str, str]]:
     return [("came to nothing", ". ".join(sentences))] if sentences else []
 
 
+def learns_in_words(results: Results) -> str:
+    """What the server learns; of a run whose sums were ideal, that they were."""
+    return results.privacy.to_server + (f" ({IDEAL_SUM})" if results.fidelity == "hosts" else "")
+
+
 def line_in_words(line: ChargedLine) -> str:
     """A row of what was charged: 4.13 (12 rounds, noise multiplier 3.65)."""
     if line.coin_epsilon is not None:
@@ -89,7 +97,7 @@ def line_in_words(line: ChargedLine) -> str:
     return f"{epsilon(line.epsilon_to_public)} ({how})"
 
 
-def to_server_in_words(account: Account) -> str:
+def epsilon_to_server_in_words(account: Account) -> str:
     """Epsilon to the server and the seats, where it is another number than that to the public."""
     if not account.by_bound:
         return "the same: everybody is in every round, nothing rests on who was not"

@@ -27,7 +27,20 @@ from shared.randomised_response import due_steps
 from shared.register.bounds import MAX_STEP
 from shared.secure_sum.sizes import max_colluders, min_survivors
 
-from .sections import MOST_USERS, Clip, Margin, Rate, Section, Seed, Share, SumSection, Whole
+from .sections import (
+    MOST_USERS,
+    Clip,
+    CountsSection,
+    EvaluationSection,
+    Margin,
+    Rate,
+    Section,
+    Seed,
+    Share,
+    SumSection,
+    Whole,
+)
+from .sections import WarmStartSection as WarmStartSection
 
 SCENARIOS = Path(__file__).parent
 
@@ -83,16 +96,6 @@ class TrainingSection(Section):
     hidden: tuple[Whole, ...] = (32, 16)
     history_steps: Annotated[int, Field(ge=0)] = 0
     seed: Seed = LocalTraining.seed
-
-
-class WarmStartSection(Section):
-    """A first model from planted (public) people, before any private round; `users` 0 starts from random weights."""
-
-    users: Annotated[int, Field(ge=0, le=MOST_USERS)] = 0
-    seed: Seed = 100
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 2
-    learning_rate: Rate = 2e-3
-    l2: Share = 1e-3
 
 
 class PrivacySection(Section):
@@ -220,7 +223,8 @@ class BitsSection(Section):
 
 class SimulationSection(Section):
     """How the run is carried out. Of the users, `identified_share` tell their alerts, `randomised_share` a randomised bit
-    of them; with all others alerts stay on the device. In every training round each device stays silent with probability
+    of them, `summed_share` nothing but their part in sums; with all others alerts stay on the device.
+    In every training round each device stays silent with probability
     `dropout`, and each device that holds a seat with `seat_dropout`, by the operating system's entropy; offers and queries
     reach all of them."""
 
@@ -228,6 +232,7 @@ class SimulationSection(Section):
     hosts: Annotated[int, Field(ge=1, le=1024)] = 2
     identified_share: Share = 0.3
     randomised_share: Share = 0.0
+    summed_share: Share = 0.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     seat_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
     query_every_steps: Whole = 1
@@ -250,6 +255,8 @@ class Scenario(Section):
     caps: CapsSection = CapsSection()
     bits: BitsSection = BitsSection()
     sum: SumSection = SumSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    counts: CountsSection = CountsSection()
     simulation: SimulationSection = SimulationSection()
 
     def plan(self, protocol: ProtocolSection, catalogue: Catalogue, n_devices: int, model_sha256: bytes) -> Plan:
@@ -258,8 +265,12 @@ class Scenario(Section):
         training = self.training.model_dump(exclude={"hidden", "history_steps"})
         privacy = self._privacy(n_devices)
         network = NetworkSpec(features.n_features, self.training.hidden)
-        rounds = self.privacy.rounds + self.risk.rounds
         first, last = protocol.train_steps
+        asked = protocol.train_at, protocol.test_steps[1]
+        wanted = (section.plan(privacy, len(catalogue), *asked) for section in (self.evaluation, self.counts))
+        queries = tuple(query for query in wanted if query)
+        rounds = self.privacy.rounds + self.risk.rounds + sum(query.privacy.rounds for query in queries)
+        kinds = (2 if self.risk.rounds else 1) + len(queries)
         return Plan(
             network=network,
             features=features,
@@ -271,7 +282,8 @@ class Scenario(Section):
             detection=Detection(**self.detection.model_dump(), lapse_steps=protocol.lapse_steps),
             risk=self._risk(protocol, privacy) if self.risk.rounds else None,
             bits=self.bits.plan(protocol),
-            sum=self.sum.plan(privacy, network.n_parameters, (2 if self.risk.rounds else 1) * rounds),
+            sum=self.sum.plan(privacy, network.n_parameters, kinds * rounds),
+            queries=queries,
         )
 
     def _privacy(self, n_devices: int) -> PrivacyPlan:

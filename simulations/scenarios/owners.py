@@ -45,15 +45,25 @@ class Owners:
         hold_declared(self)
 
     @classmethod
-    def draw(cls, n_users: int, identified_share: float, randomised_share: float, caps: Caps, seed: int) -> Owners:
-        """Each user identified or randomised with these probabilities, local otherwise; the same for the same seed.
-        ConfigError if the two are more than everybody."""
-        if identified_share + randomised_share > 1:
+    def draw(
+        cls,
+        n_users: int,
+        identified_share: float,
+        randomised_share: float,
+        caps: Caps,
+        seed: int,
+        summed_share: float = 0.0,
+    ) -> Owners:
+        """Each user identified, randomised or summed with these probabilities, local otherwise; the same for the same seed.
+        ConfigError if they are more than everybody."""
+        if identified_share + randomised_share + summed_share > 1 + 1e-9:  # a sum of floats
             raise ConfigError(
-                f"expected identified_share + randomised_share <= 1, got {identified_share:g} and {randomised_share:g}"
+                "expected identified_share + randomised_share + summed_share <= 1, got "
+                f"{identified_share:g}, {randomised_share:g} and {summed_share:g}"
             )
         lot = np.random.Generator(np.random.Philox(seed)).random(n_users)
         consents = np.full(n_users, CHOICES.index(Consent.LOCAL), np.uint8)
+        consents[lot < identified_share + randomised_share + summed_share] = CHOICES.index(Consent.SUMMED)
         consents[lot < identified_share + randomised_share] = CHOICES.index(Consent.RANDOMISED)
         consents[lot < identified_share] = CHOICES.index(Consent.IDENTIFIED)
         return cls(consents, caps)
@@ -77,6 +87,12 @@ class Owners:
     def consent_of(self, user: int) -> Consent:
         return CHOICES[int(self.consents[user])]
 
+    def covering(self, needed: str) -> Bools:
+        """Whose decision covers this consent: (K,)."""
+        covers = np.array([choice.covers(needed) for choice in CHOICES])
+        found: Bools = covers[self.consents]
+        return found
+
     def who(self, consent: Consent) -> Bools:
         """Which users decided so: (K,)."""
         found: Bools = self.consents == CHOICES.index(consent)
@@ -96,7 +112,7 @@ def check_caps(plan: Plan, caps: Caps) -> None:
     try:
         expect_survivors(plan, caps)
     except Refusal:
-        most = max(privacy.min_survivors for privacy in (kind.privacy for kind in plan.updates))
+        most = max(privacy.min_survivors for privacy in (kind.privacy for kind in plan.sums))
         raise ConfigError(
             f"expected min_survivors <= {caps.survivors}, which caps.survivors allows, got {most}"
         ) from None

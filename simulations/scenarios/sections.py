@@ -1,15 +1,20 @@
-"""What tables of a scenario file are made of, and the one that says who adds rounds up."""
+"""What tables of a scenario file are made of, and those that say who adds rounds up, and which sums are asked for besides."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.plan import PrivacyPlan, SumPlan
+from shared.rdp import gaussian_epsilon
+from shared.register.queries import QueryPlan, due_steps
+from shared.register.recipes import RECIPES
 from shared.register.sum_plan import MAX_HELPERS
 from shared.secure_sum.field import Field as PrimeField
-from shared.secure_sum.sizes import Assumed, seats
+from shared.secure_sum.sizes import Assumed, max_colluders, min_survivors, seats
 
 Whole = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -26,6 +31,16 @@ class Section(BaseModel):
     """A table of a scenario file: unknown keys and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, ser_json_inf_nan="constants")
+
+
+class WarmStartSection(Section):
+    """A first model from planted (public) people, before any private round; `users` 0 starts from random weights."""
+
+    users: Annotated[int, Field(ge=0, le=MOST_USERS)] = 0
+    seed: Seed = 100
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 2
+    learning_rate: Rate = 2e-3
+    l2: Share = 1e-3
 
 
 class SumSection(Section):
@@ -47,3 +62,81 @@ class SumSection(Section):
         found = seats(privacy.population, n_values, word_bytes, assumed)
         helpers = self.helpers if self.seats == "both" else 0
         return SumPlan(helpers, found.n_seats, found.n_drawn, found.t_priv, found.t_rec)
+
+
+class QuerySection(Section):
+    """A sum that trains nothing, asked for after training at the close of every `every_steps`-th step; 0: never. It costs a
+    device `epsilon` each time, or what follows from `noise_multiplier` where that is given. `answering`: the share of the devices
+    that are counted on to agree and to be there; a sum of fewer is not opened. Delta and colluders are those of the section
+    privacy."""
+
+    recipe: ClassVar[str]
+
+    every_steps: Annotated[int, Field(ge=0)] = 0
+    epsilon: Annotated[float, Field(gt=0, le=1000)] = 0.5
+    noise_multiplier: Annotated[float, Field(ge=0)] | None = None
+    clip_norm: Clip = 1.0
+    steps_per_clip: Whole = 1024
+    answering: Annotated[float, Field(gt=0, le=1)] = 0.4
+
+    def numbers(self, n_categories: int) -> dict[str, int]:
+        """What the recipe has to be told, by name."""
+        raise NotImplementedError
+
+    def plan(self, privacy: PrivacyPlan, n_categories: int, after: int, last: int) -> QueryPlan | None:
+        """What the plan says of it, between training at step `after` and the last query; None if it is never due until then."""
+        times = len(due_steps(after, last, self.every_steps)) if self.every_steps else 0
+        if not times:
+            return None
+        fewest = min_survivors(privacy.population, 1.0, 1 - self.answering)
+        noise = self.noise_multiplier
+        row, told = RECIPES[self.recipe], self.numbers(n_categories)
+        protection = replace(
+            privacy,
+            clip_norm=self.clip_norm,
+            noise_multiplier=noise_for(self.epsilon, privacy.delta) if noise is None else noise,
+            sampling_rate=1.0,
+            rounds=times,
+            min_survivors=fewest,
+            max_colluders=min(privacy.max_colluders, max_colluders(privacy.population, 1.0), fewest - 1),
+            steps_per_clip=self.steps_per_clip,
+        )
+        return QueryPlan(row.name, row.version, self.every_steps, tuple(told[name] for name in row.numbers), protection)
+
+
+class EvaluationSection(QuerySection):
+    """How well p does on the devices: a histogram of scores by label, of at most `rows` rows of each device, of the last
+    `history_steps` steps whose labels are known (0: as many as lie between two of them)."""
+
+    recipe = "evaluation"
+
+    clip_norm: Clip = 18.0  # 9 for weekly steps; of planted people: simulations/search/score_cells.py
+    rows: Whole = 64
+    history_steps: Annotated[int, Field(ge=0)] = 0
+
+    def numbers(self, n_categories: int) -> dict[str, int]:
+        return {"rows": self.rows, "history_steps": self.history_steps or self.every_steps}
+
+
+class CountsSection(QuerySection):
+    """How many alerts there were since the last count, by category, direction and level."""
+
+    recipe = "alert_counts"
+
+    clip_norm: Clip = 2.0
+
+    def numbers(self, n_categories: int) -> dict[str, int]:
+        return {"categories": n_categories}
+
+
+def noise_for(epsilon: float, delta: float) -> float:
+    """The least noise multiplier, in thousandths and a little more, at which one sum costs at most this epsilon.
+
+    >>> noise_for(0.5, 1e-5)
+    7.039
+    """
+    low, high = 0.0, 1e4
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if gaussian_epsilon(1 / middle, delta) <= epsilon else (middle, high)
+    return math.ceil(high * 1.001 * 1000) / 1000

@@ -13,8 +13,12 @@ from shared.register.kinds import Bytes, Int, ListOf, Spends, Text
 def test_what_may_leave_a_device_is_this_and_nothing_else():
     """Whoever adds a message or a field must change this test too, and answer for it."""
     assert {name: set(kind.fields) for name, kind in REGISTER.items()} == {
-        "update": {"round", "plan_sha256", "values"},
-        "risk_update": {"round", "plan_sha256", "values"},
+        "update": {"round", "plan_sha256", "ephemeral", "sealed", "signature"},
+        "risk_update": {"round", "plan_sha256", "ephemeral", "sealed", "signature"},
+        "enrolment": {"epoch", "identity", "seat"},
+        "epoch_receipt": {"epoch"},
+        "opinion": {"list_sha256", "refused", "tests"},
+        "seat_sum": {"list_sha256", "values", "signature"},
         "alerts": {"step", "alerts"},
         "alert_bit": {"step", "epsilon_micro", "bit"},
         "receipt": {"plan_sha256"},
@@ -62,10 +66,10 @@ def test_every_request_is_for_an_audience_and_those_of_a_plan_are_of_a_run():
         assert ("run" in kind.fields) == (name == "model_offer" or REGISTER[kind.reply].spends is Spends.PARTICIPATION)
 
 
-def test_what_a_round_costs_holds_if_the_server_is_honest_and_a_coin_needs_nobody():
+def test_what_a_round_costs_holds_if_those_who_add_it_up_are_honest_and_a_coin_needs_nobody():
     assert {name: kind.condition for name, kind in REGISTER.items() if kind.condition} == {
-        "update": "if the server is honest",
-        "risk_update": "if the server is honest",
+        "update": "if a helper, or enough of the seats, are honest",
+        "risk_update": "if a helper, or enough of the seats, are honest",
     }
 
 

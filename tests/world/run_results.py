@@ -22,7 +22,7 @@ from simulations.evaluation.results_file import parse
 from simulations.evaluation.turn_quality import LEVEL, PHI
 from simulations.scenarios.config import PLANTED_PROTOCOL
 
-NOT_PROTECTED = "not protected (no secure aggregation yet)"
+LEARNS = "the noisy sum of each round over at least 2 devices, if one of 3 helpers is honest"
 Section = dict[str, Any]  #: of results.json
 
 
@@ -149,6 +149,7 @@ def made_up(*, simulated: bool = True) -> Section:
         "sum": "3 helpers",
         "identified_share": 0.3,
         "randomised_share": 0.0,
+        "summed_share": 0.0,
         "caps": LIFTED,
         "protocol": {
             **PLANTED_PROTOCOL.model_dump(mode="json"),
@@ -250,13 +251,14 @@ def made_up(*, simulated: bool = True) -> Section:
             "by_bound": False,
             "epsilon_bound": 10.3185,
             "epsilon_to_server": 9.0814,
-            "to_server": NOT_PROTECTED,
+            "to_server": LEARNS,
             "lines": [LINE],
             "plan_sha256": "ab" * 32,
             "identified_alerts": 135,
         },
         "refused": {},
         "bits": None,
+        "sums": [],
         "traffic": {
             "round_down_bytes": 5850.4,
             "round_up_bytes": 5837.4,
@@ -271,7 +273,7 @@ def made_up(*, simulated: bool = True) -> Section:
             },
             "dropped": {},
         },
-        "cheat_bounds": [{"part": "update", "vector_clips": 8.2, "mean_clips": 1.0, "found_clips": 61.5}],
+        "cheat_bounds": [{"part": "update", "mean_clips": 1.0, "found_clips": 61.5}],
         "example_users": [
             {
                 "category": "coats",

@@ -130,12 +130,13 @@ class World:
         kind: UpdateKind | None = None,
         n_enrolled: int = 0,
         keep: KeepList = lambda listed: None,
+        helpers: Mapping[int, Party] | None = None,
     ) -> None:
         assert plan.sum is not None
         self.plan, self.kind = plan, kind or plan.updates[0]
         self.cohort = list(range(1, n_devices + 1))
         self.devices = {node: Party(f"device {node}") for node in range(1, max(n_devices, n_enrolled) + 1)}
-        self.helpers = helpers_of(plan.sum.helpers)
+        self.helpers = dict(helpers) if helpers else helpers_of(plan.sum.helpers)
         random = np.random.default_rng(n_devices)
         most = plan.privacy.steps_per_clip
         self.vectors = {node: random.integers(-most, most, self.kind.n_values, endpoint=True) for node in self.devices}

@@ -1,6 +1,7 @@
 """Who signs a simulated run's list of devices: a key that the run's server does not have, in another process than the server's.
 
-It does what `ebbtide enrol sign` does, once the list is there. Whoever it lets in is in: it knows no people.
+It does what `ebbtide enrol sign` does, once the list is there. Whoever it lets in is in: it knows no people. A list is numbered by
+the second, on the public calendar, at which it was begun, so that a later one gets a later window.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from server.enrolling import is_of
 from shared.errors import EbbtideError
 from shared.files import replace_content
 from shared.plan import Plan
@@ -26,7 +28,7 @@ def sign_list(run: RunFolder, plan: Plan, now_s: float) -> None:
     """Make the signed epoch of a run's list, which is there."""
     listed = read_list(run.server.enrolment_list)
     n_helpers = plan.sum.helpers if plan.sum else 0
-    begins_s = max(0, int(now_s) - _BEFORE_S)
+    begins_s = max(0, max(int(now_s), listed.number) - _BEFORE_S)
     epoch = Epoch.close(
         listed.audience,
         listed.number,
@@ -34,22 +36,25 @@ def sign_list(run: RunFolder, plan: Plan, now_s: float) -> None:
         begins_s + _LASTS_S,
         listed.leaves,
         helper_nodes.leaves(run, n_helpers, listed.number),
-        sum(kind.privacy.rounds for kind in plan.updates),
+        sum(kind.privacy.rounds for kind in plan.sums),
     )
     replace_content(run.server.signed_epoch, sign(epoch, run.enrolment_private_key()), durable=True)
 
 
 @contextmanager
 def enrolling(run: RunFolder, plan: Plan, now_s: float) -> Iterator[None]:
-    """Sign the run's list as soon as it is there, while the body runs; one that is signed stays as it is."""
+    """Sign the run's list as soon as it is there, while the body runs, and every other one that follows it; one that is signed stays
+    as it is."""
     done = threading.Event()
 
     def wait() -> None:
         server = run.server
-        while not (done.is_set() or server.signed_epoch.exists()):
+        while not done.is_set():
             if server.enrolment_list.exists():
                 with suppress(EbbtideError, OSError):  # the server says what it waits for
-                    sign_list(run, plan, now_s)
+                    number = read_list(server.enrolment_list).number
+                    if not (server.signed_epoch.exists() and is_of(server.signed_epoch, number)):
+                        sign_list(run, plan, now_s)
             done.wait(_POLL_S)
 
     thread = threading.Thread(target=wait, daemon=True)

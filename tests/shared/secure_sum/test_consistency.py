@@ -150,7 +150,7 @@ def test_a_second_challenge_for_the_same_shares_would_tell():
 
 def test_too_few_tests_and_shapes_that_do_not_fit_are_refused():
     code = Code(THREE_BYTES, 8, 3, 5)
-    with pytest.raises(SumError, match="few: expected tests of more than 5 seats, got 5"):
+    with pytest.raises(SumError, match="expected tests of more than 5 seats, got 5"):
         judged(code, np.arange(5), np.zeros((5, 2, TESTS), np.uint32))
     with pytest.raises(InputError, match="expected told"):
         judged(code, np.arange(6), np.zeros((6, 2, TESTS - 1), np.uint32))

@@ -102,7 +102,7 @@ def test_agreed_lies_pass_from_one_more_than_are_to_spare_on_and_have_others_nam
         elif liars.size - n_quiet <= e:
             np.testing.assert_array_equal(opened(code, positions, some, 9).values, values)
         else:
-            with pytest.raises(SumError, match="lies: expected at most"):
+            with pytest.raises(SumError, match="expected at most"):
                 opened(code, positions, some, 9)
 
 
@@ -155,7 +155,7 @@ def test_a_liar_that_the_mixtures_miss_opens_nothing():
     code, random = Code(THREE_BYTES, 10, 3, 6), np.random.default_rng(1)
     sums = shared(code, random, elements(code.field, random, 9))[:, :3].copy()
     sums[2, 1] ^= 1
-    with pytest.raises(SumError, match="answers: "):
+    with pytest.raises(SumError, match="agree with each other"):
         opened(code, np.arange(10), sums, 9, lambda n: bytes(n))
     assert opened(code, np.arange(10), sums, 9, replayed_entropy(1)).liars.tolist() == [2]
 
@@ -165,7 +165,7 @@ def test_two_answers_to_spare_are_needed():
     values = elements(code.field, random, 9)
     sums = shared(code, random, values)[:, :3]
     for n_answers in range(8):
-        with pytest.raises(SumError, match=f"few: expected answers of at least 8 seats, got {n_answers}"):
+        with pytest.raises(SumError, match=f"expected answers of at least 8 seats, got {n_answers}"):
             opened(code, np.arange(n_answers), sums[:n_answers], 9)
     np.testing.assert_array_equal(opened(code, np.arange(8), sums[:8], 9).values, values)
 
@@ -176,7 +176,7 @@ def test_helpers_must_all_answer_and_can_shift_a_sum_unseen(n_helpers):
     values, everybody = elements(code.field, random, 9), np.arange(n_helpers)
     sums = shared(code, random, values)
     np.testing.assert_array_equal(opened(code, everybody, sums, 9).values, values)
-    with pytest.raises(SumError, match=f"few: expected answers of at least {n_helpers} seats"):
+    with pytest.raises(SumError, match=f"expected answers of at least {n_helpers} seats"):
         opened(code, everybody[1:], sums[1:], 9)
     sums[0, 0] ^= 1
     assert not opened(code, everybody, sums, 9).liars.size

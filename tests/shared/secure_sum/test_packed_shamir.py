@@ -166,11 +166,11 @@ def test_one_seat_to_spare_is_refused_since_it_would_never_do():
 def test_answers_that_are_too_few_or_disagree_open_nothing():
     code, random = Code(THREE_BYTES, 9, 4, 6), np.random.default_rng(2)
     shares = shared(code, random, elements(code.field, random, 8))[:, : code.n_blocks(8)]
-    with pytest.raises(SumError, match=r"few: expected answers of at least 6 seats, got 5"):
+    with pytest.raises(SumError, match=r"expected answers of at least 6 seats, got 5"):
         code.open(np.arange(5), shares[:5], 8)
     shares[7, 2] ^= 1
     code.open(np.arange(7), shares[:7], 8)
-    with pytest.raises(SumError, match="answers: expected answers that agree") as refused:
+    with pytest.raises(SumError, match="expected answers that agree") as refused:
         code.open(np.arange(9), shares, 8)
     assert refused.value.reason == "answers"
 

@@ -1,4 +1,4 @@
-"""Devices that cheat in training: what the server drops, what it does not use, and what is not stopped."""
+"""Devices that cheat in training: which sums the server does not use, and what is not stopped."""
 
 import numpy as np
 import pytest
@@ -19,22 +19,19 @@ def world(tmp_path_factory):
     return Poisoning("demo", SMALL, tmp_path_factory.mktemp("poisoning"))
 
 
-def test_one_loud_device_is_dropped_where_it_is_seen_and_spoils_the_sum_where_it_is_not(world):
-    quiet = world.under(ATTACKS["none"], sees_each=True, seed=0)
-    loud = world.under(ATTACKS["one_1000"], sees_each=True, seed=0)
-    assert (quiet.rounds_not_used, quiet.vectors_dropped) == (0, 0)
-    assert loud.rounds_not_used == 0 and loud.vectors_dropped >= 1
-    assert quiet.auc > 0.7 and loud.auc > 0.7
-    hidden = world.under(ATTACKS["one_1000"], sees_each=False, seed=0)
-    assert hidden.vectors_dropped == 0 and hidden.rounds_not_used >= 1
-    assert hidden.rounds_not_used == loud.vectors_dropped == 6, "everybody is in every round"
+def test_one_loud_device_spoils_every_round_and_teaches_nothing(world):
+    quiet, loud = (world.under(ATTACKS[key], seed=0) for key in ("none", "one_1000"))
+    assert quiet.rounds_not_used == 0 and quiet.auc > 0.7
+    assert loud.rounds_not_used == 6, "everybody is in every round"
+    trials, setup = world._trials, world.setup
+    untouched = trials.score(setup.plan, trials.start(setup), setup.protocol.test_steps)
+    assert loud.auc == untouched.auc, "what is not used moves nothing"
 
 
 def test_devices_that_keep_to_the_clip_are_not_stopped_and_a_lone_one_does_no_harm(world):
-    for key in ("one_1", "push_5", "sign_20", "label_20", "free_20"):
-        harm = world.under(ATTACKS[key], sees_each=True, seed=0)
-        assert (harm.rounds_not_used, harm.vectors_dropped) == (0, 0), key
-    assert world.under(ATTACKS["one_1"], sees_each=True, seed=0).auc > 0.7
+    found = {key: world.under(ATTACKS[key], seed=0) for key in ("one_1", "push_5", "sign_20", "label_20", "free_20")}
+    assert all(harm.rounds_not_used == 0 for harm in found.values())
+    assert found["one_1"].auc > 0.7
 
 
 def without_noise(world, attack: Attack, tmp_path):
@@ -45,7 +42,7 @@ def without_noise(world, attack: Attack, tmp_path):
     (kind,), plan = setup.plan.updates, setup.plan
     rows = {kind.request: trials._rows_to_train_on(plan, setup.protocol.train_at)}
     request = {"round": 1, "theta": pack_floats(trials.start(setup))}
-    host = PoisonedHost(attack, True, 0, rows, trials.population.n_users, tmp_path)
+    host = PoisonedHost(attack, 0, rows, trials.population.n_users, tmp_path)
 
     def summed(devices) -> np.ndarray:
         total, survivors = host.collect(devices, plan, request, kind)
@@ -93,8 +90,8 @@ def test_every_attack_is_published_and_shown(monkeypatch):
     published = {key: Published(**vars(number), command="", commit="") for key, number in found.items()}
     rows = cheat_rows(published)
     assert [row.about for row in rows] == [ATTACKS[key].name for key in ("none", "one_100")]
-    assert rows[0].auc_seen == pytest.approx(found["poison.demo.none.seen.auc"].value)
-    assert table_of("demo", {"none": [(Harm(0.8, 0, 0),) * 2]}).row_count == 1
+    assert rows[0].auc == pytest.approx(found["poison.demo.none.sum.auc"].value)
+    assert table_of("demo", {"none": [Harm(0.8, 0)] * 2}).row_count == 1
 
 
 def test_the_bounds_of_a_plan_are_published_for_each_part():

@@ -32,6 +32,7 @@ LOUD = [
 ]
 DUE = [114, 119, 124, 129]
 WAYS = ("devices", "hosts")
+#: Messages that only real sums have.
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +146,10 @@ def test_every_coin_is_in_the_ledger_of_the_device_that_threw_it(runs):
         np.testing.assert_array_equal(spent[user], ledger.spent.curves)
 
 
-def test_the_account_names_the_coins_beside_what_is_not_protected(runs):
+def test_the_account_names_the_coins_beside_what_the_server_learns_of_rounds(runs):
     account = account_of(runs["hosts"])
-    assert account["to_server"] == (
-        "not protected (no secure aggregation yet); randomised bits: 4 coins of epsilon 20 each, 80 together"
+    assert account["to_server"].endswith(
+        "devices, without noise, if one of 3 helpers is honest; randomised bits: 4 coins of epsilon 20 each, 80 together"
     )
     assert account["bits"]["epsilon_together"] == pytest.approx(80, rel=1e-3)
     (_, coins) = account["lines"]
