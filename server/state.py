@@ -98,9 +98,10 @@ class Charges:
 
 
 class ServerFolder:
-    """One run's folder on the server. Holds no cohort and no seed. Amplification rests on their secrecy, and on that of
-    realised sizes, which `traffic.json` adds up: it is the server's own, not to be published; `account.json` is for
-    people. The key that signs requests may lie here, readable by its owner only (`server/signing.py`)."""
+    """One run's folder on the server. Holds no seed, and no cohort but that of the round that is open (`open_round.py`).
+    Amplification rests on their secrecy, and on that of realised sizes, which `traffic.json` adds up: it is the server's own,
+    not to be published; `account.json` is for people. The key that signs requests may lie here, readable by its owner only
+    (`server/signing.py`)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = private_folder(folder)

@@ -31,6 +31,7 @@ from .device import device_numbers
 from .explain import explain_numbers
 from .federation import peak_gib, per_client, throughput, training_seconds
 from .measurements import Measurement, machine, number, table_of, write_results
+from .sums import sum_numbers
 from .vault import vault_numbers
 
 
@@ -41,6 +42,7 @@ class Part(StrEnum):
     DETECTORS = "detectors"
     VAULT = "vault"
     EXPLAIN = "explain"
+    SUM = "sum"
     THROUGHPUT = "throughput"
     PER_CLIENT = "per-client"
     MEMORY = "memory"
@@ -72,7 +74,8 @@ def bench(
 
     [bold]device[/]: one device's work through TFLite beside numpy. [bold]detectors[/]: updates of 10,000 streams beside
     river's detectors. [bold]vault[/]: a sealed event and a release beside a bare SQLite insert and Mozilla's Glean.
-    [bold]explain[/]: reasons and counterfactual of one alert. [bold]throughput[/]: 10,000 planted devices, all
+    [bold]explain[/]: reasons and counterfactual of one alert. [bold]sum[/]: bytes and work of a secure sum, of a device and
+    of a seat, beside Flower's SecAgg+ functions. [bold]throughput[/]: 10,000 planted devices, all
     in each round, 64 rows each, clip and integer noise included, through Flower; each round beside the same round in
     plain processes; pfl before and after. [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000
     devices in one round. [bold]training[/]: the scenarios of epsilon <= 7 on all users of the real data sets, at
@@ -139,6 +142,11 @@ def _measure(
             on_progress("explain", 0, 1)
             figures = explain_numbers(2 if quick else 15)
             on_progress("explain", 1, 1)
+            return figures
+        case Part.SUM:
+            on_progress("sum", 0, 1)
+            figures = sum_numbers(1, 20) if quick else sum_numbers(7)
+            on_progress("sum", 1, 1)
             return figures
         case Part.THROUGHPUT:
             return _throughput(quick, pfl_python, folder / "throughput", phases)

@@ -147,7 +147,7 @@ def expect_whole(path: Path, plain: np.ndarray) -> None:
             assert len(pairs) == 1, f"another body, or other bytes, of node {node} in round {number}"
     for user in range(N_USERS):
         assert set(ledger_of(folder.device(user)).plans.values()) == {ROUNDS}
-    left = (path / "server" / "open_round.db").read_bytes()
+    left = folder.server.open_round_file.read_bytes()
     assert not any(identity in left for identity in identities_of(folder)), "who was in a round is kept"
 
 

@@ -21,6 +21,7 @@ from simulations.bench.detectors import detector_numbers
 from simulations.bench.explain import explained, first_alerts
 from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory, training_seconds
 from simulations.bench.measurements import Measurement, table_of, write_results
+from simulations.bench.sums import sum_numbers
 from simulations.federation.host_folder import HostFolder
 from simulations.federation.host_training import TrainingRows, sum_of_updates
 from simulations.federation.run_folder import RESULTS_FILE
@@ -180,3 +181,16 @@ def test_help_teaches():
     )
     for word in words:
         assert word in " ".join(text.replace("│", " ").split())
+
+
+def test_a_sum_is_measured_on_the_device_on_the_worst_seat_and_beside_flower():
+    figures = {figure.key: figure for figure in sum_numbers(1, 20)}
+    assert figures["sum.bytes_up_helpers"].met and figures["sum.bytes_up_seats"].met, (
+        "bytes do not depend on the machine"
+    )
+    of_seat = figures["sum.seat_kb_down_n500"].value * 1e3
+    assert of_seat > 2 * 20 * (196 + 153), (
+        "two lists, whose entries have 196 bytes, each with a box of more than its share"
+    )
+    assert {"sum.cpu_ratio_to_flower", "sum.seat_s_n500", "sum.device_ms"} < set(figures)
+    assert all(value > 0 for figure in figures.values() for value in figure.values)
