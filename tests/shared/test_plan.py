@@ -149,7 +149,8 @@ def test_bytes_that_are_not_a_plan_are_refused():
     wrong.append(spelled({**fields, "features": {**fields["features"], "window_steps": 12.5}}))
     wrong.append(spelled({**fields, "network": {**fields["network"], "hidden": [32.0, 16]}}))
     for name in fields:
-        wrong.append(spelled({k: v for k, v in fields.items() if k != name}))
+        if name != "sum":  # of before there were any
+            wrong.append(spelled({k: v for k, v in fields.items() if k != name}))
         if name != "risk":  # None there is a plan, one that learns no phi
             wrong.append(spelled({**fields, name: None}))
     for bad in wrong:
