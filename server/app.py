@@ -17,13 +17,13 @@ from .enrolling import enrolled, enrolled_anew
 from .enrolment import Enrolment
 from .federation import Federation, expect_taken, refusals
 from .inbox import Inbox
+from .insights.sum_queries import sums_account
 from .open_round import OpenRounds
 from .privacy.accounting import account_of
 from .queries import ask_for_alerts
 from .settings import RunSettings
 from .signing import Signer, signing_key
 from .state import ServerFolder
-from .sum_queries import sums_account
 from .sums import SecureSum
 from .training import Training, offer_newest, train
 

@@ -11,9 +11,9 @@ from shared.register.bounds import KEEP_ALERTS_STEPS
 from .bits import BitInbox
 from .federation import Federation
 from .inbox import Inbox
+from .insights.sum_queries import SumQueries
 from .settings import RunSettings
 from .state import ServerFolder
-from .sum_queries import SumQueries
 
 
 def ask_for_alerts(

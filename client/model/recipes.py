@@ -1,8 +1,7 @@
 """What a device computes for a sum that trains nothing: one function for each recipe, over any number of devices at once.
 
-    Seen(...) of what devices know  ->  VECTORS[recipe](seen)  ->  (K, n_values), to be clipped, noised and summed
-
-A device calls it with itself alone, a simulated host with the K that it holds. Raw counts do not leave who calls.
+A `Seen` of what devices know goes in, a vector for each comes out, (K, n_values), to be clipped, noised and summed. A device
+calls it with itself alone, a simulated host with the K that it holds. Raw counts do not leave who calls.
 """
 
 from __future__ import annotations

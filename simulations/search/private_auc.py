@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from client.model.recipes import VECTORS, Seen, drawn_rows
-from server.readings import auc_of
+from server.insights.readings import auc_of
 from shared.arrays import Doubles, Floats, Ints
 from shared.events import Catalogue
 from shared.features import History

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from server.readings import WEIGHTS, auc_of, counts_of, reading_of
+from server.insights.readings import WEIGHTS, auc_of, counts_of, reading_of
 from shared.register.recipes import N_BINS
 from tests.world.queries import counts, evaluation
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from client.model.recipes import VECTORS, Seen
-from server import sum_queries
-from server.readings import auc_of
+from server.insights import sum_queries
+from server.insights.readings import auc_of
+from server.insights.sum_queries import sums_account
 from server.state import ServerFolder
-from server.sum_queries import sums_account
 from shared.register.recipes import N_BINS
 from tests.server.test_app import IN_SUMS, PRIVACY, Phones, run_config, serve
 from tests.world.basics import activity_theta, make_plan

@@ -8,13 +8,13 @@ from shared.errors import RefusalCode
 from shared.messages import REGISTER, REQUESTS
 from shared.register.bounds import MAX_ALERTS
 from shared.register.kinds import Bytes, Int, ListOf, Spends, Text
+from shared.register.recipes import RECIPES
 
 
 def test_what_may_leave_a_device_is_this_and_nothing_else():
     """Whoever adds a message or a field must change this test too, and answer for it."""
     assert {name: set(kind.fields) for name, kind in REGISTER.items()} == {
-        "update": {"round", "plan_sha256", "ephemeral", "sealed", "signature"},
-        "risk_update": {"round", "plan_sha256", "ephemeral", "sealed", "signature"},
+        **dict.fromkeys(RECIPES, {"round", "plan_sha256", "ephemeral", "sealed", "signature"}),
         "enrolment": {"epoch", "identity", "seat"},
         "epoch_receipt": {"epoch"},
         "opinion": {"list_sha256", "refused", "tests"},
@@ -25,6 +25,7 @@ def test_what_may_leave_a_device_is_this_and_nothing_else():
         "deletion": set(),
         "refusal": {"code"},
     }
+    assert set(RECIPES) == {"update", "risk_update", "evaluation", "alert_counts"}
     alert = REGISTER["alerts"].fields["alerts"].type
     assert set(alert.fields) == {"direction", "category", "level", "step", "model_round"}
     assert alert.most == MAX_ALERTS
@@ -66,11 +67,9 @@ def test_every_request_is_for_an_audience_and_those_of_a_plan_are_of_a_run():
         assert ("run" in kind.fields) == (name == "model_offer" or REGISTER[kind.reply].spends is Spends.PARTICIPATION)
 
 
-def test_what_a_round_costs_holds_if_those_who_add_it_up_are_honest_and_a_coin_needs_nobody():
-    assert {name: kind.condition for name, kind in REGISTER.items() if kind.condition} == {
-        "update": "if a helper, or enough of the seats, are honest",
-        "risk_update": "if a helper, or enough of the seats, are honest",
-    }
+def test_what_a_sum_costs_holds_if_a_helper_is_honest_and_a_coin_needs_nobody():
+    found = {name: kind.condition for name, kind in REGISTER.items() if kind.condition}
+    assert found == dict.fromkeys(RECIPES, "if a helper, or enough of the seats, are honest")
 
 
 def test_the_register_cannot_be_changed_by_whoever_holds_it():

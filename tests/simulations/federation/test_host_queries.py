@@ -10,7 +10,7 @@ from client.model.recipes import VECTORS, Seen
 from client.model.runtime import pinned_model
 from client.vault.consent import Consent
 from server.app import run
-from server.readings import auc_of
+from server.insights.readings import auc_of
 from shared.clock import ReplayClock
 from shared.events import BehaviourEvent, EventKind
 from shared.register.recipes import RECIPES

@@ -20,12 +20,12 @@ from shared.files import append_line, whole_lines
 from shared.plan import Plan, UpdateKind
 from shared.register.queries import QueryPlan, due_steps
 
-from .federation import Federation
+from ..federation import Federation
+from ..rounds import ask_cohort
+from ..settings import RunSettings
+from ..state import ServerFolder
+from ..training import Training
 from .readings import reading_of
-from .rounds import ask_cohort
-from .settings import RunSettings
-from .state import ServerFolder
-from .training import Training
 
 
 @dataclass(frozen=True)

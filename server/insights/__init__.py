@@ -1,0 +1,1 @@
+"""Sums that are asked for besides training, and what they say."""
