@@ -13,18 +13,18 @@ from shared.errors import RunStopped
 from .bits import bits_account
 from .channel import Channel, Traffic, hasten, wait_for_nodes
 from .device_nodes import DeviceNodes
-from .enrolling import enrolled, enrolled_anew
 from .enrolment import Enrolment
 from .federation import Federation, expect_taken, refusals
 from .inbox import Inbox
 from .insights.sum_queries import sums_account
-from .open_round import OpenRounds
 from .privacy.accounting import account_of
 from .queries import ask_for_alerts
 from .settings import RunSettings
 from .signing import Signer, signing_key
 from .state import ServerFolder
-from .sums import SecureSum
+from .sums.enrolling import enrolled, enrolled_anew
+from .sums.open_round import OpenRounds
+from .sums.secure_sum import SecureSum
 from .training import Training, offer_newest, train
 
 app = ServerApp()

@@ -11,7 +11,7 @@ from shared.plan import Plan, UpdateKind
 
 from .channel import Channel
 from .rounds import poisson_cohort
-from .sums import SecureSum
+from .sums.secure_sum import SecureSum
 
 
 class DeviceNodes:

@@ -3,7 +3,7 @@ whose users had them forgotten. Nobody else is asked, in this run or when it is 
 
 If more are connected than have room, chance decides, by OS entropy, among all that are connected when the step of the
 training closes: who came early, or chose an id, has no better chance than the others. Against somebody who brings many
-devices of his own that is no help; who is to keep them out is who signs the list (`server/enrolling.py`).
+devices of his own that is no help; who is to keep them out is who signs the list (`server/sums/enrolling.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The rounds of a plan: p's, then phi's, in one loop, as long as devices answer. Then every device gets the weights.
 
 A round is charged durably before its cohort is sampled, once, and stays charged. One that was interrupted is gone on with for a
-stated time, if its sums are secure ones (`server/open_round.py`): the request that devices hear is the very same body.
+stated time, if its sums are secure ones (`server/sums/open_round.py`): the request that devices hear is the very same body.
 
 - No device makes noise twice for one sum: it answers the same body from its outbox, byte for byte and at no cost, and one that no
   longer has its answer refuses, as it does any other body of a round that it was charged for (`client/privacy/ledger.py`).
@@ -24,13 +24,13 @@ from shared.errors import BudgetError, ConfigError
 from shared.plan import PrivacyPlan
 
 from .federation import Federation, Watched
-from .open_round import OpenRounds
 from .optimizer import ServerOptimizer
 from .privacy.accounting import RoundAccountant, finite
 from .risk_start import RiskStart
 from .rounds import run_round
 from .settings import RunSettings
 from .state import INTEREST, RISK, Charges, ServerFolder
+from .sums.open_round import OpenRounds
 
 
 class Learner(Protocol):

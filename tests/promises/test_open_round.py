@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from server.app import run, serve
-from server.open_round import OpenRounds
 from server.state import Charges, ServerFolder
+from server.sums.open_round import OpenRounds
 from shared.clock import ReplayClock
 from shared.codec import decode
 from shared.envelope import unwrap

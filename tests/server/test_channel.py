@@ -75,7 +75,7 @@ RIGHT = {
     "opinion_request": {"list_sha256": bytes(32), "refused": b"", "tests": b""},
     "sum_request": {"list_sha256": bytes(32), "values": bytes(2), "signature": bytes(64)},
 }
-#: Replies that say which list they are for, which a request holds entry by entry: whoever asked looks (`server/sums.py`).
+#: Replies that say which list they are for, which a request holds entry by entry: whoever asked looks (`server/sums/secure_sum.py`).
 OF_A_LIST = ("opinion_request", "sum_request")
 #: What says that a reply is for something else, and the reason that is counted.
 OTHERWISE = {

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from server.channel import Channel, Traffic
-from server.enrolling import enrolled, enrolled_anew
 from server.enrolment import Enrolment
 from server.settings import RunSettings
 from server.state import ServerFolder
+from server.sums.enrolling import enrolled, enrolled_anew
 from shared.clock import ReplayClock
 from shared.errors import RunError
 from shared.files import replace_content

@@ -3,10 +3,10 @@
 import pytest
 
 from server.channel import Channel, Traffic
-from server.enrolling import enrolled, right_keys
 from server.enrolment import Enrolment
-from server.roll import Roll
 from server.state import ServerFolder
+from server.sums.enrolling import enrolled, right_keys
+from server.sums.roll import Roll
 from shared.errors import RunError
 from shared.files import replace_content
 from shared.plan import SumPlan

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from server.open_round import LONGEST_PAUSE_S, FinalList, LeftOpen, OpenRounds
+from server.sums.open_round import LONGEST_PAUSE_S, FinalList, LeftOpen, OpenRounds
 from shared.clock import ReplayClock
 
 OPEN_S = 3600.0

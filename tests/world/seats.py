@@ -23,13 +23,13 @@ from client.device import Profile
 from client.vault.consent import Consent
 from server.channel import Channel, Traffic
 from server.device_nodes import DeviceNodes
-from server.enrolling import enrolled
 from server.enrolment import Enrolment
 from server.optimizer import ServerSettings
-from server.roll import Roll
 from server.settings import RunSettings, Schedule
 from server.state import ServerFolder
-from server.sums import KeepList, SecureSum
+from server.sums.enrolling import enrolled
+from server.sums.roll import Roll
+from server.sums.secure_sum import KeepList, SecureSum
 from shared.codec import decode, encode
 from shared.envelope import unwrap
 from shared.errors import RefusalCode, SumError

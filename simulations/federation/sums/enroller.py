@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from server.enrolling import is_of
+from server.sums.enrolling import is_of
 from shared.errors import EbbtideError
 from shared.files import replace_content
 from shared.plan import Plan

@@ -24,7 +24,7 @@ def reasons_of(*files: str) -> set[str]:
 #: Why a sum is not made, or a device not in it: what the server raises and counts itself, and what is raised below it. What else an
 #: entry or a seat refuses, it does so where devices and helpers are asked.
 REASONS = reasons_of("shared/secure_sum/correction.py", "shared/secure_sum/consistency.py")
-REASONS |= (reasons_of("server/sums.py", "server/state.py") - {"opinion", "other_list"}) | {"signature"}
+REASONS |= (reasons_of("server/sums/secure_sum.py", "server/state.py") - {"opinion", "other_list"}) | {"signature"}
 
 
 def test_every_reason_that_the_server_counts_has_words():

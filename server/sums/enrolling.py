@@ -18,11 +18,11 @@ from shared.errors import ConfigError, RunError, WireError
 from shared.secure_sum.epoch import EnrolmentList, read_epoch, read_list, unverified, write_list
 from shared.secure_sum.leaves import expect_leaf, identity_of, members, seat_key_of
 
-from .channel import Channel
-from .enrolment import Enrolment
+from ..channel import Channel
+from ..enrolment import Enrolment
+from ..settings import RunSettings
+from ..state import ServerFolder
 from .roll import Roll
-from .settings import RunSettings
-from .state import ServerFolder
 
 _POLL_S = 0.05
 

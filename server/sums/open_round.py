@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from shared.clock import Clock
 
-from .database import Base, engine_of
+from ..database import Base, engine_of
 
 #: Between two times that who holds a seat is asked the same there is a second, then twice as long each time, and at most so long.
 LONGEST_PAUSE_S = 300.0

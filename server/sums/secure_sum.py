@@ -29,8 +29,8 @@ from shared.secure_sum.header import Header
 from shared.secure_sum.seat import expect_answer, read_boxes
 from shared.secure_sum.share import box_bytes, sealed_bytes
 
-from .channel import Channel
-from .federation import refusals
+from ..channel import Channel
+from ..federation import refusals
 from .open_round import FinalList, OpenRounds
 from .roll import Roll
 
