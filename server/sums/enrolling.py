@@ -14,7 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.clock import Clock
-from shared.errors import ConfigError, RunError, WireError
+from shared.errors import ConfigError, RunError, SumError, WireError
+from shared.plan import Plan
+from shared.secure_sum.assembly import expect_summable
 from shared.secure_sum.epoch import EnrolmentList, read_epoch, read_list, unverified, write_list
 from shared.secure_sum.leaves import expect_leaf, identity_of, members, seat_key_of
 
@@ -76,10 +78,12 @@ def _list(enrolment: Enrolment, settings: RunSettings, folder: ServerFolder, num
 
 
 def _offered(channel: Channel, settings: RunSettings, folder: ServerFolder) -> Roll:
-    """The roll of the list that is written down, once it is signed and everybody was told."""
+    """The roll of the list that is written down, once it is signed and everybody was told. RunError if no sum of the plan could be
+    made under it."""
     enrolment = channel.enrolment
     signed = _signed(folder, settings.epoch_wait_s)
     roll = roll_of(channel, signed)
+    _expect_summable(settings.plan, roll)
     asked = [*enrolment.nodes, *enrolment.helpers.values()]
     taken = channel.ask(
         asked, "epoch_offer", {"audience": settings.audience, "epoch": roll.epoch.number, "signed": signed}
@@ -87,6 +91,18 @@ def _offered(channel: Channel, settings: RunSettings, folder: ServerFolder) -> R
     if silent := [leaf for leaf in roll.epoch.helpers if roll.node_of(leaf) not in taken]:
         raise RunError(f"expected every helper to take the epoch, got {len(silent)} that did not: see what they log")
     return roll
+
+
+def _expect_summable(plan: Plan, roll: Roll) -> None:
+    """RunError, before anything is charged, for an epoch that no device would send a vector of this plan under. A plan without sums
+    asks for none."""
+    for kind in plan.sums if plan.sum else ():
+        try:
+            expect_summable(plan, kind, roll.epoch)
+        except SumError as error:
+            raise RunError(
+                f"expected a list of devices and helpers that fits the plan of {kind.reply}: {error}"
+            ) from None
 
 
 def right_keys(leaves: Mapping[int, bytes]) -> dict[int, bytes]:

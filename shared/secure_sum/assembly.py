@@ -54,18 +54,9 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
     the plan's, and no looser than `sizes.expect_sound` allows; and no more hostile devices are enrolled than the
     plan allows for in one sum. SumError by name otherwise: "plan", "helpers", "cohort", "seats", "sizes".
     """
-    shared_out = plan.sum
-    if shared_out is None:
-        raise SumError("plan", "expected a plan whose rounds are sums")
-    if shared_out.helpers != len(epoch.helpers):
-        raise SumError("helpers", f"expected {shared_out.helpers} helpers in the epoch, got {len(epoch.helpers)}")
-    _expect_counted_on(kind, epoch)
+    shared_out = expect_summable(plan, kind, epoch)
     absent = tuple(np.frombuffer(request["absent"], ">u4").tolist())
     if shared_out.seats:
-        try:
-            expect_sound(sizes_of(shared_out), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.sums)))
-        except InputError as error:
-            raise SumError("sizes", str(error)) from None
         seats = tuple(_expected_seats(plan, kind, request, absent, epoch))
     elif absent or request["seats"] or request["seats_proof"]:
         raise SumError("seats", "expected no device seats where helpers hold them")
@@ -86,6 +77,23 @@ def header_of(plan: Plan, kind: UpdateKind, request: Mapping[str, Any], body_sha
         kind.privacy.min_survivors,
         body_sha256,
     )
+
+
+def expect_summable(plan: Plan, kind: UpdateKind, epoch: Epoch) -> SumPlan:
+    """Who adds up, in a plan whose sums of a kind this epoch can carry; SumError by name for any other: "plan", "helpers",
+    "cohort", "sizes"."""
+    planned = plan.sum
+    if planned is None:
+        raise SumError("plan", "expected a plan whose rounds are sums")
+    if planned.helpers != len(epoch.helpers):
+        raise SumError("helpers", f"expected {planned.helpers} helpers in the epoch, got {len(epoch.helpers)}")
+    _expect_counted_on(kind, epoch)
+    if planned.seats:
+        try:
+            expect_sound(sizes_of(planned), epoch.n_devices, replace(DEFAULTS, draws=epoch.draws * len(plan.sums)))
+        except InputError as error:
+            raise SumError("sizes", str(error)) from None
+    return planned
 
 
 def _expect_counted_on(kind: UpdateKind, epoch: Epoch) -> None:

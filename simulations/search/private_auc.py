@@ -59,6 +59,11 @@ class Crowded:
         history, nothing = self.history[numbers], np.empty((0, 5), np.int64)
         return Seen(self.plan, self.query, history, score, nothing, numbers, round_number, self.history.n_steps - 1)
 
+    def answering(self) -> Ints:
+        """Who is not silent: the same ones every time."""
+        random = np.random.Generator(np.random.Philox(1))
+        return np.flatnonzero(random.random(len(self.history.active)) >= SILENT)
+
     def rows(self, numbers: Ints) -> Doubles:
         """Rows of each by label and bin, without weights: (K, 2, N_BINS)."""
         weighted = VECTORS["evaluation"](self.seen(numbers)).reshape(-1, 2, N_BINS)
@@ -104,9 +109,7 @@ class Errors:
 def errors_of(people: Crowded, *, query: QueryPlan | None = None, draws: int = DRAWS) -> Errors:
     """The errors of so many evaluations of the same people, by other noise each."""
     query = query or people.query
-    random = np.random.Generator(np.random.Philox(1))
-    n = len(people.history.active)
-    numbers = np.flatnonzero(random.random(n) >= SILENT)
+    numbers = people.answering()
     about = people.seen(numbers)
     _, x, y = drawn_rows(about)
     clear = float(roc_auc_score(y, about.score(x)))
