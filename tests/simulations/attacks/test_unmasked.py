@@ -10,14 +10,14 @@ from simulations.published.attack_evidence import update_numbers
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory) -> Seen:
-    return Seen.of("demo", ("data.users=40",), tmp_path_factory.mktemp("unmasked"))
+    return Seen.of("demo", ("data.users=40", "privacy.noise_multiplier=1.5"), tmp_path_factory.mktemp("unmasked"))
 
 
 def test_one_update_tells_of_its_rows_and_whose_it_is_and_a_sum_does_not(seen):
     found = {key: recovered(seen, shares) for key, (_, shares) in VIEWS.items()}
     assert found["bare"].rows > 0.6 and found["bare"].returned > 0.6 and found["bare"].told_apart == 1.0
     assert found["share"].told_apart < 1.0
-    assert abs(found["sum"].rows) < 0.5 < found["bare"].rows and found["sum"].told_apart < 0.25
+    assert abs(found["sum"].rows) < 0.5 < found["bare"].rows and found["sum"].told_apart < 0.4
     assert found["sum"].told_apart < found["share"].told_apart, "one share of noise hides less than all of them"
 
 
