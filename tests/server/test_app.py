@@ -74,6 +74,7 @@ def run_config(folder, plan, **changes) -> dict:
         "server.audience": "",
         "server.helpers": ",".join(party.leaf[:32].hex() for party in HELPERS.values()),
         "server.epoch-wait-s": 10.0,
+        "server.round-open-s": 60.0,
         "schedule.train-step": TRAIN_STEP,
         "schedule.first-query-step": TRAIN_STEP + 1,
         "schedule.last-query-step": N_STEPS - 1,
