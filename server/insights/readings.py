@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.arrays import Doubles
+from shared.arrays import Doubles, as_declared
 from shared.register.queries import QueryPlan
 from shared.register.recipes import DIRECTIONS, LEVELS, N_BINS, SCORE_EDGES_MILLI, SCORE_WEIGHTS_CENTI
 
@@ -30,6 +30,7 @@ class Auc:
     high: float
 
 
+@as_declared
 def auc_of(values: Doubles, noise_sd: float) -> Auc | None:
     """The AUC of a sum (2 * N_BINS,) of the recipe `evaluation`, whose values carry noise of this standard deviation; None where noise
     outweighs the rows of a label.
@@ -53,6 +54,7 @@ def auc_of(values: Doubles, noise_sd: float) -> Auc | None:
     return Auc(auc, auc - half, auc + half)
 
 
+@as_declared
 def counts_of(values: Doubles) -> Doubles:
     """Rows by label and bin, with noise, (2, N_BINS), of a sum of weighted ones."""
     counts: Doubles = values.reshape(2, N_BINS) / WEIGHTS
@@ -92,6 +94,7 @@ READINGS: Mapping[str, Callable[[QueryPlan, Doubles, float], dict[str, Any]]] = 
 }
 
 
+@as_declared
 def reading_of(query: QueryPlan, values: Doubles, noise_sd: float) -> dict[str, Any]:
     """What a sum says: see `READINGS`."""
     if (read := READINGS.get(query.recipe)) is not None:

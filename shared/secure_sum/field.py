@@ -201,6 +201,7 @@ class Field:
             words = np.concatenate([words, self.accepted(np.frombuffer(entropy(4 * n_raw), "<u4").astype(np.uint32))])
         return words[:wanted].reshape(shape)
 
+    @as_declared
     def expect_elements(self, name: str, words: Words) -> None:
         """InputError unless every word is below the prime."""
         if words.size and words.max() >= self.prime:

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from ..arrays import Words
+from ..arrays import Words, hold_declared
 from ..errors import SumError, WireError
 from .consistency import mixed
 from .entry import Entry, SumList
@@ -31,6 +31,9 @@ class Opinion:
 
     refused: tuple[int, ...]
     tests: Words
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from ..arrays import Ints
+from ..arrays import Ints, as_declared
 from ..errors import SumError
 from .entry import Entry
 from .field import Entropy
@@ -38,6 +38,7 @@ def sealed_bytes(header: Header) -> int:
     return (len(header.seats) - header.t_priv) * box_bytes(header)
 
 
+@as_declared
 def contribute(
     header: Header, leaf: bytes, identity: Ed25519PrivateKey, values: Ints, entropy: Entropy = os.urandom
 ) -> Contribution:

@@ -75,6 +75,7 @@ def _with_halves(scenario: Scenario, seed: int) -> Scenario:
     return scenario.model_copy(update={"data": scenario.data.model_copy(update={"seed": 1000 + seed})})
 
 
+@as_declared
 def losses_of(network: NetworkSpec, theta: Floats, rows: Rows, n_users: int) -> Doubles:
     """The mean log loss of every user's rows under a model: (K,); NaN without rows."""
     p = np.clip(forward(network, theta, rows.x).astype(np.float64), 1e-7, 1 - 1e-7)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.model.recipes import USER, VECTORS, Seen
-from shared.arrays import Doubles, Floats, Ints, Words
+from shared.arrays import Doubles, Floats, Ints, Words, as_declared
 from shared.features import History
 from shared.mechanisms import Entropy
 from shared.network import forward
@@ -18,6 +18,7 @@ from shared.plan import Plan
 from .host_training import protected_sum
 
 
+@as_declared
 def query_sum(
     plan: Plan,
     recipe: str,

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from client.model.recipes import VECTORS, Seen, drawn_rows
 from server.insights.readings import auc_of
-from shared.arrays import Doubles, Floats, Ints
+from shared.arrays import Doubles, Floats, Ints, as_declared, hold_declared
 from shared.events import Catalogue
 from shared.features import History
 from shared.mechanisms import from_grid, protect
@@ -46,10 +46,14 @@ class Crowded:
     scores: Floats
     history: History
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
     @property
     def plan(self) -> Plan:
         return self.setup.plan
 
+    @as_declared
     def seen(self, numbers: Ints, round_number: int = 1) -> Seen:
         """What some of them know at the step that is asked for."""
 
@@ -64,6 +68,7 @@ class Crowded:
         random = np.random.Generator(np.random.Philox(1))
         return np.flatnonzero(random.random(len(self.history.active)) >= SILENT)
 
+    @as_declared
     def rows(self, numbers: Ints) -> Doubles:
         """Rows of each by label and bin, without weights: (K, 2, N_BINS)."""
         weighted = VECTORS["evaluation"](self.seen(numbers)).reshape(-1, 2, N_BINS)

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shared.arrays import Doubles
+from shared.arrays import Doubles, as_declared
 from shared.register.queries import QueryPlan
 from shared.register.recipes import N_BINS, SCORE_EDGES_MILLI, SCORE_WEIGHTS_CENTI
 
@@ -47,6 +47,7 @@ def weights_of(crowds: list[Crowded]) -> list[list[int]]:
     return told
 
 
+@as_declared
 def auc_slope(rows: Doubles) -> Doubles:
     """What one more row in each cell changes of the AUC of rows by label and bin: (2, N_BINS)."""
     negative, positive = rows

@@ -29,10 +29,11 @@ INSIDE = "inside a device, whose own public methods hold what they are given"
 #: Why entries hold no arrays, by what their names begin with.
 REASONS = {
     r"simulations\.report\.svg\.(label_curves|legend)": "a curve there is one to be drawn, with its name",
+    r"simulations\.attacks\.distinguishing\.Watched\.__init__": "takes a function of arrays, and no array",
     r"simulations\.streams\.baseline_rules\.Rule\.__init__": "takes a function of arrays, and no array",
     r"simulations\.federation\.host_answers\.HostAnswers\.from_arrays": "packed bytes as a host sent them, each with its own reading",
     r"simulations\.people\.population\.(Population|Truth)\.__init__": "refuses any other type, by the name of the column",
-    r"client\.(closing|gate|state|privacy\.ledger|vault\.vault)\..+": INSIDE,
+    r"client\.(gaps|gate|state|privacy\.ledger|vault\.vault)\..+": INSIDE,
     r"client\.(detection\.\w+|model\.(?!runtime)\w+)\..+": INSIDE,
     r"client\.model\.runtime\.Model\.run": "takes what the pinned network declares, and TFLite refuses all else",
 }

@@ -24,6 +24,7 @@ from simulations.people.population import Population
 from simulations.streams.measure import Seen
 from tests.world.array_entries import FLOATING, INTEGERS, LAYOUTS, array_entries
 from tests.world.basics import examples
+from tests.world.sum_arrays import PARTS_OF_A_SUM
 
 ACTIVE = np.array([[[0, 1, 0, 0, 1, 1], [1, 0, 0, 1, 0, 0]]], bool)
 WHOLE = np.array([[[0, 1, 0, 0, 2, 1], [1, 0, 0, 3, 0, 0]]])
@@ -118,14 +119,15 @@ def columns_of(user: Any, category: Any, kind: Any, time_s: Any, amount: Any) ->
 
 
 def test_every_public_entry_of_what_both_sides_share_has_an_example():
-    assert {name for name in array_entries() if name.startswith("shared.")} <= set(ENTRIES), "give it an example here"
+    named = {name for name in array_entries() if name.startswith("shared.")}
+    assert named <= {*ENTRIES, *PARTS_OF_A_SUM}, "give it an example here"
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("name", [*ENTRIES, *PARTS_OF_A_SUM])
 @examples(12)
 @given(data=st.data())
 def test_every_type_and_layout_gives_the_same_result(name: str, data: st.DataObject) -> None:
-    arrays, call = ENTRIES[name]
+    arrays, call = (ENTRIES | PARTS_OF_A_SUM)[name]
     expected = call(*(a.astype(np.float64) for a in arrays))
     given_ = [
         data.draw(st.sampled_from(LAYOUTS))(a.astype(data.draw(st.sampled_from(INTEGERS + FLOATING)))) for a in arrays

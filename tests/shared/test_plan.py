@@ -33,6 +33,7 @@ OTHER = {
     ("detection", "detector"): "rate",
     ("privacy", "max_epsilon"): 3.0,
     ("risk", "privacy", "max_epsilon"): 3.0,
+    ("queries",): None,  # tests/shared/test_recipes.py
     **dict.fromkeys([("sum", name) for name in ("seats", "drawn", "t_priv", "t_rec")]),  # only together
 }
 

@@ -16,9 +16,9 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from shared.arrays import Ints, Words
+from shared.arrays import Ints, Words, as_declared
 from shared.errors import EbbtideError, RunError
-from shared.files import replace_content
+from shared.files import replace_content, text_of
 from shared.plan import Plan, SumPlan, UpdateKind
 from shared.secure_sum.assembly import code_of
 from shared.secure_sum.correction import opened
@@ -56,6 +56,7 @@ class Holder:
         return self.lists.get(slot)
 
 
+@as_declared
 def expect_equal_sums(plan: Plan, kind: UpdateKind, vectors: Words) -> str:
     """Check that the real protocol's sum of protected vectors, uint32 (n, n_values) modulo 2^32, is their plain sum; who added them
     up, in words.
@@ -151,6 +152,7 @@ def _has_boxes(header: Header, place: int) -> bool:
     return header.t_priv <= place < len(header.seats)
 
 
+@as_declared
 def check(plan: Plan, kind: UpdateKind, vectors: Words, file: Path) -> None:
     """`expect_equal_sums` of at most `CHECKED_DEVICES` of the vectors; what came of it is written down in `file`."""
     checked = vectors[:CHECKED_DEVICES]
@@ -165,7 +167,7 @@ def check(plan: Plan, kind: UpdateKind, vectors: Words, file: Path) -> None:
 def read_check(file: Path) -> str:
     """What a check found, in words; RunError if it failed or was not made: then there is no result."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(text_of(file))
         if "failed" not in found:
             return f"{found['devices']} of the devices went through the real one, over {found['held_by']}, with the same sum"
         why = str(found["failed"])

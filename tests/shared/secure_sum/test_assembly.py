@@ -75,7 +75,7 @@ def late():
 
 
 REFUSED = {
-    "a plan without sums": (lambda: header(plan=make_plan(privacy=COUNTED)), "plan"),
+    "a plan without sums": (lambda: header(plan=make_plan(privacy=COUNTED, sum=None)), "plan"),
     "other helpers than the plan's": (lambda: header(plan=plan_of(SumPlan(3))), "helpers"),
     "one more named absent than was drawn to spare": (lambda: header(request(absent=late())), "seats"),
     "somebody absent who was not drawn": (

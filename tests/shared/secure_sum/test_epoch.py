@@ -75,7 +75,7 @@ def test_the_seed_is_drawn_after_everything_else_is_right(monkeypatch):
     for wrong in (
         {"devices": []},
         {"devices": [leaf("one"), leaf("one")]},
-        {"helping": helpers(1)},
+        {"helping": helpers(6)},
         {"helping": [*helpers(1), leaf("device 0")]},
         {"ends_s": BEGINS_S},
         {"draws": 0},
@@ -108,7 +108,7 @@ WRONG = {
     "root": [bytes(31), bytes(33), None],
     "n_devices": [0, (1 << 24) + 1, True],
     "draws": [0, (1 << 16) + 1, None],
-    "helpers": [tuple(helpers(1)), tuple(helpers(6)), tuple(helpers(3)[::-1]), list(helpers(3)), (bytes(64),) * 2],
+    "helpers": [tuple(helpers(6)), tuple(helpers(3)[::-1]), list(helpers(3)), (bytes(64),) * 2],
 }
 
 
