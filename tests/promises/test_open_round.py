@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from simulations.federation.in_process import LocalGrid, LocalHost, wire
 from simulations.federation.run_folder import RunFolder
 from simulations.federation.run_settings import run_settings
 from simulations.federation.sums.enroller import enrolling
+from simulations.federation.sums.helper_nodes import identities
 from simulations.people.planted import plant
 from simulations.people.setup import Setup
 from tests.world.dump_run import ledger_of
@@ -103,7 +105,7 @@ def prepared(path: Path) -> tuple[RunFolder, Setup]:
 def begin_or_go_on(path: Path, kill_at: tuple[str, int] | None = None, lost: frozenset[str] = frozenset()) -> None:
     """One process of a run: the server, its devices and helpers."""
     folder, setup = prepared(path)
-    settings = run_settings(setup, folder)
+    settings = replace(run_settings(setup, folder), helpers=identities(folder, HELPERS))
     grid = LocalGrid(nodes(folder, path / LOG_FILE, kill_at, set(lost)))
     with enrolling(folder, setup.plan, setup.train_s):
         serve(grid, settings)
