@@ -57,6 +57,8 @@ def test_the_default_table():
         "update": (4.5, 10.0),
         "risk_update": (1.0, 2.0),
         "alert_bit": (2.0, 8.0),
+        "evaluation": (1.5, 6.0),
+        "alert_counts": (1.5, 6.0),
     }
     assert (caps.total.period, caps.total.lifetime) == (7.5, 20.0)
     ledger = new()
