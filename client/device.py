@@ -103,10 +103,9 @@ class Device(AppTold):
         A VaultError by name if the vault does not open: see `client/vault/store.py`; Forgotten if it was forgotten.
         """
         folder, clock = expect_arguments(folder, profile, keys, on_step, entropy, clock, caps, limits, policy, wait_s)
-        is_new = not Vault.exists(folder, keys)
-        if is_new and profile is None:
-            raise InputError("expected a profile for a new device")
-        if is_new and profile is not None:
+        if not Vault.exists(folder, keys):
+            if profile is None:
+                raise InputError("expected a profile for a new device")
             profile.expect_current(clock.now_s())
         vault = Vault(folder, keys, limits or Limits(), wait_s)
         try:
@@ -114,8 +113,7 @@ class Device(AppTold):
             profile = profile_of(vault, profile, clock.now_s())
             problems = Problems(vault.get("problems") or {})
             gate = Gate(vault, caps_of(vault, caps, clock.now_s(), problems), clock, problems, profile.server_key)
-            held_policy = policy_of(vault, policy, clock.now_s(), problems)
-            device = cls(vault, profile, on_step, entropy, gate, held_policy)
+            device = cls(vault, profile, on_step, entropy, gate, policy_of(vault, policy, clock.now_s(), problems))
             device._expect_readable()
             with device._quietly():
                 gate.leave_past_epochs()

@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from . import cbor
-from .arrays import Floats, Words, as_declared
+from .arrays import Floats, as_declared
 from .cbor import Limits
 from .errors import UndeclaredError, VersionError, WireError
 from .register.bounds import VERSION
@@ -148,17 +148,6 @@ def unpack_floats(data: bytes) -> Floats:
     if not np.isfinite(theta).all():
         raise WireError("expected finite weights")
     return theta
-
-
-@as_declared
-def pack_words(values: Words) -> bytes:
-    """A vector modulo 2^32 as little-endian bytes."""
-    return values.astype("<u4").tobytes()
-
-
-def unpack_words(data: bytes) -> Words:
-    """A vector modulo 2^32 from little-endian bytes."""
-    return np.frombuffer(data, dtype="<u4").astype(np.uint32)
 
 
 def array_bytes(packed: bytes, most: int) -> bytes | str:

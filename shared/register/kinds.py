@@ -148,7 +148,7 @@ AUDIENCE = Field(
     Text(MAX_AUDIENCE_BYTES),
     "none: the same for everybody who is asked",
     "whom the request is for: a device answers its own deployment's or group's alone. Which of them are in a round's "
-    "cohort no request says yet: it will commit to that once a secure sum carries rounds",
+    "cohort no request says: the server picks them, and seats add up no fewer than the plan's least",
 )
 
 

@@ -1,6 +1,6 @@
 """A seat's part in a sum: to say which devices cannot be in it, and then, once, the sum of its shares.
 
-Nothing here remembers that a seat answered: who holds the seat's key keeps the register (`client/seats.py`,
+Nothing here remembers that a seat answered: who holds the seat's key keeps the register (`client/sums.py`,
 `server/helper/`).
 """
 

@@ -8,6 +8,7 @@ from shared.codec import decode, pack_floats
 from shared.errors import RefusalCode
 from shared.messages import REGISTER
 from tests.world.basics import activity_theta, make_plan, make_profile, open_device, ready, view
+from tests.world.enrolled import enrolled
 from tests.world.signing import OTHER_PRIVATE_KEY, signed, signed_request
 
 PLAN = make_plan()
@@ -24,7 +25,7 @@ def refused(code: RefusalCode) -> tuple[str, dict]:
 
 
 def test_every_request_may_arrive_at_one_place(new_device):
-    device = new_device()
+    device = enrolled(new_device())
     replies = [answer(device, signed_request(name, fields)) for name, fields in FIELDS.items()]
     assert [decode(REGISTER, reply)[0] for reply in replies] == ["receipt", "update", "alerts"]
     assert [entry.kind for entry in device.what_left()] == ["receipt", "update", "alerts"]

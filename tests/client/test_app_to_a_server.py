@@ -194,4 +194,4 @@ def test_nothing_recorded_is_in_the_journal(homes):
     assert not [canary for canary in CANARIES if canary in exported]
     updates = [entry for entry in entries if entry.kind in ("update", "risk_update")]
     assert len(updates) == 2 and all(update.epsilon > 0 for update in updates)
-    assert set(updates[0].content["values"]) == {"size_bytes", "sha256"}, "the body of an update is kept as its hash"
+    assert set(updates[0].content["sealed"]) == {"size_bytes", "sha256"}, "the body of an update is kept as its hash"

@@ -25,7 +25,8 @@ from shared.rdp import epsilon, update_cost
 from simulations.scenarios.config import PLANTED_PROTOCOL, load_scenario
 from tests.world.basics import activity_theta, make_plan, make_profile, make_risk, open_device, ready, view
 from tests.world.client_requests import COEFFICIENTS
-from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, RUN, body_of, signed
+from tests.world.enrolled import OTHER_ENROLLER, others, signed_epoch
+from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, RUN, SEATED, body_of, signed
 from tests.world.spellings import spelled, value_of
 
 CAPS = Caps()
@@ -35,7 +36,7 @@ PLAN = make_plan(privacy=SAFE, risk=make_risk(privacy=PHI))
 THETA = pack_floats(activity_theta())
 OWN = own_schedule(CAPS, Step.DAY.seconds)
 STEP = OWN.every_steps - 1
-ROUND = {"audience": "", "run": RUN, "step": 3, "round": 1, "plan_sha256": PLAN.sha256, "theta": THETA}
+ROUND = {"audience": "", "run": RUN, "step": 3, "round": 1, "plan_sha256": PLAN.sha256, "theta": THETA, **SEATED}
 BIT = {"audience": "", "step": STEP, "epsilon_micro": OWN.epsilon_micro, "every_steps": OWN.every_steps}
 QUERY = body_of("alerts_query", {"step": 3})
 
@@ -150,6 +151,26 @@ MORE = {
         "model_offer",
         RefusalCode.PLAN_REFUSED,
     ),
+    "a round of an epoch that it is not in": (
+        asking("train_request", ROUND, epoch=2),
+        "train_request",
+        RefusalCode.EPOCH,
+    ),
+    "an epoch that somebody else signed": (
+        signed(body_of("epoch_offer", {"signed": signed_epoch([], 1e6, key=OTHER_ENROLLER)})),
+        "epoch_offer",
+        RefusalCode.EPOCH,
+    ),
+    "a round whose seats others hold": (
+        asking("train_request", ROUND, seats=others(1)[0].leaf),
+        "train_request",
+        RefusalCode.SEATS,
+    ),
+    "a sum of no list": (
+        signed(body_of("sum_request", {"header": b"\0", "entries": b"", "proof": b"", "boxes": b""})),
+        "sum_request",
+        RefusalCode.LIST,
+    ),
     "an undeclared kind": (asking("diagnostics_request", {}), "alerts_query", RefusalCode.UNDECLARED),
     "another endpoint's kind": (signed(QUERY), "train_request", RefusalCode.UNDECLARED),
     "an unknown field": (asking("alerts_query", {"step": 3}, why="canary"), "alerts_query", RefusalCode.MALFORMED),
@@ -243,7 +264,8 @@ def test_the_page_names_every_one_of_these_refusals_and_the_defaults():
     rows = [line for line in section.splitlines() if line.startswith("|")][2:]
     named = {RefusalCode[code] for row in rows for code in re.findall(r"`(\w+)`", row.split("|")[3])}
     budgets = {RefusalCode.PARTICIPATIONS, RefusalCode.PERIOD_BUDGET, RefusalCode.LIFETIME_BUDGET}
-    assert named == {code for _, _, code in MORE.values()} | budgets, "budgets have tests of their own"
+    own = budgets | {RefusalCode.SECOND_LIST}
+    assert named == {code for _, _, code in MORE.values()} | own, "budgets and second lists have tests of their own"
     defaults = [re.findall(r"\d+(?:\.\d+)?", row.split("|")[2]) for row in rows]
     assert defaults[:4] == [
         [str(CAPS.clip_norm)],

@@ -20,6 +20,7 @@ from shared.errors import RefusalCode, VaultError
 from shared.messages import REGISTER
 from shared.plan import Plan
 from tests.world.basics import NETWORK, activity_theta, make_plan, make_profile, open_device, view
+from tests.world.enrolled import enrolled
 from tests.world.signing import RUN, signed_request
 
 PRIVATE = {"noise_multiplier": 16.0, "population": 64, "min_survivors": 32}
@@ -64,7 +65,7 @@ def device(home):
     with open_device(home, make_profile(Consent.RANDOMISED), clock=ReplayClock(T + 500.0), limits=limits) as device:
         device.record(view(0))
         device.close_until(20)
-        yield device
+        yield enrolled(device)
 
 
 def say(device: Device, data: bytes, endpoint: str = "model_offer") -> str:
@@ -127,7 +128,7 @@ def test_a_round_that_comes_late_is_not_answered_and_one_of_the_same_second_is(d
 
 def test_a_server_that_lost_its_folder_counts_from_one_again_and_gives_nothing_back(tmp_path):
     caps = replace(Caps(), participations_per_plan=5)
-    with open_device(tmp_path, make_profile(), caps=caps, clock=ReplayClock(T + 500.0)) as device:
+    with enrolled(open_device(tmp_path, make_profile(), caps=caps, clock=ReplayClock(T + 500.0))) as device:
         captured = [offer(T), *(train(T + n, n) for n in (1, 2, 3))]
         assert say(device, captured[0]) == "receipt"
         assert [say(device, data, "train_request") for data in captured[1:]] == ["update"] * 3
@@ -171,7 +172,7 @@ def test_a_query_that_is_played_again_writes_nothing_whatever_its_user_agreed_to
 def test_what_is_for_others_is_answered_by_them_alone(tmp_path):
     everybody = {name: replace(make_profile(), audience=name) for name in ("", "north", "nörd", "x" * 64)}
     for i, (name, profile) in enumerate(everybody.items()):
-        with open_device(tmp_path / str(i), profile, clock=ReplayClock(T)) as device:
+        with enrolled(open_device(tmp_path / str(i), profile, clock=ReplayClock(T))) as device:
             for other in everybody:
                 data = {"audience": other}
                 wanted = "receipt" if other == name else "AUDIENCE"

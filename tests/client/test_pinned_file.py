@@ -9,12 +9,13 @@ from client.vault.store import Store
 from shared.errors import ModelError, VaultError
 from tests.client.test_only_forward import T, offer, say, train
 from tests.world.basics import Diary, make_profile, open_device, view
+from tests.world.enrolled import enrolled
 
 
 @pytest.fixture
 def home(tmp_path):
     """A device with a model, whose interpreter is open, and an app that pins another file from now on."""
-    with open_device(tmp_path, make_profile()) as device:
+    with enrolled(open_device(tmp_path, make_profile())) as device:
         assert say(device, offer(T)) == "receipt"
         device.record(view(0))
         device.close_until(5)

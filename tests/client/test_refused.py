@@ -11,8 +11,10 @@ from client.vault.vault import Limits
 from shared.codec import decode
 from shared.errors import RefusalCode
 from shared.messages import REGISTER
+from shared.register.kinds import IF_HONEST
 from tests.client.test_only_forward import PLAN, T, offer, train
 from tests.world.basics import make_profile, open_device
+from tests.world.enrolled import enrolled
 from tests.world.signing import signed_request
 
 JUNK = 1150
@@ -46,7 +48,7 @@ def counted_in(device: Device) -> dict[int, int]:
 )
 def test_a_flood_of_refusals_waits_for_the_disk_a_few_times_and_hides_no_entry(tmp_path, data, endpoint, code):
     limits = Limits(journal_entries=100)
-    with open_device(tmp_path, make_profile(), limits=limits) as device:
+    with enrolled(open_device(tmp_path, make_profile(), limits=limits)) as device:
         open_and_answer(offer(T), "model_offer", lambda: nullcontext(device))
         open_and_answer(train(T, 2), "train_request", lambda: nullcontext(device))
         durable = device._vault.keys.anchor().number
@@ -84,13 +86,13 @@ def test_what_an_entry_stands_for_is_in_the_sums_that_it_folds_into(tmp_path):
 
 
 def test_an_entry_says_what_its_epsilon_holds_under(tmp_path):
-    with open_device(tmp_path, make_profile()) as device:
+    with enrolled(open_device(tmp_path, make_profile())) as device:
         open_and_answer(offer(T), "model_offer", lambda: nullcontext(device))
         open_and_answer(train(T, 2), "train_request", lambda: nullcontext(device))
         assert {entry.kind: entry.condition for entry in device.what_left()} == {
             "receipt": "",
-            "update": "if the server is honest",
+            "update": IF_HONEST,
         }
         ledger = device.gate.ledger
-        assert ledger.condition() == ledger.condition(next(iter(ledger.plans))[0]) == "if the server is honest"
+        assert ledger.condition() == ledger.condition(next(iter(ledger.plans))[0]) == IF_HONEST
         assert ledger.plans == {("update", PLAN.sha256): 1}

@@ -123,7 +123,7 @@ def test_consent_and_calendar_survive_a_restart(tmp_path):
 
 def test_an_enrolment_key_is_pinned_once_and_no_other_takes_its_place(tmp_path):
     """An app that brings a secure sum brings its key to devices that are there; nothing but the profile changes."""
-    bare, keyed = make_profile(), replace(make_profile(), enrolment_key=bytes(range(32)))
+    bare, keyed = (replace(make_profile(), enrolment_key=key) for key in (b"", bytes(range(32))))
     with open_device(tmp_path, bare) as device:
         ready(device, make_plan())
         number = device.profile.number

@@ -2,8 +2,9 @@
 
     python -m tests.promises.kill9 FOLDER TRIALS SEED      prints a JSON map of what happened; an AssertionError if a promise broke
 
-One process forks a child per trial; the child records, lets steps close, charges and releases as fast as it can, and
-acknowledges each thing through a pipe once it is done; it is killed with SIGKILL up to 80 ms, or up to 400 ms, after its start.
+One process forks a child per trial; the child records, lets steps close, charges and releases, enrols and adds lists up as a
+seat, as fast as it can, and acknowledges each thing through a pipe once it is done; it is killed with SIGKILL up to 80 ms, or up
+to 400 ms, after its start.
 """
 
 from __future__ import annotations
@@ -16,22 +17,58 @@ import signal
 import sys
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
+from client.answers import answer
 from client.device import Device
 from client.privacy.caps import LedgerLine
 from client.vault.consent import Consent
 from client.vault.vault import Limits
-from shared.codec import pack_words
+from shared.codec import decode
 from shared.events import BehaviourEvent, EventKind, Step
 from shared.mechanisms import protect
+from shared.messages import REGISTER
 from shared.rdp import update_cost
+from shared.secure_sum.entry import SumList
 from tests.world.basics import N_CATEGORIES, make_plan, make_profile, open_device, ready
+from tests.world.client_requests import EPOCH, MEMBER, MEMBERS
+from tests.world.enrolled import keep, listed_for, member_of, seat_header, seat_request
+from tests.world.signing import signed_request
 
 PLAN = make_plan(privacy={"noise_multiplier": 4.0, "min_survivors": 8})
 COST = update_cost(PLAN.privacy, PLAN.network.n_parameters)
 LIMITS = Limits(raw_events=20, journal_entries=10**6)
 TRIALS_PER_VAULT = 20
+#: Sums in which the device holds a seat; of each there are two lists.
+N_SUMS = 12
+#: The epoch that it enrols in: one that comes.
+COMING = 2
+
+
+@cache
+def sum_request(number: int, which: int) -> bytes:
+    """A request to add up one of two lists of one sum: the same in a process and in those that it forks."""
+    listed, boxes = _listed(number)
+    shorter = SumList(listed.header, listed.entries[: 2 + which])
+    return signed_request("sum_request", seat_request(shorter, boxes[: 2 + which], EPOCH, 5))
+
+
+@cache
+def _listed(number: int) -> tuple[SumList, list[bytes]]:
+    return listed_for(seat_header(PLAN, MEMBER.leaf, EPOCH, number), EPOCH, {}, at_least=3)
+
+
+def added_up(device: Device, number: int, which: int) -> str:
+    """What a seat answers to one of the lists, as a hash; "" if it refuses."""
+    data = answer(device, sum_request(number, which))
+    return hashlib.sha256(data).hexdigest() if decode(REGISTER, data)[0] == "seat_sum" else ""
+
+
+def enrolment(device: Device) -> str:
+    """The keys that a device tells for the coming epoch."""
+    fields = decode(REGISTER, answer(device, signed_request("enrolment_query", {"epoch": COMING})))[1]
+    return (fields["identity"] + fields["seat"]).hex()
 
 
 def opened(folder: Path) -> Device:
@@ -45,7 +82,14 @@ def release(device: Device, asked: bytes, round_number: int) -> bytes:
         steps_per_clip=PLAN.privacy.steps_per_clip,
         share_sigma=PLAN.privacy.share_sigma,
     )
-    fields = {"round": round_number, "plan_sha256": PLAN.sha256, "values": pack_words(words)}
+    sealed = words.astype("<u4").tobytes()  # as long as boxes are; what is in them is not looked at here
+    fields = {
+        "round": round_number,
+        "plan_sha256": PLAN.sha256,
+        "ephemeral": asked,
+        "sealed": sealed,
+        "signature": asked * 2,
+    }
     return device.gate.release(asked, "update", fields, COST, PLAN.sha256)
 
 
@@ -55,7 +99,8 @@ def next_round(device: Device) -> int:
 
 
 def live(folder: Path, pipe: int, seed: int) -> None:
-    """The child: works until it is killed. Acknowledges by lines: E, S, R, C; announces a request by A, a decision by D."""
+    """The child: works until it is killed. Acknowledges by lines: E, S, R, C, K (keys), Y (a list was added up, or not); announces
+    a request by A, a decision by D."""
 
     def say(*words: str) -> None:
         os.write(pipe, (" ".join(words) + "\n").encode())
@@ -63,7 +108,7 @@ def live(folder: Path, pipe: int, seed: int) -> None:
     chance = random.Random(seed)
     device = opened(folder)
     if device._state.installed is None:
-        ready(device, PLAN)
+        ready(keep(device, MEMBERS), PLAN)
     for i in range(10**9):
         what = chance.random()
         if what < 0.75:
@@ -74,6 +119,11 @@ def live(folder: Path, pipe: int, seed: int) -> None:
         elif what < 0.8:
             assert device.close_until(device.n_closed_steps + 1)
             say("S", str(device.n_closed_steps))
+        elif what < 0.83:
+            number, which = chance.randrange(N_SUMS), chance.randrange(2)
+            say("Y", str(number), str(which), added_up(device, number, which))
+        elif what < 0.84:
+            say("K", enrolment(device))
         elif what < 0.97:
             asked = hashlib.sha256(f"{seed}/{i}".encode()).digest()
             say("A", asked.hex())
@@ -113,6 +163,8 @@ class Witness:
         self.events = self.steps = 0
         self.released: dict[str, str] = {}  # request -> hash of its bytes
         self.consent = "identified"
+        self.keys = ""
+        self.lists: dict[int, tuple[int, str]] = {}  # by sum: which of its lists was added up, and the answer's hash
         self.tally: Counter[str] = Counter()
 
     def check(self, folder: Path, said: list[list[str]]) -> None:
@@ -129,6 +181,11 @@ class Witness:
                 self.released[words[0]], announced = words[1], None
             elif what == "D":
                 wanted = words[0]
+            elif what == "K":
+                assert self.keys in ("", words[0]), "other keys than those that left before"
+                self.keys = words[0]
+            elif what == "Y":
+                self._hear_list(int(words[0]), int(words[1]), *words[2:])
             else:
                 self.consent, wanted = words[0], ""
         if not (folder / "vault.db").exists():
@@ -138,9 +195,25 @@ class Witness:
         with opened(folder) as device:
             self._check_events(device)
             self._check_releases(device, announced)
+            self._check_sums(device)
             assert device.consent() in {self.consent, wanted}, "a decision is lost, or another one is there"
             self.consent = str(device.consent())
             assert not device.problems
+
+    def _hear_list(self, number: int, which: int, answered: str = "") -> None:
+        """A list was added up, or refused because the other one had been."""
+        if answered:
+            assert self.lists.setdefault(number, (which, answered)) == (which, answered), "two lists of one sum"
+        else:
+            assert self.lists.get(number, (1 - which,))[0] == 1 - which, "the list that it answered for is refused"
+
+    def _check_sums(self, device: Device) -> None:
+        """Of every sum at most one list was answered, and for that one this process answers with the same bytes."""
+        assert not self.keys or member_of(device, COMING).leaf.hex() == self.keys, "keys left that were not on the disk"
+        for number, (which, answered) in self.lists.items():
+            assert added_up(device, number, 1 - which) == "", "a second list"
+            assert added_up(device, number, which) == answered, "other bytes for the same list"
+        self.tally["lists that a seat still knows"] += len(self.lists)
 
     def _check_events(self, device: Device) -> None:
         history = device._state.history
@@ -173,6 +246,9 @@ class Witness:
 
 def main(folder: Path, trials: int, seed: int) -> dict[str, int]:
     chance, tally = random.Random(seed), Counter()
+    for number in range(N_SUMS):
+        for which in range(2):
+            sum_request(number, which)  # before the first fork
     witness = Witness()
     for trial in range(trials):
         if trial % TRIALS_PER_VAULT == 0:

@@ -28,6 +28,7 @@ from client.vault.vault import Limits
 from shared.events import BehaviourEvent, EventKind, Step
 from tests.promises.kill9 import PLAN, next_round, release
 from tests.world.basics import N_CATEGORIES, make_profile, open_device, ready
+from tests.world.enrolled import signed_epoch
 from tests.world.residue import Written, nonces_there, raw, remnants, watched
 from tests.world.signing import ASKED_AT_S
 
@@ -147,6 +148,7 @@ def run_and_kill(witness: Witness, seed: int, delay_s: float) -> None:
 
 def main(folder: Path, trials: int, seed: int) -> dict[str, int]:
     chance, tally = random.Random(seed), Counter[str]()
+    signed_epoch([], 0.0)  # keys of others, once, before the first fork
     for trial in range(trials):
         if trial % TRIALS_PER_VAULT == 0:
             witness = Witness(folder / str(trial))

@@ -3,22 +3,35 @@
 import numpy as np
 import pytest
 
-from client.answers import open_and_answer
+from client.answers import answer
 from client.device import Device
 from client.model import updates
 from client.model.trainer import LocalTrainer
-from server.channel import Channel, Traffic
-from server.rounds import collect, open_sum
+from server.channel import Traffic
+from server.rounds import open_sum
 from shared.codec import decode, pack_floats
+from shared.events import Step
 from shared.messages import REGISTER
 from shared.network import NetworkSpec
-from tests.world.basics import event_stream, make_plan, make_profile, open_device, ready, replayed_entropy, view
-from tests.world.fake_grid import SIGNER, FakeGrid, device_node
-from tests.world.signing import RUN, signed_request
+from shared.secure_sum.assembly import sent_bytes
+from shared.secure_sum.epoch import unverified
+from tests.world.basics import (
+    NOW_STEP,
+    event_stream,
+    make_plan,
+    make_profile,
+    open_device,
+    ready,
+    replayed_entropy,
+    view,
+)
+from tests.world.enrolled import ENROLMENT_KEY, keep, opened_sum, opened_update, signed_epoch
+from tests.world.signing import RUN, SEATED, signed_request
 
 PLAN = make_plan(privacy={"noise_multiplier": 0.5})
 THETA = NetworkSpec(27).initial_theta(1)
 P = THETA.size
+NOW_S = float(NOW_STEP * Step.DAY.seconds)
 
 
 def overflowing(trainer, theta, work):
@@ -79,7 +92,14 @@ def population(tmp_path, monkeypatch) -> dict[int, Device]:
     return {node: device for node, device in enumerate(devices, start=1)}
 
 
-REQUEST = {"audience": "", "run": RUN, "step": 30, "round": 4, "plan_sha256": PLAN.sha256, "theta": pack_floats(THETA)}
+REQUEST = {
+    "audience": "",
+    "run": RUN,
+    "step": 30,
+    "round": 4,
+    "plan_sha256": PLAN.sha256,
+    "theta": pack_floats(THETA),
+} | SEATED
 
 
 def test_every_contribution_leaves_in_the_same_form(population):
@@ -87,11 +107,12 @@ def test_every_contribution_leaves_in_the_same_form(population):
     names = [*LIVES, *TRAININGS]
     lengths = set()
     for name, device in zip(names, population.values(), strict=True):
-        out = open_and_answer(data, "train_request", lambda device=device: device)
+        out = answer(device, data, "train_request")
         kind, fields = decode(REGISTER, out)
         assert kind == "update", name
         assert (fields["round"], fields["plan_sha256"]) == (4, PLAN.sha256), name
-        values = np.frombuffer(fields["values"], "<i4")
+        assert len(fields["sealed"]) == sent_bytes(PLAN.sum, PLAN.updates[0]), name
+        values = opened_update(device, data, out)
         assert values.size == P and np.count_nonzero(values) > 0.9 * P, f"{name}: noise on every coordinate"
         lengths.add(len(out))
     assert len(lengths) == 1
@@ -120,15 +141,18 @@ def test_the_null_contributions_are_noise_alone(population):
 
 
 def test_a_round_of_such_contributions_is_a_round(population):
-    grid = FakeGrid({node: device_node(node, device) for node, device in population.items()})
-    traffic = Traffic()
-    mean = open_sum(
-        *collect(Channel(grid, traffic, SIGNER), list(population), PLAN, REQUEST, PLAN.updates[0]),
-        PLAN.privacy,
-        traffic,
-    )
-    assert mean is not None and np.isfinite(mean).all()
-    assert not traffic.dropped and traffic.received["update"] == len(population)
+    traffic, data = Traffic(), signed_request("train_request", {**REQUEST, "epoch": 2})
+    drawn = {node: device.gate.members.drawn(2) for node, device in population.items()}
+    own = [members.members[-1] for members in drawn.values()]
+    signed = signed_epoch([member.leaf for member in own], NOW_S, 2)
+    sent = {}
+    for (node, device), member in zip(population.items(), own, strict=True):
+        keep(device, drawn[node].joined(signed, ENROLMENT_KEY, "", NOW_S)[0])
+        name, sent[member.leaf] = decode(REGISTER, answer(device, data))
+        assert name == "update"
+    words = opened_sum(PLAN, data, unverified(signed), sent)
+    mean = open_sum((words & 0xFFFFFFFF).astype(np.uint32), len(sent), PLAN.privacy, traffic)
+    assert mean is not None and np.isfinite(mean).all() and not traffic.dropped
     noise = PLAN.privacy.share_sigma * PLAN.privacy.grid_step * np.sqrt(len(population) * P)
     bound = (len(population) * PLAN.privacy.clip_norm + 1.5 * noise) / PLAN.privacy.expected_cohort
     assert np.linalg.norm(mean) <= bound

@@ -24,3 +24,4 @@ def test_killed_at_any_moment_no_event_is_lost_and_no_release_is_free_or_doubled
     tally = json.loads(done.stdout[done.stdout.index("{") :])  # TFLite talks, too
     assert tally["kill9_runs"] == TRIALS
     assert tally["acknowledged"] > 5 * TRIALS, "killed processes had done something"
+    assert not SOAK or tally["lists that a seat still knows"] > TRIALS

@@ -15,10 +15,13 @@ import pytest
 from tests.world.device_life import WATCHED
 
 ROOT = Path(__file__).parents[2]
-#: How each request of a life is answered, in order; three wrong ones follow each of the first five.
+#: How each request of a life is answered, in order; three wrong ones follow each but those of its end.
 ANSWERS = [
     reply
-    for right in ("receipt", "update", "risk_update", "alerts", "alert_bit")
+    for right in (
+        *("enrolment", "epoch_receipt", "receipt", "update", "risk_update"),
+        *("opinion", "seat_sum", "alerts", "alert_bit"),
+    )
     for reply in (right, "refusal", "refusal", "refusal")
 ] + ["refusal", "deletion", "refusal"]
 

@@ -50,7 +50,6 @@ TRUE = np.array([True, False, True, False, False])
 #: Of each entry: what it is called with (its arrays: whole numbers that every type holds), and the call.
 ENTRIES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
     "shared.codec.pack_floats": ((THETA,), codec.pack_floats),
-    "shared.codec.pack_words": ((THETA,), codec.pack_words),
     "shared.features.History.__init__": ((WHOLE, WHOLE), lambda c, a: vars_of(History(ACTIVE, c, a))),
     "shared.features.History.from_events": (
         (np.array([0, 1, 1]), np.array([2, 0, 2]), np.array([4, 0, 4]), np.array([3, 0, 2])),

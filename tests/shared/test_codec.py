@@ -12,9 +12,7 @@ from shared.codec import (
     encode,
     limits_of,
     pack_floats,
-    pack_words,
     unpack_floats,
-    unpack_words,
 )
 from shared.errors import Refusal, RefusalCode, UndeclaredError, VersionError, WireError
 from shared.messages import REGISTER, REQUESTS, SIGNED
@@ -393,10 +391,3 @@ def test_weights_go_round_bit_for_bit(floats):
 def test_weights_that_are_not_finite_are_refused(bad):
     with pytest.raises(WireError):
         unpack_floats(pack_floats(np.array([1, bad, 2], np.float32)))
-
-
-@given(st.lists(st.integers(0, 2**32 - 1), max_size=20))
-def test_vectors_modulo_2_to_the_32_go_round(words):
-    vector = np.array(words, np.uint32)
-    assert pack_words(vector) == b"".join(w.to_bytes(4, "little") for w in words)
-    np.testing.assert_array_equal(unpack_words(pack_words(vector)), vector)

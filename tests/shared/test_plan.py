@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.errors import ConfigError, SurvivorsError
 from shared.network import NetworkSpec
-from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan
+from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, SumPlan
 from shared.register.bounds import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
 from tests.world.basics import examples, make_plan, make_risk
 from tests.world.hostile import HOSTILE
@@ -33,6 +33,7 @@ OTHER = {
     ("detection", "detector"): "rate",
     ("privacy", "max_epsilon"): 3.0,
     ("risk", "privacy", "max_epsilon"): 3.0,
+    **dict.fromkeys([("sum", name) for name in ("seats", "drawn", "t_priv", "t_rec")]),  # only together
 }
 
 
@@ -62,6 +63,10 @@ def test_the_hash_changes_with_every_number_of_the_plan():
     assert len(hashes) == n_changed + 1 > 50
     assert make_plan(bits=plan.bits).sha256 not in hashes, "to learn no phi is another plan"
     assert make_plan(risk=plan.risk).sha256 not in hashes, "and to ask for no bits"
+    seats = {"seats": 10, "drawn": 12, "t_priv": 6, "t_rec": 8}
+    held = [make_plan(sum=SumPlan(0, **{**seats, **more})) for more in ({}, *({name: n + (name != "t_priv") - (
+        name == "t_priv")} for name, n in seats.items() if name != "t_rec"), {"t_rec": 7})]  # fmt: skip
+    assert all(Plan.from_bytes(one.canonical) == one for one in held) and len({one.sha256 for one in held}) == 5
 
 
 @pytest.mark.parametrize("wrong", [{"rows": 0}, {"rows": 4097}, {"history_steps": 0}, {"rate_steps": 0}])
@@ -127,6 +132,34 @@ def test_a_plan_of_before_there_were_bits_is_read_and_keeps_its_hash():
         Plan.from_bytes(spelled_out)
 
 
+def test_a_plan_of_before_there_were_sums_is_read_and_keeps_its_hash():
+    old = make_plan(sum=None)
+    assert "sum" not in value_of(old.canonical) and Plan.from_bytes(old.canonical) == old
+    assert Plan.from_bytes(make_plan().canonical).sum == SumPlan() and make_plan().sha256 != old.sha256
+    with pytest.raises(ConfigError, match="another spelling"):
+        Plan.from_bytes(spelled({**value_of(old.canonical), "sum": None}))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"helpers": 1}, "at least two helpers"),
+        ({"helpers": 0}, "at least two helpers"),
+        ({"helpers": 6}, "helpers in 0..5"),
+        ({"drawn": 3}, "no thresholds"),
+        ({"seats": 3, "drawn": 3, "t_priv": 1, "t_rec": 2}, "seats in 4..240"),
+        ({"seats": 10, "drawn": 9, "t_priv": 6, "t_rec": 8}, "drawn in seats..2"),
+        ({"seats": 10, "drawn": 21, "t_priv": 6, "t_rec": 8}, "drawn in seats..2"),
+        ({"seats": 10, "drawn": 12, "t_priv": 8, "t_rec": 8}, "0 < t_priv < t_rec"),
+        ({"seats": 10, "drawn": 12, "t_priv": 0, "t_rec": 8}, "0 < t_priv < t_rec"),
+        ({"seats": 10, "drawn": 12, "t_priv": 6, "t_rec": 9}, "t_rec <= seats - 2"),
+    ],
+)
+def test_who_adds_a_round_up_is_refused_where_that_is_nobody_or_opens_no_sum(wrong, why):
+    with pytest.raises(ConfigError, match=why):
+        SumPlan(**wrong)
+
+
 def test_bytes_that_are_not_a_plan_are_refused():
     data = make_plan(risk=make_risk()).canonical
     fields = value_of(data)
@@ -148,8 +181,10 @@ def test_bytes_that_are_not_a_plan_are_refused():
     wrong.append(spelled({**fields, "privacy": {**fields["privacy"], "noise_multiplier": 1}}))
     wrong.append(spelled({**fields, "features": {**fields["features"], "window_steps": 12.5}}))
     wrong.append(spelled({**fields, "network": {**fields["network"], "hidden": [32.0, 16]}}))
+    wrong.append(spelled({**fields, "sum": {}}))
+    wrong.append(spelled({**fields, "sum": {**fields["sum"], "helpers": 1}}))
     for name in fields:
-        if name != "sum":  # of before there were any
+        if name != "sum":  # left out, it is a plan of before there were any
             wrong.append(spelled({k: v for k, v in fields.items() if k != name}))
         if name != "risk":  # None there is a plan, one that learns no phi
             wrong.append(spelled({**fields, name: None}))

@@ -25,7 +25,7 @@ NOT_OURS = {
         "streams.json",
         "sweep.svg",
     ),
-    *("server.pub", "dp_event.py"),
+    *("server.pub", "dp_event.py", "passphrase.txt"),
 }
 #: Classes of other people's libraries that our texts name, and constants of the language.
 THEIRS = {"Context", "True", "False", "None"}
@@ -185,7 +185,7 @@ class Repository:
             return all(word in self.targets for word in words[1:] if "=" not in word and "/" not in word)
         if program == "ebbtide" and len(words) > 1 and words[1][0] not in "[-":
             options = {word.split("=")[0] for word in words[2:] if word.startswith("--")}
-            name = words[1] if words[1] in commands() else " ".join(words[1:3])
+            name = next((name for name in (" ".join(words[1:3]), words[1]) if name in commands()), "")
             return name in commands() and options <= commands()[name]
         if program.startswith("python") and words[1:2] == ["-m"] and words[2].split(".")[0] in ROOMS:
             return words[2] in self.modules and (f"{words[2]}.__main__" in self.modules or self._runs(words[2]))

@@ -1,5 +1,7 @@
 """Requests to a device: right ones, and everything near them; and what may be answered, by the rules alone."""
 
+from dataclasses import replace
+
 import numpy as np
 from cryptography.exceptions import InvalidSignature
 from hypothesis import strategies as st
@@ -7,16 +9,22 @@ from hypothesis import strategies as st
 from client.answers import HANDLERS
 from client.device import Device
 from client.model.runtime import pinned_model
+from client.privacy.membership import Members, duty_of
+from client.refusals import code_of
 from client.vault.consent import Consent
 from shared.codec import decode, encode, pack_floats
 from shared.envelope import TAG, unwrap, wrap
-from shared.errors import ConfigError, RefusalCode, UndeclaredError, WireError
+from shared.errors import ConfigError, RefusalCode, SumError, UndeclaredError, WireError
+from shared.events import Step
 from shared.lapse_risk import N_COEFFICIENTS, READINGS
 from shared.messages import REGISTER, REQUESTS, SIGNED
 from shared.network import NetworkSpec
 from shared.plan import Plan
 from shared.register.bounds import MAX_BIT_EPSILON_MICRO, MAX_REQUEST_BYTES, MAX_STEP, MAX_TIME_S, VERSION
-from tests.world.basics import CATALOGUE, NETWORK, activity_theta, make_plan, make_risk
+from shared.secure_sum.assembly import sent_bytes
+from shared.secure_sum.epoch import MOST_WINDOW_S, unverified
+from tests.world.basics import CATALOGUE, NETWORK, NOW_STEP, activity_theta, make_plan, make_risk
+from tests.world.enrolled import OTHER_ENROLLER, keys_of, listed_for, seat_header, seat_request, signed_epoch
 from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, RUN, signed
 from tests.world.spellings import TAGGED, spelled
 
@@ -28,6 +36,27 @@ COEFFICIENTS = {
     "basis": pack_floats(np.ones((len(READINGS), N_COEFFICIENTS), np.float32)),
     "coefficients": pack_floats(np.array([-1, 0.5], np.float32)),
 }
+
+#: What the phones are in their epoch, the same in every process; and who signed it.
+MEMBER = keys_of("phone", 0)
+_NOW_S = float(NOW_STEP * Step.DAY.seconds)
+SIGNED_EPOCH = signed_epoch([MEMBER.leaf], _NOW_S, seed=bytes(range(32)))
+EPOCH = unverified(SIGNED_EPOCH)
+MEMBERS = Members((replace(MEMBER, signed=SIGNED_EPOCH),))
+#: Epochs that none of the phones is in: another list, another signer, over, yet to come, of another number.
+OTHER_EPOCHS = [
+    signed_epoch([MEMBER.leaf], _NOW_S, seed=bytes(32)),
+    signed_epoch([MEMBER.leaf], _NOW_S, seed=bytes(range(32)), key=OTHER_ENROLLER),
+    signed_epoch([MEMBER.leaf], _NOW_S - 2 * MOST_WINDOW_S, seed=bytes(range(32))),
+    signed_epoch([MEMBER.leaf], _NOW_S + 2 * MOST_WINDOW_S, seed=bytes(range(32))),
+    signed_epoch([MEMBER.leaf], _NOW_S, 2, seed=bytes(range(32))),
+    signed_epoch([MEMBER.leaf], _NOW_S, audience="others", seed=bytes(range(32))),
+    SIGNED_EPOCH[:-1],
+]
+#: A sum in which the phones hold a seat.
+SUM_HEADER = seat_header(PLAN, MEMBER.leaf, EPOCH)
+SUM_LIST, SUM_BOXES = listed_for(SUM_HEADER, EPOCH, {}, at_least=3)
+SEAT_REQUEST = seat_request(SUM_LIST, SUM_BOXES, EPOCH, 5)
 
 thetas = st.sampled_from([activity_theta(), NETWORK.initial_theta(1), np.full(1441, 3e38, np.float32)]).map(pack_floats)
 wrong_thetas = st.sampled_from(
@@ -59,12 +88,48 @@ bases = st.sampled_from([pack_floats(np.full(n, v, np.float32)) for n in (1, N_B
 coefficients = st.sampled_from(
     [pack_floats(np.full(n, v, np.float32)) for n in (1, 2, 2, 3) for v in (0.5, 3e38, np.inf)]
 )
+#: Who adds a round up: helpers, six times in seven.
+seated = {
+    "epoch": st.sampled_from([1] * 6 + [2, 2**32 - 1]),
+    "seats": st.sampled_from([b""] * 12 + [MEMBER.leaf]),
+    "seats_proof": st.sampled_from([b""] * 12 + [bytes(32)]),
+    "absent": st.sampled_from([b""] * 12 + [bytes(4)]),
+}
+seat_requests = st.fixed_dictionaries(
+    {
+        "audience": audiences,
+        "epoch": seated["epoch"],
+        "header": st.sampled_from([SUM_HEADER.canonical] * 9 + [replace(SUM_HEADER, **other).canonical for other in (
+            {"round": 2}, {"epoch_sha256": bytes(32)}, {"seats": SUM_HEADER.seats[:5]}, {"min_survivors": 4})] + [b"\xa0"]),
+        "entries": st.sampled_from([SUM_LIST.canonical] * 9 + [SUM_LIST.canonical[:-1], b"", SUM_LIST.canonical * 2]),
+        "proof": st.sampled_from([SEAT_REQUEST["proof"]] * 9 + [b"", SEAT_REQUEST["proof"][::-1]]),
+        "boxes": st.sampled_from([SEAT_REQUEST["boxes"]] * 9 + [b"", SEAT_REQUEST["boxes"][::-1]]),
+    }
+)  # fmt: skip
 #: Fields of a right request, by its name.
 RIGHT = {
+    "enrolment_query": st.fixed_dictionaries({"audience": audiences, "epoch": st.sampled_from([1, 2, 3, 2**32 - 1])}),
+    "epoch_offer": st.fixed_dictionaries(
+        {
+            "audience": audiences,
+            "epoch": st.sampled_from([1, 1, 2]),
+            "signed": st.sampled_from([SIGNED_EPOCH] * len(OTHER_EPOCHS) + OTHER_EPOCHS),
+        }
+    ),
+    "opinion_request": seat_requests,
+    "sum_request": seat_requests,
     "alerts_query": st.fixed_dictionaries({"audience": audiences, "step": steps}),
     "bits_query": bit_requests,
     "train_request": st.fixed_dictionaries(
-        {"audience": audiences, "run": runs, "step": steps, "round": rounds, "plan_sha256": hashes, "theta": any_theta}
+        {
+            "audience": audiences,
+            "run": runs,
+            "step": steps,
+            "round": rounds,
+            "plan_sha256": hashes,
+            "theta": any_theta,
+            **seated,
+        }
     ),
     "risk_request": st.fixed_dictionaries(
         {
@@ -76,6 +141,7 @@ RIGHT = {
             "theta": any_theta,
             "basis": bases,
             "coefficients": coefficients,
+            **seated,
         }
     ),
     "model_offer": st.fixed_dictionaries(
@@ -186,7 +252,7 @@ TOLD = ("direction", "category", "level", "step", "model_round")
 
 def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
     """What may be answered: the message's name and its fields, from the request and the device's public state alone.
-    `values` and `alerts` are a length, and the list of what this device could tell."""
+    What is drawn for a reply is a length, and `alerts` the list of what this device could tell."""
 
     def refusal(code: RefusalCode) -> tuple[str, dict]:
         return "refusal", {"code": int(code)}
@@ -220,6 +286,22 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
         ]:  # the tests' owner lifted every cap: any coin at any due step
             return refusal(RefusalCode.SCHEDULE)
         return "alert_bit", {"step": request["step"], "epsilon_micro": request["epsilon_micro"], "bit": None}
+    if name == "enrolment_query":
+        keys = (MEMBER.leaf[:32], MEMBER.leaf[32:]) if request["epoch"] == 1 else (32, 32)
+        return "enrolment", {"epoch": request["epoch"], "identity": keys[0], "seat": keys[1]}
+    if name == "epoch_offer":
+        right = request["signed"] == SIGNED_EPOCH
+        return ("epoch_receipt", {"epoch": 1}) if right else refusal(RefusalCode.EPOCH)
+    if name in ("opinion_request", "sum_request"):
+        if request["epoch"] != 1:
+            return refusal(RefusalCode.EPOCH)
+        try:
+            duty = duty_of(MEMBER, EPOCH)
+            if name == "opinion_request":
+                return "opinion", duty.opinion(request)
+            return "seat_sum", duty.answer(request).fields
+        except SumError as error:
+            return refusal(code_of(error))
     theta = np.frombuffer(request["theta"], "<f4")
     finite = all(
         np.isfinite(np.frombuffer(request.get(name, b""), "<f4")).all()
@@ -233,11 +315,13 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
         sizes = [len(request.get(name, b"")) for name in ("basis", "coefficients")]
         if name == "risk_request" and (installed.risk is None or sizes != [4 * N_BASIS, 4 * N_COEFFICIENTS]):
             return refusal(RefusalCode.PLAN_MISMATCH)
-        reply, n_values = {
-            "train_request": ("update", NETWORK.n_parameters),
-            "risk_request": ("risk_update", N_COEFFICIENTS),
-        }[name]
-        return reply, {"round": request["round"], "plan_sha256": installed.sha256, "values": 4 * n_values}
+        if request["epoch"] != 1:
+            return refusal(RefusalCode.EPOCH)
+        if request["seats"] or request["seats_proof"] or request["absent"]:
+            return refusal(RefusalCode.SEATS)
+        kind = installed.updates[name == "risk_request"]
+        drawn = {"ephemeral": 32, "sealed": sent_bytes(installed.sum, kind), "signature": 64}
+        return kind.reply, {"round": request["round"], "plan_sha256": installed.sha256, **drawn}
     try:
         plan = Plan.from_bytes(request["plan"])
     except ConfigError:

@@ -33,17 +33,23 @@ def main(folder: str) -> None:
     from client.vault.consent import Consent
     from shared.codec import decode, pack_floats
     from shared.messages import REGISTER
+    from shared.secure_sum.epoch import unverified
     from tests.world.basics import activity_theta, event_stream, make_profile, open_device, view
     from tests.world.client_requests import COEFFICIENTS, PLAN
+    from tests.world.enrolled import listed_for, seat_header, seat_request, signed_epoch
     from tests.world.signing import signed, signed_request
 
     home, theta = Path(folder), pack_floats(activity_theta())
     round_ = {"step": 19, "plan_sha256": PLAN.sha256, "theta": theta}
     query = "alerts_query", {"step": 19}
     right = [
+        ("enrolment_query", {}),
+        ("epoch_offer", {}),
         ("model_offer", {"step": 19, "round": 0, "plan": PLAN.canonical, "model": b"", "theta": theta, "risk": b""}),
         ("train_request", {**round_, "round": 1}),
         ("risk_request", {**round_, **COEFFICIENTS, "round": 2}),
+        ("opinion_request", {}),
+        ("sum_request", {}),
         query,
         ("bits_query", {"step": 19, "epsilon_micro": 1_000_000, "every_steps": 1}),
     ]
@@ -51,11 +57,14 @@ def main(folder: str) -> None:
     def opened(context, data):
         return open_device(home)
 
-    def say(data: bytes, endpoint: str) -> None:
-        print(decode(REGISTER, open_and_answer(data, endpoint, lambda: opened(None, data)))[0], flush=True)
+    def say(data: bytes, endpoint: str) -> dict:
+        name, fields = decode(REGISTER, open_and_answer(data, endpoint, lambda: opened(None, data)))
+        print(name, flush=True)
+        return fields
 
     with open_device(home, make_profile(Consent.IDENTIFIED)) as device:
         device.record(view(0))
+        leaf, now_s = b"", device.gate.clock.now_s()
     for endpoint, fields in right:
         if endpoint == "train_request":
             with opened(None, b"") as device:
@@ -66,7 +75,15 @@ def main(folder: str) -> None:
             with opened(None, b"") as device:
                 assert device.explain(device.alerts()[-1]) is not None
                 device.consent(Consent.RANDOMISED)
-        say(signed_request(endpoint, fields), endpoint)
+        if endpoint == "epoch_offer":  # with whoever answered the query in it
+            signed_list = signed_epoch([leaf], now_s)
+            fields = {"signed": signed_list}
+            epoch = unverified(signed_list)
+            listed, boxes = listed_for(seat_header(PLAN, leaf, epoch), epoch, {})
+        if endpoint in ("opinion_request", "sum_request"):
+            fields = seat_request(listed, boxes, epoch, 5)
+        said = say(signed_request(endpoint, fields), endpoint)
+        leaf = said["identity"] + said["seat"] if endpoint == "enrolment_query" else leaf
         for wrong in (b"", b"canary", signed(b"canary")):
             say(wrong, endpoint)
     with opened(None, b"") as device:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -26,6 +27,7 @@ from shared.secure_sum.assembly import header_of, seats_drawn
 from shared.secure_sum.correction import opened
 from shared.secure_sum.entry import Entry, SumList
 from shared.secure_sum.epoch import MOST_WINDOW_S, Epoch, sign, unverified
+from shared.secure_sum.field import Field
 from shared.secure_sum.header import Header
 from shared.secure_sum.leaves import members
 from shared.secure_sum.merkle import prove, root
@@ -56,6 +58,11 @@ def others(n: int = N_OTHERS) -> list[Member]:
     return [keys_of("device", number) for number in range(n)]
 
 
+@cache
+def _leaves_of_others(n: int) -> tuple[bytes, ...]:
+    return tuple(other.leaf for other in others(n))
+
+
 #: The leaves of epochs that are of more than one device of a test, by the epoch's hash.
 _LISTS: dict[bytes, list[bytes]] = {}
 
@@ -70,12 +77,15 @@ def signed_epoch(
     n_others: int = N_OTHERS,
     draws: int = DRAWS,
     key: Ed25519PrivateKey = ENROLLER,
+    seed: bytes = b"",
 ) -> bytes:
-    """An epoch of these devices and of others, signed, as long as one can be, in the middle of which it is now."""
+    """An epoch of these devices and of others, signed, as long as one can be, in the middle of which it is now. With a `seed`
+    the bytes are the same each time."""
     begins_s = max(0, int(now_s) - MOST_WINDOW_S // 2)
-    listed = [*leaves, *(other.leaf for other in others(n_others))]
+    listed = [*leaves, *_leaves_of_others(n_others)]
     helping = [helper.leaf for helper in helpers(n_helpers)]
     epoch = Epoch.close(audience, number, begins_s, begins_s + MOST_WINDOW_S, listed, helping, draws)
+    epoch = replace(epoch, seed=seed) if seed else epoch
     _LISTS[epoch.sha256] = members(listed)
     return sign(epoch, key)
 
@@ -128,6 +138,13 @@ def seated(plan: Plan, kind: UpdateKind, round_number: int, epoch: Epoch, *leave
         listed, at = leaves_of(epoch, *leaves), drawn[: plan.sum.seats]
         fields |= {"seats": b"".join(listed[i] for i in at), "seats_proof": prove(listed, at)}
     return fields
+
+
+def seat_header(plan: Plan, leaf: bytes, epoch: Epoch, round_number: int = 1) -> Header:
+    """A sum of three values of at least two devices, in which a device of a test holds the last of six seats."""
+    seats = (*(other.leaf for other in others(5)), leaf)
+    named = ("update", plan.sha256, round_number, epoch.sha256, seats, (), ())
+    return Header(*named, Field.holding(plan.privacy.largest_sum).prime, 3, 4, 3, 2, bytes(32))
 
 
 def header_for(plan: Plan, data: bytes, epoch: Epoch) -> tuple[Header, UpdateKind]:

@@ -1,4 +1,4 @@
-"""Phones whose users live different lives: saved once, copied for each test, opened for each request as a node would."""
+"""Phones whose users live different lives, in one epoch: saved once, copied for each test, opened for each request as by a node."""
 
 import shutil
 import struct
@@ -12,7 +12,8 @@ from client.device import Device
 from client.vault.consent import Consent
 from shared.events import BehaviourEvent, EventKind, Step
 from tests.world.basics import event_stream, make_profile, open_device, ready, replayed_entropy
-from tests.world.client_requests import PLAN
+from tests.world.client_requests import MEMBERS, PLAN
+from tests.world.enrolled import keep
 from tests.world.fake_grid import context_of
 
 N_STEPS = 20
@@ -54,7 +55,7 @@ def homes(tmp_path_factory) -> Path:
     """A saved device for each life; tests work on copies."""
     root = tmp_path_factory.mktemp("canary-folder")
     for name, (consent, life, plan) in LIVES.items():
-        device = open_device(root / name, make_profile(consent))
+        device = keep(open_device(root / name, make_profile(consent)), MEMBERS)
         if plan is not None:
             ready(device, plan)
         live(device, life)

@@ -227,8 +227,10 @@ class Opened:
 
 @pytest.fixture
 def opened(tmp_path) -> Opened:
-    ready(open_device(tmp_path, make_profile(), caps=Caps()), PLAN).close()
-    return Opened(tmp_path, ReplayClock(1e9))
+    open_device(tmp_path, make_profile(), caps=Caps()).close()
+    opened = Opened(tmp_path, ReplayClock(1e9))
+    ready(opened(), PLAN).close()
+    return opened
 
 
 def ask(opened: Opened, data: bytes) -> bytes:
