@@ -78,7 +78,11 @@ def offer_and_train(federation: Federation, settings: RunSettings, folder: Serve
 def main(grid: Grid, context: Context) -> None:
     """One Flower run in which every node is one device, among those that are connected when the step of the training
     closes."""
-    settings = RunSettings.read(context.run_config)
+    serve(grid, RunSettings.read(context.run_config))
+
+
+def serve(grid: Grid, settings: RunSettings) -> None:
+    """The same for settings that are read."""
     hasten(grid)
     folder, clock, traffic = ServerFolder(settings.folder), settings.schedule.clock(), Traffic()
     settings.schedule.wait_for(settings.schedule.train_step, clock)

@@ -16,13 +16,15 @@ class Base(DeclarativeBase):
 
 
 def engine_of(file: Path, *tables: type[Base], durable: bool = False) -> Engine:
-    """An engine on a file that has these tables. `durable`: it waits for the disk at every commit."""
+    """An engine on a file that has these tables. `durable`: it waits for the disk at every commit, and what is deleted is
+    overwritten."""
     engine = create_engine(f"sqlite:///{file}")
     if durable:
 
         @event.listens_for(engine, "connect")
         def wait_for_disk(connection: Any, record: object) -> None:
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA secure_delete=ON")
 
     Base.metadata.create_all(engine, tables=[table.__table__ for table in tables])  # type: ignore[misc]
     return engine

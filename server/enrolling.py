@@ -8,13 +8,15 @@ that this server does not have. An epoch ends; what is asked for later needs ano
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from shared.clock import Clock
-from shared.errors import RunError, WireError
+from shared.errors import ConfigError, RunError, WireError
 from shared.secure_sum.epoch import EnrolmentList, read_epoch, read_list, unverified, write_list
-from shared.secure_sum.leaves import identity_of, members
+from shared.secure_sum.leaves import expect_leaf, identity_of, members, seat_key_of
 
 from .channel import Channel
 from .enrolment import Enrolment
@@ -63,7 +65,10 @@ def _keys(
     replies = channel.ask(nodes, "enrolment_query", {"audience": settings.audience, "epoch": number})
     leaves = {node: reply["identity"] + reply["seat"] for node, reply in replies.items()}
     helping = {node: leaf for node, leaf in leaves.items() if identity_of(leaf) in settings.helpers}
-    return helping, {node: leaf for node, leaf in leaves.items() if node not in helping}
+    devices = right_keys({node: leaf for node, leaf in leaves.items() if node not in helping})
+    if wrong := len(leaves) - len(helping) - len(devices):
+        channel.traffic.dropped["enrolment_keys"] += wrong
+    return helping, devices
 
 
 def _list(enrolment: Enrolment, settings: RunSettings, folder: ServerFolder, number: int) -> None:
@@ -79,7 +84,7 @@ def _offered(channel: Channel, settings: RunSettings, folder: ServerFolder) -> R
     taken = channel.ask(
         asked, "epoch_offer", {"audience": settings.audience, "epoch": roll.epoch.number, "signed": signed}
     )
-    if silent := [leaf for leaf, node in enrolment.helpers.items() if node not in taken]:
+    if silent := [leaf for leaf in roll.epoch.helpers if roll.node_of(leaf) not in taken]:
         raise RunError(f"expected every helper to take the epoch, got {len(silent)} that did not: see what they log")
     return roll
 
@@ -96,6 +101,18 @@ def _is_over(enrolment: Enrolment, folder: ServerFolder, now_s: float) -> bool:
     except WireError:
         return False
     return epoch.number == listed.number and epoch.ends_s <= now_s
+
+
+def right_keys(leaves: Mapping[int, bytes]) -> dict[int, bytes]:
+    """The nodes whose keys no list refuses: of full order, in their one spelling, and nobody else's. Of those who share one nobody
+    can say whose it is, so none of them is in."""
+    right = {}
+    for node, leaf in leaves.items():
+        with suppress(ConfigError):
+            expect_leaf(leaf)
+            right[node] = leaf
+    shared = Counter(key for leaf in right.values() for key in {identity_of(leaf), seat_key_of(leaf)})
+    return {node: leaf for node, leaf in right.items() if shared[identity_of(leaf)] == shared[seat_key_of(leaf)] == 1}
 
 
 def roll_of(channel: Channel, signed: bytes) -> Roll:

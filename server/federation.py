@@ -109,10 +109,9 @@ class Watched:
         return self._federation.ask(name, fields)
 
     def expect_use(self, privacy: PrivacyPlan) -> None:
-        """RunStopped if the rounds so far say that another one is spent for nothing: nearly all refused, in two rounds
-        running; most were silent and the others too few, in three; no sum could be used, for whatever reason, in five; or everybody
-        who is left is too few. A cohort that chance
-        made small says nothing: nobody was asked."""
+        """RunStopped if the rounds so far say that another one is spent for nothing: nearly all refused, in two rounds running;
+        most were silent and the others too few, or nobody added them up, in three; no sum could be used, for whatever reason, in
+        five; or everybody who is left is too few. A cohort that chance made small says nothing: nobody was asked."""
         last = self._last
         if self._left is not None and self._left < privacy.min_survivors:
             raise RunStopped(
@@ -133,8 +132,8 @@ class Watched:
         if self._silent_rounds >= SILENT_ROUNDS:
             raise RunStopped(
                 f"{last.answered} of {last.asked} devices answered the last round.",
-                f"Most were silent {SILENT_ROUNDS} rounds running, and the others too few for a sum: see that devices are "
-                "connected and that their apps run; traffic.json counts what came instead.",
+                f"Most were silent {SILENT_ROUNDS} rounds running, and the others too few for a sum, or nobody added them up: see that "
+                "devices and helpers are connected and that their apps run; traffic.json counts what came instead.",
             )
 
 

@@ -1,7 +1,7 @@
 """Epsilon of everything that a plan charges: of all together, and of each row of its table (`shared/charges.py`).
 
-To anybody who sees the models and the rates, while who was in a cohort stays secret; to somebody who also knows that;
-and to the server, which without secure aggregation sees each lone share: not protected. Only coins hold against it.
+To anybody who sees the models and the rates, while who was in a cohort stays secret; and to somebody who also knows that. What
+the server learns is said in words: of a round its sum (`shared/secure_sum/`), of coins each.
 
 With everybody in every round the first number is exact: composed, Gaussians are one Gaussian, and coins beside it have a
 closed form (`shared.rdp.gaussian_epsilon`). With sampled cohorts it is a bound by Renyi DP, and is told as one. Beside
@@ -23,10 +23,9 @@ from shared import rdp
 from shared.attendance import fewer_than
 from shared.charges import Charge, charges_of
 from shared.plan import BitsPlan, Plan, PrivacyPlan, UpdateKind
+from shared.secure_sum.assembly import sizes_of
 
 from .composition import release_cost, slack
-
-TO_SERVER = "not protected (no secure aggregation yet)"
 
 #: Rows of a plan's table, each with how often it is counted.
 Charged = tuple[Charge, ...]
@@ -133,14 +132,30 @@ def affordable_rounds(plan: Plan) -> int:
     return low
 
 
-def to_server(charged: Charged, delta: float) -> str:
-    """What holds against the server, in words: of updates, and of randomised bits."""
-    parts = [TO_SERVER]
+def to_server(plan: Plan, charged: Charged, delta: float) -> str:
+    """What the server learns, in words: of updates, and of randomised bits."""
+    parts = [_of_rounds(plan)]
     for charge in charged:
         if charge.times and isinstance(coin := charge.mechanism, BitsPlan):
             each = f"{charge.times} coin{'s' if charge.times > 1 else ''} of epsilon {coin.epsilon:g} each"
             parts.append(f"randomised bits: {each}, {epsilon_to_public((charge,), delta):.3g} together")
     return "; ".join(parts)
+
+
+def _of_rounds(plan: Plan) -> str:
+    """What the server learns of a plan's rounds: their sums, as long as those who make them are honest."""
+    if plan.sum is None:
+        return "nothing of updates: without a secure sum no device sends one"
+    noisy = all(kind.privacy.noise_multiplier > 0 for kind in plan.updates)
+    fewest = min(kind.privacy.min_survivors for kind in plan.updates)
+    what = f"the {'noisy ' if noisy else ''}sum of each round over at least {fewest} devices"
+    honest = []
+    if plan.sum.helpers:
+        honest.append(f"one of {plan.sum.helpers} helpers is honest")
+    if plan.sum.seats:
+        most = sizes_of(plan.sum).most_corrupt
+        honest.append(f"at most {most} of {plan.sum.drawn} devices drawn as its seats are hostile")
+    return f"{what}{'' if noisy else ', without noise'}, if {', or '.join(honest)}"
 
 
 @dataclass(frozen=True)
@@ -181,7 +196,7 @@ def account_of(plan: Plan, charged: Charged) -> dict[str, Any]:
         "epsilon_bound": finite(epsilon_bound(charged, delta)),
         "epsilon_unamplified": finite(epsilon_unamplified(likely(charged), delta)),
         "likely_participations": likely_participations(plan.privacy),
-        "to_server": to_server(charged, delta),
+        "to_server": to_server(plan, charged, delta),
         "lines": [asdict(line) for line in charged_lines(charged, delta)],
     }
 

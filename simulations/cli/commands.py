@@ -142,7 +142,7 @@ def epsilon(
         f"who also knows that a device took part {said.likely_participations} times (99.9 % do not more often)",
         in_words(said.epsilon_unamplified),
     )
-    table.add_row("the server", said.to_server)
+    table.add_row("the server, which learns", said.to_server)
     table.add_row("what the owner of each device allows", caps_in_words(caps_numbers(setup.caps, chosen.caps.table)))
     say_table(table)
     say(

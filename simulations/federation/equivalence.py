@@ -1,8 +1,8 @@
 """The same users as devices of their own and as guests of a host: without noise, both must end with the same weights.
 
 Both runs are the server's own, in this process: on one side Flower's ClientApp of `devices` fidelity around the device
-as shipped (TFLite, float32), on the other a host (numpy, all devices at once). Without noise and with everybody in every
-round nothing is left to chance but rounding.
+as shipped (TFLite, float32), whose updates helpers add up; on the other a host (numpy, all devices at once), whose sum is
+ideal. Without noise and with everybody in every round nothing is left to chance but rounding.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from client.model.runtime import pinned_model
-from server.app import run
-from server.channel import Channel, Traffic
-from server.device_nodes import DeviceNodes
+from server.app import run, serve
 from server.federation import Federation
 from server.optimizer import ServerSettings
 from server.risk_start import PublicRows
 from server.settings import RunSettings, Schedule
-from server.signing import Signer, signing_key
 from shared.clock import Clock
 
 from ..people.planted import plant
@@ -30,6 +27,8 @@ from ..scenarios.config import PLANTED_PROTOCOL, Scenario, load_scenario
 from . import device_app as devices
 from .in_process import LocalGrid, LocalHost, Node, context_of
 from .run_folder import AUDIENCE, RunFolder
+from .sums.enroller import enrolling
+from .sums.helper_nodes import identities
 
 N_USERS = 50
 SEED = 3
@@ -99,17 +98,20 @@ def run_devices(folder: RunFolder, people: Population, scenario: Scenario) -> Ru
 
 
 def serve_devices(folder: RunFolder, settings: RunSettings, n_users: int) -> None:
-    """One run of the server with every user of a prepared folder as a device of its own, in this process."""
+    """One run of the server with every user of a prepared folder as a device of its own, in this process; the helpers that the
+    plan asks for are the nodes behind them, and somebody signs the list."""
+    plan = settings.plan
+    helpers = identities(folder, plan.sum.helpers) if plan.sum else ()
 
-    def node(user: int) -> Node:
-        context = context_of(user, **{"partition-id": user})
-        context.run_config = {"simulation.folder": str(folder.path)}
+    def node(number: int) -> Node:
+        context = context_of(number, **{"partition-id": number})
+        context.run_config = {"simulation.folder": str(folder.path), "simulation.devices": n_users}
         return lambda message: devices.app(message, context)
 
-    grid = LocalGrid({user: node(user) for user in range(n_users)})
-    clock = settings.schedule.clock()
-    channel = Channel(grid, Traffic(), Signer(signing_key(settings.key_file), clock))
-    run(DeviceNodes(channel, list(range(n_users))), settings, clock)
+    grid = LocalGrid({number: node(number) for number in range(n_users + len(helpers))})
+    schedule = settings.schedule
+    with enrolling(folder, plan, schedule.origin_s + (schedule.train_step + 1) * schedule.replay_step_s):
+        serve(grid, replace(settings, helpers=helpers))
 
 
 def in_this_process(folder: RunFolder, clock: Clock) -> Federation:

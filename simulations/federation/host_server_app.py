@@ -25,8 +25,8 @@ from shared.secure_sum.assembly import sent_bytes
 
 from .host_answers import HostAnswers, count_refusals, count_silent
 
-#: Of a request whose sum is ideal: no seat is drawn, and no key exchanged.
-UNSEATED = {"epoch": 1, "seats": b"", "seats_proof": b"", "absent": b""}
+#: Of a request whose sum is ideal: no seat is drawn, and no key exchanged. Its epoch would be that of its run.
+UNSEATED = {"seats": b"", "seats_proof": b"", "absent": b""}
 
 app = ServerApp()
 
@@ -60,7 +60,7 @@ class HostNodes:
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
     ) -> tuple[Words, int]:
-        data = self._encode(kind.request, {**request, **UNSEATED}, len(cohort))
+        data = self._encode(kind.request, {**request, **UNSEATED, "epoch": max(1, request["run"])}, len(cohort))
         nodes = sorted(self._first_user, key=self._first_user.__getitem__)
         devices = np.sort(np.asarray(cohort, np.int64))
         cuts = np.searchsorted(devices, [self._first_user[node] for node in nodes[1:]])

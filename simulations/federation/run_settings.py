@@ -20,9 +20,9 @@ COMPONENTS = {
 }
 
 
-def run_settings(setup: Setup, run: RunFolder) -> RunSettings:
-    """What the server is told in this process. What planted people teach must lie in the folder: see
-    `RunFolder.write_public`."""
+def run_settings(setup: Setup, run: RunFolder, helpers: tuple[bytes, ...] = ()) -> RunSettings:
+    """What the server is told in this process; of a trial, which exchanges no keys, without `helpers`. What planted people teach
+    must lie in the folder: see `RunFolder.write_public`."""
     scenario = setup.scenario
     return RunSettings.of(
         setup.plan,
@@ -39,7 +39,7 @@ def run_settings(setup: Setup, run: RunFolder) -> RunSettings:
         node_wait_s=NODE_WAIT_S,
         longest_means=(scenario.server.longest_mean, scenario.risk.longest_mean),
         audience=AUDIENCE,
-        helpers=_helpers(setup, run),
+        helpers=helpers,
         epoch_wait_s=EPOCH_WAIT_S,
     )
 
@@ -64,7 +64,7 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "server.longest-mean": scenario.server.longest_mean,
         "server.risk-longest-mean": scenario.risk.longest_mean,
         "server.audience": AUDIENCE,
-        "server.helpers": ",".join(key.hex() for key in _helpers(setup, run)),
+        "server.helpers": ",".join(key.hex() for key in helpers_of(setup, run)),
         "server.epoch-wait-s": EPOCH_WAIT_S,
         "schedule.train-step": schedule.train_step,
         "schedule.first-query-step": schedule.first_query_step,
@@ -86,7 +86,7 @@ def nodes_of(setup: Setup) -> int:
     return setup.n_users + (setup.plan.sum.helpers if setup.plan.sum else 0)
 
 
-def _helpers(setup: Setup, run: RunFolder) -> tuple[bytes, ...]:
+def helpers_of(setup: Setup, run: RunFolder) -> tuple[bytes, ...]:
     """The identities of the helpers that hold seats; none in `hosts` fidelity, whose sum is ideal."""
     if setup.scenario.simulation.fidelity == "hosts" or setup.plan.sum is None:
         return ()

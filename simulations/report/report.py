@@ -78,6 +78,8 @@ def render(results: Results) -> str:
             rows=summary.result_rows(results),
             drawings=drawings(results),
             caps_in_words=summary.caps_in_words(results.caps),
+            to_server=summary.to_server_in_words(results),
+            ideal_sum=summary.IDEAL_SUM if results.fidelity == "hosts" else None,
             one_scale=len(set(alert_plots.alert_scales(results).values())) == 1,
             messages=message_rows(results),
             cheats=cheat_rows(),

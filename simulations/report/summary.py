@@ -10,6 +10,9 @@ from ..scenarios.owners import CapsNumbers
 from .dropped import REFUSALS, dropped_in_words
 from .format import compact, decimal, duration, epsilon, grouped, percent, signed
 
+#: Said of whatever a run with hosted devices leaves.
+IDEAL_SUM = "ideal sum: no key was exchanged"
+
 
 def result_rows(results: Results) -> list[tuple[str, str]]:
     """What a run was worth, as (name, value) rows of text for people; a number that is None reads "–"."""
@@ -31,7 +34,7 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         ("epsilon to the public", public),
         *((f"of that, {line.line} alone", line_in_words(line)) for line in privacy.lines if line.times),
         ("by the Rényi bound, all together", epsilon(privacy.epsilon_bound)),
-        ("to the server", privacy.to_server),
+        ("what the server learns", to_server_in_words(results)),
         *_owners(results),
         *_dropped(results),
         *_bits(results.bits),
@@ -75,6 +78,11 @@ def _dropped(results: Results) -> list[tuple[str, str]]:
     others = {reason: n for reason, n in results.traffic.dropped.items() if reason not in REFUSALS}
     sentences = dropped_in_words(others)
     return [("came to nothing", ". ".join(sentences))] if sentences else []
+
+
+def to_server_in_words(results: Results) -> str:
+    """What the server learns; of a run whose sums were ideal, that they were."""
+    return results.privacy.to_server + (f" ({IDEAL_SUM})" if results.fidelity == "hosts" else "")
 
 
 def line_in_words(line: ChargedLine) -> str:

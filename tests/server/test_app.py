@@ -141,7 +141,7 @@ def test_one_run_from_the_first_device_to_the_last_query(tmp_path):
     assert account["epsilon_unamplified"] == account["epsilon_to_public"], "everybody was in every round"
     assert account["epsilon_bound"] == epsilon_bound(table, delta) > account["epsilon_to_public"]
     assert [(line["line"], line["times"]) for line in account["lines"]] == [("update", 3)]
-    assert account["to_server"] == "not protected (no secure aggregation yet)"
+    assert account["to_server"] == "the noisy sum of each round over at least 2 devices, if one of 2 helpers is honest"
     assert account["plan_sha256"] == plan.sha256.hex()
 
     progress = [json.loads(line) for line in folder.progress_file.read_text().splitlines()]
@@ -202,7 +202,7 @@ def federation_of(grid: FakeGrid) -> DeviceNodes:
     return DeviceNodes(Channel(grid, Traffic(), SIGNER), [node for node in grid.nodes if node not in HELPERS])
 
 
-def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSettings:
+def settings_for(folder, plan, public_rows: PublicRows | None = None, **changes) -> RunSettings:
     return RunSettings(
         plan,
         ServerSettings(1.0, 0.5, 0.5),
@@ -215,6 +215,7 @@ def settings_for(folder, plan, public_rows: PublicRows | None = None) -> RunSett
         public_rows=public_rows,
         key_file=folder / "signing.pem",
         n_categories=N_CATEGORIES,
+        **changes,
     )
 
 

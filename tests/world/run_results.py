@@ -22,7 +22,7 @@ from simulations.evaluation.results_file import parse
 from simulations.evaluation.turn_quality import LEVEL, PHI
 from simulations.scenarios.config import PLANTED_PROTOCOL
 
-NOT_PROTECTED = "not protected (no secure aggregation yet)"
+LEARNS = "the noisy sum of each round over at least 2 devices, if one of 3 helpers is honest"
 Section = dict[str, Any]  #: of results.json
 
 
@@ -251,7 +251,7 @@ def made_up(*, simulated: bool = True) -> Section:
             "epsilon_bound": 10.3185,
             "epsilon_unamplified": 24.3816,
             "likely_participations": 16,
-            "to_server": NOT_PROTECTED,
+            "to_server": LEARNS,
             "lines": [LINE],
             "plan_sha256": "ab" * 32,
             "identified_alerts": 135,

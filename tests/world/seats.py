@@ -130,12 +130,13 @@ class World:
         kind: UpdateKind | None = None,
         n_enrolled: int = 0,
         keep: KeepList = lambda listed: None,
+        helpers: Mapping[int, Party] | None = None,
     ) -> None:
         assert plan.sum is not None
         self.plan, self.kind = plan, kind or plan.updates[0]
         self.cohort = list(range(1, n_devices + 1))
         self.devices = {node: Party(f"device {node}") for node in range(1, max(n_devices, n_enrolled) + 1)}
-        self.helpers = helpers_of(plan.sum.helpers)
+        self.helpers = dict(helpers) if helpers else helpers_of(plan.sum.helpers)
         random = np.random.default_rng(n_devices)
         most = plan.privacy.steps_per_clip
         self.vectors = {node: random.integers(-most, most, self.kind.n_values, endpoint=True) for node in self.devices}
@@ -244,7 +245,8 @@ def federation_of(
     grid: FakeGrid, plan: Plan, folder: Path, helpers: Mapping[int, Party], nodes: Sequence[int] = ()
 ) -> DeviceNodes:
     """The server's side of real devices behind a grid, once they and the helpers are enrolled: helpers' nodes join the grid."""
-    server, enrolment = ServerFolder(folder), Enrolment(folder / "enrolment.db")
+    server = ServerFolder(folder)
+    enrolment = Enrolment(server.enrolment_file)
     grid.nodes = {**{node: node_of(party) for node, party in helpers.items()}, **grid.nodes}
     channel = Channel(grid, Traffic(), SIGNER, enrolment)
     settings = RunSettings(
@@ -257,7 +259,7 @@ def federation_of(
         node_wait_s=0.0,
         risk_server=ServerSettings(),
         public_rows=None,
-        key_file=folder / "signing.pem",
+        key_file=folder / "key.pem",
         n_categories=N_CATEGORIES,
         run=RUN,
         helpers=tuple(party.leaf[:32] for party in helpers.values()),

@@ -10,7 +10,6 @@ from dp_accounting.pld import PLDAccountant
 from scipy import signal, stats
 
 from server.privacy.accounting import (
-    TO_SERVER,
     RoundAccountant,
     account_of,
     affordable_rounds,
@@ -24,7 +23,7 @@ from server.privacy.accounting import (
 from server.privacy.composition import slack
 from shared import rdp
 from shared.charges import Charge, charges_of
-from shared.plan import BitsPlan, Plan
+from shared.plan import BitsPlan, Plan, SumPlan
 from tests.world.basics import charged, make_plan, make_risk
 
 DELTA = 1e-5
@@ -276,11 +275,36 @@ def test_likely_participations_is_the_binomial_quantile(rounds, q, share):
     assert likely_participations(plan.privacy, share) == int(stats.binom.ppf(share, rounds, q))
 
 
-def test_to_the_server_only_coins_are_claimed():
-    assert TO_SERVER == "not protected (no secure aggregation yet)"
-    plan = plan_of(bits=COINS)
-    assert to_server(charges_of(replace(plan, bits=None)), DELTA) == TO_SERVER
-    assert to_server(charges_of(plan), DELTA) == f"{TO_SERVER}; randomised bits: 2 coins of epsilon 1 each, 2 together"
+SEATS = SumPlan(0, 40, 58, 23, 25)
+LEARNS = {
+    SumPlan(2): "if one of 2 helpers is honest",
+    SumPlan(3): "if one of 3 helpers is honest",
+    SEATS: "if at most 6 of 58 devices drawn as its seats are hostile",
+    replace(
+        SEATS, helpers=2
+    ): "if one of 2 helpers is honest, or at most 6 of 58 devices drawn as its seats are hostile",
+}
+
+
+@pytest.mark.parametrize(("planned", "condition"), LEARNS.items(), ids=str)
+def test_what_the_server_learns_is_said_with_what_it_rests_on(planned, condition):
+    plan = replace(
+        plan_of(noise_multiplier=4.0, phi={"noise_multiplier": 6.0, "min_survivors": 7}, bits=COINS), sum=planned
+    )
+    fewest = min(kind.privacy.min_survivors for kind in plan.updates)
+    assert to_server(plan, charges_of(replace(plan, bits=None)), DELTA) == (
+        f"the noisy sum of each round over at least {fewest} devices, {condition}"
+    )
+    coins = "; randomised bits: 2 coins of epsilon 1 each, 2 together"
+    assert to_server(plan, charges_of(plan), DELTA).endswith(condition + coins)
+
+
+def test_without_noise_nobody_says_noisy_and_without_a_sum_nothing_is_sent():
+    plan = replace(plan_of(noise_multiplier=0.0), sum=SumPlan(3))
+    said = to_server(plan, charges_of(plan), DELTA)
+    assert said.startswith("the sum of each round over") and ", without noise, if one of 3" in said
+    none = to_server(replace(plan, sum=None), charges_of(plan), DELTA)
+    assert none == "nothing of updates: without a secure sum no device sends one"
 
 
 def test_every_row_of_the_table_has_its_own_epsilon():

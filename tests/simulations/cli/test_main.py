@@ -111,10 +111,10 @@ def test_a_run_never_empties_a_folder_that_is_not_a_run(ebbtide, tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
-def test_epsilon_prints_what_a_plan_costs_and_who_is_not_protected(ebbtide):
+def test_epsilon_prints_what_a_plan_costs_and_what_the_server_learns(ebbtide):
     code, out, _ = ebbtide("epsilon", "--devices", "10000", "--set", "privacy.noise_multiplier=4")
     assert code == 0
-    assert "not protected (no secure aggregation yet)" in out
+    assert re.search(r"the noisy sum of each round over at least \d+\s+devices, if one of 3 helpers is honest", out)
     assert "delta 1e-05" in out
 
 

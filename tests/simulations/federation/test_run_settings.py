@@ -7,7 +7,7 @@ import pytest
 
 from server.settings import RunSettings
 from simulations.federation.run_folder import RunFolder
-from simulations.federation.run_settings import run_config, run_settings
+from simulations.federation.run_settings import helpers_of, run_config, run_settings
 from simulations.people.planted import plant
 from simulations.people.setup import Setup
 from simulations.scenarios.config import load_scenario
@@ -41,7 +41,9 @@ def test_settings_from_objects_are_those_that_flower_s_mapping_gives(tmp_path, n
     setup = Setup.of(scenario, people)
     run.prepare(setup, people)
     run.write_public(setup)
-    ours, flower = run_settings(setup, run), RunSettings.read(run_config(setup, run))
+    ours = run_settings(setup, run, helpers_of(setup, run))
+    flower = RunSettings.read(run_config(setup, run))
+    assert len(ours.helpers) == 3
     assert set(vars(ours)) == set(vars(flower))
     for field, value in vars(ours).items():
         if field == "theta":

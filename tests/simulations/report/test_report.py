@@ -17,9 +17,9 @@ from simulations.evaluation.results import Results, UtilityPoint
 from simulations.report import alert_plots, plots, report
 from simulations.report.format import THIN_SPACE, compact, duration, grouped, percent
 from simulations.report.report import base_log_loss, odds_factor, render, write_report
-from simulations.report.summary import result_rows
+from simulations.report.summary import IDEAL_SUM, result_rows
 from tests.world.run_results import (
-    NOT_PROTECTED,
+    LEARNS,
     baseline,
     changed,
     lapse,
@@ -90,13 +90,22 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "drawings", lambda _: drawn)
 
 
-def test_a_page_says_that_the_server_sees_everything_and_prints_every_row(page: str) -> None:
+def test_a_page_says_what_the_server_learns(page: str) -> None:
     outline = Outline(page)
     assert not outline.open
-    assert f"<strong>to the server: {NOT_PROTECTED}</strong>" in page
+    assert f"<strong>the server learns: {LEARNS}</strong>" in page
     assert "What never leaves" in outline.text
     for tag in ("html", "h1", "title"):
         assert sum(t == tag for t, _ in outline.tags) == 1
+
+
+def test_a_run_of_hosted_devices_says_that_no_key_was_exchanged(undrawn: None) -> None:
+    said = f"{LEARNS} ({IDEAL_SUM})"
+    for fidelity, is_ideal in (("devices", False), ("hosts", True)):
+        results = make_results(fidelity=fidelity)
+        text = Outline(report.render(results)).text
+        assert (said in text) == (dict(result_rows(results))["what the server learns"] == said) == is_ideal
+        assert (IDEAL_SUM in text) == is_ideal and LEARNS in text
 
 
 def test_a_page_loads_nothing(page: str) -> None:
@@ -213,7 +222,8 @@ def test_what_cannot_be_computed_reads_as_a_dash() -> None:
     text = Outline(made("nothing known")).text
     assert "No ROC curve" in text and "No calibration figure" in text
     assert "No noise was added" in text
-    dropped = "1 reply was dropped: 1 × the device or its app failed. 2 rounds were not opened: too few updates."
+    few = "2 rounds were not opened: too few updates in their sums"
+    dropped = f"1 reply was dropped: 1 × the device or its app failed. {few}."
     assert f"By the server: {dropped}" in text
     assert "nan" not in re.findall(r"\w+", text.lower()) and "None" not in text
 
@@ -335,7 +345,7 @@ def test_the_result_table() -> None:
         ("epsilon to the public", "9.08 (delta 1e-05)"),
         ("of that, update alone", "9.08 (2 rounds, noise multiplier 1)"),
         ("by the Rényi bound, all together", "10.3"),
-        ("to the server", NOT_PROTECTED),
+        ("what the server learns", LEARNS),
         ("owners' caps on a device", "lifted in this scenario"),
         ("requests that devices declined", "none"),
         ("bytes per device and round", f"5{s}850 down, 5{s}837 up"),
