@@ -14,12 +14,7 @@ from shared.register.recipes import RECIPES
 def test_what_may_leave_a_device_is_this_and_nothing_else():
     """Whoever adds a message or a field must change this test too, and answer for it."""
     assert {name: set(kind.fields) for name, kind in REGISTER.items()} == {
-<<<<<<< HEAD
         **{name: {"round", "plan_sha256", "ephemeral", "sealed", "signature"} for name in RECIPES},
-=======
-        "update": {"round", "plan_sha256", "ephemeral", "sealed", "signature"},
-        "risk_update": {"round", "plan_sha256", "ephemeral", "sealed", "signature"},
->>>>>>> s14tA
         "enrolment": {"epoch", "identity", "seat"},
         "epoch_receipt": {"epoch"},
         "opinion": {"list_sha256", "refused", "tests"},
@@ -72,17 +67,9 @@ def test_every_request_is_for_an_audience_and_those_of_a_plan_are_of_a_run():
         assert ("run" in kind.fields) == (name == "model_offer" or REGISTER[kind.reply].spends is Spends.PARTICIPATION)
 
 
-<<<<<<< HEAD
 def test_what_a_sum_costs_holds_if_a_helper_is_honest_and_a_coin_needs_nobody():
     found = {name: kind.condition for name, kind in REGISTER.items() if kind.condition}
     assert found == dict.fromkeys(RECIPES, "if a helper, or enough of the seats, are honest")
-=======
-def test_what_a_round_costs_holds_if_those_who_add_it_up_are_honest_and_a_coin_needs_nobody():
-    assert {name: kind.condition for name, kind in REGISTER.items() if kind.condition} == {
-        "update": "if a helper, or enough of the seats, are honest",
-        "risk_update": "if a helper, or enough of the seats, are honest",
-    }
->>>>>>> s14tA
 
 
 def test_the_register_cannot_be_changed_by_whoever_holds_it():
