@@ -131,7 +131,7 @@ def install(device: Device, wrong, _) -> None:
 
 
 def work(device: Device, wrong, _) -> None:
-    for arguments in ((wrong, activity_theta()), (PLAN.sha256, wrong)):
+    for arguments in ((wrong, activity_theta()), *(() if wrong is None else ((PLAN.sha256, wrong),))):
         with pytest.raises((InputError, Refusal)):
             device.work(*arguments)
 

@@ -11,6 +11,7 @@ from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, BitsPlan, Detection, L
 from shared.register.bounds import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
 from tests.world.basics import examples, make_plan, make_risk
 from tests.world.hostile import HOSTILE
+from tests.world.queries import evaluation
 from tests.world.spellings import spelled, value_of
 from tests.world.work import work_of
 
@@ -53,6 +54,8 @@ def test_the_hash_changes_with_every_number_of_the_plan():
             other = bytes(32)
         elif path in OTHER:
             other = OTHER[path]
+        elif path == ("queries",):
+            other = (evaluation(),)
         else:
             other = value + 1 if isinstance(value, int) else value * 0.9 + 0.01
         if other is None:

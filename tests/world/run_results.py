@@ -148,8 +148,7 @@ def made_up(*, simulated: bool = True) -> Section:
         "fidelity": "devices",
         "sum": "3 helpers",
         "identified_share": 0.3,
-        "randomised_share": 0.0,
-        "summed_share": 0.0,
+        **dict.fromkeys(("randomised_share", "summed_share"), 0.0),
         "caps": LIFTED,
         "protocol": {
             **PLANTED_PROTOCOL.model_dump(mode="json"),
@@ -257,8 +256,7 @@ def made_up(*, simulated: bool = True) -> Section:
             "identified_alerts": 135,
         },
         "refused": {},
-        "bits": None,
-        "sums": [],
+        **{"bits": None, "sums": []},
         "traffic": {
             "round_down_bytes": 5850.4,
             "round_up_bytes": 5837.4,

@@ -140,10 +140,10 @@ MISTAKES = {
     "an epoch is there": (lambda at: (at / "epoch.cbor").write_text("x"), (), "--overwrite"),
     "too long": (lambda at: None, ("--days", "32"), "32"),
     "no round": (lambda at: None, ("--draws", "0"), "0"),
-    "one helper": (
-        lambda at: write_list(at / "helpers.list", EnrolmentList(AUDIENCE, 4, tuple(helpers(1)))),
+    "six helpers": (
+        lambda at: write_list(at / "helpers.list", EnrolmentList(AUDIENCE, 4, tuple(helpers(6)))),
         HELPED,
-        "expected no helpers, or 2 to 5",
+        "expected no helpers, or 1 to 5",
     ),
     "a helper that is a device": (doubled, HELPED, "expected an identity of its own for everybody"),
     "helpers of another audience": (elsewhere, HELPED, "expected helpers' keys for epoch 4 of audience 'north'"),
