@@ -11,11 +11,10 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import Field, ValidationError
 
-from client.privacy.caps import Cap, Caps, LedgerLine
 from server.optimizer import ServerSettings
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
@@ -29,6 +28,7 @@ from shared.secure_sum.sizes import max_colluders, min_survivors
 
 from .sections import (
     MOST_USERS,
+    CapsSection,
     Clip,
     CountsSection,
     EvaluationSection,
@@ -168,42 +168,6 @@ class DetectionSection(Section):
     budget_steps: Whole = Detection.budget_steps
     warm_steps: Whole = Detection.warm_steps
     season_steps: Whole = Detection.season_steps
-
-
-Epsilon = Annotated[float, Field(ge=0)]
-#: Most epsilon of one period and of a device's life.
-CapPair = tuple[Epsilon, Epsilon]
-
-
-class OwnersCaps(Section):
-    """What the owners of the devices let be spent: the default table of client.privacy.caps, or no cap at all; then single caps in
-    place of the table's, named as the ledger lines."""
-
-    table: Literal["default", "none"] = "default"
-    participations_per_plan: Annotated[int, Field(ge=0)] | None = None
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
-    survivors: Annotated[int, Field(ge=1)] | None = None
-    total: CapPair | None = None
-
-    def caps(self) -> Caps:
-        """The caps of every device; ConfigError if they contradict themselves."""
-        base = Caps() if self.table == "default" else Caps.none()
-        own = {line: pair for line in LedgerLine if (pair := getattr(self, line.value)) is not None}
-        most, norm = self.participations_per_plan, self.clip_norm
-        return replace(
-            base,
-            lines={**base.lines, **{line: Cap(*pair) for line, pair in own.items()}},
-            total=base.total if self.total is None else Cap(*self.total),
-            participations_per_plan=base.participations_per_plan if most is None else most,
-            clip_norm=base.clip_norm if norm is None else norm,
-            survivors=base.survivors if self.survivors is None else self.survivors,
-        )
-
-
-if TYPE_CHECKING:
-    CapsSection = OwnersCaps
-else:  # with a key for every line that the ledger has
-    CapsSection = create_model("CapsSection", __base__=OwnersCaps, **dict.fromkeys(LedgerLine, (CapPair | None, None)))
 
 
 class BitsSection(Section):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from client.privacy.caps import Cap, Caps, LedgerLine
 from shared.plan import PrivacyPlan, SumPlan
 from shared.rdp import gaussian_epsilon
 from shared.register.queries import QueryPlan, due_steps
@@ -140,3 +141,39 @@ def noise_for(epsilon: float, delta: float) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if gaussian_epsilon(1 / middle, delta) <= epsilon else (middle, high)
     return math.ceil(high * 1.001 * 1000) / 1000
+
+
+Epsilon = Annotated[float, Field(ge=0)]
+#: Most epsilon of one period and of a device's life.
+CapPair = tuple[Epsilon, Epsilon]
+
+
+class OwnersCaps(Section):
+    """What the owners of the devices let be spent: the default table of client.privacy.caps, or no cap at all; then single caps in
+    place of the table's, named as the ledger lines."""
+
+    table: Literal["default", "none"] = "default"
+    participations_per_plan: Annotated[int, Field(ge=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    survivors: Annotated[int, Field(ge=1)] | None = None
+    total: CapPair | None = None
+
+    def caps(self) -> Caps:
+        """The caps of every device; ConfigError if they contradict themselves."""
+        base = Caps() if self.table == "default" else Caps.none()
+        own = {line: pair for line in LedgerLine if (pair := getattr(self, line.value)) is not None}
+        most, norm = self.participations_per_plan, self.clip_norm
+        return replace(
+            base,
+            lines={**base.lines, **{line: Cap(*pair) for line, pair in own.items()}},
+            total=base.total if self.total is None else Cap(*self.total),
+            participations_per_plan=base.participations_per_plan if most is None else most,
+            clip_norm=base.clip_norm if norm is None else norm,
+            survivors=base.survivors if self.survivors is None else self.survivors,
+        )
+
+
+if TYPE_CHECKING:
+    CapsSection = OwnersCaps
+else:  # with a key for every line that the ledger has
+    CapsSection = create_model("CapsSection", __base__=OwnersCaps, **dict.fromkeys(LedgerLine, (CapPair | None, None)))

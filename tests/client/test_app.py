@@ -191,6 +191,8 @@ ROUTES = {
     "query.epoch": "epoch_offer",
     "query.opinion": "opinion_request",
     "query.total": "sum_request",
+    "query.evaluation": "evaluation_request",
+    "query.alert_counts": "alert_counts_request",
 }
 
 
@@ -215,6 +217,10 @@ def test_the_app_s_routes_reach_their_handlers_and_a_reply_holds_one_array(homes
         "query.epoch": {"signed": SIGNED_EPOCH},
         "query.opinion": SEAT_REQUEST,
         "query.total": SEAT_REQUEST,
+        **{
+            f"query.{name}": {"step": 4, "round": n, "plan_sha256": PLAN.sha256, "model_round": 0}
+            for n, name in ((3, "evaluation"), (4, "alert_counts"))
+        },
     }
     assert right.keys() == ROUTES.keys()
     for route in right:

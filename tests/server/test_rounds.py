@@ -14,7 +14,7 @@ from shared.mechanisms import clip_to_grid
 from shared.messages import REGISTER
 from shared.network import NetworkSpec
 from shared.plan import SumPlan
-from tests.server.test_sums import bad_boxes
+from tests.server.sums.parts import bad_boxes
 from tests.world.basics import event_stream, full, make_plan, open_device, ready, replayed_entropy
 from tests.world.fake_grid import FakeGrid, device_node, fails, says, silent, talks_otherwise, wire, with_wire
 from tests.world.seats import World, enrolled_profile, federation_of, helpers_of

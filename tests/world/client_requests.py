@@ -19,16 +19,21 @@ from shared.events import Step
 from shared.lapse_risk import N_COEFFICIENTS, READINGS
 from shared.messages import REGISTER, REQUESTS, SIGNED
 from shared.network import NetworkSpec
-from shared.plan import Plan
+from shared.plan import Plan, UpdateKind
 from shared.register.bounds import MAX_BIT_EPSILON_MICRO, MAX_REQUEST_BYTES, MAX_STEP, MAX_TIME_S, VERSION
+from shared.register.recipes import BY_REQUEST
+from shared.register.recipes import QUERIES as ASKED
 from shared.secure_sum.assembly import sent_bytes
 from shared.secure_sum.epoch import MOST_WINDOW_S, unverified
 from tests.world.basics import CATALOGUE, NETWORK, NOW_STEP, activity_theta, make_plan, make_risk
 from tests.world.enrolled import OTHER_ENROLLER, keys_of, listed_for, seat_header, seat_request, signed_epoch
+from tests.world.queries import counts, evaluation
 from tests.world.signing import ASKED_AT_S, OTHER_PRIVATE_KEY, PRIVATE_KEY, RUN, signed
 from tests.world.spellings import TAGGED, spelled
 
-PLAN, OTHER_PLAN = make_plan(risk=make_risk()), make_plan(training={"rows": 17})
+#: Noise enough for a cost, and as many devices as the other tests' plans count on.
+QUERIES = tuple(one(noise_multiplier=4.0, steps_per_clip=1024) for one in (evaluation, counts))
+PLAN, OTHER_PLAN = make_plan(risk=make_risk(), queries=QUERIES), make_plan(training={"rows": 17})
 STRANGE_PLANS = [make_plan(catalogue_sha256=bytes(32)), make_plan(network=NetworkSpec(27, (8,)))]
 ENDPOINTS = sorted(HANDLERS)
 #: What a risk_request has beside a train_request's fields.
@@ -106,8 +111,20 @@ seat_requests = st.fixed_dictionaries(
         "boxes": st.sampled_from([SEAT_REQUEST["boxes"]] * 9 + [b"", SEAT_REQUEST["boxes"][::-1]]),
     }
 )  # fmt: skip
+queries = st.fixed_dictionaries(
+    {
+        "audience": audiences,
+        "run": runs,
+        "step": steps | st.sampled_from([4, 9, 14]),
+        "round": rounds,
+        "plan_sha256": st.just(PLAN.sha256) | hashes,
+        "model_round": st.sampled_from([0, 0, 0, 1]),
+        **seated,
+    }
+)
 #: Fields of a right request, by its name.
 RIGHT = {
+    **dict.fromkeys([recipe.request for recipe in ASKED], queries),
     "enrolment_query": st.fixed_dictionaries({"audience": audiences, "epoch": st.sampled_from([1, 2, 3, 2**32 - 1])}),
     "epoch_offer": st.fixed_dictionaries(
         {
@@ -257,6 +274,15 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
     def refusal(code: RefusalCode) -> tuple[str, dict]:
         return "refusal", {"code": int(code)}
 
+    def summed(request: dict, plan: Plan, kind: UpdateKind) -> tuple[str, dict]:
+        """A vector on its way into a sum that is as plan and epoch say."""
+        if request["epoch"] != 1:
+            return refusal(RefusalCode.EPOCH)
+        if request["seats"] or request["seats_proof"] or request["absent"]:
+            return refusal(RefusalCode.SEATS)
+        drawn = {"ephemeral": 32, "sealed": sent_bytes(plan.sum, kind), "signature": 64}
+        return kind.reply, {"round": request["round"], "plan_sha256": plan.sha256, **drawn}
+
     if (body := is_signed(data)) is None:
         return refusal(RefusalCode.SIGNATURE)
     try:
@@ -286,6 +312,15 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
         ]:  # the tests' owner lifted every cap: any coin at any due step
             return refusal(RefusalCode.SCHEDULE)
         return "alert_bit", {"step": request["step"], "epsilon_micro": request["epsilon_micro"], "bit": None}
+    if name in BY_REQUEST and (recipe := BY_REQUEST[name]) in ASKED:
+        if not device.profile.consent.covers(recipe.consent):
+            return refusal(RefusalCode.CONSENT)
+        wanted = installed.query(recipe.name) if installed.sha256 == request["plan_sha256"] else None
+        if wanted is None or request["model_round"] != device._state.installed.round_number:
+            return refusal(RefusalCode.PLAN_MISMATCH)
+        if not wanted.is_due(request["step"]):
+            return refusal(RefusalCode.SCHEDULE)
+        return summed(request, installed, installed.kind_of(name))
     if name == "enrolment_query":
         keys = (MEMBER.leaf[:32], MEMBER.leaf[32:]) if request["epoch"] == 1 else (32, 32)
         return "enrolment", {"epoch": request["epoch"], "identity": keys[0], "seat": keys[1]}
@@ -315,13 +350,7 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
         sizes = [len(request.get(name, b"")) for name in ("basis", "coefficients")]
         if name == "risk_request" and (installed.risk is None or sizes != [4 * N_BASIS, 4 * N_COEFFICIENTS]):
             return refusal(RefusalCode.PLAN_MISMATCH)
-        if request["epoch"] != 1:
-            return refusal(RefusalCode.EPOCH)
-        if request["seats"] or request["seats_proof"] or request["absent"]:
-            return refusal(RefusalCode.SEATS)
-        kind = installed.updates[name == "risk_request"]
-        drawn = {"ephemeral": 32, "sealed": sent_bytes(installed.sum, kind), "signature": 64}
-        return kind.reply, {"round": request["round"], "plan_sha256": installed.sha256, **drawn}
+        return summed(request, installed, installed.updates[name == "risk_request"])
     try:
         plan = Plan.from_bytes(request["plan"])
     except ConfigError:

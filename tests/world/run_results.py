@@ -380,8 +380,12 @@ def with_everything() -> Results:
     ]
     group = {"members": 3, "unit": "active steps", "smallest": 1, "largest": 9, **QUALITY, "beside": {POOLED_LR: 0.71}}
     nobody = {**group, "group": "heavy users", **dict.fromkeys(QUALITY), "rows": 0, "beside": {POOLED_LR: None}}
-    best = 0.787
-    points = ((0.75, 0.781, 0.001, best), (7.0, 0.784, None, best), (None, 0.785, 0.0, None), (1.8, None, None, best))
+    points = (
+        (0.75, 0.781, 0.001, 0.787),
+        (7.0, 0.784, None, 0.787),
+        (None, 0.785, 0.0, None),
+        (1.8, None, None, 0.787),
+    )
     return make_results(
         simulated=False,
         baselines=table,

@@ -12,8 +12,9 @@ from shared.events import Catalogue, Step
 from shared.randomised_response import BitSchedule
 from simulations.people.of_scenario import protocol_of
 from simulations.people.setup import Crowd, Setup
-from simulations.scenarios.config import SCENARIOS, CapsSection, load_scenario
+from simulations.scenarios.config import SCENARIOS, load_scenario
 from simulations.scenarios.owners import Owners, check_bits, check_caps
+from simulations.scenarios.sections import CapsSection
 
 #: Everybody in the data, where a scenario says so.
 ALL = {"complete-journey": 2456, "online-retail-ii": 4718}
