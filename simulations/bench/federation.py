@@ -27,7 +27,6 @@ from ..people.of_scenario import population_of
 from ..people.setup import Setup
 from ..run import OnProgress, watching
 from ..scenarios.config import (
-    CapsSection,
     DataSection,
     PrivacySection,
     ProtocolSection,
@@ -36,6 +35,7 @@ from ..scenarios.config import (
     load_scenario,
     with_path,
 )
+from ..scenarios.sections import CapsSection
 from .server import TIMES_FILE
 
 #: Planted days for a round of the bench: eight steps of labelled rows in twelve categories are 64 rows and a few more.
