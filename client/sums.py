@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.arrays import Words, as_declared
+from shared.arrays import Words
 from shared.plan import Plan, UpdateKind
 from shared.secure_sum.assembly import header_of
 from shared.secure_sum.header import Header
@@ -63,7 +63,6 @@ def sum_of(device: Device, asked: Asked, request: Fields, plan: Plan, kind: Upda
     return header_of(plan, kind, request, asked.sha256, epoch), member
 
 
-@as_declared
 def sent_into(header: Header, member: Member, work: Callable[[], Words]) -> Fields:
     """The fields of a reply that carries a protected vector, uint32 (n_values,) modulo 2^32, into a sum."""
     values = np.asarray(work(), np.uint32).view(np.int32).astype(np.int64)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from rich.table import Table
 
-from shared.arrays import Words, as_declared, hold_declared
+from shared.arrays import Words, hold_declared
 from shared.errors import SumError
 from shared.secure_sum.correction import opened
 from shared.secure_sum.duty import Duty, Slot
@@ -96,7 +96,6 @@ class Round:
         }
         return helper.add_up(self.epoch, request, header)
 
-    @as_declared
     def read(self, answers: Sequence[Words], *, known: Words) -> float:
         """How much of the victim there is in what these answers open, less what is known of it: a score."""
         code = self.header.code
@@ -146,7 +145,6 @@ class Sums:
         others = header.code.field.from_signed(vectors[1:].sum(axis=0))
         return Round(header, self.epoch, self.leaves, helpers, self.devices, sent, others)
 
-    @as_declared
     def sent(self, header: Header, device: Member, vector: np.ndarray) -> tuple[Entry, bytes]:
         made = contribute(header, device.leaf, device.identity, vector)
         entry = Entry.sign(header, device.leaf, device.identity, made.ephemeral, made.sealed)

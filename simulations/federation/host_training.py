@@ -247,7 +247,6 @@ SUMS: Mapping[str, SumOf] = {
 }
 
 
-@as_declared
 def protected_sum(
     n_devices: int,
     raw: Callable[[slice], NDArray[np.floating]],

@@ -19,7 +19,8 @@ from client.vault.consent import Consent
 from shared.clock import ReplayClock
 from shared.codec import decode, encode
 from shared.events import ENGAGEMENT, BehaviourEvent, EventKind, Step
-from shared.messages import KEEP_ALERTS_STEPS, REGISTER, REQUESTS
+from shared.messages import REGISTER, REQUESTS
+from shared.register.bounds import KEEP_ALERTS_STEPS
 from tests.world.basics import N_CATEGORIES, SOAK, make_plan, make_profile, open_device, ready
 from tests.world.signing import signed
 

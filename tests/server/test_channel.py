@@ -17,6 +17,7 @@ from shared.codec import encode, limits_of, pack_floats
 from shared.messages import REGISTER, REQUESTS
 from shared.register.bounds import MAX_SEALED_BYTES
 from shared.register.kinds import Spends
+from shared.register.recipes import QUERIES
 from tests.world.basics import activity_theta, examples, make_plan, make_profile, open_device
 from tests.world.fake_grid import SIGNER, FakeGrid, device_node, fails, says, with_wire
 from tests.world.signing import RUN
@@ -35,6 +36,7 @@ ROUND = {
     "theta": THETA,
     **UNSEATED,
 }
+QUERIED = {name: value for name, value in ROUND.items() if name != "theta"}
 LISTED = {"audience": "", "epoch": EPOCH, "header": b"header", "entries": b"", "proof": b"", "boxes": b""}
 #: A request of each kind, and the reply of a node that answers it.
 ASKED = {
@@ -50,6 +52,7 @@ ASKED = {
     },
     "train_request": ROUND,
     "risk_request": {**ROUND, "basis": bytes(8), "coefficients": bytes(8)},
+    **{recipe.request: {**QUERIED, "model_round": 1} for recipe in QUERIES},
     "enrolment_query": {"audience": "", "epoch": EPOCH},
     "epoch_offer": {"audience": "", "epoch": EPOCH, "signed": b"signed"},
     "opinion_request": LISTED,
@@ -68,6 +71,7 @@ RIGHT = {
     "model_offer": {"plan_sha256": PLAN.sha256},
     "train_request": UPDATE,
     "risk_request": UPDATE,
+    **{recipe.request: UPDATE for recipe in QUERIES},
     "alerts_query": {"step": 20, "alerts": []},
     "bits_query": {"step": 20, "epsilon_micro": COIN, "bit": 1},
     "enrolment_query": {"epoch": EPOCH, "identity": bytes(32), "seat": bytes(32)},

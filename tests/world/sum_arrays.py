@@ -41,7 +41,10 @@ def sent(values: Any) -> int:
 PARTS_OF_A_SUM: dict[str, tuple[tuple[np.ndarray, ...], Callable[..., Any]]] = {
     "shared.secure_sum.consistency.judged": ((POSITIONS, np.zeros((7, 2, 3))), lambda a, b: judged(CODE, a, b).bad),
     "shared.secure_sum.consistency.mixed": ((np.ones((1, 3, 2)), STREAMS[:1]), lambda a, b: mixed(CODE, a, b)),
-    "shared.secure_sum.correction.conflicts": ((np.array([[1, 0], [0, 0]]),), lambda a: conflicts(a > 0)[0]),
+    "shared.secure_sum.correction.conflicts": (
+        (np.array([[1, 0], [0, 0]]),),
+        lambda a: conflicts(np.asarray(a) > 0)[0],
+    ),
     "shared.secure_sum.correction.decoded": ((POSITIONS, ZEROS.T), lambda a, b: decoded(CODE, a, b).wrong),
     "shared.secure_sum.correction.opened": ((POSITIONS, ZEROS), lambda a, b: opened(CODE, a, b, 3).values),
     "shared.secure_sum.field.Field.accepted": ((ONE[0],), FIELD.accepted),

@@ -35,9 +35,7 @@ def row(n: int) -> str:
     assert lists > 0.75
     return (
         f"| {n:,} | {privacy.min_survivors:,} | {size.n_seats} ({size.n_drawn}) | {size.t_priv} / {size.t_rec} | {word} "
-        f"| {size.sealed_bytes(N_VALUES, word):,} | {n * (box + ENTRY_BYTES) / 1000:,.0f} | {lists:.3f} |".replace(
-            "| 0.", "| ."
-        )
+        f"| {size.sealed_bytes(N_VALUES, word):,} | {n * (box + ENTRY_BYTES) / 1000:,.0f} | {int(100 * lists)} % |"
     )
 
 

@@ -14,6 +14,7 @@ from server.state import RISK, ServerFolder
 from shared.lapse_risk import READINGS
 from shared.messages import REQUESTS
 from shared.plan import Plan
+from shared.register.recipes import QUERIES
 from shared.register.sums import SUM_REQUESTS
 from simulations.federation.equivalence import (
     N_USERS,
@@ -167,4 +168,5 @@ def test_a_host_refuses_a_plan_it_was_not_given(tmp_path, people):
 def test_hosted_devices_answer_every_request():
     """A query that a host does not know would drop all of its devices from the run, and only count it. Its sum is ideal: what
     exchanges keys and asks seats never comes."""
-    assert {"model_offer", *SUMS, *ANSWERS} == set(REQUESTS) - {kind.name for kind in SUM_REQUESTS}
+    queries = {recipe.request for recipe in QUERIES}
+    assert {"model_offer", *SUMS, *ANSWERS, *queries} == set(REQUESTS) - {kind.name for kind in SUM_REQUESTS}
