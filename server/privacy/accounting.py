@@ -155,8 +155,8 @@ def _of_rounds(plan: Plan) -> str:
     """What the server learns of a plan's rounds: their sums, as long as those who make them are honest."""
     if plan.sum is None:
         return "nothing of updates: without a secure sum no device sends one"
-    noisy = all(kind.privacy.noise_multiplier > 0 for kind in plan.updates)
-    fewest = min(kind.privacy.min_survivors for kind in plan.updates)
+    noisy = all(kind.privacy.noise_multiplier > 0 for kind in plan.sums)
+    fewest = min(kind.privacy.min_survivors for kind in plan.sums)
     what = f"the {'noisy ' if noisy else ''}sum of each round over at least {fewest} devices"
     honest = []
     if plan.sum.helpers:

@@ -184,7 +184,7 @@ def both_ways(folder, people, scenario) -> tuple[dict, RunSettings]:
         settings = settings_for(run, people, scenario)
     contexts = [context_of(user, **{"partition-id": user}) for user in range(N_USERS)]
     for context in contexts:
-        context.run_config = {"simulation.folder": str(runs["devices"].path)}
+        context.run_config = {"simulation.folder": str(runs["devices"].path), "simulation.devices": N_USERS}
     grid = LocalGrid({user: partial(devices.app, context=context) for user, context in enumerate(contexts)})
     clock = ReplayClock(float((settings.schedule.train_step + 1) * people.step.seconds))
     alone = DeviceNodes(Channel(grid, Traffic(), signer_of(runs["devices"], clock)), list(range(N_USERS)))

@@ -17,8 +17,12 @@ PEOPLE = Crowd(2000, Catalogue(tuple("abcdefgh")))
 ON = ["evaluation.every_steps=28", "counts.every_steps=28"]
 
 
+#: The demo, but for the sums that it asks for itself.
+QUIET = ["evaluation.every_steps=0", "counts.every_steps=0", "evaluation.answering=0.4", "counts.answering=0.4"]
+
+
 def plan_with(*overrides, name="demo"):
-    return Setup.of(load_scenario(name, overrides), PEOPLE).plan
+    return Setup.of(load_scenario(name, [*QUIET, *overrides]), PEOPLE).plan
 
 
 def test_nothing_is_asked_for_unless_a_scenario_says_so():
@@ -86,12 +90,19 @@ def test_what_is_out_of_range_is_refused(wrong):
         load_scenario("demo", [f"evaluation.{wrong}"])
 
 
+def test_the_demo_asks_for_both():
+    assert [query.recipe for query in Setup.of(load_scenario("demo"), PEOPLE).plan.queries] == [
+        "evaluation",
+        "alert_counts",
+    ]
+
+
 def test_shares_of_owners_are_those_of_the_same_seed_whoever_sums():
     def consents(*more):
         shares = ["simulation.identified_share=0.3", "simulation.randomised_share=0.2", *more]
         return Setup.of(load_scenario("demo", shares), PEOPLE).owners().consents
 
-    before, after = consents(), consents("simulation.summed_share=0.3")
+    before, after = (consents(f"simulation.summed_share={share}") for share in (0.0, 0.3))
     assert (before[after != 3] == after[after != 3]).all() and set(before[after == 3].tolist()) == {0}
     assert 0.25 < (after == 3).mean() < 0.35
     with pytest.raises(ConfigError, match="summed_share"):

@@ -26,10 +26,11 @@ def plan_of(name: str):
 
 
 def parts_of(plan) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
-    """(noise multiplier, rounds) of what is learned, (epsilon, how many) of coins: read off the plan's own fields."""
+    """(noise multiplier, rounds) of what is learned and asked for, (epsilon, how many) of coins: read off the plan's own fields."""
     rounds = [(plan.privacy.noise_multiplier, plan.privacy.rounds)]
     if plan.risk:
         rounds.append((plan.risk.privacy.noise_multiplier, plan.risk.privacy.rounds))
+    rounds += [(query.privacy.noise_multiplier, query.privacy.rounds) for query in plan.queries]
     return rounds, [(plan.bits.epsilon_micro / 1e6, plan.bits.coins)] if plan.bits else []
 
 
