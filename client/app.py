@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from flwr.clientapp import ClientApp
 
 from shared.clock import WallClock
 from shared.codec import array_bytes, limits_of
-from shared.errors import EbbtideError
+from shared.errors import ConfigError, EbbtideError
 from shared.messages import REQUESTS, SIGNED
 from shared.register.kinds import MessageKind
 
@@ -79,4 +80,30 @@ def answering(expected: str, open_device: OpenDevice) -> Handler:
     return reply
 
 
-app = build_app(open_in_data_dir)
+class OfItsNode(ClientApp):
+    """The app of a node: `app`, or the one that the node's own configuration names (`clientapp`, as module:attribute), for a Flower
+    app has one for all of its nodes. So a helper's node answers by `server.helper.app:app`. No message and no server can
+    change it."""
+
+    def __init__(self, app: ClientApp) -> None:
+        super().__init__()
+        self._app = app
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        other = context.node_config.get("clientapp")
+        return (named(str(other)) if other else self._app)(message, context)
+
+
+def named(where: str) -> ClientApp:
+    """The ClientApp at module:attribute; ConfigError if there is none."""
+    module, _, attribute = where.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ConfigError(f"expected node-config clientapp as module:attribute, got {where!r}: {error}") from None
+    if not isinstance(found, ClientApp):
+        raise ConfigError(f"expected a ClientApp at {where}, got another kind")
+    return found
+
+
+app = OfItsNode(build_app(open_in_data_dir))

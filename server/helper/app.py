@@ -1,6 +1,7 @@
 """The ClientApp of a helper's SuperNode: the bytes of Flower's messages, to the helper and back.
 
-flower-supernode ... --node-config 'data-dir="..." server-key="<hex>" enrolment-key="<hex>" audience="..."'
+flower-supernode ... --node-config 'clientapp="server.helper.app:app" data-dir="..." server-key="<hex>" enrolment-key="<hex>"
+audience="..."'
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from client.device import Profile
 from client.model.runtime import pinned_model
 from client.vault.journal import Journal
 from shared.codec import decode, limits_of, pack_floats
-from shared.errors import Refusal, RefusalCode
+from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.events import Step
 from shared.messages import REGISTER, REQUESTS, SIGNED
 from tests.world.basics import CATALOGUE, N_CATEGORIES, activity_theta, examples, open_device
@@ -289,3 +289,15 @@ def test_more_than_any_request_has_is_nothing_and_the_largest_is_read():
         assert len(client_app.carried(message)) == read
     floats = Message(RecordDict({"wire": ArrayRecord({"bytes": Array(np.zeros(8))})}), 1, "train")
     assert client_app.carried(floats) == b""
+
+
+def test_a_node_s_own_configuration_alone_names_another_app(tmp_path):
+    """A helper's node: what is asked of it there, it answers; a name of nothing is an error by name, and never the device's answer."""
+    query = with_wire(signed_request("enrolment_query", {"epoch": 1}))
+    told = {"data-dir": str(tmp_path / "helper"), "server-key": SERVER_KEY.hex(), "enrolment-key": SERVER_KEY.hex()}
+    context = context_of(1, clientapp="server.helper.app:app", **told)
+    assert decode(REGISTER, wire(ask(client_app.app, query, "query.enrolment", context)))[0] == "enrolment"
+    assert (tmp_path / "helper" / "helper.db").exists()
+    for wrong in ("nowhere.at.all:app", "client.app:nothing", "client.app", "client.app:WAIT_S", "a b:c"):
+        with pytest.raises(ConfigError, match="clientapp|ClientApp"):
+            ask(client_app.app, query, "query.enrolment", context_of(1, clientapp=wrong))

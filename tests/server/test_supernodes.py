@@ -99,9 +99,7 @@ def test_three_supernodes_and_three_helpers_come_to_a_sum_over_tls(tmp_path: Pat
         "schedule.origin-s": origin_s,
         "schedule.replay-step-s": float(DAY_S),
     }
-    app = write_app_folder(
-        tmp_path / "app", serverapp="server.app:app", clientapp="tests.world.supernode:app", config=config
-    )
+    app = write_app_folder(tmp_path / "app", serverapp="server.app:app", clientapp="client.app:app", config=config)
     over = threading.Event()
     signer = threading.Thread(target=signed_when_listed, args=(server, helpers, offline, over))
     signer.start()
@@ -115,7 +113,7 @@ def test_three_supernodes_and_three_helpers_come_to_a_sum_over_tls(tmp_path: Pat
                 deployment.start_supernode(f"device-{number}", told)
             for number, home in enumerate(helper_homes):
                 keys = {"server-key": server_key.hex(), "enrolment-key": enrolment_key.hex()}
-                told = {"data-dir": str(home), "audience": AUDIENCE, **keys}
+                told = {"clientapp": "server.helper.app:app", "data-dir": str(home), "audience": AUDIENCE, **keys}
                 deployment.start_supernode(f"helper-{number}", told)
             said = deployment.flwr("run", str(app), "tests", "--stream", timeout_s=400)
             assert deployment.outcome() == "finished:completed", said
