@@ -75,7 +75,10 @@ def sign(
         int, typer.Option(min=1, max=1 << 16, help="The last round that seats are drawn for; more need more seats.")
     ] = DRAWS,
     helpers: Annotated[
-        Path | None, typer.Option(help="The keys of 2 to 5 helper servers of other organisations, in a file like LIST.")
+        list[Path] | None,
+        typer.Option(
+            help="The keys of a helper server of another organisation, in a file like LIST; once for each of up to 5."
+        ),
     ] = None,
     passphrase_file: PassphraseFile = None,
     overwrite: Overwrite = False,
@@ -94,12 +97,13 @@ def sign(
 
     expect_free_file(out, overwrite=overwrite)
     listed = epochs.read_list(file)
-    helping = epochs.read_list(helpers) if helpers is not None else None
-    if helping is not None and (helping.audience, helping.number) != (listed.audience, listed.number):
-        raise ConfigError(
-            f"expected helpers' keys for epoch {listed.number} of audience {listed.audience!r}, "
-            f"got some for epoch {helping.number} of {helping.audience!r}"
-        )
+    helping = [epochs.read_list(helper) for helper in helpers or ()]
+    for one in helping:
+        if (one.audience, one.number) != (listed.audience, listed.number):
+            raise ConfigError(
+                f"expected helpers' keys for epoch {listed.number} of audience {listed.audience!r}, "
+                f"got some for epoch {one.number} of {one.audience!r}"
+            )
     private = read_key(key_file, read_passphrase(passphrase_file))
     begins_s = int(WallClock().now_s()) // _HOUR_S * _HOUR_S
     closed = epochs.Epoch.close(
@@ -108,7 +112,7 @@ def sign(
         begins_s,
         begins_s + days * _DAY_S,
         listed.leaves,
-        helping.leaves if helping is not None else (),
+        [leaf for one in helping for leaf in one.leaves],
         draws,
     )
     replace_content(out, epochs.sign(closed, private), durable=True)
