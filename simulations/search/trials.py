@@ -32,6 +32,7 @@ from ..people.population import Population
 from ..people.setup import Setup
 from ..scenarios.config import BitsSection, ProtocolSection, Scenario
 from ..scenarios.held_out import held_out_users
+from ..scenarios.sections import CountsSection, EvaluationSection
 from .noise_calibration import noise_multiplier_for
 from .trial_federation import Scratch, TrainingHost
 
@@ -77,8 +78,9 @@ class Trials:
 
     def setup(self, scenario: Scenario, protocol: ProtocolSection | None = None) -> Setup:
         """A scenario for these people; in another `protocol` than its own if one is given. A trial trains and asks for
-        nothing, so what it costs is that of the training: without the scenario's bits."""
-        return Setup.of(scenario.model_copy(update={"bits": BitsSection()}), self.population, protocol)
+        nothing, so what it costs is that of the training: without the scenario's bits, evaluation and counts."""
+        nothing = {"bits": BitsSection(), "evaluation": EvaluationSection(), "counts": CountsSection()}
+        return Setup.of(scenario.model_copy(update=nothing), self.population, protocol)
 
     def train(self, setup: Setup, *, host: MakeHost = TrainingHost) -> Trained:
         """One training, on the protocol's train steps and the users who are not held out. Noise, cohorts and who stays

@@ -52,6 +52,8 @@ OVERRIDES = [
     "risk.public_users=20",
     "simulation.query_every_steps=60",
     "bits.every_steps=0",
+    "evaluation.every_steps=0",
+    "counts.every_steps=0",
 ]
 
 

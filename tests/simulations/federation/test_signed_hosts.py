@@ -33,6 +33,8 @@ SCENARIO = [
     "caps.table=none",
     "privacy.max_epsilon=inf",
     "risk.rounds=0",
+    "evaluation.every_steps=0",
+    "counts.every_steps=0",
 ]
 
 
