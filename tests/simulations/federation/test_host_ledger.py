@@ -1,7 +1,7 @@
 """Hosted devices keep the same account as real ones: the same charges, the same refusals, round for round."""
 
 from collections import Counter
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,19 +13,24 @@ from client.privacy.caps import DEFAULT_LINES, OF_A_PLAN, Cap, Caps, LedgerLine
 from client.privacy.ledger import AGREEMENT_S, ALLOWED, MAX_PLANS, Ledger
 from server.channel import Channel, Traffic
 from server.device_nodes import DeviceNodes
+from server.enrolment import Enrolment
 from server.settings import RunSettings
+from server.sums.enrolling import enrolled
+from server.sums.secure_sum import SecureSum
 from shared import rdp
 from shared.clock import ReplayClock
 from shared.codec import pack_floats
 from shared.errors import InputError, Refusal, RefusalCode
 from shared.lapse_risk import N_COEFFICIENTS, READINGS
-from simulations.federation import device_app as devices
+from shared.register.sums import SUM_REQUESTS
 from simulations.federation.device_app import simulation_keys
-from simulations.federation.equivalence import N_USERS, scenario_without_noise, settings_for, some_people
+from simulations.federation.equivalence import N_USERS, device_node, scenario_without_noise, settings_for, some_people
 from simulations.federation.host_answers import as_pairs, count_refusals
 from simulations.federation.host_ledger import HostLedger, refused_of
-from simulations.federation.in_process import LocalGrid, LocalHost, context_of
+from simulations.federation.in_process import LocalGrid, LocalHost
 from simulations.federation.run_folder import AUDIENCE, RunFolder
+from simulations.federation.sums.enroller import enrolling
+from simulations.federation.sums.helper_nodes import identities
 from tests.world.basics import examples
 from tests.world.hosted import both_hosts, on_two_hosts, participations_of, signer_of, spent_of
 
@@ -171,6 +176,7 @@ TIGHT = [
     "privacy.noise_multiplier=2.0",
     "privacy.steps_per_clip=4096",
     "privacy.sampling_rate=0.6",
+    "privacy.max_colluders=0",
     "risk.rounds=4",
     "risk.noise_multiplier=3.0",
     "risk.public_users=60",
@@ -182,13 +188,27 @@ def both_ways(folder, people, scenario) -> tuple[dict, RunSettings]:
     runs = {name: RunFolder(folder / name) for name in ("devices", "hosts")}
     for run in runs.values():
         settings = settings_for(run, people, scenario)
-    contexts = [context_of(user, **{"partition-id": user}) for user in range(N_USERS)]
-    for context in contexts:
-        context.run_config = {"simulation.folder": str(runs["devices"].path), "simulation.devices": N_USERS}
-    grid = LocalGrid({user: partial(devices.app, context=context) for user, context in enumerate(contexts)})
     clock = ReplayClock(float((settings.schedule.train_step + 1) * people.step.seconds))
-    alone = DeviceNodes(Channel(grid, Traffic(), signer_of(runs["devices"], clock)), list(range(N_USERS)))
+    alone = enrolled_devices(runs["devices"], settings, clock)
     return {"devices": alone, "hosts": on_two_hosts(runs["hosts"], clock)}, settings
+
+
+def enrolled_devices(run: RunFolder, settings: RunSettings, clock: ReplayClock) -> DeviceNodes:
+    """Every user as a device of its own, enrolled, with the helpers of the plan."""
+    helpers = identities(run, settings.plan.sum.helpers)
+    nodes = range(N_USERS + len(helpers))
+    grid = LocalGrid({number: device_node(run, number, N_USERS) for number in nodes})
+    channel = Channel(grid, Traffic(), signer_of(run, clock), Enrolment())
+    own = replace(settings, folder=run.server_path, helpers=helpers, run=1)
+    with enrolling(run, settings.plan, clock.now_s()):
+        roll = enrolled(channel, nodes, own, run.server)
+    return DeviceNodes(channel, channel.enrolment.nodes, SecureSum(channel, roll, run.server.lists().keep))
+
+
+def counted(side) -> dict:
+    """What was counted, but for the messages of keys and seats: hosts' sums are ideal."""
+    of_sums = {name for kind in SUM_REQUESTS for name in (kind.name, kind.reply)}
+    return {way: {k: n for k, n in of.items() if n and k not in of_sums} for way, of in side.traffic.to_map().items()}
 
 
 @pytest.mark.slow
@@ -219,7 +239,7 @@ def test_50_devices_and_hosts_of_the_same_50_users_make_the_same_charges_and_ref
         assert refusals[0] == refusals[1]
         seen += refusals[0]
     assert set(seen) == {"refusal_11", "refusal_12", "refusal_13"}, "every kind of cap was met"
-    assert sides["devices"].traffic == sides["hosts"].traffic
+    assert counted(sides["devices"]) == counted(sides["hosts"])
     for twins in both_hosts(RunFolder(tmp_path / "hosts")):
         spent = spent_of(twins.ledger)
         for at in range(twins.n_users):
