@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -79,6 +80,7 @@ def run_numbers(name: str, run: Path) -> dict[str, Published]:
         "epsilon_to_server": (privacy.epsilon_to_server, f"epsilon at delta {privacy.delta:g}", "with the sum trusted"),
         "epsilon_bound": (privacy.epsilon_bound, f"epsilon at delta {privacy.delta:g}", "by Renyi DP"),
         "delta": (privacy.delta, "probability", ""),
+        "fewest_in_a_sum": (_fewest(privacy.to_server), "devices", ""),
         **_line_numbers(results),
         "round_down_bytes": (traffic.round_down_bytes, "bytes", ""),
         "round_up_bytes": (traffic.round_up_bytes, "bytes", ""),
@@ -114,6 +116,12 @@ def _alert_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]
     return out
 
 
+def _fewest(to_server: str) -> float | None:
+    """How many devices are in each sum, at least, as a run says what its server learns."""
+    found = re.search(r"over at least (\d+) devices", to_server)
+    return float(found[1]) if found else None
+
+
 def _line_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]:
     """What was charged, row by row."""
     out: dict[str, tuple[float | None, str, str]] = {}
@@ -122,6 +130,7 @@ def _line_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]:
         out[f"line.{line.line}.epsilon_if_broken"] = (line.epsilon_if_broken, "epsilon of one message", "")
         out[f"line.{line.line}.times"] = (line.times, "times", "")
         noise = line.coin_epsilon if line.noise_multiplier is None else line.noise_multiplier
+        out[f"line.{line.line}.broken"] = (line.epsilon_if_broken, "epsilon", "one message, its sum broken")
         out[f"line.{line.line}.noise"] = (noise, "noise multiplier, or epsilon of a coin", "")
     return out
 

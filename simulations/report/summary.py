@@ -35,7 +35,7 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         ("epsilon to the server and the seats", epsilon_to_server_in_words(privacy)),
         *((f"of that, {line.line} alone", line_in_words(line)) for line in privacy.lines if line.times),
         ("by the Rényi bound, all together", epsilon(privacy.epsilon_bound)),
-        ("if a sum is broken, epsilon of one message", broken_in_words(privacy)),
+        ("if a sum is broken, one message", broken_in_words(privacy)),
         ("what the server learns", learns_in_words(results)),
         *([("rounds are added up by", results.sum)] if results.sum else []),
         *_owners(results),

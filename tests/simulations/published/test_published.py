@@ -113,7 +113,12 @@ DEMO: Final = {
     },
     "owners' caps on a device": (14, 7.5, 182),
     "came to nothing": ("silent", "silent"),
-    "to the server": ("bits.coins", "bits.epsilon", "bits.epsilon_together"),
+    "epsilon to the server and the seats": (),
+    "if a sum is broken, one message": tuple(
+        f"line.{line}.broken" for line in ("update", "risk_update", "evaluation", "alert_counts", "alert_bit")
+    ),
+    "what the server learns": ("fewest_in_a_sum", 3, "bits.coins", "bits.epsilon", "bits.epsilon_together"),
+    "rounds are added up by": (3,),
     "alerted lately, by randomised bits": ("bits.estimate", 95, "bits.low", "bits.high", "bits.true_rate"),
     "bytes per device and round": ("round_down_bytes", "round_up_bytes"),
     "bytes per device, whole run": ("down_bytes_per_device", "up_bytes_per_device"),

@@ -346,7 +346,7 @@ def test_the_result_table() -> None:
         ("epsilon to the server and the seats", "the same: everybody is in every round, nothing rests on who was not"),
         ("of that, update alone", "9.08 (2 rounds, noise multiplier 1)"),
         ("by the Rényi bound, all together", "10.3"),
-        ("if a sum is broken, epsilon of one message", "90.8 update"),
+        ("if a sum is broken, one message", "90.8 update"),
         ("what the server learns", LEARNS),
         ("rounds are added up by", "3 helpers"),
         ("owners' caps on a device", "lifted in this scenario"),
