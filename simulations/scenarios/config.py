@@ -26,6 +26,7 @@ from shared.randomised_response import due_steps
 from shared.register.bounds import MAX_STEP
 from shared.secure_sum.sizes import max_colluders, min_survivors
 
+from .own_data import FileSection
 from .sections import (
     MOST_USERS,
     CapsSection,
@@ -48,11 +49,12 @@ SCENARIOS = Path(__file__).parent
 class DataSection(Section):
     """Which people. `users` 0 means all of them; `held_out_share` of them never train (see simulations.scenarios.held_out)."""
 
-    name: Literal["planted", "complete-journey", "online-retail-ii"] = "planted"
+    name: Literal["planted", "complete-journey", "online-retail-ii", "file"] = "planted"
     path: str = ""
     users: Annotated[int, Field(ge=0, le=MOST_USERS)] = 300
     seed: Seed = 1
     held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    file: FileSection | None = None
 
 
 class ProtocolSection(Section):
