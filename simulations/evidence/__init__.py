@@ -1,0 +1,1 @@
+"""Evidence that a reviewer can check without trusting who made it."""
