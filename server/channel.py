@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ from .signing import Signer
 REPLY_TIMEOUT_S = 600.0
 #: Reasons to drop a reply that are reasons to ask its device no more; the second if the first was lost on its way.
 GONE = ("deletion", f"refusal_{int(RefusalCode.FORGOTTEN)}")
-#: How numpy begins a file of bytes, and the most that it writes before them.
+#: What who takes a request for forged says.
+UNREAD = f"refusal_{int(RefusalCode.SIGNATURE)}"
 #: What a reply that is for another round, plan, step or coin than was asked for is counted as, if not by the field's name.
 _OTHER = {"plan_sha256": "plan", "epsilon_micro": "coin"}
 
@@ -52,6 +53,15 @@ class Traffic:
             getattr(self, name).update(counter)
 
 
+@dataclass(frozen=True, eq=False)
+class Signed:
+    """One request: its fields, its canonical bytes, and these as they travel."""
+
+    fields: Mapping[str, Any]
+    body: bytes
+    data: bytes
+
+
 class Channel:
     """The way to the devices: one signed request to many nodes, checked replies from those that answered. A node that has
     left the `enrolment` is not asked; one whose device turns out to be gone leaves it."""
@@ -66,26 +76,46 @@ class Channel:
     ) -> None:
         self._grid, self.traffic, self._signer, self._timeout_s = grid, traffic, signer, timeout_s
         self.enrolment = Enrolment() if enrolment is None else enrolment
+        #: Nodes that read an envelope which names the log; and those that can read none.
+        self._witnesses, self._knows_no_log = set[int](), set[int]()
 
     def ask(self, nodes: Iterable[int], name: str, fields: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
         """Fields of the reply that the register expects to a request, by node. A node that fails, refuses or sends
         anything else is dropped and counted; its reply's content goes nowhere."""
         signed = self._signed(name, fields)
-        return self._exchange(name, {node: (fields, signed) for node in nodes})
+        return self._asked(name, {node: signed for node in nodes})
 
     def ask_each(self, name: str, fields: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
         """The same for requests of one kind that differ from node to node."""
-        return self._exchange(name, {node: (each, self._signed(name, each)) for node, each in fields.items()})
+        return self._asked(name, {node: self._signed(name, each) for node, each in fields.items()})
 
-    def _signed(self, name: str, fields: Mapping[str, Any]) -> bytes:
-        return self._signer.sign(encode(REQUESTS, name, fields))
+    def _signed(self, name: str, fields: Mapping[str, Any]) -> Signed:
+        body = encode(REQUESTS, name, fields)
+        return Signed(fields, body, self._signer.sign(body, name))
+
+    def _asked(self, name: str, requests: Mapping[int, Signed]) -> dict[int, dict[str, Any]]:
+        """Replies by node. A device that was made before servers kept logs takes an envelope that names one for a forgery: it is
+        asked again, in the envelope that it knows, once, and then in that one always."""
+        again: dict[int, Signed] = {}
+        unwitnessed: dict[int, bytes] = {}
+        for node, signed in requests.items():
+            if node in self._knows_no_log:
+                if id(signed) not in unwitnessed:
+                    unwitnessed[id(signed)] = self._signer.sign_unwitnessed(signed.body)
+                requests = {**requests, node: replace(signed, data=unwitnessed[id(signed)])}
+        out = self._exchange(name, requests, again)
+        if again:
+            self._knows_no_log |= again.keys()
+            out |= self._asked(name, again)
+        return out
 
     def _exchange(
-        self, name: str, requests: Mapping[int, tuple[Mapping[str, Any], bytes]]
+        self, name: str, requests: Mapping[int, Signed], again: dict[int, Signed]
     ) -> dict[int, dict[str, Any]]:
+        """One exchange of messages. Who may know no log goes to `again`."""
         kind, messages, content = REQUESTS[name], list[Message](), dict[int, RecordDict]()
         for node in self.still_here(requests):
-            data = requests[node][1]
+            data = requests[node].data
             if id(data) not in content:
                 wire = Array(np.frombuffer(data, dtype=np.uint8))
                 content[id(data)] = RecordDict({"wire": ArrayRecord({"bytes": wire})})
@@ -94,9 +124,13 @@ class Channel:
             self.traffic.sent_bytes[name] += len(data)
         out: dict[int, dict[str, Any]] = {}
         for node, reply in first_replies(self._grid, messages, self._timeout_s, self.traffic.dropped):
-            fields = requests[node][0]
+            fields = requests[node].fields
             asked = {**fields, "plan_sha256": hashlib.sha256(fields["plan"]).digest()} if "plan" in fields else fields
             fields_or_reason = self._read(reply, kind.reply, asked)
+            if fields_or_reason == UNREAD and self._may_know_no_log(node):
+                again[node] = requests[node]
+                continue
+            self._witnesses.add(node)
             if isinstance(fields_or_reason, str):
                 self.traffic.dropped[fields_or_reason] += 1
                 if fields_or_reason in GONE:
@@ -104,6 +138,9 @@ class Channel:
             else:
                 out[node] = fields_or_reason
         return out
+
+    def _may_know_no_log(self, node: int) -> bool:
+        return self._signer.log is not None and node not in self._witnesses and node not in self._knows_no_log
 
     def connected(self) -> frozenset[int]:
         """Ids of the nodes that are there now."""

@@ -13,6 +13,7 @@ from shared.errors import IN_WORDS, RefusalCode, RunStopped
 from shared.plan import Plan, PrivacyPlan, UpdateKind
 
 from .channel import Traffic
+from .run_log.log import RunLog, digest
 
 #: Of those that say anything, the share from which on "nearly all" of them refuse, and that in so many rounds running.
 NEARLY_ALL, REFUSED_ROUNDS = 0.9, 2
@@ -69,10 +70,11 @@ class Turnout:
 
 
 class Watched:
-    """A federation of which it is noted what comes of its rounds, so that a run stops that would only spend more."""
+    """A federation of which it is noted what comes of its rounds, so that a run stops that would only spend more; with a `log`, there,
+    too."""
 
-    def __init__(self, federation: Federation) -> None:
-        self._federation = federation
+    def __init__(self, federation: Federation, log: RunLog | None = None) -> None:
+        self._federation, self._log = federation, log
         self.traffic = federation.traffic
         #: Whether any round had a sum that could be used.
         self.has_summed = False
@@ -94,6 +96,8 @@ class Watched:
     ) -> tuple[Words, int]:
         before, self._was_asked = refusals(self.traffic), True
         total, answered = self._federation.collect(cohort, plan, request, kind)
+        if self._log is not None:
+            self._log.add("sum", round=request["round"], sha256=digest(total.astype("<u4").tobytes()))
         self._last = Turnout(len(cohort), answered, refusals(self.traffic) - before)
         self._refused_rounds = self._refused_rounds + 1 if self._last.is_refused(kind.privacy) else 0
         self._silent_rounds = self._silent_rounds + 1 if self._last.is_silent(kind.privacy) else 0

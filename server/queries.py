@@ -12,17 +12,23 @@ from .bits import BitInbox
 from .federation import Federation
 from .inbox import Inbox
 from .insights.sum_queries import SumQueries
+from .run_log.log import RunLog
 from .settings import RunSettings
 from .state import ServerFolder
 
 
 def ask_for_alerts(
-    federation: Federation, settings: RunSettings, folder: ServerFolder, inbox: Inbox, clock: Clock
+    federation: Federation,
+    settings: RunSettings,
+    folder: ServerFolder,
+    inbox: Inbox,
+    clock: Clock,
+    log: RunLog | None = None,
 ) -> None:
     """Query every device at every scheduled step; what identified devices tell goes to the inbox, and so do randomised
     bits; these, and sums, are asked for at the steps at which they are due."""
     schedule, bits = settings.schedule, BitInbox(folder.inbox_file)
-    sums = SumQueries.of(federation, settings, folder)
+    sums = SumQueries.of(federation, settings, folder, log)
     steps = sorted({*schedule.query_steps, *schedule.bit_steps, *sums.steps})
     for i, step in enumerate(steps, start=1):
         schedule.wait_for(step, clock)

@@ -23,15 +23,24 @@ from shared.envelope import wrap
 from shared.errors import ConfigError
 from shared.files import private_folder
 
+from .run_log.log import RunLog, digest
+
 
 class Signer:
-    """Signs requests with one key (Ed25519, RFC 8032), at the time that its clock shows."""
+    """Signs requests with one key (Ed25519, RFC 8032), at the time that its clock shows. With a `log`, nothing is signed that is not
+    a leaf of it, on disk, before; and whoever is asked is told the log's head."""
 
-    def __init__(self, key: Ed25519PrivateKey, clock: Clock) -> None:
-        self._key, self._clock = key, clock
+    def __init__(self, key: Ed25519PrivateKey, clock: Clock, log: RunLog | None = None) -> None:
+        self._key, self._clock, self.log = key, clock, log
 
-    def sign(self, body: bytes) -> bytes:
-        """The signed envelope of a request's canonical bytes: one for everybody who is asked the same."""
+    def sign(self, body: bytes, name: str = "") -> bytes:
+        """The signed envelope of the canonical bytes of a request of that name: one for everybody who is asked the same."""
+        if self.log is not None:
+            self.log.add("request", name=name, sha256=digest(body))
+        return wrap(body, int(self._clock.now_s()), self._key.sign, self.log.head if self.log else None)
+
+    def sign_unwitnessed(self, body: bytes) -> bytes:
+        """The envelope of a body that was signed before, for devices that know no log."""
         return wrap(body, int(self._clock.now_s()), self._key.sign)
 
 

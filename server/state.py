@@ -89,6 +89,13 @@ class Charges:
         """Whether a round is charged."""
         return self.count(after=round_number - 1, until=round_number) > 0
 
+    def numbers(self, after: int = 0, until: int = 2**31) -> list[int]:
+        """The charged rounds of numbers after + 1 to `until`, rising."""
+        number = ChargedRound.round_number
+        query = select(number).where(number > after, number <= until).order_by(number)
+        with Session(self._engine) as session:
+            return list(session.scalars(query))
+
     def count(self, after: int = 0, until: int = 2**31) -> int:
         """How many rounds of numbers after + 1 to `until` are charged."""
         number = ChargedRound.round_number
@@ -178,6 +185,11 @@ class ServerFolder:
             return {}
         found: dict[str, dict[str, int]] = json.loads(text_of(self.traffic_file))
         return found
+
+    def published(self) -> dict[str, Path]:
+        """What of the folder a reviewer may see, by the name that the run's log gives it: no cohort, no size of one, no key."""
+        shown = (self.account_file, self.sums_file, *(self.folder / f"{name}.npz" for name in (INTEREST, RISK)))
+        return {f"server/{file.name}": file for file in shown if file.exists()}
 
     def keep_account(self, account: Mapping[str, Any]) -> None:
         """Write what the run cost, for people: the last thing of a run."""

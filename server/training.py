@@ -28,6 +28,7 @@ from .optimizer import ServerOptimizer
 from .privacy.accounting import RoundAccountant, finite
 from .risk_start import RiskStart
 from .rounds import run_round
+from .run_log.log import RunLog, digest
 from .settings import RunSettings
 from .state import INTEREST, RISK, Charges, ServerFolder
 from .sums.open_round import OpenRounds
@@ -117,6 +118,7 @@ class Training:
     charges: Charges
     accountant: RoundAccountant
     rounds: OpenRounds | None = None
+    log: RunLog | None = None
 
     @classmethod
     def begin(
@@ -125,14 +127,26 @@ class Training:
         settings: RunSettings,
         folder: ServerFolder,
         rounds: OpenRounds | None = None,
+        log: RunLog | None = None,
     ) -> Training:
-        """With every round counted that any process of this run charged."""
+        """With every round counted that any process of this run charged, and logged, too, if the last one was killed before it
+        came to that."""
         plan = settings.plan
         charges, accountant = folder.charges(plan.sha256), RoundAccountant(plan)
         for part, kind in enumerate(plan.sums):
             first = plan.first_round(part)
             accountant.charge(charges.count(after=first, until=first + kind.privacy.rounds), part)
-        return cls(Watched(federation), settings, folder, charges, accountant, rounds)
+            if log is not None:
+                for number in charges.numbers(after=first, until=first + kind.privacy.rounds):
+                    log.add_once("charge", round=number, line=kind.reply)
+        return cls(Watched(federation, log), settings, folder, charges, accountant, rounds, log)
+
+    def charge(self, part: int, number: int) -> None:
+        """Charge the round of this number, of a part: on disk, and in the log, when this returns."""
+        self.charges.add(number)
+        self.accountant.charge(part=part)
+        if self.log is not None:
+            self.log.add_once("charge", round=number, line=self.settings.plan.sums[part].reply)
 
     @property
     def has_rounds_left(self) -> bool:
@@ -156,8 +170,7 @@ class Training:
                 number = accountant.rounds_of(part) + 1
                 if self.rounds is not None:
                     self.rounds.begin(first + number, len(models))
-                self.charges.add(first + number)
-                accountant.charge(part=part)
+                self.charge(part, first + number)
             request = {
                 "audience": self.settings.audience,
                 "run": self.settings.run,
@@ -173,6 +186,9 @@ class Training:
             models.append(learner.model)
             folder.keep_traffic(self.federation.traffic.to_map())
             folder.save_checkpoint(learner.optimizer, models, learner.checkpoint)
+            if self.log is not None:
+                self.log.add("model", part=learner.checkpoint, number=len(models) - 1, sha256=digest(pack_floats(models[-1])))
+                self.log.sign()
             if self.rounds is not None:
                 self.rounds.end()
             folder.report(learner.phase, number, kind.privacy.rounds, epsilon=finite(accountant.epsilon))
@@ -196,13 +212,14 @@ def train(
     folder: ServerFolder,
     *,
     rounds: OpenRounds | None = None,
+    log: RunLog | None = None,
     to_the_end: bool = False,
 ) -> RoundAccountant:
     """Run the plan's rounds, and offer what they taught to every device. BudgetError if epsilon allows none; RunStopped if
     devices refuse or stay silent so that going on would only spend: what was learned and charged until then stays in the
     folder. `rounds`: where a round lies that is open, to go on with. `to_the_end`: go on all the same, for trials, which publish
     nothing."""
-    training = Training.begin(federation, settings, folder, rounds)
+    training = Training.begin(federation, settings, folder, rounds, log)
     accountant = training.accountant
     theta = training.learn(0, InterestLearner(settings), to_the_end=to_the_end)
     if not accountant.rounds:

@@ -169,6 +169,17 @@ SIGNED: Mapping[str, MessageKind] = MappingProxyType(
             body=Field(Bytes(1, MAX_REQUEST_BYTES), PUBLIC, "the request's canonical bytes"),
             time_s=Field(Int(0, MAX_TIME_S), PUBLIC, "when the server asked: a period of a ledger ends by it"),
             signature=Field(Bytes(64, 64), PUBLIC, "Ed25519, over the tag, the time and the body"),
-        )
+        ),
+        "witnessed": signed_by_server(
+            "witnessed",
+            "",
+            "",
+            purpose="the same, and how the server's log of its run stood: whoever is asked is a witness of it",
+            body=Field(Bytes(1, MAX_REQUEST_BYTES), PUBLIC, "the request's canonical bytes"),
+            time_s=Field(Int(0, MAX_TIME_S), PUBLIC, "when the server asked: a period of a ledger ends by it"),
+            log_size=Field(Int(0, MAX_TIME_S), PUBLIC, "leaves of the log, that of this request included"),
+            log_root=Field(Bytes(32, 32), PUBLIC, "their root, RFC 6962: the log goes on from there, or was changed"),
+            signature=Field(Bytes(64, 64), PUBLIC, "Ed25519, over another tag, the time, the log's head and the body"),
+        ),
     }
 )

@@ -18,7 +18,7 @@ def verify(data: bytes, server_key: bytes) -> Envelope:
     """
     try:
         envelope = unwrap(data)
-        signed = signed_bytes(envelope.body, envelope.time_s)
+        signed = signed_bytes(envelope.body, envelope.time_s, envelope.head)
         Ed25519PublicKey.from_public_bytes(server_key).verify(envelope.signature, signed)
     except (WireError, InvalidSignature):
         raise Refusal(RefusalCode.SIGNATURE) from None

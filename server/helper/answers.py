@@ -61,7 +61,7 @@ class Helper:
     def _answered(self, data: bytes, expected: str) -> bytes:
         try:
             envelope = unwrap(data)
-            signed = signed_bytes(envelope.body, envelope.time_s)
+            signed = signed_bytes(envelope.body, envelope.time_s, envelope.head)
             Ed25519PublicKey.from_public_bytes(self.server_key).verify(envelope.signature, signed)
         except (WireError, InvalidSignature):
             return encode(REGISTER, "refusal", {"code": int(RefusalCode.SIGNATURE)})

@@ -22,6 +22,7 @@ from shared.register.queries import QueryPlan, due_steps
 
 from ..federation import Federation
 from ..rounds import ask_cohort
+from ..run_log.log import RunLog
 from ..settings import RunSettings
 from ..state import ServerFolder
 from ..training import Training
@@ -38,9 +39,11 @@ class SumQueries:
     folder: ServerFolder
 
     @classmethod
-    def of(cls, federation: Federation, settings: RunSettings, folder: ServerFolder) -> SumQueries:
+    def of(
+        cls, federation: Federation, settings: RunSettings, folder: ServerFolder, log: RunLog | None = None
+    ) -> SumQueries:
         """With every sum counted that any process of this run charged."""
-        return cls(federation, settings, Training.begin(federation, settings, folder), folder)
+        return cls(federation, settings, Training.begin(federation, settings, folder, log=log), folder)
 
     @property
     def steps(self) -> list[int]:
@@ -65,8 +68,7 @@ class SumQueries:
 
     def _ask(self, query: QueryPlan, kind: UpdateKind, part: int, number: int, step: int) -> None:
         settings, training = self.settings, self.training
-        training.charges.add(number)
-        training.accountant.charge(part=part)
+        training.charge(part, number)
         request = {
             "audience": settings.audience,
             "run": settings.run,
@@ -75,7 +77,7 @@ class SumQueries:
             "plan_sha256": settings.plan.sha256,
             "model_round": training.accountant.rounds_of(0),
         }
-        mean, asked, answered = ask_cohort(self.federation, settings.plan, request, kind)
+        mean, asked, answered = ask_cohort(training.federation, settings.plan, request, kind)
         values = None if mean is None else (mean * kind.privacy.expected_cohort).round(6).tolist()
         said = {"recipe": query.recipe, "step": step, "round": number, "asked": asked, "answered": answered}
         append_line(self.folder.sums_file, json.dumps({**said, "values": values}), durable=True)

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from shared.envelope import Head
 from shared.errors import DataError
 from shared.files import append_line, replace_content
 
@@ -34,13 +35,7 @@ from .tree import GrowingTree
 
 LOG_FILE: Final = "run_log.jsonl"
 NOTE_FILE: Final = "run_log.checkpoint"
-
-
-class Head(NamedTuple):
-    """What a log is as of now: so many leaves, under this root (32 bytes)."""
-
-    size: int
-    root: bytes
+FORMAT: Final = 1
 
 
 def leaf_of(kind: str, fields: dict[str, int | str]) -> bytes:
@@ -92,6 +87,18 @@ class RunLog:
         """One leaf more, unless the very same is there."""
         if leaf_of(kind, fields) not in self._once:
             self.add(kind, **fields)
+
+    def begin(self, run: int, plan_sha256: bytes) -> None:
+        """The run of this number begins, or goes on."""
+        self.add_once("begin", format=FORMAT, run=run, plan=plan_sha256.hex(), key=self._key.public_key().public_bytes_raw().hex())
+
+    def close(self, files: Mapping[str, Path]) -> None:
+        """Say by hash what these files hold, by the name that a reviewer finds each under, and sign all of it. What is said last
+        counts, so whoever changes a file says it again."""
+        for name, file in files.items():
+            self.add("file", name=name, sha256=digest(file.read_bytes()))
+        self.add("files", number=len(files))
+        self.sign()
 
     def sign(self) -> None:
         """Sign what the log is as of now."""

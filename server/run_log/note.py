@@ -14,7 +14,6 @@ import base64
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 #: First line of every checkpoint, and the name of the key under it. The key signs requests, too, which begin with another tag.
 ORIGIN = "ebbtide run log"
@@ -35,6 +34,6 @@ def checkpoint_text(size: int, root: bytes) -> str:
 def signed_note(size: int, root: bytes, key: Ed25519PrivateKey) -> str:
     """The checkpoint of a log of `size` leaves with this root, under the server's key."""
     text = checkpoint_text(size, root)
-    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    public = key.public_key().public_bytes_raw()
     signature = base64.b64encode(key_id(public) + key.sign(text.encode())).decode()
     return f"{text}\n— {KEY_NAME} {signature}\n"

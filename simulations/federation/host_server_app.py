@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
-from server.app import run
+from server.app import log_of, run
 from server.channel import REPLY_TIMEOUT_S, Traffic, first_replies, hasten, wait_for_nodes
 from server.rounds import poisson_cohort
 from server.settings import RunSettings
@@ -92,7 +92,7 @@ class HostNodes:
         return {node: {} for node in self._nodes}
 
     def _encode(self, name: str, fields: Mapping[str, Any], n_devices: int) -> bytes:
-        data = self._signer.sign(encode(REQUESTS, name, fields))
+        data = self._signer.sign(encode(REQUESTS, name, fields), name)
         self.traffic.sent[name] += n_devices
         self.traffic.sent_bytes[name] += n_devices * len(data)
         return data
@@ -133,5 +133,5 @@ def main(grid: Grid, context: Context) -> None:
     nodes = wait_for_nodes(grid, int(context.run_config["simulation.hosts"]), settings.node_wait_s)
     devices = settings.plan.privacy.population
     ServerFolder(settings.folder).report("devices", devices, devices)
-    clock = settings.schedule.clock()
-    run(HostNodes(grid, nodes, devices, Signer(signing_key(settings.key_file), clock)), settings, clock)
+    clock, log = settings.schedule.clock(), log_of(settings)
+    run(HostNodes(grid, nodes, devices, Signer(signing_key(settings.key_file), clock, log)), settings, clock, log=log)
