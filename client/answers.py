@@ -175,7 +175,7 @@ def answer(device: Device, data: bytes, expected: str | None = None) -> bytes:
             return device.gate.decline(refusal.code)
         # Without the time: asked again later, it is the same request.
         sha256 = hashlib.sha256(envelope.body).digest()
-        asked = Asked(name, sha256, envelope.time_s, request.get("run", NO_RUN), request.get("round", 0))
+        asked = Asked(name, sha256, envelope.time_s, request.get("run", NO_RUN), request.get("round", 0), envelope.head)
         return device.gate.answer(sha256, lambda: HANDLERS[name](device, asked, request), asked)
     except Exception:
         return bare_refusal(RefusalCode.INTERNAL)

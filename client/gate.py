@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.clock import Clock
 from shared.codec import decode, encode
+from shared.envelope import Head
 from shared.errors import Refusal, RefusalCode, SumError, WireError
 from shared.messages import REGISTER
 from shared.rdp import Curve, epsilon
@@ -182,7 +183,7 @@ class Gate(TakesTurns):
                 self._vault.put(table, row)
             if kind.charged:
                 self._vault.put("ledger", ledger.to_bytes())
-            self._write_down(name, data, None if outside else spent, content)
+            self._write_down(name, data, None if outside else spent, content, said.head if said else None)
             if kind.kept:
                 self._vault.outbox.keep(asked, name, data)
             if said is not None:
@@ -236,6 +237,8 @@ class Gate(TakesTurns):
                 times = {"times": n // 2} if n > 2 else {}
                 self._write_down("refusal", data, 0.0, {"code": int(code), **times})
 
-    def _write_down(self, name: str, data: bytes, spent: float | None, content: Fields) -> None:
+    def _write_down(
+        self, name: str, data: bytes, spent: float | None, content: Fields, log: Head | None = None
+    ) -> None:
         kind = REGISTER[name]
-        self._vault.journal.add(self.clock.now_s(), name, data, spent, kind.purpose, content, kind.condition)
+        self._vault.journal.add(self.clock.now_s(), name, data, spent, kind.purpose, content, kind.condition, log)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
+from shared.envelope import Head
 from shared.errors import Refusal, RefusalCode
 
 from .caps import DAY_S
@@ -26,13 +27,14 @@ NO_RUN = -1
 
 class Asked(NamedTuple):
     """One request, as the server signed it: its kind, the SHA-256 of its body, when it was signed, and the run and round
-    that it names (0 where its kind names no round)."""
+    that it names (0 where its kind names no round); and how the server's log stood, if the envelope says so."""
 
     name: str
     sha256: bytes
     time_s: int
     run: int = NO_RUN
     round_number: int = 0
+    head: Head | None = None
 
 
 class Taken(NamedTuple):
@@ -53,6 +55,7 @@ class Heard:
 
     offer: Taken | None = None
     answered: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    witnessed: bool = False  #: whether any request said how the server's log stood
 
     def is_again(self, asked: Asked) -> bool:
         """Whether a request is the very offer that was taken last."""
@@ -65,8 +68,8 @@ class Heard:
     def expect_in_order(self, asked: Asked) -> None:
         """Refusal unless a request comes after what was heard. STALE: an offer whose (run, signed time, round) lies before
         that of the last one, unless it is that very one; a round of an earlier run, or signed before the offer of its run;
-        any request signed before the last of its kind that was answered. PLAN_MISMATCH: a round of a run of which no offer
-        was taken.
+        any request signed before the last of its kind that was answered; one that says nothing of the server's log, after any that
+        did: who keeps a log does not stop. PLAN_MISMATCH: a round of a run of which no offer was taken.
 
         Guarantees. What was taken or answered and is played again changes nothing, except the last offer of all, which
         changes nothing either: it is there. Edge cases. Requests of the same second may come in any order; a round is
@@ -74,6 +77,8 @@ class Heard:
         last one that it answered, is one that anybody may deliver to it: it is charged as any other.
         """
         last = self.offer
+        if self.witnessed and asked.head is None:
+            raise Refusal(RefusalCode.STALE)
         if asked.name == OFFER:
             if last is not None and not self.is_again(asked) and self._is_before(asked, last):
                 raise Refusal(RefusalCode.STALE)
@@ -99,26 +104,30 @@ class Heard:
         than which two clocks do not agree in the ledger, either: it may not lock a device for ever. Until the clock has
         passed it, what was signed so can be played again; with a device's clock that is far behind, so can anything.
         """
+        witnessed = self.witnessed or asked.head is not None
         latest_s = int(max(now_s, 0.0)) + DAY_S
         time_s = min(asked.time_s, latest_s)
         if asked.name != OFFER:
             last_s = max(time_s, self.answered.get(asked.name, 0))
-            return replace(self, answered=MappingProxyType({**self.answered, asked.name: last_s}))
+            answered = MappingProxyType({**self.answered, asked.name: last_s})
+            return replace(self, answered=answered, witnessed=witnessed)
         run_s, last = min(asked.run, latest_s), self.offer
         if last is not None:
             run_s = max(run_s, last.run_s)
             time_s = max(time_s, last.time_s) if asked.run == last.run else time_s
-        return replace(self, offer=Taken(asked.run, run_s, time_s, asked.round_number, asked.sha256))
+        taken = Taken(asked.run, run_s, time_s, asked.round_number, asked.sha256)
+        return replace(self, offer=taken, witnessed=witnessed)
 
     # ---- kept between two calls
 
     def plain(self) -> dict[str, Any]:
         """What is kept of it, for `of`."""
-        return {"offer": self.offer and list(self.offer), "answered": dict(self.answered)}
+        return {"offer": self.offer and list(self.offer), "answered": dict(self.answered), "witnessed": self.witnessed}
 
     @classmethod
     def of(cls, fields: dict[str, Any] | None) -> Self:
         """What `plain` said; nothing heard for None."""
         if fields is None:
             return cls()
-        return cls(fields["offer"] and Taken(*fields["offer"]), MappingProxyType(dict(fields["answered"])))
+        offer, answered = fields["offer"], MappingProxyType(dict(fields["answered"]))
+        return cls(offer and Taken(*offer), answered, fields["witnessed"])

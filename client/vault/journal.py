@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from shared import cbor
 from shared.cbor import Limits
+from shared.envelope import Head
 from shared.errors import VaultDamaged
 from shared.messages import REGISTER
 
@@ -35,9 +36,9 @@ _LIMITS = Limits(1 << 20, most_items=1 << 17, most_depth=8, floats=True, simple=
 DECISION = "decision"  #: kind of an entry that says what the user decided; nothing left with it
 
 #: Of an entry's fields, as `add` writes them: the epsilon can be missing, too. Entries of format 2 and before say no
-#: condition.
-_TYPES = (float, str, int, bytes, object, str, dict, str, bytes)
-_CONDITION = 7
+#: condition; those of format 5 and before, no log.
+_TYPES = (float, str, int, bytes, object, str, dict, str, object, bytes)
+_CONDITION, _LOG = 7, 8
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Entry:
 
     `epsilon`: of this release alone, 0 if it cost nothing, None if it lies outside epsilon (identified alerts). It holds
     under `condition`, in words ("": under none). `content`: the decoded fields. `sha256`: of the bytes that left. `hash`:
-    of this entry, `previous` of the one before.
+    of this entry, `previous` of the one before. `log`: how the server's log stood when it asked, if it said so: this device is a
+    witness of it.
     """
 
     number: int
@@ -60,6 +62,7 @@ class Entry:
     previous: bytes
     hash: bytes
     condition: str = ""
+    log: Head | None = None
 
     @property
     def times(self) -> int:
@@ -124,6 +127,7 @@ class Journal:
         purpose: str,
         content: Mapping[str, Any],
         condition: str = "",
+        log: Head | None = None,
     ) -> None:
         """Write down what is about to leave; folds the oldest entries when there are more than `most`."""
         number, previous = self._last()
@@ -136,6 +140,7 @@ class Journal:
             purpose,
             without_bodies(content),
             condition,
+            None if log is None else list(log),
         ]
         self._store.put(TABLE, number + 1, cbor.encode([*fields, previous], _LIMITS))
         if len(self._numbers()) > self._most + self._most // 10:
@@ -195,10 +200,20 @@ class Journal:
     def _entry(self, number: int) -> Entry:
         payload = self._store.row(TABLE, number)
         assert payload is not None
-        fields = fields_of(payload, _LIMITS, "an entry of the journal", *_TYPES, newer_at=_CONDITION)
+        fields = fields_of(payload, _LIMITS, "an entry of the journal", *_TYPES, newer_at=(_CONDITION, _LOG))
         if type(fields[4]) not in (float, int, NoneType):
             raise VaultDamaged("expected the epsilon of an entry of the journal, or none")
-        time_s, kind, size, digest, epsilon, purpose, content, said, previous = fields
+        time_s, kind, size, digest, epsilon, purpose, content, said, log, previous = fields
         condition = said if said is not None else REGISTER[kind].condition if kind in REGISTER else ""
         here = hashlib.sha256(payload).digest()
-        return Entry(number, time_s, kind, size, digest, epsilon, purpose, content, previous, here, condition)
+        return Entry(
+            number, time_s, kind, size, digest, epsilon, purpose, content, previous, here, condition, _head_of(log)
+        )
+
+
+def _head_of(log: Any) -> Head | None:
+    if log is None:
+        return None
+    if type(log) is not list or [type(part) for part in log] != [int, bytes] or len(log[1]) != len(START):
+        raise VaultDamaged("expected the log of an entry of the journal, or none")
+    return Head(*log)

@@ -82,7 +82,7 @@ ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
         "caps": (),
         "policy": (),
         "ledger": (),
-        "heard": (),
+        "heard": (with_default("witnessed", False),),
         "members": (),
         "refusals": (),
         "model": (),
@@ -186,10 +186,20 @@ def _none_pinned(rows: Rows) -> None:
 
 _FOURTH = (*_THIRD, "gap", "place")
 
+_FIFTH = (*_FOURTH[:6], "members", *_FOURTH[6:])
+
+# ---- format 5 -> 6: entries of the journal say how the server's log stood, and what was heard says whether any server did
+
+
+def _no_log_yet(rows: Rows) -> None:
+    """Rows need no step: what was asked before named no log."""
+
+
 #: From each format that was ever shipped to the next one, the oldest first.
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(_FIRST, _name_fields),
     Migration(_FIRST, _as_they_are),
     Migration(_THIRD, _unknown_yet),
     Migration(_FOURTH, _none_pinned),
+    Migration(_FIFTH, _no_log_yet),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from shared import cbor
@@ -17,14 +18,15 @@ def value_of(payload: bytes, limits: Limits, what: str) -> Any:
         raise VaultDamaged(f"expected {what} as it was written") from None
 
 
-def fields_of(payload: bytes, limits: Limits, what: str, *types: type, newer_at: int | None = None) -> list[Any]:
+def fields_of(payload: bytes, limits: Limits, what: str, *types: type, newer_at: Sequence[int] = ()) -> list[Any]:
     """The fields of a payload that is a list with exactly these types in their order; VaultDamaged as `value_of`. Where a
-    float is expected an int may stand; where an object is, anything. The field at `newer_at` is missing from lists that an
-    earlier app made: then None stands there."""
+    float is expected an int may stand; where an object is, anything. Fields at `newer_at`, one behind the other, are missing from
+    lists that earlier apps made, the last of them first: then None stands there."""
     fields = value_of(payload, limits, what)
-    if newer_at is not None and type(fields) is list and len(fields) == len(types) - 1:
-        fields = [*fields[:newer_at], None, *fields[newer_at:]]
-        types = (*types[:newer_at], type(None), *types[newer_at + 1 :])
+    if newer_at and type(fields) is list and 0 < (missing := len(types) - len(fields)) <= len(newer_at):
+        for at in newer_at[-missing:]:
+            fields = [*fields[:at], None, *fields[at:]]
+            types = (*types[:at], type(None), *types[at + 1 :])
     if type(fields) is not list or len(fields) != len(types) or not all(map(_is_a, fields, types)):
         raise VaultDamaged(f"expected the fields of {what}")
     return fields

@@ -254,7 +254,7 @@ def check_witness(seen: Sequence[tuple[int, bytes]], at: Sequence[bytes], found:
 def read_witness(file: Path) -> list[tuple[int, bytes]]:
     """The heads in a file of JSON lines; ValueError for anything else."""
     seen = []
-    for line in file.read_text("utf-8").splitlines():
+    for line in file.read_bytes().decode().splitlines():
         entry = json.loads(line)
         size, root = entry["size"], bytes.fromhex(entry["root"])
         if type(size) is not int or size < 0 or len(root) != 32:
@@ -276,7 +276,7 @@ def check(run: Path, key: bytes | None = None, witnesses: Sequence[tuple[int, by
     if not found.expect(len(key) == 32, "the server's key is not one of 32 bytes"):
         return found
     try:
-        note = (server / NOTE_FILE).read_text("utf-8")
+        note = (server / NOTE_FILE).read_bytes().decode()
     except (OSError, ValueError):
         note = ""
     check_note(note, len(leaves), at[-1], key, found)
