@@ -163,6 +163,7 @@ class Training:
         plan, folder, accountant = self.settings.plan, self.folder, self.accountant
         kind, first = plan.updates[part], plan.first_round(part)
         models = folder.load_checkpoint(learner.optimizer, learner.checkpoint) or [learner.model]
+        self._publish(learner.checkpoint, models)
         while (number := self._left_open(part, first, len(models))) or self.goes_on(part, kind.privacy):
             if not number:
                 if not to_the_end:
@@ -186,13 +187,19 @@ class Training:
             models.append(learner.model)
             folder.keep_traffic(self.federation.traffic.to_map())
             folder.save_checkpoint(learner.optimizer, models, learner.checkpoint)
-            if self.log is not None:
-                self.log.add("model", part=learner.checkpoint, number=len(models) - 1, sha256=digest(pack_floats(models[-1])))
-                self.log.sign()
+            self._publish(learner.checkpoint, models)
             if self.rounds is not None:
                 self.rounds.end()
             folder.report(learner.phase, number, kind.privacy.rounds, epsilon=finite(accountant.epsilon))
         return models[-1]
+
+    @as_declared
+    def _publish(self, name: str, models: list[Floats]) -> None:
+        """Say in the log, if there is one, which model is the newest, and sign it."""
+        if self.log is not None:
+            number = len(models) - 1
+            self.log.add_once("model", part=name, number=number, sha256=digest(pack_floats(models[-1])))
+            self.log.sign()
 
     def _left_open(self, part: int, first: int, n_models: int) -> int:
         """The number, among its part's, of a round that is charged and open, and whose model is not published; 0 if there is none."""

@@ -166,6 +166,7 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
     )
     results_file.write(results, run.results_file)
     write_report(results, run.report_file)
+    run.vouch()
     return results
 
 

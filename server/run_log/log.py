@@ -90,7 +90,9 @@ class RunLog:
 
     def begin(self, run: int, plan_sha256: bytes) -> None:
         """The run of this number begins, or goes on."""
-        self.add_once("begin", format=FORMAT, run=run, plan=plan_sha256.hex(), key=self._key.public_key().public_bytes_raw().hex())
+        self.add_once(
+            "begin", format=FORMAT, run=run, plan=plan_sha256.hex(), key=self._key.public_key().public_bytes_raw().hex()
+        )
 
     def close(self, files: Mapping[str, Path]) -> None:
         """Say by hash what these files hold, by the name that a reviewer finds each under, and sign all of it. What is said last

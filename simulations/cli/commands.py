@@ -24,6 +24,7 @@ from .progress import phase_bars
 from .search import register as register_search
 from .streams import register as register_streams
 from .terms import terms_of
+from .verify import register as register_verification
 
 if TYPE_CHECKING:
     from ..evaluation.results import Results
@@ -199,6 +200,7 @@ register_search(app)
 register_streams(app)
 register_choice(app)
 register_enrolment(app)
+register_verification(app)
 
 
 def _print_results(results: Results) -> None:

@@ -31,6 +31,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 LOG_FILE, NOTE_FILE, ACCOUNT_FILE = "run_log.jsonl", "run_log.checkpoint", "account.json"
 ORIGIN, KEY_NAME = "ebbtide run log", "ebbtide-server"
 MOST_BYTES = 1 << 30
+#: What a device saw: so many leaves, under this root.
+Seen = tuple[int, bytes]
 #: The fields of every kind of leaf, and what type each is of.
 KINDS: dict[str, dict[str, type]] = {
     "begin": {"format": int, "run": int, "plan": str, "key": str},
@@ -167,7 +169,9 @@ def check_note(note: str, size: int, root: bytes, key: bytes, found: Found) -> N
         whole = named = False
     if found.expect(whole and named, f"{NOTE_FILE} is not signed by the server's key"):
         expected = f"{ORIGIN}\n{size}\n{base64.b64encode(root).decode()}\n"
-        found.expect(text == expected, f"{NOTE_FILE} is of another log than {LOG_FILE}, or of more or fewer lines of it")
+        found.expect(
+            text == expected, f"{NOTE_FILE} is of another log than {LOG_FILE}, or of more or fewer lines of it"
+        )
 
 
 def check_order(leaves: Sequence[dict[str, Any]], key: bytes, found: Found) -> None:
@@ -244,26 +248,46 @@ def digest_of(file: Path) -> str:
     return digest.hexdigest()
 
 
-def check_witness(seen: Sequence[tuple[int, bytes]], at: Sequence[bytes], found: Found) -> None:
+def check_witness(seen: Sequence[Seen], at: Sequence[bytes], found: Found) -> None:
     """Every head that a device saw is one that this log had; `at`: its root at every size."""
     for size, root in seen:
-        if found.expect(size < len(at), f"a device saw {size} lines of the log, of which {len(at) - 1} are here: it was cut off"):
-            found.expect(at[size] == root, f"a device saw another log of {size} lines: it was rewritten, or there are two")
+        if found.expect(
+            size < len(at), f"a device saw {size} lines of the log, of which {len(at) - 1} are here: it was cut off"
+        ):
+            found.expect(
+                at[size] == root, f"a device saw another log of {size} lines: it was rewritten, or there are two"
+            )
 
 
-def read_witness(file: Path) -> list[tuple[int, bytes]]:
+def read_witness(file: Path) -> list[Seen]:
     """The heads in a file of JSON lines; ValueError for anything else."""
     seen = []
-    for line in file.read_bytes().decode().splitlines():
-        entry = json.loads(line)
-        size, root = entry["size"], bytes.fromhex(entry["root"])
+    for number, line in enumerate(file.read_bytes().decode().splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            size, root = entry["size"], bytes.fromhex(entry["root"])
+        except (LookupError, TypeError):
+            size, root = -1, b""
         if type(size) is not int or size < 0 or len(root) != 32:
-            raise ValueError("expected a size and 32 bytes in hex")
+            raise ValueError(f"expected a size, and a root of 64 hex digits, in line {number} of {file.name}")
         seen.append((size, root))
     return seen
 
 
-def check(run: Path, key: bytes | None = None, witnesses: Sequence[tuple[int, bytes]] = ()) -> list[str]:
+def key_of(text: str) -> bytes:
+    """A public key of 64 hex digits, or the name of a file of 32 bytes; ValueError for anything else."""
+    key = Path(text).read_bytes() if Path(text).is_file() else bytes.fromhex(text)
+    if len(key) != 32:
+        raise ValueError(f"expected a key of 32 bytes, got {len(key)}")
+    return key
+
+
+def holds_in_words(run: Path, seen: Sequence[Seen]) -> str:
+    said = f"and what devices saw of it, {len(seen)} times, is its own" if seen else "no device was asked what it saw"
+    return f"the log of {run} holds: in order, signed, its files are what it says, {said}"
+
+
+def check(run: Path, key: bytes | None = None, witnesses: Sequence[Seen] = ()) -> list[str]:
     """What does not hold of a run's folder, a line each; empty if all does. OSError if there is no log to check."""
     server = run / "server" if (run / "server").is_dir() else run
     found = Found()
@@ -272,7 +296,8 @@ def check(run: Path, key: bytes | None = None, witnesses: Sequence[tuple[int, by
     leaves = read_log(server / LOG_FILE, found)
     at = list(roots(leaves))
     if key is None:
-        key = (run / "server.pub").read_bytes()
+        pinned = run / "server.pub"
+        key = pinned.read_bytes() if pinned.is_file() else b""
     if not found.expect(len(key) == 32, "the server's key is not one of 32 bytes"):
         return found
     try:
@@ -298,20 +323,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--witness", type=Path, action="append", default=[], help="what a device saw: JSON lines")
     chosen = parser.parse_args(arguments)
     try:
-        key = None
-        if chosen.key:
-            file = Path(chosen.key)
-            key = file.read_bytes() if file.is_file() else bytes.fromhex(chosen.key)
         seen = [head for file in chosen.witness for head in read_witness(file)]
-        found = check(chosen.run, key, seen)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = check(chosen.run, key_of(chosen.key) if chosen.key else None, seen)
+    except (OSError, ValueError) as error:
         print(f"nothing to check: {error}", file=sys.stderr)
         return 2
     for line in found:
         print(line)
     if not found:
-        witnessed = f", and {len(seen)} heads that devices saw are its own" if seen else "; no device was asked"
-        print(f"the log of {chosen.run} holds: in order, signed, and its files are what it says{witnessed}")
+        print(holds_in_words(chosen.run, seen))
     return 1 if found else 0
 
 

@@ -30,6 +30,7 @@ from typing import Final
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from server.run_log.log import LOG_FILE, RunLog
 from server.signing import public_bytes, signing_key
 from server.state import ACCOUNT_FILE, TRAFFIC_FILE, ServerFolder
 from shared.arrays import Bools
@@ -198,6 +199,18 @@ class RunFolder:
     def has_ended(self) -> bool:
         """Whether all is there that a run leaves."""
         return self.has_account and self.results_file.exists() and self.report_file.exists()
+
+    def vouch(self) -> None:
+        """Say in the run's log, by hash, what its files hold that a reviewer sees: what is said last counts. Nothing is said of a run
+        whose server kept no log."""
+        server = self.server
+        if (server.folder / LOG_FILE).exists():
+            shown = (
+                self.scenario_file, self.server_key_file, self.theta_file, self.public_file, self.results_file, self.report_file,
+                *sorted(self.path.glob("sum-*.json")),
+            )  # fmt: skip
+            files = {file.relative_to(self.path).as_posix(): file for file in shown if file.exists()}
+            RunLog(server.folder, signing_key(self.signing_key_file)).close({**server.published(), **files})
 
     def scenario(self) -> Scenario:
         """What was asked for. OSError if nothing is there, ValueError if it is damaged."""
