@@ -26,7 +26,7 @@ from .federation.run_settings import COMPONENTS, nodes_of, run_config
 from .federation.sums.enroller import enrolling
 from .federation.sums.spot_check import IDEAL, held_by, read_check
 from .folder_lock import locked
-from .people.of_scenario import population_of
+from .people.of_scenario import data_title, population_of, whole
 from .people.population import Population
 from .people.setup import Setup
 from .provenance import versions
@@ -48,6 +48,7 @@ def simulate(
     Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. While it works, the folder is
     this process's alone; whatever is raised, no process and no half-written file is left in it.
     """
+    scenario = whole(scenario)
     check_scenario(scenario)
     with locked(folder):
         return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite)
@@ -59,7 +60,8 @@ def _simulate(scenario: Scenario, run: RunFolder, on_progress: OnProgress, resum
     else:
         run.expect_free(overwrite=overwrite)
     check_machine(scenario, run.path)
-    population = population_of(scenario)
+    # A log may have changed since: what was understood of it is in the folder.
+    population = Population.load(run.population) if resume and scenario.data.file else population_of(scenario)
     setup = Setup.of(scenario, population)
     check_setup(setup)
     on_progress("people", 0, 1)
@@ -144,7 +146,7 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
         name=scenario.name,
         about=scenario.about,
         simulated=population.simulated,
-        data=scenario.data.name,
+        data=data_title(scenario),
         devices=population.n_users,
         categories=len(population.catalogue),
         step=population.step.value,

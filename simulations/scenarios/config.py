@@ -365,5 +365,9 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def step_unit_of(scenario: Scenario) -> Step:
-    """The unit of the scenario's steps."""
+    """The unit of the scenario's steps. ConfigError for a log whose rhythm nobody has looked at yet."""
+    if (log := scenario.data.file) is not None:
+        if log.step == "auto":
+            raise ConfigError("expected data.file.step day or week, which the log's rhythm says, got auto")
+        return Step(log.step)
     return Step.DAY if scenario.data.name == "planted" else Step.WEEK
