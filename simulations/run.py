@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.errors import ConfigError, RunError, RunStopped
+from shared.files import replace_content
 from shared.plan import Plan
 
 from .evaluation import results_file
@@ -33,28 +34,51 @@ from .provenance import versions
 from .report.report import write_report
 from .report.utility import utility_of
 from .scenarios.config import Scenario
+from .scenarios.own_data import FileSection
 from .scenarios.owners import caps_numbers
+from .scenarios.written import scenario_text
 
 #: Told as a run goes on: phase, how much is done, of how much.
 OnProgress = Callable[[str, int, int], None]
 
 
 def simulate(
-    scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False, overwrite: bool = False
+    scenario: Scenario,
+    folder: Path,
+    on_progress: OnProgress,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    text: str | None = None,
 ) -> Results:
     """Run a scenario in `folder` and return its results; RunError if the federation fails, or if its server stopped it.
 
     With `resume` a run that was begun there is gone on with: rounds that were charged stay charged, and none is run twice.
-    Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. While it works, the folder is
+    Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. `text` is the scenario as a file with
+    comments, kept beside a run of a log of one's own. While it works, the folder is
     this process's alone; whatever is raised, no process and no half-written file is left in it.
     """
-    scenario = whole(scenario)
+    kept = RunFolder(folder).begun_scenario() if resume else None
+    scenario = _as_begun(scenario, kept) if kept else whole(scenario)
     check_scenario(scenario)
     with locked(folder):
-        return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite)
+        return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite, text or scenario_text(scenario))
 
 
-def _simulate(scenario: Scenario, run: RunFolder, on_progress: OnProgress, resume: bool, overwrite: bool) -> Results:
+def _as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
+    """The scenario with what its run once took from a log, which may have changed since, where it does not say otherwise."""
+    if scenario.data.name != "file" or kept.data.file is None:
+        return whole(scenario)
+    asked = (scenario.data.file or FileSection()).model_dump(exclude_defaults=True)
+    if any(getattr(kept.data.file, key) != value for key, value in asked.items()):
+        return scenario
+    data = scenario.data.model_copy(update={"file": kept.data.file})
+    return scenario.model_copy(update={"data": data, "protocol": scenario.protocol or kept.protocol})
+
+
+def _simulate(
+    scenario: Scenario, run: RunFolder, on_progress: OnProgress, resume: bool, overwrite: bool, text: str
+) -> Results:
     if resume:
         run.expect_same_run(scenario)
     else:
@@ -69,6 +93,8 @@ def _simulate(scenario: Scenario, run: RunFolder, on_progress: OnProgress, resum
     try:
         if not resume:
             run.prepare(setup, population)
+            if scenario.data.name == "file":
+                replace_content(run.text_file, text)
         on_progress("people", 1, 1)
         return _carry_out(setup, population, run, on_progress)
     finally:

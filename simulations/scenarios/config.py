@@ -300,12 +300,17 @@ def load_scenario(name_or_file: str, overrides: Iterable[str] = ()) -> Scenario:
         raise ConfigError(f"expected a scenario ({known}) or a .toml file, got {name_or_file!r}") from None
     except ValueError as error:
         raise ConfigError(f"{file.name} is not valid TOML: {error}") from None
+    return scenario_of(fields, overrides, file.name)
+
+
+def scenario_of(fields: dict[str, Any], overrides: Iterable[str], source: str) -> Scenario:
+    """The scenario of these tables, which are changed by the overrides; ConfigError names the `source` and what is wrong."""
     for override in overrides:
         _override(fields, override)
     try:
         return Scenario.model_validate(_tuples(fields))
     except ValidationError as error:
-        raise ConfigError(f"{file.name}: {_first_problem(error)}") from None
+        raise ConfigError(f"{source}: {_first_problem(error)}") from None
 
 
 def with_path(overrides: Iterable[str] | None, path: str) -> list[str]:
