@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from server.privacy.accounting import account_of
+from client.privacy.caps import Cap, Caps, LedgerLine
+from server.privacy.accounting import account_of, epsilon_bound
 from shared.charges import charges_of
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
@@ -34,6 +35,8 @@ FEWEST: Final = 150
 MOST_DEVICES: Final = 300
 #: More people than this do not all answer in a round: owners believe in no more (client/privacy/caps.py).
 COHORT: Final = 10_000
+#: No cap of a made scenario is larger.
+MOST_CAP: Final = 1e6
 #: Planted people for the first model: as many as fit into so many (person, category, step) cells.
 CELLS, MOST_PLANTED, LEAST_PLANTED = 8_000_000, 3000, 200
 
@@ -134,11 +137,17 @@ def with_caps(fields: dict[str, Any], overrides: Iterable[str], n_people: int) -
         check_caps(setup.plan, setup.caps)
         return fields
     except ConfigError:
-        bound = account_of(setup.plan, charges_of(setup.plan))["epsilon_bound"]
-        if bound is None or setup.scenario.caps != type(setup.scenario.caps)():
-            return fields
-        pair = [math.ceil(bound * 10 + 1) / 10] * 2
-        return {**fields, "caps": {"total": pair, "update": pair, "risk_update": pair}}
+        charged, delta, table = charges_of(setup.plan), setup.caps.delta, Caps()
+        caps = {"total": _raised(table.total, epsilon_bound(charged, delta))}
+        for row in charged:
+            caps[row.line] = _raised(table.lines[LedgerLine(row.line)], epsilon_bound((row,), delta))
+        return {**fields, "caps": caps}
+
+
+def _raised(cap: Cap, epsilon: float) -> list[float]:
+    """A pair that allows this epsilon, and what the default allows."""
+    needed = math.ceil(min(epsilon, MOST_CAP) * 10 + 1) / 10
+    return [max(cap.period, needed), max(cap.lifetime, needed)]
 
 
 def text_for(scenario: Scenario, found: Resolved, n_people: int) -> str:
