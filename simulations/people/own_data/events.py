@@ -17,8 +17,7 @@ from ..population import Population
 from .account import Account, Dropped, Reason
 from .categories import Categories, choose_categories
 from .cleaning import clean
-from .opening import workshop
-from .staging import OnRead, speaking, stage
+from .staging import OnRead, read_log
 
 #: What a population from a file is called.
 NAME = "your data"
@@ -86,33 +85,31 @@ def people_of_file(
     origin_s = (first_day - date(1970, 1, 1)).days * 86_400
     end_s = origin_s + n_steps * step.seconds
     within = f"time_s >= {origin_s} AND time_s < {end_s}"
-    with workshop() as (connection, folder):
-        staged = stage(connection, folder, Path(path), section, on_read)
-        with speaking(staged.path):
-            account = clean(connection, staged, on_read)
-            categories = choose_categories(connection, staged)
-            outside, first_outside = connection.execute(
-                f"SELECT count(*), min(line) FROM kept WHERE NOT ({within})"
-            ).fetchone()
-            if outside:
-                place = staged.where(int(first_outside))
-                lost = Dropped(Reason.OUTSIDE, int(outside), place)
-                account = replace(account, kept=account.kept - int(outside), dropped=(*account.dropped, lost))
-            if not account.kept:
-                raise DataError(f"expected events in the {n_steps} {step.value}s from {first_day} on in {path}, got none")
-            all_numbers = "count(*) = count(TRY_CAST(person AS HUGEINT))"
-            (numbered,) = connection.execute(f"SELECT {all_numbers} FROM kept WHERE {within}").fetchone()
-            order = "TRY_CAST(person AS HUGEINT), person" if numbered else "person"
-            connection.execute(
-                f"CREATE TABLE people AS SELECT person, row_number() OVER (ORDER BY {order}) - 1 AS user "
-                f"FROM (SELECT DISTINCT person FROM kept WHERE {within})"
-            )
-            score = "".join(f", s{number}" for number in range(len(staged.columns.scores)))
-            found = connection.execute(
-                f"SELECT user, place, kind, time_s - {origin_s} AS time_s, amount{score} FROM counted JOIN people USING (person) "
-                f"WHERE {within} ORDER BY user, time_s, place, kind, amount, line"
-            ).fetchnumpy()
-            (n_users,) = connection.execute("SELECT count(*) FROM people").fetchone()
+    with read_log(Path(path), section, on_read) as (connection, staged):
+        account = clean(connection, staged, on_read)
+        categories = choose_categories(connection, staged)
+        outside, first_outside = connection.execute(
+            f"SELECT count(*), min(line) FROM kept WHERE NOT ({within})"
+        ).fetchone()
+        if outside:
+            place = staged.where(int(first_outside))
+            lost = Dropped(Reason.OUTSIDE, int(outside), place)
+            account = replace(account, kept=account.kept - int(outside), dropped=(*account.dropped, lost))
+        if not account.kept:
+            raise DataError(f"expected events in the {n_steps} {step.value}s from {first_day} on in {path}, got none")
+        all_numbers = "count(*) = count(TRY_CAST(person AS HUGEINT))"
+        (numbered,) = connection.execute(f"SELECT {all_numbers} FROM kept WHERE {within}").fetchone()
+        order = "TRY_CAST(person AS HUGEINT), person" if numbered else "person"
+        connection.execute(
+            f"CREATE TABLE people AS SELECT person, row_number() OVER (ORDER BY {order}) - 1 AS user "
+            f"FROM (SELECT DISTINCT person FROM kept WHERE {within})"
+        )
+        score = "".join(f", s{number}" for number in range(len(staged.columns.scores)))
+        found = connection.execute(
+            f"SELECT user, place, kind, time_s - {origin_s} AS time_s, amount{score} FROM counted JOIN people USING (person) "
+            f"WHERE {within} ORDER BY user, time_s, place, kind, amount, line"
+        ).fetchnumpy()
+        (n_users,) = connection.execute("SELECT count(*) FROM people").fetchone()
     everybody = Population.from_events(
         name=NAME,
         catalogue=Catalogue(categories.names),

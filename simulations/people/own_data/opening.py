@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,15 @@ import duckdb
 
 from shared.errors import DataError
 
+from .values import constant
+
 CSV_ENDINGS: Final = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt")
 PARQUET_ENDINGS: Final = (".parquet", ".pq")
 #: A line that is longer is malformed.
 MOST_LINE_BYTES: Final = 2 << 20
 MOST_COLUMNS: Final = 1000
+#: What duckdb holds in memory; Python and what it hands over come on top.
+MEMORY_MIB: Final = 2048
 _LOOK_BYTES: Final = 1 << 20
 _BOMB_BYTES, _BOMB_RATIO = 16 << 20, 250  # real logs unpack to 5 to 20 times their size
 _MARKS: Final = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -88,11 +92,11 @@ def _is_parquet(path: Path) -> bool:
 
 
 @contextmanager
-def workshop(memory_mib: int = 2048, threads: int | None = None) -> Iterator[tuple[Any, Path]]:
-    """(connection, folder): a duckdb over files of a temporary folder alone, gone afterwards with all that is in it.
+def workshop(paths: Sequence[Path], memory_mib: int = MEMORY_MIB) -> Iterator[tuple[Any, Path]]:
+    """(connection, folder): a duckdb over these files and a temporary folder, which is gone afterwards with all that is in it.
 
-    Guarantees. It fetches and loads no extension, and opens no file outside of the folder; links into it are made by
-    `opened`. Whatever does not fit into `memory_mib` is in the folder.
+    Guarantees. It fetches and loads no extension, and opens no other file; `opened` gives the files plain names, as links in
+    the folder. Whatever does not fit into `memory_mib` is in the folder.
     """
     with tempfile.TemporaryDirectory(prefix="ebbtide-log-") as name:
         folder = Path(name).resolve()
@@ -101,13 +105,16 @@ def workshop(memory_mib: int = 2048, threads: int | None = None) -> Iterator[tup
             "autoload_known_extensions": "false",
             "memory_limit": f"{memory_mib}MiB",
             "temp_directory": str(folder / "spilled"),
-            "threads": str(threads or min(4, os.cpu_count() or 1)),
+            "threads": str(min(4, os.cpu_count() or 1)),
             "preserve_insertion_order": "true",
         }
+        for path in paths:
+            if any(0xD800 <= ord(letter) <= 0xDFFF or letter == "\0" for letter in str(path.resolve())):
+                raise DataError(f"expected a path of letters, got {path}")
         connection = duckdb.connect(str(folder / "log.db"), config=config)
         try:
-            quoted = str(folder).replace("'", "''")
-            connection.execute(f"SET allowed_directories=['{quoted}']")
+            connection.execute(f"SET allowed_directories=[{constant(str(folder))}]")
+            connection.execute(f"SET allowed_paths=[{', '.join(constant(str(path.resolve())) for path in paths)}]")
             connection.execute("SET enable_external_access=false")
             connection.execute("SET enable_progress_bar=false")
             connection.execute("SET TimeZone='UTC'")

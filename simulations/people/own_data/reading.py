@@ -13,9 +13,8 @@ from .account import Account
 from .categories import Categories, choose_categories
 from .cleaning import clean, parts_of
 from .columns import Proposal
-from .opening import workshop
 from .rhythm import Rhythm, rhythm_of
-from .staging import OnRead, speaking, stage
+from .staging import OnRead, read_log
 
 #: Names of events that are told at most.
 MOST_EVENTS = 50
@@ -63,25 +62,23 @@ def understand(path: Path, section: FileSection | None = None, on_read: OnRead |
     Guarantees. Nothing of it stays on the disk; memory is bounded by that of the workshop; no error shows what stands in a line.
     """
     asked = section or FileSection()
-    with workshop() as (connection, folder):
-        staged = stage(connection, folder, Path(path), asked, on_read)
-        with speaking(staged.path):
-            account = clean(connection, staged, on_read)
-            if not account.kept:
-                most = max(account.dropped, key=lambda each: each.lines)
-                raise DataError(
-                    f"expected lines that can be used in {path}, got none of {account.read:,}; the most, {most.lines:,}: "
-                    f"{most.reason.words} (first: {most.first})"
-                )
-            categories = choose_categories(connection, staged)
-            counts = connection.execute(
-                "SELECT coalesce(event, ''), any_value(kind), count(*) FROM lines WHERE reason NOT IN (2, 3, 4, 5) "
-                f"GROUP BY ALL ORDER BY count(*) DESC, 1 LIMIT {MOST_EVENTS}"
-            ).fetchall()
-            rhythm = rhythm_of(
-                connection, parts_of(staged), (lambda done, total: on_read("rhythm", done, total)) if on_read else None
+    with read_log(Path(path), asked, on_read) as (connection, staged):
+        account = clean(connection, staged, on_read)
+        if not account.kept:
+            most = max(account.dropped, key=lambda each: each.lines)
+            raise DataError(
+                f"expected lines that can be used in {path}, got none of {account.read:,}; the most, {most.lines:,}: "
+                f"{most.reason.words} (first: {most.first})"
             )
-            first, last = connection.execute("SELECT min(time_s), max(time_s) FROM kept").fetchone()
+        categories = choose_categories(connection, staged)
+        counts = connection.execute(
+            "SELECT coalesce(event, ''), any_value(kind), count(*) FROM lines WHERE reason NOT IN (2, 3, 4, 5) "
+            f"GROUP BY ALL ORDER BY count(*) DESC, 1 LIMIT {MOST_EVENTS}"
+        ).fetchall()
+        rhythm = rhythm_of(
+            connection, parts_of(staged), (lambda done, total: on_read("rhythm", done, total)) if on_read else None
+        )
+        first, last = connection.execute("SELECT min(time_s), max(time_s) FROM kept").fetchone()
     forms = staged.forms
     kinds: tuple[Kind, ...] = ("view", "click", "favourite", "cart", "purchase")
     named: dict[str, Kind] = {-1: "ignore", **dict(enumerate(kinds))}  # type: ignore[dict-item]

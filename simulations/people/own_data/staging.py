@@ -23,7 +23,7 @@ from shared.events import MAX_AMOUNT, EventKind
 from ...scenarios.own_data import FileSection
 from .account import Reason
 from .columns import Columns, propose
-from .opening import MOST_LINE_BYTES, LogFile, files_of, opened
+from .opening import MOST_LINE_BYTES, LogFile, files_of, opened, workshop
 from .presets import EVENTS, plain
 from .values import END_S, FIRST_S, Decimal, Order, Unit, constant, decimal_of, day_first_counts, id_of, is_number
 from .values import is_time, local_seconds, number_of, quoted, text_of, unit_of
@@ -133,18 +133,27 @@ def source_of(file: LogFile, rejects: str = "") -> tuple[str, dict[str, Any]]:
     )
 
 
+@contextmanager
+def read_log(path: Path, section: FileSection, on_read: OnRead | None = None) -> Iterator[tuple[Any, Staged]]:
+    """(connection, the log that was read) in a workshop of its own; complaints of duckdb in the body are DataErrors."""
+    paths = files_of(path)
+    if _kind_of_categories(section) == "file":
+        paths = [*paths, *files_of(Path(section.category_file))]
+    with workshop(paths) as (connection, folder), speaking(path):
+        yield connection, stage(connection, folder, path, section, on_read)
+
+
 def stage(connection: Any, folder: Path, path: Path, section: FileSection, on_read: OnRead | None = None) -> Staged:
     """The log at `path`, read into table `lines` of the workshop in `folder`; see this module."""
     files = opened(connection, folder, files_of(path))
-    with speaking(path):
-        source, parameters = source_of(files[0])
-        connection.execute(f"CREATE TABLE sample AS SELECT * FROM {source} LIMIT {_SAMPLE_LINES}", parameters)
-        if not any(connection.execute(f"SELECT count(*) FROM {_whole(file)[0]}", _whole(file)[1]).fetchone()[0] for file in files):
-            raise DataError(f"expected lines below the header in {path}, got none that can be read")
-        columns = propose(connection, "sample", files[0], section)
-        forms = _forms(connection, files, columns, section)
-        mapped = _load_mapping(connection, folder, section) if _kind_of_categories(section) == "file" else False
-        return _stage(connection, path, files, columns, forms, section, mapped, on_read)
+    source, parameters = source_of(files[0])
+    connection.execute(f"CREATE TABLE sample AS SELECT * FROM {source} LIMIT {_SAMPLE_LINES}", parameters)
+    if not any(connection.execute(f"SELECT count(*) FROM {_whole(file)[0]}", _whole(file)[1]).fetchone()[0] for file in files):
+        raise DataError(f"expected lines below the header in {path}, got none that can be read")
+    columns = propose(connection, "sample", files[0], section)
+    forms = _forms(connection, files, columns, section)
+    mapped = _load_mapping(connection, folder, section) if _kind_of_categories(section) == "file" else False
+    return _stage(connection, path, files, columns, forms, section, mapped, on_read)
 
 
 def _whole(file: LogFile) -> tuple[str, dict[str, Any]]:

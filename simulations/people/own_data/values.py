@@ -136,7 +136,7 @@ def day_first_counts(connection: Any, table: str, column: str) -> tuple[int, int
     counts = f"count(*), count_if({first} > 12), count_if({second} > 12)"
     where = f"regexp_matches({column}, {constant(_DAY_FIRST)})"
     row = connection.execute(f"SELECT {counts} FROM (SELECT trim({column}) AS {column} FROM {table}) WHERE {where}").fetchone()
-    return int(row[0]), int(row[1]), int(row[2])
+    return int(row[0] or 0), int(row[1] or 0), int(row[2] or 0)
 
 
 def decimal_of(connection: Any, table: str, column: str, kind: str) -> tuple[Decimal, str]:
