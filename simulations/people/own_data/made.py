@@ -38,6 +38,8 @@ MOST_DEVICES: Final = 300
 COHORT: Final = 10_000
 #: No cap of a made scenario is larger.
 MOST_CAP: Final = 1e6
+#: A delta is well below one in all people.
+DELTA: Final = 1e-5
 #: Planted people for the first model: as many as fit into so many (person, category, step) cells.
 CELLS, MOST_PLANTED, LEAST_PLANTED = 8_000_000, 3000, 200
 
@@ -111,6 +113,7 @@ def plan_fields(n_people: int, step: Step, n_steps: int, n_categories: int) -> d
             "clip_norm": 0.3,
             "noise_multiplier": round(NOISE * share, 2),
             "rounds": ROUNDS,
+            "delta": DELTA if n_people < 0.5 / DELTA else 10.0 ** math.floor(math.log10(0.5 / n_people)),
             "sampling_rate": 1.0 if n_people <= COHORT else round(COHORT / n_people, 6),
         },
         "risk": {
