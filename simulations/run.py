@@ -59,13 +59,13 @@ def simulate(
     this process's alone; whatever is raised, no process and no half-written file is left in it.
     """
     kept = RunFolder(folder).begun_scenario() if resume else None
-    scenario = _as_begun(scenario, kept) if kept else whole(scenario)
+    scenario = as_begun(scenario, kept) if kept else whole(scenario)
     check_scenario(scenario)
     with locked(folder):
         return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite, text or scenario_text(scenario))
 
 
-def _as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
+def as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
     """The scenario with what its run once took from a log, which may have changed since, where it does not say otherwise."""
     if scenario.data.name != "file" or kept.data.file is None:
         return whole(scenario)
