@@ -167,13 +167,13 @@ def epsilon(
 
     from ..evaluation.results import Account
     from ..federation.checks import check_setup
+    from ..people.of_scenario import open_scenario
     from ..people.setup import Crowd, Setup
     from ..report.format import epsilon as in_words
     from ..report.summary import broken_in_words, caps_in_words, epsilon_to_server_in_words, line_in_words
-    from ..scenarios.config import load_scenario
-    from ..scenarios.owners import caps_numbers
+        from ..scenarios.owners import caps_numbers
 
-    chosen = load_scenario(scenario, overrides or ())
+    chosen = open_scenario(scenario, overrides or ())
     n_devices = devices or chosen.data.users
     if not n_devices:
         raise ConfigError("expected --devices N: the scenario says all users, which only its data knows")
