@@ -171,7 +171,7 @@ def epsilon(
     from ..people.setup import Crowd, Setup
     from ..report.format import epsilon as in_words
     from ..report.summary import broken_in_words, caps_in_words, epsilon_to_server_in_words, line_in_words
-        from ..scenarios.owners import caps_numbers
+    from ..scenarios.owners import caps_numbers
 
     chosen = open_scenario(scenario, overrides or ())
     n_devices = devices or chosen.data.users
