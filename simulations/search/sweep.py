@@ -288,7 +288,7 @@ def _by_people(settings: Sequence[SweepPoint]) -> Iterator[list[int]]:
     """Positions of settings, those on the same people together: each population is in memory once."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, setting in enumerate(settings):
-        groups.setdefault((setting.scenario.data, setting.protocol.n_steps), []).append(i)
+        groups.setdefault((setting.scenario.data.model_dump_json(), setting.protocol.n_steps), []).append(i)
     yield from groups.values()
 
 

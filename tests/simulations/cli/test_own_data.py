@@ -16,6 +16,7 @@ from shared.events import Step
 from simulations.cli.main import main
 from simulations.federation.run_folder import RunFolder
 from simulations.people.of_scenario import population_of, whole
+from simulations.people.own_data.of_file import is_resolved
 from simulations.people.population import Population
 from simulations.people.setup import Setup
 from simulations.run import as_begun
@@ -174,6 +175,31 @@ def test_a_run_that_is_gone_on_with_keeps_what_it_once_took_from_its_log(
     with pytest.raises(ConfigError, match="expected the scenario that .* began with"):
         run.expect_same_run(as_begun(load_scenario(str(again)), kept))
     assert as_begun(load_scenario("demo"), kept) == load_scenario("demo")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_searches_take_the_scenario_of_a_log(
+    ebbtide: Callable[..., tuple[int, str, str]], tmp_path: Path, good: str
+) -> None:
+    (tmp_path / "good.csv").write_text(good, encoding="utf-8")
+    few = (
+        '[simulation]\nfidelity = "hosts"\n[warm_start]\nusers = 100\n[privacy]\nnoise_multiplier = 5.0\nrounds = 2\n'
+        "[risk]\nrounds = 1\nnoise_multiplier = 9.0\npublic_users = 100\n"
+    )
+    (tmp_path / "mine.toml").write_text(scenario(few), encoding="utf-8")
+    code, out, err = ebbtide("epsilon", "mine.toml", "--devices", "200")
+    assert code == 0 and "all of it" in out, err
+    code, out, err = ebbtide("choose", "mine.toml", "--starts", "1", "--out", "chosen.json")
+    assert code == 0 and json.loads((tmp_path / "chosen.json").read_text())["data"] == "your data: good.csv", err
+    code, out, err = ebbtide("sweep", "mine.toml", "--over", "data.users=100,150", "--repeat", "1", "--out", "sweep")
+    assert (
+        code == 0 and json.loads((tmp_path / "sweep" / "results.json").read_text())["data"] == "your data: good.csv"
+    ), err
+    code, out, err = ebbtide("tune", "mine.toml", "--grid", "training.rows=8", "--folds", "1", "--seeds", "1")
+    assert code == 0, err
+    tuned = load_scenario(str(tmp_path / "tuned.toml"))
+    assert is_resolved(tuned) and whole(tuned) == tuned
 
 
 @pytest.mark.slow
