@@ -139,9 +139,11 @@ def source_of(file: LogFile, rejects: str = "") -> tuple[str, dict[str, Any]]:
     lines are put into tables of that name; else they are passed over."""
     if not file.is_text:
         names = ", ".join(f"{quoted(name)} AS c{n}" for n, name in enumerate(file.columns))
-        return f"(SELECT {names}, file_row_number FROM read_parquet($source, file_row_number=true))", {
-            "source": str(file.source)
-        }
+        if any(name.lower() == "file_row_number" for name in file.columns):  # theirs, not duckdb's
+            numbered = "row_number() OVER () - 1 AS file_row_number FROM read_parquet($source)"
+        else:
+            numbered = "file_row_number FROM read_parquet($source, file_row_number=true)"
+        return f"(SELECT {names}, {numbered})", {"source": str(file.source)}
     columns = "{" + ", ".join(f"'c{n}': 'VARCHAR'" for n in range(len(file.columns))) + "}"
     bad = (
         f"store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scan', rejects_limit=0"
@@ -323,8 +325,7 @@ def _query(
     item = of("item", id_of)
     by_item = (
         mapped
-        or (_kind_of_categories(section) == "top"
-        and columns.at["category"] is None)
+        or (_kind_of_categories(section) == "top" and columns.at["category"] is None)
         or columns.at["category"] is None
     )
     category = item if by_item else of("category", text_of)

@@ -16,7 +16,7 @@ PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 NOTHING: Final = ("", "null", "none", "nan", "n/a", "\\n", "<na>", "nat")
 #: Times beyond are mistakes of a clock or of a form: 1970-01-01 and 2100-01-01.
 FIRST_S, END_S = 0.0, 4_102_444_800.0
-_OFFSET: Final = r":\d{2}.*(Z|UTC|GMT|[+-]\d{2}:?\d{2})$"
+_OFFSET: Final = r":\d{2}.*(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"
 _MONEY: Final = (
     r"^\s*[-(]?\s*(\p{Sc}|[A-Za-z]{1,3}\.?)?\s*-?\s*\d[\d.,'\s\x{a0}\x{202f}]*(\p{Sc}|[A-Za-z]{1,3}\.?)?\s*\)?\s*$"
 )
@@ -110,7 +110,8 @@ def local_seconds(column: str, kind: str, unit: Unit, order: Order, zone: str, b
     forms = "['%Y-%m-%d %I:%M:%S %p', '%Y-%m-%d %I:%M %p', '%d-%b-%Y', '%d %b %Y', '%d %b %Y %H:%M:%S', '%b %d %Y', '%d-%b-%Y %H:%M:%S']"
     rare = f"COALESCE({eight}, try_strptime({dated}, {forms}))"
     named = f"regexp_replace({dated}, ' ?(UTC|GMT|Z)$', '+00:00')"
-    shifted = f"regexp_replace({named}, ' ?([+-]\\d{{2}}):?(\\d{{2}})$', '\\1:\\2')"
+    short = f"regexp_replace({named}, '(:\\d{{2}}[\\d.]*) ?([+-]\\d{{2}})$', '\\1\\2:00')"
+    shifted = f"regexp_replace({short}, ' ?([+-]\\d{{2}}):?(\\d{{2}})$', '\\1:\\2')"
     offset = f"regexp_matches({dated}, {constant(_OFFSET)})"
     local = (
         f"CASE WHEN {offset} THEN timezone({at}, TRY_CAST({shifted} AS TIMESTAMPTZ)) "
@@ -156,6 +157,7 @@ def decimal_of(connection: Any, table: str, column: str, kind: str) -> tuple[Dec
         f"SELECT count_if(regexp_matches({column}, ',\\d{{1,2}}\\D*$') OR regexp_matches({column}, '\\.\\d{{3}},')),"
         f" count_if(regexp_matches({column}, '\\.\\d{{1,2}}\\D*$') OR regexp_matches({column}, ',\\d{{3}}\\.')) FROM {table}"
     ).fetchone()
+    commas, points = commas or 0, points or 0
     if commas > points:
         return ",", f"{commas} of the first amounts have a comma before the last digits, {points} a point"
     return ".", f"{points} of the first amounts have a point before the last digits, {commas} a comma"
