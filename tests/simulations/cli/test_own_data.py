@@ -16,12 +16,13 @@ from shared.events import Step
 from simulations.cli.main import main
 from simulations.federation.run_folder import RunFolder
 from simulations.people.of_scenario import population_of, whole
+from simulations.people.own_data.made import made_for
 from simulations.people.own_data.of_file import is_resolved
-from simulations.people.population import Population
+from simulations.people.population import INDEX_FILE, Population
 from simulations.people.setup import Setup
 from simulations.run import as_begun
 from simulations.scenarios.config import load_scenario
-from tests.world.shop_logs import HEADER, write_shop_log
+from tests.world.shop_logs import HEADER, in_a_logs_order, write_shop_log
 
 USER_TIME = "user_id,category,event_time\n"
 LINE = "1,shoes,2026-01-05T10:00:00\n"
@@ -175,6 +176,21 @@ def test_a_run_that_is_gone_on_with_keeps_what_it_once_took_from_its_log(
     with pytest.raises(ConfigError, match="expected the scenario that .* began with"):
         run.expect_same_run(as_begun(load_scenario(str(again)), kept))
     assert as_begun(load_scenario("demo"), kept) == load_scenario("demo")
+
+
+def test_a_runs_people_are_those_of_the_planted_loader_bit_for_bit(tmp_path: Path) -> None:
+    """What a run folder keeps of them is the same file by file, but for the population's name."""
+    planted = write_shop_log(tmp_path / "shop.csv", 200, 91)
+    made = made_for(str(tmp_path / "shop.csv"), None, ["data.file.duplicates=keep"])
+    people = population_of(made.scenario)
+    run = RunFolder(tmp_path / "run")
+    run.prepare(Setup.of(made.scenario, people), people)
+    in_a_logs_order(planted).save(tmp_path / "expected")
+    found, expected = (
+        json.loads((folder / INDEX_FILE).read_text())["population"]
+        for folder in (run.population, tmp_path / "expected")
+    )
+    assert {**found, "name": ""} == {**expected, "name": ""}
 
 
 @pytest.mark.slow
