@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.world.basics import SOAK
+
 pytest.importorskip("duckdb", reason="needs the extra ebbtide[simulations]")
 
 GIB = 1 << 30
@@ -30,7 +32,8 @@ def test_five_million_lines_within_two_gib(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.skipif("os.environ.get('EBBTIDE_SOAK') != '1'", reason="100 million lines: make soak")
+@pytest.mark.skipif(not SOAK, reason="full counts: EBBTIDE_SOAK=1")
+@pytest.mark.timeout(3600)
 def test_a_hundred_million_lines_within_eight_gib(tmp_path: Path) -> None:
     found = measured(100_000_000, tmp_path)
     assert found["peak_rss_bytes"] + found["peak_disk_bytes"] <= 8 * GIB

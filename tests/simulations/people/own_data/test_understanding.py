@@ -47,8 +47,8 @@ def test_retailrocket(tmp_path: Path) -> None:
         f"{start},5,transaction,100,9",  # 13
         f"{start},5,transaction,100,9",  # 14: twice
         f"{start},,view,100,",  # 15: nobody's
-        f",5,view,100,",  # 16
-        f"soon,5,view,100,",  # 17
+        ",5,view,100,",  # 16
+        "soon,5,view,100,",  # 17
         f"{start},5,wink,100,",  # 18
         f"{start},5,view",  # 19: too few values
         f"{start},5,view,100,,,more",  # 20: too many
