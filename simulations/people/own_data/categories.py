@@ -60,7 +60,7 @@ def choose_categories(connection: Any, staged: Staged) -> Categories:
     ).fetchone()
     mapped = bool(connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'mapping'").fetchone()[0])
     has_column = staged.columns.at["category"] is not None
-    how = section.categories
+    how: str = section.categories
     if how == "auto":
         how = "file" if mapped else "column" if has_column and found < MAX_CATEGORIES else "top"
     if how == "column" and not has_column:

@@ -116,7 +116,7 @@ def _understand(path: Path, asked: FileSection, on_read: OnRead | None) -> Under
         first, last = connection.execute("SELECT min(time_s), max(time_s) FROM kept").fetchone()
     forms = staged.forms
     kinds: tuple[Kind, ...] = ("view", "click", "favourite", "cart", "purchase")
-    named: dict[str, Kind] = {-1: "ignore", **dict(enumerate(kinds))}  # type: ignore[dict-item]
+    named: dict[int, Kind] = {-1: "ignore"} | dict(enumerate(kinds))
     events = tuple(
         EventCount(name, named.get(kind, "") if kind is not None else "", int(n)) for name, kind, n in counts
     )

@@ -220,7 +220,7 @@ def _forms(connection: Any, files: list[LogFile], columns: Columns, section: Fil
     assert time is not None
     column, kind = f"c{time}", types[time]
     asked = section.time_unit if section.time_unit != "auto" else "auto"
-    unit: Unit = unit_of(connection, "sample", column, kind) if asked == "auto" else asked  # type: ignore[assignment]
+    unit: Unit = unit_of(connection, "sample", column, kind) if asked == "auto" else asked
     reasons["time_unit"] = (
         "the scenario says so" if asked != "auto" else "by how large the numbers are" if unit != "text" else "dates"
     )

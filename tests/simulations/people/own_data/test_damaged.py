@@ -23,6 +23,9 @@ duckdb = pytest.importorskip("duckdb", reason="needs the extra ebbtide[simulatio
 HEAD = "user_id,time,category,price\n"
 SECRET = "Rosamund-Secret"
 GOOD = HEAD + "".join(f"{SECRET}{n % 3},2026-01-{n % 28 + 1:02},tea,1.50\n" for n in range(40))
+LONG = HEAD + "u,2026-01-01," + "a" * (10 << 20) + ",1\n"
+OTHER = "user_id,time\n1,2026-01-01\n"
+NOBODY = GOOD.replace(SECRET, "").replace("\n0,", "\n,").replace("\n1,", "\n,").replace("\n2,", "\n,")
 
 
 def parquet(
@@ -88,21 +91,21 @@ DAMAGED: dict[str, tuple[Make, str]] = {
     "cut .gz": (holds("a.csv.gz", gzip.compress(os.urandom(4000).hex().encode())[:-900]), "it is cut or damaged"),
     "bomb": (holds("a.csv.gz", gzip.compress(HEAD.encode() + b"a" * (60 << 20))), "unpack to at most 250 times"),
     "another ending": (holds("a.xlsx", GOOD), "expected a file that ends in .csv"),
-    "long lines": (holds("a.csv", HEAD + "u,2026-01-01," + "a" * (10 << 20) + ",1\n"), "expected lines below the header|it is cut or damaged"),
+    "long lines": (holds("a.csv", LONG), "expected lines below the header|it is cut or damaged"),
     "names twice": (holds("a.csv", "user_id,time,User_ID\n1,2026-01-01,2\n"), "columns of different names .* got a name twice"),
     "no names": (holds("a.csv", "17,2026-01-01,3\n18,2026-01-02,3\n"), "the names of columns in the first line"),
     "folder without files": (folder_of(), "expected files that end in"),
     "mixed folder": (
         folder_of(holds("a.csv", GOOD), of_parquet("b.parquet", lambda whole: whole)), "got 2 forms mixed"
     ),
-    "other columns": (folder_of(holds("a.csv", GOOD), holds("b.csv", "user_id,time\n1,2026-01-01\n")), "expected the columns of a.csv in b.csv"),
+    "other columns": (folder_of(holds("a.csv", GOOD), holds("b.csv", OTHER)), "expected the columns of a.csv in b.csv"),
     "closed": (unreadable, "cannot read .*closed.csv"),
     "nowhere": (lambda folder: folder / "nowhere.csv", "which does not exist"),
     "year 1": (holds("a.csv", years("0001")), "none of 40; the most, 40: a time before 1970 or after 2099 .first: line 2"),
     "year 9999": (holds("a.csv", years("9999")), "a time before 1970 or after 2099"),
     "no dates": (holds("a.csv", GOOD.replace("2026-01", "soon")), "a time that cannot be read"),
-    "no users": (holds("a.csv", GOOD.replace(SECRET, "").replace("\n0,", "\n,").replace("\n1,", "\n,").replace("\n2,", "\n,")), "40: no user"),
-    "no column of users": (holds("a.csv", GOOD.replace("user_id", "shade")), "a column of users .* named in data.file.user; there are: shade, time"),
+    "no users": (holds("a.csv", NOBODY), "40: no user"),
+    "no column of users": (holds("a.csv", GOOD.replace("user_id", "shade")), "a column of users .* data.file.user; there are: shade, time"),
     "no column of times": (holds("a.csv", "user_id,shade\n1,red\n2,blue\n"), "a column of times"),
     "prices without end": (holds("a.csv", GOOD.replace("1.50", "inf")), "40: an amount that cannot be read"),
     "nothing but a quote": (holds("a.csv", HEAD + '"' + GOOD), "it is cut or damaged|expected lines|none of"),
