@@ -84,11 +84,12 @@ def made_for(path: str, users: int | None = None, overrides: Iterable[str] = ())
             f"expected {FEWEST} people or more for private training, got {n_people}: noise that hides one of so few leaves "
             "nothing to learn; --set privacy.noise_multiplier=NUMBER tries it all the same"
         )
+    n_test = protocol.test_steps[1] - protocol.test_steps[0] + 1
     fields = {
         **about,
         "data": found.scenario.data.model_dump(),
         "protocol": protocol.model_dump(),
-        **plan_fields(n_people, step, protocol.n_steps, len(found.understood.categories.names)),
+        **plan_fields(n_people, step, protocol.n_steps, len(found.understood.categories.names), n_test),
     }
     fields = with_caps(fields, given, n_people)
     scenario = scenario_of(fields, given, path)
@@ -96,15 +97,16 @@ def made_for(path: str, users: int | None = None, overrides: Iterable[str] = ())
     return Made(scenario, lines, text_for(scenario, found, n_people))
 
 
-def plan_fields(n_people: int, step: Step, n_steps: int, n_categories: int) -> dict[str, Any]:
-    """The tables of a scenario that follow from how many people there are, and in which steps."""
+def plan_fields(n_people: int, step: Step, n_steps: int, n_categories: int, n_test: int) -> dict[str, Any]:
+    """The tables of a scenario that follow from how many people there are, and in which steps, `n_test` of which test: days are
+    watched each, and asked about once a week."""
     share = min(1.0, n_people / PLENTY)
     planted = min(max(CELLS // (n_steps * n_categories), LEAST_PLANTED), MOST_PLANTED)
     days = step is Step.DAY
     return {
         "simulation": {
             "fidelity": "devices" if n_people <= MOST_DEVICES else "hosts",
-            "query_every_steps": 1,
+            "query_every_steps": min(7, n_test) if days else 1,
         },
         "warm_start": {"users": planted},
         "training": {"learning_rate": 0.3, "rows": 64},

@@ -39,7 +39,7 @@ def test_a_plan_for_any_number_of_people_passes_every_check(n_people: int, step:
         "data": {"name": "file", "users": 0, "file": {"step": step.value, "first_day": "2026-01-05"}},
         "protocol": {**PLANTED_PROTOCOL.model_dump(), "alert_steps": (112, 160)},
     }
-    fields = with_caps({**about, **plan_fields(n_people, step, 182, 30)}, (), n_people)
+    fields = with_caps({**about, **plan_fields(n_people, step, 182, 30, 63)}, (), n_people)
     setup = Setup.of(scenario_of(fields, (), "plan"), Crowd(n_people, Catalogue(("any",))))
     check_setup(setup)
     if PLENTY <= n_people <= 10_000:
