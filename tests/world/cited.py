@@ -16,7 +16,7 @@ ENDINGS = "py|md|toml|tflite|json|svg|html|txt|yml"
 #: Written by a run or a device, or other people's: names that no file of the repository has.
 NOT_OURS = {
     *("results.json", "scenario.json", "population.json", "account.json", "traffic.json", "caps.json", "results.jsonl"),
-    *("scenario.toml", "runs/shop/scenario.toml"),
+    *("scenario.toml", "runs/shop/scenario.toml", "my-shop.toml"),
     *(
         "runs/demo/report.html",
         "report.html",
