@@ -137,7 +137,7 @@ def fitted_models(train: Rows, plan: Plan, seed: int, *, every: bool = True) -> 
         networks = [_fitted(_network(plan, seed + i, len(y)), x, y) for i in range(DNN_SEEDS)]
         out = {
             POOLED_LR: _fitted(LogisticRegression(max_iter=200), x, y),
-            POOLED_DNN: lambda rows: np.mean([predict(rows) for predict in networks], axis=0, dtype=np.float32),
+            POOLED_DNN: lambda x: np.asarray(np.mean([predict(x) for predict in networks], axis=0, dtype=np.float32)),
             POOLED_NUMPY: _fitted(NumpyNetwork(plan.network, seed), x, y),
         }
         if every:

@@ -153,11 +153,8 @@ def first_in_time(alerts: Alerts, turns: Turns) -> Bools:
     if not len(alerts):
         return np.zeros(0, bool)
     order = np.lexsort((alerts.step, alerts.category, alerts.user))
-    hits, stride = (
-        _hits(type(alerts)(*(c[order] for c in vars(alerts).values())), turns),
-        1 + int(max(alerts.category.max(), turns.category.max(initial=0))),
-    )
-    stream = (alerts.user * stride + alerts.category)[order]
+    hits = _hits(alerts, turns)[order]
+    stream = (alerts.user * (1 + int(alerts.category.max())) + alerts.category)[order]
     before = np.cumsum(hits, axis=0)
     starts = np.searchsorted(stream, stream)
     told = before - hits - np.where(starts[:, None] > 0, before[starts - 1], 0)

@@ -70,7 +70,8 @@ def pooled_levels(
     fitted: Mapping[str, baselines.Predict] | None = None,
 ) -> Levels:
     """P(return within the horizon) by every pooled model fitted on the train steps (unless `every_model`, GAP_BASELINES), from as
-    many steps before the first alert step as the widest change rate needs to the last lapse test step. `fitted`: these models, where they have been fitted already."""
+    many steps before the first alert step as the widest change rate needs to the last lapse test step.
+    `fitted`: these models, where they have been fitted already."""
     protocol, plan = setup.protocol, setup.plan
     first, last = max(protocol.lapse_test_steps[0] - max(CHANGE_STEPS), 0), protocol.lapse_test_steps[1]
     if fitted is None:

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from shared.arrays import Doubles, hold_declared
+from shared.arrays import Doubles, Ints, hold_declared
 
 from .quality import INTERVAL
 
@@ -200,7 +200,7 @@ def _ahead(
     mine: Sequence[_Drawn],
     rules: Mapping[str, Counted],
     others: Mapping[str, _Drawn],
-    which: Doubles,
+    which: Ints,
 ) -> dict[str, Ahead]:
     """Precision and recall of each rule minus ours, with the largest distances of any rule in each draw."""
     found: dict[str, dict[str, Interval]] = {name: {} for name in rules}
