@@ -9,7 +9,7 @@ boosted models gain less than .001 of AUC, and the network, which then trains fo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 from typing import Any, Final
 
@@ -129,25 +129,36 @@ def models(train: Rows, test: Rows, plan: Plan, seed: int, *, every: bool = True
     return {name: predict(test) for name, predict in fitted_models(train, plan, seed, every=every).items()}
 
 
-def fitted_models(train: Rows, plan: Plan, seed: int, *, every: bool = True) -> dict[str, Predict]:
-    """The same models, fitted once, for any rows that are to be judged."""
+def fitted_models(
+    train: Rows, plan: Plan, seed: int, *, every: bool = True, without: Container[str] = ()
+) -> dict[str, Predict]:
+    """The same models, fitted once, for any rows that are to be judged; those in `without` are not fitted."""
     x, y = _sample(train, seed)
     some, few = slice(BOOSTED_SAMPLE), slice(FOREST_SAMPLE)
+
+    def network() -> Callable[[Floats], Floats]:
+        parts = [_fitted(_network(plan, seed + i, len(y)), x, y) for i in range(DNN_SEEDS)]
+        return lambda other: np.asarray(np.mean([predict(other) for predict in parts], axis=0, dtype=np.float32))
+
+    def boosted() -> Callable[[Floats], Floats]:
+        trees = HistGradientBoostingClassifier(
+            learning_rate=0.06, max_iter=100, max_leaf_nodes=15, min_samples_leaf=100, early_stopping=False
+        )
+        return _fitted(trees, x[some], y[some])
+
+    def forest() -> Callable[[Floats], Floats]:
+        trees = RandomForestClassifier(60, min_samples_leaf=30, random_state=seed, n_jobs=1)
+        return _fitted(trees, x[few], y[few])
+
+    made = {
+        POOLED_LR: lambda: _fitted(LogisticRegression(max_iter=200), x, y),
+        POOLED_DNN: network,
+        POOLED_NUMPY: lambda: _fitted(NumpyNetwork(plan.network, seed), x, y),
+        **({BOOSTED: boosted, FOREST: forest} if every else {}),
+    }
     with threadpool_limits(1):  # on a busy machine, threads that wait for each other cost ten times the work
-        networks = [_fitted(_network(plan, seed + i, len(y)), x, y) for i in range(DNN_SEEDS)]
-        out = {
-            POOLED_LR: _fitted(LogisticRegression(max_iter=200), x, y),
-            POOLED_DNN: lambda x: np.asarray(np.mean([predict(x) for predict in networks], axis=0, dtype=np.float32)),
-            POOLED_NUMPY: _fitted(NumpyNetwork(plan.network, seed), x, y),
-        }
-        if every:
-            forest = RandomForestClassifier(60, min_samples_leaf=30, random_state=seed, n_jobs=1)
-            boosted = HistGradientBoostingClassifier(
-                learning_rate=0.06, max_iter=100, max_leaf_nodes=15, min_samples_leaf=100, early_stopping=False
-            )
-            out[BOOSTED], out[FOREST] = _fitted(boosted, x[some], y[some]), _fitted(forest, x[few], y[few])
-    by_rows = {name: _of_features(predict) for name, predict in out.items()}
-    return {**by_rows, BY_ITSELF: partial(each_on_its_own, train)} if every else by_rows
+        out = {name: _of_features(fit()) for name, fit in made.items() if name not in without}
+    return {**out, BY_ITSELF: partial(each_on_its_own, train)} if every and BY_ITSELF not in without else out
 
 
 def _of_features(predict: Callable[[Floats], Floats]) -> Predict:

@@ -266,10 +266,12 @@ def _pooled(
     out.update(change_rates(levels.p[POOLED_DNN], levels.first_step, rows, POOLED_DNN, rising=rising))
     train = with_features(history, features, rows_in(history, setup.protocol, setup.protocol.lapse_train_steps))
     every = set(DIRECT) <= set(levels.p)
-    learned = baselines.models(train, with_features(history, features, rows), setup.plan, seed, every=every)
+    unused = set(baselines.KINDS) - set(DIRECT)
+    learned = baselines.fitted_models(train, setup.plan, seed, every=every, without=unused)
+    judged = with_features(history, features, rows)
     turn = "take-offs" if rising else "lapses"
     for name in (name for name in DIRECT if name in learned):
-        out[f"{name}, trained on {turn}"] = TurnScore(learned[name].astype(np.float64), POOLED, True)
+        out[f"{name}, trained on {turn}"] = TurnScore(learned[name](judged).astype(np.float64), POOLED, True)
     return out
 
 

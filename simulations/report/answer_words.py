@@ -111,10 +111,11 @@ def _price(price: Price) -> list[str]:
     if price.epsilon_to_public is not None:
         promise = f"Privacy: epsilon {compact(price.epsilon_to_public)} to whoever sees the models"
     lost = price.auc_lost_to_pooled
+    right = "AUC (how often two interests are put in the right order)"
     apart = (
         ""
         if lost is None
-        else f"; learning apart and in private {_lost(lost)} of AUC (how often two interests are put in the right order) beside a model that sees all data"
+        else f"; learning apart and in private {_lost(lost)} of {right} beside a model that sees all data"
     )
     down, up = (_bytes(n) for n in (price.down_bytes_per_device, price.up_bytes_per_device))
     cpu = "" if price.cpu_s_per_device is None else f" and {compact(price.cpu_s_per_device)} s of processor time"

@@ -85,7 +85,7 @@ def page(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without their drawings, which take most of the time."""
-    names = ("curve", "round", "roc", "calibration", "alerts", "detectors", "risk", "utility")
+    names = ("answer", "curve", "round", "roc", "calibration", "alerts", "detectors", "risk", "utility")
     drawn = {**dict.fromkeys(names, "(drawing)"), "users": ["(drawing)"] * 3}
     monkeypatch.setattr(report, "drawings", lambda _: drawn)
 
