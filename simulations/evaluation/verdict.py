@@ -6,7 +6,8 @@ sqrt(T / (T - 1)): the interval then holds people and trainings. With one traini
 says 1; no width is made up for what was not seen.
 
 **The rival** is the rule that did best on the very weeks that are judged, and that choice is paid for: a draw's distance is the
-largest of any rule in it, so that the interval holds for every rule at once, whichever is named.
+largest of any rule in it, and each of the two measures has half of the error: so the intervals hold for every rule and for both
+measures at once, whichever is named.
 """
 
 from __future__ import annotations
@@ -66,8 +67,9 @@ class Interval:
     high: float
 
     def times(self, factor: float) -> Interval:
-        """In another unit."""
-        return Interval(self.value * factor, self.low * factor, self.high * factor)
+        """In another unit; a factor below 0 turns it round."""
+        low, high = sorted((self.low * factor, self.high * factor))
+        return Interval(self.value * factor, low, high)
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,8 @@ def compare_contacts(ours: Sequence[Counted], rules: Mapping[str, Counted], seed
 
     - not_enough: fewer turns, users who have one or contacts than LEAST_TURNS, LEAST_USERS, LEAST_CONTACTS, or an interval that is
       wider than all right contacts of ours and the rival's together: any difference could be behind it;
-    - use_it: ours has more right contacts than every rule, and finds no fewer turns than any, by the intervals;
-    - use_rule: the rival has more right contacts than ours, and finds no fewer turns, likewise;
+    - use_it: against every rule ours has more right contacts or finds more turns, by the interval, and is behind in neither;
+    - use_rule: a rule has more right contacts than ours or finds more turns, and is behind in neither, likewise;
     - cannot_tell: everything else.
     """
     random = np.random.Generator(np.random.Philox(seed))
@@ -120,10 +122,10 @@ def compare_contacts(ours: Sequence[Counted], rules: Mapping[str, Counted], seed
         name: Ahead(one.right.times(n_contacts), one.recall)
         for name, one in sorted(ahead.items(), key=lambda item: -item[1].right.value)
     }
-    rival = next(iter(ahead), None)
     lack = _lack(ours[0], rules, ahead)
+    verdict, rival = _verdict(ahead)
     return Comparison(
-        verdict="not_enough" if lack else _verdict(ahead),
+        verdict="not_enough" if lack else verdict,
         rival=rival,
         lack=lack,
         ours=_spread(ours[0], mine[0]),
@@ -133,12 +135,18 @@ def compare_contacts(ours: Sequence[Counted], rules: Mapping[str, Counted], seed
     )
 
 
-def _verdict(ahead: Mapping[str, Ahead]) -> Verdict:
-    if all(one.right.high < 0 and one.recall.low <= 0 for one in ahead.values()):
-        return "use_it"
-    if any(one.right.low > 0 and one.recall.high >= 0 for one in ahead.values()):
-        return "use_rule"
-    return "cannot_tell"
+def _verdict(ahead: Mapping[str, Ahead]) -> tuple[Verdict, str | None]:
+    """What to do, and the rule that it is said of."""
+    rival = next(iter(ahead), None)
+    if all(_wins(one.right.times(-1), one.recall.times(-1)) for one in ahead.values()):
+        return "use_it", rival
+    winner = next((name for name, one in ahead.items() if _wins(one.right, one.recall)), None)
+    return ("cannot_tell", rival) if winner is None else ("use_rule", winner)
+
+
+def _wins(right: Interval, recall: Interval) -> bool:
+    """Whether one of two differences is above 0 by its interval, and the other not below."""
+    return max(right.low, recall.low) > 0 and min(right.high, recall.high) >= 0
 
 
 def _lack(ours: Counted, rules: Mapping[str, Counted], ahead: Mapping[str, Ahead]) -> Lack | None:
@@ -214,8 +222,8 @@ def _ahead(
         if not values:
             continue
         away = np.stack([getattr(others[name], key) - our_draws - value for name, value in values.items()])
-        above = np.quantile(away.max(axis=0), (1 + INTERVAL) / 2)
-        below = np.quantile(away.min(axis=0), (1 - INTERVAL) / 2)
+        error = (1 - INTERVAL) / 4  # of each end of each measure
+        above, below = np.quantile(away.max(axis=0), 1 - error), np.quantile(away.min(axis=0), error)
         for name, value in values.items():
             found[name][key] = Interval(value, float(value - above), float(value - below))
     return {name: Ahead(by["precision"], by["recall"]) for name, by in found.items()}

@@ -55,16 +55,16 @@ def paragraph(results: Results) -> str:
 
 
 def _verdict(answer: Answer, results: Results) -> str:
-    rule = f"“{answer.rule}”"
+    name = f"“{answer.rule}”" if answer.rule else "a simple rule"
     if answer.verdict == "use_it":
-        return f"Use it: at the same number of contacts it has more right warnings than every simple rule, the best of which is {rule}."
+        return f"Use it: at the same number of contacts it beats every simple rule; the best of them here is {name}."
     if answer.verdict == "use_rule":
         window = results.protocol.window_steps
         spans = {"window": duration(window, results.step), "two_windows": duration(2 * window, results.step)}
-        how = RULES.get(answer.rule or "", "a rule of counters").format(**spans)
-        return f"Use the rule on the device, no training needed: {rule} ({how}) has more right warnings at the same number of contacts."
+        how = RULES.get(answer.rule or "", "it looks at one's own counters").format(**spans)
+        return f"Use the rule on the device, no training needed: {name} ({how}) does better at the same number of contacts."
     if answer.verdict == "cannot_tell":
-        return f"Cannot tell: the difference to the rule {rule} may be chance. The rule is free: start with it."
+        return f"Cannot tell: the difference to {name} may be chance. The rule is free: start with it."
     return f"Not enough data to say: {LACKS[answer.lack or 'wide']}."
 
 
@@ -130,10 +130,9 @@ def _limits(answer: Answer, results: Results) -> str:
     made_up = " All of it is of made-up people." if results.simulated else ""
     if not answer.ours.turns and not answer.ours.contacts:
         return made_up.strip()
-    what = "The intervals say what other people like these would have given"
     if answer.trainings == 1:
-        return f"{what}, not another training: its noise would move our numbers further.{made_up}"
-    return f"{what}, and other trainings ({_number(answer.trainings)} were made).{made_up}"
+        return f"The intervals are over people alone: other noise in training would move our numbers further.{made_up}"
+    return f"The intervals are over people and {_number(answer.trainings)} trainings.{made_up}"
 
 
 def _next(answer: Answer) -> str:

@@ -49,7 +49,10 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
     if privacy.epsilon_to_public is not None:
         public += f" (delta {privacy.delta:g}{', by the bound' if privacy.by_bound else ''})"
     return [
-        ("devices and data", f"{grouped(results.devices)} devices, {results.data} ({kind})"),
+        (
+            "devices and data",
+            f"{grouped(results.devices)} device{'s' if results.devices != 1 else ''}, {results.data} ({kind})",
+        ),
         ("interest AUC, on the devices", ONE_KIND if interest.auc is None else decimal(interest.auc)),
         *_baselines(results),
         *([] if interest.calibration_error is None else [("calibration error", decimal(interest.calibration_error))]),
