@@ -29,11 +29,11 @@ from ..people.labelled_rows import Rows, history_of, rows_of
 from ..people.population import Population
 from ..people.setup import Setup
 from ..provenance import commit, commits_of
+from .aggregates.answered_sums import answered_sums
+from .aggregates.bit_rates import rates_with_truth
+from .aggregates.bounds_power import cheat_bounds
 from .alert_quality import alert_quality, lived_steps
 from .answer import answer_of, category_models, price_of
-from .answered_sums import answered_sums
-from .bit_rates import rates_with_truth
-from .bounds_power import cheat_bounds
 from .examples import example_users
 from .interest_table import compare
 from .noiseless_rerun import theta_without_noise

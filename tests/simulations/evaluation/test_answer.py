@@ -22,7 +22,8 @@ from simulations.people.setup import Setup
 from simulations.report.answer_words import answer_in_words
 from simulations.report.report import render
 from simulations.scenarios.config import load_scenario
-from tests.world.run_results import PRICE, make_results
+from tests.world.answers import PRICE
+from tests.world.run_results import make_results
 
 N_STEPS = 210  #: so that what follows the last alert step is known
 

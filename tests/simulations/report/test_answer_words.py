@@ -17,19 +17,9 @@ from simulations.report.answer_words import LACKS, RULES, answer_in_words, parag
 from simulations.report.report import render
 from simulations.report.summary import SHORT, result_rows, short_rows
 from tests.simulations.report.test_report import Outline
+from tests.world.answers import NOTHING, answer, rule, worth
 from tests.world.basics import examples
-from tests.world.run_results import (
-    NOTHING,
-    answer,
-    changed,
-    made_up,
-    make_results,
-    results_of,
-    rule,
-    with_everything,
-    with_nothing_known,
-    worth,
-)
+from tests.world.run_results import changed, made_up, make_results, results_of, with_everything, with_nothing_known
 
 
 def said_of(**changes: Any) -> str:
