@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from shared.errors import ConfigError, RunError, RunStopped
 from shared.files import replace_content
 from shared.plan import Plan
@@ -166,7 +168,8 @@ def _evaluate_run(run: RunFolder) -> Results:
 def write_results(run: RunFolder, setup: Setup, population: Population, seconds: Seconds) -> Results:
     """Evaluate a run folder; writes results.json and report.html, returns the results."""
     scenario = setup.scenario
-    found = evaluate(run, setup, population, held_out=run.held_out(), seed=scenario.data.seed)
+    with threadpool_limits(1):  # small arrays: a second thread of the linear algebra waits more than it works
+        found = evaluate(run, setup, population, held_out=run.held_out(), seed=scenario.data.seed)
     results = Results(
         format=FORMAT,
         name=scenario.name,

@@ -15,7 +15,7 @@ from rich.table import Table
 from shared.errors import ConfigError, InputError
 from shared.files import replace_content
 
-from ..terminal.printing import say, say_path, say_table, shown
+from ..terminal.printing import say, say_paragraph, say_path, say_table, shown
 from ..terminal.stopping import leaving
 from .choose import register as register_choice
 from .data import register as register_data
@@ -228,9 +228,15 @@ register_enrolment(app)
 
 
 def _print_results(results: Results) -> None:
-    from ..report.summary import result_rows
+    """The answer, then the rows that matter most; the report has the others."""
+    from ..report.answer_words import answer_in_words
+    from ..report.summary import short_rows
 
+    said = answer_in_words(results)
+    say_paragraph(said.verdict, strong=True)
+    say_paragraph(" ".join([*said.sentences, said.limits]))
+    say(f"next: {said.next_step}")
     table = Table(show_header=False, title="SIMULATED data" if results.simulated else results.data)
-    for label, value in result_rows(results):
+    for label, value in short_rows(results):
         table.add_row(label, value)
     say_table(table)
