@@ -116,7 +116,8 @@ def _understand(path: Path, asked: FileSection, on_read: OnRead | None) -> Under
         first, last = connection.execute("SELECT min(time_s), max(time_s) FROM kept").fetchone()
     forms = staged.forms
     kinds: tuple[Kind, ...] = ("view", "click", "favourite", "cart", "purchase")
-    named: dict[int, Kind] = {-1: "ignore"} | dict(enumerate(kinds))
+    named: dict[int, Kind] = {-1: "ignore"}
+    named.update(enumerate(kinds))
     events = tuple(
         EventCount(name, named.get(kind, "") if kind is not None else "", int(n)) for name, kind, n in counts
     )
