@@ -9,7 +9,7 @@ import json
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,12 +26,14 @@ from .federation.run_settings import COMPONENTS, nodes_of, run_config
 from .federation.sums.enroller import enrolling
 from .federation.sums.spot_check import IDEAL, held_by, read_check
 from .folder_lock import locked
+from .people.labelled_rows import history_of
 from .people.of_scenario import population_of
 from .people.population import Population
 from .people.setup import Setup
 from .provenance import versions
 from .report.report import write_report
 from .report.utility import utility_of
+from .rivals.scores import Rival, TheirScores, judged_steps, scores_of
 from .scenarios.config import Scenario
 from .scenarios.owners import caps_numbers
 
@@ -40,9 +42,19 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def simulate(
-    scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False, overwrite: bool = False
+    scenario: Scenario,
+    folder: Path,
+    on_progress: OnProgress,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    people: Population | None = None,
+    rivals: Sequence[Rival] = (),
 ) -> Results:
     """Run a scenario in `folder` and return its results; RunError if the federation fails, or if its server stopped it.
+
+    `people`: whom the scenario is about, where they do not come from its data. `rivals`: rules of the reader's own, which are
+    carried out before anything is trained.
 
     With `resume` a run that was begun there is gone on with: rounds that were charged stay charged, and none is run twice.
     Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. While it works, the folder is
@@ -50,23 +62,34 @@ def simulate(
     """
     check_scenario(scenario)
     with locked(folder):
-        return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite)
+        return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite, people, rivals)
 
 
-def _simulate(scenario: Scenario, run: RunFolder, on_progress: OnProgress, resume: bool, overwrite: bool) -> Results:
+def _simulate(
+    scenario: Scenario,
+    run: RunFolder,
+    on_progress: OnProgress,
+    resume: bool,
+    overwrite: bool,
+    people: Population | None,
+    rivals: Sequence[Rival],
+) -> Results:
     if resume:
         run.expect_same_run(scenario)
     else:
         run.expect_free(overwrite=overwrite)
     check_machine(scenario, run.path)
-    population = population_of(scenario)
+    population = people or population_of(scenario)
     setup = Setup.of(scenario, population)
     check_setup(setup)
+    said = said_by(rivals, setup, population)
     on_progress("people", 0, 1)
     end_leftovers(run.flower)  # of a process that was killed: whoever has the folder now has the lock
     try:
         if not resume:
             run.prepare(setup, population)
+        if said:
+            run.write_rivals(said)
         on_progress("people", 1, 1)
         return _carry_out(setup, population, run, on_progress)
     finally:
@@ -112,16 +135,23 @@ def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress) -> floa
     return round(time.monotonic() - federation_started, 1)
 
 
-def evaluate_run(folder: Path) -> Results:
-    """The results and report of a run that has ended, made again from its folder; InputError if it is none."""
+def said_by(rivals: Sequence[Rival], setup: Setup, population: Population) -> list[TheirScores]:
+    """What the reader's own rules say wherever anything is judged; InputError, in one line, if one fails."""
+    history = history_of(population) if rivals else None
+    return [scores_of(rival, history, judged_steps(setup.protocol)) for rival in rivals] if history else []
+
+
+def evaluate_run(folder: Path, rivals: Sequence[Rival] = ()) -> Results:
+    """The results and report of a run that has ended, made again from its folder; InputError if it is none. `rivals`, where there
+    are any, take the place of those that the run was made with."""
     run = RunFolder(folder)
     if not run.scenario_file.exists():
         raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is missing")
     with locked(folder):
-        return _evaluate_run(run)
+        return _evaluate_run(run, rivals)
 
 
-def _evaluate_run(run: RunFolder) -> Results:
+def _evaluate_run(run: RunFolder, rivals: Sequence[Rival]) -> Results:
     folder = run.path
     try:
         scenario = run.scenario()
@@ -132,7 +162,10 @@ def _evaluate_run(run: RunFolder) -> Results:
     if not run.has_account:
         raise ConfigError(f"expected a run that has ended, got {folder}: go on with it (ebbtide simulate --resume)")
     population = Population.load(run.population)
-    return write_results(run, Setup.of(scenario, population), population, Seconds(federation=None))
+    setup = Setup.of(scenario, population)
+    if said := said_by(rivals, setup, population):
+        run.write_rivals(said)
+    return write_results(run, setup, population, Seconds(federation=None))
 
 
 def write_results(run: RunFolder, setup: Setup, population: Population, seconds: Seconds) -> Results:
