@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shared.errors import ConfigError, RunError, RunStopped
+from shared.files import replace_content
 from shared.plan import Plan
 
 from .evaluation import results_file
@@ -27,7 +28,7 @@ from .federation.sums.enroller import enrolling
 from .federation.sums.spot_check import IDEAL, held_by, read_check
 from .folder_lock import locked
 from .people.labelled_rows import history_of
-from .people.of_scenario import population_of
+from .people.of_scenario import data_title, population_of, whole
 from .people.population import Population
 from .people.setup import Setup
 from .provenance import versions
@@ -35,7 +36,9 @@ from .report.report import write_report
 from .report.utility import utility_of
 from .rivals.scores import Rival, TheirScores, judged_steps, scores_of
 from .scenarios.config import Scenario
+from .scenarios.own_data import FileSection
 from .scenarios.owners import caps_numbers
+from .scenarios.written import scenario_text
 
 #: Told as a run goes on: phase, how much is done, of how much.
 OnProgress = Callable[[str, int, int], None]
@@ -48,6 +51,7 @@ def simulate(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    text: str | None = None,
     people: Population | None = None,
     rivals: Sequence[Rival] = (),
 ) -> Results:
@@ -57,12 +61,29 @@ def simulate(
     carried out before anything is trained.
 
     With `resume` a run that was begun there is gone on with: rounds that were charged stay charged, and none is run twice.
-    Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. While it works, the folder is
+    Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. `text` is the scenario as a file with
+    comments, kept beside a run of a log of one's own. While it works, the folder is
     this process's alone; whatever is raised, no process and no half-written file is left in it.
     """
+    kept = RunFolder(folder).begun_scenario() if resume else None
+    if people is None:
+        scenario = _as_begun(scenario, kept) if kept else whole(scenario)
     check_scenario(scenario)
     with locked(folder):
-        return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite, people, rivals)
+        return _simulate(
+            scenario, RunFolder(folder), on_progress, resume, overwrite, text or scenario_text(scenario), people, rivals
+        )
+
+
+def _as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
+    """The scenario with what its run once took from a log, which may have changed since, where it does not say otherwise."""
+    if scenario.data.name != "file" or kept.data.file is None:
+        return whole(scenario)
+    asked = (scenario.data.file or FileSection()).model_dump(exclude_defaults=True)
+    if any(getattr(kept.data.file, key) != value for key, value in asked.items()):
+        return scenario
+    data = scenario.data.model_copy(update={"file": kept.data.file})
+    return scenario.model_copy(update={"data": data, "protocol": scenario.protocol or kept.protocol})
 
 
 def _simulate(
@@ -71,6 +92,7 @@ def _simulate(
     on_progress: OnProgress,
     resume: bool,
     overwrite: bool,
+    text: str,
     people: Population | None,
     rivals: Sequence[Rival],
 ) -> Results:
@@ -79,7 +101,9 @@ def _simulate(
     else:
         run.expect_free(overwrite=overwrite)
     check_machine(scenario, run.path)
-    population = people or population_of(scenario)
+    # A log may have changed since: what was understood of it is in the folder.
+    kept = resume and scenario.data.file
+    population = people or (Population.load(run.population) if kept else population_of(scenario))
     setup = Setup.of(scenario, population)
     check_setup(setup)
     said = said_by(rivals, setup, population)
@@ -88,6 +112,8 @@ def _simulate(
     try:
         if not resume:
             run.prepare(setup, population)
+            if scenario.data.name == "file":
+                replace_content(run.text_file, text)
         if said:
             run.write_rivals(said)
         on_progress("people", 1, 1)
@@ -177,7 +203,7 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
         name=scenario.name,
         about=scenario.about,
         simulated=population.simulated,
-        data=scenario.data.name,
+        data=data_title(scenario),
         devices=population.n_users,
         categories=len(population.catalogue),
         step=population.step.value,

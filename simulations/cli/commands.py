@@ -15,7 +15,7 @@ from rich.table import Table
 from shared.errors import ConfigError, InputError
 from shared.files import replace_content
 
-from ..terminal.printing import say, say_path, say_table
+from ..terminal.printing import say, say_path, say_table, shown
 from ..terminal.stopping import leaving
 from .choose import register as register_choice
 from .enrol import register as register_enrolment
@@ -27,6 +27,7 @@ from .terms import terms_of
 
 if TYPE_CHECKING:
     from ..evaluation.results import Results
+    from ..scenarios.config import Scenario
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,7 +64,10 @@ def ebbtide(
 def simulate(
     scenario: ScenarioName = "",
     data: Annotated[
-        str, typer.Option(help="planted (simulated), complete-journey or online-retail-ii: runs its own scenario.")
+        str,
+        typer.Option(
+            help="planted (simulated), complete-journey or online-retail-ii; or a file or folder with a log of your own."
+        ),
     ] = "",
     path: DataPath = "",
     users: Annotated[int | None, typer.Option(help="How many of its users; 0 for all.")] = None,
@@ -83,6 +87,7 @@ def simulate(
     Examples: [bold]ebbtide simulate --data complete-journey[/], [bold]ebbtide simulate demo --set privacy.rounds=10[/]
     """
     from ..federation.run_folder import RunFolder
+    from ..people.datasets import DATASETS
     from ..report.tracking import log_run, trackers
     from ..rivals.code import load_rivals
     from ..run import simulate as run
@@ -90,11 +95,23 @@ def simulate(
 
     if resume and overwrite:
         raise ConfigError("expected --resume or --overwrite, got both")
+    made = None
+    if data == "file":
+        data, path = path, ""
+        if not data:
+            raise ConfigError("expected --path with --data file, got none")
+    if data and data != "planted" and data not in DATASETS:
+        if path:
+            raise ConfigError(f"expected one place of your data, got --data {shown(data)} and --path {shown(path)}")
+        if scenario:
+            data, path = "file", data
+        else:
+            made = _own_scenario(data, users, overrides or [], folder, resume=resume, overwrite=overwrite)
     name = scenario or {"": "demo", "planted": "demo"}.get(data, data)
     named = [f"data.name={json.dumps(data)}"] if data and scenario else []
     given = with_path([*(overrides or ()), *named], path)
     given += [f"data.users={users}"] if users is not None else []
-    chosen = load_scenario(name, given)
+    chosen, text = made or (load_scenario(name, given), None)
     target = folder or Path("runs") / chosen.name
     own, theirs, places = RunFolder(target), load_rivals(rival or ()), trackers(log or ())
     own.expect_free(overwrite=overwrite or resume)
@@ -106,10 +123,34 @@ def simulate(
         return f"no process is left, what was spent stays spent; to go on: ebbtide {shlex.join([*again, '--resume'])}"
 
     with terms_of(chosen.data.name, target.parent), leaving(left), phase_bars() as on_progress:
-        results = run(chosen, target, on_progress, resume=resume, overwrite=overwrite, rivals=theirs)
+        results = run(chosen, target, on_progress, resume=resume, overwrite=overwrite, text=text, rivals=theirs)
     _print_results(results)
     say_path("report", own.report_file)
     log_run(own.server.progress_file, results, places)
+
+
+def _own_scenario(
+    place: str, users: int | None, overrides: list[str], folder: Path | None, *, resume: bool, overwrite: bool
+) -> tuple[Scenario, str | None]:
+    """The scenario of a log of one's own, told in a few lines, and its text with comments; of a run that is gone on with, the
+    one that it began with."""
+    from ..federation.run_folder import RunFolder
+    from ..people.own_data.made import made_for, name_of
+    from ..scenarios.config import scenario_of, with_path
+
+    with_path((), place)  # as text
+    target = folder or Path("runs") / name_of(place)
+    own = RunFolder(target)
+    if resume:
+        if (kept := own.begun_scenario()) is None or kept.data.path != place:
+            raise ConfigError(f"expected an interrupted run of {shown(place)} to go on with, got {target}")
+        given = [*overrides, *([f"data.users={users}"] if users is not None else [])]
+        return scenario_of(kept.model_dump(), given, shown(place)), None
+    own.expect_free(overwrite=overwrite)
+    made = made_for(place, users, overrides)
+    for line in made.lines:
+        say(line)
+    return made.scenario, made.text
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """A run's folder: the only place that knows what its files are called, and where they lie.
 
 scenario.json       what was asked for, with every default
+scenario.toml       of a log of one's own, the same with comments, to be edited and given back
 population/         everybody's events (exists in a simulation only)
 consents.npy, caps.json  what they agree to tell, and let be spent
 held_out.npy        which users never train, if any
@@ -64,6 +65,11 @@ class RunFolder:
     @property
     def scenario_file(self) -> Path:
         return self.path / "scenario.json"
+
+    @property
+    def text_file(self) -> Path:
+        """The scenario of a log of one's own once more, for people: to be edited and given back."""
+        return self.path / "scenario.toml"
 
     @property
     def population(self) -> Path:
@@ -210,6 +216,13 @@ class RunFolder:
     def scenario(self) -> Scenario:
         """What was asked for. OSError if nothing is there, ValueError if it is damaged."""
         return Scenario.model_validate_json(text_of(self.scenario_file))
+
+    def begun_scenario(self) -> Scenario | None:
+        """What the run that began here was asked for; None if there is none, or if its scenario is damaged."""
+        try:
+            return self.scenario() if self.begun else None
+        except (OSError, ValueError):
+            return None
 
     def owners(self) -> Owners:
         return Owners.load(self.consents_file, self.caps_file)

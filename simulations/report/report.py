@@ -21,6 +21,7 @@ from shared.register.kinds import Field, ListOf
 from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAKEOFF_ACTIVE
 from ..evaluation.results import PlanNumbers, Results
 from ..people.datasets import DATASETS
+from ..people.of_scenario import OWN
 from . import alert_plots, plots, summary
 from .attacks import attacks
 from .cheats import cheat_rows
@@ -89,6 +90,7 @@ def render(results: Results) -> str:
             dropped=dropped_in_words(results.traffic.dropped),
             detector=detector_of(results),
             source=DATASETS.get(results.data),
+            is_own=results.data.startswith(OWN),
             odds=odds_factor(results.privacy.epsilon_to_public),
             base_log_loss=base_log_loss(results.interest.base_rate),
             is_ideal=is_ideal(results),

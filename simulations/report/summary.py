@@ -6,6 +6,7 @@ from ..baselines.interest_models import OURS
 from ..evaluation.result_tables import Judged
 from ..evaluation.results import Account, BitRates, ChargedLine, Results
 from ..federation.metering import CpuTimes
+from ..people.of_scenario import OWN
 from ..scenarios.owners import CapsNumbers
 from .dropped import REFUSALS, dropped_in_words
 from .format import NONE, compact, decimal, duration, epsilon, grouped, percent, signed
@@ -19,6 +20,8 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
     interest, alerts = results.interest, results.alerts
     privacy, traffic = results.privacy, results.traffic
     kind = "simulated people" if results.simulated else "real purchase histories, replayed"
+    if results.data.startswith(OWN):
+        kind = "replayed"
     public = epsilon(privacy.epsilon_to_public)
     if privacy.epsilon_to_public is not None:
         public += f" (delta {privacy.delta:g}{', by the bound' if privacy.by_bound else ''})"

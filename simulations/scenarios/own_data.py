@@ -24,6 +24,8 @@ class FileSection(Section):
 
     `most_events_per_day`: a user with more on one day is a bot, all of whose lines are dropped; 0 keeps everybody. `scores`
     names columns of numbers that the log's owner computed, to be compared with ours.
+
+    `first_day` is that of step 0, such as 2026-01-05; "" is that of the first event or, in whole weeks, up to six days later.
     """
 
     preset: Preset = ""
@@ -40,6 +42,7 @@ class FileSection(Section):
     events: dict[str, Kind] = Field(default_factory=dict)
     scores: dict[str, str] = Field(default_factory=dict)
     step: Literal["auto", "day", "week"] = "auto"
+    first_day: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
     time_unit: Literal["auto", "text", "s", "ms", "us", "ns"] = "auto"
     date_order: Literal["auto", "ymd", "dmy", "mdy"] = "auto"
     zone: str = "UTC"
