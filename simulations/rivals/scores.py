@@ -17,7 +17,7 @@ import numpy as np
 
 from shared.arrays import Floats, Ints, as_declared, hold_declared
 from shared.errors import InputError
-from shared.features import History
+from shared.features import History as History
 
 from ..scenarios.config import ProtocolSection
 
@@ -49,6 +49,11 @@ class Rival:
             raise InputError(f"expected a function as rival {self.name!r}, got {type(self.rule).__name__}")
         if self.of not in MEANINGS:
             raise InputError(f"expected {' or '.join(MEANINGS)} as what rival {self.name!r} scores, got {self.of!r}")
+
+
+def rival(rule: Rule, *, of: Meaning = "leaving", name: str | None = None) -> Rival:
+    """A rule of one's own to stand beside ours, under the function's name unless another is given."""
+    return Rival(name or str(getattr(rule, "__name__", type(rule).__name__)), rule, of)
 
 
 @dataclass(frozen=True)
