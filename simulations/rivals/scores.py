@@ -8,6 +8,7 @@ step counts.
 from __future__ import annotations
 
 import traceback
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,7 @@ def read(file: Path) -> list[TheirScores]:
         with np.load(file, allow_pickle=False) as arrays:
             about = [(str(name), cast(Meaning, str(of)), int(first)) for name, of, first in arrays["about"]]
             return [TheirScores(*each, arrays[f"scores_{i}"]) for i, each in enumerate(about)]
-    except (ValueError, LookupError, OSError, EOFError):
+    except (ValueError, LookupError, OSError, EOFError, zipfile.BadZipFile):
         raise InputError(f"expected scores of rivals in {file}: it is damaged") from None
 
 

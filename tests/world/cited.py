@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("client", "server", "shared", "simulations", "tests")
+ROOMS = ("client", "server", "shared", "simulations", "ebbtide", "tests")
 ENDINGS = "py|md|toml|tflite|json|svg|html|txt|yml"
 #: Written by a run or a device, or other people's: names that no file of the repository has.
 NOT_OURS = {

@@ -163,7 +163,7 @@ def _proposal(rhythm: Rhythm, unit: Step, windows: _Windows) -> Proposal:
         lapse_steps=windows.lapse,
         train_steps=(windows.window, train_last),
         test_steps=test,
-        alert_steps=test,
+        alert_steps=(test[0], min(test[1], n_steps - 1 - windows.lapse)),
         lapse_train_steps=(windows.window, known - windows.lapse),
         n_steps=n_steps,
     )
