@@ -107,7 +107,7 @@ def _judged(results: Results, way: Literal["fall", "rise"]) -> Mapping[str, floa
 
 def _tag(name: str) -> str:
     """A row's name with letters that every tracker takes."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in " ._-") else "_" for c in name)
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
 
 
 def _parameters(results: Results) -> dict[str, Any]:
