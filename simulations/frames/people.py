@@ -98,9 +98,10 @@ def people(
     Which steps train and test follows from the length and the rhythm of the log, in days or weeks (`step`). Identifiers are
     not kept. DataError or ConfigError, which name the column and what was expected of it, if it is no such log.
     """
-    frame = _checked(df, {"user": user, "time": time, "category": category, "event": event, "amount": amount}, kind)
+    columns = {"user": user, "time": time, "category": category, "event": event, "amount": amount}
+    frame = _checked(df, columns, kind, events or {})
     section: dict[str, Any] = {"user": "user", "time": "time", "category": "category", "kind": kind, "step": step}
-    section |= {"event": "event", "events": _kinds_of(frame["event"], event, events)} if event else {}
+    section |= {"event": "event"} if event else {}
     section |= {"amount": "amount"} if amount else {}
     with tempfile.TemporaryDirectory(prefix="ebbtide-") as folder:
         file = Path(folder) / FILE
@@ -137,8 +138,8 @@ def _of_file(path: str, section: Mapping[str, Any], name: str) -> People:
     return People(people_of_file(found.scenario), found.scenario, said)
 
 
-def _checked(df: Any, names: Mapping[str, str | None], kind: str) -> Any:
-    """A frame with our columns: users as positions, UTC times, categories as texts, events in lower case, amounts."""
+def _checked(df: Any, names: Mapping[str, str | None], kind: str, events: Mapping[str, str]) -> Any:
+    """A frame with our columns: users as positions, UTC times, categories as texts, events in our words, amounts."""
     pandas = importlib.import_module("pandas")
     if not isinstance(df, pandas.DataFrame):
         raise InputError(f"expected a pandas DataFrame, got {type(df).__name__}")
@@ -165,13 +166,19 @@ def _checked(df: Any, names: Mapping[str, str | None], kind: str) -> Any:
         .map(lambda each: None if each is None else str(each)),
     }
     if names["event"] is not None:
-        out["event"] = df[names["event"]].astype(str).str.strip().str.lower()
+        words = df[names["event"]].astype(str).str.strip().str.lower()
+        out["event"] = words.map(_kinds_of(words, names["event"], events))
     if names["amount"] is not None:
         amount = pandas.to_numeric(df[names["amount"]], errors="coerce")
         if bad := int((amount.isna() & df[names["amount"]].notna()).sum()):
             raise DataError(f"expected numbers in {names['amount']!r} for amount=, got {bad} rows that are none")
         out["amount"] = amount.fillna(0.0).astype("float64")
-    return pandas.DataFrame({key: getattr(column, "array", column) for key, column in out.items()})
+    made_of = pandas.DataFrame({key: getattr(column, "array", column) for key, column in out.items()})
+    if names["event"] is not None:
+        made_of = made_of[made_of["event"] != "ignore"]
+    if not len(made_of):
+        raise DataError(f"expected events in {names['event']!r} that are not ignored, got none")
+    return made_of
 
 
 def _times(pandas: Any, column: Any, name: str) -> Any:
@@ -191,9 +198,9 @@ def _times(pandas: Any, column: Any, name: str) -> Any:
         raise DataError(f"{expected}, got {column.dtype} that is no time in some row") from None
 
 
-def _kinds_of(words: Any, column: str, events: Mapping[str, str] | None) -> dict[str, str]:
+def _kinds_of(words: Any, column: str, events: Mapping[str, str]) -> dict[str, str]:
     """What every word of the event column means. DataError if one is not known: the words are the log's, not anybody's."""
-    given = {str(word).strip().lower(): kind for word, kind in (events or {}).items()}
+    given = {str(word).strip().lower(): kind for word, kind in events.items()}
     for word, kind in given.items():
         if kind not in (*KINDS, "ignore"):
             raise ConfigError(f"expected {', '.join(KINDS)} or ignore for {word!r} in events=, got {kind!r}")
