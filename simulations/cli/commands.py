@@ -135,10 +135,16 @@ def _own_scenario(
     """The scenario of a log of one's own, told in a few lines, and its text with comments; of a run that is gone on with, the
     one that it began with."""
     from ..federation.run_folder import RunFolder
+    from ..people.datasets import DATASETS
     from ..people.own_data.made import made_for, name_of
     from ..scenarios.config import scenario_of, with_path
 
     with_path((), place)  # as text
+    if not resume and not Path(place).exists():
+        raise ConfigError(
+            f"expected planted, {', '.join(DATASETS)}, or a file or folder with a log of your own, got {shown(place)}, which is "
+            "not there"
+        )
     target = folder or Path("runs") / name_of(place)
     own = RunFolder(target)
     if resume:

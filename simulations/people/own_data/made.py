@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from server.privacy.accounting import account_of
+from client.privacy.caps import Cap, Caps, LedgerLine
+from server.privacy.accounting import account_of, epsilon_bound
 from shared.charges import charges_of
 from shared.errors import ConfigError
 from shared.events import Catalogue, Step
@@ -24,6 +25,7 @@ from ...scenarios.owners import check_caps
 from ...scenarios.written import scenario_text
 from ..setup import Crowd, Setup
 from .of_file import Resolved, resolved
+from .reading import Understanding
 
 #: From so many people on, noise for epsilon 1 costs little (docs/learning.md); the shipped scenarios' noise.
 PLENTY: Final = 900
@@ -34,6 +36,10 @@ FEWEST: Final = 150
 MOST_DEVICES: Final = 300
 #: More people than this do not all answer in a round: owners believe in no more (client/privacy/caps.py).
 COHORT: Final = 10_000
+#: No cap of a made scenario is larger.
+MOST_CAP: Final = 1e6
+#: A delta is well below one in all people.
+DELTA: Final = 1e-5
 #: Planted people for the first model: as many as fit into so many (person, category, step) cells.
 CELLS, MOST_PLANTED, LEAST_PLANTED = 8_000_000, 3000, 200
 
@@ -71,7 +77,7 @@ def made_for(path: str, users: int | None = None, overrides: Iterable[str] = ())
     found = resolved(first)
     step, protocol = Step(found.scenario.data.file.step), found.scenario.protocol  # type: ignore[union-attr]
     assert protocol is not None, "a resolved scenario"
-    n_people = first.data.users or found.understood.rhythm.users
+    n_people = first.data.users or found.understood.users
     by_hand = any(each.strip().startswith("privacy.noise_multiplier") for each in given)
     if n_people < FEWEST and not by_hand:
         raise ConfigError(
@@ -82,11 +88,11 @@ def made_for(path: str, users: int | None = None, overrides: Iterable[str] = ())
         **about,
         "data": found.scenario.data.model_dump(),
         "protocol": protocol.model_dump(),
-        **plan_fields(n_people, step, protocol.n_steps, found.understood.n_categories),
+        **plan_fields(n_people, step, protocol.n_steps, len(found.understood.categories.names)),
     }
     fields = with_caps(fields, given, n_people)
     scenario = scenario_of(fields, given, path)
-    lines = (*found.understood.lines, *_protocol_lines(found), *_plan_lines(scenario, n_people))
+    lines = (*data_lines(found.understood), *_protocol_lines(found), *_plan_lines(scenario, n_people))
     return Made(scenario, lines, text_for(scenario, found, n_people))
 
 
@@ -107,6 +113,7 @@ def plan_fields(n_people: int, step: Step, n_steps: int, n_categories: int) -> d
             "clip_norm": 0.3,
             "noise_multiplier": round(NOISE * share, 2),
             "rounds": ROUNDS,
+            "delta": DELTA if n_people < 0.5 / DELTA else 10.0 ** math.floor(math.log10(0.5 / n_people)),
             "sampling_rate": 1.0 if n_people <= COHORT else round(COHORT / n_people, 6),
         },
         "risk": {
@@ -134,23 +141,52 @@ def with_caps(fields: dict[str, Any], overrides: Iterable[str], n_people: int) -
         check_caps(setup.plan, setup.caps)
         return fields
     except ConfigError:
-        bound = account_of(setup.plan, charges_of(setup.plan))["epsilon_bound"]
-        if bound is None or setup.scenario.caps != type(setup.scenario.caps)():
-            return fields
-        pair = [math.ceil(bound * 10 + 1) / 10] * 2
-        return {**fields, "caps": {"total": pair, "update": pair, "risk_update": pair}}
+        charged, delta, table = charges_of(setup.plan), setup.caps.delta, Caps()
+        caps = {"total": _raised(table.total, epsilon_bound(charged, delta))}
+        for row in charged:
+            caps[row.line] = _raised(table.lines[LedgerLine(row.line)], epsilon_bound((row,), delta))
+        return {**fields, "caps": caps}
+
+
+def _raised(cap: Cap, epsilon: float) -> list[float]:
+    """A pair that allows this epsilon, and what the default allows."""
+    needed = math.ceil(min(epsilon, MOST_CAP) * 10 + 1) / 10
+    return [max(cap.period, needed), max(cap.lifetime, needed)]
 
 
 def text_for(scenario: Scenario, found: Resolved, n_people: int) -> str:
     """The scenario as a file, with why it is what it is."""
     comments = {
         "": ("Made by ebbtide from your data; edit it and give it back: ebbtide simulate THIS-FILE",),
-        "data": found.understood.lines,
+        "data": data_lines(found.understood),
         "protocol": () if found.proposal is None else found.proposal.reasons,
         "privacy": (_plan_lines(scenario, n_people)[0],),
         "caps": ("Raised, so that they allow what this plan costs.",),
     }
     return scenario_text(scenario, comments)
+
+
+def data_lines(found: Understanding) -> tuple[str, ...]:
+    """What was understood of a log, in a few sentences of counts."""
+    kinds: dict[str, int] = {}
+    for each in found.events:
+        kinds[each.kind or "unknown"] = kinds.get(each.kind or "unknown", 0) + each.lines
+    named = ", ".join(f"{lines:,} of kind {kind}" for kind, lines in kinds.items())
+    columns = ", ".join(
+        f"{each.role} is {each.column}" for each in found.proposals if each.role != "preset" and each.column
+    )
+    account, names = found.account, found.categories.names
+    return (
+        f"{account.kept:,} events of {found.users:,} people in {len(names)} categor{'y' if len(names) == 1 else 'ies'}, "
+        f"{found.first:%Y-%m-%d} to {found.last:%Y-%m-%d}" + (f" ({named})" if named else ""),
+        f"columns: {columns}",
+        *(
+            f"{each.lines:,} lines dropped: {each.reason.words} (first: {each.first})"
+            for each in account.dropped
+            if each.lines
+        ),
+        *found.warnings,
+    )
 
 
 def _protocol_lines(found: Resolved) -> tuple[str, ...]:
@@ -163,7 +199,7 @@ def _plan_lines(scenario: Scenario, n_people: int) -> tuple[str, ...]:
     privacy, nodes = scenario.privacy, scenario.simulation
     said = "without a bound" if epsilon is None else f"{epsilon:.2g} at delta {privacy.delta:g}"
     how = "each a node of its own" if nodes.fidelity == "devices" else f"hosted by {nodes.hosts} nodes"
-    few = f", because {n_people:,} people hide less than {PLENTY} would" if n_people < PLENTY else ""
+    few = f"; {PLENTY} people or more would bear the noise of epsilon 1" if n_people < PLENTY else ""
     return (
         f"{privacy.rounds + scenario.risk.rounds} private rounds cost epsilon {said}{few}",
         f"{n_people:,} people are simulated, {how}: {_minutes(n_people, nodes.fidelity)}",

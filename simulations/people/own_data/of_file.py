@@ -13,7 +13,8 @@ from shared.events import Step
 from ...scenarios.config import Scenario
 from ...scenarios.own_data import FileSection
 from ..population import Population
-from .standin import Understood, population_of_file, understand
+from .events import population_of_file
+from .reading import Understanding, understand
 from .windows import Proposal, check_length, propose_protocol
 
 
@@ -23,7 +24,7 @@ class Resolved:
     protocol with its reasons; None where the scenario says its own."""
 
     scenario: Scenario
-    understood: Understood
+    understood: Understanding
     proposal: Proposal | None
 
 
@@ -40,8 +41,8 @@ def resolved(scenario: Scenario) -> Resolved:
     too short or too thin, or ends before the ranges of a protocol that the scenario says."""
     data = scenario.data
     found = _understood(_path_of(scenario), (data.file or FileSection()).model_dump_json(), *_stamp(_path_of(scenario)))
-    if data.users > found.rhythm.users:
-        raise ConfigError(f"expected data.users <= {found.rhythm.users}, the people of your data, got {data.users}")
+    if data.users > found.users:
+        raise ConfigError(f"expected data.users <= {found.users}, the people of your data, got {data.users}")
     section, proposal, protocol = found.section, None, scenario.protocol
     if protocol is None:
         proposal = propose_protocol(found.rhythm, section.step)
@@ -77,7 +78,7 @@ def people_of_file(scenario: Scenario) -> Population:
         step=Step(data.file.step),
         first_day=_day(data.file.first_day),
         n_steps=protocol.n_steps,
-        users=data.users,
+        users=data.users or None,
         seed=data.seed,
     )
 
@@ -104,6 +105,6 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=4)
-def _understood(path: Path, section: str, _changed_ns: int, _size: int) -> Understood:
+def _understood(path: Path, section: str, _changed_ns: int, _size: int) -> Understanding:
     """What the log holds; looked at once for the many scenarios of a search."""
     return understand(path, FileSection.model_validate_json(section))

@@ -20,7 +20,15 @@ import pytest
 
 from shared.errors import DataError, InputError
 from shared.events import EventKind, Step
-from simulations.people.datasets import DATASETS, JOURNEY_CATEGORIES, dataset_info, load, terms_once
+from simulations.people.datasets import (
+    DATASETS,
+    JOURNEY_CATEGORIES,
+    RETAIL_CATEGORIES,
+    dataset_info,
+    load,
+    terms_once,
+    verify_file,
+)
 from simulations.people.population import Population
 
 pandas = pytest.importorskip("pandas", reason="needs the extra ebbtide[simulations]")
@@ -307,6 +315,18 @@ def test_the_official_form_is_read_and_says_so(tmp_path: Path, pin: Pin, form: s
     assert sorted(population.user_events(0).category.tolist()) == [0, 2]  # an unknown product is "other"
 
 
+def test_the_official_file_needs_nothing_beside_it(tmp_path: Path) -> None:
+    """The list of categories comes along, is the pinned one, and holds nothing but product codes and our words."""
+    official(retail_frame()).to_csv(tmp_path / "online_retail_II.csv", index=False)
+    found = load(RETAIL, tmp_path)
+    assert len(found.catalogue) == 22 and "other" in found.catalogue.names
+    verify_file(dataset_info(RETAIL), RETAIL_CATEGORIES)
+    codes = pandas.read_csv(RETAIL_CATEGORIES, dtype=str)
+    assert codes.columns.tolist() == ["stock_code", "category"]
+    assert codes["stock_code"].str.fullmatch(r"[0-9A-Za-z]{1,12}|BANK CHARGES").all()
+    assert codes["category"].str.fullmatch(r"[a-z_]+").all() and codes["category"].nunique() == 22
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -351,7 +371,7 @@ def test_a_missing_path_says_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*\.parquet of complete-journey: No such file"):
         load(JOURNEY, tmp_path)
     (tmp_path / "transactions.parquet").write_bytes(b"")
-    with pytest.raises(DataError, match=r"cannot read .*product_categories.csv of online-retail-ii"):
+    with pytest.raises(DataError, match=r"expected .*transactions.parquet of online-retail-ii with sha256"):
         load(RETAIL, tmp_path)
 
 

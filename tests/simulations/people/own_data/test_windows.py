@@ -15,9 +15,10 @@ from simulations.people.own_data.windows import FEWEST_DAYS, check_length, propo
 from simulations.people.setup import Crowd, Setup
 from simulations.scenarios.calendar import check_calendar
 from simulations.scenarios.config import DataSection, Scenario
+from simulations.scenarios.own_data import FileSection
 from tests.world.basics import examples
 
-SCENARIO = Scenario(name="any", data=DataSection(users=300))
+SCENARIO = Scenario(name="any", data=DataSection(name="file", users=300, file=FileSection(step="day")))
 
 
 def rhythm_of(n_days: int, *gaps: float) -> Rhythm:
@@ -46,7 +47,7 @@ def test_whatever_the_log_its_protocol_passes_or_the_refusal_says_how_many_weeks
     assert step in ("auto", found.step.value)
     assert protocol.train_steps[1] + protocol.horizon_steps < protocol.test_steps[0]
     assert protocol.lapse_train_steps[1] + protocol.lapse_steps <= protocol.train_at
-    assert protocol.lapse_test_steps[0] <= protocol.lapse_test_steps[1]
+    assert protocol.alert_steps == protocol.lapse_test_steps
     assert protocol.lapse_steps >= 2 * protocol.horizon_steps <= protocol.window_steps
     end = found.first_day + timedelta(days=protocol.n_steps * found.step.seconds // 86_400)
     assert end == rhythm.first_day + timedelta(days=n_days), "whole steps to the end of the log"
