@@ -9,10 +9,11 @@ import json
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from shared.arrays import Doubles
 from shared.errors import ConfigError, RunError, RunStopped
 from shared.files import replace_content
 from shared.plan import Plan
@@ -28,13 +29,13 @@ from .federation.sums.enroller import enrolling
 from .federation.sums.spot_check import IDEAL, held_by, read_check
 from .folder_lock import locked
 from .people.labelled_rows import history_of
-from .people.of_scenario import data_title, population_of, whole
+from .people.of_scenario import columns_of_scores, data_title, population_of, whole
 from .people.population import Population
 from .people.setup import Setup
 from .provenance import versions
 from .report.report import write_report
 from .report.utility import utility_of
-from .rivals.scores import Rival, TheirScores, judged_steps, scores_of
+from .rivals.scores import Rival, TheirScores, expect_different_names, judged_steps, of_column, scores_of
 from .scenarios.config import Scenario
 from .scenarios.own_data import FileSection
 from .scenarios.owners import caps_numbers
@@ -67,7 +68,7 @@ def simulate(
     """
     kept = RunFolder(folder).begun_scenario() if resume else None
     if people is None:
-        scenario = _as_begun(scenario, kept) if kept else whole(scenario)
+        scenario = as_begun(scenario, kept) if kept else whole(scenario)
     check_scenario(scenario)
     with locked(folder):
         return _simulate(
@@ -75,7 +76,7 @@ def simulate(
         )
 
 
-def _as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
+def as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
     """The scenario with what its run once took from a log, which may have changed since, where it does not say otherwise."""
     if scenario.data.name != "file" or kept.data.file is None:
         return whole(scenario)
@@ -106,7 +107,8 @@ def _simulate(
     population = people or (Population.load(run.population) if kept else population_of(scenario))
     setup = Setup.of(scenario, population)
     check_setup(setup)
-    said = said_by(rivals, setup, population)
+    own = columns_of_scores(scenario) if people is None and not resume else {}
+    said = said_by(rivals, setup, population, own)
     on_progress("people", 0, 1)
     end_leftovers(run.flower)  # of a process that was killed: whoever has the folder now has the lock
     try:
@@ -161,10 +163,17 @@ def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress) -> floa
     return round(time.monotonic() - federation_started, 1)
 
 
-def said_by(rivals: Sequence[Rival], setup: Setup, population: Population) -> list[TheirScores]:
-    """What the reader's own rules say wherever anything is judged; InputError, in one line, if one fails."""
-    history = history_of(population) if rivals else None
-    return [scores_of(rival, history, judged_steps(setup.protocol)) for rival in rivals] if history else []
+def said_by(
+    rivals: Sequence[Rival], setup: Setup, population: Population, columns: Mapping[str, Doubles] | None = None
+) -> list[TheirScores]:
+    """What the reader's own rules, and `columns` (K, C, T) of scores in their log, say wherever anything is judged; InputError, in
+    one line, if one fails."""
+    if not rivals and not columns:
+        return []
+    history, steps = history_of(population), judged_steps(setup.protocol)
+    everyone = [*rivals, *(of_column(name, said, history, steps) for name, said in (columns or {}).items())]
+    expect_different_names([each.name for each in everyone])
+    return [scores_of(rival, history, steps) for rival in everyone]
 
 
 def evaluate_run(folder: Path, rivals: Sequence[Rival] = ()) -> Results:

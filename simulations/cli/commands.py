@@ -18,6 +18,7 @@ from shared.files import replace_content
 from ..terminal.printing import say, say_path, say_table, shown
 from ..terminal.stopping import leaving
 from .choose import register as register_choice
+from .data import register as register_data
 from .enrol import register as register_enrolment
 from .options import DataPath, LogTo, Overrides, Overwrite, Rivals, ScenarioName, expect_free_file
 from .progress import phase_bars
@@ -249,29 +250,7 @@ def export(
     say(f"{file}: {len(model)} bytes")
 
 
-@app.command()
-def data(
-    name: Annotated[str, typer.Argument(help="A data set to open and check.")] = "",
-    path: Annotated[str, typer.Option(help="Where it lies, if it does not come with a package.")] = "",
-) -> None:
-    """List the data sets and their terms; with a name, open one and say what is in it."""
-    from ..people.datasets import DATASETS, load
-
-    if name:
-        with terms_of(name, Path("runs")):
-            found = load(name, Path(path) if path else None)
-        say(
-            f"{name}: {found.n_users} users, {found.n_events} events, {len(found.catalogue)} categories, "
-            f"{found.n_steps} {found.step.value}s"
-        )
-        return
-    table = Table("name", "what", "terms", show_lines=True)
-    table.add_row("planted", "SIMULATED shoppers with known turns of interest, daily", "ours; made by the project")
-    for info in DATASETS.values():
-        table.add_row(info.name, info.title, info.terms)
-    say_table(table)
-
-
+register_data(app)
 register_search(app)
 register_streams(app)
 register_choice(app)

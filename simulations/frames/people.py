@@ -9,18 +9,19 @@ from __future__ import annotations
 import importlib
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from server.privacy.accounting import account_of
+from shared.arrays import Doubles
 from shared.charges import charges_of
 from shared.errors import ConfigError, DataError, InputError
 from shared.events import EventKind
 
 from ..people.of_scenario import population_of
 from ..people.own_data import made
-from ..people.own_data.of_file import people_of_file, resolved
+from ..people.own_data.of_file import file_people, resolved
 from ..people.population import Population
 from ..scenarios.config import Scenario, load_scenario, scenario_of
 
@@ -32,12 +33,13 @@ FILE: Final = "dataframe.parquet"
 class People:
     """Whom a run is about. `population`: everybody's events, checked; who they were is not kept. `scenario`: what a run of
     them asks for, unless something else is said. `about`: what was understood, in sentences. `whole_plan`: the scenario says its
-    own plan, none follows from how many they are."""
+    own plan, none follows from how many they are. `scores`: what columns of scores said, (K, C, T) each."""
 
     population: Population
     scenario: Scenario
     about: tuple[str, ...] = ()
     whole_plan: bool = False
+    scores: Mapping[str, Doubles] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         people = self.population
@@ -88,6 +90,7 @@ def people(
     amount: str | None = None,
     kind: str = "purchase",
     events: Mapping[str, str] | None = None,
+    scores: Mapping[str, str] | None = None,
     step: str = "auto",
     name: str = "your-data",
 ) -> People:
@@ -95,20 +98,22 @@ def people(
 
     Times are datetimes (without a zone: UTC), texts that pandas reads as such, or seconds since 1970. `events` maps the frame's
     own words of events to view, click, favourite, cart, purchase or ignore; without an `event` column every row is of `kind`.
-    Which steps train and test follows from the length and the rhythm of the log, in days or weeks (`step`). Identifiers are
+    `scores` names
+    columns of numbers that you computed, to be compared with ours (docs/library.md). Which steps train and test follows from the length and the rhythm of the log, in days or weeks (`step`). Identifiers are
     not kept. DataError or ConfigError, which name the column and what was expected of it, if it is no such log.
     """
     columns = {"user": user, "time": time, "category": category, "event": event, "amount": amount}
-    frame = _checked(df, columns, kind, events or {})
+    frame = _checked(df, columns, kind, events or {}, scores or {})
     section: dict[str, Any] = {"user": "user", "time": "time", "category": "category", "kind": kind, "step": step}
     section |= {"event": "event"} if event else {}
     section |= {"amount": "amount"} if amount else {}
+    section |= {"scores": {name: f"score_{i}" for i, name in enumerate(scores)}} if scores else {}
     with tempfile.TemporaryDirectory(prefix="ebbtide-") as folder:
         file = Path(folder) / FILE
         frame.to_parquet(file, index=False)
         found = _of_file(str(file), section, name)
     data = found.scenario.data.model_copy(update={"path": FILE})
-    return People(found.population, found.scenario.model_copy(update={"data": data}), found.about)
+    return replace(found, scenario=found.scenario.model_copy(update={"data": data}))
 
 
 def people_from_file(path: str | Path, *, name: str | None = None, **columns: Any) -> People:
@@ -135,10 +140,14 @@ def _of_file(path: str, section: Mapping[str, Any], name: str) -> People:
     about = {"name": name, "about": "people of a log of one's own, replayed"}
     found = resolved(scenario_of({**about, "data": data}, (), name))
     said = (*found.understood.lines, *(found.proposal.reasons if found.proposal else ()))
-    return People(people_of_file(found.scenario), found.scenario, said)
+    people = file_people(found.scenario)
+    scores = {name: people.scores_at(name) for name in people.scores}
+    return People(people.population, found.scenario, said, scores=scores)
 
 
-def _checked(df: Any, names: Mapping[str, str | None], kind: str, events: Mapping[str, str]) -> Any:
+def _checked(
+    df: Any, names: Mapping[str, str | None], kind: str, events: Mapping[str, str], scores: Mapping[str, str]
+) -> Any:
     """A frame with our columns: users as positions, UTC times, categories as texts, events in our words, amounts."""
     pandas = importlib.import_module("pandas")
     if not isinstance(df, pandas.DataFrame):
@@ -173,6 +182,10 @@ def _checked(df: Any, names: Mapping[str, str | None], kind: str, events: Mappin
         if bad := int((amount.isna() & df[names["amount"]].notna()).sum()):
             raise DataError(f"expected numbers in {names['amount']!r} for amount=, got {bad} rows that are none")
         out["amount"] = amount.fillna(0.0).astype("float64")
+    for i, (name, column) in enumerate(scores.items()):
+        if column not in df.columns or not pandas.api.types.is_numeric_dtype(df[column]):
+            raise DataError(f"expected a column of numbers as the scores {name!r}, got {column!r}")
+        out[f"score_{i}"] = df[column].astype("float64")
     made_of = pandas.DataFrame({key: getattr(column, "array", column) for key, column in out.items()})
     if names["event"] is not None:
         made_of = made_of[made_of["event"] != "ignore"]

@@ -29,7 +29,7 @@ from ..people.of_scenario import open_scenario
 from ..people.population import Population
 from ..people.setup import Setup
 from ..report.summary import result_rows
-from ..rivals.scores import Rival, Rule, expect_different_names
+from ..rivals.scores import Rival, Rule, expect_different_names, judged_steps, of_column
 from ..run import OnProgress, evaluate_run
 from ..run import simulate as carry_out
 from ..scenarios.config import Scenario
@@ -180,6 +180,11 @@ def simulate(
         population = None
         if isinstance(people, Scenario) and overrides:
             raise ConfigError("expected set= with people or with the name of a scenario, got it with a whole one")
+    columns = people.scores if isinstance(people, People) else {}
+    if columns and population is not None:
+        history, steps = history_of(population), judged_steps(Setup.of(chosen, population).protocol)
+        theirs = [*theirs, *(of_column(name, said, history, steps) for name, said in columns.items())]
+        expect_different_names([each.name for each in theirs])
     place = Path(folder) if folder is not None else Path(mkdtemp(prefix=f"ebbtide-{chosen.name}-"))
     with _told(progress) as on_progress:
         carry_out(chosen, place, on_progress, overwrite=overwrite, people=population, rivals=theirs)

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 
-from shared.arrays import Floats, Ints, as_declared, hold_declared
+from shared.arrays import Doubles, Floats, Ints, as_declared, hold_declared
 from shared.errors import InputError
 from shared.features import History as History
 
@@ -27,6 +27,8 @@ YOURS: Final = "yours"
 #: What a score says: the higher, the sooner the user leaves; or the higher, the sooner they come back.
 Meaning = Literal["leaving", "interest"]
 MEANINGS: Final[tuple[Meaning, ...]] = ("leaving", "interest")
+#: How the name of a column begins whose scores are of leaving.
+LEAVING: Final = "leaving"
 Rule = Callable[[History], Any]
 #: A rule is tried on so many users first.
 TRIED_USERS: Final = 8
@@ -118,6 +120,23 @@ def scores_of(rival: Rival, history: History, steps: tuple[int, int]) -> TheirSc
         first,
         np.stack([_called(rival, history, step) for step in range(first, last + 1)], axis=1),
     )
+
+
+@as_declared
+def of_column(name: str, said: Doubles, history: History, steps: tuple[int, int]) -> Rival:
+    """A column of scores that a log came with as a rival: `said` (K, C, T), the last value that a pair's events gave by each step.
+    A column is one of interest, unless its name begins with LEAVING. InputError if a pair whose first event was by a step of
+    first..last has no value yet."""
+    known = np.logical_or.accumulate(history.active, axis=-1)
+    places = slice(steps[0], steps[1] + 1)
+    if missing := int((known & ~np.isfinite(said))[..., places].any(axis=-1).sum()):
+        raise InputError(
+            f"expected scores {name!r} from the first event of each user in a category on, got none at first in {missing} of "
+            f"{int(known[..., -1].sum())} pairs"
+        )
+    filled = np.where(np.isfinite(said), said, 0.0)  # where nothing has happened yet, and nothing is judged
+    of: Meaning = "leaving" if name.lower().startswith(LEAVING) else "interest"
+    return Rival(name, lambda past: filled[: len(past.active), :, past.n_steps - 1], of)
 
 
 def _called(rival: Rival, history: History, step: int) -> Floats:

@@ -36,7 +36,7 @@ _WORDS = {
     Reason.NO_USER: "no user",
     Reason.NO_TIME: "no time",
     Reason.UNREADABLE_TIME: "a time that cannot be read",
-    Reason.FAR_TIME: "a time before 1980 or after 2099",
+    Reason.FAR_TIME: "a time before 1970 or after 2099",
     Reason.UNKNOWN_EVENT: "an event of no known kind",
     Reason.IGNORED_EVENT: "an event that is ignored",
     Reason.NO_PRODUCT: "no product: postage, fees and the like",

@@ -73,7 +73,9 @@ def choose_categories(connection: Any, staged: Staged) -> Categories:
         rows = connection.execute(f"SELECT DISTINCT category FROM {table} WHERE category IS NOT NULL").fetchall()
         names = sorted(row[0] for row in rows)
         if len(names) >= MAX_CATEGORIES:
-            raise DataError(f'expected at most {MAX_CATEGORIES - 1} categories, got {len(names)}: categories = "top" takes the largest')
+            raise DataError(
+                f'expected at most {MAX_CATEGORIES - 1} categories, got {len(names)}: categories = "top" takes the largest'
+            )
     own = {name: number for number, name in enumerate(names)}
     rest = own.get(EVERYTHING_ELSE, len(names))
     connection.execute("CREATE TABLE chosen (category VARCHAR, number SMALLINT)")

@@ -3,6 +3,7 @@ for users are looked at a part at a time."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 from .account import Account, Dropped, Reason
@@ -15,7 +16,7 @@ def parts_of(staged: Staged) -> list[str]:
     """Conditions on `bucket` that part the users, each of some millions of lines."""
     n_parts = min(BUCKETS, max(1, -(-staged.n_lines // _PART_LINES)))
     edges = [BUCKETS * part // n_parts for part in range(n_parts + 1)]
-    return [f"bucket >= {low} AND bucket < {high}" for low, high in zip(edges, edges[1:])]
+    return [f"bucket >= {low} AND bucket < {high}" for low, high in pairwise(edges)]
 
 
 def clean(connection: Any, staged: Staged, on_read: OnRead | None = None) -> Account:
@@ -47,7 +48,9 @@ def clean(connection: Any, staged: Staged, on_read: OnRead | None = None) -> Acc
     once = "lines ANTI JOIN doubled USING (line)" if has_doubled else "lines"
     people = f"(SELECT * FROM {once}) ANTI JOIN bots USING (person)" if has_bots else once
     connection.execute(f"CREATE VIEW kept AS SELECT * FROM {people} WHERE reason = 0")
-    rows = connection.execute("SELECT reason, count(*), min(line) FROM lines WHERE reason > 0 GROUP BY reason").fetchall()
+    rows = connection.execute(
+        "SELECT reason, count(*), min(line) FROM lines WHERE reason > 0 GROUP BY reason"
+    ).fetchall()
     if has_doubled:
         rows += connection.execute(f"SELECT {Reason.DUPLICATE.value}, count(*), min(line) FROM doubled").fetchall()
     if has_bots:

@@ -66,8 +66,13 @@ def propose(connection: Any, table: str, file: LogFile, section: FileSection) ->
     for role, what in (("user", "users"), ("time", "times")):
         if role not in found:
             listed = ", ".join(file.columns[:20])
-            raise DataError(f"expected a column of {what} in {file.path}, named in data.file.{role}; there are: {listed}")
-    scores = {name: _position(file, _there(file, column, f"data.file.scores.{name}")) for name, column in section.scores.items()}
+            raise DataError(
+                f"expected a column of {what} in {file.path}, named in data.file.{role}; there are: {listed}"
+            )
+    scores = {
+        name: _position(file, _there(file, column, f"data.file.scores.{name}"))
+        for name, column in section.scores.items()
+    }
     at = {role: _position(file, found[role].column) if role in found else None for role in ROLES}
     said = [found.get(role, Proposal(role, "", "no column looks like it")) for role in ROLES]
     if preset == "purchases" and section.event == "":

@@ -73,15 +73,15 @@ def people_of_file(
     """Everybody with an event in the `n_steps` steps from `first_day` on, on the clocks of the section's zone.
 
     Users are in the order of their numbers, or, where one has none, of their names as text; neither is kept. `users` takes a
-    random subset of that size, the same for the same `seed`, as `simulations.people.datasets.load` does.
+    random subset of that size (0 or None: everybody), the same for the same `seed`, as `simulations.people.datasets.load` does.
 
     Guarantees. The same lines in another order, form or division into files give the same population, bit for bit, except
     where lines with scores tie in all else. No identifier is in what is returned, nor in an error.
     """
     if n_steps < 1:
         raise InputError(f"expected n_steps >= 1, got {n_steps}")
-    if users is not None and users < 1:
-        raise InputError(f"expected users >= 1, got {users}")
+    if users is not None and users < 0:
+        raise InputError(f"expected users >= 0, got {users}")
     origin_s = (first_day - date(1970, 1, 1)).days * 86_400
     end_s = origin_s + n_steps * step.seconds
     within = f"time_s >= {origin_s} AND time_s < {end_s}"
@@ -127,10 +127,10 @@ def people_of_file(
         name: np.ma.filled(np.ma.asarray(found[f"s{number}"], np.float64), np.nan)
         for number, name in enumerate(staged.columns.scores)
     }
-    if users is None:
+    if not users:
         return FilePeople(everybody, scores, account, categories)
     if users > everybody.n_users:
-        raise InputError(f"expected users in 1..{everybody.n_users}, got {users}")
+        raise InputError(f"expected users in 0..{everybody.n_users}, got {users}")
     rng = np.random.Generator(np.random.Philox(seed))
     chosen = np.sort(rng.choice(everybody.n_users, users, replace=False))
     rows = np.isin(found["user"], chosen)

@@ -198,7 +198,9 @@ def _unpacked(path: Path) -> bytes:
             while size < _BOMB_BYTES and (block := file.read(_LOOK_BYTES)):
                 size += len(block)
             if size > _BOMB_RATIO * max(raw.tell(), 1):
-                raise DataError(f"expected {path} to unpack to at most {_BOMB_RATIO} times its size, as logs do: not read")
+                raise DataError(
+                    f"expected {path} to unpack to at most {_BOMB_RATIO} times its size, as logs do: not read"
+                )
     except (OSError, EOFError, zlib.error):
         raise DataError(f"expected {path} to be a .gz file: it is cut or damaged") from None
     if not beginning:

@@ -13,6 +13,7 @@ from .account import Account
 from .categories import Categories, choose_categories
 from .cleaning import clean, parts_of
 from .columns import Proposal
+from .opening import files_of
 from .rhythm import Rhythm, rhythm_of
 from .staging import OnRead, read_log
 
@@ -53,15 +54,49 @@ class Understanding:
     last: datetime
     rhythm: Rhythm
 
+    @property
+    def n_categories(self) -> int:
+        return len(self.categories.names)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was understood, in sentences."""
+        kept, read = self.account.kept, self.account.read
+        days = f"{self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}"
+        dropped = [f"{each.lines:,} {each.reason.words} (first: {each.first})" for each in self.account.dropped]
+        return (
+            f"{kept:,} of {read:,} lines can be used: {self.users:,} people, {self.n_categories} categories, {days}",
+            *([f"dropped: {'; '.join(dropped)}"] if dropped else []),
+            *(f"look at this: {each}" for each in self.warnings),
+        )
+
+
+#: The last logs that were understood, by what they are and how they lay on the disk.
+_UNDERSTOOD: dict[tuple[object, ...], Understanding] = {}
+_MOST_UNDERSTOOD = 4
+
 
 def understand(path: Path, section: FileSection | None = None, on_read: OnRead | None = None) -> Understanding:
-    """The log at `path`, a file or a folder, read once from its first line to its last; what `section` leaves open is proposed.
+    """What `_understand` says of the log at `path`, a file or a folder: looked at once as long as it does not change."""
+    asked = section or FileSection()
+    own = [*files_of(Path(path)), *(files_of(Path(asked.category_file)) if asked.category_file else ())]
+    stamps = tuple((str(each), each.stat().st_mtime_ns, each.stat().st_size) for each in own)
+    key = (str(path), asked.model_dump_json(), stamps)
+    if key not in _UNDERSTOOD:
+        found = _understand(Path(path), asked, on_read)
+        while len(_UNDERSTOOD) >= _MOST_UNDERSTOOD:
+            del _UNDERSTOOD[next(iter(_UNDERSTOOD))]
+        _UNDERSTOOD[key] = found
+    return _UNDERSTOOD[key]
+
+
+def _understand(path: Path, asked: FileSection, on_read: OnRead | None) -> Understanding:
+    """The log at `path`, a file or a folder, read once from its first line to its last; what `asked` leaves open is proposed.
 
     `on_read(what, done, total)` is told how far it is. DataError if it is no log, or no line of it can be used.
 
     Guarantees. Nothing of it stays on the disk; memory is bounded by that of the workshop; no error shows what stands in a line.
     """
-    asked = section or FileSection()
     with read_log(Path(path), asked, on_read) as (connection, staged):
         account = clean(connection, staged, on_read)
         if not account.kept:
@@ -82,7 +117,9 @@ def understand(path: Path, section: FileSection | None = None, on_read: OnRead |
     forms = staged.forms
     kinds: tuple[Kind, ...] = ("view", "click", "favourite", "cart", "purchase")
     named: dict[str, Kind] = {-1: "ignore", **dict(enumerate(kinds))}  # type: ignore[dict-item]
-    events = tuple(EventCount(name, named.get(kind, "") if kind is not None else "", int(n)) for name, kind, n in counts)
+    events = tuple(
+        EventCount(name, named.get(kind, "") if kind is not None else "", int(n)) for name, kind, n in counts
+    )
     complete = asked.model_copy(
         update={
             **{each.role: each.column for each in staged.columns.proposals if each.role != "preset"},

@@ -25,8 +25,24 @@ from .account import Reason
 from .columns import Columns, propose
 from .opening import MOST_LINE_BYTES, LogFile, files_of, opened, workshop
 from .presets import EVENTS, plain
-from .values import END_S, FIRST_S, Decimal, Order, Unit, constant, decimal_of, day_first_counts, id_of, is_number
-from .values import is_time, local_seconds, number_of, quoted, text_of, unit_of
+from .values import (
+    END_S,
+    FIRST_S,
+    Decimal,
+    Order,
+    Unit,
+    constant,
+    day_first_counts,
+    decimal_of,
+    id_of,
+    is_number,
+    is_time,
+    local_seconds,
+    number_of,
+    quoted,
+    text_of,
+    unit_of,
+)
 
 OnRead = Callable[[str, int, int], None]
 BUCKETS: Final = 64
@@ -123,9 +139,15 @@ def source_of(file: LogFile, rejects: str = "") -> tuple[str, dict[str, Any]]:
     lines are put into tables of that name; else they are passed over."""
     if not file.is_text:
         names = ", ".join(f"{quoted(name)} AS c{n}" for n, name in enumerate(file.columns))
-        return f"(SELECT {names}, file_row_number FROM read_parquet($source, file_row_number=true))", {"source": str(file.source)}
+        return f"(SELECT {names}, file_row_number FROM read_parquet($source, file_row_number=true))", {
+            "source": str(file.source)
+        }
     columns = "{" + ", ".join(f"'c{n}': 'VARCHAR'" for n in range(len(file.columns))) + "}"
-    bad = f"store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scan', rejects_limit=0" if rejects else "ignore_errors=true"
+    bad = (
+        f"store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scan', rejects_limit=0"
+        if rejects
+        else "ignore_errors=true"
+    )
     return (
         f"read_csv($source, auto_detect=false, delim=$delimiter, quote='\"', escape='\"', header=true, columns={columns}, "
         f"compression='{'gzip' if file.packed else 'none'}', max_line_size={MOST_LINE_BYTES}, {bad})",
@@ -148,7 +170,9 @@ def stage(connection: Any, folder: Path, path: Path, section: FileSection, on_re
     files = opened(connection, folder, files_of(path))
     source, parameters = source_of(files[0])
     connection.execute(f"CREATE TABLE sample AS SELECT * FROM {source} LIMIT {_SAMPLE_LINES}", parameters)
-    if not any(connection.execute(f"SELECT count(*) FROM {_whole(file)[0]}", _whole(file)[1]).fetchone()[0] for file in files):
+    if not any(
+        connection.execute(f"SELECT count(*) FROM {_whole(file)[0]}", _whole(file)[1]).fetchone()[0] for file in files
+    ):
         raise DataError(f"expected lines below the header in {path}, got none that can be read")
     columns = propose(connection, "sample", files[0], section)
     forms = _forms(connection, files, columns, section)
@@ -165,7 +189,7 @@ def _kind_of_categories(section: FileSection) -> str:
     if section.categories == "auto":
         return "file" if section.category_file else "auto"
     if section.categories == "file" and not section.category_file:
-        raise DataError("expected data.file.category_file, a CSV of items and categories, with categories = \"file\"")
+        raise DataError('expected data.file.category_file, a CSV of items and categories, with categories = "file"')
     return section.categories
 
 
@@ -195,12 +219,19 @@ def _forms(connection: Any, files: list[LogFile], columns: Columns, section: Fil
     column, kind = f"c{time}", types[time]
     asked = section.time_unit if section.time_unit != "auto" else "auto"
     unit: Unit = unit_of(connection, "sample", column, kind) if asked == "auto" else asked  # type: ignore[assignment]
-    reasons["time_unit"] = "the scenario says so" if asked != "auto" else "by how large the numbers are" if unit != "text" else "dates"
+    reasons["time_unit"] = (
+        "the scenario says so" if asked != "auto" else "by how large the numbers are" if unit != "text" else "dates"
+    )
     order: Order = "ymd"
     reasons["date_order"] = "the scenario says so" if section.date_order != "auto" else "years first"
     if section.date_order != "auto":
         order = section.date_order
-    elif unit == "text" and not is_time(kind) and not is_number(kind) and day_first_counts(connection, "sample", column)[0]:
+    elif (
+        unit == "text"
+        and not is_time(kind)
+        and not is_number(kind)
+        and day_first_counts(connection, "sample", column)[0]
+    ):
         order, reasons["date_order"] = _order_of(connection, files, column)
     decimal: Decimal = "."
     money = [role for role in ("amount", "price", "quantity") if at[role] is not None]
@@ -211,7 +242,9 @@ def _forms(connection: Any, files: list[LogFile], columns: Columns, section: Fil
         for role in money[:1]:
             decimal, reasons["decimal"] = decimal_of(connection, "sample", f"c{at[role]}", types[at[role] or 0])
     zone = section.zone
-    if not connection.execute("SELECT count(*) FROM pg_timezone_names() WHERE name = $zone", {"zone": zone}).fetchone()[0]:
+    if not connection.execute("SELECT count(*) FROM pg_timezone_names() WHERE name = $zone", {"zone": zone}).fetchone()[
+        0
+    ]:
         raise DataError(f"expected the name of a time zone, such as Europe/Berlin, in data.file.zone, got {zone!r}")
     own = {plain(name): kind for name, kind in section.events.items()}
     return Forms(unit, order, decimal, zone, {**EVENTS, **rules.events, **own}, reasons)
@@ -222,7 +255,10 @@ def _order_of(connection: Any, files: list[LogFile], column: str) -> tuple[Order
     first = second = 0
     for file in files:
         source, parameters = source_of(file)
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE dated AS SELECT DISTINCT left({column}, 10) AS {column} FROM {source}", parameters)
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE dated AS SELECT DISTINCT left({column}, 10) AS {column} FROM {source}",
+            parameters,
+        )
         _, above, below = day_first_counts(connection, "dated", column)
         first, second = first + above, second + below
     connection.execute("DROP TABLE dated")
@@ -233,7 +269,7 @@ def _order_of(connection: Any, files: list[LogFile], column: str) -> tuple[Order
     if first or second:
         kind: Order = "dmy" if first >= second else "mdy"
         return kind, "BOTH days and months seem to come first: the more frequent form is read, the other is dropped"
-    return "dmy", "AMBIGUOUS: no number goes above 12; days first is assumed, date_order = \"mdy\" reads months first"
+    return "dmy", 'AMBIGUOUS: no number goes above 12; days first is assumed, date_order = "mdy" reads months first'
 
 
 def _stage(
@@ -280,10 +316,16 @@ def _query(
     rules = columns.rules
     time_at = columns.at["time"]
     assert time_at is not None
-    time = local_seconds(f"c{time_at}", file.types[time_at], forms.unit, forms.order, forms.zone)
+    time = local_seconds(
+        f"c{time_at}", file.types[time_at], forms.unit, forms.order, forms.zone, section.without_offset
+    )
     event, kind = _event_and_kind(of("event", text_of), forms.events, section.kind)
     item = of("item", id_of)
-    by_item = mapped or _kind_of_categories(section) == "top" and columns.at["category"] is None or columns.at["category"] is None
+    by_item = (
+        mapped
+        or (_kind_of_categories(section) == "top" and columns.at["category"] is None)
+        or columns.at["category"] is None
+    )
     category = item if by_item else of("category", text_of)
     given = " OR ".join(
         f"({of(role, text_of)} IS NOT NULL AND {of(role, money)} IS NULL)"
@@ -291,8 +333,18 @@ def _query(
         if columns.at[role] is not None
     )
     number = "file_row_number + 1" if not file.is_text else "row_number() OVER ()"
-    hashed = f"hash({', '.join(f'c{n}' for n in range(len(file.columns)))})" if section.duplicates == "drop" else "0::UBIGINT"
-    amount = "amount" if columns.at["amount"] is not None else "price * quantity" if columns.at["quantity"] is not None else "price"
+    hashed = (
+        f"hash({', '.join(f'c{n}' for n in range(len(file.columns)))})"
+        if section.duplicates == "drop"
+        else "0::UBIGINT"
+    )
+    amount = (
+        "amount"
+        if columns.at["amount"] is not None
+        else "price * quantity"
+        if columns.at["quantity"] is not None
+        else "price"
+    )
     scores = "".join(f", {money(f'c{at}', file.types[at])} AS s{n}" for n, at in enumerate(columns.scores.values()))
     names = "".join(f", s{n}" for n in range(len(columns.scores)))
     inner = (
@@ -311,7 +363,10 @@ def _query(
         (Reason.FAR_TIME, f"time_s < {FIRST_S!r} OR time_s >= {END_S!r}"),
         (Reason.UNKNOWN_EVENT, "kind IS NULL"),
         (Reason.IGNORED_EVENT, f"kind = {_IGNORED}"),
-        (Reason.NO_PRODUCT, f"NOT coalesce(regexp_matches(item, {constant(rules.item_pattern)}), false)" if rules.item_pattern else ""),
+        (
+            Reason.NO_PRODUCT,
+            f"NOT coalesce(regexp_matches(item, {constant(rules.item_pattern)}), false)" if rules.item_pattern else "",
+        ),
         (Reason.BAD_AMOUNT, f"{bought} AND (unread OR worth > {MAX_AMOUNT!r})"),
         (Reason.RETURNED, f"{bought} AND ({back})" if section.returns == "drop" else ""),
         (Reason.NO_CATEGORY, "group_name IS NULL" if section.missing_category == "drop" else ""),

@@ -17,7 +17,9 @@ NOTHING: Final = ("", "null", "none", "nan", "n/a", "\\n", "<na>", "nat")
 #: Times beyond are mistakes of a clock or of a form: 1970-01-01 and 2100-01-01.
 FIRST_S, END_S = 0.0, 4_102_444_800.0
 _OFFSET: Final = r":\d{2}.*(Z|UTC|GMT|[+-]\d{2}:?\d{2})$"
-_MONEY: Final = r"^\s*[-(]?\s*(\p{Sc}|[A-Za-z]{1,3}\.?)?\s*-?\s*\d[\d.,'\s\x{a0}\x{202f}]*(\p{Sc}|[A-Za-z]{1,3}\.?)?\s*\)?\s*$"
+_MONEY: Final = (
+    r"^\s*[-(]?\s*(\p{Sc}|[A-Za-z]{1,3}\.?)?\s*-?\s*\d[\d.,'\s\x{a0}\x{202f}]*(\p{Sc}|[A-Za-z]{1,3}\.?)?\s*\)?\s*$"
+)
 _DAY_FIRST: Final = r"^\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
 
 
@@ -32,9 +34,9 @@ def constant(text: str) -> str:
 
 
 def is_number(kind: str) -> bool:
-    return kind.startswith(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL")) and (
-        kind not in ("UUID", "UNION")
-    )
+    return kind.startswith(
+        ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL")
+    ) and (kind not in ("UUID", "UNION"))
 
 
 def is_time(kind: str) -> bool:
@@ -45,7 +47,8 @@ def text_of(column: str, kind: str) -> str:
     """A value as text, NULL where nothing stands; whole numbers without ".0", so that 17850.0 and 17850 are one."""
     if kind in ("FLOAT", "DOUBLE"):
         whole = f"{column} = trunc({column}) AND abs({column}) < 9e15"
-        return f"CASE WHEN {whole} THEN CAST(CAST({column} AS BIGINT) AS VARCHAR) WHEN isfinite({column}) THEN CAST({column} AS VARCHAR) END"
+        integer = f"CAST(CAST({column} AS BIGINT) AS VARCHAR)"
+        return f"CASE WHEN {whole} THEN {integer} WHEN isfinite({column}) THEN CAST({column} AS VARCHAR) END"
     if is_number(kind):
         return f"CAST({column} AS VARCHAR)"
     trimmed = f"trim(CAST({column} AS VARCHAR), ' \t\r\n\u00a0')"
@@ -82,12 +85,16 @@ def ymd(text: str, order: Order) -> str:
     return f"regexp_replace({long}, '^(\\d{{1,2}})[-/.](\\d{{1,2}})[-/.](\\d{{2}})(\\D|$)', '20{to}\\4')"
 
 
-def local_seconds(column: str, kind: str, unit: Unit, order: Order, zone: str) -> str:
+def local_seconds(column: str, kind: str, unit: Unit, order: Order, zone: str, bare: str) -> str:
     """A time as DOUBLE seconds since 1970 on the zone's clocks, NULL where it cannot be read. An offset in the text is honoured;
-    without one it is of the zone."""
+    without one the text is of the zone's clocks, or, where `bare` is UTC, of those of UTC."""
     at = constant(zone)
+
+    def moved(local: str) -> str:
+        return f"timezone({at}, timezone('UTC', {local}))" if bare == "UTC" != zone else local
+
     if is_time(kind):
-        local = f"timezone({at}, {column})" if "TIME ZONE" in kind else f"CAST({column} AS TIMESTAMP)"
+        local = f"timezone({at}, {column})" if "TIME ZONE" in kind else moved(f"CAST({column} AS TIMESTAMP)")
         return f"epoch_us({local}) / 1e6"
     if unit != "text":
         value = f"CAST({column} AS DOUBLE)" if is_number(kind) else f"TRY_CAST({column} AS DOUBLE)"
@@ -95,8 +102,8 @@ def local_seconds(column: str, kind: str, unit: Unit, order: Order, zone: str) -
         if zone == "UTC":
             return seconds
         near = f"{seconds} BETWEEN {FIRST_S} AND {END_S}"
-        moved = f"epoch_us(timezone({at}, to_timestamp(CASE WHEN {near} THEN floor({seconds}) END))) / 1e6"
-        return f"CASE WHEN {near} THEN {moved} + ({seconds} - floor({seconds})) ELSE {seconds} END"
+        there = f"epoch_us(timezone({at}, to_timestamp(CASE WHEN {near} THEN floor({seconds}) END))) / 1e6"
+        return f"CASE WHEN {near} THEN {there} + ({seconds} - floor({seconds})) ELSE {seconds} END"
     text = f"trim(CAST({column} AS VARCHAR))"
     dated = ymd(text, order)
     eight = f"try_strptime({text}, '%Y%m%d')"
@@ -107,7 +114,7 @@ def local_seconds(column: str, kind: str, unit: Unit, order: Order, zone: str) -
     offset = f"regexp_matches({dated}, {constant(_OFFSET)})"
     local = (
         f"CASE WHEN {offset} THEN timezone({at}, TRY_CAST({shifted} AS TIMESTAMPTZ)) "
-        f"ELSE COALESCE(TRY_CAST({dated} AS TIMESTAMP), {rare}) END"
+        f"ELSE {moved(f'COALESCE(TRY_CAST({dated} AS TIMESTAMP), {rare})')} END"
     )
     return f"epoch_us(CASE WHEN isfinite({local}) THEN {local} END) / 1e6"
 
@@ -135,7 +142,9 @@ def day_first_counts(connection: Any, table: str, column: str) -> tuple[int, int
     second = f"TRY_CAST(regexp_extract({column}, '^\\d{{1,2}}[-/.](\\d{{1,2}})', 1) AS INTEGER)"
     counts = f"count(*), count_if({first} > 12), count_if({second} > 12)"
     where = f"regexp_matches({column}, {constant(_DAY_FIRST)})"
-    row = connection.execute(f"SELECT {counts} FROM (SELECT trim({column}) AS {column} FROM {table}) WHERE {where}").fetchone()
+    row = connection.execute(
+        f"SELECT {counts} FROM (SELECT trim({column}) AS {column} FROM {table}) WHERE {where}"
+    ).fetchone()
     return int(row[0] or 0), int(row[1] or 0), int(row[2] or 0)
 
 

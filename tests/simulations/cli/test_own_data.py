@@ -11,9 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.errors import ConfigError
 from shared.events import Step
 from simulations.cli.main import main
+from simulations.federation.run_folder import RunFolder
+from simulations.people.of_scenario import population_of, whole
 from simulations.people.population import Population
+from simulations.people.setup import Setup
+from simulations.run import as_begun
+from simulations.scenarios.config import load_scenario
 from tests.world.shop_logs import HEADER, write_shop_log
 
 USER_TIME = "user_id,category,event_time\n"
@@ -145,6 +151,29 @@ def test_a_resumed_run_of_a_log_needs_one_that_began(
     (tmp_path / "a.csv").write_text(HEADER)
     code, _, err = ebbtide("simulate", "--data", "a.csv", "--resume")
     assert code == 2 and "expected an interrupted run of a.csv" in err
+
+
+def test_a_run_that_is_gone_on_with_keeps_what_it_once_took_from_its_log(
+    ebbtide: Callable[..., tuple[int, str, str]], tmp_path: Path, good: str
+) -> None:
+    """Begun, cut off, and the log is longer by then: the same scenario and the same people, with or without its own protocol."""
+    log, begun, again = tmp_path / "good.csv", tmp_path / "begun.toml", tmp_path / "again.toml"
+    log.write_text(good, encoding="utf-8")
+    begun.write_text(scenario(""), encoding="utf-8")
+    asked = load_scenario(str(begun))
+    run = RunFolder(tmp_path / "run")
+    first = whole(asked)
+    people = population_of(first)
+    run.prepare(Setup.of(first, people), people)
+    log.write_text(often(300, 180), encoding="utf-8")
+    kept = run.begun_scenario()
+    assert kept == first and whole(asked) != first
+    assert as_begun(asked, kept) == first
+    assert as_begun(first, kept) == first
+    again.write_text(scenario('[data.file]\nzone = "Asia/Tokyo"\n'), encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected the scenario that .* began with"):
+        run.expect_same_run(as_begun(load_scenario(str(again)), kept))
+    assert as_begun(load_scenario("demo"), kept) == load_scenario("demo")
 
 
 @pytest.mark.slow

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-SHELLS = {"bash": "complete -o default -F _ebbtide_completion ebbtide", "zsh": "#compdef ebbtide", "fish": "complete --command ebbtide"}
+SHELLS = {
+    "bash": "complete -o default -F _ebbtide_completion ebbtide",
+    "zsh": "#compdef ebbtide",
+    "fish": "complete --command ebbtide",
+}
 
 
 def said(*arguments: str, **environment: str) -> str:
@@ -32,7 +36,9 @@ def said(*arguments: str, **environment: str) -> str:
 
 
 def test_the_version_is_that_of_the_package_with_its_commit():
-    assert re.fullmatch(rf"ebbtide {re.escape(version('ebbtide'))}( \(commit [0-9a-f]+(-dirty)?\))?\n", said("--version"))
+    assert re.fullmatch(
+        rf"ebbtide {re.escape(version('ebbtide'))}( \(commit [0-9a-f]+(-dirty)?\))?\n", said("--version")
+    )
 
 
 @pytest.mark.parametrize("shell", SHELLS)

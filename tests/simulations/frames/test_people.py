@@ -92,14 +92,23 @@ def test_without_events_every_row_is_a_purchase(df: Any) -> None:
 
 WRONG: dict[str, tuple[Any, str]] = {
     "no frame": (lambda df: (df.to_dict(), COLUMNS), "expected a pandas DataFrame, got dict"),
-    "no such column": (lambda df: (df, {**COLUMNS, "user": "uid"}), "expected the column 'uid' for user=, got the columns customer"),
+    "no such column": (
+        lambda df: (df, {**COLUMNS, "user": "uid"}),
+        "expected the column 'uid' for user=, got the columns customer",
+    ),
     "a column twice": (
         lambda df: (pd.concat([df, df["paid"]], axis=1), COLUMNS),
         "expected one column 'paid' for amount=",
     ),
     "no row": (lambda df: (df[:0], COLUMNS), "expected a DataFrame with events, got no row"),
-    "a user missing": (lambda df: (changed(df, "customer", df["customer"].mask(df.index == 3)), COLUMNS), "got none in 1"),
-    "a time missing": (lambda df: (changed(df, "when", df["when"].mask(df.index < 2)), COLUMNS), "'when', got none in 2"),
+    "a user missing": (
+        lambda df: (changed(df, "customer", df["customer"].mask(df.index == 3)), COLUMNS),
+        "got none in 1",
+    ),
+    "a time missing": (
+        lambda df: (changed(df, "when", df["when"].mask(df.index < 2)), COLUMNS),
+        "'when', got none in 2",
+    ),
     "times that are none": (lambda df: (changed(df, "when", "soon"), COLUMNS), "or seconds since 1970 in 'when'"),
     "milliseconds": (
         lambda df: (changed(df, "when", df["when"].astype("datetime64[ms]").astype("int64")), COLUMNS),
@@ -115,7 +124,10 @@ WRONG: dict[str, tuple[Any, str]] = {
         "'what' for event=, got 'wished': say what they are",
     ),
     "an unknown kind": (lambda df: (df, {**COLUMNS, "kind": "sale"}), "expected kind= among view"),
-    "an event mapped to nothing known": (lambda df: (df, {**COLUMNS, "events": {"view": "look"}}), "for 'view' in events="),
+    "an event mapped to nothing known": (
+        lambda df: (df, {**COLUMNS, "events": {"view": "look"}}),
+        "for 'view' in events=",
+    ),
     "a log that is too short": (lambda df: (df[df["when"] < "2026-01-20"], COLUMNS), "weeks or more"),
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,10 @@ def make_run(folder: Path) -> None:
         ebbtide.planted(60),
         folder=folder / "run",
         set=SMALL,
-        rivals={"share": ebbtide.rival(share, of="interest"), "same every day": lambda past: np.ones(past.active.shape[:2])},
+        rivals={
+            "share": ebbtide.rival(share, of="interest"),
+            "same every day": lambda past: np.ones(past.active.shape[:2]),
+        },
         progress=lambda phase, done, total: told.append((phase, done, total)),
     )
     (folder / "told.json").write_text(json.dumps([told, run.folder.name]))
@@ -93,7 +95,11 @@ class TestRun:
         assert where == {
             ("interest", "yours: share"),
             ("interest", "yours: same every day"),
-            *((question, f"yours: {name}") for question in ("lapse", "take-off") for name in ("share", "same every day")),
+            *(
+                (question, f"yours: {name}")
+                for question in ("lapse", "take-off")
+                for name in ("share", "same every day")
+            ),
         } - {("interest", "yours: same every day")}  # one of leaving is no probability of coming back
         assert yours[["auc", "low", "high", "ahead", "ahead_low", "ahead_high"]].notna().all(axis=None)
         same = yours[yours["name"] == "yours: same every day"]
@@ -132,7 +138,9 @@ class TestRun:
             with pytest.raises(SystemExit) as ended:
                 cli.main(["evaluate", str(run.folder), "--rival", f"{rules}:broken"])
             said = capsys.readouterr().err
-            assert ended.value.code == 2 and "'broken' ended with KeyError at rules.py:10" in said and "4711" not in said
+            assert (
+                ended.value.code == 2 and "'broken' ended with KeyError at rules.py:10" in said and "4711" not in said
+            )
             assert RunFolder(run.folder).rivals_file.read_bytes() == kept
             arguments = ["--rival", f"days of silence={rules}:silence", "--log", f"tensorboard={events}"]
             cli.main(["evaluate", str(run.folder), *arguments])

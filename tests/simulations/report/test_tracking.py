@@ -70,7 +70,9 @@ def test_event_files_hold_every_number(results: Results, progress: Path, tmp_pat
     assert values == [tuple(point) for point in points_of(progress, results)]
 
 
-def test_an_mlflow_run_holds_every_number(results: Results, progress: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_mlflow_run_holds_every_number(
+    results: Results, progress: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -99,7 +101,9 @@ def test_a_file_in_the_way_and_a_package_that_is_not_there_are_refused(tmp_path:
         trackers(["mlflow=anywhere"])
 
 
-def test_a_tracker_that_takes_nothing_says_so_and_that_the_run_is_whole(results: Results, progress: Path, tmp_path: Path):
+def test_a_tracker_that_takes_nothing_says_so_and_that_the_run_is_whole(
+    results: Results, progress: Path, tmp_path: Path
+):
     place = tmp_path / "later"
     (tracker,) = trackers([f"tensorboard={place}"])
     place.write_text("somebody was quicker")

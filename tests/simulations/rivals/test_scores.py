@@ -12,7 +12,16 @@ from shared.errors import InputError
 from shared.features import History
 from simulations.people.labelled_rows import history_of
 from simulations.people.planted import plant
-from simulations.rivals.scores import Rival, TheirScores, expect_different_names, judged_steps, read, rival, save, scores_of
+from simulations.rivals.scores import (
+    Rival,
+    TheirScores,
+    expect_different_names,
+    judged_steps,
+    read,
+    rival,
+    save,
+    scores_of,
+)
 from simulations.scenarios.config import PLANTED_PROTOCOL
 
 STEPS = (60, 64)
