@@ -98,9 +98,9 @@ def people(
 
     Times are datetimes (without a zone: UTC), texts that pandas reads as such, or seconds since 1970. `events` maps the frame's
     own words of events to view, click, favourite, cart, purchase or ignore; without an `event` column every row is of `kind`.
-    `scores` names
-    columns of numbers that you computed, to be compared with ours (docs/library.md). Which steps train and test follows from the length and the rhythm of the log, in days or weeks (`step`). Identifiers are
-    not kept. DataError or ConfigError, which name the column and what was expected of it, if it is no such log.
+    `scores` names columns of numbers that you computed, to be compared with ours (docs/library.md). Which steps train and
+    test follows from the length and the rhythm of the log, in days or weeks (`step`). Identifiers are not kept. DataError or
+    ConfigError, which name the column and what was expected of it, if it is no such log.
     """
     columns = {"user": user, "time": time, "category": category, "event": event, "amount": amount}
     frame = _checked(df, columns, kind, events or {}, scores or {})
