@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from shared.arrays import Doubles
+from shared.arrays import Doubles, as_declared
 from shared.errors import ConfigError, RunError, RunStopped
 from shared.files import replace_content
 from shared.plan import Plan
@@ -163,6 +163,7 @@ def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress) -> floa
     return round(time.monotonic() - federation_started, 1)
 
 
+@as_declared
 def said_by(
     rivals: Sequence[Rival], setup: Setup, population: Population, columns: Mapping[str, Doubles] | None = None
 ) -> list[TheirScores]:

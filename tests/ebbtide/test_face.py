@@ -14,7 +14,7 @@ import pytest
 import ebbtide
 from tests.promises.test_rooms import ROOT, packages_after
 
-#: Names in `sys.modules` after `import ebbtide`, beside those that Python itself has.
+#: Modules that are there after `import ebbtide`, beside those that Python itself loads.
 FRESH = """
 import json, sys
 before = set(sys.modules)

@@ -25,7 +25,8 @@ NOT_OURS = {
         "streams.json",
         "sweep.svg",
     ),
-    *("server.pub", "dp_event.py", "passphrase.txt"),
+    *("server.pub", "dp_event.py", "passphrase.txt", "scenario.toml", "my-shop.toml"),
+    *("FILE.py", "rules.py", "models.py"),
 }
 #: Classes of other people's libraries that our texts name, and constants of the language.
 THEIRS = {"Context", "True", "False", "None"}
