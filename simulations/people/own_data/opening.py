@@ -116,7 +116,9 @@ def workshop(paths: Sequence[Path], memory_mib: int = MEMORY_MIB) -> Iterator[tu
             connection.execute(f"SET allowed_directories=[{constant(str(folder))}]")
             connection.execute(f"SET allowed_paths=[{', '.join(constant(str(path.resolve())) for path in paths)}]")
             connection.execute("SET enable_external_access=false")
-            with suppress(duckdb.InvalidInputException):  # in a notebook without ipywidgets it draws no bar, nor hears of one
+            with suppress(
+                duckdb.InvalidInputException
+            ):  # in a notebook without ipywidgets it draws no bar, nor hears of one
                 connection.execute("SET enable_progress_bar=false")
             connection.execute("SET TimeZone='UTC'")
             connection.execute("SET lock_configuration=true")
