@@ -9,12 +9,13 @@ import json
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from shared.arrays import Doubles, as_declared
 from shared.errors import ConfigError, RunError, RunStopped
 from shared.files import replace_content
 from shared.plan import Plan
@@ -29,12 +30,14 @@ from .federation.run_settings import COMPONENTS, nodes_of, run_config
 from .federation.sums.enroller import enrolling
 from .federation.sums.spot_check import IDEAL, held_by, read_check
 from .folder_lock import locked
-from .people.of_scenario import data_title, population_of, whole
+from .people.labelled_rows import history_of
+from .people.of_scenario import columns_of_scores, data_title, population_of, whole
 from .people.population import Population
 from .people.setup import Setup
 from .provenance import versions
 from .report.report import write_report
 from .report.utility import utility_of
+from .rivals.scores import Rival, TheirScores, expect_different_names, judged_steps, of_column, scores_of
 from .scenarios.config import Scenario
 from .scenarios.own_data import FileSection
 from .scenarios.owners import caps_numbers
@@ -52,8 +55,13 @@ def simulate(
     resume: bool = False,
     overwrite: bool = False,
     text: str | None = None,
+    people: Population | None = None,
+    rivals: Sequence[Rival] = (),
 ) -> Results:
     """Run a scenario in `folder` and return its results; RunError if the federation fails, or if its server stopped it.
+
+    `people`: whom the scenario is about, where they do not come from its data. `rivals`: rules of the reader's own, which are
+    carried out before anything is trained.
 
     With `resume` a run that was begun there is gone on with: rounds that were charged stay charged, and none is run twice.
     Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. `text` is the scenario as a file with
@@ -61,10 +69,13 @@ def simulate(
     this process's alone; whatever is raised, no process and no half-written file is left in it.
     """
     kept = RunFolder(folder).begun_scenario() if resume else None
-    scenario = as_begun(scenario, kept) if kept else whole(scenario)
+    if people is None:
+        scenario = as_begun(scenario, kept) if kept else whole(scenario)
     check_scenario(scenario)
     with locked(folder):
-        return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite, text or scenario_text(scenario))
+        return _simulate(
+            scenario, RunFolder(folder), on_progress, resume, overwrite, text or scenario_text(scenario), people, rivals
+        )
 
 
 def as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
@@ -79,7 +90,14 @@ def as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
 
 
 def _simulate(
-    scenario: Scenario, run: RunFolder, on_progress: OnProgress, resume: bool, overwrite: bool, text: str
+    scenario: Scenario,
+    run: RunFolder,
+    on_progress: OnProgress,
+    resume: bool,
+    overwrite: bool,
+    text: str,
+    people: Population | None,
+    rivals: Sequence[Rival],
 ) -> Results:
     if resume:
         run.expect_same_run(scenario)
@@ -87,9 +105,12 @@ def _simulate(
         run.expect_free(overwrite=overwrite)
     check_machine(scenario, run.path)
     # A log may have changed since: what was understood of it is in the folder.
-    population = Population.load(run.population) if resume and scenario.data.file else population_of(scenario)
+    kept = resume and scenario.data.file
+    population = people or (Population.load(run.population) if kept else population_of(scenario))
     setup = Setup.of(scenario, population)
     check_setup(setup)
+    own = columns_of_scores(scenario) if people is None and not resume else {}
+    said = said_by(rivals, setup, population, own)
     on_progress("people", 0, 1)
     end_leftovers(run.flower)  # of a process that was killed: whoever has the folder now has the lock
     try:
@@ -97,6 +118,8 @@ def _simulate(
             run.prepare(setup, population)
             if scenario.data.name == "file":
                 replace_content(run.text_file, text)
+        if said:
+            run.write_rivals(said)
         on_progress("people", 1, 1)
         return _carry_out(setup, population, run, on_progress)
     finally:
@@ -142,16 +165,31 @@ def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress) -> floa
     return round(time.monotonic() - federation_started, 1)
 
 
-def evaluate_run(folder: Path) -> Results:
-    """The results and report of a run that has ended, made again from its folder; InputError if it is none."""
+@as_declared
+def said_by(
+    rivals: Sequence[Rival], setup: Setup, population: Population, columns: Mapping[str, Doubles] | None = None
+) -> list[TheirScores]:
+    """What the reader's own rules, and `columns` (K, C, T) of scores in their log, say wherever anything is judged; InputError, in
+    one line, if one fails."""
+    if not rivals and not columns:
+        return []
+    history, steps = history_of(population), judged_steps(setup.protocol)
+    everyone = [*rivals, *(of_column(name, said, history, steps) for name, said in (columns or {}).items())]
+    expect_different_names([each.name for each in everyone])
+    return [scores_of(rival, history, steps) for rival in everyone]
+
+
+def evaluate_run(folder: Path, rivals: Sequence[Rival] = ()) -> Results:
+    """The results and report of a run that has ended, made again from its folder; InputError if it is none. `rivals`, where there
+    are any, take the place of those that the run was made with."""
     run = RunFolder(folder)
     if not run.scenario_file.exists():
         raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is missing")
     with locked(folder):
-        return _evaluate_run(run)
+        return _evaluate_run(run, rivals)
 
 
-def _evaluate_run(run: RunFolder) -> Results:
+def _evaluate_run(run: RunFolder, rivals: Sequence[Rival]) -> Results:
     folder = run.path
     try:
         scenario = run.scenario()
@@ -162,7 +200,10 @@ def _evaluate_run(run: RunFolder) -> Results:
     if not run.has_account:
         raise ConfigError(f"expected a run that has ended, got {folder}: go on with it (ebbtide simulate --resume)")
     population = Population.load(run.population)
-    return write_results(run, Setup.of(scenario, population), population, Seconds(federation=None))
+    setup = Setup.of(scenario, population)
+    if said := said_by(rivals, setup, population):
+        run.write_rivals(said)
+    return write_results(run, setup, population, Seconds(federation=None))
 
 
 def write_results(run: RunFolder, setup: Setup, population: Population, seconds: Seconds) -> Results:

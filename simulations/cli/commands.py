@@ -20,7 +20,7 @@ from ..terminal.stopping import leaving
 from .choose import register as register_choice
 from .data import register as register_data
 from .enrol import register as register_enrolment
-from .options import DataPath, Overrides, Overwrite, ScenarioName, expect_free_file
+from .options import DataPath, LogTo, Overrides, Overwrite, Rivals, ScenarioName, expect_free_file
 from .progress import phase_bars
 from .search import register as register_search
 from .streams import register as register_streams
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ..scenarios.config import Scenario
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     suggest_commands=False,  # click does
     pretty_exceptions_enable=False,
@@ -41,6 +40,25 @@ app = typer.Typer(
     Start with [bold]ebbtide simulate[/]: 300 simulated devices train, score and detect, and a report says how it went.
     Then [bold]ebbtide data[/] shows the real data sets, and [bold]ebbtide epsilon[/] what a plan costs in privacy.""",
 )
+
+
+def _version(wanted: bool) -> None:
+    """Print the version, and of a clone the commit, and end."""
+    if wanted:
+        from ..provenance import commit, versions
+
+        known = "" if (short := commit()).startswith("unknown") else f" (commit {short})"
+        say(f"ebbtide {versions('ebbtide')['ebbtide']}{known}")
+        raise typer.Exit
+
+
+@app.callback()
+def ebbtide(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -60,6 +78,8 @@ def simulate(
         bool, typer.Option("--resume", help="Go on with an interrupted run; what it spent stays spent.")
     ] = False,
     overwrite: Overwrite = False,
+    rival: Rivals = None,
+    log: LogTo = None,
 ) -> None:
     """Run a whole federation on this machine: people, devices, server, alerts, and a report.
 
@@ -69,6 +89,8 @@ def simulate(
     """
     from ..federation.run_folder import RunFolder
     from ..people.datasets import DATASETS
+    from ..report.tracking import log_run, trackers
+    from ..rivals.code import load_rivals
     from ..run import simulate as run
     from ..scenarios.config import load_scenario, with_path
 
@@ -92,7 +114,7 @@ def simulate(
     given += [f"data.users={users}"] if users is not None else []
     chosen, text = made or (load_scenario(name, given), None)
     target = folder or Path("runs") / chosen.name
-    own = RunFolder(target)
+    own, theirs, places = RunFolder(target), load_rivals(rival or ()), trackers(log or ())
     own.expect_free(overwrite=overwrite or resume)
 
     def left() -> str:
@@ -102,9 +124,10 @@ def simulate(
         return f"no process is left, what was spent stays spent; to go on: ebbtide {shlex.join([*again, '--resume'])}"
 
     with terms_of(chosen.data.name, target.parent), leaving(left), phase_bars() as on_progress:
-        results = run(chosen, target, on_progress, resume=resume, overwrite=overwrite, text=text)
+        results = run(chosen, target, on_progress, resume=resume, overwrite=overwrite, text=text, rivals=theirs)
     _print_results(results)
     say_path("report", own.report_file)
+    log_run(own.server.progress_file, results, places)
 
 
 def _own_scenario(
@@ -140,15 +163,22 @@ def _own_scenario(
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run that has ended, e.g. runs/demo.")],
+    rival: Rivals = None,
+    log: LogTo = None,
 ) -> None:
     """Compute a run's results and report again from its folder, without training."""
     from ..federation.run_folder import RunFolder
+    from ..report.tracking import log_run, trackers
+    from ..rivals.code import load_rivals
     from ..run import evaluate_run
 
+    theirs, places = load_rivals(rival or ()), trackers(log or ())
+
     with leaving(lambda: f"the run in {run} is as it was: give the same command again"):
-        results = evaluate_run(run)
+        results = evaluate_run(run, theirs)
     _print_results(results)
     say_path("report", RunFolder(run).report_file)
+    log_run(RunFolder(run).server.progress_file, results, places)
 
 
 @app.command()

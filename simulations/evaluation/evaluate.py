@@ -128,6 +128,7 @@ def evaluate(
     history = history_of(population)
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
     test = rows_of(history, plan.features, plan.horizon_steps, protocol.test_steps)
+    rivals = run.rivals()
     p, alerts = read_notes(run, population.n_users, len(population.catalogue), population.n_steps)
     scored = p[test.user, test.step, test.category]
     known = ~np.isnan(scored)
@@ -151,6 +152,7 @@ def evaluate(
         pooled=pooled,
         held_out=held_out,
         extra=without_noise(run, plan, models[0], test.x) if every_model else {},
+        yours={each.label: each.at(test.user, test.step, test.category) for each in rivals if each.is_probability},
         seed=seed,
     )
     privacy = Privacy(**{k: v for k, v in account.items() if k not in ("bits", "sums", "stopped")})
@@ -163,8 +165,8 @@ def evaluate(
         answer=answer_of(population, history, setup, falls, price, bgnbd, seed),
         interest=interest_quality(shown, scored[known & trained], int((~known & trained).sum())),
         learning_curve=learning_curve(models, plan, shown),
-        lapse=lapse_quality(history, setup, scores, levels, seed, bgnbd),
-        rises=rise_quality(history, setup, scores, levels, seed, bgnbd),
+        lapse=lapse_quality(history, setup, scores, levels, seed, bgnbd, rivals),
+        rises=rise_quality(history, setup, scores, levels, seed, bgnbd, rivals),
         alerts=alert_quality(population, history, setup, scores, alerts),
         privacy=privacy,
         refused=refusals_by_code(traffic),

@@ -5,6 +5,7 @@ scenario.toml       of a log of one's own, the same with comments, to be edited 
 population/         everybody's events (exists in a simulation only)
 consents.npy, caps.json  what they agree to tell, and let be spent
 held_out.npy        which users never train, if any
+rivals.npz          what rules and models that the reader brought along say, if any
 theta0.npy, public.npz  what planted people teach before any private round
 app/, flower/       the app folder that Flower runs, and Flower's own files
 devices/<n>/        each device's state, and what its app noted down
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,8 @@ from ..folder_lock import LOCK_FILE
 from ..people.population import Population
 from ..people.public_start import public_history, public_lapse_rows, warm_theta
 from ..people.setup import Setup
+from ..rivals import scores as rivals
+from ..rivals.scores import TheirScores
 from ..scenarios.config import Scenario
 from ..scenarios.held_out import held_out_users, read_mask, write_mask
 from ..scenarios.owners import Owners
@@ -83,6 +87,10 @@ class RunFolder:
     @property
     def held_out_file(self) -> Path:
         return self.path / "held_out.npy"
+
+    @property
+    def rivals_file(self) -> Path:
+        return self.path / "rivals.npz"
 
     @property
     def theta_file(self) -> Path:
@@ -222,6 +230,15 @@ class RunFolder:
     def held_out(self) -> Bools | None:
         """Which users never train (K,); None if all do."""
         return read_mask(self.held_out_file)
+
+    def rivals(self) -> list[TheirScores]:
+        """What the reader's own rules and models say; empty if there are none."""
+        return rivals.read(self.rivals_file)
+
+    def write_rivals(self, found: Sequence[TheirScores]) -> None:
+        """Leave it here, in place of what is there."""
+        with replacing(self.rivals_file) as file:
+            rivals.save(found, file)
 
     def server_key(self) -> bytes:
         """The 32 bytes that the devices pin."""

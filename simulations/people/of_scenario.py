@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from shared.arrays import Doubles
 from shared.errors import ConfigError
 
 from ..scenarios.config import PLANTED_PROTOCOL, ProtocolSection, Scenario, load_scenario
 from .datasets import DATASETS, load
-from .own_data.of_file import is_resolved, people_of_file, resolved
+from .own_data.of_file import is_resolved, people_of_file, resolved, scores_of_file
 from .planted import plant
 from .population import Population
 
@@ -69,3 +70,8 @@ def population_of(scenario: Scenario) -> Population:
     if data.name == "file":
         return people_of_file(whole(scenario))
     return load(data.name, Path(data.path) if data.path else None, users=data.users or None, seed=data.seed)
+
+
+def columns_of_scores(scenario: Scenario) -> dict[str, Doubles]:
+    """What the columns of scores in the scenario's log say, by name, (K, C, T); nothing for other people."""
+    return scores_of_file(whole(scenario)) if scenario.data.name == "file" else {}

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("client", "server", "shared", "simulations", "tests")
+ROOMS = ("client", "server", "shared", "simulations", "ebbtide", "tests")
 ENDINGS = "py|md|toml|tflite|json|svg|html|txt|yml"
 #: Written by a run or a device, or other people's: names that no file of the repository has.
 NOT_OURS = {
@@ -26,7 +26,8 @@ NOT_OURS = {
         "streams.json",
         "sweep.svg",
     ),
-    *("server.pub", "dp_event.py", "passphrase.txt"),
+    *("server.pub", "dp_event.py", "passphrase.txt", "scenario.toml", "my-shop.toml"),
+    *("FILE.py", "rules.py", "models.py"),
 }
 #: Classes of other people's libraries that our texts name, and constants of the language.
 THEIRS = {"Context", "True", "False", "None"}

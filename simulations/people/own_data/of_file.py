@@ -7,13 +7,15 @@ from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 
+from shared.arrays import Doubles
 from shared.errors import ConfigError, DataError
 from shared.events import Step
 
 from ...scenarios.config import Scenario
 from ...scenarios.own_data import FileSection
 from ..population import Population
-from .events import population_of_file
+from . import events
+from .events import FilePeople
 from .reading import Understanding, understand
 from .windows import Proposal, check_length, propose_protocol
 
@@ -70,9 +72,14 @@ def resolved(scenario: Scenario) -> Resolved:
 
 def people_of_file(scenario: Scenario) -> Population:
     """The people of a resolved scenario's log, all or as many as it says."""
+    return file_people(scenario).population
+
+
+def file_people(scenario: Scenario) -> FilePeople:
+    """The same with the columns of scores that the scenario names."""
     data, protocol = scenario.data, scenario.protocol
     assert data.file is not None and protocol is not None, "a resolved scenario"
-    return population_of_file(
+    return events.people_of_file(
         _path_of(scenario),
         data.file,
         step=Step(data.file.step),
@@ -81,6 +88,14 @@ def people_of_file(scenario: Scenario) -> Population:
         users=data.users or None,
         seed=data.seed,
     )
+
+
+def scores_of_file(scenario: Scenario) -> dict[str, Doubles]:
+    """What the columns of scores of a resolved scenario's log say, by name, (K, C, T); nothing, and no look at it, without any."""
+    if scenario.data.file is None or not scenario.data.file.scores:
+        return {}
+    found = file_people(scenario)
+    return {name: found.scores_at(name) for name in found.scores}
 
 
 def _path_of(scenario: Scenario) -> Path:

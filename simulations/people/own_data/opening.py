@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -116,7 +116,10 @@ def workshop(paths: Sequence[Path], memory_mib: int = MEMORY_MIB) -> Iterator[tu
             connection.execute(f"SET allowed_directories=[{constant(str(folder))}]")
             connection.execute(f"SET allowed_paths=[{', '.join(constant(str(path.resolve())) for path in paths)}]")
             connection.execute("SET enable_external_access=false")
-            connection.execute("SET enable_progress_bar=false")
+            with suppress(
+                duckdb.InvalidInputException
+            ):  # in a notebook without ipywidgets it draws no bar, nor hears of one
+                connection.execute("SET enable_progress_bar=false")
             connection.execute("SET TimeZone='UTC'")
             connection.execute("SET lock_configuration=true")
             yield connection, folder
