@@ -11,7 +11,8 @@ from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from server.app import run
-from server.channel import REPLY_TIMEOUT_S, Traffic, first_replies, hasten, wait_for_nodes
+from server.channel import REPLY_TIMEOUT_S, Traffic, hasten, wait_for_nodes
+from server.replies import first_replies
 from server.rounds import poisson_cohort
 from server.settings import RunSettings
 from server.signing import Signer, signing_key
