@@ -129,9 +129,14 @@ class HostNodes:
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """One Flower run in which every node hosts many devices."""
-    settings = RunSettings.read(context.run_config)
+    serve(grid, context.run_config)
+
+
+def serve(grid: Grid, config: Mapping[str, Any]) -> None:
+    """What the server does in a run of this configuration (`run_settings.run_config`)."""
+    settings = RunSettings.read(config)
     hasten(grid)
-    nodes = wait_for_nodes(grid, int(context.run_config["simulation.hosts"]), settings.node_wait_s)
+    nodes = wait_for_nodes(grid, int(config["simulation.hosts"]), settings.node_wait_s)
     devices = settings.plan.privacy.population
     ServerFolder(settings.folder).report("devices", devices, devices)
     clock = settings.schedule.clock()

@@ -90,7 +90,9 @@ def test_all_are_asked_and_never_more_than_the_window_wait():
 def test_nodes_that_stay_silent_keep_nobody_else_waiting():
     """The first of them fill the window twice over."""
     silent = set[int]()
-    with Simulation(60, lambda message: None if message.metadata.dst_node_id in silent else answers(message)).running() as world:
+    with Simulation(
+        60, lambda message: None if message.metadata.dst_node_id in silent else answers(message)
+    ).running() as world:
         silent.update(world.nodes[:20])
         found = windowed(world.grid, world.requests(), 2.0, window=10)
     assert {reply.metadata.src_node_id for reply in found} == set(world.nodes[20:])
