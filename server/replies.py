@@ -3,7 +3,7 @@
 A SuperLink is given all requests at once: nodes fetch theirs when they come. Flower's simulation keeps requests and nodes in one
 process, and looks through every request that is stored for every node there is, again and again, for as long as any of them
 waits: most of a core, at some hundred nodes. There, a few are outstanding at a time, which costs less than half per message
-(docs/scale.md).
+(docs/deploying.md).
 """
 
 from __future__ import annotations
