@@ -45,6 +45,8 @@ from .scenarios.written import scenario_text
 
 #: Told as a run goes on: phase, how much is done, of how much.
 OnProgress = Callable[[str, int, int], None]
+#: Carries a run's federation out, in its folder, which holds the people.
+Federate = Callable[[Setup, RunFolder], None]
 
 
 def simulate(
@@ -57,6 +59,7 @@ def simulate(
     text: str | None = None,
     people: Population | None = None,
     rivals: Sequence[Rival] = (),
+    federate: Federate | None = None,
 ) -> Results:
     """Run a scenario in `folder` and return its results; RunError if the federation fails, or if its server stopped it.
 
@@ -67,6 +70,8 @@ def simulate(
     Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. `text` is the scenario as a file with
     comments, kept beside a run of a log of one's own. While it works, the folder is
     this process's alone; whatever is raised, no process and no half-written file is left in it.
+
+    `federate` has the federation run by who has one already: without it, Flower is started for this run, and ended.
     """
     kept = RunFolder(folder).begun_scenario() if resume else None
     if people is None:
@@ -74,7 +79,15 @@ def simulate(
     check_scenario(scenario)
     with locked(folder):
         return _simulate(
-            scenario, RunFolder(folder), on_progress, resume, overwrite, text or scenario_text(scenario), people, rivals
+            scenario,
+            RunFolder(folder),
+            on_progress,
+            resume,
+            overwrite,
+            text or scenario_text(scenario),
+            people,
+            rivals,
+            federate or through_flower,
         )
 
 
@@ -98,6 +111,7 @@ def _simulate(
     text: str,
     people: Population | None,
     rivals: Sequence[Rival],
+    federate: Federate,
 ) -> Results:
     if resume:
         run.expect_same_run(scenario)
@@ -121,48 +135,52 @@ def _simulate(
         if said:
             run.write_rivals(said)
         on_progress("people", 1, 1)
-        return _carry_out(setup, population, run, on_progress)
+        return _carry_out(setup, population, run, on_progress, federate)
     finally:
         run.remove_unfinished()
 
 
-def _carry_out(setup: Setup, population: Population, run: RunFolder, on_progress: OnProgress) -> Results:
+def _carry_out(
+    setup: Setup, population: Population, run: RunFolder, on_progress: OnProgress, federate: Federate
+) -> Results:
     """The federation, unless it has ended already, and its results."""
     seconds = Seconds(federation=None)
     if not run.has_account:
-        seconds = Seconds(federation=_federation_s(setup, run, on_progress))
+        seconds = Seconds(federation=_federation_s(setup, run, on_progress, federate))
     on_progress("results", 0, 1)
     results = write_results(run, setup, population, seconds)
     on_progress("results", 1, 1)
     return results
 
 
-def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress) -> float:
+def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress, federate: Federate) -> float:
     """Seconds that the federation took; RunError unless it came to its end."""
-    scenario = setup.scenario
     on_progress("warm_start", 0, 1)
     run.write_public(setup)
     on_progress("warm_start", 1, 1)
-    serverapp, clientapp = COMPONENTS[scenario.simulation.fidelity]
     federation_started = time.monotonic()
+    with watching(run.server.progress_file, on_progress):
+        federate(setup, run)
+    if not run.has_account:
+        raise RunError(f"the federation ended without an account: see {run.flower / LOG_FILE}")
+    return round(time.monotonic() - federation_started, 1)
+
+
+def through_flower(setup: Setup, run: RunFolder) -> None:
+    """A federation of its own: Flower is started, carries the run out, and is ended. RunError if it failed, or was stopped."""
+    simulation = setup.scenario.simulation
+    serverapp, clientapp = COMPONENTS[simulation.fidelity]
     try:
-        with (
-            plain_path(run.path) as path,
-            watching(run.server.progress_file, on_progress),
-            enrolling(run, setup.plan, setup.train_s),
-        ):
+        with plain_path(run.path) as path, enrolling(run, setup.plan, setup.train_s):
             plain = RunFolder(path)
             config = run_config(setup, plain)
             app = write_app_folder(plain.app, serverapp=serverapp, clientapp=clientapp, config=config)
-            run_app(app, nodes=nodes_of(setup), home=plain.flower, timeout_s=scenario.simulation.timeout_s)
+            run_app(app, nodes=nodes_of(setup), home=plain.flower, timeout_s=simulation.timeout_s)
     except RunFailed as failed:
         said = failed.reason.partition(f"{RunStopped.__name__}: ")[2]
         if not said:
             raise
         raise RunError(f"{said} What was learned and spent until then is in {run.server_path}.") from None
-    if not run.has_account:
-        raise RunError(f"the federation ended without an account: see {run.flower / LOG_FILE}")
-    return round(time.monotonic() - federation_started, 1)
 
 
 @as_declared
