@@ -68,15 +68,15 @@ def compare(
     plan: Plan,
     *,
     until: int,
-    every_model: bool,
+    pooled: Mapping[str, baselines.Predict],
     held_out: Bools | None = None,
     extra: Mapping[str, Floats],
     seed: int = 0,
 ) -> InterestTables:
     """The devices' p and every baseline: on users that trained, on those held out, by kind of user and category.
 
-    `scored` (n,): the devices' p on the test rows, NaN where they showed none; those rows are left out everywhere. Unless
-    `every_model`, the pooled models are GAP_BASELINES.
+    `scored` (n,): the devices' p on the test rows, NaN where they showed none; those rows are left out everywhere. `pooled`:
+    the models that see all data, fitted to `train`.
     `until`: the step up to which users count as light or heavy. InputError if an `extra` p is not on the test rows.
     """
     for name, p in extra.items():
@@ -84,7 +84,7 @@ def compare(
             raise InputError(f"expected p on {len(test.y)} test rows from {name}, got {len(p)}")
     others = {
         **baselines.rules(train, test, plan),
-        **baselines.models(train, test, plan, seed, every=every_model),
+        **{name: predict(test) for name, predict in pooled.items()},
         **extra,
     }
     known = ~np.isnan(scored)

@@ -3,6 +3,7 @@ pooled models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from shared.lapse_risk import phi, readings
 from shared.network import forward
 from shared.plan import Plan
 
+from ..baselines.bgnbd import BgNbd
 from ..baselines.interest_models import OURS
 from ..people.setup import Setup
 from .quality import tenths
@@ -36,7 +38,14 @@ def risk_of(history: History, plan: Plan, theta: Floats, weights: Floats, rows: 
     return p, phi(weights, readings(plan.features, x, p, p_before))
 
 
-def lapse_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> LapseTable | None:
+def lapse_quality(
+    history: History,
+    setup: Setup,
+    scores: Scores,
+    levels: Levels,
+    seed: int,
+    models: Sequence[BgNbd | None] | None = None,
+) -> LapseTable | None:
     """The lapse table of a run whose devices computed `scores`, against pooled `levels`; where they computed no phi, the
     level of p alone stands for us. None without a lapse row."""
     rows = judged_lapses(history, setup.protocol, setup.protocol.lapse_test_steps)
@@ -48,17 +57,24 @@ def lapse_quality(history: History, setup: Setup, scores: Scores, levels: Levels
         ours[PHI] = TurnScore(risk.astype(np.float64), OURS, True)
     ours.update(_of_p(scores, rows, rising=False))
     first = next(iter(ours))
-    found = lapse_table(history, setup, extra=ours, references=[first], levels=levels, seed=seed)
+    found = lapse_table(history, setup, extra=ours, references=[first], levels=levels, seed=seed, models=models)
     return found if risk is None else found.model_copy(update={"calibration": tenths(rows.y, risk)})
 
 
-def rise_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> TakeoffTable | None:
+def rise_quality(
+    history: History,
+    setup: Setup,
+    scores: Scores,
+    levels: Levels,
+    seed: int,
+    models: Sequence[BgNbd | None] | None = None,
+) -> TakeoffTable | None:
     """The table of take-offs of such a run: the level of p stands for us. None without a take-off row."""
     rows = judged_takeoffs(history, setup.protocol, setup.protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
         return None
     ours = _of_p(scores, rows, rising=True)
-    return takeoff_table(history, setup, extra=ours, references=[LEVEL], levels=levels, seed=seed)
+    return takeoff_table(history, setup, extra=ours, references=[LEVEL], levels=levels, seed=seed, models=models)
 
 
 def _of_p(scores: Scores, rows: TurnRows, *, rising: bool) -> dict[str, TurnScore]:

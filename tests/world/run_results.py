@@ -69,6 +69,58 @@ def curves() -> Section:
     return {"users": 6, "detectors": detectors}
 
 
+def worth(name: str, contacts: int = 20, right: int = 5, found: int = 5, **changes: Any) -> Section:
+    """What contacts came to among 8 people in 2 weeks."""
+    numbers = {"contacts": contacts, "right": right, "turns": 10, "found": found}
+    a_week = {"contacts_a_week": ranged(62.5 * contacts, 100.0), "right_a_week": ranged(62.5 * right, 100.0)}
+    shares = {"precision": ranged(right / contacts) if contacts else None, "recall": ranged(found / 10)}
+    return {
+        "name": name,
+        **numbers,
+        **a_week,
+        **shares,
+        "median_lead_steps": None,
+        "median_delay_steps": 11.5,
+        **changes,
+    }
+
+
+def ranged(value: float, away: float = 0.1) -> Section:
+    return {"value": value, "low": value - away, "high": value + away}
+
+
+def rule(name: str, right: float, **changes: Any) -> Section:
+    """A rule with so many right contacts a week per 1,000 people more than ours."""
+    ahead = {"right_a_week": ranged(right, 100.0), "recall": ranged(right / 1000)}
+    return {**worth(name, right=5 + round(right / 62.5)), "ahead": ahead, **changes}
+
+
+#: What privacy and devices pay.
+PRICE = {
+    **{"epsilon_to_public": 9.0814, "auc_lost_to_pooled": None, "auc_lost_to_noise": None, "rounds": 2},
+    **{"round_down_bytes": 5850.4, "round_up_bytes": 5837.4},
+    **{"down_bytes_per_device": 94621.9, "up_bytes_per_device": 46963.6, "cpu_s_per_device": None},
+}
+
+
+def answer(**changes: Any) -> Section:
+    """An answer that cannot tell ours from silence."""
+    return {
+        **{
+            "verdict": "cannot_tell",
+            "rule": "silence",
+            "lack": None,
+            "trainings": 1,
+            "weeks": 2.0,
+            "turns_a_week": 625.0,
+        },
+        "ours": worth(EBBTIDE),
+        "rules": [rule("silence", 62.5), rule("average of activity over one window", -125.0)],
+        "price": PRICE,
+        **changes,
+    }
+
+
 #: Caps of owners who set none.
 LIFTED = {
     "table": "lifted",
@@ -154,6 +206,7 @@ def made_up(*, simulated: bool = True) -> Section:
             },
             "sha256": "ab" * 32,
         },
+        "answer": answer(),
         "interest": {
             "rows": 1234,
             "base_rate": 0.5,
@@ -271,6 +324,15 @@ def charged_line(line: str, times: int, epsilon: float | None, **noise: float) -
 LINE = charged_line("update", 2, 9.0814, noise_multiplier=1.0)
 
 
+#: The answer of a run that found nothing.
+NOTHING = worth(EBBTIDE, contacts=0, right=0, found=0, turns=0, precision=None, recall=None, median_delay_steps=None)
+NO_ANSWER = answer(
+    **{"verdict": "not_enough", "rule": None, "lack": "no_contacts", "rules": [], "turns_a_week": 0.0},
+    ours={**NOTHING, **dict.fromkeys(("contacts_a_week", "right_a_week"), ranged(0.0, 0.0))},
+    price={**PRICE, "epsilon_to_public": None},
+)
+
+
 def with_nothing_known() -> Results:
     """A run that cost no privacy budget to speak of and found nothing: every number that may be None is."""
     empty = judged(0, turns=0, precision=None, recall=None, median_delay_steps=None, false_per_user=0.0)
@@ -284,6 +346,7 @@ def with_nothing_known() -> Results:
             "interest.roc": {"false_positive_rate": [], "true_positive_rate": []},
             "baselines": [baseline(name, None) for name in (EBBTIDE, "recency", "frequency")],
             "learning_curve": [{"round": i, "auc": None} for i in range(3)],
+            "answer": NO_ANSWER,
             "alerts.by_step": {"fall": [0] * 14, "rise": [0] * 14},
             "alerts.fall": {**empty, "beside": {}},
             "alerts.rise": {**empty, "beside": {}},

@@ -44,7 +44,7 @@ def quick_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logistic regression stands for every pooled model."""
 
     def models(train: Rows, test: Rows, plan: Any, seed: int, *, every: bool = True) -> dict[str, np.ndarray]:
-        p = baselines._fitted(baselines.LogisticRegression(max_iter=200), train.x, train.y, test.x)
+        p = baselines._fitted(baselines.LogisticRegression(max_iter=200), train.x, train.y)(test.x)
         fast = {POOLED_LR: p, POOLED_DNN: np.round(p, 1)}
         return {**fast, BY_ITSELF: baselines.each_on_its_own(train, test)} if every else fast
 
@@ -53,7 +53,9 @@ def quick_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def compared(data: tuple[History, Rows, Rows], scored: np.ndarray, **settings: Any) -> InterestTables:
     history, train, test = data
-    return compare(train, test, scored, history, PLAN, **{"until": 57, "every_model": True, "extra": {}, **settings})
+    every = settings.pop("every_model", True)
+    pooled = baselines.fitted_models(train, PLAN, settings.get("seed", 0), every=every)
+    return compare(train, test, scored, history, PLAN, **{"until": 57, "pooled": pooled, "extra": {}, **settings})
 
 
 def a_guess(test: Rows, spread: float = 0.3) -> np.ndarray:
