@@ -18,6 +18,7 @@ from shared.files import replace_content
 from ..terminal.printing import say, say_path, say_table
 from ..terminal.stopping import leaving
 from .choose import register as register_choice
+from .decide import register as register_decision
 from .enrol import register as register_enrolment
 from .options import DataPath, Overrides, Overwrite, ScenarioName, expect_free_file
 from .progress import phase_bars
@@ -199,6 +200,7 @@ register_search(app)
 register_streams(app)
 register_choice(app)
 register_enrolment(app)
+register_decision(app)
 
 
 def _print_results(results: Results) -> None:

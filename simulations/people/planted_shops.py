@@ -63,25 +63,25 @@ def draw_shop(kind: ShopKind, seed: int) -> Shop:
     if kind not in KINDS:
         raise InputError(f"expected a kind of shop of {', '.join(KINDS)}, got {kind!r}")
     random = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, KINDS.index(kind) + 1]))
-    n_categories = int(random.integers(3, 6))
+    n_categories = int(random.integers(4, 7))
     fast = random.uniform(1.05, 1.6, n_categories)
-    interval = np.stack([fast, fast * random.uniform(1.4, 2.0, n_categories)], axis=1).astype(np.float32)
+    interval = np.stack([fast, fast * random.uniform(1.4, 2.2, n_categories)], axis=1).astype(np.float32)
     common = {
         "interval": interval,
-        "interests": float(random.uniform(0.5, 0.8)),
-        "basket": float(random.uniform(2.0, 5.0)),
+        "interests": float(random.uniform(0.6, 0.9)),
+        "basket": float(random.uniform(6.0, 12.0)),
     }
     if kind == "steady":
-        return Shop(kind, regular=float(random.uniform(1.0, 4.0)), end_rate=float(random.uniform(0.01, 0.025)), **common)
+        return Shop(kind, regular=float(random.uniform(1.0, 3.0)), end_rate=float(random.uniform(0.01, 0.025)), **common)
     return Shop(
         kind,
         regular=float(random.uniform(1.0, 2.0)),
         end_rate=float(random.uniform(0.01, 0.025)),
-        fade=(6, int(random.integers(10, 15))),
+        fade=(8, int(random.integers(12, 17))),
         fade_rate=float(random.uniform(0.7, 1.0)),
-        fade_basket=float(random.uniform(0.05, 0.15)),
-        pause_rate=float(random.uniform(0.04, 0.08)),
-        pause=(3, int(random.integers(5, 7))),
+        fade_basket=float(random.uniform(0.02, 0.08)),
+        pause_rate=float(random.uniform(0.07, 0.11)),
+        pause=(4, int(random.integers(5, 7))),
         burst_rate=float(random.uniform(0.01, 0.03)),
         **common,
     )
@@ -120,7 +120,7 @@ def plant_shop(shop: Shop, n_users: int, n_weeks: int, *, seed: int) -> Populati
 
 def _live(random: np.random.Generator, shop: Shop, n: int, n_weeks: int) -> tuple[Bools, Floats]:
     """In which weeks n people buy in each category, and the mean size of these baskets: (n, C, n_weeks) both. An interest that
-    ended is taken up by somebody new in the same place: another person's would look the same."""
+    ended is not taken up again."""
     total, shape = _BEFORE + n_weeks, (n, shop.n_categories)
     arrives = random.integers(0, total - 8, n)
     arrives[random.random(n) < 0.5] = 0
