@@ -27,7 +27,7 @@ DRAWS: Final = 1000
 INTERVAL: Final = 0.9
 COUNTS: Final = ("right", "wrong", "missed")
 #: A trend is not followed further than this, as a factor.
-MOST_TREND: Final = 2.0
+MOST_TREND: Final = 20.0
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,16 @@ class Trend:
         return Trend(factor, (self.doubt + other.doubt) / 2)
 
 
-def trend_of(number: Doubles, steps: Ints, earlier: Period, later: Period) -> Trend:
-    """The line through a number (S,) of `steps` (S,), all known when a line is chosen, prolonged half of the way: trends do not
-    last. Its doubt is half of its own size, and the scatter around the line."""
+def trend_of(number: Doubles, steps: Ints, earlier: Period) -> Trend:
+    """From a number (S,) of `steps` (S,), all known when a line is chosen: that of the steps since the earlier ones, whose outcome
+    is not known yet, against theirs. Its doubt is half of its own size, for it may go on or go back, and the scatter of these steps."""
     number = number + 0.5
-    slope, level = np.polyfit(steps.astype(float), number, 1)
-    mean = float(number[(steps >= earlier.judged) & (steps <= earlier.last)].mean())
-    middle, last = (later.judged + later.last) / 2, float(level + slope * steps[-1])
-    ahead = max(last + slope * (middle - steps[-1]) / 2, 1e-9)
-    factor = float(np.clip(ahead / mean, 1 / MOST_TREND, MOST_TREND))
-    scatter = float(np.std(number - (level + slope * steps))) / mean / np.sqrt(len(steps))
+    before = number[(steps >= earlier.judged) & (steps <= earlier.last)]
+    since = number[steps > earlier.last]
+    if not len(since):
+        return Trend(1.0, 0.0)
+    factor = float(np.clip(since.mean() / before.mean(), 1 / MOST_TREND, MOST_TREND))
+    scatter = float(since.std() / since.mean() / np.sqrt(len(since)))
     return Trend(factor, float(np.hypot(np.log(factor) / 2, scatter)))
 
 

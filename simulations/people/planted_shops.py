@@ -80,8 +80,8 @@ def draw_shop(kind: ShopKind, seed: int) -> Shop:
         fade=(8, int(random.integers(12, 17))),
         fade_rate=float(random.uniform(0.7, 1.0)),
         fade_basket=float(random.uniform(0.02, 0.08)),
-        pause_rate=float(random.uniform(0.07, 0.11)),
-        pause=(4, int(random.integers(5, 7))),
+        pause_rate=float(random.uniform(0.06, 0.10)),
+        pause=(5, int(random.integers(6, 8))),
         burst_rate=float(random.uniform(0.01, 0.03)),
         **common,
     )

@@ -1,8 +1,9 @@
 """Planted shops put to the test: is what `ebbtide decide` expects what comes, and is the verdict that of the shop's own laws?
 
-A shop is trained in process, with real noise. **Steady** shops are small and buy much privacy: p begins at random, no phi is learned,
-and what 800 people teach behind that noise is little; the rules know the law that these people live by. **Fading** shops are larger,
-begin with planted people and learn phi at a usual epsilon.
+A shop is trained in process, with real noise. The level of p is what warns. **Steady** shops
+are small and buy much privacy: p, of a short horizon, begins at random, and what 800 people teach behind that noise is little; the rules know the law that
+these people live by. **Fading** shops are larger, begin
+with planted people at a usual epsilon, and p's horizon is that of a lapse.
 
 The truth about a shop is looked at where no verdict looks: a crowd of other people from the same shop, many times as large, whom
 the trained models and every rule warn equally often. Whoever is right more often there, by more than three standard errors over
@@ -41,23 +42,31 @@ Truth = Literal["learning", "rule", "neither"]
 WEEKS: Final = 100
 PEOPLE: Final[dict[ShopKind, int]] = {"steady": 800, "fading": 1500}
 CONTACTS_A_WEEK: Final = 25.0
-TRAININGS: Final = 2
+TRAININGS: Final = 1
 #: People of the crowd that tells the truth, and of how many of them features are in memory together.
-CROWD: Final = 15_000
+CROWD: Final = 10_000
 CROWD_AT_ONCE: Final = 5_000
 #: Distance from nothing, in standard errors, that decides the truth.
 DECISIVE: Final = 3.0
 
-PROTOCOL: Final = ProtocolSection(
-    window_steps=12,
-    horizon_steps=4,
-    lapse_steps=8,
-    train_steps=(14, 44),
-    test_steps=(49, 91),
-    alert_steps=(49, 91),
-    lapse_train_steps=(14, 40),
-    n_steps=WEEKS,
-)
+#: Steps of p's horizon. A lapse takes eight.
+HORIZON: Final[dict[ShopKind, int]] = {"steady": 4, "fading": 8}
+
+
+def protocol_of(kind: ShopKind) -> ProtocolSection:
+    """The weeks of a shop: what trains, and what warnings are judged on."""
+    train = (14, 40)
+    tested = (train[1] + HORIZON[kind] + 5, WEEKS - 9)
+    return ProtocolSection(
+        window_steps=12,
+        horizon_steps=HORIZON[kind],
+        lapse_steps=8,
+        train_steps=train,
+        test_steps=tested,
+        alert_steps=tested,
+        lapse_train_steps=train,
+        n_steps=WEEKS,
+    )
 
 
 def scenario_of(kind: ShopKind) -> Scenario:
@@ -67,18 +76,17 @@ def scenario_of(kind: ShopKind) -> Scenario:
         {
             "name": f"planted-{kind}-shop",
             "data": {"name": "file", "users": PEOPLE[kind], "file": {"step": "week"}},
-            "protocol": PROTOCOL.model_dump(),
+            "protocol": protocol_of(kind).model_dump(),
             "warm_start": {"users": 0 if steady else 1000},
-            "training": {"learning_rate": 1.0},
-            "server": {"learning_rate": 1.667, "momentum": 0.0},
+            "training": {"learning_rate": 1.0, "local_steps": 1 if steady else 2},
+            "server": {"learning_rate": 1.667, "momentum": 0.0 if steady else 0.5},
             "privacy": {
-                "clip_norm": 1.0,
-                "noise_multiplier": 30.0 if steady else 9.0,
-                "rounds": 12 if steady else 20,
+                "clip_norm": 1.0 if steady else 0.6,
+                "noise_multiplier": 30.0 if steady else 6.0,
+                "rounds": 12 if steady else 40,
                 "max_epsilon": 10.0,
             },
-            "risk": {} if steady else {"rounds": 4, "rows": 8, "clip_norm": 1.0, "learning_rate": 1.33, "noise_multiplier": 6.0},
-            "detection": {"detector": "level" if steady else "risk", "false_alerts": 4, "budget_steps": 13},
+            "detection": {"detector": "level", "false_alerts": 4, "budget_steps": 13},
             "simulation": {"fidelity": "hosts"},
         }
     )
