@@ -30,7 +30,8 @@ def decide(
         typer.Option(help="Of those rightly contacted, who stay because of it: an assumption, until you test it."),
     ] = 0.1,
     file: Annotated[
-        Path | None, typer.Option("--out", help="Write the scenario with this setting into a new file.", metavar="FILE.toml")
+        Path | None,
+        typer.Option("--out", help="Write the scenario with this setting into a new file.", metavar="FILE.toml"),
     ] = None,
     scenario: Annotated[
         Path | None, typer.Option(help="The scenario file to start from, comments and all (default: the run's own).")
@@ -79,8 +80,10 @@ def decide(
     if target is not None:
         if found.value is None:
             raise ConfigError("expected a line to write, got none: no contact is worth its cost")
-        asked = f"{wish.contacts_per_week:g} warnings a week per 1,000 people" if not wish.has_money else (
-            f"an offer of {wish.offer_cost:g}, to save {wish.saved_value:g} in {wish.save_share:g} of the cases"
+        asked = (
+            f"{wish.contacts_per_week:g} warnings a week per 1,000 people"
+            if not wish.has_money
+            else (f"an offer of {wish.offer_cost:g}, to save {wish.saved_value:g} in {wish.save_share:g} of the cases")
         )
         source = scenario or scenario_of(run)
         settings = setting(found, scenario_of(run).detection)

@@ -30,7 +30,7 @@ from ..evaluation.replay import scores_at
 from ..people.setup import Setup
 from ..scenarios.config import DetectionSection
 from .expectation import COUNTS, Expected, Range, expected_of, missed_trend, trend_of
-from .weeks import Outcome, Period, Streams, contacts_of, earlier_period, later_period, outcome_of
+from .weeks import Outcome, Period, Streams, earlier_period, later_period, outcome_of
 
 OURS: Final = "Ebbtide"
 #: Rules that stand beside ours.
@@ -136,15 +136,15 @@ class Judged:
     known: dict[str, Doubles]
 
     @classmethod
-    def of(
-        cls, history: History, setup: Setup, theta: Floats, weights: Floats, rules: Sequence[str] = RULES
-    ) -> Judged:
+    def of(cls, history: History, setup: Setup, theta: Floats, weights: Floats, rules: Sequence[str] = RULES) -> Judged:
         """With p or, where the plan learns it, phi of theta (P,) and weights (R,; empty: none), and these `rules`. ConfigError where
         there is too little to choose from."""
         protocol, least = setup.protocol, setup.plan.detection.min_active_steps
         periods = earlier_period(protocol), later_period(protocol)
         if periods[1].last < periods[1].judged:
-            raise ConfigError("expected alert steps whose lapses are known in the end, got none: nothing to judge a line on")
+            raise ConfigError(
+                "expected alert steps whose lapses are known in the end, got none: nothing to judge a line on"
+            )
         earlier, later = (Streams.of(history, protocol, period, least) for period in periods)
         if (n := int((earlier.y & earlier.judged).any() and len(np.unique(earlier.run[earlier.y])))) < LEAST_LAPSES:
             raise ConfigError(
@@ -181,6 +181,11 @@ class Judged:
         missed = missed_trend(watching, half, float(outcome.right.mean()), float(outcome.missed.mean()))
         return expected_of(outcome, earlier, later, whole, {"right": half, "wrong": above, "missed": missed})
 
+    def worthwhile_line(self, name: str, wish: Wish) -> float:
+        """Where a contact is worth its cost, by what happened at these scores in the earlier steps."""
+        counted = self.earlier.judged
+        return worthwhile_line(self.scores[name][0][counted], self.earlier.y[counted], wish.least_p)
+
     def lists(self, name: str) -> tuple[ContactList, ContactList]:
         limits = Limits.of(self.setup.plan.detection)
         first, second = (
@@ -209,22 +214,16 @@ def decide(history: History, setup: Setup, theta: Floats, weights: Floats, wish:
 def decide_on(judged: Judged, wish: Wish, *, has_phi: bool, simulated: bool) -> Decision:
     """The same where both periods are laid out already."""
     setup, worth = judged.setup, {}
-    n_early, n_late, line = 0.0, 0.0, math.inf
+    line, n_early, n_late = math.inf, 0, 0
     for name in judged.scores:
         first, second = judged.lists(name)
-        score = judged.scores[name][0]
-        if wish.has_money:
-            own = worthwhile_line(score[judged.earlier.judged], judged.earlier.y[judged.earlier.judged], wish.least_p)
-            chosen = [contacts_of(*one, own) for one in zip((judged.earlier, judged.later), judged.scores[name], (first, second), strict=True)]
-        elif name == OURS:
-            own = _line_for(judged, first, wish.contacts_per_week or 0.0)
-            chosen = [contacts_of(*one, own) for one in zip((judged.earlier, judged.later), judged.scores[name], (first, second), strict=True)]
-            n_early, n_late = first.number(chosen[0]), second.number(chosen[1])
+        if name == OURS or wish.has_money:
+            own = judged.worthwhile_line(name, wish) if wish.has_money else _line_for(judged, first, wish)
+            chosen = [_at(first, own), _at(second, own)]
         else:
-            own = first.line_of_number(n_early)
-            chosen = [first.of_number(n_early), second.of_number(n_late)]
+            own, chosen = first.line_of_number(n_early), [first.of_number(n_early), second.of_number(n_late)]
         if name == OURS:
-            line = own
+            line, n_early, n_late = own, first.number(chosen[0]), second.number(chosen[1])
         worth[name] = _worth(judged, name, own, chosen[0], chosen[1], wish)
     key = "risk_line" if has_phi else "fall_level"
     value = None if not np.isfinite(line) else _writable(line if has_phi else 1 - line, up=not has_phi)
@@ -254,15 +253,19 @@ def worthwhile_line(score: Doubles, y: Bools, least_p: float) -> float:
     return float(above.min()) if above.size else math.inf
 
 
-def _line_for(judged: Judged, listed: ContactList, per_week: float) -> float:
+def _at(listed: ContactList, line: float) -> Bools:
+    """The contacts (n,) at a line; none at an infinite one."""
+    return listed.at(line) if np.isfinite(line) else np.zeros(len(listed.score), bool)
+
+
+def _line_for(judged: Judged, listed: ContactList, wish: Wish) -> float:
     """The line at which so many contacts a week and 1,000 people are expected in the later steps."""
-    wanted = per_week / judged.per_week  # of all people, per later step
+    wanted = (wish.contacts_per_week or 0.0) / judged.per_week  # of all people, per later step
     period = judged.earlier.period
     count, line = wanted * period.n_judged, math.inf
     for _ in range(_TRIES):
         line = listed.line_of_number(max(count, 1.0))
-        chosen = listed.at(line) if np.isfinite(line) else np.zeros(len(listed.score), bool)
-        outcome = outcome_of(judged.earlier, chosen, judged.setup.protocol.lapse_steps)
+        outcome = outcome_of(judged.earlier, _at(listed, line), judged.setup.protocol.lapse_steps)
         mean = judged.expected(OURS, line, outcome).mean
         comes = mean["right"] + mean["wrong"]
         if comes <= 0:
@@ -312,5 +315,3 @@ def setting(decision: Decision, settings: Detection | DetectionSection) -> dict[
 def names_of(worth: Mapping[str, Worth]) -> list[str]:
     """Ours first, then the rules in their order."""
     return [OURS, *(name for name in RULES if name in worth)]
-
-

@@ -21,7 +21,9 @@ def with_settings(text: str, table: str, values: Mapping[str, float | str], why:
     lines, newline = text.splitlines(), "\r\n" if "\r\n" in text else "\n"
     found = {key: f"{key} = {_toml(value)}" for key, value in values.items()}
     try:
-        start = next(i for i, line in enumerate(lines) if re.fullmatch(rf"\s*\[\s*{re.escape(table)}\s*\]\s*(#.*)?", line))
+        start = next(
+            i for i, line in enumerate(lines) if re.fullmatch(rf"\s*\[\s*{re.escape(table)}\s*\]\s*(#.*)?", line)
+        )
     except StopIteration:
         lines += ["", f"[{table}]"]
         start = len(lines) - 1
@@ -65,4 +67,6 @@ def _expect_only(before: str, after: str, table: str, values: Mapping[str, float
     except tomllib.TOMLDecodeError:
         same = False
     if not same:
-        raise ConfigError(f"expected a scenario file with a plain [{table}] table: set {', '.join(values)} there by hand")
+        raise ConfigError(
+            f"expected a scenario file with a plain [{table}] table: set {', '.join(values)} there by hand"
+        )

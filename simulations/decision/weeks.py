@@ -14,7 +14,6 @@ from shared.arrays import Bools, Doubles, Ints, hold_declared
 from shared.errors import ConfigError
 from shared.features import History
 
-from ..evaluation.contacts import ContactList
 from ..evaluation.ground_truth import Turns, lapse_mask, watched
 from ..scenarios.config import ProtocolSection
 
@@ -167,8 +166,3 @@ def outcome_of(streams: Streams, chosen: Bools, lapse_steps: int) -> Outcome:
         by_step(user[counted & ~right], step[counted & ~right], period.n_judged),
         by_step(streams.whole_user[missed], streams.whole_first[missed], n_whole),
     )
-
-
-def contacts_of(streams: Streams, score: Doubles, listed: ContactList, line: float) -> Bools:
-    """The judged and the earlier contacts at a line (n,); none at an infinite one."""
-    return listed.at(line) if np.isfinite(line) else np.zeros(len(score), bool)

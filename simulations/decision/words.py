@@ -74,7 +74,9 @@ def _rule_words(decision: Decision) -> str:
     best, unit = max(others, key=lambda worth: of(worth).value), "money" if money else "right warnings"
     mine, theirs = of(decision.ours), of(best)
     if theirs.low > mine.high:
-        return f"The rule “{best.name}” is expected to do better, {_about(theirs)} {unit}: use it, it needs no training."
+        return (
+            f"The rule “{best.name}” is expected to do better, {_about(theirs)} {unit}: use it, it needs no training."
+        )
     if mine.low > theirs.high:
         return f"The best rule, “{best.name}”, is expected to do worse: {_about(theirs)} {unit}."
     return f"The best rule, “{best.name}”, is expected to do about as well: {_about(theirs)} {unit}."

@@ -72,7 +72,9 @@ def draw_shop(kind: ShopKind, seed: int) -> Shop:
         "basket": float(random.uniform(6.0, 12.0)),
     }
     if kind == "steady":
-        return Shop(kind, regular=float(random.uniform(1.0, 3.0)), end_rate=float(random.uniform(0.01, 0.025)), **common)
+        return Shop(
+            kind, regular=float(random.uniform(1.0, 3.0)), end_rate=float(random.uniform(0.01, 0.025)), **common
+        )
     return Shop(
         kind,
         regular=float(random.uniform(1.0, 2.0)),

@@ -1,12 +1,11 @@
 """Planted shops put to the test: is what `ebbtide decide` expects what comes, and is the verdict that of the shop's own laws?
 
-A shop is trained in process, with real noise. The level of p is what warns. **Steady** shops
-are small and buy much privacy: p, of a short horizon, begins at random, and what 800 people teach behind that noise is little; the rules know the law that
-these people live by. **Fading** shops are larger, begin
-with planted people at a usual epsilon, and p's horizon is that of a lapse.
+A shop is trained in process, with real noise; the level of p is what warns. **Steady** shops are small and buy much privacy: p, of
+a short horizon, begins at random, and what 800 people teach behind that noise is little; the rules know the law that these people
+live by. **Fading** shops are larger, begin with planted people at a usual epsilon, and p's horizon is that of a lapse.
 
 The truth about a shop is looked at where no verdict looks: a crowd of other people from the same shop, many times as large, whom
-the trained models and every rule warn equally often. Whoever is right more often there, by more than three standard errors over
+the trained model and every rule warn equally often. Whoever is right more often there, by more than three standard errors over
 people, is what should be used.
 """
 
@@ -182,7 +181,9 @@ def truth_of(crowd: Population, setups: Sequence[Setup], models: Sequence[Traine
 
 
 def _joined(parts: Sequence[Counted]) -> Counted:
-    return Counted(*(np.concatenate([getattr(part, key) for part in parts]) for key in ("contacts", "right", "turns", "found")))
+    return Counted(
+        *(np.concatenate([getattr(part, key) for part in parts]) for key in ("contacts", "right", "turns", "found"))
+    )
 
 
 def _influence(one: Counted) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
