@@ -108,6 +108,8 @@ class ContactList:
         """The contacts (n,) of rows from this place on."""
         limits, chosen = self.limits, np.zeros(len(self.score), bool)
         above = np.flatnonzero(self._ranked >= place)
+        if not above.size:
+            return chosen
         quiet_until = np.zeros(int(self._stream.max(initial=-1)) + 1, np.int64)
         spent = np.full((limits.most, self._n_users), NEVER, np.int64)
         steps, starts = np.unique(self._step[above], return_index=True)
