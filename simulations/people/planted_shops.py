@@ -79,7 +79,7 @@ def draw_shop(kind: ShopKind, seed: int) -> Shop:
         kind,
         regular=float(random.uniform(1.0, 2.0)),
         end_rate=float(random.uniform(0.01, 0.025)),
-        fade=(8, int(random.integers(12, 17))),
+        fade=(2, int(random.integers(3, 6))),
         fade_rate=float(random.uniform(0.7, 1.0)),
         fade_basket=float(random.uniform(0.02, 0.08)),
         pause_rate=float(random.uniform(0.06, 0.10)),
