@@ -3,7 +3,7 @@
 Two kinds, each with numbers of its own that its seed draws. In a **steady** shop everybody buys in a category at a rate of
 their own, more or less regularly, until they drop out at a moment that nothing foretells: silence against one's own rhythm, or
 BG/NBD, says all that can be known. In a **fading** shop an end announces itself, and silence alone does not: baskets and rates
-shrink for weeks before the last purchase, whole people pause and come back, single interests burst. People arrive all the time,
+shrink in the weeks before the last purchase, whole people pause and come back, single interests burst. People arrive all the time,
 so that late weeks are much like early ones.
 """
 
@@ -36,7 +36,7 @@ class Shop:
 
     `interval`: weeks between two purchases, of each category (C, 2) low and high; `regular`: shape of the gamma law of these
     intervals, 1 is chance alone; `end_rate`: chance in a week that an interest ends. `fade`: how long an end takes, 0 at once;
-    `fade_rate`, `fade_basket`: what is left of rate and basket when it is over. `pause_rate`: chance in a week that a person
+    `fade_rate`, `fade_basket`: what is left of the rate when it is over, and of baskets half way. `pause_rate`: chance in a week that a person
     pauses, for `pause` weeks; `burst_rate`: that an interest bursts, for two or three weeks.
     """
 
@@ -153,7 +153,7 @@ def _live(random: np.random.Generator, shop: Shop, n: int, n_weeks: int) -> tupl
         waits = np.where(now, np.where(waits <= 0, np.maximum(waits + again, 0.01), waits), waits)
         if week >= _BEFORE:
             bought[..., week - _BEFORE] = now
-            basket[..., week - _BEFORE] = own_basket * (1 - (1 - shop.fade_basket) * gone)
+            basket[..., week - _BEFORE] = own_basket * (1 - (1 - shop.fade_basket) * np.minimum(2 * gone, 1))
     idle = ~bought.any(axis=(1, 2))  # nobody is a device without ever buying
     bought[idle, 0, random.integers(0, n_weeks, n)[idle]] = True
     basket[idle, 0] = shop.basket
