@@ -286,14 +286,9 @@ def _worth(judged: Judged, name: str, line: float, early: Bools, late: Bools, wi
         weights = wish.money_weights()
         money = expected.range(factor, **weights)
         happened["money"] = sum(weight * happened[one] for one, weight in weights.items())
-    return Worth(
-        name,
-        line,
-        expected.range(factor, right=1, wrong=1),
-        *(expected.range(factor, **{one: 1.0}) for one in COUNTS),
-        money,
-        happened,
-    )
+    counts = {one: expected.range(factor, **{one: 1.0}) for one in COUNTS}
+    contacts = expected.range(factor, right=1.0, wrong=1.0)
+    return Worth(name, line, contacts, counts["right"], counts["wrong"], counts["missed"], money, happened)
 
 
 def _writable(line: float, *, up: bool) -> float:
