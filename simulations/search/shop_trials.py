@@ -2,7 +2,7 @@
 
 A shop is trained in process, with real noise; the level of p is what warns. **Steady** shops are small and buy much privacy: p, of
 a short horizon, begins at random, and what 800 people teach behind that noise is little; the rules know the law that these people
-live by. **Fading** shops are larger, begin with planted people at a usual epsilon, and p's horizon is that of a lapse.
+live by. **Fading** shops are larger, begin with planted people at a weak epsilon, and p's horizon is that of a lapse.
 
 The truth about a shop is looked at where no verdict looks: a crowd of other people from the same shop, many times as large, whom
 the trained model and every rule warn equally often. Whoever is right more often there, by more than three standard errors over
@@ -40,7 +40,8 @@ Truth = Literal["learning", "rule", "neither"]
 
 WEEKS: Final = 100
 PEOPLE: Final[dict[ShopKind, int]] = {"steady": 800, "fading": 1500}
-CONTACTS_A_WEEK: Final = 25.0
+#: A week and 1,000 people: what a rule finds nearly all with, and few enough that the surest are chosen.
+CONTACTS_A_WEEK: Final[dict[ShopKind, float]] = {"steady": 25.0, "fading": 8.0}
 TRAININGS: Final = 1
 #: People of the crowd that tells the truth, and of how many of them features are in memory together.
 CROWD: Final = 10_000
@@ -78,12 +79,12 @@ def scenario_of(kind: ShopKind) -> Scenario:
             "protocol": protocol_of(kind).model_dump(),
             "warm_start": {"users": 0 if steady else 1000},
             "training": {"learning_rate": 1.0, "local_steps": 1 if steady else 2},
-            "server": {"learning_rate": 1.667, "momentum": 0.0 if steady else 0.5},
+            "server": {"learning_rate": 1.667, "momentum": 0.0 if steady else 0.7},
             "privacy": {
                 "clip_norm": 1.0 if steady else 0.6,
-                "noise_multiplier": 30.0 if steady else 6.0,
-                "rounds": 12 if steady else 40,
-                "max_epsilon": 10.0,
+                "noise_multiplier": 30.0 if steady else 4.5,
+                "rounds": 12 if steady else 60,
+                "max_epsilon": 20.0,
             },
             "detection": {"detector": "level", "false_alerts": 4, "budget_steps": 13},
             "simulation": {"fidelity": "hosts"},
@@ -130,7 +131,7 @@ def try_shop(kind: ShopKind, seed: int, *, trainings: int = TRAININGS, crowd: in
         trials = Trials(population, Path(folder))
         setup, history = trials.setup(scenario_of(kind)), trials.history
         models = [trials.train(setup) for _ in range(trainings)]
-    wish, tuned, falls = Wish(contacts_per_week=CONTACTS_A_WEEK), [], []
+    wish, tuned, falls = Wish(contacts_per_week=CONTACTS_A_WEEK[kind]), [], []
     decisions = []
     for i, trained in enumerate(models):
         rules = {} if i == 0 else {"rules": ()}

@@ -97,7 +97,9 @@ def test_nothing_after_training_moves_the_line_or_what_is_expected(shop, judged)
 def test_it_is_said_first_in_words(judged):
     found = decided(judged, offer_cost=1.0, saved_value=100.0)
     text = paragraph(found)
-    assert text.startswith(f"Warn at fall_level = {found.value:g}: ") and "an assumption" in text and "best rule" in text
+    assert (
+        text.startswith(f"Warn at fall_level = {found.value:g}: ") and "an assumption" in text and "best rule" in text
+    )
     assert [row[0] for row in rows(found)] == [OURS, *RULES] and all(row[5] for row in rows(found))
     html = page(found)
     assert html.index("Warn at") < html.index("<svg") < html.index("<table") and "Risk is not effect" in html
