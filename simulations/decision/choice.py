@@ -173,7 +173,7 @@ class Judged:
         earlier, later, cube = self.earlier.period, self.later.period, self.known[name]
         steps = np.arange(earlier.first, earlier.first + cube.shape[1])
         watching, above = (
-            trend_of(number.sum(axis=(0, 2)).astype(np.float64), steps, earlier)
+            trend_of(number.sum(axis=(0, 2)).astype(np.float64), steps, earlier, later)
             for number in (np.isfinite(cube), cube >= line)
         )
         half = watching.between(above)  # who is above the line because scores have drifted is right less often

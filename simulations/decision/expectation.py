@@ -8,7 +8,7 @@ histories grow). The interval holds four doubts:
 - which people: users are drawn again with replacement, whole;
 - what they do: later counts scatter around their mean as earlier ones do, from user to user;
 - what weeks do to everybody: how much more earlier weekly sums scatter than people alone would make them;
-- where the trend goes: half of its own size, as a standard deviation.
+- where the trend goes: it may go on as fast as it came, or go back.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ INTERVAL: Final = 0.9
 COUNTS: Final = ("right", "wrong", "missed")
 #: A trend is not followed further than this, as a factor.
 MOST_TREND: Final = 20.0
+#: Bounds of a trend's doubt, as standard deviations of its logarithm.
+LEAST_DOUBT: Final = 0.1
+MOST_DOUBT: Final = 1.5
 
 
 @dataclass(frozen=True)
@@ -74,17 +77,21 @@ class Trend:
         return Trend(factor, (self.doubt + other.doubt) / 2)
 
 
-def trend_of(number: Doubles, steps: Ints, earlier: Period) -> Trend:
+def trend_of(number: Doubles, steps: Ints, earlier: Period, later: Period) -> Trend:
     """From a number (S,) of `steps` (S,), all known when a line is chosen: that of the steps since the earlier ones, whose outcome
-    is not known yet, against theirs. Its doubt is half of its own size, for it may go on or go back, and the scatter of these steps."""
+    is not known yet, against theirs. Its doubt: it may go on, as fast as it came, until the middle of the later steps, or go back; never less than
+    LEAST_DOUBT."""
     number = number + 0.5
     before = number[(steps >= earlier.judged) & (steps <= earlier.last)]
     since = number[steps > earlier.last]
     if not len(since):
         return Trend(1.0, 0.0)
     factor = float(np.clip(since.mean() / before.mean(), 1 / MOST_TREND, MOST_TREND))
+    middle = float(steps[steps > earlier.last].mean())
+    came = middle - (earlier.judged + earlier.last) / 2
+    on = ((later.judged + later.last) / 2 - middle) / max(came, 1.0)
     scatter = float(since.std() / since.mean() / np.sqrt(len(since)))
-    return Trend(factor, float(np.hypot(np.log(factor) / 2, scatter)))
+    return Trend(factor, min(MOST_DOUBT, float(np.hypot(np.log(factor) * max(on, 0.5), max(scatter, LEAST_DOUBT)))))
 
 
 def missed_trend(lapses: Trend, found: Trend, n_found: float, n_missed: float) -> Trend:

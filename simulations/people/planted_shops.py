@@ -36,7 +36,8 @@ class Shop:
 
     `interval`: weeks between two purchases, of each category (C, 2) low and high; `regular`: shape of the gamma law of these
     intervals, 1 is chance alone; `end_rate`: chance in a week that an interest ends. `fade`: how long an end takes, 0 at once;
-    `fade_rate`, `fade_basket`: what is left of the rate when it is over, and of baskets half way. `pause_rate`: chance in a week that a person
+    `fade_rate`, `fade_basket`: what is left of the rate when it is over, and of baskets
+    half way. `pause_rate`: chance in a week that a person
     pauses, for `pause` weeks; `burst_rate`: that an interest bursts, for two or three weeks.
     """
 
