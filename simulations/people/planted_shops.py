@@ -10,7 +10,7 @@ so that late weeks are much like early ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def draw_shop(kind: ShopKind, seed: int) -> Shop:
     n_categories = int(random.integers(4, 7))
     fast = random.uniform(1.05, 1.6, n_categories)
     interval = np.stack([fast, fast * random.uniform(1.4, 2.2, n_categories)], axis=1).astype(np.float32)
-    common = {
+    common: dict[str, Any] = {
         "interval": interval,
         "interests": float(random.uniform(0.6, 0.9)),
         "basket": float(random.uniform(6.0, 12.0)),

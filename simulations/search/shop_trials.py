@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -148,7 +148,7 @@ def try_shop(kind: ShopKind, seed: int, *, trainings: int = TRAININGS, crowd: in
 
 def _at_line(setup: Setup, decision: Decision) -> Setup:
     """The setup with the line of a decision, and no rises that would take from the budget."""
-    line = {**setting(decision, setup.plan.detection), "rise_level": 1.0}
+    line: dict[str, Any] = {**setting(decision, setup.plan.detection), "rise_level": 1.0}
     return replace(setup, plan=replace(setup.plan, detection=replace(setup.plan.detection, **line)))
 
 
