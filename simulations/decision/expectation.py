@@ -79,8 +79,8 @@ class Trend:
 
 def trend_of(number: Doubles, steps: Ints, earlier: Period, later: Period) -> Trend:
     """From a number (S,) of `steps` (S,), all known when a line is chosen: that of the steps since the earlier ones, whose outcome
-    is not known yet, against theirs. Its doubt: it may go on, as fast as it came, until the middle of the later steps, or go back; never less than
-    LEAST_DOUBT."""
+    is not known yet, against theirs. Its doubt: it may go on, as fast as it came, until the middle of the later steps, or go back;
+    never less than LEAST_DOUBT."""
     number = number + 0.5
     before = number[(steps >= earlier.judged) & (steps <= earlier.last)]
     since = number[steps > earlier.last]
