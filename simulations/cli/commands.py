@@ -19,6 +19,7 @@ from ..terminal.printing import say, say_paragraph, say_path, say_table, shown
 from ..terminal.stopping import leaving
 from .choose import register as register_choice
 from .data import register as register_data
+from .decide import register as register_decision
 from .enrol import register as register_enrolment
 from .options import DataPath, LogTo, Overrides, Overwrite, Rivals, ScenarioName, expect_free_file
 from .progress import phase_bars
@@ -255,6 +256,7 @@ register_search(app)
 register_streams(app)
 register_choice(app)
 register_enrolment(app)
+register_decision(app)
 
 
 def _print_results(results: Results) -> None:

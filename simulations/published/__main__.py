@@ -38,6 +38,7 @@ from ..terminal.stopping import leaving
 from .alerts_as_shipped import shipped_numbers
 from .attack_evidence import TOLD, membership_numbers, server_numbers, told_numbers, update_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers
+from .decide import decide_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
 from .epsilon import epsilon_figures, stated_epsilons
@@ -233,6 +234,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "epsilon": partial(epsilon_figures, DATASETS),
         "sum.private_auc": private_auc_numbers,
         "kill9": kill9_numbers,
+        "decide": decide_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }
     for name, overrides in data.items():

@@ -20,6 +20,9 @@ NOT_OURS = {
     *(
         "runs/demo/report.html",
         "report.html",
+        "decide.html",
+        "FILE.toml",
+        "mine.toml",
         "commit.txt",
         "product_categories.csv",
         "tuned.toml",
