@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from shared.arrays import Bools, Doubles, Floats, Ints, as_declared
+from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
 from shared.errors import ConfigError
 from shared.features import History
 from shared.plan import Detection
@@ -135,7 +135,11 @@ class Judged:
     scores: dict[str, tuple[Doubles, Doubles]]
     known: dict[str, Doubles]
 
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
     @classmethod
+    @as_declared
     def of(cls, history: History, setup: Setup, theta: Floats, weights: Floats, rules: Sequence[str] = RULES) -> Judged:
         """With p or, where the plan learns it, phi of theta (P,) and weights (R,; empty: none), and these `rules`. ConfigError where
         there is too little to choose from."""
@@ -205,6 +209,7 @@ def _cubes(
     return {OURS: risk.astype(np.float64), **{rule: others[rule] for rule in rules}}
 
 
+@as_declared
 def decide(history: History, setup: Setup, theta: Floats, weights: Floats, wish: Wish, *, simulated: bool) -> Decision:
     """The line for a wish, from the earlier steps of everybody's history (K, C, T), and what came of it in the later ones."""
     judged = Judged.of(history, setup, theta, weights)

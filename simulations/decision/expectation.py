@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from shared.arrays import Doubles, Ints, hold_declared
+from shared.arrays import Doubles, Ints, as_declared, hold_declared
 
 from .weeks import Outcome, Period
 
@@ -77,6 +77,7 @@ class Trend:
         return Trend(factor, (self.doubt + other.doubt) / 2)
 
 
+@as_declared
 def trend_of(number: Doubles, steps: Ints, earlier: Period, later: Period) -> Trend:
     """From a number (S,) of `steps` (S,), all known when a line is chosen: that of the steps since the earlier ones, whose outcome
     is not known yet, against theirs. Its doubt: it may go on, as fast as it came, until the middle of the later steps, or go back;

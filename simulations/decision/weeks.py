@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.arrays import Bools, Doubles, Ints, hold_declared
+from shared.arrays import Bools, Doubles, Ints, as_declared, hold_declared
 from shared.errors import ConfigError
 from shared.features import History
 
@@ -119,6 +119,7 @@ class Streams:
         """Steps in which a lapse may begin and be seen to its end."""
         return len(np.unique(self.whole_first)) if len(self.whole) else 1
 
+    @as_declared
     def score_of(self, cube: Doubles) -> Doubles:
         """What a cube (K, S, C) of the period's steps says on the rows (n,)."""
         return cube[self.user, self.step - self.period.first, self.category].astype(np.float64)
@@ -141,6 +142,7 @@ class Outcome:
         return self.right + self.wrong
 
 
+@as_declared
 def outcome_of(streams: Streams, chosen: Bools, lapse_steps: int) -> Outcome:
     """What became of the contacts `chosen` (n,). Of several about one lapse the first is right, the others are wrong."""
     period = streams.period

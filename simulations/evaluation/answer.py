@@ -50,6 +50,7 @@ def category_models(history: History, setup: Setup) -> list[BgNbd | None]:
     return fit_categories(history, setup.protocol.lapse_train_steps[1])
 
 
+@as_declared
 def rule_scores(
     history: History, setup: Setup, steps: Ints, models: Sequence[BgNbd | None] | None = None
 ) -> dict[str, Doubles]:

@@ -26,8 +26,8 @@ NAME = "your data"
 @dataclass(frozen=True, eq=False, repr=False)
 class FilePeople:
     """People of a log. `scores`: of each column of scores, its value at every event of `population`, in the events' order
-    (n_events,), NaN where none stands. `account` counts events outside of the steps as dropped; `categories.charge` is what a
-    private choice of categories cost."""
+    (n_events,), NaN where none stands. `account` counts events outside of the steps as dropped; `categories` says what a
+    private choice of them cost."""
 
     population: Population
     scores: dict[str, Doubles]

@@ -6,7 +6,6 @@ tests are skipped, with the reason, where it is absent.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib
 import importlib.util
@@ -26,7 +25,6 @@ from simulations.people.datasets import (
     RETAIL_CATEGORIES,
     dataset_info,
     load,
-    terms_once,
     verify_file,
 )
 from simulations.people.population import Population
@@ -397,20 +395,3 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load(JOURNEY, users=0)
     with pytest.raises(InputError, match="expected seed >= 0, got -1"):
         load(JOURNEY, users=1, seed=-1)
-
-
-def test_terms_are_printed_once_per_text(tmp_path: Path) -> None:
-    printed: list[str] = []
-    info = dataset_info(JOURNEY)
-    assert terms_once(info, tmp_path / "state", printed.append)
-    assert not terms_once(info, tmp_path / "state", printed.append)
-    assert len(printed) == 1
-    for part in ("MIT", "CC0", "simulated", "educational", "never redistributed", "Dates are shifted"):
-        assert part in printed[0]
-    assert terms_once(dataclasses.replace(info, terms="New terms."), tmp_path / "state", printed.append)
-    assert terms_once(dataset_info(RETAIL), tmp_path / "state", printed.append)
-    assert "CC BY 4.0" in printed[-1]
-    assert "Chen, D." in printed[-1]
-    (tmp_path / "file").write_text("")
-    for _ in range(2):  # where nothing can be remembered, they are printed every time
-        assert terms_once(info, tmp_path / "file", printed.append)
