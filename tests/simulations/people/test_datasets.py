@@ -6,6 +6,7 @@ tests are skipped, with the reason, where it is absent.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import importlib.util
