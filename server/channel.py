@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from shared.errors import RefusalCode, RunError, WireError
 from shared.messages import REGISTER, REQUESTS
 
 from .enrolment import Enrolment
+from .replies import first_replies
 from .signing import Signer
 
 REPLY_TIMEOUT_S = 600.0
@@ -173,33 +174,6 @@ class Channel:
             return "other_message"
         others = (field for field, value in fields.items() if field in asked and asked[field] != value)
         return next((_OTHER.get(field, field) for field in others), fields)
-
-
-def first_replies(
-    grid: Grid, messages: Sequence[Message], timeout_s: float, dropped: Counter[str]
-) -> Iterator[tuple[int, Message]]:
-    """(node, reply) of every node that was sent one of the messages and answers it: its first reply. Any other is counted
-    in `dropped`. The node is the one that was asked, whatever the reply says."""
-    replies = list(grid.send_and_receive(messages, timeout=timeout_s)) if messages else []
-    asked = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
-    seen = set[int]()
-    for reply in replies:
-        node = _node_of(reply, asked)
-        if node is None or node in seen:
-            dropped["not_asked" if node is None else "twice"] += 1
-        else:
-            seen.add(node)
-            yield node, reply
-
-
-def _node_of(reply: Message, asked: Mapping[str, int]) -> int | None:
-    """The node that was asked what this replies to, if the reply is its own; None for anything else. An error may be
-    Flower's, on its behalf."""
-    try:
-        node = asked.get(reply.metadata.reply_to_message_id)
-        return node if reply.has_error() or reply.metadata.src_node_id == node else None
-    except Exception:
-        return None
 
 
 def carried_bytes(reply: Message, most: int) -> bytes | str:

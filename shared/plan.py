@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from . import cbor
 from .cbor import Limits
@@ -313,12 +313,7 @@ class Plan:
     @classmethod
     def from_bytes(cls, data: bytes) -> Plan:
         """The plan of `canonical`; ConfigError for anything else, whoever made it."""
-        try:
-            fields = cbor.decode(data, _LIMITS)
-        except WireError:
-            raise ConfigError("expected the canonical bytes of a plan") from None
-        plan: Plan = revived(cls, fields, _PARTS)
-        return plan
+        return _plan_of(bytes(data))
 
     @cached_property
     def sha256(self) -> bytes:
@@ -369,3 +364,14 @@ _PARTS: Mapping[str, type] = {
         QueryPlan,
     )
 }
+
+
+@lru_cache(maxsize=8)
+def _plan_of(data: bytes) -> Plan:
+    """See `Plan.from_bytes`; the last few are remembered, for a device that is opened reads its own."""
+    try:
+        fields = cbor.decode(data, _LIMITS)
+    except WireError:
+        raise ConfigError("expected the canonical bytes of a plan") from None
+    plan: Plan = revived(Plan, fields, _PARTS)
+    return plan

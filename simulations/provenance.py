@@ -19,8 +19,10 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}(-dirty)?|unknown(-dirty)?")
 @cache
 def commit() -> str:
     """The commit of the code as it is when this process first asks, marked if the working tree differs from it; docs/
-    and README.md, which numbers are written to, do not count. "unknown" outside a clone, or
-    without git."""
+    and README.md, which numbers are written to, do not count. "unknown" outside a clone, also where what is installed lies in
+    somebody else's, or without git."""
+    if not (ROOT / ".git").exists():
+        return "unknown"
 
     def git(*arguments: str) -> str:
         try:

@@ -9,11 +9,15 @@ import json
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
+from shared.arrays import Doubles, as_declared
 from shared.errors import ConfigError, RunError, RunStopped
+from shared.files import replace_content
 from shared.plan import Plan
 
 from .evaluation import results_file
@@ -26,102 +30,184 @@ from .federation.run_settings import COMPONENTS, nodes_of, run_config
 from .federation.sums.enroller import enrolling
 from .federation.sums.spot_check import IDEAL, held_by, read_check
 from .folder_lock import locked
-from .people.of_scenario import population_of
+from .people.labelled_rows import history_of
+from .people.of_scenario import columns_of_scores, data_title, population_of, whole
 from .people.population import Population
 from .people.setup import Setup
 from .provenance import versions
 from .report.report import write_report
 from .report.utility import utility_of
+from .rivals.scores import Rival, TheirScores, expect_different_names, judged_steps, of_column, scores_of
 from .scenarios.config import Scenario
+from .scenarios.own_data import FileSection
 from .scenarios.owners import caps_numbers
+from .scenarios.written import scenario_text
 
 #: Told as a run goes on: phase, how much is done, of how much.
 OnProgress = Callable[[str, int, int], None]
+#: Carries a run's federation out, in its folder, which holds the people.
+Federate = Callable[[Setup, RunFolder], None]
 
 
 def simulate(
-    scenario: Scenario, folder: Path, on_progress: OnProgress, *, resume: bool = False, overwrite: bool = False
+    scenario: Scenario,
+    folder: Path,
+    on_progress: OnProgress,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    text: str | None = None,
+    people: Population | None = None,
+    rivals: Sequence[Rival] = (),
+    federate: Federate | None = None,
 ) -> Results:
     """Run a scenario in `folder` and return its results; RunError if the federation fails, or if its server stopped it.
 
+    `people`: whom the scenario is about, where they do not come from its data. `rivals`: rules of the reader's own, which are
+    carried out before anything is trained.
+
     With `resume` a run that was begun there is gone on with: rounds that were charged stay charged, and none is run twice.
-    Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. While it works, the folder is
+    Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. `text` is the scenario as a file with
+    comments, kept beside a run of a log of one's own. While it works, the folder is
     this process's alone; whatever is raised, no process and no half-written file is left in it.
+
+    `federate` has the federation run by who has one already: without it, Flower is started for this run, and ended.
     """
+    kept = RunFolder(folder).begun_scenario() if resume else None
+    if people is None:
+        scenario = as_begun(scenario, kept) if kept else whole(scenario)
     check_scenario(scenario)
     with locked(folder):
-        return _simulate(scenario, RunFolder(folder), on_progress, resume, overwrite)
+        return _simulate(
+            scenario,
+            RunFolder(folder),
+            on_progress,
+            resume,
+            overwrite,
+            text or scenario_text(scenario),
+            people,
+            rivals,
+            federate or through_flower,
+        )
 
 
-def _simulate(scenario: Scenario, run: RunFolder, on_progress: OnProgress, resume: bool, overwrite: bool) -> Results:
+def as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
+    """The scenario with what its run once took from a log, which may have changed since, where it does not say otherwise."""
+    if scenario.data.name != "file" or kept.data.file is None:
+        return whole(scenario)
+    asked = (scenario.data.file or FileSection()).model_dump(exclude_defaults=True)
+    if any(getattr(kept.data.file, key) != value for key, value in asked.items()):
+        return scenario
+    data = scenario.data.model_copy(update={"file": kept.data.file})
+    return scenario.model_copy(update={"data": data, "protocol": scenario.protocol or kept.protocol})
+
+
+def _simulate(
+    scenario: Scenario,
+    run: RunFolder,
+    on_progress: OnProgress,
+    resume: bool,
+    overwrite: bool,
+    text: str,
+    people: Population | None,
+    rivals: Sequence[Rival],
+    federate: Federate,
+) -> Results:
     if resume:
         run.expect_same_run(scenario)
     else:
         run.expect_free(overwrite=overwrite)
     check_machine(scenario, run.path)
-    population = population_of(scenario)
+    # A log may have changed since: what was understood of it is in the folder.
+    kept = resume and scenario.data.file
+    population = people or (Population.load(run.population) if kept else population_of(scenario))
     setup = Setup.of(scenario, population)
     check_setup(setup)
+    own = columns_of_scores(scenario) if people is None and not resume else {}
+    said = said_by(rivals, setup, population, own)
     on_progress("people", 0, 1)
     end_leftovers(run.flower)  # of a process that was killed: whoever has the folder now has the lock
     try:
         if not resume:
             run.prepare(setup, population)
+            if scenario.data.name == "file":
+                replace_content(run.text_file, text)
+        if said:
+            run.write_rivals(said)
         on_progress("people", 1, 1)
-        return _carry_out(setup, population, run, on_progress)
+        return _carry_out(setup, population, run, on_progress, federate)
     finally:
         run.remove_unfinished()
 
 
-def _carry_out(setup: Setup, population: Population, run: RunFolder, on_progress: OnProgress) -> Results:
+def _carry_out(
+    setup: Setup, population: Population, run: RunFolder, on_progress: OnProgress, federate: Federate
+) -> Results:
     """The federation, unless it has ended already, and its results."""
     seconds = Seconds(federation=None)
     if not run.has_account:
-        seconds = Seconds(federation=_federation_s(setup, run, on_progress))
+        seconds = Seconds(federation=_federation_s(setup, run, on_progress, federate))
     on_progress("results", 0, 1)
     results = write_results(run, setup, population, seconds)
     on_progress("results", 1, 1)
     return results
 
 
-def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress) -> float:
+def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress, federate: Federate) -> float:
     """Seconds that the federation took; RunError unless it came to its end."""
-    scenario = setup.scenario
     on_progress("warm_start", 0, 1)
     run.write_public(setup)
     on_progress("warm_start", 1, 1)
-    serverapp, clientapp = COMPONENTS[scenario.simulation.fidelity]
     federation_started = time.monotonic()
-    try:
-        with (
-            plain_path(run.path) as path,
-            watching(run.server.progress_file, on_progress),
-            enrolling(run, setup.plan, setup.train_s),
-        ):
-            plain = RunFolder(path)
-            config = run_config(setup, plain)
-            app = write_app_folder(plain.app, serverapp=serverapp, clientapp=clientapp, config=config)
-            run_app(app, nodes=nodes_of(setup), home=plain.flower, timeout_s=scenario.simulation.timeout_s)
-    except RunFailed as failed:
-        said = failed.reason.partition(f"{RunStopped.__name__}: ")[2]
-        if not said:
-            raise
-        raise RunError(f"{said} What was learned and spent until then is in {run.server_path}.") from None
+    with watching(run.server.progress_file, on_progress):
+        federate(setup, run)
     if not run.has_account:
         raise RunError(f"the federation ended without an account: see {run.flower / LOG_FILE}")
     return round(time.monotonic() - federation_started, 1)
 
 
-def evaluate_run(folder: Path) -> Results:
-    """The results and report of a run that has ended, made again from its folder; InputError if it is none."""
+def through_flower(setup: Setup, run: RunFolder) -> None:
+    """A federation of its own: Flower is started, carries the run out, and is ended. RunError if it failed, or was stopped."""
+    simulation = setup.scenario.simulation
+    serverapp, clientapp = COMPONENTS[simulation.fidelity]
+    try:
+        with plain_path(run.path) as path, enrolling(run, setup.plan, setup.train_s):
+            plain = RunFolder(path)
+            config = run_config(setup, plain)
+            app = write_app_folder(plain.app, serverapp=serverapp, clientapp=clientapp, config=config)
+            run_app(app, nodes=nodes_of(setup), home=plain.flower, timeout_s=simulation.timeout_s)
+    except RunFailed as failed:
+        said = failed.reason.partition(f"{RunStopped.__name__}: ")[2]
+        if not said:
+            raise
+        raise RunError(f"{said} What was learned and spent until then is in {run.server_path}.") from None
+
+
+@as_declared
+def said_by(
+    rivals: Sequence[Rival], setup: Setup, population: Population, columns: Mapping[str, Doubles] | None = None
+) -> list[TheirScores]:
+    """What the reader's own rules, and `columns` (K, C, T) of scores in their log, say wherever anything is judged; InputError, in
+    one line, if one fails."""
+    if not rivals and not columns:
+        return []
+    history, steps = history_of(population), judged_steps(setup.protocol)
+    everyone = [*rivals, *(of_column(name, said, history, steps) for name, said in (columns or {}).items())]
+    expect_different_names([each.name for each in everyone])
+    return [scores_of(rival, history, steps) for rival in everyone]
+
+
+def evaluate_run(folder: Path, rivals: Sequence[Rival] = ()) -> Results:
+    """The results and report of a run that has ended, made again from its folder; InputError if it is none. `rivals`, where there
+    are any, take the place of those that the run was made with."""
     run = RunFolder(folder)
     if not run.scenario_file.exists():
         raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is missing")
     with locked(folder):
-        return _evaluate_run(run)
+        return _evaluate_run(run, rivals)
 
 
-def _evaluate_run(run: RunFolder) -> Results:
+def _evaluate_run(run: RunFolder, rivals: Sequence[Rival]) -> Results:
     folder = run.path
     try:
         scenario = run.scenario()
@@ -132,19 +218,23 @@ def _evaluate_run(run: RunFolder) -> Results:
     if not run.has_account:
         raise ConfigError(f"expected a run that has ended, got {folder}: go on with it (ebbtide simulate --resume)")
     population = Population.load(run.population)
-    return write_results(run, Setup.of(scenario, population), population, Seconds(federation=None))
+    setup = Setup.of(scenario, population)
+    if said := said_by(rivals, setup, population):
+        run.write_rivals(said)
+    return write_results(run, setup, population, Seconds(federation=None))
 
 
 def write_results(run: RunFolder, setup: Setup, population: Population, seconds: Seconds) -> Results:
     """Evaluate a run folder; writes results.json and report.html, returns the results."""
     scenario = setup.scenario
-    found = evaluate(run, setup, population, held_out=run.held_out(), seed=scenario.data.seed)
+    with threadpool_limits(1):  # small arrays: a second thread of the linear algebra waits more than it works
+        found = evaluate(run, setup, population, held_out=run.held_out(), seed=scenario.data.seed)
     results = Results(
         format=FORMAT,
         name=scenario.name,
         about=scenario.about,
         simulated=population.simulated,
-        data=scenario.data.name,
+        data=data_title(scenario),
         devices=population.n_users,
         categories=len(population.catalogue),
         step=population.step.value,

@@ -128,3 +128,9 @@ def fit_history(history: History, step: int, chosen: Bools | None = None) -> BgN
     known = Purchases.of(history.until(step), [step])
     bought = (known.x >= 0) if chosen is None else (known.x >= 0) & chosen[..., None, :]
     return fit(known.x[bought], known.t_x[bought], known.age[bought])
+
+
+def fit_categories(history: History, step: int) -> list[BgNbd | None]:
+    """One model for each category of a history (K, C, T), from steps up to `step`; None where nobody was active in it by then."""
+    alone = (history[:, category : category + 1] for category in range(history.n_categories))
+    return [fit_history(one, step) if one.active[..., : step + 1].any() else None for one in alone]

@@ -9,6 +9,8 @@ boosted models gain less than .001 of AUC, and the network, which then trains fo
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Container
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -83,20 +85,17 @@ def rules(train: Rows, test: Rows, plan: Plan) -> dict[str, Floats]:
     out = {}
     for name, features in columns.items():
         simple = [plan.features.names.index(feature) for feature in features]
-        out[name] = _fitted(LogisticRegression(), train.x[:, simple], train.y, test.x[:, simple])
+        out[name] = _fitted(LogisticRegression(), train.x[:, simple], train.y)(test.x[:, simple])
     return out
+
+
+#: What a model that was fitted says of rows: p (n,).
+Predict = Callable[[Rows], Floats]
 
 
 def gap_baselines(train: Rows, test: Rows, plan: Plan, seed: int) -> dict[str, Floats]:
     """p of GAP_BASELINES, the pooled models that a gap is measured to."""
-    x, y = _sample(train, seed)
-    networks = [_network(plan, seed + i, len(y)) for i in range(DNN_SEEDS)]
-    with threadpool_limits(1):  # on a busy machine, threads that wait for each other cost ten times the work
-        return {
-            POOLED_LR: _fitted(LogisticRegression(max_iter=200), x, y, test.x),
-            POOLED_DNN: np.mean([_fitted(network, x, y, test.x) for network in networks], axis=0, dtype=np.float32),
-            POOLED_NUMPY: _fitted(NumpyNetwork(plan.network, seed), x, y, test.x),
-        }
+    return models(train, test, plan, seed, every=False)
 
 
 class NumpyNetwork:
@@ -127,21 +126,47 @@ def _sample(train: Rows, seed: int) -> tuple[Floats, Bools]:
 
 def models(train: Rows, test: Rows, plan: Plan, seed: int, *, every: bool = True) -> dict[str, Floats]:
     """p of the models that see all data, and of every device on its own; of GAP_BASELINES only, the fastest, unless `every`."""
-    if not every:
-        return gap_baselines(train, test, plan, seed)
+    return {name: predict(test) for name, predict in fitted_models(train, plan, seed, every=every).items()}
+
+
+def fitted_models(
+    train: Rows, plan: Plan, seed: int, *, every: bool = True, without: Container[str] = ()
+) -> dict[str, Predict]:
+    """The same models, fitted once, for any rows that are to be judged; those in `without` are not fitted."""
     x, y = _sample(train, seed)
     some, few = slice(BOOSTED_SAMPLE), slice(FOREST_SAMPLE)
-    forest = RandomForestClassifier(60, min_samples_leaf=30, random_state=seed, n_jobs=1)
-    boosted = HistGradientBoostingClassifier(
-        learning_rate=0.06, max_iter=100, max_leaf_nodes=15, min_samples_leaf=100, early_stopping=False
-    )
-    with threadpool_limits(1):
-        return {
-            **gap_baselines(train, test, plan, seed),
-            BOOSTED: _fitted(boosted, x[some], y[some], test.x),
-            FOREST: _fitted(forest, x[few], y[few], test.x),
-            BY_ITSELF: each_on_its_own(train, test),
-        }
+
+    def network() -> Callable[[Floats], Floats]:
+        parts = [_fitted(_network(plan, seed + i, len(y)), x, y) for i in range(DNN_SEEDS)]
+        return lambda other: np.asarray(np.mean([predict(other) for predict in parts], axis=0, dtype=np.float32))
+
+    def boosted() -> Callable[[Floats], Floats]:
+        trees = HistGradientBoostingClassifier(
+            learning_rate=0.06, max_iter=100, max_leaf_nodes=15, min_samples_leaf=100, early_stopping=False
+        )
+        return _fitted(trees, x[some], y[some])
+
+    def forest() -> Callable[[Floats], Floats]:
+        trees = RandomForestClassifier(60, min_samples_leaf=30, random_state=seed, n_jobs=1)
+        return _fitted(trees, x[few], y[few])
+
+    made = {
+        POOLED_LR: lambda: _fitted(LogisticRegression(max_iter=200), x, y),
+        POOLED_DNN: network,
+        POOLED_NUMPY: lambda: _fitted(NumpyNetwork(plan.network, seed), x, y),
+        **({BOOSTED: boosted, FOREST: forest} if every else {}),
+    }
+    with threadpool_limits(1):  # on a busy machine, threads that wait for each other cost ten times the work
+        out = {name: _of_features(fit()) for name, fit in made.items() if name not in without}
+    return {**out, BY_ITSELF: partial(each_on_its_own, train)} if every and BY_ITSELF not in without else out
+
+
+def _of_features(predict: Callable[[Floats], Floats]) -> Predict:
+    def of_rows(rows: Rows) -> Floats:
+        with threadpool_limits(1):
+            return predict(rows.x)
+
+    return of_rows
 
 
 def _network(plan: Plan, seed: int, n_rows: int) -> MLPClassifier:
@@ -164,16 +189,20 @@ def _passes(n_rows: int) -> int:
     return min(max(passes, 1), DNN_MOST_PASSES)
 
 
-def _fitted(model: Any, x: Floats, y: Bools, x_test: Floats) -> Floats:
-    """p of a scikit-learn model on `x_test`; the base rate where there is nothing to tell apart, .5 without rows."""
+def _fitted(model: Any, x: Floats, y: Bools) -> Callable[[Floats], Floats]:
+    """What a scikit-learn model fitted to x and y says of other rows: p (n,); the base rate where there is nothing to tell apart,
+    .5 without rows."""
     if not y.any() or y.all():
-        return np.full(len(x_test), y.mean() if len(y) else 0.5, np.float32)
-    if not len(x_test):
-        return np.empty(0, np.float32)
+        return lambda other: np.full(len(other), y.mean() if len(y) else 0.5, np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        p = model.fit(x, y).predict_proba(x_test)[:, 1]
-    return np.asarray(p, dtype=np.float32)
+        model.fit(x, y)
+
+    def predict(other: Floats) -> Floats:
+        p = model.predict_proba(other)[:, 1] if len(other) else np.empty(0)
+        return np.asarray(p, dtype=np.float32)
+
+    return predict
 
 
 def each_on_its_own(train: Rows, test: Rows) -> Floats:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -30,9 +31,11 @@ from .detectors import detector_numbers
 from .device import device_numbers
 from .explain import explain_numbers
 from .federation import peak_gib, per_client, throughput, training_seconds
+from .first_result import first_result_s
 from .measurements import Measurement, machine, number, table_of, write_results
 from .sums import sum_numbers
 from .vault import vault_numbers
+from .windows import cpu_per_message
 
 
 class Part(StrEnum):
@@ -47,6 +50,8 @@ class Part(StrEnum):
     PER_CLIENT = "per-client"
     MEMORY = "memory"
     TRAINING = "training"
+    FLOWER = "flower"
+    DEMO = "demo"
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -79,9 +84,10 @@ def bench(
     in each round, 64 rows each, clip and integer noise included, through Flower; each round beside the same round in
     plain processes; pfl before and after. [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000
     devices in one round. [bold]training[/]: the scenarios of epsilon <= 7 on all users of the real data sets, at
-    least 60 rounds.
+    least 60 rounds. [bold]flower[/]: processor time of Flower's simulation per message, a few requests outstanding beside
+    all. [bold]demo[/]: what `make demo` runs, whole, five times.
 
-    Everything takes about ten minutes on two cores. A slow machine fails nothing: the table says which targets are met.
+    Everything takes about half an hour on two cores. A slow machine fails nothing: the table says which targets are met.
     Close other programs first, and trust ratios before absolute figures. Start-up is never counted.
 
     Example: [bold]python -m simulations.bench --only throughput --only device[/]
@@ -165,6 +171,35 @@ def _measure(
             return [Measurement.of("hosts.gib_100k", what, [peak], "GiB", at_most=4.0)]
         case Part.TRAINING:
             return _training(3 if quick else 60, retail_path, folder / "training", phases)
+        case Part.FLOWER:
+            on_progress("flower", 0, 1)
+            figures = _flower(*((12, 1) if quick else (300, 5)), folder / "windows")
+            on_progress("flower", 1, 1)
+            return figures
+        case Part.DEMO:
+            small = ("--set", "data.users=40", "--set", "privacy.rounds=2") if quick else ()
+            beside = folder.with_name(f"{folder.name}-demo")  # this process has the lock of its own folder
+            seconds = first_result_s(1 if quick else 5, beside, partial(on_progress, "demo"), small)
+            what = "the demo, the whole process, from its start to its report"
+            return [Measurement.of("demo.first_result_s", what, seconds, "s", at_most=120.0)]
+
+
+def _flower(n_devices: int, n_rounds: int, folder: Path) -> list[Measurement]:
+    at_once, few = cpu_per_message(n_devices, n_rounds, folder)
+    what = f"processor time of Flower's simulation per message, {n_devices} nodes"
+    beside = Measurement.of("flower.cpu_ms_at_once", f"{what}, all requests outstanding", at_once, "ms")
+    return [
+        beside,
+        Measurement.of("flower.cpu_ms_per_message", f"{what}, a few outstanding", few, "ms"),
+        Measurement.of(
+            "flower.cpu_ratio_per_message",
+            "  few / all, round by round",
+            [a / b for a, b in zip(few, at_once, strict=True)],
+            "",
+            at_most=0.5,
+            beside=f"all at once, {number(beside.value)} ms",
+        ),
+    ]
 
 
 def _throughput(quick: bool, pfl_python: Path, folder: Path, phases: Callable[[str], OnProgress]) -> list[Measurement]:

@@ -44,15 +44,15 @@ def choose(
     Example: [bold]ebbtide choose complete-journey-eps1[/]
     """
     from ..federation.checks import check_settings
-    from ..people.of_scenario import population_of, protocol_of
+    from ..people.of_scenario import open_scenario, population_of, protocol_of
     from ..people.setup import Setup
-    from ..scenarios.config import load_scenario, with_path
+    from ..scenarios.config import with_path
     from ..search.choose_detector import choose as run
     from ..search.choose_detector import judged_steps
 
     if file:
         expect_free_file(file, overwrite=overwrite)
-    chosen = load_scenario(scenario, with_path(overrides, path))
+    chosen = open_scenario(scenario, with_path(overrides, path))
     check_settings(chosen)
     judged_steps(protocol_of(chosen))
     terms = terms_of(chosen.data.name, file.parent if file else Path("runs"))

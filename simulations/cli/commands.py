@@ -15,11 +15,13 @@ from rich.table import Table
 from shared.errors import ConfigError, InputError
 from shared.files import replace_content
 
-from ..terminal.printing import say, say_path, say_table
+from ..terminal.printing import say, say_paragraph, say_path, say_table, shown
 from ..terminal.stopping import leaving
 from .choose import register as register_choice
+from .data import register as register_data
+from .decide import register as register_decision
 from .enrol import register as register_enrolment
-from .options import DataPath, Overrides, Overwrite, ScenarioName, expect_free_file
+from .options import DataPath, LogTo, Overrides, Overwrite, Rivals, ScenarioName, expect_free_file
 from .progress import phase_bars
 from .search import register as register_search
 from .streams import register as register_streams
@@ -28,9 +30,9 @@ from .verify import register as register_verification
 
 if TYPE_CHECKING:
     from ..evaluation.results import Results
+    from ..scenarios.config import Scenario
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     suggest_commands=False,  # click does
     pretty_exceptions_enable=False,
@@ -42,11 +44,33 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    """Print the version, and of a clone the commit, and end."""
+    if wanted:
+        from ..provenance import commit, versions
+
+        known = "" if (short := commit()).startswith("unknown") else f" (commit {short})"
+        say(f"ebbtide {versions('ebbtide')['ebbtide']}{known}")
+        raise typer.Exit
+
+
+@app.callback()
+def ebbtide(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def simulate(
     scenario: ScenarioName = "",
     data: Annotated[
-        str, typer.Option(help="planted (simulated), complete-journey or online-retail-ii: runs its own scenario.")
+        str,
+        typer.Option(
+            help="planted (simulated), complete-journey or online-retail-ii; or a file or folder with a log of your own."
+        ),
     ] = "",
     path: DataPath = "",
     users: Annotated[int | None, typer.Option(help="How many of its users; 0 for all.")] = None,
@@ -56,6 +80,8 @@ def simulate(
         bool, typer.Option("--resume", help="Go on with an interrupted run; what it spent stays spent.")
     ] = False,
     overwrite: Overwrite = False,
+    rival: Rivals = None,
+    log: LogTo = None,
 ) -> None:
     """Run a whole federation on this machine: people, devices, server, alerts, and a report.
 
@@ -64,18 +90,33 @@ def simulate(
     Examples: [bold]ebbtide simulate --data complete-journey[/], [bold]ebbtide simulate demo --set privacy.rounds=10[/]
     """
     from ..federation.run_folder import RunFolder
+    from ..people.datasets import DATASETS
+    from ..report.tracking import log_run, trackers
+    from ..rivals.code import load_rivals
     from ..run import simulate as run
     from ..scenarios.config import load_scenario, with_path
 
     if resume and overwrite:
         raise ConfigError("expected --resume or --overwrite, got both")
+    made = None
+    if data == "file":
+        data, path = path, ""
+        if not data:
+            raise ConfigError("expected --path with --data file, got none")
+    if data and data != "planted" and data not in DATASETS:
+        if path:
+            raise ConfigError(f"expected one place of your data, got --data {shown(data)} and --path {shown(path)}")
+        if scenario:
+            data, path = "file", data
+        else:
+            made = _own_scenario(data, users, overrides or [], folder, resume=resume, overwrite=overwrite)
     name = scenario or {"": "demo", "planted": "demo"}.get(data, data)
     named = [f"data.name={json.dumps(data)}"] if data and scenario else []
     given = with_path([*(overrides or ()), *named], path)
     given += [f"data.users={users}"] if users is not None else []
-    chosen = load_scenario(name, given)
+    chosen, text = made or (load_scenario(name, given), None)
     target = folder or Path("runs") / chosen.name
-    own = RunFolder(target)
+    own, theirs, places = RunFolder(target), load_rivals(rival or ()), trackers(log or ())
     own.expect_free(overwrite=overwrite or resume)
 
     def left() -> str:
@@ -85,23 +126,61 @@ def simulate(
         return f"no process is left, what was spent stays spent; to go on: ebbtide {shlex.join([*again, '--resume'])}"
 
     with terms_of(chosen.data.name, target.parent), leaving(left), phase_bars() as on_progress:
-        results = run(chosen, target, on_progress, resume=resume, overwrite=overwrite)
+        results = run(chosen, target, on_progress, resume=resume, overwrite=overwrite, text=text, rivals=theirs)
     _print_results(results)
     say_path("report", own.report_file)
+    log_run(own.server.progress_file, results, places)
+
+
+def _own_scenario(
+    place: str, users: int | None, overrides: list[str], folder: Path | None, *, resume: bool, overwrite: bool
+) -> tuple[Scenario, str | None]:
+    """The scenario of a log of one's own, told in a few lines, and its text with comments; of a run that is gone on with, the
+    one that it began with."""
+    from ..federation.run_folder import RunFolder
+    from ..people.datasets import DATASETS
+    from ..people.own_data.made import made_for, name_of
+    from ..scenarios.config import scenario_of, with_path
+
+    with_path((), place)  # as text
+    if not resume and not Path(place).exists():
+        raise ConfigError(
+            f"expected planted, {', '.join(DATASETS)}, or a file or folder with a log of your own, got {shown(place)}, which is "
+            "not there"
+        )
+    target = folder or Path("runs") / name_of(place)
+    own = RunFolder(target)
+    if resume:
+        if (kept := own.begun_scenario()) is None or kept.data.path != place:
+            raise ConfigError(f"expected an interrupted run of {shown(place)} to go on with, got {target}")
+        given = [*overrides, *([f"data.users={users}"] if users is not None else [])]
+        return scenario_of(kept.model_dump(), given, shown(place)), None
+    own.expect_free(overwrite=overwrite)
+    made = made_for(place, users, overrides)
+    for line in made.lines:
+        say(line)
+    return made.scenario, made.text
 
 
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run that has ended, e.g. runs/demo.")],
+    rival: Rivals = None,
+    log: LogTo = None,
 ) -> None:
     """Compute a run's results and report again from its folder, without training."""
     from ..federation.run_folder import RunFolder
+    from ..report.tracking import log_run, trackers
+    from ..rivals.code import load_rivals
     from ..run import evaluate_run
 
+    theirs, places = load_rivals(rival or ()), trackers(log or ())
+
     with leaving(lambda: f"the run in {run} is as it was: give the same command again"):
-        results = evaluate_run(run)
+        results = evaluate_run(run, theirs)
     _print_results(results)
     say_path("report", RunFolder(run).report_file)
+    log_run(RunFolder(run).server.progress_file, results, places)
 
 
 @app.command()
@@ -120,13 +199,13 @@ def epsilon(
 
     from ..evaluation.results import Account
     from ..federation.checks import check_setup
+    from ..people.of_scenario import open_scenario
     from ..people.setup import Crowd, Setup
     from ..report.format import epsilon as in_words
     from ..report.summary import broken_in_words, caps_in_words, epsilon_to_server_in_words, line_in_words
-    from ..scenarios.config import load_scenario
     from ..scenarios.owners import caps_numbers
 
-    chosen = load_scenario(scenario, overrides or ())
+    chosen = open_scenario(scenario, overrides or ())
     n_devices = devices or chosen.data.users
     if not n_devices:
         raise ConfigError("expected --devices N: the scenario says all users, which only its data knows")
@@ -173,40 +252,25 @@ def export(
     say(f"{file}: {len(model)} bytes")
 
 
-@app.command()
-def data(
-    name: Annotated[str, typer.Argument(help="A data set to open and check.")] = "",
-    path: Annotated[str, typer.Option(help="Where it lies, if it does not come with a package.")] = "",
-) -> None:
-    """List the data sets and their terms; with a name, open one and say what is in it."""
-    from ..people.datasets import DATASETS, load
-
-    if name:
-        with terms_of(name, Path("runs")):
-            found = load(name, Path(path) if path else None)
-        say(
-            f"{name}: {found.n_users} users, {found.n_events} events, {len(found.catalogue)} categories, "
-            f"{found.n_steps} {found.step.value}s"
-        )
-        return
-    table = Table("name", "what", "terms", show_lines=True)
-    table.add_row("planted", "SIMULATED shoppers with known turns of interest, daily", "ours; made by the project")
-    for info in DATASETS.values():
-        table.add_row(info.name, info.title, info.terms)
-    say_table(table)
-
-
+register_data(app)
 register_search(app)
 register_streams(app)
 register_choice(app)
 register_enrolment(app)
 register_verification(app)
+register_decision(app)
 
 
 def _print_results(results: Results) -> None:
-    from ..report.summary import result_rows
+    """The answer, then the rows that matter most; the report has the others."""
+    from ..report.answer_words import answer_in_words
+    from ..report.summary import short_rows
 
+    said = answer_in_words(results)
+    say_paragraph(said.verdict, strong=True)
+    say_paragraph(" ".join([*said.sentences, said.limits]))
+    say(f"next: {said.next_step}")
     table = Table(show_header=False, title="SIMULATED data" if results.simulated else results.data)
-    for label, value in result_rows(results):
+    for label, value in short_rows(results):
         table.add_row(label, value)
     say_table(table)

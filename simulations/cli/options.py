@@ -16,6 +16,22 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Replace one value of the scenario, e.g. privacy.rounds=20."),
 ]
 DataPath = Annotated[str, typer.Option(help="Where the data set lies, if it does not come with a package.")]
+Rivals = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rival",
+        metavar="FILE.py:FUNCTION",
+        help="Your own rule beside ours, on the same rows (docs/library.md); NAME=FILE.py:FUNCTION gives it a name.",
+    ),
+]
+LogTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="tensorboard=DIR",
+        help="Write curves and results as TensorBoard event files, or, with mlflow=URI, as an MLflow run.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier command left there.")]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from client.detection.risk_levels import Direction
 from client.vault.consent import Consent
 from server.state import RISK
 from shared.arrays import Bools, Floats, as_declared
@@ -20,7 +21,7 @@ from shared.files import text_of
 from shared.network import forward
 from shared.plan import Plan
 
-from ..baselines.interest_models import NO_NOISE
+from ..baselines.interest_models import NO_NOISE, fitted_models
 from ..federation.metering import cpu_numbers
 from ..federation.observations import read_notes
 from ..federation.run_folder import RunFolder
@@ -28,10 +29,11 @@ from ..people.labelled_rows import Rows, history_of, rows_of
 from ..people.population import Population
 from ..people.setup import Setup
 from ..provenance import commit, commits_of
+from .aggregates.answered_sums import answered_sums
+from .aggregates.bit_rates import rates_with_truth
+from .aggregates.bounds_power import cheat_bounds
 from .alert_quality import alert_quality, lived_steps
-from .answered_sums import answered_sums
-from .bit_rates import rates_with_truth
-from .bounds_power import cheat_bounds
+from .answer import answer_of, category_models, price_of
 from .examples import example_users
 from .interest_table import compare
 from .noiseless_rerun import theta_without_noise
@@ -126,6 +128,7 @@ def evaluate(
     history = history_of(population)
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
     test = rows_of(history, plan.features, plan.horizon_steps, protocol.test_steps)
+    rivals = run.rivals()
     p, alerts = read_notes(run, population.n_users, len(population.catalogue), population.n_steps)
     scored = p[test.user, test.step, test.category]
     known = ~np.isnan(scored)
@@ -136,7 +139,9 @@ def evaluate(
     every_model = not population.simulated if every_model is None else every_model
     weights = server.models(RISK)[-1] if plan.risk else np.empty(0, np.float32)
     scores = scores_at(history, setup, models[-1], weights, lived_steps(protocol))
-    levels = pooled_levels(history, setup, seed, every_model=every_model)
+    bgnbd = category_models(history, setup)
+    pooled = fitted_models(train, plan, seed, every=every_model)
+    levels = pooled_levels(history, setup, seed, every_model=every_model, fitted=pooled if held_out is None else None)
     tables = compare(
         train,
         test,
@@ -144,27 +149,32 @@ def evaluate(
         history,
         plan,
         until=protocol.train_at,
-        every_model=every_model,
+        pooled=pooled,
         held_out=held_out,
         extra=without_noise(run, plan, models[0], test.x) if every_model else {},
+        yours={each.label: each.at(test.user, test.step, test.category) for each in rivals if each.is_probability},
         seed=seed,
     )
+    privacy = Privacy(**{k: v for k, v in account.items() if k not in ("bits", "sums", "stopped")})
+    sent = traffic_numbers(traffic, population.n_users, devices_hold_seats=bool(plan.sum and plan.sum.seats))
+    cpu = cpu_numbers(run, traffic["received"].get("update", 0), population.n_users)
+    falls = [alerts.of(Direction.FALL, protocol.alert_steps)]
+    price = price_of(tables, privacy, sent, cpu.s_per_device)
     return Evaluation(
         **vars(tables),
+        answer=answer_of(population, history, setup, falls, price, bgnbd, seed),
         interest=interest_quality(shown, scored[known & trained], int((~known & trained).sum())),
         learning_curve=learning_curve(models, plan, shown),
-        lapse=lapse_quality(history, setup, scores, levels, seed),
-        rises=rise_quality(history, setup, scores, levels, seed),
+        lapse=lapse_quality(history, setup, scores, levels, seed, bgnbd, rivals),
+        rises=rise_quality(history, setup, scores, levels, seed, bgnbd, rivals),
         alerts=alert_quality(population, history, setup, scores, alerts),
-        privacy=Privacy(**{k: v for k, v in account.items() if k not in ("bits", "sums", "stopped")}),
+        privacy=privacy,
         refused=refusals_by_code(traffic),
         bits=rates_with_truth(account["bits"], alerts, agreed) if account["bits"] else None,
         sums=answered_sums(account["sums"]),
-        traffic=traffic_numbers(
-            traffic, population.n_users, devices_hold_seats=bool(setup.plan.sum and setup.plan.sum.seats)
-        ),
+        traffic=sent,
         cheat_bounds=cheat_bounds(setup),
-        cpu=cpu_numbers(run, traffic["received"].get("update", 0), population.n_users),
+        cpu=cpu,
         example_users=example_users(run, setup, population, history, p, alerts),
         commit="+".join(dict.fromkeys([*commits_of(run.flower).split("+"), commit()])),
     )

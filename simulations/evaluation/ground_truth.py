@@ -148,6 +148,21 @@ def in_time(alerts: Alerts, turns: Turns) -> Bools:
     return np.asarray(_hits(alerts, turns).any(axis=1), bool) if len(alerts) else np.zeros(0, bool)
 
 
+def first_in_time(alerts: Alerts, turns: Turns) -> Bools:
+    """Which alerts are the first that falls into some turn of their user and category: (n_alerts,). A turn is told of once."""
+    if not len(alerts):
+        return np.zeros(0, bool)
+    order = np.lexsort((alerts.step, alerts.category, alerts.user))
+    hits = _hits(alerts, turns)[order]
+    stream = (alerts.user * (1 + int(alerts.category.max())) + alerts.category)[order]
+    before = np.cumsum(hits, axis=0)
+    starts = np.searchsorted(stream, stream)
+    told = before - hits - np.where(starts[:, None] > 0, before[starts - 1], 0)
+    out = np.zeros(len(alerts), bool)
+    out[order] = (hits & (told == 0)).any(axis=1)
+    return out
+
+
 def _hits(alerts: Alerts, turns: Turns) -> Bools:
     """Which alert is in time for which turn: (n_alerts, n_candidates), turns of the same stream in columns."""
     stride = 1 + max(int(c.max(initial=0)) for c in (alerts.category, turns.category))

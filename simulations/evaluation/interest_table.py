@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
 
@@ -14,13 +14,15 @@ from shared.plan import Plan
 from ..baselines import interest_models as baselines
 from ..baselines.interest_models import EBBTIDE, GAP_BASELINES
 from ..people.labelled_rows import Rows
+from ..rivals.scores import YOURS
 from .quality import UserBootstrap, auc, groups, interval, metrics_of
 from .result_tables import Baseline, BaselineTable, HeldOut, InterestTables
 
 
 @as_declared
-def baseline_table(rows: Rows, scores: Mapping[str, Floats], seed: int) -> BaselineTable:
+def baseline_table(rows: Rows, scores: Mapping[str, Floats], seed: int, yours: Container[str] = ()) -> BaselineTable:
     """One row per p (n,) of `scores` on the same rows: ours first, then the others from the best AUC to the worst; and the gap.
+    `yours`: names of those that the reader of the run brought along.
 
     `low`, `high`: 95 % interval of the AUC over draws of users; `ahead`: its AUC minus ours, with `ahead_low` and
     `ahead_high` over the same draws. It beats ours where `ahead_low` > 0, and ours beats it where `ahead_high` < 0.
@@ -36,7 +38,7 @@ def baseline_table(rows: Rows, scores: Mapping[str, Floats], seed: int) -> Basel
         out.append(
             Baseline(
                 name=name,
-                kind=baselines.KINDS.get(name, baselines.POOLED),
+                kind=YOURS if name in yours else baselines.KINDS.get(name, baselines.POOLED),
                 auc=quality.auc,
                 log_loss=quality.log_loss,
                 calibration_error=quality.calibration_error,
@@ -68,24 +70,28 @@ def compare(
     plan: Plan,
     *,
     until: int,
-    every_model: bool,
+    pooled: Mapping[str, baselines.Predict],
     held_out: Bools | None = None,
     extra: Mapping[str, Floats],
+    yours: Mapping[str, Floats] | None = None,
     seed: int = 0,
 ) -> InterestTables:
     """The devices' p and every baseline: on users that trained, on those held out, by kind of user and category.
 
-    `scored` (n,): the devices' p on the test rows, NaN where they showed none; those rows are left out everywhere. Unless
-    `every_model`, the pooled models are GAP_BASELINES.
-    `until`: the step up to which users count as light or heavy. InputError if an `extra` p is not on the test rows.
+    `scored` (n,): the devices' p on the test rows, NaN where they showed none; those rows are left out everywhere. `pooled`:
+    the models that see all data, fitted to `train`.
+    `until`: the step up to which users count as light or heavy. `extra`, `yours`: further p on the test rows, the second the
+    reader's own; InputError if one is not on these.
     """
-    for name, p in extra.items():
+    yours = yours or {}
+    for name, p in {**extra, **yours}.items():
         if len(p) != len(test.y):
             raise InputError(f"expected p on {len(test.y)} test rows from {name}, got {len(p)}")
     others = {
         **baselines.rules(train, test, plan),
-        **baselines.models(train, test, plan, seed, every=every_model),
+        **{name: predict(test) for name, predict in pooled.items()},
         **extra,
+        **yours,
     }
     known = ~np.isnan(scored)
     apart = np.zeros(len(test.y), bool) if held_out is None else held_out[test.user]
@@ -94,7 +100,7 @@ def compare(
         return test.where(keep), {name: p[keep] for name, p in {EBBTIDE: scored, **others}.items()}
 
     rows, scores = judged(known & ~apart)
-    table = baseline_table(rows, scores, seed)
+    table = baseline_table(rows, scores, seed, yours)
     in_groups: dict[str, Floats] = {
         name: scores[name] for name in (EBBTIDE, baselines.POOLED_LR, baselines.RECENCY_FREQUENCY) if name in scores
     }
@@ -102,5 +108,5 @@ def compare(
     if (known & apart).any():
         rows, scores = judged(known & apart)
         users = int(np.unique(rows.user).size)
-        held_out_users = HeldOut(**vars(baseline_table(rows, scores, seed)), users=users, rows=len(rows.y))
+        held_out_users = HeldOut(**vars(baseline_table(rows, scores, seed, yours)), users=users, rows=len(rows.y))
     return InterestTables(**vars(table), groups=by_group, held_out_users=held_out_users)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
@@ -24,9 +25,8 @@ from .result_tables import Group, Quality, Tenth
 #: Draws of users in a bootstrap, and the share of them inside an interval.
 DRAWS = 200
 INTERVAL = 0.95
-#: Levels that scores are cut into for a bootstrap, and users whose counts of them are in memory together.
+#: Levels that scores are cut into for a bootstrap.
 BINS = 2000
-USERS_AT_ONCE = 2500
 
 
 @as_declared
@@ -74,13 +74,10 @@ class UserBootstrap:
         level = levels(score)
         n_levels = int(level.max(initial=0)) + 1
         quiet, returning = (np.zeros((len(self.times), n_levels)) for _ in range(2))
-        for first in range(0, self.users.size, USERS_AT_ONCE):
-            last = min(first + USERS_AT_ONCE, self.users.size)
-            times = self.times[:, first:last].astype(np.float64)
-            for counts, of_class in ((quiet, ~self._y), (returning, self._y)):
-                mine = of_class & (self._user >= first) & (self._user < last)
-                cell = (self._user[mine] - first) * n_levels + level[mine]
-                counts += times @ np.bincount(cell, minlength=(last - first) * n_levels).reshape(-1, n_levels)
+        times = self.times.T.astype(np.float64)
+        for counts, of_class in ((quiet, ~self._y), (returning, self._y)):
+            rows = np.ones(int(of_class.sum())), (level[of_class], self._user[of_class])
+            counts += (coo_array(rows, (n_levels, self.users.size)).tocsr() @ times).T
         pairs = quiet.sum(axis=1) * returning.sum(axis=1)
         won = (returning * (np.cumsum(quiet, axis=1) - quiet / 2)).sum(axis=1)
         return np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan)

@@ -279,3 +279,81 @@ class AlertQuality(Part):
     def of(self, way: Way) -> DirectionQuality:
         """Those of one direction."""
         return self.fall if way == "fall" else self.rise
+
+
+# ---- the answer
+
+
+class Range(Part):
+    """A number and its 95 % interval over draws of users."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ContactsWorth(Part):
+    """What contacts of falls came to in the alert steps: how many, how many right, how many turns there were and were found; the same
+    a week per 1,000 people. The lead, where a turn is a lapse: steps from a right contact until the lapse is a fact. The delay: from
+    a turn's first step to the contact that found it."""
+
+    name: str
+    contacts: int
+    right: int
+    turns: int
+    found: int
+    contacts_a_week: Range
+    right_a_week: Range
+    precision: Range | None
+    recall: Range | None
+    median_lead_steps: float | None
+    median_delay_steps: float | None
+
+
+class RuleAhead(Part):
+    """A rule minus ours: right contacts a week per 1,000 people among as many as ours, and the share of turns found. The intervals hold
+    for all rules at once (simulations/evaluation/verdict.py)."""
+
+    right_a_week: Range
+    recall: Range
+
+
+class RuleWorth(ContactsWorth):
+    """A rule at about as many contacts as ours."""
+
+    ahead: RuleAhead
+
+
+class Price(Part):
+    """What a run costs. AUC lost: that of the better pooled model, and of the same training without noise, minus ours (None: not known).
+    Epsilon None: no promise."""
+
+    epsilon_to_public: float | None
+    auc_lost_to_pooled: float | None
+    auc_lost_to_noise: float | None
+    rounds: int
+    round_down_bytes: float
+    round_up_bytes: float
+    down_bytes_per_device: float
+    up_bytes_per_device: float
+    cpu_s_per_device: float | None
+
+
+class Answer(Part):
+    """What to do (simulations/evaluation/verdict.py): `use_it`; `use_rule`, the `rule` on the device without any training; `cannot_tell`
+    between ours and the rule; or `not_enough` data to say, and what is lacking. `rule` is the one that did best here, None without
+    any. The intervals hold people and so many `trainings`: with 1, people alone."""
+
+    verdict: Literal["use_it", "use_rule", "cannot_tell", "not_enough"]
+    rule: str | None
+    lack: Literal["no_contacts", "few_contacts", "no_turns", "few_turns", "few_users", "no_rule", "wide"] | None
+    trainings: int
+    weeks: float
+    turns_a_week: float
+    ours: ContactsWorth
+    rules: list[RuleWorth]
+    price: Price
+
+    def rival(self) -> RuleWorth | None:
+        """The rule that did best."""
+        return next((row for row in self.rules if row.name == self.rule), None)

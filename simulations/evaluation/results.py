@@ -13,9 +13,9 @@ from shared.plan import Detection
 from ..federation.metering import CpuTimes
 from ..scenarios.config import ProtocolSection
 from ..scenarios.owners import CapsNumbers
-from .result_tables import AlertQuality, InterestQuality, InterestTables, LapseTable, Part, TakeoffTable, Way
+from .result_tables import AlertQuality, Answer, InterestQuality, InterestTables, LapseTable, Part, TakeoffTable, Way
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 
 class PlanNumbers(Part):
@@ -47,7 +47,7 @@ class PlanNumbers(Part):
 class RunFacts(Part):
     """Which run it was. `sum`: who added its rounds up, in words; that of `hosts` fidelity is ideal, and says so."""
 
-    format: Literal[3]
+    format: Literal[4]
     name: str
     about: str
     simulated: bool
@@ -238,6 +238,7 @@ class Evaluation(InterestTables):
     """What a run was worth, from its folder: quality, alerts and cost. `refused`: requests that devices declined, by
     the name of the code."""
 
+    answer: Answer
     interest: InterestQuality
     learning_curve: list[RoundAuc]
     lapse: LapseTable | None

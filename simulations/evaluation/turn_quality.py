@@ -3,6 +3,7 @@ pooled models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,8 +15,10 @@ from shared.lapse_risk import phi, readings
 from shared.network import forward
 from shared.plan import Plan
 
+from ..baselines.bgnbd import BgNbd
 from ..baselines.interest_models import OURS
 from ..people.setup import Setup
+from ..rivals.scores import YOURS, TheirScores
 from .quality import tenths
 from .replay import Scores
 from .result_tables import LapseTable, TakeoffTable
@@ -36,8 +39,17 @@ def risk_of(history: History, plan: Plan, theta: Floats, weights: Floats, rows: 
     return p, phi(weights, readings(plan.features, x, p, p_before))
 
 
-def lapse_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> LapseTable | None:
-    """The lapse table of a run whose devices computed `scores`, against pooled `levels`; where they computed no phi, the
+def lapse_quality(
+    history: History,
+    setup: Setup,
+    scores: Scores,
+    levels: Levels,
+    seed: int,
+    models: Sequence[BgNbd | None] | None = None,
+    rivals: Sequence[TheirScores] = (),
+) -> LapseTable | None:
+    """The lapse table of a run whose devices computed `scores`, against pooled `levels` and the reader's
+    `rivals`; where they computed no phi, the
     level of p alone stands for us. None without a lapse row."""
     rows = judged_lapses(history, setup.protocol, setup.protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
@@ -48,17 +60,26 @@ def lapse_quality(history: History, setup: Setup, scores: Scores, levels: Levels
         ours[PHI] = TurnScore(risk.astype(np.float64), OURS, True)
     ours.update(_of_p(scores, rows, rising=False))
     first = next(iter(ours))
-    found = lapse_table(history, setup, extra=ours, references=[first], levels=levels, seed=seed)
+    ours.update(_of_rivals(rivals, rows, rising=False))
+    found = lapse_table(history, setup, extra=ours, references=[first], levels=levels, seed=seed, models=models)
     return found if risk is None else found.model_copy(update={"calibration": tenths(rows.y, risk)})
 
 
-def rise_quality(history: History, setup: Setup, scores: Scores, levels: Levels, seed: int) -> TakeoffTable | None:
+def rise_quality(
+    history: History,
+    setup: Setup,
+    scores: Scores,
+    levels: Levels,
+    seed: int,
+    models: Sequence[BgNbd | None] | None = None,
+    rivals: Sequence[TheirScores] = (),
+) -> TakeoffTable | None:
     """The table of take-offs of such a run: the level of p stands for us. None without a take-off row."""
     rows = judged_takeoffs(history, setup.protocol, setup.protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
         return None
-    ours = _of_p(scores, rows, rising=True)
-    return takeoff_table(history, setup, extra=ours, references=[LEVEL], levels=levels, seed=seed)
+    ours = {**_of_p(scores, rows, rising=True), **_of_rivals(rivals, rows, rising=True)}
+    return takeoff_table(history, setup, extra=ours, references=[LEVEL], levels=levels, seed=seed, models=models)
 
 
 def _of_p(scores: Scores, rows: TurnRows, *, rising: bool) -> dict[str, TurnScore]:
@@ -67,3 +88,15 @@ def _of_p(scores: Scores, rows: TurnRows, *, rising: bool) -> dict[str, TurnScor
     first = int(scores.steps[0]) - scores.past.shape[1]
     level = (1 if rising else -1) * rows.of(p, first).astype(np.float64)
     return {LEVEL: TurnScore(level, OURS), **change_rates(p, first, rows, "Ebbtide", rising=rising)}
+
+
+def _of_rivals(rivals: Sequence[TheirScores], rows: TurnRows, *, rising: bool) -> dict[str, TurnScore]:
+    """The reader's own scores on these rows, turned so that the higher one expects the turn the more."""
+    return {
+        rival.label: TurnScore(
+            (1 if (rival.of == "interest") == rising else -1)
+            * rival.at(rows.user, rows.step, rows.category).astype(np.float64),
+            YOURS,
+        )
+        for rival in rivals
+    }

@@ -19,7 +19,7 @@ from shared.features import History, established
 
 from ..baselines import counter_rules as rules
 from ..baselines import interest_models as baselines
-from ..baselines.bgnbd import fit_history
+from ..baselines.bgnbd import BgNbd, fit_categories, fit_history
 from ..baselines.interest_models import ALONE, BOOSTED, BY_ITSELF, FOREST, POOLED, POOLED_DNN, POOLED_LR, RULE
 from ..people.labelled_rows import rows_of
 from ..people.setup import Setup
@@ -61,23 +61,38 @@ class Levels:
         hold_declared(self)
 
 
-def pooled_levels(history: History, setup: Setup, seed: int = 0, *, every_model: bool = True) -> Levels:
+def pooled_levels(
+    history: History,
+    setup: Setup,
+    seed: int = 0,
+    *,
+    every_model: bool = True,
+    fitted: Mapping[str, baselines.Predict] | None = None,
+) -> Levels:
     """P(return within the horizon) by every pooled model fitted on the train steps (unless `every_model`, GAP_BASELINES), from as
-    many steps before the first alert step as the widest change rate needs to the last lapse test step."""
+    many steps before the first alert step as the widest change rate needs to the last lapse test step.
+    `fitted`: these models, where they have been fitted already."""
     protocol, plan = setup.protocol, setup.plan
     first, last = max(protocol.lapse_test_steps[0] - max(CHANGE_STEPS), 0), protocol.lapse_test_steps[1]
-    train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
+    if fitted is None:
+        train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
+        fitted = baselines.fitted_models(train, plan, seed, every=every_model)
     cells = rows_of(history, plan.features, plan.horizon_steps, (first, last))
     out = {}
-    for name, p in baselines.models(train, cells, plan, seed, every=every_model).items():
+    for name, predict in fitted.items():
         cube = np.full((history.active.shape[0], last - first + 1, history.n_categories), np.nan, np.float32)
-        cube[cells.user, cells.step - first, cells.category] = p
+        cube[cells.user, cells.step - first, cells.category] = predict(cells)
         out[name] = cube
     return Levels(out, first)
 
 
 def lapse_scores(
-    history: History, setup: Setup, rows: TurnRows, levels: Levels | None, seed: int = 0
+    history: History,
+    setup: Setup,
+    rows: TurnRows,
+    levels: Levels | None,
+    seed: int = 0,
+    models: Sequence[BgNbd | None] | None = None,
 ) -> dict[str, TurnScore]:
     """What every rule and, with `levels`, every pooled model says on the lapse rows of the lapse test steps."""
     protocol = setup.protocol
@@ -98,7 +113,7 @@ def lapse_scores(
         "recency against own interval": rule.of(rules.silence_per_interval),
         **{name: rule.of(rules.ewma, span=span) for name, span in _ewma_spans(protocol).items()},
         P_ALIVE: rule.of(rules.gone, model=alive),
-        P_SILENT: TurnScore(silent_by_category(known, protocol, rows), RULE, True),
+        P_SILENT: TurnScore(silent_by_category(known, protocol, rows, models), RULE, True),
         "CUSUM on activity (Bernoulli)": rule.of(rules.cusum),
         "Page-Hinkley on activity (river)": rule.of(rules.page_hinkley, pairs=rule.pairs),
         "ADWIN on activity (river), mean of its window": rule.of(rules.adwin, pairs=rule.pairs),
@@ -109,7 +124,12 @@ def lapse_scores(
 
 
 def takeoff_scores(
-    history: History, setup: Setup, rows: TurnRows, levels: Levels | None, seed: int = 0
+    history: History,
+    setup: Setup,
+    rows: TurnRows,
+    levels: Levels | None,
+    seed: int = 0,
+    models: Sequence[BgNbd | None] | None = None,
 ) -> dict[str, TurnScore]:
     """What every rule, read the other way round, and with `levels` every pooled model says on the take-off rows of the
     lapse test steps."""
@@ -122,7 +142,7 @@ def takeoff_scores(
         "recency against own interval": rule.against(rules.silence_per_interval),
         **{name: rule.against(rules.ewma, span=span) for name, span in _ewma_spans(protocol).items()},
         "EWMA of activity, 2 above 8 steps": rule.of(rules.ewma_rise, spans=(2, EWMA_SPAN)),
-        P_SILENT: TurnScore(-silent_by_category(known, protocol, rows), RULE),
+        P_SILENT: TurnScore(-silent_by_category(known, protocol, rows, models), RULE),
         "CUSUM on activity (Bernoulli)": rule.of(rules.cusum, rising=True),
         "Page-Hinkley on activity (river)": rule.of(rules.page_hinkley, pairs=rule.pairs, rising=True),
         "ADWIN on activity (river), mean of its window": rule.against(rules.adwin, pairs=rule.pairs),
@@ -140,16 +160,18 @@ def lapse_table(
     references: Sequence[str] = (),
     levels: Levels | None = None,
     seed: int = 0,
+    models: Sequence[BgNbd | None] | None = None,
 ) -> LapseTable:
     """The table of lapses: every score on all monitored rows of the lapse test steps, with its alerts and its AUC on the
     rows before any silence (see `turn_rows.score_table`); no tenths of phi.
 
     `extra`: further scores on `judged_lapses(history, protocol, protocol.lapse_test_steps)`, ours. `references`: the rows
-    that every other one is compared with; without any, P_SILENT. Without `levels` pooled models are left out.
+    that every other one is compared with; without any, P_SILENT. Without `levels` pooled models are left out. `models`: BG/NBD's of
+    each category, where these are fitted already.
     """
     protocol = setup.protocol
     rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
-    scores = {**(extra or {}), **lapse_scores(history, setup, rows, levels, seed)}
+    scores = {**(extra or {}), **lapse_scores(history, setup, rows, levels, seed, models)}
     table = [
         LapseScores(
             **vars(row),
@@ -169,26 +191,30 @@ def takeoff_table(
     references: Sequence[str] = (),
     levels: Levels | None = None,
     seed: int = 0,
+    models: Sequence[BgNbd | None] | None = None,
 ) -> TakeoffTable:
     """The table of take-offs, as `lapse_table`; `extra` on `judged_takeoffs` of the lapse test steps."""
     protocol = setup.protocol
     rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
-    scores = {**(extra or {}), **takeoff_scores(history, setup, rows, levels, seed)}
+    scores = {**(extra or {}), **takeoff_scores(history, setup, rows, levels, seed, models)}
     table = score_table(rows, scores, tuple(references) or (P_SILENT,), seed)
     return TakeoffTable(**_about(rows, protocol), table=table)
 
 
-def silent_by_category(history: History, protocol: ProtocolSection, rows: TurnRows) -> Doubles:
-    """P(nothing in the next `lapse_steps`) (n,) of a BG/NBD per category, fitted up to the last lapse train step."""
-    out = np.empty(len(rows))
+def silent_by_category(
+    history: History, protocol: ProtocolSection, rows: TurnRows, models: Sequence[BgNbd | None] | None = None
+) -> Doubles:
+    """P(nothing in the next `lapse_steps`) (n,) of a BG/NBD per category, fitted up to the last lapse train step (`models`: these, where
+    they have been fitted already); 0 in a category of which nothing was known then."""
+    if models is None:
+        models = fit_categories(history, protocol.lapse_train_steps[1])
+    out = np.zeros(len(rows))
     steps = np.arange(protocol.lapse_test_steps[0], protocol.lapse_test_steps[1] + 1)
-    for category in range(history.n_categories):
+    for category, model in enumerate(models):
         mine = rows.category == category
-        if not mine.any():
+        if model is None or not mine.any():
             continue
-        alone = history[:, category : category + 1]
-        model = fit_history(alone, protocol.lapse_train_steps[1])
-        cube = rules.silent_ahead(alone, steps, model, protocol.lapse_steps)
+        cube = rules.silent_ahead(history[:, category : category + 1], steps, model, protocol.lapse_steps)
         out[mine] = cube[rows.user[mine], rows.step[mine] - steps[0], 0]
     return out
 
@@ -240,10 +266,12 @@ def _pooled(
     out.update(change_rates(levels.p[POOLED_DNN], levels.first_step, rows, POOLED_DNN, rising=rising))
     train = with_features(history, features, rows_in(history, setup.protocol, setup.protocol.lapse_train_steps))
     every = set(DIRECT) <= set(levels.p)
-    learned = baselines.models(train, with_features(history, features, rows), setup.plan, seed, every=every)
+    unused = set(baselines.KINDS) - set(DIRECT)
+    learned = baselines.fitted_models(train, setup.plan, seed, every=every, without=unused)
+    judged = with_features(history, features, rows)
     turn = "take-offs" if rising else "lapses"
     for name in (name for name in DIRECT if name in learned):
-        out[f"{name}, trained on {turn}"] = TurnScore(learned[name].astype(np.float64), POOLED, True)
+        out[f"{name}, trained on {turn}"] = TurnScore(learned[name](judged).astype(np.float64), POOLED, True)
     return out
 
 

@@ -329,6 +329,7 @@ def _environment(home: Path, marker: str, ray_folder: Path) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
+        **{"FORCE_COLOR": "", "CLICOLOR_FORCE": "0", "NO_COLOR": "1"},  # a notebook forces colours, in JSON too
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_INTERNAL_GRPC_CONTROL_API": "0",

@@ -11,7 +11,8 @@ from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from server.app import log_of, run
-from server.channel import REPLY_TIMEOUT_S, Traffic, first_replies, hasten, wait_for_nodes
+from server.channel import REPLY_TIMEOUT_S, Traffic, hasten, wait_for_nodes
+from server.replies import first_replies
 from server.rounds import poisson_cohort
 from server.settings import RunSettings
 from server.signing import Signer, signing_key
@@ -128,9 +129,14 @@ class HostNodes:
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """One Flower run in which every node hosts many devices."""
-    settings = RunSettings.read(context.run_config)
+    serve(grid, context.run_config)
+
+
+def serve(grid: Grid, config: Mapping[str, Any]) -> None:
+    """What the server does in a run of this configuration (`run_settings.run_config`)."""
+    settings = RunSettings.read(config)
     hasten(grid)
-    nodes = wait_for_nodes(grid, int(context.run_config["simulation.hosts"]), settings.node_wait_s)
+    nodes = wait_for_nodes(grid, int(config["simulation.hosts"]), settings.node_wait_s)
     devices = settings.plan.privacy.population
     ServerFolder(settings.folder).report("devices", devices, devices)
     clock, log = settings.schedule.clock(), log_of(settings)

@@ -1,9 +1,11 @@
 """A run's folder: the only place that knows what its files are called, and where they lie.
 
 scenario.json       what was asked for, with every default
+scenario.toml       of a log of one's own, the same with comments, to be edited and given back
 population/         everybody's events (exists in a simulation only)
 consents.npy, caps.json  what they agree to tell, and let be spent
 held_out.npy        which users never train, if any
+rivals.npz          what rules and models that the reader brought along say, if any
 theta0.npy, public.npz  what planted people teach before any private round
 app/, flower/       the app folder that Flower runs, and Flower's own files
 devices/<n>/        each device's state, and what its app noted down
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +44,8 @@ from ..folder_lock import LOCK_FILE
 from ..people.population import Population
 from ..people.public_start import public_history, public_lapse_rows, warm_theta
 from ..people.setup import Setup
+from ..rivals import scores as rivals
+from ..rivals.scores import TheirScores
 from ..scenarios.config import Scenario
 from ..scenarios.held_out import held_out_users, read_mask, write_mask
 from ..scenarios.owners import Owners
@@ -63,6 +68,11 @@ class RunFolder:
         return self.path / "scenario.json"
 
     @property
+    def text_file(self) -> Path:
+        """The scenario of a log of one's own once more, for people: to be edited and given back."""
+        return self.path / "scenario.toml"
+
+    @property
     def population(self) -> Path:
         """The folder of everybody's events."""
         return self.path / "population"
@@ -78,6 +88,10 @@ class RunFolder:
     @property
     def held_out_file(self) -> Path:
         return self.path / "held_out.npy"
+
+    @property
+    def rivals_file(self) -> Path:
+        return self.path / "rivals.npz"
 
     @property
     def theta_file(self) -> Path:
@@ -216,12 +230,28 @@ class RunFolder:
         """What was asked for. OSError if nothing is there, ValueError if it is damaged."""
         return Scenario.model_validate_json(text_of(self.scenario_file))
 
+    def begun_scenario(self) -> Scenario | None:
+        """What the run that began here was asked for; None if there is none, or if its scenario is damaged."""
+        try:
+            return self.scenario() if self.begun else None
+        except (OSError, ValueError):
+            return None
+
     def owners(self) -> Owners:
         return Owners.load(self.consents_file, self.caps_file)
 
     def held_out(self) -> Bools | None:
         """Which users never train (K,); None if all do."""
         return read_mask(self.held_out_file)
+
+    def rivals(self) -> list[TheirScores]:
+        """What the reader's own rules and models say; empty if there are none."""
+        return rivals.read(self.rivals_file)
+
+    def write_rivals(self, found: Sequence[TheirScores]) -> None:
+        """Leave it here, in place of what is there."""
+        with replacing(self.rivals_file) as file:
+            rivals.save(found, file)
 
     def server_key(self) -> bytes:
         """The 32 bytes that the devices pin."""

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from shared.arrays import Doubles
 from shared.errors import ConfigError
 
-from ..scenarios.config import PLANTED_PROTOCOL, ProtocolSection, Scenario
+from ..scenarios.config import PLANTED_PROTOCOL, ProtocolSection, Scenario, load_scenario
 from .datasets import DATASETS, load
+from .own_data.of_file import is_resolved, people_of_file, resolved, scores_of_file
 from .planted import plant
 from .population import Population
+
+#: How the title of a log of one's own begins.
+OWN = "your data: "
+
+
+def open_scenario(name_or_file: str, overrides: Iterable[str] = ()) -> Scenario:
+    """A scenario by name or path, as `load_scenario`; one about a log of one's own with all that only the log says."""
+    return whole(load_scenario(name_or_file, overrides))
+
+
+def whole(scenario: Scenario) -> Scenario:
+    """The scenario with the columns, steps and protocol that its log says, if it is about one. ConfigError or DataError as
+    `resolved` says."""
+    if scenario.data.file is not None and scenario.data.name != "file":
+        raise ConfigError(f'expected [data.file] with data.name "file" only, got {scenario.data.name!r}')
+    return scenario if scenario.data.name != "file" else resolved(scenario).scenario
+
+
+def data_title(scenario: Scenario) -> str:
+    """What results call the scenario's people: a data set's name, or whose log it is and what its file is called."""
+    return f"{OWN}{Path(scenario.data.path).name}" if scenario.data.name == "file" else scenario.data.name
 
 
 def protocol_of(scenario: Scenario) -> ProtocolSection:
     """The scenario's own protocol, or else its data set's. ConfigError if its own is of more or fewer steps than a data set
-    has."""
+    has, or if nobody has looked yet at the log that it follows from."""
     info = DATASETS.get(scenario.data.name)
     if (own := scenario.protocol) is not None:
         if info is not None and own.n_steps != info.n_steps:
             raise ConfigError(f"expected protocol.n_steps = {info.n_steps}, which {info.name} has, got {own.n_steps}")
         return own
+    if not is_resolved(scenario):
+        raise ConfigError("expected [protocol], or the look at your data that it follows from, got neither")
     if info is None:
         return PLANTED_PROTOCOL
     return ProtocolSection(
@@ -41,4 +67,11 @@ def population_of(scenario: Scenario) -> Population:
         if data.users < 1:
             raise ConfigError(f"expected data.users >= 1 for planted data, got {data.users}")
         return plant(data.users, protocol_of(scenario).n_steps, seed=data.seed)
+    if data.name == "file":
+        return people_of_file(whole(scenario))
     return load(data.name, Path(data.path) if data.path else None, users=data.users or None, seed=data.seed)
+
+
+def columns_of_scores(scenario: Scenario) -> dict[str, Doubles]:
+    """What the columns of scores in the scenario's log say, by name, (K, C, T); nothing for other people."""
+    return scores_of_file(whole(scenario)) if scenario.data.name == "file" else {}

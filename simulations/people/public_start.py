@@ -17,7 +17,7 @@ from shared.events import EventKind, Step
 from shared.features import History
 from shared.network import NetworkSpec, gradient
 
-from ..scenarios.config import ProtocolSection, WarmStartSection
+from ..scenarios.config import ProtocolSection, Scenario, WarmStartSection
 from .labelled_rows import Rows, rows_of
 from .planted import plant
 from .setup import Setup
@@ -39,7 +39,8 @@ def planted_rows(setup: Setup) -> Rows:
     first model has seen users of any tenure that a device will meet, and does not extrapolate.
     """
     protocol, warm = setup.protocol, setup.scenario.warm_start
-    history = planted_history(protocol, setup.step, setup.n_categories, warm.users, warm.seed)
+    size = setup.n_categories, warm.users, warm.seed
+    history = planted_history(protocol, setup.step, *size, purchases_only=not _has_other_kinds(setup.scenario))
     return rows_of(history, setup.plan.features, protocol.horizon_steps, public_steps(protocol))
 
 
@@ -51,9 +52,18 @@ def public_steps(protocol: ProtocolSection) -> tuple[int, int]:
 def public_history(setup: Setup) -> History:
     """Counters (K, C, T) of the planted people that phi starts from: the warm start's or, without one, of its seed."""
     scenario = setup.scenario
-    users, only = scenario.warm_start.users or scenario.risk.public_users, scenario.data.name != "planted"
+    users = scenario.warm_start.users or scenario.risk.public_users
+    only = scenario.data.name != "planted" and not _has_other_kinds(scenario)
     size = setup.n_categories, users, scenario.warm_start.seed
     return planted_history(setup.protocol, setup.step, *size, purchases_only=only)
+
+
+def _has_other_kinds(scenario: Scenario) -> bool:
+    """Whether a log of one's own tells of more than purchases; the data sets do not."""
+    if (log := scenario.data.file) is None:
+        return False
+    kinds = set(log.events.values()) or ({"view"} if log.event else {log.kind})
+    return not kinds <= {"purchase", "ignore"}
 
 
 def planted_history(

@@ -24,6 +24,7 @@ from shared.files import text_of
 from ..baselines.interest_models import POOLED_DNN, POOLED_LR, POOLED_NUMPY, RECENCY_FREQUENCY
 from ..evaluation import results_file
 from ..evaluation.alert_quality import DETECTOR_NAMES
+from ..evaluation.result_tables import Range
 from ..evaluation.results import Results
 from ..federation.run_folder import RESULTS_FILE, RunFolder
 from ..folder_lock import locked_file
@@ -37,6 +38,7 @@ from ..terminal.stopping import leaving
 from .alerts_as_shipped import shipped_numbers
 from .attack_evidence import TOLD, membership_numbers, server_numbers, told_numbers, update_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers
+from .decide import decide_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
 from .epsilon import epsilon_figures, stated_epsilons
@@ -91,6 +93,7 @@ def run_numbers(name: str, run: Path) -> dict[str, Published]:
         "silent": (float(traffic.dropped.get("error", 0)), "replies", ""),
         "seconds": (results.seconds.federation, "s", ""),
         **_alert_numbers(results),
+        **_answer_numbers(results),
     }
     if bits := results.bits:
         found |= {f"bits.{key}": (getattr(bits, key), unit, "") for key, unit in COINS.items()}
@@ -113,6 +116,36 @@ def _alert_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]
         if (other := judged.beside.get(own_level)) is not None:
             out[f"{direction}_precision.own_level"] = (other.precision, "share", own_level)
             out[f"{direction}_recall.own_level"] = (other.recall, "share", own_level)
+    return out
+
+
+def _answer_numbers(results: Results) -> dict[str, tuple[float | None, str, str]]:
+    """The numbers of the paragraph that stands first: ours, and the rule's that did best."""
+    answer, rival = results.answer, results.answer.rival()
+    out: dict[str, tuple[float | None, str, str]] = {
+        "answer.contacts": (answer.ours.contacts, "contacts", ""),
+        "answer.weeks": (answer.weeks, "weeks", ""),
+        "answer.turns": (answer.ours.turns, "turns", ""),
+        "answer.delay_steps": (answer.ours.median_delay_steps, f"{results.step}s", ""),
+        "answer.lead_steps": (answer.ours.median_lead_steps, f"{results.step}s", ""),
+    }
+    lists: list[tuple[str, Range | None, str]] = [
+        ("contacts_a_week", answer.ours.contacts_a_week, "contacts a week per 1,000 people"),
+        ("right_a_week", answer.ours.right_a_week, "right contacts a week per 1,000 people"),
+        ("precision", answer.ours.precision, "share"),
+        ("recall", answer.ours.recall, "share"),
+    ]
+    if rival is not None:
+        lists += [
+            ("rule.precision", rival.precision, "share"),
+            ("rule.recall", rival.recall, "share"),
+            ("rule.ahead", rival.ahead.right_a_week, "right contacts a week per 1,000 people"),
+        ]
+    for key, found, unit in lists:
+        if found is not None:
+            beside = answer.rule or "" if key.startswith("rule.") else ""
+            ends = {"": found.value, ".low": found.low, ".high": found.high}
+            out |= {f"answer.{key}{end}": (value, unit, beside) for end, value in ends.items()}
     return out
 
 
@@ -201,6 +234,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "epsilon": partial(epsilon_figures, DATASETS),
         "sum.private_auc": private_auc_numbers,
         "kill9": kill9_numbers,
+        "decide": decide_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }
     for name, overrides in data.items():

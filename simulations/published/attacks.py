@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from ..attacks.hostile_behaviour import DETECTORS, PUBLISHED, PUBLISHED_SEEDS, PUBLISHED_USERS, PUSHES, World, effects
 from ..attacks.poisoning import ATTACKS, harms
-from ..evaluation.bounds_power import cheat_bounds
+from ..evaluation.aggregates.bounds_power import cheat_bounds
 from ..people.setup import People, Setup
 from ..scenarios.config import load_scenario
 from .measured import Measured

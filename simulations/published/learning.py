@@ -29,7 +29,7 @@ from ..baselines.interest_models import (
     gap_baselines,
     pooled_baselines,
 )
-from ..evaluation.bit_rates import ANSWERS, EPSILON, REPETITIONS, TRUE_RATE, coverage
+from ..evaluation.aggregates.bit_rates import ANSWERS, EPSILON, REPETITIONS, TRUE_RATE, coverage
 from ..evaluation.quality import auc
 from ..federation.equivalence import (
     N_USERS,

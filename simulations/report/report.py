@@ -21,7 +21,10 @@ from shared.register.kinds import Field, ListOf
 from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAKEOFF_ACTIVE
 from ..evaluation.results import PlanNumbers, Results
 from ..people.datasets import DATASETS
+from ..people.of_scenario import OWN
 from . import alert_plots, plots, summary
+from .answer_plot import answer_picture
+from .answer_words import answer_in_words, rule_row
 from .attacks import attacks
 from .cheats import cheat_rows
 from .dropped import dropped_in_words
@@ -78,6 +81,8 @@ def render(results: Results) -> str:
         .render(
             **vars(results),
             rows=summary.result_rows(results),
+            said=answer_in_words(results),
+            contact_rows=contact_rows(results),
             drawings=drawings(results),
             caps_in_words=summary.caps_in_words(results.caps),
             to_server=summary.learns_in_words(results),
@@ -89,6 +94,7 @@ def render(results: Results) -> str:
             dropped=dropped_in_words(results.traffic.dropped),
             detector=detector_of(results),
             source=DATASETS.get(results.data),
+            is_own=results.data.startswith(OWN),
             odds=odds_factor(results.privacy.epsilon_to_public),
             base_log_loss=base_log_loss(results.interest.base_rate),
             is_ideal=is_ideal(results),
@@ -114,8 +120,10 @@ def drawings(results: Results) -> dict[str, Any]:
         {way: alert_plots.drawn_user(results, i, wide=way == "wide") for way in ("wide", "narrow")}
         for i in range(len(results.example_users))
     ]
+    answer = {way: answer_picture(results, wide=way == "wide") for way in ("wide", "narrow")}
     return {
         **alike,
+        "answer": answer if answer["wide"] else None,
         "round": {way: round_picture(results, wide=way == "wide") for way in ("wide", "narrow")},
         "roc": plots.roc(results) if interest.auc is not None else None,
         "calibration": plots.calibration(results) if interest.calibration else None,
@@ -126,6 +134,13 @@ def drawings(results: Results) -> dict[str, Any]:
         if utility
         else None,
     }
+
+
+def contact_rows(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Ours and every rule at as many contacts: name, and what it came to; none where nothing was called."""
+    answer = results.answer
+    rows = [answer.ours, *answer.rules] if answer.ours.contacts else []
+    return [(row.name, rule_row(row, results.step)) for row in rows]
 
 
 def message_rows(results: Results) -> list[dict[str, Any]]:

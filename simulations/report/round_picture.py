@@ -50,7 +50,7 @@ def is_ideal(results: Results) -> bool:
 def round_picture(results: Results, *, wide: bool) -> Markup:
     """Devices, the server and the seats, and arrows between them: from left to right, on a phone from top to bottom."""
     seats = "ideal sum:\nno key was\nexchanged" if is_ideal(results) else f"seats\n{results.sum.partition(':')[0]}"
-    boxes = (f"{grouped(results.devices)} devices", "server", _broken(seats))
+    boxes = (f"{grouped(results.devices)} device{'s' if results.devices != 1 else ''}", "server", _broken(seats))
     with style({"axes.grid": False}):
         figure = empty_figure(wide, 1.9 if wide else 4.6)
         axes = figure.add_axes((0, 0, 1, 1))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..baselines.interest_models import OURS
 from ..evaluation.result_tables import Judged
 from ..evaluation.results import Account, BitRates, ChargedLine, Results
 from ..federation.metering import CpuTimes
+from ..people.of_scenario import OWN
 from ..scenarios.owners import CapsNumbers
 from .dropped import REFUSALS, dropped_in_words
 from .format import NONE, compact, decimal, duration, epsilon, grouped, percent, signed
@@ -14,19 +17,48 @@ from .format import NONE, compact, decimal, duration, epsilon, grouped, percent,
 IDEAL_SUM = "ideal sum: no key was exchanged"
 
 
+#: Rows that the command line prints of a run; the report has them all.
+SHORT: Final = (
+    "devices and data",
+    "interest AUC, on the devices",
+    "gap to the better pooled model",
+    "fall alerts",
+    "rise alerts",
+    "epsilon to the public",
+    "what the server learns",
+    "rounds are added up by",
+    "requests that devices declined",
+    "came to nothing",
+    "bytes per device, whole run",
+    "CPU per device, simulated here",
+)
+#: Said where an AUC cannot be computed.
+ONE_KIND: Final = "not to be had: the test time holds no two kinds of outcome"
+
+
+def short_rows(results: Results) -> list[tuple[str, str]]:
+    """The rows of SHORT, a dozen at most: for the command line, after the answer."""
+    return [(name, value) for name, value in result_rows(results) if name in SHORT]
+
+
 def result_rows(results: Results) -> list[tuple[str, str]]:
-    """What a run was worth, as (name, value) rows of text for people; a number that is None reads "–"."""
+    """What a run was worth, as (name, value) rows of text for people; where a number is None, words say so, or there is no row."""
     interest, alerts = results.interest, results.alerts
     privacy, traffic = results.privacy, results.traffic
     kind = "simulated people" if results.simulated else "real purchase histories, replayed"
+    if results.data.startswith(OWN):
+        kind = "replayed"
     public = epsilon(privacy.epsilon_to_public)
     if privacy.epsilon_to_public is not None:
         public += f" (delta {privacy.delta:g}{', by the bound' if privacy.by_bound else ''})"
     return [
-        ("devices and data", f"{grouped(results.devices)} devices, {results.data} ({kind})"),
-        ("interest AUC, on the devices", decimal(interest.auc)),
+        (
+            "devices and data",
+            f"{grouped(results.devices)} device{'s' if results.devices != 1 else ''}, {results.data} ({kind})",
+        ),
+        ("interest AUC, on the devices", ONE_KIND if interest.auc is None else decimal(interest.auc)),
         *_baselines(results),
-        ("calibration error", decimal(interest.calibration_error)),
+        *([] if interest.calibration_error is None else [("calibration error", decimal(interest.calibration_error))]),
         ("detector that called", alerts.detector),
         ("fall alerts", _in_words(alerts.fall, alerts.steps, results.step)),
         ("rise alerts", _in_words(alerts.rise, alerts.steps, results.step)),
@@ -143,16 +175,26 @@ def _bits(bits: BitRates | None) -> list[tuple[str, str]]:
 
 def _baselines(results: Results) -> list[tuple[str, str]]:
     """The AUC of every baseline of the run, and how far ours is from pooled models."""
-    rows = [(f"beside it: {row.name}", decimal(row.auc)) for row in results.baselines if row.kind != OURS]
+    others = [row for row in results.baselines if row.kind != OURS and row.auc is not None]
+    rows = [(f"beside it: {row.name}", decimal(row.auc)) for row in others]
     if results.gap is not None:
         rows.append(("gap to the better pooled model", f"{signed(results.gap, 4)} AUC ({results.gap_to})"))
     if apart := results.held_out_users:
-        ours = next(row.auc for row in apart.baselines if row.kind == OURS)
-        rows.append(("AUC on users that never trained", f"{decimal(ours)} ({grouped(apart.users)} users)"))
+        ours = next((row.auc for row in apart.baselines if row.kind == OURS), None)
+        if ours is not None:
+            rows.append(("AUC on users that never trained", f"{decimal(ours)} ({grouped(apart.users)} users)"))
     return rows
 
 
 def _in_words(judged: Judged, steps: int, step: str) -> str:
+    """How alerts did; what there is no number for is left out."""
+    if not judged.alerts:
+        missed = f", of {grouped(judged.turns)} to find" if judged.turns else ", and there was nothing to find"
+        return f"none in {duration(steps, step)}{missed}"
+    if judged.recall is None or judged.median_delay_steps is None:
+        found = "there was nothing to find" if judged.recall is None else "nothing found"
+        false = f"{decimal(judged.false_per_user, 2)} false per user in {duration(steps, step)}"
+        return f"precision {percent(judged.precision)}, {found}, {false}"
     return (
         f"precision {percent(judged.precision)}, recall {percent(judged.recall)}, "
         f"delay {duration(judged.median_delay_steps, step)} (median), "

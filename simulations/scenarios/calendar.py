@@ -45,6 +45,13 @@ def check_calendar(scenario: Scenario, protocol: ProtocolSection) -> None:
         f"alert_steps that a lapse of {protocol.lapse_steps} steps can follow by step {last_step}",
         alert_first,
     )
+    if scenario.data.name != "planted":  # whose turns are known, and are not lapses
+        _expect(
+            alert_last + protocol.lapse_steps <= last_step,
+            f"alert_steps that end by step {last_step - protocol.lapse_steps}, so that it is known which were followed by a "
+            f"lapse of {protocol.lapse_steps} steps",
+            (alert_first, alert_last),
+        )
     _expect(
         protocol.lapse_train_steps[1] + protocol.lapse_steps < alert_first,
         f"lapse_train_steps known before alert step {alert_first}, {protocol.lapse_steps} steps later",

@@ -300,12 +300,17 @@ def load_scenario(name_or_file: str, overrides: Iterable[str] = ()) -> Scenario:
         raise ConfigError(f"expected a scenario ({known}) or a .toml file, got {name_or_file!r}") from None
     except ValueError as error:
         raise ConfigError(f"{file.name} is not valid TOML: {error}") from None
+    return scenario_of(fields, overrides, file.name)
+
+
+def scenario_of(fields: dict[str, Any], overrides: Iterable[str], source: str) -> Scenario:
+    """The scenario of these tables, which are changed by the overrides; ConfigError names the `source` and what is wrong."""
     for override in overrides:
         _override(fields, override)
     try:
         return Scenario.model_validate(_tuples(fields))
     except ValidationError as error:
-        raise ConfigError(f"{file.name}: {_first_problem(error)}") from None
+        raise ConfigError(f"{source}: {_first_problem(error)}") from None
 
 
 def with_path(overrides: Iterable[str] | None, path: str) -> list[str]:
@@ -365,5 +370,9 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def step_unit_of(scenario: Scenario) -> Step:
-    """The unit of the scenario's steps."""
+    """The unit of the scenario's steps. ConfigError for a log whose rhythm nobody has looked at yet."""
+    if (log := scenario.data.file) is not None:
+        if log.step == "auto":
+            raise ConfigError("expected data.file.step day or week, which the log's rhythm says, got auto")
+        return Step(log.step)
     return Step.DAY if scenario.data.name == "planted" else Step.WEEK

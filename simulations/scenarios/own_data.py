@@ -24,6 +24,11 @@ class FileSection(Section):
 
     `most_events_per_day`: a user with more on one day is a bot, all of whose lines are dropped; 0 keeps everybody. `scores`
     names columns of numbers that the log's owner computed, to be compared with ours.
+
+    `zone` names the clocks that days are counted on. Times with an offset, and numbers, are moved to it; those without one are
+    taken to be on its clocks already, or (`without_offset` "UTC") on those of UTC.
+
+    `first_day` is that of step 0, such as 2026-01-05; "" is that of the first event or, in whole weeks, up to six days later.
     """
 
     preset: Preset = ""
@@ -40,9 +45,11 @@ class FileSection(Section):
     events: dict[str, Kind] = Field(default_factory=dict)
     scores: dict[str, str] = Field(default_factory=dict)
     step: Literal["auto", "day", "week"] = "auto"
+    first_day: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
     time_unit: Literal["auto", "text", "s", "ms", "us", "ns"] = "auto"
     date_order: Literal["auto", "ymd", "dmy", "mdy"] = "auto"
     zone: str = "UTC"
+    without_offset: Literal["zone", "UTC"] = "zone"
     decimal: Literal["auto", ".", ","] = "auto"
     categories: Literal["auto", "column", "file", "top"] = "auto"
     category_file: str = ""

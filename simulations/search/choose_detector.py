@@ -42,6 +42,7 @@ from ..evaluation.quality import DRAWS, interval
 from ..evaluation.replay import SETTINGS, alerts_of, can_run, scores_at, tried, with_setting
 from ..federation.alert_table import Alerts
 from ..people.labelled_rows import history_of, rows_of
+from ..people.of_scenario import data_title
 from ..people.population import Population
 from ..people.public_start import pretrain, public_history, public_lapse_rows, public_steps
 from ..people.setup import Setup
@@ -256,7 +257,7 @@ def choose(
     most = budget_of(settings, len(steps))
     return {
         "scenario": scenario.name,
-        "data": scenario.data.name,
+        "data": data_title(scenario),
         "step": population.step.value,
         "users": population.n_users,
         "steps": [int(steps[0]), int(steps[-1])],

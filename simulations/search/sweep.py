@@ -29,11 +29,11 @@ from ..evaluation.quality import auc
 from ..federation.checks import check_budget, check_settings, check_training_budget, named
 from ..federation.run_folder import RESULTS_FILE, RunFolder
 from ..folder_lock import locked
-from ..people.of_scenario import population_of, protocol_of
+from ..people.of_scenario import data_title, open_scenario, population_of, protocol_of
 from ..report.plots import save_utility_figure
 from ..report.svg import COLOURS
 from ..report.utility import swept_points
-from ..scenarios.config import ProtocolSection, Scenario, load_scenario
+from ..scenarios.config import ProtocolSection, Scenario
 from ..scenarios.grid import combinations
 from .sweep_cache import Cache, population_sha256
 from .trials import OnTrial, Trials, repeated, with_noise_for
@@ -134,7 +134,7 @@ def _sweep(settings: list[SweepPoint], folder: Path, repeat: int, fresh: bool, o
             runs.close()
     rows = [_row(settings[i], results, pooled) for i, results, pooled in sorted(found, key=lambda each: each[0])]
     return {
-        "data": settings[0].scenario.data.name,
+        "data": data_title(settings[0].scenario),
         "simulated": settings[0].scenario.data.name == "planted",
         "repeat": repeat,
         "rows": rows,
@@ -257,7 +257,7 @@ def _settings(name_or_file: str, given: Sequence[str], over: Mapping[str, Sequen
     for point in combinations(over):
         names = {key: DROPOUT_KEY if key == DROPOUT else key for key in point if key != EPSILON}
         sets = [f"{name}={float(point[key]) if key == DROPOUT else point[key]}" for key, name in names.items()]
-        scenario = load_scenario(name_or_file, [*given, *sets])
+        scenario = open_scenario(name_or_file, [*given, *sets])
         with named(", ".join(f"{key}={value}" for key, value in point.items())):
             check_settings(scenario)
             if EPSILON not in point:
@@ -288,7 +288,7 @@ def _by_people(settings: Sequence[SweepPoint]) -> Iterator[list[int]]:
     """Positions of settings, those on the same people together: each population is in memory once."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, setting in enumerate(settings):
-        groups.setdefault((setting.scenario.data, setting.protocol.n_steps), []).append(i)
+        groups.setdefault((setting.scenario.data.model_dump_json(), setting.protocol.n_steps), []).append(i)
     yield from groups.values()
 
 

@@ -23,9 +23,9 @@ from shared.errors import BudgetError, ConfigError
 from shared.files import replace_content
 
 from ..federation.checks import check_budget, check_settings, named
-from ..people.of_scenario import population_of, protocol_of
+from ..people.of_scenario import data_title, open_scenario, population_of, protocol_of
 from ..people.population import Population
-from ..scenarios.config import ProtocolSection, Scenario, load_scenario
+from ..scenarios.config import ProtocolSection, Scenario
 from ..scenarios.grid import combinations
 from .trials import OnTrial, Trials, repeated, with_noise_for
 
@@ -136,13 +136,13 @@ def tune(
     ConfigError before the first training if a setting is not valid.
     """
     given = list(overrides)
-    base = load_scenario(name_or_file, given)
+    base = open_scenario(name_or_file, given)
     values = {key: tuple(each) for key, each in grid.items()} or default_grid(base)
     _check_grid(values, seeds, epsilon)
     protocol = protocol_of(base)
     check_settings(base)
     all_folds = folds_of(protocol, folds)
-    points = [(point, load_scenario(name_or_file, [*given, *_sets(point)])) for point in combinations(values)]
+    points = [(point, open_scenario(name_or_file, [*given, *_sets(point)])) for point in combinations(values)]
     for point, scenario in points:
         with named(", ".join(_sets(point))):
             check_settings(scenario)
@@ -255,7 +255,7 @@ def _header(tuning: Tuning) -> list[str]:
     best, users = tuning.best, tuning.best.scenario.data.users
     people = f"{users} users" if users else "all users"
     lines = [
-        f"Made by `ebbtide tune` from scenario {best.scenario.name}: data {best.scenario.data.name}, {people}.",
+        f"Made by `ebbtide tune` from scenario {best.scenario.name}: data {data_title(best.scenario)}, {people}.",
         NOT_COUNTED,
         "",
         f"Grid ({len(tuning.settings)} settings):",

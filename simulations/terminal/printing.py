@@ -10,6 +10,7 @@ import codecs
 import os
 import shutil
 import sys
+import textwrap
 import unicodedata
 from pathlib import Path
 from typing import Final
@@ -84,6 +85,12 @@ def say_text(text: str) -> None:
     """Lines on standard output, as they are."""
     for line in text.split("\n"):
         say(line)
+
+
+def say_paragraph(text: str, *, strong: bool = False) -> None:
+    """Text on standard output, broken between words to the width of the screen."""
+    for line in textwrap.wrap(shown(text), max(out.width, 40), break_long_words=False, break_on_hyphens=False):
+        say(line, strong=strong)
 
 
 def say_path(what: str, path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.world.cited import ROOT, Repository, prose_of
 
 PAGES = [*(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")),
          *sorted((ROOT / "docs").glob("*.md"))]  # fmt: skip
-CODE = ("client", "server", "shared", "simulations")
+CODE = ("client", "server", "shared", "simulations", "ebbtide")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("shared", "client", "server", "simulations", "tests")
+ROOMS = ("shared", "client", "server", "simulations", "ebbtide", "tests")
 MOST_LINES, MOST_FILES = 400, 20
 
 #: Prints every module that an import brought in or asked for in vain: a guarded `try: import tensorflow` counts too.
@@ -97,10 +97,11 @@ def imports_of(file: Path) -> set[str]:
 
 
 FORBIDDEN = {
-    "shared": {"client", "server", "simulations", "tests", "flwr", "tensorflow", "cbor2"},
-    "client": {"server", "simulations", "tests", "tensorflow", "dp_accounting", "sqlalchemy", "cbor2"},
-    "server": {"client", "simulations", "tests", "cbor2"},
-    "simulations": {"tests", "tensorflow", "cbor2"},
+    "shared": {"client", "server", "simulations", "ebbtide", "tests", "flwr", "tensorflow", "cbor2"},
+    "client": {"server", "simulations", "ebbtide", "tests", "tensorflow", "dp_accounting", "sqlalchemy", "cbor2"},
+    "server": {"client", "simulations", "ebbtide", "tests", "cbor2"},
+    "simulations": {"ebbtide", "tests", "tensorflow", "cbor2"},
+    "ebbtide": {"shared", "server", "tests", "flwr", "ray", "tensorflow", "pandas", "numpy", "cbor2"},
 }
 
 

@@ -7,7 +7,7 @@ from server.bits import BitInbox, rate_of_answering
 from server.inbox import Inbox
 from shared.errors import InputError
 from shared.randomised_response import randomised_response, truth_probability
-from simulations.evaluation.bit_rates import coverage as published_coverage
+from simulations.evaluation.aggregates.bit_rates import coverage as published_coverage
 from tests.world.basics import replayed_entropy
 
 REPETITIONS = 1000

@@ -16,7 +16,7 @@ from shared.errors import ConfigError
 from shared.events import Catalogue
 from shared.mechanisms import DiscreteGaussian, protect
 from shared.plan import Plan, PrivacyPlan
-from simulations.evaluation.bounds_power import POWER, found_length
+from simulations.evaluation.aggregates.bounds_power import POWER, found_length
 from simulations.people.setup import Crowd, Setup
 from simulations.scenarios.config import SCENARIOS, load_scenario
 from tests.world.basics import examples, full, make_plan

@@ -11,21 +11,26 @@ from pathlib import Path
 import typer
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("client", "server", "shared", "simulations", "tests")
+ROOMS = ("client", "server", "shared", "simulations", "ebbtide", "tests")
 ENDINGS = "py|md|toml|tflite|json|svg|html|txt|yml"
 #: Written by a run or a device, or other people's: names that no file of the repository has.
 NOT_OURS = {
     *("results.json", "scenario.json", "population.json", "account.json", "traffic.json", "caps.json", "results.jsonl"),
+    *("scenario.toml", "runs/shop/scenario.toml", "my-shop.toml"),
     *(
         "runs/demo/report.html",
         "report.html",
+        "decide.html",
+        "FILE.toml",
+        "mine.toml",
         "commit.txt",
         "product_categories.csv",
         "tuned.toml",
         "streams.json",
         "sweep.svg",
     ),
-    *("server.pub", "dp_event.py", "passphrase.txt"),
+    *("server.pub", "dp_event.py", "passphrase.txt", "scenario.toml", "my-shop.toml"),
+    *("FILE.py", "rules.py", "models.py"),
 }
 #: Classes of other people's libraries that our texts name, and constants of the language.
 THEIRS = {"Context", "True", "False", "None"}

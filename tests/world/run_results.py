@@ -18,6 +18,7 @@ from simulations.baselines.interest_models import (
 from simulations.evaluation.results import FORMAT, Results
 from simulations.evaluation.results_file import parse
 from simulations.scenarios.config import PLANTED_PROTOCOL
+from tests.world.answers import NO_ANSWER, answer
 from tests.world.turn_tables import Section, lapse, rises
 
 LEARNS = "the noisy sum of each round over at least 2 devices, if one of 3 helpers is honest"
@@ -154,6 +155,7 @@ def made_up(*, simulated: bool = True) -> Section:
             },
             "sha256": "ab" * 32,
         },
+        "answer": answer(),
         "interest": {
             "rows": 1234,
             "base_rate": 0.5,
@@ -284,6 +286,7 @@ def with_nothing_known() -> Results:
             "interest.roc": {"false_positive_rate": [], "true_positive_rate": []},
             "baselines": [baseline(name, None) for name in (EBBTIDE, "recency", "frequency")],
             "learning_curve": [{"round": i, "auc": None} for i in range(3)],
+            "answer": NO_ANSWER,
             "alerts.by_step": {"fall": [0] * 14, "rise": [0] * 14},
             "alerts.fall": {**empty, "beside": {}},
             "alerts.rise": {**empty, "beside": {}},

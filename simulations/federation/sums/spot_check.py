@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -159,9 +161,16 @@ def check(plan: Plan, kind: UpdateKind, vectors: Words, file: Path) -> None:
     try:
         holders = expect_equal_sums(plan, kind, checked)
     except RunError as error:
-        replace_content(file, json.dumps({"failed": str(error)}))
+        _write(file, {"failed": str(error)})
         raise
-    replace_content(file, json.dumps({"devices": len(checked), "held_by": holders}))
+    _write(file, {"devices": len(checked), "held_by": holders})
+
+
+def _write(file: Path, found: dict[str, Any]) -> None:
+    """Put it into `file`, whole, also where two hosts do so at once: each by way of a file of its own."""
+    own = file.with_name(f"{file.stem}-{os.getpid()}{file.suffix}")
+    replace_content(own, json.dumps(found))
+    own.replace(file)
 
 
 def read_check(file: Path) -> str:

@@ -135,7 +135,13 @@ def test_memory_is_seen_while_it_is_used(tmp_path):
 
 @pytest.mark.parametrize(
     "parts",
-    [["device"], ["detectors"], ["vault"], ["explain"], *([["throughput", "memory", "per-client"]] if SOAK else [])],
+    [
+        ["device"],
+        ["detectors"],
+        ["vault"],
+        ["explain"],
+        *([["throughput", "memory", "per-client"], ["flower", "demo"]] if SOAK else []),
+    ],
 )
 def test_quick_bench_prints_a_table_and_writes_results(tmp_path, parts):
     arguments = [word for part in parts for word in ("--only", part)]

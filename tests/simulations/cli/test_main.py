@@ -83,7 +83,7 @@ def test_a_command_that_is_nearly_one_is_suggested_once(ebbtide):
 
 
 def test_data_that_is_opened_tells_its_terms_first(ebbtide):
-    code, out, err = ebbtide("data", "online-retail-ii")
+    code, out, err = ebbtide("data", "open", "online-retail-ii")
     assert code == 2 and "CC BY 4.0" in out and "needs the path" in err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,17 +44,19 @@ def data() -> tuple[History, Rows, Rows]:
 def quick_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logistic regression stands for every pooled model."""
 
-    def models(train: Rows, test: Rows, plan: Any, seed: int, *, every: bool = True) -> dict[str, np.ndarray]:
-        p = baselines._fitted(baselines.LogisticRegression(max_iter=200), train.x, train.y, test.x)
-        fast = {POOLED_LR: p, POOLED_DNN: np.round(p, 1)}
-        return {**fast, BY_ITSELF: baselines.each_on_its_own(train, test)} if every else fast
+    def fitted_models(train: Rows, plan: Any, seed: int, *, every: bool = True) -> dict[str, baselines.Predict]:
+        p = baselines._fitted(baselines.LogisticRegression(max_iter=200), train.x, train.y)
+        fast = {POOLED_LR: lambda rows: p(rows.x), POOLED_DNN: lambda rows: np.round(p(rows.x), 1)}
+        return {**fast, BY_ITSELF: partial(baselines.each_on_its_own, train)} if every else fast
 
-    monkeypatch.setattr(baselines, "models", models)
+    monkeypatch.setattr(baselines, "fitted_models", fitted_models)
 
 
 def compared(data: tuple[History, Rows, Rows], scored: np.ndarray, **settings: Any) -> InterestTables:
     history, train, test = data
-    return compare(train, test, scored, history, PLAN, **{"until": 57, "every_model": True, "extra": {}, **settings})
+    every = settings.pop("every_model", True)
+    pooled = baselines.fitted_models(train, PLAN, settings.get("seed", 0), every=every)
+    return compare(train, test, scored, history, PLAN, **{"until": 57, "pooled": pooled, "extra": {}, **settings})
 
 
 def a_guess(test: Rows, spread: float = 0.3) -> np.ndarray:

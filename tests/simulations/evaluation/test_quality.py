@@ -52,8 +52,7 @@ def by_hand(y: np.ndarray, p: np.ndarray, user: np.ndarray, draws: UserBootstrap
 
 
 @pytest.mark.parametrize("digits", [7, 1])
-def test_draws_are_those_of_written_out_rows(digits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "USERS_AT_ONCE", 7)
+def test_draws_are_those_of_written_out_rows(digits: int) -> None:
     y, p, user = people(0)
     p = p.round(digits)  # one digit: many equal scores
     draws = UserBootstrap(y, user, seed=4, n=12)
@@ -61,7 +60,7 @@ def test_draws_are_those_of_written_out_rows(digits: int, monkeypatch: pytest.Mo
     np.testing.assert_allclose(draws.aucs(p), by_hand(y, p, user, draws), atol=1e-9)
 
 
-def test_many_levels_change_an_auc_by_less_than_1e_5(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_levels_change_an_auc_by_less_than_1e_5() -> None:
     y, p, user = people(1, users=60, rows=30_000)
     draws = UserBootstrap(y, user, seed=0, n=4)
     assert levels(p).max() < quality.BINS < len(np.unique(p))

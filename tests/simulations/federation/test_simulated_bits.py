@@ -15,7 +15,7 @@ from server.channel import Traffic
 from shared import rdp
 from shared.randomised_response import BitSchedule
 from shared.register.bounds import MAX_BIT_EPSILON_MICRO
-from simulations.evaluation.bit_rates import rates_with_truth
+from simulations.evaluation.aggregates.bit_rates import rates_with_truth
 from simulations.federation.device_app import simulation_keys
 from simulations.federation.equivalence import N_USERS, run_devices, run_hosted, scenario_without_noise, some_people
 from simulations.federation.observations import read_notes

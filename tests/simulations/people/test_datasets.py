@@ -20,7 +20,14 @@ import pytest
 
 from shared.errors import DataError, InputError
 from shared.events import EventKind, Step
-from simulations.people.datasets import DATASETS, JOURNEY_CATEGORIES, dataset_info, load, terms_once
+from simulations.people.datasets import (
+    DATASETS,
+    JOURNEY_CATEGORIES,
+    RETAIL_CATEGORIES,
+    dataset_info,
+    load,
+    verify_file,
+)
 from simulations.people.population import Population
 
 pandas = pytest.importorskip("pandas", reason="needs the extra ebbtide[simulations]")
@@ -307,6 +314,18 @@ def test_the_official_form_is_read_and_says_so(tmp_path: Path, pin: Pin, form: s
     assert sorted(population.user_events(0).category.tolist()) == [0, 2]  # an unknown product is "other"
 
 
+def test_the_official_file_needs_nothing_beside_it(tmp_path: Path) -> None:
+    """The list of categories comes along, is the pinned one, and holds nothing but product codes and our words."""
+    official(retail_frame()).to_csv(tmp_path / "online_retail_II.csv", index=False)
+    found = load(RETAIL, tmp_path)
+    assert len(found.catalogue) == 22 and "other" in found.catalogue.names
+    verify_file(dataset_info(RETAIL), RETAIL_CATEGORIES)
+    codes = pandas.read_csv(RETAIL_CATEGORIES, dtype=str)
+    assert codes.columns.tolist() == ["stock_code", "category"]
+    assert codes["stock_code"].str.fullmatch(r"[0-9A-Za-z]{1,12}|BANK CHARGES").all()
+    assert codes["category"].str.fullmatch(r"[a-z_]+").all() and codes["category"].nunique() == 22
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -351,7 +370,7 @@ def test_a_missing_path_says_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*\.parquet of complete-journey: No such file"):
         load(JOURNEY, tmp_path)
     (tmp_path / "transactions.parquet").write_bytes(b"")
-    with pytest.raises(DataError, match=r"cannot read .*product_categories.csv of online-retail-ii"):
+    with pytest.raises(DataError, match=r"expected .*transactions.parquet of online-retail-ii with sha256"):
         load(RETAIL, tmp_path)
 
 
@@ -377,20 +396,3 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load(JOURNEY, users=0)
     with pytest.raises(InputError, match="expected seed >= 0, got -1"):
         load(JOURNEY, users=1, seed=-1)
-
-
-def test_terms_are_printed_once_per_text(tmp_path: Path) -> None:
-    printed: list[str] = []
-    info = dataset_info(JOURNEY)
-    assert terms_once(info, tmp_path / "state", printed.append)
-    assert not terms_once(info, tmp_path / "state", printed.append)
-    assert len(printed) == 1
-    for part in ("MIT", "CC0", "simulated", "educational", "never redistributed", "Dates are shifted"):
-        assert part in printed[0]
-    assert terms_once(dataclasses.replace(info, terms="New terms."), tmp_path / "state", printed.append)
-    assert terms_once(dataset_info(RETAIL), tmp_path / "state", printed.append)
-    assert "CC BY 4.0" in printed[-1]
-    assert "Chen, D." in printed[-1]
-    (tmp_path / "file").write_text("")
-    for _ in range(2):  # where nothing can be remembered, they are printed every time
-        assert terms_once(info, tmp_path / "file", printed.append)

@@ -9,8 +9,8 @@ from scipy import optimize, stats
 from server.bounds import longest
 from shared.plan import PrivacyPlan
 
-from ..people.setup import Setup
-from .results import CheatBound
+from ...people.setup import Setup
+from ..results import CheatBound
 
 POWER = 0.99
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .results import SumAnswered, SumBin
+from ..results import SumAnswered, SumBin
 
 
 def answered_sums(told: Sequence[Mapping[str, Any]]) -> list[SumAnswered]:

@@ -14,8 +14,8 @@ from shared.mechanisms import Entropy
 from shared.plan import MICRO
 from shared.randomised_response import BitSchedule, randomised_response
 
-from ..federation.alert_table import Alerts
-from .results import BitRates, TrueRate
+from ...federation.alert_table import Alerts
+from ..results import BitRates, TrueRate
 
 REPETITIONS = 1000
 ANSWERS = 1000

@@ -1,0 +1,1 @@
+"""What is behind `import ebbtide`: people from data frames, runs as data frames."""
