@@ -74,7 +74,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         "heard": Table(
             Durability.POWER,
             "the last offer that was taken: the server's run, signed time, round, hash; by kind, the signed time of the last "
-            "request that was answered",
+            "request that was answered; whether any said how the server's log stood",
             "what is played again changes nothing",
             "replaced by the next offer or answer",
         ),
@@ -86,7 +86,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         ),
         "journal": Table(
             Durability.POWER,
-            "what left: time, kind, bytes, hash, epsilon, purpose, content",
+            "what left: time, kind, bytes, hash, epsilon, purpose, content; how the server's log stood when it asked",
             "the user can see what was told",
             "the newest 1,000 entries; older ones fold into sums per kind",
         ),
