@@ -127,7 +127,7 @@ def simulate(
 
     with terms_of(chosen.data.name, target.parent), leaving(left), phase_bars() as on_progress:
         results = run(chosen, target, on_progress, resume=resume, overwrite=overwrite, text=text, rivals=theirs)
-    _print_results(results)
+    _print_results(results, target)
     say_path("report", own.report_file)
     log_run(own.server.progress_file, results, places)
 
@@ -178,7 +178,7 @@ def evaluate(
 
     with leaving(lambda: f"the run in {run} is as it was: give the same command again"):
         results = evaluate_run(run, theirs)
-    _print_results(results)
+    _print_results(results, run)
     say_path("report", RunFolder(run).report_file)
     log_run(RunFolder(run).server.progress_file, results, places)
 
@@ -261,12 +261,12 @@ register_verification(app)
 register_decision(app)
 
 
-def _print_results(results: Results) -> None:
+def _print_results(results: Results, run: Path) -> None:
     """The answer, then the rows that matter most; the report has the others."""
     from ..report.answer_words import answer_in_words
     from ..report.summary import short_rows
 
-    said = answer_in_words(results)
+    said = answer_in_words(results, shlex.quote(str(run)))
     say_paragraph(said.verdict, strong=True)
     say_paragraph(" ".join([*said.sentences, said.limits]))
     say(f"next: {said.next_step}")

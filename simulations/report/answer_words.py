@@ -41,11 +41,11 @@ class AnswerWords(NamedTuple):
     next_step: str
 
 
-def answer_in_words(results: Results) -> AnswerWords:
-    """The answer of a run, for people who read nothing else."""
+def answer_in_words(results: Results, run: str = "RUN") -> AnswerWords:
+    """The answer of the run in a folder `run`, for people who read nothing else."""
     answer, step = results.answer, results.step
     sentences = [_ours(answer), *_found(answer.ours, step), *_rule(answer), *_price(answer.price)]
-    return AnswerWords(_verdict(answer, results), sentences, _limits(answer, results), _next(answer))
+    return AnswerWords(_verdict(answer, results), sentences, _limits(answer, results), _next(answer, run))
 
 
 def paragraph(results: Results) -> str:
@@ -135,12 +135,12 @@ def _limits(answer: Answer, results: Results) -> str:
     return f"The intervals are over people and {_number(answer.trainings)} trainings.{made_up}"
 
 
-def _next(answer: Answer) -> str:
+def _next(answer: Answer, run: str) -> str:
     """The command that goes on from here."""
     if answer.lack in ("no_contacts", "no_turns", "few_turns", "few_users"):
         return "more people, or a longer time: nothing can be decided on these"
-    a_week = max(1, round(answer.ours.contacts / answer.weeks)) if answer.weeks else 1
-    return f"ebbtide decide RUN --contacts-per-week {a_week}"
+    a_week = max(1, round(answer.ours.contacts_a_week.value))  # per 1,000 people, as the command counts
+    return f"ebbtide decide {run} --contacts-per-week {a_week}"
 
 
 def rule_row(row: ContactsWorth, step: str) -> list[tuple[str, str]]:
