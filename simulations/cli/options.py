@@ -20,7 +20,7 @@ Rivals = Annotated[
     list[str] | None,
     typer.Option(
         "--rival",
-        metavar="FILE.py:FUNCTION",
+        metavar="FILE:NAME",
         help="Your own rule beside ours, on the same rows (docs/library.md); NAME=FILE.py:FUNCTION gives it a name.",
     ),
 ]

@@ -12,6 +12,6 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def run_at(config: Mapping[str, Any]) -> RunFolder:
-    """The run's folder: that of its configuration, or runs/flower in the checkout that this code is of."""
+    """The run's folder: that of its configuration, or runs/flwr in the checkout that this code is of."""
     folder = str(config.get("folder", ""))
-    return RunFolder(Path(folder).absolute() if folder else CHECKOUT / "runs" / "flower")
+    return RunFolder(Path(folder).absolute() if folder else CHECKOUT / "runs" / "flwr")

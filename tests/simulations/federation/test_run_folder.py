@@ -28,6 +28,8 @@ RUN = RunFolder(Path("run"))
 OWNERS = {"simulations/federation/run_folder.py", "simulations/federation/host_folder.py", "server/state.py"}
 #: It knows what texts may cite though no file of the repository has the name.
 OWNERS |= {"tests/world/cited.py"}
+#: One file by itself, which knows nothing of the project; and what changes files under it.
+OWNERS |= {"simulations/evidence/verifier.py", "tests/simulations/evidence/test_verifier.py"}
 
 
 def files_of(value: object) -> set[str]:

@@ -73,6 +73,6 @@ def test_a_setup_goes_to_another_process():
 
 
 def test_every_data_set_has_a_scenario_of_its_name_in_steps_of_its_own():
-    assert get_args(DataSection.model_fields["name"].annotation) == ("planted", *DATASETS)
+    assert get_args(DataSection.model_fields["name"].annotation) == ("planted", *DATASETS, "file")
     for name, info in DATASETS.items():
         assert step_unit_of(load_scenario(name)) is info.step

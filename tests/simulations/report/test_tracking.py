@@ -23,7 +23,7 @@ def results() -> Results:
 
 @pytest.fixture
 def progress(tmp_path: Path) -> Path:
-    file = tmp_path / "progress.jsonl"
+    file = tmp_path / "told.jsonl"
     lines = [
         {"phase": "offer", "done": 1, "total": 1},
         *({"phase": "rounds", "done": i, "total": 3, "epsilon": 0.2 * i} for i in (1, 2, 3)),

@@ -130,7 +130,7 @@ def test_steps_beyond_the_history_are_refused(history: History) -> None:
 def test_what_a_rival_said_comes_back_from_its_file(history: History, tmp_path: Any) -> None:
     share = rival(lambda past: past.active.mean(-1), of="interest", name="share")
     said = [scores_of(each, history, STEPS) for each in (Rival("silence", silence), share)]
-    file = tmp_path / "rivals.npz"
+    file = tmp_path / "said.npz"
     with file.open("wb") as out:
         save(said, out)
     for before, after in zip(said, read(file), strict=True):
