@@ -21,7 +21,7 @@ Rivals = Annotated[
     typer.Option(
         "--rival",
         metavar="FILE:NAME",
-        help="Your own rule beside ours, on the same rows (docs/library.md); NAME=FILE.py:FUNCTION gives it a name.",
+        help="Your own rule beside ours, on the same rows; NAME=FILE:NAME gives it a name (docs/library.md).",
     ),
 ]
 LogTo = Annotated[

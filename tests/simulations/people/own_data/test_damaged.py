@@ -132,7 +132,7 @@ def test_a_damaged_file_is_one_line_and_leaves_nothing(
     assert "\n" not in str(refused.value) and SECRET not in str(refused.value)
     assert refused.value.__cause__ is None
     with pytest.raises(SystemExit) as ended:
-        main(["data", "check", str(file), "--out", str(tmp_path / "scenario.toml")])
+        main(["data", "check", str(file), "--out", str(tmp_path / "made.toml")])
     assert ended.value.code == 2
     error = capsys.readouterr().err
     complaints = [line for line in error.splitlines() if line.startswith("ebbtide: ")]
