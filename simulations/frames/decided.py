@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from ..decision.choice import Decision, Wish
-from ..decision.run import decide_run
+from ..decision.choice import Decision, Wish, setting
+from ..decision.run import decide_run, scenario_of
 from ..decision.words import EFFECT, paragraph
 
 COUNTS: Final = ("contacts", "right", "wrong", "missed")
@@ -18,27 +19,19 @@ COUNTS: Final = ("contacts", "right", "wrong", "missed")
 
 @dataclass(frozen=True, repr=False)
 class Decided:
-    """A line to warn at, with what it and the rules are worth; `decision` has all of it, typed."""
+    """A line to warn at, with what it and the rules are worth; `decision` has all of it, typed. `settings`: what a scenario has to say
+    for it, as `simulate` takes it by `set`; empty where no contact is worth its cost."""
 
     decision: Decision
+    settings: Mapping[str, float | str]
 
     def __repr__(self) -> str:
-        return f"Decided({self.key} = {self.value})"
+        return f"Decided({dict(self.settings)})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the paragraph, then the table, and, where money is counted, what has to be said beside it."""
         effect = f"<p>{html.escape(EFFECT)}</p>" if self.decision.wish.has_money else ""
         return f"<p>{html.escape(self.paragraph)}</p>{self.worth.round(2).to_html(index=False)}{effect}"
-
-    @property
-    def key(self) -> str:
-        """Which key of the scenario's [detection] is chosen: `simulate` takes it as set={"detection.KEY": value}."""
-        return self.decision.key
-
-    @property
-    def value(self) -> float | None:
-        """The line; None: no contact is worth its cost."""
-        return self.decision.value
 
     @property
     def paragraph(self) -> str:
@@ -64,4 +57,6 @@ class Decided:
 
 def decided(folder: Path, wish: Wish) -> Decided:
     """What a wish comes to in the run of a folder."""
-    return Decided(decide_run(folder, wish))
+    found, detection = decide_run(folder, wish), scenario_of(folder).detection
+    said = {} if found.value is None else setting(found, detection)
+    return Decided(found, {f"detection.{key}": value for key, value in said.items()})
