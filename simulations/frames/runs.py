@@ -68,7 +68,7 @@ class Run:
 
     @property
     def answer(self) -> str:
-        """What to do, and why, in a paragraph; `results.answer` has its numbers."""
+        """What to do, and why, in a paragraph; the `answer` of `results` has its numbers."""
         return paragraph(self.results)
 
     @property
