@@ -8,11 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from simulations.frames.decided import Decided
     from simulations.frames.people import People, people, people_from_file, planted
     from simulations.frames.runs import Run, load, simulate
     from simulations.rivals.scores import History, Rival, rival
 
 _WHERE = {
+    "Decided": "simulations.frames.decided",
     "People": "simulations.frames.people",
     "people": "simulations.frames.people",
     "people_from_file": "simulations.frames.people",
@@ -26,6 +28,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Decided",
     "History",
     "People",
     "Rival",

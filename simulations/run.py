@@ -11,8 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from shared.arrays import Doubles, as_declared
@@ -49,46 +52,69 @@ OnProgress = Callable[[str, int, int], None]
 Federate = Callable[[Setup, RunFolder], None]
 
 
+@dataclass(frozen=True)
+class Brought:
+    """What a run is given beside its scenario. `people`: whom it is about, where they do not come from its data, with what columns of
+    `scores` said of them, (K, C, T) by name. `rivals`: rules of the reader's own, carried out before anything is trained.
+    `text`: the scenario as a file with comments, kept beside a run of a log of one's own."""
+
+    people: Population | None = None
+    scores: Mapping[str, Doubles] = field(default_factory=dict)
+    rivals: Sequence[Rival] = ()
+    text: str | None = None
+
+
+NOTHING: Final = Brought()
+
+
 def simulate(
     scenario: Scenario,
     folder: Path,
     on_progress: OnProgress,
+    brought: Brought = NOTHING,
     *,
     resume: bool = False,
     overwrite: bool = False,
-    text: str | None = None,
-    people: Population | None = None,
-    rivals: Sequence[Rival] = (),
     federate: Federate | None = None,
 ) -> Results:
     """Run a scenario in `folder` and return its results; RunError if the federation fails, or if its server stopped it.
 
-    `people`: whom the scenario is about, where they do not come from its data. `rivals`: rules of the reader's own, which are
-    carried out before anything is trained.
-
-    With `resume` a run that was begun there is gone on with: rounds that were charged stay charged, and none is run twice.
-    Otherwise ConfigError if there is one, unless `overwrite` says that it may be emptied. `text` is the scenario as a file with
-    comments, kept beside a run of a log of one's own. While it works, the folder is
-    this process's alone; whatever is raised, no process and no half-written file is left in it.
+    With `resume` a run that was begun there is gone on with: rounds that were charged stay charged, and none is run twice; people
+    who are brought have to be those that it began with. Otherwise ConfigError if there is one, unless `overwrite` says that it
+    may be emptied. While it works, the folder is this process's alone; whatever is raised, no process and no half-written file
+    is left in it.
 
     `federate` has the federation run by who has one already: without it, Flower is started for this run, and ended.
     """
-    kept = RunFolder(folder).begun_scenario() if resume else None
-    if people is None:
+    run = RunFolder(folder)
+    kept = run.begun_scenario() if resume else None
+    if brought.people is None:
         scenario = as_begun(scenario, kept) if kept else whole(scenario)
     check_scenario(scenario)
     with locked(folder):
-        return _simulate(
-            scenario,
-            RunFolder(folder),
-            on_progress,
-            resume,
-            overwrite,
-            text or scenario_text(scenario),
-            people,
-            rivals,
-            federate or through_flower,
-        )
+        if resume:
+            run.expect_same_run(scenario)
+        else:
+            run.expect_free(overwrite=overwrite)
+        check_machine(scenario, folder)
+        population = _people(scenario, run, brought, resume)
+        setup = Setup.of(scenario, population)
+        check_setup(setup)
+        columns = columns_of_scores(scenario) if brought.people is None and not resume else brought.scores
+        said = said_by(brought.rivals, setup, population, columns)
+        on_progress("people", 0, 1)
+        end_leftovers(run.flower)  # of a process that was killed: whoever has the folder now has the lock
+        try:
+            if not resume:
+                run.prepare(setup, population)
+                if scenario.data.name == "file":
+                    replace_content(run.text_file, brought.text or scenario_text(scenario))
+            if said:
+                run.write_rivals(said)
+            on_progress("people", 1, 1)
+            return _carry_out(setup, population, run, on_progress, federate or through_flower)
+        finally:
+            run.remove_unfinished()
 
 
 def as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
@@ -102,42 +128,26 @@ def as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
     return scenario.model_copy(update={"data": data, "protocol": scenario.protocol or kept.protocol})
 
 
-def _simulate(
-    scenario: Scenario,
-    run: RunFolder,
-    on_progress: OnProgress,
-    resume: bool,
-    overwrite: bool,
-    text: str,
-    people: Population | None,
-    rivals: Sequence[Rival],
-    federate: Federate,
-) -> Results:
-    if resume:
-        run.expect_same_run(scenario)
-    else:
-        run.expect_free(overwrite=overwrite)
-    check_machine(scenario, run.path)
-    # A log may have changed since: what was understood of it is in the folder.
-    kept = resume and scenario.data.file
-    population = people or (Population.load(run.population) if kept else population_of(scenario))
-    setup = Setup.of(scenario, population)
-    check_setup(setup)
-    own = columns_of_scores(scenario) if people is None and not resume else {}
-    said = said_by(rivals, setup, population, own)
-    on_progress("people", 0, 1)
-    end_leftovers(run.flower)  # of a process that was killed: whoever has the folder now has the lock
-    try:
-        if not resume:
-            run.prepare(setup, population)
-            if scenario.data.name == "file":
-                replace_content(run.text_file, text)
-        if said:
-            run.write_rivals(said)
-        on_progress("people", 1, 1)
-        return _carry_out(setup, population, run, on_progress, federate)
-    finally:
-        run.remove_unfinished()
+def _people(scenario: Scenario, run: RunFolder, brought: Brought, resume: bool) -> Population:
+    """Whom a run is about. Of a log, which may have changed since, what a run began with is in its folder; ConfigError if others
+    are brought to go on with it."""
+    if brought.people is None and not (resume and scenario.data.file):
+        return population_of(scenario)
+    if not resume:
+        assert brought.people is not None
+        return brought.people
+    kept = Population.load(run.population)
+    if brought.people is not None and not _alike(kept, brought.people):
+        raise ConfigError(f"expected the people that {run.path} began with, got others: give another folder")
+    return kept
+
+
+def _alike(one: Population, other: Population) -> bool:
+    """Whether both hold the same events of the same categories."""
+    return (one.catalogue, one.step, one.n_steps) == (other.catalogue, other.step, other.n_steps) and all(
+        np.array_equal(getattr(one, column), getattr(other, column))
+        for column in ("offsets", "category", "kind", "time_s", "amount")
+    )
 
 
 def _carry_out(

@@ -93,6 +93,7 @@ def simulate(
     from ..people.datasets import DATASETS
     from ..report.tracking import log_run, trackers
     from ..rivals.code import load_rivals
+    from ..run import Brought
     from ..run import simulate as run
     from ..scenarios.config import load_scenario, with_path
 
@@ -126,7 +127,8 @@ def simulate(
         return f"no process is left, what was spent stays spent; to go on: ebbtide {shlex.join([*again, '--resume'])}"
 
     with terms_of(chosen.data.name, target.parent), leaving(left), phase_bars() as on_progress:
-        results = run(chosen, target, on_progress, resume=resume, overwrite=overwrite, text=text, rivals=theirs)
+        brought = Brought(rivals=theirs, text=text)
+        results = run(chosen, target, on_progress, brought, resume=resume, overwrite=overwrite)
     _print_results(results, target)
     say_path("report", own.report_file)
     log_run(own.server.progress_file, results, places)

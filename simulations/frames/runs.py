@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ import numpy as np
 from client.detection.risk_levels import Direction
 from shared.errors import ConfigError
 
+from ..decision.choice import SAVE_SHARE, Wish
 from ..evaluation import results_file
 from ..evaluation.alert_quality import turns_of
 from ..evaluation.ground_truth import in_time
@@ -28,13 +28,16 @@ from ..people.labelled_rows import history_of
 from ..people.of_scenario import open_scenario
 from ..people.population import Population
 from ..people.setup import Setup
+from ..report.answer_words import paragraph
 from ..report.summary import result_rows
-from ..rivals.scores import Rival, Rule, expect_different_names, judged_steps, of_column
-from ..run import OnProgress, evaluate_run
+from ..rivals.scores import Rival, Rule, expect_different_names
+from ..run import Brought, OnProgress, evaluate_run
 from ..run import simulate as carry_out
 from ..scenarios.config import Scenario
 from ..terminal.lines import Lines, screen
+from .decided import Decided, decided
 from .people import People
+from .shown import shown
 
 WAYS: Final = {Direction.FALL: "fall", Direction.RISE: "rise"}
 Rivals = Mapping[str, Rule | Rival]
@@ -50,11 +53,8 @@ class Run:
         return f"Run({str(self.folder)!r})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the first lines of the report, and where it is."""
-        lines = "".join(
-            f"<tr><td>{html.escape(label)}</td><td>{html.escape(value)}</td></tr>" for label, value in self.summary[:8]
-        )
-        return f"<p><b>{html.escape(self.results.name)}</b></p><table>{lines}</table><p>report: {html.escape(str(self.report))}</p>"
+        """What a notebook shows: the answer and its picture, the lines that the command prints, and where the report is."""
+        return shown(self.results, self.report)
 
     @cached_property
     def results(self) -> Results:
@@ -67,9 +67,27 @@ class Run:
         return RunFolder(self.folder).report_file
 
     @property
+    def answer(self) -> str:
+        """What to do, and why, in a paragraph; the `answer` of `results` has its numbers."""
+        return paragraph(self.results)
+
+    @property
     def summary(self) -> list[tuple[str, str]]:
-        """The lines that the command prints: what, and how much."""
+        """The lines of the report's table: what, and how much."""
         return result_rows(self.results)
+
+    def decide(
+        self,
+        *,
+        contacts_per_week: float | None = None,
+        offer_cost: float | None = None,
+        saved_value: float | None = None,
+        save_share: float = SAVE_SHARE,
+    ) -> Decided:
+        """Where to warn, and what that is worth, as `ebbtide decide` says it: at so many warnings a week per 1,000 people, or where
+        an offer of `offer_cost` is worth it that keeps `save_share` of those rightly contacted, worth `saved_value` each.
+        ConfigError if it is asked for in another way, or if there is too little to choose from."""
+        return decided(self.folder, Wish(contacts_per_week, offer_cost, saved_value, save_share))
 
     @cached_property
     def warnings(self) -> Any:
@@ -156,6 +174,7 @@ def simulate(
     set: Mapping[str, Any] | None = None,
     rivals: Rivals | None = None,
     progress: bool | OnProgress = True,
+    resume: bool = False,
     overwrite: bool = False,
 ) -> Run:
     """Run a whole federation on this machine and return what it found; minutes, on two cores.
@@ -163,11 +182,16 @@ def simulate(
     `people`: from `people`, `people_from_file` or `planted`, or a scenario's name or file. `scenario`: a .toml file or a scenario that
     comes along to carry out with these people, in place of the plan that follows from how many they are. `set`: values to
     replace, such as {"privacy.rounds": 8}. `rivals`: your own rules by name, see `rival`. `folder`: where the run is kept;
-    a new temporary one without it. `progress`: lines on standard error, or a function of phase, done and total.
+    a new temporary one without it. `progress`: lines on standard error, or a function of phase, done and total. `resume`: go on with
+    a run that was cut off in `folder`, of the same people and values; `overwrite`: replace what is there.
     InputError, before anything is trained, for whatever cannot be; RunError if the federation fails.
     """
     overrides = [f"{key}={value if isinstance(value, str) else _toml(value)}" for key, value in (set or {}).items()]
     theirs = rivals_of(rivals or {})
+    if resume and (folder is None or overwrite):
+        raise ConfigError(
+            "expected resume=True with folder= and without overwrite=: it goes on with the run that is there"
+        )
     if isinstance(people, People):
         chosen, population = people.planned(overrides), people.population
         if scenario is not None:
@@ -180,14 +204,11 @@ def simulate(
         population = None
         if isinstance(people, Scenario) and overrides:
             raise ConfigError("expected set= with people or with the name of a scenario, got it with a whole one")
-    columns = people.scores if isinstance(people, People) else {}
-    if columns and population is not None:
-        history, steps = history_of(population), judged_steps(Setup.of(chosen, population).protocol)
-        theirs = [*theirs, *(of_column(name, said, history, steps) for name, said in columns.items())]
-        expect_different_names([each.name for each in theirs])
+    scores = people.scores if isinstance(people, People) else {}
     place = Path(folder) if folder is not None else Path(mkdtemp(prefix=f"ebbtide-{chosen.name}-"))
     with _told(progress) as on_progress:
-        carry_out(chosen, place, on_progress, overwrite=overwrite, people=population, rivals=theirs)
+        brought = Brought(population, scores, theirs)
+        carry_out(chosen, place, on_progress, brought, resume=resume, overwrite=overwrite)
     return Run(place)
 
 
