@@ -182,6 +182,45 @@ def test_the_readme_s_lines_of_the_demo_are_lines_of_the_whole():
     assert [line for line in printed_demo("README.md").splitlines() if line not in whole] == []
 
 
+#: What the first paragraph says, and the figures that it says it of.
+PARAGRAPH: Final = {
+    r"devices warn (\d+) times a week \(here: (\d+) times in (\d+) weeks\)": ("contacts_a_week", "contacts", "weeks"),
+    r"(\d+) % \(95 % interval (\d+) to (\d+)\) of these warnings were right": ("precision", "precision.low", "precision.high"),
+    r"Of the (\d+) times that .* found (\d+) % \(95 % interval (\d+) to (\d+)\), half of them within (\d+) days": (
+        "turns", "recall", "recall.low", "recall.high", "delay_steps",
+    ),
+    r"was right in (\d+) % and found (\d+) %": ("rule.precision", "rule.recall"),
+    r"([\d.]+) right warnings more a week than our ([\d.]+) \(95 % interval \+([\d.]+) to \+([\d.]+)\)": (
+        "rule.ahead", "right_a_week", "rule.ahead.low", "rule.ahead.high",
+    ),
+}  # fmt: skip
+
+
+def paragraph_disagrees(text, figures):
+    """Every number of the demo's first paragraph that is not the figures'."""
+    said, wrong = " ".join(text.split()), []
+    for pattern, keys in PARAGRAPH.items():
+        found = re.search(pattern, said)
+        assert found, f"the paragraph says no more: {pattern}"
+        for written, key in zip(found.groups(), keys, strict=True):
+            if not agrees(figures[f"demo.answer.{key}"], written):
+                wrong.append(f"{key}: {written}")
+    return wrong
+
+
+@pytest.mark.parametrize("file", SHOWN)
+def test_every_number_of_the_answer_is_the_file_s_and_any_other_is_noticed(file):
+    text, figures = printed_demo(file), read()
+    assert paragraph_disagrees(text, figures) == []
+    said, noticed = " ".join(text.split()), 0
+    for pattern, keys in PARAGRAPH.items():
+        for group in range(1, len(keys) + 1):
+            last = re.search(pattern, said).end(group)
+            other = said[: last - 1] + str((int(said[last - 1]) + 1) % 10) + said[last:]
+            noticed += bool(paragraph_disagrees(other, figures))
+    assert noticed == sum(map(len, PARAGRAPH.values()))
+
+
 @pytest.mark.parametrize("file", SHOWN)
 def test_any_other_digit_in_a_printed_demo_is_noticed(file):
     block, figures = printed_demo(file), read()

@@ -56,9 +56,8 @@ def test_numbers_have_words_before_them() -> None:
 
 
 def test_the_next_step_is_a_command_or_more_data() -> None:
-    assert answer_in_words(make_results()).next_step == "ebbtide decide RUN --contacts-per-week 1250", (
-        "as many as were raised, per 1,000 people"
-    )
+    said = answer_in_words(make_results()).next_step
+    assert said == "ebbtide decide RUN --contacts-per-week 1250", "as many as were raised, per 1,000 people"
     assert answer_in_words(make_results(), "runs/mine").next_step.startswith("ebbtide decide runs/mine ")
     assert "more people" in answer_in_words(with_nothing_known()).next_step
 
