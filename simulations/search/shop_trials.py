@@ -23,8 +23,8 @@ from scipy.stats import poisson
 from client.detection.risk_levels import Direction
 from shared.features import History
 
-from ..decision.choice import Decision, Judged, Wish, decide_on, setting
 from ..decision.choice import PEOPLE as SHOP_PEOPLE
+from ..decision.choice import Decision, Judged, Wish, decide_on, setting
 from ..decision.expectation import COUNTS, INTERVAL
 from ..evaluation.alert_quality import alert_steps, lived_steps, turns_of
 from ..evaluation.answer import counted, rule_contacts, verdict_of
