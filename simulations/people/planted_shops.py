@@ -3,8 +3,8 @@
 Two kinds, each with numbers of its own that its seed draws. In a **steady** shop everybody buys in a category at a rate of
 their own, more or less regularly, until they drop out at a moment that nothing foretells: silence against one's own rhythm, or
 BG/NBD, says all that can be known. In a **fading** shop an end announces itself, and silence alone does not: baskets shrink to
-little in the weeks before the last purchase, while whole people pause half of the time and come back, and single interests burst. People arrive all the time,
-so that late weeks are much like early ones.
+little in the weeks before the last purchase, while whole people pause half of the time and come back, and single interests burst. People
+arrive all the time, so that late weeks are much like early ones.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ class Shop:
 
     `interval`: weeks between two purchases, of each category (C, 2) low and high; `regular`: shape of the gamma law of these
     intervals, 1 is chance alone; `end_rate`: chance in a week that an interest ends. `fade`: how long an end takes, 0 at once;
-    `fade_rate`, `fade_basket`: what is left of the rate when it is over, and of baskets
-    half way. `pause_rate`: chance in a week that a person
-    pauses, for `pause` weeks; `burst_rate`: that an interest bursts, for two or three weeks.
+    `fade_rate`, `fade_basket`: what is left of the rate when it is over, and of baskets half way. `pause_rate`: chance in a week
+    that a person pauses, for `pause` weeks; `burst_rate`: that an interest bursts, for two or three weeks.
     """
 
     kind: ShopKind
