@@ -15,7 +15,7 @@ FIRST_SEED = 5000
 
 
 def decide_numbers(shops: int = SHOPS_OF_A_KIND) -> dict[str, Measured]:
-    """`decide.coverage` and `verdict.right_of_40`, with what they are made of."""
+    """How often expectations held and verdicts were right, with what these are made of."""
     jobs = [(kind, seed) for kind in KINDS for seed in range(FIRST_SEED, FIRST_SEED + shops)]
     return figures_of([try_shop(*job) for job in track(jobs, description="planted shops")])
 
