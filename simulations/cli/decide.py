@@ -54,7 +54,7 @@ def decide(
     from ..decision.page import page
     from ..decision.run import decide_run, scenario_of
     from ..decision.setting import write_setting
-    from ..decision.words import EFFECT, HEAD, paragraph, rows
+    from ..decision.words import EFFECT, head, paragraph, rows
 
     wish = Wish(contacts_per_week, offer_cost, saved_value, save_share)
     if write and (scenario is None or file is not None):
@@ -69,7 +69,7 @@ def decide(
     with leaving(lambda: NOTHING_WRITTEN):
         found = decide_run(run, wish)
     say(paragraph(found))
-    table = Table(*HEAD, title="SIMULATED data" if found.simulated else "expected (90 % interval) → what came")
+    table = Table(*head(found), title="SIMULATED data" if found.simulated else "expected (90 % interval) → what came")
     for row in rows(found):
         table.add_row(*row)
     say_table(table)

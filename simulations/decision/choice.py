@@ -1,5 +1,8 @@
 """The line to warn at, chosen on the weeks before those it is judged on, and what warnings there are expected to be worth.
 
+How right contacts are is learned on the earlier weeks, **by the share of watched streams at or above the line**, not by its score:
+scores move as histories grow. The line itself is the score that the same share has in the latest weeks before training ends.
+
 Two ways to ask. **So many contacts a week**: the line at which as many are expected. **An offer that costs so much, to save so much**:
 everybody is contacted of whom P(lapse) x save_share x saved_value > offer_cost. P is a score made a probability on the earlier weeks,
 by a curve that never falls (isotonic regression), ours and every rule's alike.
@@ -29,8 +32,8 @@ from ..evaluation.ground_truth import watched
 from ..evaluation.replay import scores_at
 from ..people.setup import Setup
 from ..scenarios.config import DetectionSection
-from .expectation import COUNTS, Expected, Range, expected_of, missed_trend, trend_of
-from .weeks import Outcome, Period, Streams, earlier_period, later_period, outcome_of
+from .expectation import COUNTS, Expected, Range, drift_of, expected_of
+from .weeks import Outcome, Period, Streams, earlier_period, later_period, latest_steps, outcome_of
 
 OURS: Final = "Ebbtide"
 #: Rules that stand beside ours.
@@ -172,18 +175,30 @@ class Judged:
         """From all people and a step to 1,000 people and a week."""
         return PEOPLE * steps_a_week(self.setup.step) / self.earlier.n_users
 
+    def latest_line(self, name: str, line: float) -> float:
+        """The score that, of streams watched in the latest steps, the same share reaches as `line` in the earlier ones."""
+        before, latest = self._before_and_latest(name)
+        share = float((before >= line).mean())
+        if not share or not latest.size:
+            return line
+        return float(np.quantile(latest, 1 - share, method="closest_observation"))
+
     def expected(self, name: str, line: float, outcome: Outcome) -> Expected:
-        """Of contacts at a line on a score, which came to `outcome` in the earlier steps."""
+        """Of contacts that came to `outcome` in the earlier steps, and will be made at the latest steps' `line`."""
         earlier, later, cube = self.earlier.period, self.later.period, self.known[name]
         steps = np.arange(earlier.first, earlier.first + cube.shape[1])
-        watching, above = (
-            trend_of(number.sum(axis=(0, 2)).astype(np.float64), steps, earlier, later)
-            for number in (np.isfinite(cube), cube >= line)
-        )
-        half = watching.between(above)  # who is above the line because scores have drifted is right less often
+        latest = latest_steps(self.setup.protocol)
+        watching, above = (n.sum(axis=(0, 2)).astype(np.float64) for n in (np.isfinite(cube), cube >= line))
+        drift = drift_of(watching, above, steps, (earlier, latest, later))
         whole = max(1, later.n_judged - self.setup.protocol.lapse_steps + 1)
-        missed = missed_trend(watching, half, float(outcome.right.mean()), float(outcome.missed.mean()))
-        return expected_of(outcome, earlier, later, whole, {"right": half, "wrong": above, "missed": missed})
+        return expected_of(outcome, earlier, later, whole, drift)
+
+    def _before_and_latest(self, name: str) -> tuple[Doubles, Doubles]:
+        """Scores (n,) of all watched rows in the earlier steps, and in the latest ones (m,)."""
+        cube, earlier = self.known[name], self.earlier.period
+        latest = latest_steps(self.setup.protocol)
+        before, since = cube[:, : len(earlier.steps)], cube[:, latest.judged - earlier.first :]
+        return before[np.isfinite(before)], since[np.isfinite(since)]
 
     def worthwhile_line(self, name: str, wish: Wish) -> float:
         """Where a contact is worth its cost, by what happened at these scores in the earlier steps."""
@@ -223,8 +238,9 @@ def decide_on(judged: Judged, wish: Wish, *, has_phi: bool, simulated: bool) -> 
     for name in judged.scores:
         first, second = judged.lists(name)
         if name == OURS or wish.has_money:
-            own = judged.worthwhile_line(name, wish) if wish.has_money else _line_for(judged, first, wish)
-            chosen = [_at(first, own), _at(second, own)]
+            before = judged.worthwhile_line(name, wish) if wish.has_money else _line_for(judged, first, wish)
+            own = judged.latest_line(name, before)
+            chosen = [_at(first, before), _at(second, own)]
         else:
             own, chosen = first.line_of_number(n_early), [first.of_number(n_early), second.of_number(n_late)]
         if name == OURS:
@@ -264,10 +280,9 @@ def _at(listed: ContactList, line: float) -> Bools:
 
 
 def _line_for(judged: Judged, listed: ContactList, wish: Wish) -> float:
-    """The line at which so many contacts a week and 1,000 people are expected in the later steps."""
+    """The line in the earlier steps from which as many contacts a week and 1,000 people follow for the later ones."""
     wanted = (wish.contacts_per_week or 0.0) / judged.per_week  # of all people, per later step
-    period = judged.earlier.period
-    count, line = wanted * period.n_judged, math.inf
+    count, line = wanted * judged.earlier.period.n_judged, math.inf
     for _ in range(_TRIES):
         line = listed.line_of_number(max(count, 1.0))
         outcome = outcome_of(judged.earlier, _at(listed, line), judged.setup.protocol.lapse_steps)

@@ -1,19 +1,19 @@
 """What is expected of later weeks, from what earlier ones came to, with 90 % intervals.
 
 Contacts, right ones and missed lapses of later steps are those of earlier steps of the same age: a fresh start is the same in both,
-and steps that are older than any earlier one count as the later half of these. That is scaled by trends that are known when
-a line is chosen, for they need no outcome: of streams that are watched, and of those above the line (scores drift as people's
-histories grow). The interval holds four doubts:
+and steps that are older than any earlier one count as the later half of these. The line keeps the share of watched streams at or
+above it, so that only their number scales this: it is taken to move on half as fast as it came. The interval holds five doubts:
 
 - which people: users are drawn again with replacement, whole;
 - what they do: later counts scatter around their mean as earlier ones do, from user to user;
 - what weeks do to everybody: how much more earlier weekly sums scatter than people alone would make them;
-- where the trend goes: it may go on as fast as it came, or go back.
+- drift of numbers: of those watched, that they do not move on, or as fast as they came; of those above the line, half as fast as
+  they came to it, or back;
+- drift of precision: as far as half of that, and never less than LEAST_DOUBT.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,11 +26,9 @@ from .weeks import Outcome, Period
 DRAWS: Final = 1000
 INTERVAL: Final = 0.9
 COUNTS: Final = ("right", "wrong", "missed")
-#: A trend is not followed further than this, as a factor.
-MOST_TREND: Final = 20.0
-#: Bounds of a trend's doubt, as standard deviations of its logarithm.
-LEAST_DOUBT: Final = 0.1
-MOST_DOUBT: Final = 1.5
+#: Bounds of a drift's doubt, as standard deviations of its logarithm.
+LEAST_DOUBT: Final = 0.15
+MOST_DOUBT: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,41 +63,34 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Trend:
-    """How many times more there will be in later steps than in earlier ones, and the standard deviation of its logarithm."""
+class Drift:
+    """How many times more streams are watched in later steps than in earlier ones, and how far that, and the number of contacts, may be
+    from it: standard deviations of the logarithm."""
 
-    factor: float
+    watched: float
+    watched_doubt: float
     doubt: float
 
-    def between(self, other: Trend) -> Trend:
-        """Half way to another one."""
-        factor = float(np.sqrt(self.factor * other.factor))
-        return Trend(factor, (self.doubt + other.doubt) / 2)
+    @property
+    def of_precision(self) -> float:
+        """How far the share of right ones may move, likewise."""
+        return max(self.doubt / 2, LEAST_DOUBT)
 
 
 @as_declared
-def trend_of(number: Doubles, steps: Ints, earlier: Period, later: Period) -> Trend:
-    """From a number (S,) of `steps` (S,), all known when a line is chosen: that of the steps since the earlier ones, whose outcome
-    is not known yet, against theirs. Its doubt: it may go on, as fast as it came, until the middle of the later steps, or go back;
-    never less than LEAST_DOUBT."""
-    number = number + 0.5
-    before = number[(steps >= earlier.judged) & (steps <= earlier.last)]
-    since = number[steps > earlier.last]
-    if not len(since):
-        return Trend(1.0, 0.0)
-    factor = float(np.clip(since.mean() / before.mean(), 1 / MOST_TREND, MOST_TREND))
-    middle = float(steps[steps > earlier.last].mean())
-    came = middle - (earlier.judged + earlier.last) / 2
-    on = ((later.judged + later.last) / 2 - middle) / max(came, 1.0)
-    scatter = float(since.std() / since.mean() / np.sqrt(len(since)))
-    return Trend(factor, min(MOST_DOUBT, float(np.hypot(np.log(factor) * max(on, 0.5), max(scatter, LEAST_DOUBT)))))
+def drift_of(watching: Doubles, above: Doubles, steps: Ints, periods: tuple[Period, Period, Period]) -> Drift:
+    """From how many streams were watched, and at or above the line, in `steps` (S,), all known when it is chosen; the earlier, the
+    latest and the later period."""
+    earlier, latest, later = periods
 
+    def mean(number: Doubles, period: Period) -> float:
+        return float(number[(steps >= period.judged) & (steps <= period.last)].mean()) + 1e-9
 
-def missed_trend(lapses: Trend, found: Trend, n_found: float, n_missed: float) -> Trend:
-    """How missed lapses move where lapses and found ones do, of which there were so many: what is not found any more is missed."""
-    share = n_found / n_missed if n_missed else 0.0
-    factor = float(np.clip(lapses.factor + (lapses.factor - found.factor) * share, 1 / MOST_TREND, MOST_TREND))
-    return Trend(factor, min(1.0, float(np.hypot(lapses.doubt, found.doubt * share))))
+    on = (later.middle - latest.middle) / max(latest.middle - earlier.middle, 1.0) / 2
+    watched = float(np.log(mean(watching, latest) / mean(watching, earlier)))
+    to_line = float(np.log((mean(above, latest) + 0.5) / (mean(above, earlier) + 0.5))) - watched
+    doubts = np.clip([abs(watched * on), np.hypot(watched * on, to_line * on)], LEAST_DOUBT, MOST_DOUBT)
+    return Drift(float(np.exp(watched + np.clip(watched * on, -MOST_DOUBT, MOST_DOUBT))), *doubts.tolist())
 
 
 def weights_of(n_earlier: int, lead: int, n_later: int) -> Doubles:
@@ -119,27 +110,36 @@ def weights_of(n_earlier: int, lead: int, n_later: int) -> Doubles:
 
 
 def expected_of(
-    outcome: Outcome, earlier: Period, later: Period, n_whole_later: int, trends: Mapping[str, Trend], seed: int = 0
+    outcome: Outcome, earlier: Period, later: Period, n_whole_later: int, drift: Drift, seed: int = 0
 ) -> Expected:
-    """Counts per later step, from what happened in the earlier ones; `trends` by count."""
+    """Counts per later step, from what happened in the earlier ones."""
     random = np.random.Generator(np.random.Philox(seed))
     n_users = len(outcome.right)
     users = random.integers(0, n_users, (DRAWS, n_users))
     times = np.stack([np.bincount(row, minlength=n_users) for row in users]).astype(np.float32)
-    doubt = random.standard_normal(DRAWS)
+    number, precision = random.standard_normal((2, DRAWS))
+    right = outcome.right.sum() / max(outcome.contacts.sum(), 1.0)
+    found = outcome.right.sum() / max(outcome.missed.sum(), 1.0)
+    # More contacts are right less often; what is found is not missed, and what is not right is wrong.
+    more = drift.doubt / 2 * number + drift.of_precision * precision
+    moved = {
+        "right": more,
+        "wrong": drift.doubt * number - drift.of_precision * precision * min(right / max(1 - right, 0.1), 3.0),
+        "missed": drift.watched_doubt * random.standard_normal(DRAWS) - more * min(found, 3.0),
+    }
     mean: dict[str, float] = {}
     drawn: dict[str, Doubles] = {}
     for name in COUNTS:
         by_step: Doubles = getattr(outcome, name)
         n_later = n_whole_later if name == "missed" else later.n_judged
-        weight, trend = weights_of(by_step.shape[1], later.lead, n_later), trends[name]
+        weight = weights_of(by_step.shape[1], later.lead, n_later)
         own = by_step @ weight  # by user, as if lived through in the later steps
         total = float(own.sum())
-        behave = np.sqrt(max(n_users * float(np.var(own)) * _shrink(weight), total, 1.0) * trend.factor)
-        common = _common_scatter(by_step) * np.sqrt(1 / (weight > 0).sum() + 1 / n_later) * total * trend.factor
-        centre = (times @ own.astype(np.float32)).astype(np.float64) * trend.factor * np.exp(trend.doubt * doubt)
+        behave = np.sqrt(max(n_users * float(np.var(own)) * _shrink(weight), total, 1.0) * drift.watched)
+        common = _common_scatter(by_step) * np.sqrt(1 / (weight > 0).sum() + 1 / n_later) * total * drift.watched
+        centre = (times @ own.astype(np.float32)).astype(np.float64) * drift.watched * np.exp(moved[name])
         noise = np.hypot(behave, common) * random.standard_normal(DRAWS)
-        mean[name] = total * trend.factor / n_later
+        mean[name] = total * drift.watched / n_later
         drawn[name] = np.maximum(centre + noise, 0) / n_later
     return Expected(mean, drawn)
 

@@ -8,14 +8,14 @@ from ..report.svg import COLOURS, MUTED, OURS, RULE, empty_figure, style, svg
 from .choice import OURS as MINE
 from .choice import Decision, names_of
 from .expectation import COUNTS
-from .words import EFFECT, HEAD, paragraph, rows
+from .words import EFFECT, head, paragraph, rows
 
 _PANEL_INCHES = 0.42
 
 
 def page(decision: Decision) -> str:
     """HTML that needs nothing else."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in HEAD)
+    names = "".join(f"<th>{escape(cell)}</th>" for cell in head(decision))
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(decision))
     variables = "".join(f"--{name}:{colour};" for name, colour in COLOURS.items())
     effect = f"<p>{escape(EFFECT)}</p>" if decision.wish.has_money else ""
@@ -27,7 +27,7 @@ def page(decision: Decision) -> str:
         "border-bottom:1px solid var(--rule)}svg{width:100%;height:auto}</style></head><body><h1>Where to warn</h1>"
         f"<p>{escape(paragraph(decision))}</p>{picture(decision)}"
         f"<p>Per 1,000 people and week: expected (90 % interval) → what came in {escape(decision.step)}s {decision.later.judged} to "
-        f"{decision.later.last}.</p><table><tr>{head}</tr>{body}</table>{effect}</body></html>"
+        f"{decision.later.last}.</p><table><tr>{names}</tr>{body}</table>{effect}</body></html>"
     )
 
 

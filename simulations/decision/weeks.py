@@ -38,6 +38,11 @@ class Period:
         return self.last - self.judged + 1
 
     @property
+    def middle(self) -> float:
+        """The middle of the steps that are counted."""
+        return (self.judged + self.last) / 2
+
+    @property
     def lead(self) -> int:
         """Steps that are lived before the first that counts."""
         return self.judged - self.first
@@ -54,6 +59,11 @@ def earlier_period(protocol: ProtocolSection) -> Period:
             f"{max(0, last - first + 1)}: too few to expect anything from"
         )
     return Period(first, first, last)
+
+
+def latest_steps(protocol: ProtocolSection) -> Period:
+    """A window's steps up to training, the last whose scores are known then: the line is taken from them."""
+    return Period(*(max(protocol.window_steps, protocol.train_at + 1 - protocol.window_steps),) * 2, protocol.train_at)
 
 
 def later_period(protocol: ProtocolSection) -> Period:

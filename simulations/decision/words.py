@@ -6,7 +6,9 @@ from ..report.format import percent
 from .choice import OURS, Decision, Worth, names_of
 from .expectation import Range
 
-HEAD = ("warnings by", "warnings a week", "right", "wrong", "missed", "money a week")
+HEAD = ("warnings by", "warnings a week", "right", "wrong", "missed")
+MONEY = "money a week"
+SIMULATED = "All of this is SIMULATED data."
 #: What has to be said beside money.
 EFFECT = (
     "Risk is not effect: who is about to leave need not be who a contact keeps. On Hillstrom's e-mail experiment, targeting by risk "
@@ -16,8 +18,11 @@ EFFECT = (
 
 def paragraph(decision: Decision) -> str:
     """The answer: the line, what it is expected to come to, what came, and what the best rule would do."""
+    return f"{_answer(decision)} {SIMULATED}" if decision.simulated else _answer(decision)
+
+
+def _answer(decision: Decision) -> str:
     wish, ours = decision.wish, decision.ours
-    people = f"{'SIMULATED data: ' if decision.simulated else ''}per 1,000 people and week"
     if decision.value is None:
         return (
             f"Contact nobody. No one's probability of leaving is above {percent(min(wish.least_p, 1))}, which a contact that costs "
@@ -25,8 +30,8 @@ def paragraph(decision: Decision) -> str:
             f"({decision.step}s {decision.earlier.judged} to {decision.earlier.last})."
         )
     said = [
-        f"Warn at {decision.key} = {decision.value:g}: {_about(ours.contacts)} warnings {people}, of which {_about(ours.right)} right "
-        f"and {_about(ours.wrong)} wrong; {_about(ours.missed)} who leave are missed."
+        f"Warn at {decision.key} = {decision.value:g}: {_about(ours.contacts)} warnings per 1,000 people and week, of which "
+        f"{_about(ours.right)} right and {_about(ours.wrong)} wrong; {_about(ours.missed)} who leave are missed."
     ]
     if ours.money is not None:
         said.append(
@@ -44,15 +49,20 @@ def paragraph(decision: Decision) -> str:
     return " ".join(said)
 
 
+def head(decision: Decision) -> tuple[str, ...]:
+    """What the columns are; money only where it was asked for."""
+    return (*HEAD, MONEY) if decision.wish.has_money else HEAD
+
+
 def rows(decision: Decision) -> list[tuple[str, ...]]:
-    """A row for each score, in the order of HEAD: expected with its interval, and what came behind an arrow."""
+    """A row for each score, in the order of `head`: expected with its interval, and what came behind an arrow."""
     return [_row(decision.worth[name]) for name in names_of(decision.worth)]
 
 
 def _row(worth: Worth) -> tuple[str, ...]:
     cells = [_cell(getattr(worth, key), worth.happened[key]) for key in ("contacts", "right", "wrong", "missed")]
-    money = "" if worth.money is None else _cell(worth.money, worth.happened["money"])
-    return (worth.name, *cells, money)
+    money = [] if worth.money is None else [_cell(worth.money, worth.happened["money"])]
+    return (worth.name, *cells, *money)
 
 
 def _cell(expected: Range, came: float) -> str:

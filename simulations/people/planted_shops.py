@@ -2,9 +2,9 @@
 
 Two kinds, each with numbers of its own that its seed draws. In a **steady** shop everybody buys in a category at a rate of
 their own, more or less regularly, until they drop out at a moment that nothing foretells: silence against one's own rhythm, or
-BG/NBD, says all that can be known. In a **fading** shop an end announces itself, and silence alone does not: baskets and rates
-shrink in the weeks before the last purchase, whole people pause and come back, single interests burst. People arrive all the time,
-so that late weeks are much like early ones.
+BG/NBD, says all that can be known. In a **fading** shop an end announces itself, and silence alone does not: baskets shrink to
+little in the weeks before the last purchase, while whole people pause half of the time and come back, and single interests burst. People
+arrive all the time, so that late weeks are much like early ones.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ class Shop:
 
     `interval`: weeks between two purchases, of each category (C, 2) low and high; `regular`: shape of the gamma law of these
     intervals, 1 is chance alone; `end_rate`: chance in a week that an interest ends. `fade`: how long an end takes, 0 at once;
-    `fade_rate`, `fade_basket`: what is left of the rate when it is over, and of baskets
-    half way. `pause_rate`: chance in a week that a person
-    pauses, for `pause` weeks; `burst_rate`: that an interest bursts, for two or three weeks.
+    `fade_rate`, `fade_basket`: what is left of the rate when it is over, and of baskets half way. `pause_rate`: chance in a week
+    that a person pauses, for `pause` weeks; `burst_rate`: that an interest bursts, for two or three weeks.
     """
 
     kind: ShopKind
@@ -78,15 +77,15 @@ def draw_shop(kind: ShopKind, seed: int) -> Shop:
         )
     return Shop(
         kind,
-        regular=float(random.uniform(1.0, 2.0)),
-        end_rate=float(random.uniform(0.01, 0.025)),
-        fade=(2, int(random.integers(3, 6))),
-        fade_rate=float(random.uniform(0.7, 1.0)),
-        fade_basket=float(random.uniform(0.02, 0.08)),
-        pause_rate=float(random.uniform(0.06, 0.10)),
-        pause=(5, int(random.integers(6, 8))),
-        burst_rate=float(random.uniform(0.01, 0.03)),
-        **common,
+        regular=float(random.uniform(1.5, 2.5)),
+        end_rate=float(random.uniform(0.008, 0.012)),
+        fade=(3, int(random.integers(4, 6))),
+        fade_rate=float(random.uniform(0.9, 1.0)),
+        fade_basket=float(random.uniform(0.02, 0.04)),
+        pause_rate=float(random.uniform(0.08, 0.12)),
+        pause=(5, 7),
+        burst_rate=float(random.uniform(0.0, 0.015)),
+        **{**common, "basket": float(random.uniform(10.0, 16.0))},
     )
 
 

@@ -10,36 +10,39 @@ from ..search.shop_trials import ShopTrial, try_shop
 from .measured import Measured
 
 SHOPS_OF_A_KIND = 20
+#: Shops that anything was tried out on have other seeds, all below.
+FIRST_SEED = 5000
 
 
 def decide_numbers(shops: int = SHOPS_OF_A_KIND) -> dict[str, Measured]:
-    """`decide.coverage` and `verdict.right_of_40`, with what they are made of."""
-    jobs = [(kind, seed) for kind in KINDS for seed in range(shops)]
+    """How often expectations held and verdicts were right, with what these are made of."""
+    jobs = [(kind, seed) for kind in KINDS for seed in range(FIRST_SEED, FIRST_SEED + shops)]
     return figures_of([try_shop(*job) for job in track(jobs, description="planted shops")])
 
 
 def figures_of(trials: list[ShopTrial]) -> dict[str, Measured]:
-    """The numbers of shops that were tried."""
+    """The numbers of shops that were tried. Their spread: the standard error over shops, by the binomial law."""
     n = len(trials)
-    every = f"{n} planted shops, 90 % intervals"
-    out = {
-        "decide.coverage": Measured(
-            _share([all(one.held.values()) for one in trials]), None, "share of shops", f"all of {every}"
-        )
+    held = {"decide.coverage": [(one.held, one.plainly_held) for one in trials]}
+    held |= {
+        f"decide.coverage.{name}": [({name: one.held[name]}, {name: one.plainly_held[name]}) for one in trials]
+        for name in COUNTS
     }
-    for name in COUNTS:
-        out[f"decide.coverage.{name}"] = Measured(
-            _share([one.held[name] for one in trials]), None, "share of shops", every
+    out = {}
+    for key, both in held.items():
+        share, plain = (sum(all(one[i].values()) for one in both) / n for i in (0, 1))
+        error = (share * (1 - share) / n) ** 0.5
+        baseline = f"Poisson intervals, without people, weeks and drift: {plain:.3f}"
+        out[key] = Measured(round(share, 4), round(error, 4), f"share of {n} planted shops", baseline)
+    truths, built = [one.truth for one in trials], sum(one.truth == one.built for one in trials)
+    counts = {
+        "right": sum(one.verdict == one.truth for one in trials),
+        "wrong": sum(one.verdict != one.truth and one.verdict != "neither" for one in trials),
+    }
+    always = {"right": truths.count("rule"), "wrong": n - truths.count("rule")}
+    for name, number in counts.items():
+        baseline = f"“use the rule” for every shop: {always[name]}; built as the crowd found it: {built}"
+        out[f"verdict.{name}_of_40"] = Measured(
+            float(number), round((number * (1 - number / n)) ** 0.5, 2), f"of {n} planted shops", baseline
         )
-    right = sum(one.verdict == one.truth for one in trials)
-    wrong = sum(one.verdict != one.truth and one.verdict != "neither" for one in trials)
-    built = sum(one.truth == one.built for one in trials)
-    truth = f"the truth of a crowd of {n} shops"
-    out["verdict.right_of_40"] = Measured(float(right), None, "shops", truth)
-    out["verdict.wrong_of_40"] = Measured(float(wrong), None, "shops", truth)
-    out["verdict.as_built_of_40"] = Measured(float(built), None, "shops", "truth as the shop was built")
     return out
-
-
-def _share(held: list[bool]) -> float:
-    return round(sum(held) / len(held), 4)

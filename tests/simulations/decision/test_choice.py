@@ -11,7 +11,8 @@ from shared.errors import ConfigError
 from shared.features import History
 from simulations.decision.choice import OURS, RULES, Judged, Wish, decide_on, setting, worthwhile_line
 from simulations.decision.page import page
-from simulations.decision.words import paragraph, rows
+from simulations.decision.weeks import latest_steps
+from simulations.decision.words import head, paragraph, rows
 from simulations.evaluation.alert_quality import alert_steps
 from simulations.people.labelled_rows import history_of
 from simulations.people.planted_shops import draw_shop, plant_shop
@@ -101,8 +102,28 @@ def test_it_is_said_first_in_words(judged):
         text.startswith(f"Warn at fall_level = {found.value:g}: ") and "an assumption" in text and "best rule" in text
     )
     assert [row[0] for row in rows(found)] == [OURS, *RULES] and all(row[5] for row in rows(found))
+    assert text.endswith("All of this is SIMULATED data.") and text.count("SIMULATED") == 1
     html = page(found)
     assert html.index("Warn at") < html.index("<svg") < html.index("<table") and "Risk is not effect" in html
+
+
+def test_columns_are_only_those_that_say_something(judged):
+    for wish, columns in (({"offer_cost": 1.0, "saved_value": 100.0}, 6), ({"contacts_per_week": 20.0}, 5)):
+        found = decided(judged, **wish)
+        assert {len(row) for row in (head(found), *rows(found))} == {columns}
+        assert all(cell for row in rows(found) for cell in row)
+
+
+def test_the_line_keeps_its_share_when_scores_move(judged):
+    n_early = len(judged.earlier.period.steps)
+    moved = judged.known[OURS].copy()
+    moved[:, n_early:] += 0.25  # scores of the latest steps, as if histories had grown
+    line = float(np.nanquantile(judged.known[OURS][:, :n_early], 0.97))
+    there = replace(judged, known={**judged.known, OURS: moved})
+    assert there.latest_line(OURS, line) > judged.latest_line(OURS, line)
+    latest = moved[:, latest_steps(judged.setup.protocol).judged - judged.earlier.period.first :]
+    above = (latest >= there.latest_line(OURS, line)).sum() / np.isfinite(latest).sum()
+    assert above == pytest.approx(0.03, abs=0.01)
 
 
 def test_a_shop_without_a_lapse_is_not_decided_on(shop):
