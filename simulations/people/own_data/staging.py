@@ -24,7 +24,7 @@ from ...scenarios.own_data import FileSection
 from .account import Reason
 from .columns import Columns, propose
 from .opening import MOST_LINE_BYTES, LogFile, files_of, opened, workshop
-from .presets import EVENTS, plain
+from .presets import BY_VERB, EVENTS, FAILED, plain
 from .values import (
     END_S,
     FIRST_S,
@@ -389,4 +389,8 @@ def _event_and_kind(event: str, kinds: Mapping[str, str], every: str) -> tuple[s
         return "NULL", str(_KINDS.get(every, _IGNORED))
     name = f"trim(regexp_replace(lower({event}), '[-_ ]+', '_', 'g'), '_')"
     cases = " ".join(f"WHEN {constant(name)} THEN {_KINDS.get(kind, _IGNORED)}" for name, kind in kinds.items())
-    return name, f"CASE event {cases} END"
+    verbs = " ".join(
+        f"WHEN regexp_matches(event, {constant(pattern)}) THEN {_KINDS[kind]}" for pattern, kind in BY_VERB
+    )
+    by_verb = f"CASE WHEN regexp_matches(event, {constant(FAILED)}) THEN NULL {verbs} END"
+    return name, f"CASE event {cases} ELSE {by_verb} END"
