@@ -127,7 +127,7 @@ def evaluate(
     a table of their own. `seed` draws the models' rows and the bootstrap's users.
     """
     protocol, plan, server = setup.protocol, setup.plan, run.server
-    account, traffic = _whole_account(setup, json.loads(text_of(server.account_file))), server.traffic()
+    account, traffic = whole_account(setup, json.loads(text_of(server.account_file))), server.traffic()
     agreed = run.owners().who(Consent.RANDOMISED)
     models = server.models()
     history = history_of(population)
@@ -185,13 +185,13 @@ def evaluate(
     )
 
 
-def _whole_account(setup: Setup, account: dict[str, Any]) -> dict[str, Any]:
+def whole_account(setup: Setup, account: dict[str, Any]) -> dict[str, Any]:
     """The server's account, composed with what was chosen by votes before its run, which it knows nothing of."""
     if not (choices := choices_of(setup.scenario)):
         return account
     rows = zip(charges_of(setup.plan), account["lines"], strict=True)
-    charged = (*(replace(row, times=line["times"]) for row, line in rows), *choices)
-    return {**account, **account_of(setup.plan, charged)}
+    spent = tuple(replace(row, times=line["times"]) for row, line in rows)
+    return {**account, **account_of(setup.plan, (*spent, *choices))}
 
 
 @as_declared
