@@ -79,10 +79,19 @@ def propose(connection: Any, table: str, file: LogFile, section: FileSection) ->
         for name, column in section.scores.items()
     }
     at = {role: _position(file, found[role].column) if role in found else None for role in ROLES}
+    own = own_list(preset, at["category"], section)
+    if own:
+        found["category"] = Proposal("category", "", "of the list of product codes that comes along")
     said = [found.get(role, Proposal(role, "", "no column looks like it")) for role in ROLES]
     if "event" not in found:
         said[ROLES.index("event")] = Proposal("event", "", _without_events(file, taken, section))
     return Columns(at, scores, (Proposal("preset", preset, why), *said), preset)
+
+
+def own_list(preset: str, category: int | None, section: FileSection) -> bool:
+    """Whether the categories are those of the list that comes along: of Online Retail II, where nothing else says them."""
+    asked = section.categories in ("auto", "file") and not (section.category_file or section.top_epsilon)
+    return preset == "online-retail-ii" and category is None and asked
 
 
 def _preset(columns: Sequence[str], section: FileSection) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from server.privacy.accounting import epsilon_unamplified
 from shared.errors import ConfigError, DataError
 from shared.events import Step
 from shared.plan import MAX_SHARE_SIGMA
+from simulations.people.datasets import RETAIL_CATEGORIES
 from simulations.people.own_data.account import Reason
 from simulations.people.own_data.events import people_of_file
 from simulations.people.own_data.reading import Understanding, understand
@@ -25,6 +26,9 @@ from simulations.scenarios.own_data import FileSection
 from tests.world.basics import examples
 
 pytest.importorskip("duckdb", reason="needs the extra ebbtide[simulations]")
+
+
+RETAIL_NAMES = {line.split(",")[1] for line in RETAIL_CATEGORIES.read_text(encoding="utf-8-sig").splitlines()[1:]}
 
 
 def dropped(found: Understanding) -> dict[Reason, tuple[int, str]]:
@@ -241,6 +245,19 @@ def test_names_that_were_chosen_stay(tmp_path: Path) -> None:
         understand(alone, FileSection(top_epsilon=2.0))
     with pytest.raises(ConfigError, match="only a choice of the top ones"):
         understand(file, FileSection(top_epsilon=2.0, category_file=str(file)))
+
+
+def test_online_retail_ii_brings_its_categories_along(tmp_path: Path) -> None:
+    codes = dict(line.split(",")[:2] for line in RETAIL_CATEGORIES.read_text(encoding="utf-8-sig").splitlines()[1:4])
+    rows = [f"{n},{code},1,2010-01-0{n + 1} 10:00:00,2.5,{n}" for n, code in enumerate([*codes, "99999Z"])]
+    file = write(tmp_path, "shop.csv", "Invoice,StockCode,Quantity,InvoiceDate,Price,Customer ID", *rows)
+    found = understand(file)
+    assert set(found.categories.names) == {*RETAIL_NAMES, "everything else"} and found.categories.without == 1
+    counted = dict(zip(found.categories.names, found.categories.lines, strict=True))
+    assert all(counted[name] for name in codes.values())
+    again = understand(file, found.section)
+    assert again.section == found.section and again.categories == found.categories
+    assert len(understand(file, FileSection(categories="top", top=2)).categories.names) == 3
 
 
 def test_a_log_with_german_columns_and_prices(tmp_path: Path) -> None:
