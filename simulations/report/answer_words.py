@@ -136,7 +136,9 @@ def _limits(answer: Answer, results: Results) -> str:
 
 
 def _next(answer: Answer) -> str:
-    """The command that goes on from here."""
+    """The command that goes on from here. Where nobody warned although enough people left, it is another line that is missing."""
+    if answer.lack == "no_contacts" and answer.ours.turns >= LEAST_TURNS and answer.weeks:
+        return f"ebbtide decide RUN --contacts-per-week {max(1, round(answer.ours.turns / answer.weeks))}"
     if answer.lack in ("no_contacts", "no_turns", "few_turns", "few_users"):
         return "more people, or a longer time: nothing can be decided on these"
     a_week = max(1, round(answer.ours.contacts / answer.weeks)) if answer.weeks else 1
