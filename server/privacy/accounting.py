@@ -31,9 +31,10 @@ from shared.secure_sum.assembly import sizes_of
 
 from .composition import release_cost, slack
 from .lone_share import lone_share_epsilon
+from .votes import VotesCharge
 
-#: Rows of a plan's table, each with how often it is counted.
-Charged = tuple[Charge, ...]
+#: Rows of a plan's table, each with how often it is counted; then of what was chosen by votes before its run.
+Charged = tuple[Charge | VotesCharge, ...]
 
 
 def epsilon_to_public(charged: Charged, delta: float) -> float:
@@ -53,9 +54,11 @@ def epsilon_unamplified(charged: Charged, delta: float) -> float:
     """
 
     def exact(spent: Charged, within: float) -> float:
-        rounds = [(c.mechanism, c.times) for c in spent if isinstance(c.mechanism, UpdateKind)]
-        coins = [(c.mechanism.epsilon, c.times) for c in spent if isinstance(c.mechanism, BitsPlan)]
-        mu = math.sqrt(sum(times / kind.privacy.noise_multiplier**2 for kind, times in rounds))
+        rows = [c for c in spent if isinstance(c, Charge)]
+        rounds = [(c.mechanism, c.times) for c in rows if isinstance(c.mechanism, UpdateKind)]
+        coins = [(c.mechanism.epsilon, c.times) for c in rows if isinstance(c.mechanism, BitsPlan)]
+        votes = sum(c.times / c.noise_multiplier**2 for c in spent if isinstance(c, VotesCharge))
+        mu = math.sqrt(votes + sum(times / kind.privacy.noise_multiplier**2 for kind, times in rounds))
         gaps = sum(times * _shares_cost(kind)[-1] for kind, times in rounds)
         return rdp.gaussian_epsilon(mu, within, coins) + float(gaps)
 
@@ -89,7 +92,8 @@ def _within(charged: Charged, delta: float, account: Callable[[Charged, float], 
     if not all(charge.noisy for charge in spent):
         return math.inf
     aside = slack(spent, delta, account(spent, delta / 2))
-    return account(spent, delta - aside) if aside <= delta / 2 else math.inf
+    gaps = sum(charge.gap for charge in spent if isinstance(charge, VotesCharge))
+    return account(spent, delta - aside) + gaps if aside <= delta / 2 else math.inf
 
 
 class RoundAccountant:
@@ -145,7 +149,7 @@ def to_server(plan: Plan, charged: Charged, delta: float) -> str:
     """What the server learns, in words: of updates, and of randomised bits."""
     parts = [_of_rounds(plan)]
     for charge in charged:
-        if charge.times and isinstance(coin := charge.mechanism, BitsPlan):
+        if charge.times and isinstance(charge, Charge) and isinstance(coin := charge.mechanism, BitsPlan):
             each = f"{charge.times} coin{'s' if charge.times > 1 else ''} of epsilon {coin.epsilon:g} each"
             parts.append(f"randomised bits: {each}, {epsilon_to_public((charge,), delta):.3g} together")
     return "; ".join(parts)
@@ -171,7 +175,7 @@ def _of_rounds(plan: Plan) -> str:
 class ChargedLine:
     """One row of the table, for people: how often it was charged, how much noise each time (or the coin's epsilon), and what
     it alone comes to (None: infinite): to whoever sees the models, to the server and the seats, and, one release of it, to
-    whoever broke the sum."""
+    whoever broke the sum; votes are in no sum that could be broken."""
 
     line: str
     times: int
@@ -189,15 +193,25 @@ def charged_lines(charged: Charged, delta: float) -> list[ChargedLine]:
         ChargedLine(
             line=row.line,
             times=row.times,
-            noise_multiplier=row.privacy.noise_multiplier if row.privacy else None,
-            coin_epsilon=row.mechanism.epsilon if isinstance(row.mechanism, BitsPlan) else None,
+            noise_multiplier=_noise_of(row),
+            coin_epsilon=row.mechanism.epsilon
+            if isinstance(row, Charge) and isinstance(row.mechanism, BitsPlan)
+            else None,
             epsilon_to_public=finite(epsilon_to_public((row,), delta)),
             epsilon_to_server=finite(epsilon_unamplified((row,), delta)),
-            epsilon_if_broken=finite(epsilon_if_broken(row)),
+            epsilon_if_broken=finite(
+                epsilon_if_broken(row) if isinstance(row, Charge) else epsilon_unamplified((row,), delta)
+            ),
             holds_against_server=row.holds_against_server,
         )
         for row in charged
     ]
+
+
+def _noise_of(row: Charge | VotesCharge) -> float | None:
+    if isinstance(row, VotesCharge):
+        return row.noise_multiplier
+    return row.privacy.noise_multiplier if row.privacy else None
 
 
 def epsilon_if_broken(row: Charge) -> float:

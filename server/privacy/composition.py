@@ -25,6 +25,8 @@ from shared.plan import PrivacyPlan, UpdateKind
 from shared.rdp import ORDERS, Curve
 from shared.secure_sum.sizes import colluders_behind
 
+from .votes import VotesCharge
+
 #: The part of delta that is set aside for cohorts that are larger than counted with, over all rounds of a row.
 ATTENDANCE_SHARE = 1e-3
 #: Whole orders up to this one have the closed form of a sampled Gaussian; beyond, sampling is not counted on.
@@ -36,8 +38,10 @@ STRETCHES = 64
 GRID_EXCESS = 1 / (8 * math.sqrt(2 * math.pi))
 
 
-def release_cost(charge: Charge) -> Curve:
+def release_cost(charge: Charge | VotesCharge) -> Curve:
     """One release to who sees sums and coins, while it stays secret who was in a cohort: (O,). Infinite without noise."""
+    if isinstance(charge, VotesCharge):
+        return charge.cost
     kind = charge.mechanism
     if not isinstance(kind, UpdateKind) or kind.privacy.sampling_rate == 1 or not kind.privacy.noise_multiplier:
         return charge.cost
@@ -81,18 +85,22 @@ def log_moments(rate: float, noise: float, orders: Doubles) -> Doubles:
     return np.maximum(moments, 0.0)
 
 
-def slack(charges: Iterable[Charge], delta: float, epsilon: float) -> float:
+def slack(charges: Iterable[Charge | VotesCharge], delta: float, epsilon: float) -> float:
     """What has to be left of delta at an epsilon: for the table behind the noise, in every value of every share that counts;
-    for the grid; and where cohorts are sampled, for those larger than counted with.
+    for the grid; where cohorts are sampled, for those larger than counted with; and for names that votes of one user bring.
 
     Distributions that are off by t in total variation cost (1 + e^epsilon) t. Shares beyond those that count are
     independent of everything, and cost nothing. What all rounds of a row lose together is linear in the sum of their
     noise, a discrete Gaussian on a grid that is finer for it than that of one round: one round's excess bounds that of all.
     """
-    table = grid = cohorts = 0.0
+    table = grid = cohorts = names = 0.0
     for charge in charges:
-        if isinstance(kind := charge.mechanism, UpdateKind) and (privacy := kind.privacy).noise_multiplier:
+        if isinstance(charge, VotesCharge):
+            table += charge.times * charge.votes * table_error(charge.sigma)
+            grid += charge.times * GRID_EXCESS / (charge.noise_multiplier**3 * charge.steps**2)
+            names += charge.times * charge.names_delta
+        elif isinstance(kind := charge.mechanism, UpdateKind) and (privacy := kind.privacy).noise_multiplier:
             table += charge.times * privacy.honest * kind.n_values * table_error(privacy.share_sigma)
             grid += GRID_EXCESS / (privacy.noise_multiplier**3 * privacy.steps_per_clip**2)
             cohorts += (privacy.sampling_rate < 1) * ATTENDANCE_SHARE * delta * charge.times / privacy.rounds
-    return table * (1 + math.exp(min(epsilon, 700.0))) + grid + cohorts
+    return table * (1 + math.exp(min(epsilon, 700.0))) + grid + cohorts + names

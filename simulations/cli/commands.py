@@ -196,7 +196,6 @@ def epsilon(
     Example: [bold]ebbtide epsilon --devices 10000 --set privacy.noise_multiplier=4[/]
     """
     from server.privacy.accounting import account_of
-    from shared.charges import charges_of
     from shared.events import Catalogue
 
     from ..evaluation.results import Account
@@ -214,7 +213,7 @@ def epsilon(
     setup = Setup.of(chosen, Crowd(n_devices, Catalogue(("any",))))
     check_setup(setup)
     privacy = setup.plan.privacy
-    said = Account.model_validate(account_of(setup.plan, charges_of(setup.plan)))
+    said = Account.model_validate(account_of(setup.plan, setup.charged))
     table = Table("to whom", f"epsilon at delta {privacy.delta:g}", title=f"{chosen.name}: {n_devices} devices")
     for line in said.lines:
         table.add_row(f"who sees what comes of {line.line} alone", line_in_words(line))

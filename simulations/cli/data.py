@@ -133,7 +133,7 @@ def _check(file: str, given: list[str], out: Path | None) -> None:
         for table in tables(found):
             say_table(table)
         if made is not None:
-            for line in made.lines[len(found.lines) :]:
+            for line in made.decided:
                 say(line)
         if out is not None:
             if made is None:
@@ -144,6 +144,8 @@ def _check(file: str, given: list[str], out: Path | None) -> None:
 
 def tables(found: Understanding) -> list[Table]:
     """What was understood: columns and forms, events, categories, and the account of lines."""
+    from ..people.own_data.categories import EVERYTHING_ELSE
+
     account = found.account
     columns = Table("what", "column or form", "why", title="columns")
     for each in found.proposals:
@@ -157,7 +159,8 @@ def tables(found: Understanding) -> list[Table]:
             shown(event.name) or "(every line)", event.kind or "dropped: of no known kind", f"{event.lines:,}"
         )
     chosen = found.categories
-    title = f"categories: {len(chosen.names)} of {chosen.found:,} in the log; {chosen.without:,} kept lines have none"
+    own = len(chosen.names) - (EVERYTHING_ELSE in chosen.names)
+    title = f"categories: {own:,} of the log's {chosen.found:,}; {chosen.without:,} kept lines have none"
     categories = Table("category", "kept lines", "share", title=title)
     rows = sorted(zip(chosen.lines, chosen.names, strict=True), reverse=True)
     for lines, name in rows[:_MOST_ROWS]:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_curve
 
 from client.detection.risk_levels import Direction
 from client.vault.consent import Consent
+from server.privacy.accounting import account_of
 from server.state import RISK
 from shared.arrays import Bools, Floats, as_declared
+from shared.charges import charges_of
 from shared.errors import RefusalCode
 from shared.files import text_of
 from shared.network import forward
@@ -27,6 +31,7 @@ from ..federation.observations import read_notes
 from ..federation.run_folder import RunFolder
 from ..people.labelled_rows import Rows, history_of, rows_of
 from ..people.population import Population
+from ..people.private_choice import choices_of
 from ..people.setup import Setup
 from ..provenance import commit, commits_of
 from .aggregates.answered_sums import answered_sums
@@ -122,7 +127,7 @@ def evaluate(
     a table of their own. `seed` draws the models' rows and the bootstrap's users.
     """
     protocol, plan, server = setup.protocol, setup.plan, run.server
-    account, traffic = json.loads(text_of(server.account_file)), server.traffic()
+    account, traffic = whole_account(setup, json.loads(text_of(server.account_file))), server.traffic()
     agreed = run.owners().who(Consent.RANDOMISED)
     models = server.models()
     history = history_of(population)
@@ -178,6 +183,15 @@ def evaluate(
         example_users=example_users(run, setup, population, history, p, alerts),
         commit="+".join(dict.fromkeys([*commits_of(run.flower).split("+"), commit()])),
     )
+
+
+def whole_account(setup: Setup, account: dict[str, Any]) -> dict[str, Any]:
+    """The server's account, composed with what was chosen by votes before its run, which it knows nothing of."""
+    if not (choices := choices_of(setup.scenario)):
+        return account
+    rows = zip(charges_of(setup.plan), account["lines"], strict=True)
+    spent = tuple(replace(row, times=line["times"]) for row, line in rows)
+    return {**account, **account_of(setup.plan, (*spent, *choices))}
 
 
 @as_declared

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from server.privacy.accounting import account_of
 from shared.arrays import Doubles
-from shared.charges import charges_of
 from shared.errors import ConfigError, DataError, InputError
 from shared.events import EventKind
 
@@ -77,8 +76,8 @@ class People:
         """What the plan costs whoever sees the models; None: no bound."""
         from ..people.setup import Setup
 
-        plan = Setup.of(self.planned(overrides), self.population).plan
-        found: float | None = account_of(plan, charges_of(plan))["epsilon_to_public"]
+        setup = Setup.of(self.planned(overrides), self.population)
+        found: float | None = account_of(setup.plan, setup.charged)["epsilon_to_public"]
         return found
 
 

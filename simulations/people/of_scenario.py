@@ -10,7 +10,7 @@ from shared.errors import ConfigError
 
 from ..scenarios.config import PLANTED_PROTOCOL, ProtocolSection, Scenario, load_scenario
 from .datasets import DATASETS, load
-from .own_data.of_file import is_resolved, people_of_file, resolved, scores_of_file
+from .own_data.of_file import draws_anew, is_resolved, people_of_file, resolved, scores_of_file
 from .planted import plant
 from .population import Population
 
@@ -19,8 +19,15 @@ OWN = "your data: "
 
 
 def open_scenario(name_or_file: str, overrides: Iterable[str] = ()) -> Scenario:
-    """A scenario by name or path, as `load_scenario`; one about a log of one's own with all that only the log says."""
-    return whole(load_scenario(name_or_file, overrides))
+    """A scenario by name or path, as `load_scenario`; one about a log of one's own with all that only the log says. ConfigError
+    if that would draw a private choice of categories: every command would draw another one, and only one would be counted."""
+    scenario = load_scenario(name_or_file, overrides)
+    if draws_anew(scenario):
+        raise ConfigError(
+            "expected data.file.chosen beside top_epsilon, the names that were drawn once, got none: ebbtide data check LOG "
+            f"--set data.file.top_epsilon={scenario.data.file.top_epsilon:g} --out FILE.toml draws and writes them"  # type: ignore[union-attr]
+        )
+    return whole(scenario)
 
 
 def whole(scenario: Scenario) -> Scenario:

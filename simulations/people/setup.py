@@ -7,7 +7,9 @@ from typing import Protocol
 
 from client.model.runtime import PINNED_SHA256
 from client.privacy.caps import Caps
+from server.privacy.accounting import Charged
 from server.settings import Schedule
+from shared.charges import charges_of
 from shared.events import Catalogue, Step
 from shared.plan import Plan
 from shared.randomised_response import BitSchedule
@@ -15,6 +17,7 @@ from shared.randomised_response import BitSchedule
 from ..scenarios.config import ProtocolSection, Scenario, step_unit_of
 from ..scenarios.owners import Owners
 from .of_scenario import protocol_of
+from .private_choice import choices_of
 
 
 class People(Protocol):
@@ -60,6 +63,11 @@ class Setup:
         plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
         schedule = _schedule_of(scenario, protocol, plan)
         return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, scenario.caps.caps())
+
+    @property
+    def charged(self) -> Charged:
+        """All that these people pay: the plan's table, then what was chosen by their votes before it."""
+        return (*charges_of(self.plan), *choices_of(self.scenario))
 
     @property
     def step(self) -> Step:

@@ -45,7 +45,9 @@ def answer_in_words(results: Results, run: str = "RUN") -> AnswerWords:
     """The answer of the run in a folder `run`, for people who read nothing else."""
     answer, step = results.answer, results.step
     sentences = [_ours(answer), *_found(answer.ours, step), *_rule(answer), *_price(answer.price)]
-    return AnswerWords(_verdict(answer, results), sentences, _limits(answer, results), _next(answer, run))
+    return AnswerWords(
+        _verdict(answer, results), sentences, _limits(answer, results), _next(answer, run, results.devices)
+    )
 
 
 def paragraph(results: Results) -> str:
@@ -135,8 +137,11 @@ def _limits(answer: Answer, results: Results) -> str:
     return f"The intervals are over people and {_number(answer.trainings)} trainings.{made_up}"
 
 
-def _next(answer: Answer, run: str) -> str:
-    """The command that goes on from here."""
+def _next(answer: Answer, run: str, n_people: int) -> str:
+    """The command that goes on from here. Where nobody warned although enough people left, it is another line that is missing."""
+    if answer.lack == "no_contacts" and answer.ours.turns >= LEAST_TURNS and answer.weeks:
+        a_week = max(1, round(1000 * answer.ours.turns / answer.weeks / n_people))
+        return f"ebbtide decide {run} --contacts-per-week {a_week}"
     if answer.lack in ("no_contacts", "no_turns", "few_turns", "few_users"):
         return "more people, or a longer time: nothing can be decided on these"
     a_week = max(1, round(answer.ours.contacts_a_week.value))  # per 1,000 people, as the command counts

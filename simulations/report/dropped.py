@@ -10,7 +10,7 @@ from .format import grouped
 
 #: Replies, by the reason that the server counts them under; refusals are in words already.
 REPLIES: Mapping[str, str] = {
-    "error": "the device or its app failed",
+    "error": "the device stayed silent, or it or its app failed",
     "host": "all devices of a simulated host failed",
     "shape": "not one array of bytes",
     "oversized": "longer than any message of its kind",

@@ -9,6 +9,7 @@ from ..evaluation.result_tables import Judged
 from ..evaluation.results import Account, BitRates, ChargedLine, Results
 from ..federation.metering import CpuTimes
 from ..people.of_scenario import OWN
+from ..people.private_choice import LINE
 from ..scenarios.owners import CapsNumbers
 from .dropped import REFUSALS, dropped_in_words
 from .format import NONE, compact, decimal, duration, epsilon, grouped, percent, signed
@@ -124,6 +125,8 @@ def line_in_words(line: ChargedLine) -> str:
     """A row of what was charged: 4.13 (12 rounds, noise multiplier 3.65)."""
     if line.coin_epsilon is not None:
         how = f"{grouped(line.times)} coin{'s' if line.times != 1 else ''} of epsilon {line.coin_epsilon:g}"
+    elif line.line == LINE:
+        how = f"once, before the run, noise multiplier {line.noise_multiplier:g}"
     else:
         how = f"{grouped(line.times)} rounds, noise multiplier {line.noise_multiplier:g}"
     return f"{epsilon(line.epsilon_to_public)} ({how})"

@@ -19,8 +19,8 @@ class FileSection(Section):
 
     `categories`: those of the category column ("column", all of them), of a mapping file from item to category ("file"), or
     the `top` most frequent ("top"); whatever is in none of them counts as "everything else". `top_epsilon` 0: the choice of the
-    top ones is public, looked at and not counted; otherwise it is made behind noise of that epsilon, which the run's account
-    counts.
+    top ones is public, looked at and not counted; otherwise it is made behind noise of that epsilon, once, and the run's account
+    counts it. `chosen` are then its names, which stay: nothing is drawn again.
 
     `most_events_per_day`: a user with more on one day is a bot, all of whose lines are dropped; 0 keeps everybody. `scores`
     names columns of numbers that the log's owner computed, to be compared with ours.
@@ -55,6 +55,7 @@ class FileSection(Section):
     category_file: str = ""
     top: Annotated[int, Field(ge=1, le=511)] = 30
     top_epsilon: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    chosen: Annotated[tuple[str, ...], Field(max_length=511)] = ()
     duplicates: Literal["drop", "keep"] = "drop"
     returns: Literal["drop", "keep"] = "drop"
     missing_category: Literal["everything else", "drop"] = "everything else"

@@ -26,13 +26,21 @@ ABOUT: Mapping[str, str] = {
     "simulation": "How the run is carried out, and what people agree to tell.",
 }
 
+#: What stands above names that noise chose.
+CHOSEN = (
+    "`chosen` was drawn once, behind noise of top_epsilon, which every run of this scenario counts; without it the names would",
+    "be drawn again, and cost as much again.",
+)
+
 
 def scenario_text(scenario: Scenario, comments: Mapping[str, Sequence[str]] | None = None) -> str:
     """The scenario in TOML: every value that is not the default, so that reading the text gives the very same scenario.
 
     `comments`: lines by the dotted name of a table ("protocol"), which stand below what the table is about; by "", at the head.
     """
-    said = comments or {}
+    said = dict(comments or {})
+    if scenario.data.file is not None and scenario.data.file.top_epsilon and scenario.data.file.chosen:
+        said["data.file"] = (*said.get("data.file", ()), *CHOSEN)
     fields = scenario.model_dump(exclude_defaults=True, exclude_none=True)
     lines = [f"# {_line(line)}" for line in said.get("", ())]
     plain = {key: value for key, value in fields.items() if not isinstance(value, dict)}

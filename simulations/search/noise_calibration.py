@@ -22,8 +22,8 @@ def noise_multiplier_for(epsilon: float, charged: Charged, delta: float) -> floa
     first, *others = charged
     if not 0 < epsilon < math.inf:
         raise ConfigError(f"expected epsilon > 0, got {epsilon}")
+    assert isinstance(first, Charge) and isinstance(first.mechanism, UpdateKind)
     kind = first.mechanism
-    assert isinstance(kind, UpdateKind)
 
     def reached(noise: float) -> float:
         row = Charge(replace(kind, privacy=_with_noise(kind.privacy, noise)), first.times)

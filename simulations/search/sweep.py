@@ -20,7 +20,6 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from server.privacy.accounting import epsilon_to_public
-from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError
 from shared.files import replace_content, text_of
 
@@ -30,6 +29,7 @@ from ..federation.checks import check_budget, check_settings, check_training_bud
 from ..federation.run_folder import RESULTS_FILE, RunFolder
 from ..folder_lock import locked
 from ..people.of_scenario import data_title, open_scenario, population_of, protocol_of
+from ..people.private_choice import choices_of
 from ..report.plots import save_utility_figure
 from ..report.svg import COLOURS
 from ..report.utility import swept_points
@@ -191,6 +191,7 @@ class Runs:
             "protocol": setting.protocol.model_dump(mode="json"),
             "dropout": setting.scenario.simulation.dropout,
             "repetition": repetition,
+            **({"choices": [asdict(each) for each in choices]} if (choices := choices_of(setting.scenario)) else {}),
             **_held_out_key(setting),
         }
         if (kept := self._cache.get(key)) is not None:
@@ -201,7 +202,7 @@ class Runs:
         score = self._trials.score(plan, trained.theta, setting.protocol.test_steps, held_out)
         if score.auc is None:
             raise ConfigError("expected labels of both kinds in the test steps, got one kind")
-        first, *others = charges_of(plan)
+        first, *others = setup.charged
         epsilon = epsilon_to_public((replace(first, times=trained.rounds), *others), plan.privacy.delta)
         result = {
             **asdict(score),

@@ -16,7 +16,6 @@ from server.federation import Federation
 from server.state import RISK as RISK_FILE
 from server.training import train
 from shared.arrays import Bools, Floats, as_declared, hold_declared
-from shared.charges import charges_of
 from shared.errors import ConfigError
 from shared.features import FeatureSpec
 from shared.files import private_folder
@@ -179,7 +178,7 @@ class Trials:
 def with_noise_for(setup: Setup, epsilon: float) -> Scenario:
     """The scenario with the noise of p's rounds at which its whole training, phi included, costs at most `epsilon`."""
     privacy = setup.scenario.privacy
-    noise = noise_multiplier_for(epsilon, charges_of(setup.plan), privacy.delta)
+    noise = noise_multiplier_for(epsilon, setup.charged, privacy.delta)
     return setup.scenario.model_copy(update={"privacy": privacy.model_copy(update={"noise_multiplier": noise})})
 
 

@@ -18,7 +18,6 @@ import numpy as np
 import tomli_w
 
 from server.privacy.accounting import epsilon_to_public
-from shared.charges import charges_of
 from shared.errors import BudgetError, ConfigError
 from shared.files import replace_content
 
@@ -192,8 +191,8 @@ def _epsilon_to_hold(base: Scenario, grid: Mapping[str, object], trials: Trials)
     """The scenario's own epsilon where the grid would change it by the way; None if there is nothing to hold."""
     if NOISE in grid or not base.privacy.noise_multiplier or not any(key in grid for key in COSTS):
         return None
-    plan = trials.setup(base).plan
-    return epsilon_to_public(charges_of(plan), plan.privacy.delta)
+    setup = trials.setup(base)
+    return epsilon_to_public(setup.charged, setup.plan.privacy.delta)
 
 
 def _priced(point: Mapping[str, str], scenario: Scenario, trials: Trials, epsilon: float | None) -> Scenario:
@@ -223,11 +222,11 @@ def _setting(
     point: dict[str, str], scenario: Scenario, found: Sequence[tuple[float, float, int]], trials: Trials
 ) -> GridPoint:
     aucs, losses, skipped = ([*column] for column in zip(*found, strict=True))
-    plan = trials.setup(scenario).plan
+    setup = trials.setup(scenario)
     return GridPoint(
         point,
         scenario,
-        epsilon=epsilon_to_public(charges_of(plan), plan.privacy.delta),
+        epsilon=epsilon_to_public(setup.charged, setup.plan.privacy.delta),
         auc=statistics.fmean(aucs),
         auc_sd=statistics.stdev(aucs) if len(aucs) > 1 else 0.0,
         log_loss=statistics.fmean(losses),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,12 +11,15 @@ from shared.errors import DataError
 
 from ...scenarios.own_data import FileSection
 from .opening import LogFile
-from .presets import ALSO, EVENTS, NAMES, PRESETS, PresetColumns, plain
+from .presets import ALSO, EVENTS, NAMES, PRESETS, PresetColumns, bare, kind_of_event, plain
 from .values import is_number, is_time, text_of
 
 ROLES: Final = ("user", "time", "event", "category", "item", "amount", "price", "quantity", "order")
 _USER_WORDS: Final = ("user", "customer", "visitor", "client", "member", "household", "shopper", "buyer")
 _TIME_WORDS: Final = ("time", "timestamp", "date", "datetime")
+
+#: How the reason of a column of events ends that was passed over.
+UNKNOWN_NAMES: Final = "is the name of an event that is known"
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,27 @@ def propose(connection: Any, table: str, file: LogFile, section: FileSection) ->
         if role not in found:
             listed = ", ".join(file.columns[:20])
             raise DataError(
-                f"expected a column of {what} in {file.path}, named in data.file.{role}; there are: {listed}"
+                f"expected a column of {what} in {file.path}, and none is called so: --set data.file.{role}=COLUMN says which it "
+                f"is of {listed}"
             )
     scores = {
         name: _position(file, _there(file, column, f"data.file.scores.{name}"))
         for name, column in section.scores.items()
     }
     at = {role: _position(file, found[role].column) if role in found else None for role in ROLES}
+    own = own_list(preset, at["category"], section)
+    if own:
+        found["category"] = Proposal("category", "", "of the list of product codes that comes along")
     said = [found.get(role, Proposal(role, "", "no column looks like it")) for role in ROLES]
-    if preset == "purchases" and section.event == "":
-        said[2] = Proposal("event", "", f"every line is a {section.kind}")
+    if "event" not in found:
+        said[ROLES.index("event")] = Proposal("event", "", _without_events(file, taken, section))
     return Columns(at, scores, (Proposal("preset", preset, why), *said), preset)
+
+
+def own_list(preset: str, category: int | None, section: FileSection) -> bool:
+    """Whether the categories are those of the list that comes along: of Online Retail II, where nothing else says them."""
+    asked = section.categories in ("auto", "file") and not (section.category_file or section.top_epsilon)
+    return preset == "online-retail-ii" and category is None and asked
 
 
 def _preset(columns: Sequence[str], section: FileSection) -> tuple[str, str]:
@@ -116,15 +130,22 @@ def _position(file: LogFile, name: str) -> int:
 
 
 def _by_name(role: str, file: LogFile, taken: set[str]) -> Proposal | None:
-    free = {plain(name): name for name in file.columns if name not in taken}
+    free = {bare(name): name for name in file.columns if name not in taken}
     for name in NAMES[role]:
         if name in free:
             return Proposal(role, free[name], "by its name")
     words = {"user": _USER_WORDS, "time": _TIME_WORDS}.get(role, ())
-    for name, real in free.items():
-        if any(word in name.split("_") for word in words):
+    for real in free.values():
+        if any(word in words for word in plain(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", real)).split("_")):
             return Proposal(role, real, "by a word in its name")
     return None
+
+
+def _without_events(file: LogFile, taken: set[str], section: FileSection) -> str:
+    """Why no column says what an event is."""
+    every = f"every line is a {section.kind}"
+    passed_over = _by_name("event", file, taken)
+    return every if passed_over is None else f"{every}: of {passed_over.column} no value {UNKNOWN_NAMES}"
 
 
 def _fits(connection: Any, table: str, file: LogFile, proposal: Proposal, section: FileSection) -> bool:
@@ -134,7 +155,8 @@ def _fits(connection: Any, table: str, file: LogFile, proposal: Proposal, sectio
     at = _position(file, proposal.column)
     value = text_of(f"c{at}", file.types[at])
     names = connection.execute(f"SELECT DISTINCT lower({value}) FROM {table} LIMIT 1000").fetchall()
-    return any(name and (plain(name) in EVENTS or name in section.events) for (name,) in names)
+    own = {plain(each): kind for each, kind in section.events.items()}
+    return any(name and kind_of_event(plain(name), {**EVENTS, **own}) for (name,) in names)
 
 
 def _first_of_times(connection: Any, table: str, file: LogFile, taken: set[str]) -> str:

@@ -26,8 +26,7 @@ NAME = "your data"
 @dataclass(frozen=True, eq=False, repr=False)
 class FilePeople:
     """People of a log. `scores`: of each column of scores, its value at every event of `population`, in the events' order
-    (n_events,), NaN where none stands. `account` counts events outside of the steps as dropped; `categories` says what a
-    private choice of them cost."""
+    (n_events,), NaN where none stands. `account` counts events outside of the steps as dropped."""
 
     population: Population
     scores: dict[str, Doubles]

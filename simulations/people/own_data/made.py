@@ -23,6 +23,7 @@ from shared.events import Catalogue, Step
 from ...scenarios.config import Scenario, scenario_of
 from ...scenarios.owners import check_caps
 from ...scenarios.written import scenario_text
+from ..private_choice import choices_of
 from ..setup import Crowd, Setup
 from .of_file import Resolved, resolved
 from .reading import Understanding
@@ -46,11 +47,17 @@ CELLS, MOST_PLANTED, LEAST_PLANTED = 8_000_000, 3000, 200
 
 @dataclass(frozen=True)
 class Made:
-    """`scenario` is whole. `lines`: what was understood and decided, for people. `text`: the same as a file with comments."""
+    """`scenario` is whole. For people: `understood` and `decided`, and `text`, the same as a file with comments."""
 
     scenario: Scenario
-    lines: tuple[str, ...]
+    understood: tuple[str, ...]
+    decided: tuple[str, ...]
     text: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was understood and decided."""
+        return (*self.understood, *self.decided)
 
 
 def name_of(path: str) -> str:
@@ -93,8 +100,8 @@ def made_for(path: str, users: int | None = None, overrides: Iterable[str] = ())
     }
     fields = with_caps(fields, given, n_people)
     scenario = scenario_of(fields, given, path)
-    lines = (*data_lines(found.understood), *_protocol_lines(found), *_plan_lines(scenario, n_people))
-    return Made(scenario, lines, text_for(scenario, found, n_people))
+    decided = (*_protocol_lines(found), *_plan_lines(scenario, n_people))
+    return Made(scenario, data_lines(found.understood), decided, text_for(scenario, found, n_people))
 
 
 def plan_fields(n_people: int, step: Step, n_steps: int, n_categories: int, n_test: int) -> dict[str, Any]:
@@ -170,17 +177,15 @@ def text_for(scenario: Scenario, found: Resolved, n_people: int) -> str:
 
 def data_lines(found: Understanding) -> tuple[str, ...]:
     """What was understood of a log, in a few sentences of counts."""
-    kinds: dict[str, int] = {}
-    for each in found.events:
-        kinds[each.kind or "unknown"] = kinds.get(each.kind or "unknown", 0) + each.lines
-    named = ", ".join(f"{lines:,} of kind {kind}" for kind, lines in kinds.items())
+    kinds = dict.fromkeys(each.kind for each in found.events if each.kind not in ("", "ignore"))
+    named = ", ".join(kinds)
     columns = ", ".join(
         f"{each.role} is {each.column}" for each in found.proposals if each.role != "preset" and each.column
     )
     account, names = found.account, found.categories.names
     return (
         f"{account.kept:,} events of {found.users:,} people in {len(names)} categor{'y' if len(names) == 1 else 'ies'}, "
-        f"{found.first:%Y-%m-%d} to {found.last:%Y-%m-%d}" + (f" ({named})" if named else ""),
+        f"{found.first:%Y-%m-%d} to {found.last:%Y-%m-%d}" + (f" (of kind {named})" if named else ""),
         f"columns: {columns}",
         *(
             f"{each.lines:,} lines dropped: {each.reason.words} (first: {each.first})"
@@ -196,14 +201,15 @@ def _protocol_lines(found: Resolved) -> tuple[str, ...]:
 
 
 def _plan_lines(scenario: Scenario, n_people: int) -> tuple[str, ...]:
-    plan = Setup.of(scenario, Crowd(n_people, Catalogue(("any",)))).plan
-    epsilon = account_of(plan, charges_of(plan))["epsilon_to_public"]
+    setup = Setup.of(scenario, Crowd(n_people, Catalogue(("any",))))
+    epsilon = account_of(setup.plan, setup.charged)["epsilon_to_public"]
+    drawn = " and the choice of categories" if choices_of(scenario) else ""
     privacy, nodes = scenario.privacy, scenario.simulation
     said = "without a bound" if epsilon is None else f"{epsilon:.2g} at delta {privacy.delta:g}"
     how = "each a node of its own" if nodes.fidelity == "devices" else f"hosted by {nodes.hosts} nodes"
     few = f"; {PLENTY} people or more would bear the noise of epsilon 1" if n_people < PLENTY else ""
     return (
-        f"{privacy.rounds + scenario.risk.rounds} private rounds cost epsilon {said}{few}",
+        f"{privacy.rounds + scenario.risk.rounds} private rounds{drawn} cost epsilon {said}{few}",
         f"{n_people:,} people are simulated, {how}: {_minutes(n_people, nodes.fidelity)}",
     )
 

@@ -34,8 +34,18 @@ def is_resolved(scenario: Scenario) -> bool:
     """Whether a scenario needs no look at a log before it is carried out."""
     log = scenario.data.file
     return scenario.data.name != "file" or (
-        scenario.protocol is not None and log is not None and log.step != "auto" and bool(log.first_day)
+        scenario.protocol is not None
+        and log is not None
+        and log.step != "auto"
+        and bool(log.first_day)
+        and not draws_anew(scenario)
     )
+
+
+def draws_anew(scenario: Scenario) -> bool:
+    """Whether a look at the log draws its top categories behind noise: only the first one does."""
+    log = scenario.data.file
+    return scenario.data.name == "file" and log is not None and log.top_epsilon > 0 and not log.chosen
 
 
 def resolved(scenario: Scenario) -> Resolved:

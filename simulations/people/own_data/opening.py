@@ -24,7 +24,7 @@ import duckdb
 
 from shared.errors import DataError
 
-from .values import constant
+from .values import constant, quoted
 
 CSV_ENDINGS: Final = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt")
 PARQUET_ENDINGS: Final = (".parquet", ".pq")
@@ -248,3 +248,26 @@ def _expect_columns(path: Path, columns: tuple[str, ...]) -> None:
         raise DataError(f"expected the names of columns in the first line of {path}, got values")
     if len({name.lower() for name in columns}) < len(columns):
         raise DataError(f"expected columns of different names in {path}, got a name twice")
+
+
+def source_of(file: LogFile, rejects: str = "") -> tuple[str, dict[str, Any]]:
+    """A file as SQL that gives c0, c1, ... (and of Parquet `file_row_number`), and its parameters. With `rejects`, malformed
+    lines are put into tables of that name; else they are passed over."""
+    if not file.is_text:
+        names = ", ".join(f"{quoted(name)} AS c{n}" for n, name in enumerate(file.columns))
+        if any(name.lower() == "file_row_number" for name in file.columns):  # theirs, not duckdb's
+            numbered = "row_number() OVER () - 1 AS file_row_number FROM read_parquet($source)"
+        else:
+            numbered = "file_row_number FROM read_parquet($source, file_row_number=true)"
+        return f"(SELECT {names}, {numbered})", {"source": str(file.source)}
+    columns = "{" + ", ".join(f"'c{n}': 'VARCHAR'" for n in range(len(file.columns))) + "}"
+    bad = (
+        f"store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scan', rejects_limit=0"
+        if rejects
+        else "ignore_errors=true"
+    )
+    return (
+        f"read_csv($source, auto_detect=false, delim=$delimiter, quote='\"', escape='\"', header=true, columns={columns}, "
+        f"compression='{'gzip' if file.packed else 'none'}', max_line_size={MOST_LINE_BYTES}, {bad})",
+        {"source": str(file.source), "delimiter": file.delimiter},
+    )

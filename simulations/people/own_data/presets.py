@@ -6,14 +6,21 @@ data from multi category store"; Online Retail II: UCI Machine Learning Reposito
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from ...scenarios.own_data import Kind
 
-#: Names of events in lower case, blanks and dashes as "_"; what is not here is looked up in the scenario only.
+#: Names of events as `plain` gives them.
 EVENTS: Final[Mapping[str, Kind]] = {
+    **dict.fromkeys(("ansicht", "aufruf"), "view"),
+    **dict.fromkeys(("klick",), "click"),
+    **dict.fromkeys(("merkzettel", "wunschliste"), "favourite"),
+    **dict.fromkeys(("warenkorb",), "cart"),
+    **dict.fromkeys(("kauf", "bestellung"), "purchase"),
     **dict.fromkeys(("view", "views", "pageview", "page_view", "product_view", "detail", "view_item", "impression"), "view"),
     **dict.fromkeys(("click", "clicks", "pv", "select_item"), "click"),
     **dict.fromkeys(("favourite", "favorite", "fav", "wishlist", "like", "save", "add_to_wishlist"), "favourite"),
@@ -21,6 +28,20 @@ EVENTS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(("purchase", "purchased", "transaction", "buy", "order", "sale", "checkout_completed"), "purchase"),
     **dict.fromkeys(("remove_from_cart", "removefromcart", "remove", "search", "login", "logout"), "ignore"),
 }  # fmt: skip
+
+#: What an event is whose name is not above, by the verb that it begins with: patterns that Python and duckdb read alike. What went
+#: wrong or was taken back is no event of any kind.
+FAILED: Final = r"(^|_)(failed|error|cancelled|canceled|abandoned|aborted|declined|refunded|removed)$"
+BY_VERB: Final[tuple[tuple[str, Kind], ...]] = (
+    (r"^add_to_(cart|basket|bag|trolley)", "cart"),
+    (r"^(like|liked|favou?rited?|saved?|followed|follow|bookmark|bookmarked|add_to)(_|$)", "favourite"),
+    (r"^(buy|bought|purchased?)(_|$)", "purchase"),
+    (r"^(click|clicked|tap|tapped|selected|select)(_|$)", "click"),
+    (
+        r"^(view|viewed|play|played|watch|watched|listen|listened|read|stream|streamed|visit|visited|browsed?)(_|$)",
+        "view",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -67,29 +88,64 @@ PRESETS: Final[Mapping[str, PresetColumns]] = {
 #: Other names of the same columns, in later copies of a schema's files.
 ALSO: Final[Mapping[str, str]] = {"InvoiceNo": "Invoice", "UnitPrice": "Price", "CustomerID": "Customer ID"}
 
-#: What columns of each role are called, the surest first: lower case, blanks and dashes as "_".
+#: What columns of each role are called, the surest first: as `bare` gives them. After the English names, German, French, Spanish,
+#: Italian and Dutch ones.
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "user": ("user_id", "userid", "customer_id", "customerid", "visitorid", "visitor_id", "client_id", "member_id",
-             "household_id", "account_id", "shopper_id", "buyer_id", "user", "customer", "client", "uid"),
-    "time": ("event_time", "timestamp", "order_date", "purchase_date", "transaction_date", "transaction_timestamp",
-             "invoicedate", "invoice_date", "created_at", "datetime", "date_time", "time", "date", "ts", "order_time",
-             "day", "time_s"),
-    "event": ("event_type", "event", "event_name", "action", "behavior", "behaviour", "behavior_type", "activity", "kind"),
-    "category": ("category_code", "category", "product_category", "category_name", "department", "product_type", "genre",
-                 "category_id", "product_group", "segment"),
-    "item": ("product_id", "item_id", "itemid", "sku", "stockcode", "stock_code", "product", "item", "article_id",
-             "asin", "product_name"),
-    "amount": ("amount", "total", "sales_value", "total_price", "revenue", "line_total", "value", "sales", "order_value"),
-    "price": ("price", "unit_price", "unitprice"),
-    "quantity": ("quantity", "qty", "units", "count"),
-    "order": ("order_id", "orderid", "transaction_id", "transactionid", "invoice", "invoiceno", "invoice_no", "basket_id"),
+    "user": ("userid", "customerid", "visitorid", "clientid", "memberid", "householdid", "accountid", "shopperid", "buyerid",
+             "user", "customer", "client", "uid", "kundennr", "kundennummer", "kundenid", "kunde", "nutzerid", "nutzer",
+             "benutzerid", "benutzer", "mitgliedsnr", "idclient", "numeroclient", "idcliente", "cliente", "idusuario", "usuario",
+             "utente", "klantnr", "klantnummer", "klant"),
+    "time": ("eventtime", "timestamp", "orderdate", "purchasedate", "transactiondate", "transactiontimestamp", "invoicedate",
+             "createdat", "datetime", "time", "date", "ts", "ordertime", "day", "times", "bestelldatum", "kaufdatum",
+             "rechnungsdatum", "buchungsdatum", "zeitstempel", "zeitpunkt", "datum", "datecommande", "dateachat", "horodatage",
+             "fechapedido", "fechacompra", "fecha", "dataordine", "besteldatum"),
+    "event": ("eventtype", "event", "eventname", "action", "behavior", "behaviour", "behaviortype", "activity", "kind",
+              "ereignis", "aktion", "evenement", "evento"),
+    "category": ("categorycode", "category", "productcategory", "categoryname", "department", "producttype", "genre",
+                 "categoryid", "productgroup", "segment", "warengruppe", "kategorie", "produktkategorie", "produktgruppe",
+                 "artikelgruppe", "categorie", "rayon", "categoria"),
+    "item": ("productid", "itemid", "sku", "stockcode", "product", "item", "articleid", "asin", "productname", "artikelnr",
+             "artikelnummer", "artikelid", "artikel", "produktid", "produktnr", "produkt", "produit", "article", "producto",
+             "articulo", "prodotto", "articolo"),
+    "amount": ("amount", "total", "salesvalue", "totalprice", "revenue", "linetotal", "value", "sales", "ordervalue", "betrag",
+               "umsatz", "gesamtpreis", "gesamtbetrag", "montant", "importe", "monto", "importo", "bedrag"),
+    "price": ("price", "unitprice", "einzelpreis", "stuckpreis", "preis", "prixunitaire", "prix", "preciounitario", "precio",
+              "prezzounitario", "prezzo", "prijs"),
+    "quantity": ("quantity", "qty", "units", "count", "menge", "anzahl", "stuckzahl", "quantite", "cantidad", "quantita",
+                 "aantal"),
+    "order": ("orderid", "transactionid", "invoice", "invoiceno", "basketid", "bestellnr", "bestellnummer", "bestellid",
+              "auftragsnr", "auftragsnummer", "rechnungsnr", "rechnungsnummer", "belegnr", "numerocommande", "idcommande",
+              "commande", "idpedido", "pedido", "factura", "ordine", "bestelnr"),
 }  # fmt: skip
 
 
-def plain(name: str) -> str:
-    """A name as the tables above have it.
+def bare(name: str) -> str:
+    """A column's name as the table above has it: small letters without accents, and figures.
 
-    >>> plain(" Order Date")
-    'order_date'
+    >>> bare(" Order Date"), bare("Stückpreis"), bare("categoryId")
+    ('orderdate', 'stuckpreis', 'categoryid')
+    """
+    letters = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(letter for letter in letters if letter.isalnum())
+
+
+def kind_of_event(name: str, known: Mapping[str, Kind]) -> Kind | None:
+    """What an event of this `plain` name counts as: by a name that is known, or else by its verb; None if neither tells.
+
+    >>> kind_of_event("buy_ticket", EVENTS), kind_of_event("purchase_failed", EVENTS), kind_of_event("zzz", EVENTS)
+    ('purchase', None, None)
+    """
+    if name in known:
+        return known[name]
+    if re.search(FAILED, name):
+        return None
+    return next((kind for pattern, kind in BY_VERB if re.search(pattern, name)), None)
+
+
+def plain(name: str) -> str:
+    """A name of an event as the tables above have it.
+
+    >>> plain(" Add to Cart")
+    'add_to_cart'
     """
     return "_".join(name.strip().lower().replace("-", " ").replace("_", " ").split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,10 +11,11 @@ from shared.errors import DataError
 
 from ...scenarios.own_data import FileSection, Kind
 from .account import Account
-from .categories import Categories, choose_categories
+from .categories import EVERYTHING_ELSE, Categories, choose_categories
 from .cleaning import clean, parts_of
-from .columns import Proposal
+from .columns import UNKNOWN_NAMES, Columns, Proposal
 from .opening import files_of
+from .presets import EVENTS, plain
 from .rhythm import Rhythm, rhythm_of
 from .staging import OnRead, read_log
 
@@ -131,6 +133,7 @@ def _understand(path: Path, asked: FileSection, on_read: OnRead | None) -> Under
             "decimal": forms.decimal,
             "zone": forms.zone,
             "categories": {"none": "top"}.get(categories.how, categories.how),
+            "chosen": _chosen(asked, categories),
         }
     )
     return Understanding(
@@ -140,7 +143,9 @@ def _understand(path: Path, asked: FileSection, on_read: OnRead | None) -> Under
         section=complete,
         proposals=staged.columns.proposals,
         reasons=forms.reasons,
-        warnings=_warnings(forms.reasons, events, account, categories),
+        warnings=_warnings(
+            forms.reasons, events, account, categories, staged.columns, {**staged.columns.rules.events, **asked.events}
+        ),
         events=events,
         categories=categories,
         account=account,
@@ -151,17 +156,46 @@ def _understand(path: Path, asked: FileSection, on_read: OnRead | None) -> Under
     )
 
 
+def _chosen(asked: FileSection, categories: Categories) -> tuple[str, ...]:
+    """The names of a private choice, which stay in the scenario."""
+    drawn = asked.top_epsilon > 0 and categories.how == "top"
+    return tuple(name for name in categories.names if name != EVERYTHING_ELSE) if drawn else asked.chosen
+
+
 def _warnings(
-    reasons: dict[str, str], events: tuple[EventCount, ...], account: Account, categories: Categories
+    reasons: dict[str, str],
+    events: tuple[EventCount, ...],
+    account: Account,
+    categories: Categories,
+    columns: Columns,
+    own: Mapping[str, Kind],
 ) -> tuple[str, ...]:
-    said = []
+    known = {*EVENTS, *(plain(name) for name in own)}
+    said = [each.reason for each in columns.proposals if each.role == "event" and each.reason.endswith(UNKNOWN_NAMES)]
+    if guessed := [
+        f"{each.name} is {each.kind}" for each in events if each.name and each.kind and each.name not in known
+    ]:
+        said.append(
+            f"events told by their verbs: {', '.join(guessed[:10])}; --set data.file.events.NAME=KIND says otherwise"
+        )
     if "AMBIGUOUS" in reasons["date_order"] or "BOTH" in reasons["date_order"]:
         said.append(f"dates: {reasons['date_order']}")
     if unknown := [each.name for each in events if each.name and not each.kind]:
-        said.append(f"events of no known kind are dropped: {', '.join(unknown[:10])}; data.file.events gives them one")
+        said.append(
+            f"events of no known kind are dropped: {', '.join(unknown[:10])}; --set data.file.events.NAME=KIND keeps them"
+        )
     if account.kept * 2 < account.read:
         said.append(f"more than half of the lines are dropped: {account.read - account.kept:,} of {account.read:,}")
-    if categories.without * 5 > account.kept:
+    if categories.how == "top" and columns.at["category"] is None:
+        share = categories.lines[-1] / account.kept
+        said.append(
+            f"no column or file of categories: the {len(categories.names) - 1} items that most people touched stand for themselves, "
+            f"and {share:.0%} of the lines that are kept count as everything else; --set data.file.category_file=FILE.csv, a list "
+            "of items and their categories, or --set data.file.category=COLUMN"
+        )
+    if categories.how == "none":
+        said.append("neither categories nor items: all lines count as one category; --set data.file.category=COLUMN")
+    elif categories.without * 5 > account.kept:
         share = categories.without / account.kept
         said.append(f"{share:.0%} of the lines that are kept have no category, and count as everything else")
     return tuple(said)

@@ -21,10 +21,11 @@ from shared.errors import DataError
 from shared.events import MAX_AMOUNT, EventKind
 
 from ...scenarios.own_data import FileSection
+from ..datasets import RETAIL_CATEGORIES
 from .account import Reason
-from .columns import Columns, propose
-from .opening import MOST_LINE_BYTES, LogFile, files_of, opened, workshop
-from .presets import EVENTS, plain
+from .columns import Columns, own_list, propose
+from .opening import LogFile, files_of, opened, source_of, workshop
+from .presets import BY_VERB, EVENTS, FAILED, plain
 from .values import (
     END_S,
     FIRST_S,
@@ -39,7 +40,6 @@ from .values import (
     is_time,
     local_seconds,
     number_of,
-    quoted,
     text_of,
     unit_of,
 )
@@ -134,35 +134,11 @@ def telling(connection: Any, what: str, on_read: OnRead | None) -> Iterator[None
     on_read(what, 100, 100)
 
 
-def source_of(file: LogFile, rejects: str = "") -> tuple[str, dict[str, Any]]:
-    """A file as SQL that gives c0, c1, ... (and of Parquet `file_row_number`), and its parameters. With `rejects`, malformed
-    lines are put into tables of that name; else they are passed over."""
-    if not file.is_text:
-        names = ", ".join(f"{quoted(name)} AS c{n}" for n, name in enumerate(file.columns))
-        if any(name.lower() == "file_row_number" for name in file.columns):  # theirs, not duckdb's
-            numbered = "row_number() OVER () - 1 AS file_row_number FROM read_parquet($source)"
-        else:
-            numbered = "file_row_number FROM read_parquet($source, file_row_number=true)"
-        return f"(SELECT {names}, {numbered})", {"source": str(file.source)}
-    columns = "{" + ", ".join(f"'c{n}': 'VARCHAR'" for n in range(len(file.columns))) + "}"
-    bad = (
-        f"store_rejects=true, rejects_table='{rejects}', rejects_scan='{rejects}_scan', rejects_limit=0"
-        if rejects
-        else "ignore_errors=true"
-    )
-    return (
-        f"read_csv($source, auto_detect=false, delim=$delimiter, quote='\"', escape='\"', header=true, columns={columns}, "
-        f"compression='{'gzip' if file.packed else 'none'}', max_line_size={MOST_LINE_BYTES}, {bad})",
-        {"source": str(file.source), "delimiter": file.delimiter},
-    )
-
-
 @contextmanager
 def read_log(path: Path, section: FileSection, on_read: OnRead | None = None) -> Iterator[tuple[Any, Staged]]:
     """(connection, the log that was read) in a workshop of its own; complaints of duckdb in the body are DataErrors."""
-    paths = files_of(path)
-    if _kind_of_categories(section) == "file":
-        paths = [*paths, *files_of(Path(section.category_file))]
+    lists = files_of(Path(section.category_file)) if section.category_file else [RETAIL_CATEGORIES]
+    paths = [*files_of(path), *lists]
     with workshop(paths) as (connection, folder), speaking(path):
         yield connection, stage(connection, folder, path, section, on_read)
 
@@ -178,7 +154,10 @@ def stage(connection: Any, folder: Path, path: Path, section: FileSection, on_re
         raise DataError(f"expected lines below the header in {path}, got none that can be read")
     columns = propose(connection, "sample", files[0], section)
     forms = _forms(connection, files, columns, section)
-    mapped = _load_mapping(connection, folder, section) if _kind_of_categories(section) == "file" else False
+    own = own_list(columns.preset, columns.at["category"], section)
+    mapped = own or _kind_of_categories(section) == "file"
+    if mapped:
+        _load_mapping(connection, folder, RETAIL_CATEGORIES if own else Path(section.category_file))
     return _stage(connection, path, files, columns, forms, section, mapped, on_read)
 
 
@@ -195,9 +174,8 @@ def _kind_of_categories(section: FileSection) -> str:
     return section.categories
 
 
-def _load_mapping(connection: Any, folder: Path, section: FileSection) -> bool:
-    """Table `mapping` (item, category), from the first two columns of the scenario's file."""
-    path = Path(section.category_file)
+def _load_mapping(connection: Any, folder: Path, path: Path) -> None:
+    """Table `mapping` (item, category), from the first two columns of a file."""
     own = folder / "mapping"
     own.mkdir()
     file = opened(connection, own, files_of(path))[0]
@@ -211,7 +189,6 @@ def _load_mapping(connection: Any, folder: Path, section: FileSection) -> bool:
         )
         if not connection.execute("SELECT count(*) FROM mapping").fetchone()[0]:
             raise DataError(f"expected items and their categories in {path}, got none")
-    return True
 
 
 def _forms(connection: Any, files: list[LogFile], columns: Columns, section: FileSection) -> Forms:
@@ -389,4 +366,8 @@ def _event_and_kind(event: str, kinds: Mapping[str, str], every: str) -> tuple[s
         return "NULL", str(_KINDS.get(every, _IGNORED))
     name = f"trim(regexp_replace(lower({event}), '[-_ ]+', '_', 'g'), '_')"
     cases = " ".join(f"WHEN {constant(name)} THEN {_KINDS.get(kind, _IGNORED)}" for name, kind in kinds.items())
-    return name, f"CASE event {cases} END"
+    verbs = " ".join(
+        f"WHEN regexp_matches(event, {constant(pattern)}) THEN {_KINDS[kind]}" for pattern, kind in BY_VERB
+    )
+    by_verb = f"CASE WHEN regexp_matches(event, {constant(FAILED)}) THEN NULL {verbs} END"
+    return name, f"CASE event {cases} ELSE {by_verb} END"

@@ -22,6 +22,7 @@ from server.privacy.accounting import (
 )
 from server.privacy.composition import slack
 from server.privacy.lone_share import lone_share_epsilon
+from server.privacy.votes import VotesCharge
 from shared import rdp
 from shared.charges import Charge, charges_of
 from shared.plan import BitsPlan, Plan, SumPlan
@@ -314,6 +315,31 @@ def test_every_row_of_the_table_has_its_own_epsilon():
     assert account["epsilon_to_public"] < account["epsilon_bound"]
     ledger = sum(row.times * row.cost for row in table)
     assert account["epsilon_bound"] == pytest.approx(float(rdp.epsilon(ledger, DELTA)), rel=1e-4)
+
+
+@pytest.mark.parametrize("noise", [1.5, 5.0, 40.0])
+def test_a_choice_by_votes_before_a_run_is_one_more_gaussian(noise):
+    """As dp-accounting composes it, with the part of delta that names of one user take set aside."""
+    plan, votes = plan_of(noise_multiplier=4.0, rounds=14), VotesCharge("choice", noise, 16, 4096.0, 1e-8)
+    table = charges_of(plan)
+    mu = math.sqrt(14 / 4.0**2 + 1 / noise**2)
+    account = account_of(plan, (*table, votes))
+    assert account["epsilon_to_public"] == pytest.approx(rdp.gaussian_epsilon(mu, DELTA - 1e-8), rel=1e-4)
+    event = SelfComposedDpEvent(GaussianDpEvent(4.0), 14)
+    theirs = PLDAccountant(NeighboringRelation.ADD_OR_REMOVE_ONE).compose(event).compose(GaussianDpEvent(noise))
+    assert account["epsilon_to_public"] == pytest.approx(theirs.get_epsilon(DELTA - 1e-8), rel=1e-3)
+    alone = account_of(plan, table)
+    for name in ("epsilon_to_public", "epsilon_to_server", "epsilon_bound"):
+        assert account[name] > alone[name]
+    row = account["lines"][-1]
+    assert (row["line"], row["times"], row["noise_multiplier"], row["coin_epsilon"]) == ("choice", 1, noise, None)
+    assert row["epsilon_to_public"] == row["epsilon_if_broken"] == epsilon_to_public((votes,), DELTA)
+
+
+def test_a_choice_by_votes_promises_nothing_at_a_delta_that_its_names_eat_up():
+    votes = VotesCharge("choice", 5.0, 16, 4096.0, 1e-6)
+    assert epsilon_to_public((votes,), 1e-5) < 1.5
+    assert math.isinf(epsilon_to_public((votes,), 1.5e-6)) and math.isinf(epsilon_bound((votes,), 1.5e-6))
 
 
 def test_the_server_gets_no_amplification_and_is_told_the_same_where_there_is_none():

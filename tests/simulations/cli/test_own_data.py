@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from server.privacy.accounting import account_of
+from shared.charges import charges_of
 from shared.errors import ConfigError
 from shared.events import Step
+from shared.rdp import gaussian_epsilon
 from simulations.cli.main import main
+from simulations.evaluation.evaluate import whole_account
 from simulations.federation.run_folder import RunFolder
 from simulations.people.of_scenario import population_of, whole
 from simulations.people.own_data.made import made_for
@@ -22,6 +27,7 @@ from simulations.people.population import INDEX_FILE, Population
 from simulations.people.setup import Setup
 from simulations.run import as_begun
 from simulations.scenarios.config import load_scenario
+from simulations.scenarios.own_data import FileSection
 from tests.world.shop_logs import HEADER, in_a_logs_order, write_shop_log
 
 USER_TIME = "user_id,category,event_time\n"
@@ -176,6 +182,40 @@ def test_a_run_that_is_gone_on_with_keeps_what_it_once_took_from_its_log(
     with pytest.raises(ConfigError, match="expected the scenario that .* began with"):
         run.expect_same_run(as_begun(load_scenario(str(again)), kept))
     assert as_begun(load_scenario("demo"), kept) == load_scenario("demo")
+
+
+def test_a_private_choice_is_drawn_once_and_every_epsilon_counts_it(
+    ebbtide: Callable[..., tuple[int, str, str]], tmp_path: Path, good: str
+) -> None:
+    """The scenario that was written, a run that is gone on with and its people all have the names that were drawn first."""
+    (tmp_path / "good.csv").write_text(good, encoding="utf-8")
+    code, out, err = ebbtide("data", "check", "good.csv", "--set", "data.file.top_epsilon=3", "--out", "mine.toml")
+    assert code == 0 and "and the choice of categories cost epsilon" in " ".join(out.split()), err
+    written = load_scenario(str(tmp_path / "mine.toml"))
+    assert written.data.file is not None and (chosen := written.data.file.chosen)
+    assert "# `chosen` was drawn once" in (tmp_path / "mine.toml").read_text(encoding="utf-8")
+    assert is_resolved(written) and whole(written) == written
+    people = population_of(written)
+    assert people.catalogue.names == (*chosen, "everything else")
+    setup = Setup.of(written, people)
+    (run := RunFolder(tmp_path / "run")).prepare(setup, people)
+    asked = written.model_copy(
+        update={"data": written.data.model_copy(update={"file": FileSection(top_epsilon=3)}), "protocol": None}
+    )
+    assert (kept := run.begun_scenario()) == written and as_begun(asked, kept) == written
+    composed, alone = (account_of(setup.plan, rows) for rows in (setup.charged, charges_of(setup.plan)))
+    assert composed["lines"][:-1] == alone["lines"] and composed["lines"][-1]["line"] == "choice of categories"
+    served = {**alone, "rounds_charged": 12}
+    assert whole_account(setup, served) == {**composed, "rounds_charged": 12}
+    mu = math.sqrt(sum(row["times"] / row["noise_multiplier"] ** 2 for row in composed["lines"]))
+    assert composed["epsilon_to_public"] == pytest.approx(gaussian_epsilon(mu, composed["delta"]), rel=2e-3)
+    assert composed["epsilon_to_public"] > alone["epsilon_to_public"]
+    code, out, err = ebbtide("epsilon", "mine.toml", "--devices", "200")
+    assert code == 0 and "choice of categories" in " ".join(out.split()), err
+    assert f"{composed['epsilon_to_public']:.3g}" in out and "once, before the run" in " ".join(out.split())
+    (tmp_path / "bare.toml").write_text(scenario("[data.file]\ntop_epsilon = 3\n"), encoding="utf-8")
+    code, _, err = ebbtide("epsilon", "bare.toml", "--devices", "200")
+    assert code == 2 and "expected data.file.chosen beside top_epsilon" in err
 
 
 def test_a_runs_people_are_those_of_the_planted_loader_bit_for_bit(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulations.baselines.interest_models import EBBTIDE
 from simulations.evaluation.answer import AVERAGE, BG_NBD, OWN_SILENCE, SILENCE, TWO_WINDOWS
-from simulations.evaluation.verdict import Lack
+from simulations.evaluation.verdict import LEAST_TURNS, Lack
 from simulations.report.answer_plot import answer_picture
 from simulations.report.answer_words import LACKS, RULES, answer_in_words, paragraph
 from simulations.report.report import render
@@ -60,6 +61,10 @@ def test_the_next_step_is_a_command_or_more_data() -> None:
     assert said == "ebbtide decide RUN --contacts-per-week 1250", "as many as were raised, per 1,000 people"
     assert answer_in_words(make_results(), "runs/mine").next_step.startswith("ebbtide decide runs/mine ")
     assert "more people" in answer_in_words(with_nothing_known()).next_step
+    silent = {"verdict": "not_enough", "lack": "no_contacts", "weeks": 10.0}
+    for turns, said in ((200, "ebbtide decide RUN --contacts-per-week 20"), (LEAST_TURNS - 1, "more people")):
+        results = make_results(answer=answer(**silent, ours=worth(EBBTIDE, 0, 0, 0, turns=turns)))
+        assert said in answer_in_words(results).next_step
 
 
 def test_the_command_line_has_a_dozen_rows_at_most() -> None:

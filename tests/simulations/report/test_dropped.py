@@ -48,7 +48,7 @@ def test_replies_are_counted_together_and_everything_else_by_itself():
     dropped = {"step": 2, "refusal_11": 1200, "not_enrolled": 1, "error": 2, "round_few_survivors": 3, "twice": 0}
     assert dropped_in_words(dropped) == [
         "1\u202f204 replies were dropped: 1\u202f200 × refused: they took part as often as their owners' caps allow in one "
-        "plan; 2 × the device or its app failed; 2 × for another step",
+        "plan; 2 × the device stayed silent, or it or its app failed; 2 × for another step",
         "1 device was connected and not enrolled: the plan has no room",
         "3 rounds were not opened: too few updates in their sums",
     ]

@@ -223,7 +223,7 @@ def test_what_cannot_be_computed_is_said_in_words() -> None:
     text = Outline(made("nothing known")).text
     assert "No ROC curve" in text and "No calibration figure" in text and "No noise was added" in text
     few = "2 rounds were not opened: too few updates in their sums"
-    dropped = f"1 reply was dropped: 1 × the device or its app failed. {few}."
+    dropped = f"1 reply was dropped: 1 × the device stayed silent, or it or its app failed. {few}."
     assert f"By the server: {dropped}" in text
     assert "None" not in text
 

@@ -105,7 +105,7 @@ DAMAGED: dict[str, tuple[Make, str]] = {
     "year 9999": (holds("a.csv", years("9999")), "a time before 1970 or after 2099"),
     "no dates": (holds("a.csv", GOOD.replace("2026-01", "soon")), "a time that cannot be read"),
     "no users": (holds("a.csv", NOBODY), "40: no user"),
-    "no column of users": (holds("a.csv", GOOD.replace("user_id", "shade")), "a column of users .* data.file.user; there are: shade, time"),
+    "no column of users": (holds("a.csv", GOOD.replace("user_id", "shade")), "a column of users .* data.file.user=COLUMN "),
     "no column of times": (holds("a.csv", "user_id,shade\n1,red\n2,blue\n"), "a column of times"),
     "prices without end": (holds("a.csv", GOOD.replace("1.50", "inf")), "40: an amount that cannot be read"),
     "nothing but a quote": (holds("a.csv", HEAD + '"' + GOOD), "it is cut or damaged|expected lines|none of"),

@@ -13,16 +13,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import DataError
+from server.privacy.accounting import epsilon_unamplified
+from shared.errors import ConfigError, DataError
 from shared.events import Step
+from shared.plan import MAX_SHARE_SIGMA
+from simulations.people.datasets import RETAIL_CATEGORIES
 from simulations.people.own_data.account import Reason
-from simulations.people.own_data.categories import MOST_VOTES, top_of_noise
 from simulations.people.own_data.events import people_of_file
 from simulations.people.own_data.reading import Understanding, understand
+from simulations.people.private_choice import DELTA, MOST_VOTES, choice_charge, top_of_noise
 from simulations.scenarios.own_data import FileSection
 from tests.world.basics import examples
 
 pytest.importorskip("duckdb", reason="needs the extra ebbtide[simulations]")
+
+
+RETAIL_NAMES = {line.split(",")[1] for line in RETAIL_CATEGORIES.read_text(encoding="utf-8-sig").splitlines()[1:]}
 
 
 def dropped(found: Understanding) -> dict[Reason, tuple[int, str]]:
@@ -202,17 +208,106 @@ def test_categories_come_from_a_file_or_are_the_largest(tmp_path: Path) -> None:
     assert found.categories.lines == (4, 15, 2)
     top = understand(file, FileSection(top=2))
     assert top.categories.names == ("i0", "i1", "everything else") and top.categories.lines == (9, 6, 6)
-    assert top.categories.charge is None
 
 
-def test_a_private_choice_hides_what_one_user_brought_and_is_charged() -> None:
+def test_a_private_choice_hides_what_one_user_brought() -> None:
     votes = np.array([1, 5000, 1, 9000, 1, 7000])
-    chosen, charge = top_of_noise(votes, 2, 1.0)
-    assert chosen == [3, 5] and charge.epsilon == 1.0 and charge.sensitivity == MOST_VOTES**0.5
-    assert sorted(top_of_noise(votes, 30, 1.0)[0]) == [1, 3, 5]
+    assert top_of_noise(votes, 2, 1.0) == [3, 5]
+    assert sorted(top_of_noise(votes, 30, 1.0)) == [1, 3, 5]
     alone = np.ones(400, np.int64)
-    assert all(top_of_noise(alone, 30, 1.0)[0] == [] for _ in range(20)), "names of one user do not show"
-    assert len({tuple(top_of_noise(np.full(40, 400), 5, 1.0)[0]) for _ in range(6)}) > 1, "noise is noise"
+    assert all(top_of_noise(alone, 30, 1.0) == [] for _ in range(20)), "names of one user do not show"
+    assert len({tuple(top_of_noise(np.full(40, 400), 5, 1.0)) for _ in range(6)}) > 1, "noise is noise"
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 1.0, 8.0])
+def test_a_private_choice_costs_what_it_says(epsilon: float) -> None:
+    charge = choice_charge(epsilon)
+    assert charge.steps >= MOST_VOTES**0.5 and charge.sigma <= MAX_SHARE_SIGMA
+    assert 0.95 * epsilon < epsilon_unamplified((charge,), DELTA) <= epsilon
+
+
+def test_names_that_were_chosen_stay(tmp_path: Path) -> None:
+    """Nothing is drawn again: a section that was completed reads the same from a log in which others are larger."""
+    rows = [f"{user},2026-01-0{item + 1},i{item}" for user in range(900) for item in range(3)]
+    file = write(tmp_path, "a.csv", "user_id,time,item_id", *rows, "7,2026-01-08,mine")
+    found = understand(file, FileSection(top_epsilon=2.0))
+    assert found.section.chosen == ("i0", "i1", "i2") and found.categories.names == (
+        "i0",
+        "i1",
+        "i2",
+        "everything else",
+    )
+    other = write(tmp_path, "b.csv", "user_id,time,item_id", *(row.replace("i1", "j") for row in rows))
+    again = understand(other, found.section)
+    assert again.section == found.section and again.categories.lines == (900, 0, 900, 900)
+    alone = write(tmp_path, "c.csv", "user_id,time,item_id", *(f"{n},2026-01-08,i{n}" for n in range(400)))
+    with pytest.raises(DataError, match="stand out of noise"):
+        understand(alone, FileSection(top_epsilon=2.0))
+    with pytest.raises(ConfigError, match="only a choice of the top ones"):
+        understand(file, FileSection(top_epsilon=2.0, category_file=str(file)))
+
+
+def test_online_retail_ii_brings_its_categories_along(tmp_path: Path) -> None:
+    codes = dict(line.split(",")[:2] for line in RETAIL_CATEGORIES.read_text(encoding="utf-8-sig").splitlines()[1:4])
+    rows = [f"{n},{code},1,2010-01-0{n + 1} 10:00:00,2.5,{n}" for n, code in enumerate([*codes, "99999Z"])]
+    file = write(tmp_path, "shop.csv", "Invoice,StockCode,Quantity,InvoiceDate,Price,Customer ID", *rows)
+    found = understand(file)
+    assert set(found.categories.names) == {*RETAIL_NAMES, "everything else"} and found.categories.without == 1
+    counted = dict(zip(found.categories.names, found.categories.lines, strict=True))
+    assert all(counted[name] for name in codes.values())
+    again = understand(file, found.section)
+    assert again.section == found.section and again.categories == found.categories
+    assert len(understand(file, FileSection(categories="top", top=2)).categories.names) == 3
+
+
+def test_a_log_with_german_columns_and_prices(tmp_path: Path) -> None:
+    file = tmp_path / "shop.csv"
+    rows = [
+        "Kundennr;Bestelldatum;Warengruppe;Menge;Stückpreis;Bestellnr",
+        "7;31.12.2025 14:05;Möbel;2;1.299,00;1",
+        "7;31.12.2025 14:05;Möbel;2;1.299,00;1",  # 3: twice
+        "7;02.01.2026 09:00;Möbel;-1;1.299,00;1",  # 4: sent back
+        "8;03.01.2026 09:00;Bücher;1;9,50;2",
+    ]
+    file.write_bytes("\n".join(rows).encode("latin-1"))
+    found = understand(file)
+    assert dropped(found) == {Reason.DUPLICATE: (1, "line 3"), Reason.RETURNED: (1, "line 4")}
+    assert found.categories.names == ("Bücher", "Möbel")
+    said = {each.role: each.column for each in found.proposals}
+    assert (said["price"], said["quantity"], said["order"]) == ("Stückpreis", "Menge", "Bestellnr")
+    people = people_of_file(file, found.section, step=Step.DAY, first_day=date(2025, 12, 31), n_steps=4).population
+    assert sorted(people.amount.tolist()) == [9.5, 2598.0]
+
+
+def test_events_are_told_by_their_verbs_and_said_to_be(tmp_path: Path) -> None:
+    names = ("play", "like", "add_to_playlist", "buy_ticket", "purchase_failed", "wink")
+    file = write(
+        tmp_path, "a.csv", "memberUuid,ts,action,genre",
+        *(f"{n}-a,2026-01-0{n + 1}T10:00:00+02:00,{name},rock" for n, name in enumerate(names)),
+    )  # fmt: skip
+    found = understand(file)
+    kinds = {each.name: each.kind for each in found.events}
+    assert kinds == {
+        "play": "view", "like": "favourite", "add_to_playlist": "favourite", "buy_ticket": "purchase", "purchase_failed": "",
+        "wink": "",
+    }  # fmt: skip
+    assert {each.role: each.column for each in found.proposals}["user"] == "memberUuid"
+    assert any("by their verbs" in each and "play is view" in each for each in found.warnings)
+    assert any("no known kind" in each and "wink" in each for each in found.warnings)
+    own = understand(file, FileSection(events={"wink": "click", "play": "ignore"}))
+    assert {each.name: each.kind for each in own.events}["play"] == "ignore" and own.account.kept == 4
+    strange = write(tmp_path, "b.csv", "user,ts,action,genre", "1,2026-01-01,zap,rock", "2,2026-01-02,zup,rock")
+    assert any("every line is a purchase: of action no value" in each for each in understand(strange).warnings)
+
+
+def test_without_categories_a_warning_says_what_is_missing_and_what_happens_instead(tmp_path: Path) -> None:
+    rows = [f"{1_433_116_800_000 + n},{n % 7},view,{n % 50}" for n in range(500)]
+    file = write(tmp_path, "events.csv", "timestamp,visitorid,event,itemid", *rows)
+    (said,) = understand(file, FileSection(preset="retailrocket")).warnings
+    assert "no column or file of categories: the 30 items" in said and "40% of the lines" in said
+    assert "data.file.category_file=FILE.csv" in said
+    bare = write(tmp_path, "bare.csv", "user,time", "1,2026-01-01", "2,2026-01-02")
+    assert any("count as one category" in each for each in understand(bare).warnings)
 
 
 def test_scores_are_read_beside_the_events(tmp_path: Path) -> None:
