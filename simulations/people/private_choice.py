@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from server.privacy.votes import VotesCharge
-from shared.arrays import Ints
+from shared.arrays import Ints, as_declared
 from shared.mechanisms import DiscreteGaussian
 from shared.plan import MAX_SHARE_SIGMA
 
@@ -43,6 +43,7 @@ def choices_of(scenario: Scenario) -> tuple[VotesCharge, ...]:
     return (choice_charge(log.top_epsilon),) if scenario.data.name == "file" and log and log.top_epsilon else ()
 
 
+@as_declared
 def top_of_noise(votes: Ints, top: int, epsilon: float) -> list[int]:
     """The positions of the `top` largest of `votes` (n,) behind noise, fewer if fewer are surely not of one user.
 

@@ -62,7 +62,7 @@ def test_the_next_step_is_a_command_or_more_data() -> None:
     assert answer_in_words(make_results(), "runs/mine").next_step.startswith("ebbtide decide runs/mine ")
     assert "more people" in answer_in_words(with_nothing_known()).next_step
     silent = {"verdict": "not_enough", "lack": "no_contacts", "weeks": 10.0}
-    for turns, said in ((200, "ebbtide decide RUN --contacts-per-week 20"), (LEAST_TURNS - 1, "more people")):
+    for turns, said in ((200, "ebbtide decide RUN --contacts-per-week 2500"), (LEAST_TURNS - 1, "more people")):
         results = make_results(answer=answer(**silent, ours=worth(EBBTIDE, 0, 0, 0, turns=turns)))
         assert said in answer_in_words(results).next_step
 
