@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from server.privacy.accounting import account_of
-from shared.arrays import Doubles
+from shared.arrays import Doubles, hold_declared
 from shared.errors import ConfigError, DataError, InputError
 from shared.events import EventKind
 
@@ -39,6 +39,9 @@ class People:
     about: tuple[str, ...] = ()
     whole_plan: bool = False
     scores: Mapping[str, Doubles] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
     def __repr__(self) -> str:
         people = self.population
