@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from shared.arrays import Doubles, as_declared
+from shared.arrays import Doubles, as_declared, hold_declared
 from shared.errors import ConfigError, RunError, RunStopped
 from shared.files import replace_content
 from shared.plan import Plan
@@ -62,6 +62,9 @@ class Brought:
     scores: Mapping[str, Doubles] = field(default_factory=dict)
     rivals: Sequence[Rival] = ()
     text: str | None = None
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
 
 NOTHING: Final = Brought()

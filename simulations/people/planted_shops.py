@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from shared.arrays import Bools, Floats, Ints
+from shared.arrays import Bools, Floats, Ints, hold_declared
 from shared.errors import InputError
 from shared.events import Catalogue, EventKind, Step
 
@@ -52,6 +52,9 @@ class Shop:
     pause_rate: float = 0.0
     pause: tuple[int, int] = (0, 0)
     burst_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
     @property
     def n_categories(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.arrays import Doubles
+from shared.arrays import Doubles, hold_declared
 from shared.errors import DataError, InputError
 from shared.events import Catalogue, Step
 
@@ -32,6 +32,9 @@ class FilePeople:
     scores: dict[str, Doubles]
     account: Account
     categories: Categories
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
 
     def __repr__(self) -> str:
         return f"FilePeople({self.population!r})"
