@@ -96,5 +96,5 @@ def test_a_configuration_that_makes_no_scenario_is_refused(wrong):
 
 
 def test_server_and_nodes_find_the_run_by_its_configuration(tmp_path):
-    assert run_at({"folder": ""}).path == run_at({}).path == ROOT / "runs" / "flower" == CHECKOUT / "runs" / "flower"
+    assert run_at({"folder": ""}).path == run_at({}).path == ROOT / "runs" / "flwr" == CHECKOUT / "runs" / "flwr"
     assert run_at({"folder": str(tmp_path)}).path == tmp_path
