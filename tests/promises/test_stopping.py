@@ -147,11 +147,20 @@ def test_other_commands_are_stopped(tmp_path, name, number):
         expect_nothing_half(folder)
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal by now: until then it is no command yet."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_command_is_stopped_before_it_began(tmp_path, number):
     process = begin(("epsilon", "complete-journey"), tmp_path)
     try:
-        time.sleep(0.3)
+        while not catches(process.pid, signal.SIGTERM):
+            assert process.poll() is None
+            time.sleep(0.001)
         assert stop(process, number).endswith("nothing was begun, nothing is left")
     finally:
         process.kill()
