@@ -7,7 +7,7 @@ fresh keys of every device go into, and so nobody can try lists out.
     begin     the run, the plan by hash, the key that signs
     epoch     the enrolment that devices hold: number, root, how many
     charge    a round is spent
-    request   what devices were asked, by the hash that their journals hold (of requests that differ by seat: one hash of all)
+    request   what was signed for devices or seats, by the hash of its body: a line for each that differs
     list      which list of devices a round was summed over
     sum       what it came to, by hash
     model     what was published after a round
