@@ -82,10 +82,12 @@ def test_what_is_added_later_takes_it_too():
 
 def test_two_threads_lose_nothing_while_a_third_answers(tmp_path):
     device = ready(open_device(tmp_path, make_profile()), make_plan())
-    taken, replies = [0, 0], []
+    taken, replies, step_begins = [0, 0], [], threading.Barrier(2, timeout=60)
 
     def record(i):
         for k in range(400):
+            if k % 40 == 0:  # neither runs a step ahead: the other's events would be late, and said to be
+                step_begins.wait()
             taken[i] += device.record(view(k // 40, i))
 
     def reply():
