@@ -214,27 +214,13 @@ def evaluate_run(folder: Path, rivals: Sequence[Rival] = ()) -> Results:
     """The results and report of a run that has ended, made again from its folder; InputError if it is none. `rivals`, where there
     are any, take the place of those that the run was made with."""
     run = RunFolder(folder)
-    if not run.scenario_file.exists():
-        raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is missing")
+    run.ended_scenario()  # no lock is left where there is no run
     with locked(folder):
-        return _evaluate_run(run, rivals)
-
-
-def _evaluate_run(run: RunFolder, rivals: Sequence[Rival]) -> Results:
-    folder = run.path
-    try:
-        scenario = run.scenario()
-    except ValueError:
-        raise ConfigError(f"expected the folder of a run, got {folder}: {run.scenario_file.name} is damaged") from None
-    if why := run.stopped:
-        raise ConfigError(f"expected a run that has ended, got {folder}, which stopped: {why}")
-    if not run.has_account:
-        raise ConfigError(f"expected a run that has ended, got {folder}: go on with it (ebbtide simulate --resume)")
-    population = Population.load(run.population)
-    setup = Setup.of(scenario, population)
-    if said := said_by(rivals, setup, population):
-        run.write_rivals(said)
-    return write_results(run, setup, population, Seconds(federation=None))
+        population = Population.load(run.population)
+        setup = Setup.of(run.ended_scenario(), population)
+        if said := said_by(rivals, setup, population):
+            run.write_rivals(said)
+        return write_results(run, setup, population, Seconds(federation=None))
 
 
 def write_results(run: RunFolder, setup: Setup, population: Population, seconds: Seconds) -> Results:

@@ -52,9 +52,10 @@ def decide(
 
     from ..decision.choice import Wish, setting
     from ..decision.page import page
-    from ..decision.run import decide_run, scenario_of
+    from ..decision.run import decide_run
     from ..decision.setting import write_setting
     from ..decision.words import EFFECT, head, paragraph, rows
+    from ..federation.run_folder import RunFolder
 
     wish = Wish(contacts_per_week, offer_cost, saved_value, save_share)
     if write and (scenario is None or file is not None):
@@ -85,7 +86,8 @@ def decide(
             if not wish.has_money
             else (f"an offer of {wish.offer_cost:g}, to save {wish.saved_value:g} in {wish.save_share:g} of the cases")
         )
-        source = scenario or scenario_of(run)
-        settings = setting(found, scenario_of(run).detection)
+        asked_for = RunFolder(run).ended_scenario()
+        source = scenario or asked_for
+        settings = setting(found, asked_for.detection)
         write_setting(settings, f"ebbtide decide, for {asked}", source, target)
         say_path("scenario", target)

@@ -230,6 +230,24 @@ class RunFolder:
         """What was asked for. OSError if nothing is there, ValueError if it is damaged."""
         return Scenario.model_validate_json(text_of(self.scenario_file))
 
+    def ended_scenario(self) -> Scenario:
+        """What a run whose federation has ended was asked for; ConfigError if it is no run, or has not come to its end."""
+        if not self.scenario_file.exists():
+            raise ConfigError(f"expected the folder of a run, got {self.path}: {self.scenario_file.name} is missing")
+        try:
+            scenario = self.scenario()
+        except ValueError:
+            raise ConfigError(
+                f"expected the folder of a run, got {self.path}: {self.scenario_file.name} is damaged"
+            ) from None
+        if why := self.stopped:
+            raise ConfigError(f"expected a run that has ended, got {self.path}, which stopped: {why}")
+        if not self.has_account:
+            raise ConfigError(
+                f"expected a run that has ended, got {self.path}: go on with it (ebbtide simulate --resume)"
+            )
+        return scenario
+
     def begun_scenario(self) -> Scenario | None:
         """What the run that began here was asked for; None if there is none, or if its scenario is damaged."""
         try:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..decision.choice import Decision, Wish, setting
-from ..decision.run import decide_run, scenario_of
+from ..decision.run import decide_run
 from ..decision.words import EFFECT, paragraph
+from ..federation.run_folder import RunFolder
 
 COUNTS: Final = ("contacts", "right", "wrong", "missed")
 
@@ -57,6 +58,6 @@ class Decided:
 
 def decided(folder: Path, wish: Wish) -> Decided:
     """What a wish comes to in the run of a folder."""
-    found, detection = decide_run(folder, wish), scenario_of(folder).detection
+    found, detection = decide_run(folder, wish), RunFolder(folder).ended_scenario().detection
     said = {} if found.value is None else setting(found, detection)
     return Decided(found, {f"detection.{key}": value for key, value in said.items()})

@@ -52,7 +52,7 @@ UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
 ONLINE_RETAIL = "online-retail-ii"
 COMMAND = "python -m simulations.published"
 #: What of a bench's numbers is published.
-BENCHED = ("hosts.", "training.", "detector.", "explain.", "vault.", "sum.")
+BENCHED = ("hosts.", "training.", "detector.", "explain.", "vault.", "sum.", "flower.", "demo.first_result_s")
 POOLED_KEYS = {"pooled_lr": POOLED_LR, "pooled_dnn": POOLED_DNN, "pooled_numpy": POOLED_NUMPY}
 #: What is published of a run's randomised bits, and of the last rate from them.
 COINS = {"coins": "coins", "epsilon": "epsilon", "epsilon_together": "epsilon"}

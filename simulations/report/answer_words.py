@@ -67,7 +67,14 @@ def _verdict(answer: Answer, results: Results) -> str:
         return f"Use the rule on the device, no training needed: {name} ({how}) does better at the same number of contacts."
     if answer.verdict == "cannot_tell":
         return f"Cannot tell: the difference to {name} may be chance. The rule is free: start with it."
+    if _is_silent(answer):
+        return "Not to be used as it stands: no device warned of a fall, though enough people left. Another line is needed."
     return f"Not enough data to say: {LACKS[answer.lack or 'wide']}."
+
+
+def _is_silent(answer: Answer) -> bool:
+    """Whether nobody was warned although enough people left: then it is another line that is missing, not data."""
+    return answer.lack == "no_contacts" and answer.ours.turns >= LEAST_TURNS and answer.weeks > 0
 
 
 def _ours(answer: Answer) -> str:
@@ -138,8 +145,8 @@ def _limits(answer: Answer, results: Results) -> str:
 
 
 def _next(answer: Answer, run: str, n_people: int) -> str:
-    """The command that goes on from here. Where nobody warned although enough people left, it is another line that is missing."""
-    if answer.lack == "no_contacts" and answer.ours.turns >= LEAST_TURNS and answer.weeks:
+    """The command that goes on from here."""
+    if _is_silent(answer):
         a_week = max(1, round(1000 * answer.ours.turns / answer.weeks / n_people))
         return f"ebbtide decide {run} --contacts-per-week {a_week}"
     if answer.lack in ("no_contacts", "no_turns", "few_turns", "few_users"):
