@@ -22,7 +22,12 @@ from shared.errors import RefusalCode
 from shared.messages import REGISTER, REQUESTS
 
 from ...federation.device_app import LIMITS, PASSPHRASE_FILE, simulation_keys
+from ...federation.observations import ALERTS_FILE, INTERESTS_FILE, REASONS_FILE
 from ...federation.run_folder import AUDIENCE, RunFolder
+
+
+#: What a simulation writes down beside a device, as what its user saw; the last unlocks it.
+_NOT_ITS_OWN = frozenset((INTERESTS_FILE, ALERTS_FILE, REASONS_FILE, PASSPHRASE_FILE))
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,15 @@ def what_left(home: Path) -> tuple[str, list[Left]]:
     return consent, sorted(rows, key=lambda row: -row.size_bytes)
 
 
+def telling_device(run: RunFolder) -> int | None:
+    """The first device with a folder of its own that told its server an alert; None if none did."""
+    for user in sorted(int(home.name) for home in run.devices.iterdir() if home.name.isdecimal()):
+        with closing(Vault(run.device(user), simulation_keys(run.device(user)), Limits(waits_for_disk=False))) as vault:
+            if any(entry.kind == "alerts" and entry.content.get("alerts") for entry in vault.journal.entries()):
+                return user
+    return None
+
+
 def gone(run: RunFolder, user: int, at: Path) -> Gone:
     """A copy of a device whose owner first keeps alerts to themselves, then has the device forgotten, while its server goes on
     asking. Nothing of the run changes; the copy is made at `at`."""
@@ -74,7 +88,7 @@ def gone(run: RunFolder, user: int, at: Path) -> Gone:
     head = RunLog(run.server.folder, key).head
     clock = ReplayClock(_now_s(at))
     with Device.open(at, keys=simulation_keys(at), limits=LIMITS, clock=clock) as device:
-        step = device.n_closed_steps - 1
+        step = _step_of_last_alert(device.what_left()) or device.n_closed_steps - 1
 
         def asked(decision: str, began_s: float) -> None:
             body = encode(REQUESTS, "alerts_query", {"audience": AUDIENCE, "step": step})
@@ -90,8 +104,13 @@ def gone(run: RunFolder, user: int, at: Path) -> Gone:
             decide()
             asked(decision, began_s)
             asked(f"{decision}, asked again", time.monotonic())
-    left = tuple(sorted(file.name for file in at.iterdir() if file.name != PASSPHRASE_FILE))
+    left = tuple(sorted(file.name for file in at.iterdir() if file.name not in _NOT_ITS_OWN))
     return Gone(tuple(answers), left)
+
+
+def _step_of_last_alert(entries: list[Entry]) -> int | None:
+    told = [entry.content["step"] for entry in entries if entry.kind == "alerts" and entry.content.get("alerts")]
+    return int(told[-1]) if told else None
 
 
 def _now_s(home: Path) -> float:
