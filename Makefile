@@ -10,11 +10,16 @@ export OPENBLAS_NUM_THREADS ?= 1
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 15
 
-.PHONY: demo help lint quick test check soak bench figures both-data-sets clean setup
+.PHONY: demo review help lint quick test check soak bench figures both-data-sets clean setup
 
 demo: .venv/.ready  ## 300 simulated devices, end to end, and a report
 	@$(BIN)/ebbtide simulate demo --overwrite
 	@echo "(make help: what else there is)"
+
+review: .venv/.ready  ## for a reviewer: a run, its evidence, copies tampered with, a device's own view; ten minutes (docs/review.md)
+	@test -f runs/demo/report.html || $(BIN)/ebbtide simulate demo
+	@$(BIN)/ebbtide evidence runs/demo --overwrite
+	@$(BIN)/python -m simulations.evidence.review runs/demo
 
 help:  ## what each target does
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 16
