@@ -30,7 +30,7 @@ from ..people.setup import Setup
 from ..terminal.ending import end_with
 from .case import ACCOUNT, WITHDRAWAL, value_at
 from .withdrawing.joined import rounds_joined
-from .withdrawing.left_out import Influence, influence
+from .withdrawing.left_out import Influence, Moved, influence
 from .withdrawing.opt_out import silences
 
 FORMAT: Final = 1
@@ -109,10 +109,8 @@ def _looked_at(n_users: int, seed: int) -> Ints:
 
 
 def _figures(found: Influence) -> dict[str, Any]:
-    rounded = {"median": _rounded, "p95": _rounded}
-
-    def of(moved: Any) -> dict[str, float]:
-        return {name: turn(getattr(moved, name)) for name, turn in rounded.items()}
+    def of(moved: Moved) -> dict[str, float]:
+        return {"median": _rounded(moved.median), "p95": _rounded(moved.p95)}
 
     return {
         "people": found.people,
