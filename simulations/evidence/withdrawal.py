@@ -25,6 +25,7 @@ from shared.errors import ConfigError
 from shared.files import replace_content
 
 from ..federation.run_folder import RunFolder
+from ..folder_lock import locked
 from ..people.population import Population
 from ..people.setup import Setup
 from ..terminal.ending import end_with
@@ -66,9 +67,10 @@ def measure(run: RunFolder, seed: int = SEED, done: OnTraining = lambda *_: None
 
 
 def write(run: RunFolder, seed: int = SEED, done: OnTraining = lambda *_: None) -> Path:
-    """Measure, and leave the file in the run's folder; what was there is replaced."""
+    """Measure, and leave the file in the run's folder, whose log vouches for it; what was there is replaced. Who calls holds the folder's lock."""
     file = run.path / WITHDRAWAL
     replace_content(file, canonical(measure(run, seed, done)))
+    run.vouch()
     return file
 
 
@@ -182,7 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of a run that has ended")
     chosen = parser.parse_args(arguments)
-    print(write(RunFolder(chosen.run)))
+    with locked(chosen.run):
+        print(write(RunFolder(chosen.run)))
 
 
 if __name__ == "__main__":
