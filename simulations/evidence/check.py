@@ -129,7 +129,8 @@ def _log_findings(run: Path, document: Document) -> list[str]:
 
 def _of_another_machine(folder: Path, files: dict[str, bytes], said: Document, again: Document) -> dict[str, str]:
     """Keys of answers that cannot be made again here, and why."""
-    out, listed = {}, folder / INSTALLED_FILE
+    out: dict[str, str] = {}
+    listed = folder / INSTALLED_FILE
     other_list = listed.is_file() and listed.read_bytes() != files[INSTALLED_FILE]
     if other_list and _installed(said) != _installed(again):
         out |= dict.fromkeys(INSTALLED, f"other packages are installed here than {INSTALLED_FILE} lists, or other code")
