@@ -67,7 +67,8 @@ def measure(run: RunFolder, seed: int = SEED, done: OnTraining = lambda *_: None
 
 
 def write(run: RunFolder, seed: int = SEED, done: OnTraining = lambda *_: None) -> Path:
-    """Measure, and leave the file in the run's folder, whose log vouches for it; what was there is replaced. Who calls holds the folder's lock."""
+    """Measure, and leave the file in the run's folder, whose log vouches for it; what was there is replaced.
+    Who calls holds the folder's lock."""
     file = run.path / WITHDRAWAL
     replace_content(file, canonical(measure(run, seed, done)))
     run.vouch()

@@ -151,7 +151,10 @@ def test_what_was_told_stays_with_the_server_when_its_device_is_gone(tmp_path):
     detection = {"detector": "rate", "rate_threshold": 0.01, "quiet_steps": 0, "min_active_steps": 1}
     device = ready(open_device(tmp_path / "phone", make_profile(Consent.IDENTIFIED)), make_plan(detection=detection))
     assert device.catch_up(event_stream(np.random.default_rng(1), 30, 0.3), 30)
-    nodes, inbox = DeviceNodes(Channel(FakeGrid({7: device_node(7, device)}), Traffic(), SIGNER), [7]), Inbox(tmp_path / "inbox.db")
+    nodes, inbox = (
+        DeviceNodes(Channel(FakeGrid({7: device_node(7, device)}), Traffic(), SIGNER), [7]),
+        Inbox(tmp_path / "inbox.db"),
+    )
 
     def asked(step):
         for node, reply in nodes.ask("alerts_query", {"audience": "", "step": step}):
@@ -258,7 +261,10 @@ def test_every_field_is_told_with_its_source_or_missing(ended, told):
         fields = fields_of(Case.of(ended.path))
     finally:
         (ended.path / "elsewhere").rename(ended.path / WITHDRAWAL)
-    assert fields["withdrawal.sentence"].state == "missing" and "simulations.evidence.withdrawal" in fields["withdrawal.sentence"].why
+    assert (
+        fields["withdrawal.sentence"].state == "missing"
+        and "simulations.evidence.withdrawal" in fields["withdrawal.sentence"].why
+    )
 
 
 @pytest.mark.parametrize("row", STAYS)
