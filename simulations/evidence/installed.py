@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageMetadata, PackageNotFoundError, distribution
 from typing import Final
 
 from packaging.requirements import Requirement
@@ -109,11 +109,17 @@ def licence_of(installed: Distribution) -> tuple[str, bool]:
     """A package's licence as it says it, and whether that is an expression of SPDX; "" if it says none. First the expression, then
     its classifiers, then the field that may hold anything, unless it holds a whole text."""
     about = installed.metadata
-    if expression := (about.get("License-Expression") or "").strip():
+    if expression := _only(about, "License-Expression").strip():
         return expression, bool(_SPDX.fullmatch(expression.replace("(", "").replace(")", "")))
     classified = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith(_OSI)]
     named = [one for one in dict.fromkeys(classified) if one != "OSI Approved"]
     if named:
         return " or ".join(sorted(named)), False
-    said = " ".join((about.get("License") or "").split())
+    said = " ".join(_only(about, "License").split())
     return (said, False) if len(said) <= _MOST_LETTERS else ("", False)
+
+
+def _only(about: PackageMetadata, name: str) -> str:
+    """What a package says under a name, "" if nothing."""
+    said = about.get_all(name)
+    return said[0] if said else ""

@@ -35,7 +35,7 @@ from shared.secure_sum.epoch import MOST_WINDOW_S, Epoch, sign
 from shared.secure_sum.leaves import members
 from shared.secure_sum.merkle import prove
 
-from ...people.setup import Crowd, Setup
+from ...people.setup import Crowd, People, Setup
 from ...scenarios.config import Scenario
 
 #: Each way to say no is tried on so many devices; what is told is the slowest.
@@ -147,9 +147,9 @@ class Asked:
         return wrap(body, int(self._now_s), self._key.sign)
 
 
-def silences(scenario: Scenario, crowd: Crowd) -> list[Silence]:
+def silences(scenario: Scenario, people: People) -> list[Silence]:
     """What became of every way to say no under a scenario's plan, for a few devices; in a folder that goes afterwards."""
-    few = Crowd(min(crowd.n_users, _MOST_ENROLLED), crowd.catalogue)
+    few = Crowd(min(people.n_users, _MOST_ENROLLED), people.catalogue)
     setup = Setup.of(scenario, few)
     return [_worst([_tried(way, setup) for _ in range(TRIES)]) for way in _ways(setup)]
 

@@ -43,9 +43,7 @@ def test_every_version_is_one_that_constraints_name():
 
 
 def about(**fields: list[str]):
-    return SimpleNamespace(
-        metadata=SimpleNamespace(get=lambda n: (fields.get(n) or [None])[0], get_all=lambda n: fields.get(n))
-    )
+    return SimpleNamespace(metadata=SimpleNamespace(get_all=lambda n: fields.get(n)))
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_too_few_people_are_no_figure(people):
 # ---- silence
 
 
+@pytest.mark.slow
 def test_a_device_answers_until_its_user_says_no_and_nothing_after_that(people):
     found = {one.how: one for one in silences(load_scenario("demo", SCENARIO), people)}
     assert list(found) == ["pause", "consent to bits", "consent to evaluation", "consent to alert_counts", "forget"]
@@ -169,6 +170,7 @@ def test_what_was_told_stays_with_the_server_when_its_device_is_gone(tmp_path):
 # ---- rounds that were joined
 
 
+@pytest.mark.slow
 def test_rounds_that_were_joined_are_those_of_the_journals(tmp_path):
     people, scenario = plant(6, 182, seed=1), scenario_without_noise()
     folder = RunFolder(tmp_path / "run")
@@ -179,6 +181,7 @@ def test_rounds_that_were_joined_are_those_of_the_journals(tmp_path):
 # ---- the file
 
 
+@pytest.mark.slow
 def test_the_file_says_aggregates_and_what_they_rest_on_and_the_log_vouches_for_it(ended, told):
     assert (ended.path / WITHDRAWAL).read_bytes() == canonical(told)
     assert set(told) == {"format", "seed", "rounds", "influence", "joined", "opt_out"}
@@ -207,6 +210,7 @@ def _changed(value):
     return -1.0 if isinstance(value, float) else value + 1
 
 
+@pytest.mark.slow
 def test_what_is_changed_does_not_come_out_again(ended, told, monkeypatch):
     """Every leaf, one after the other; measured once more, for all of them."""
     again = measure(ended, SEED)
@@ -249,6 +253,7 @@ def fields_of(case: Case):
     return {field.name: field for field in table.fields}
 
 
+@pytest.mark.slow
 def test_every_field_is_told_with_its_source_or_missing(ended, told):
     fields = fields_of(Case.of(ended.path))
     assert all(field.state == "measured" for field in fields.values())
