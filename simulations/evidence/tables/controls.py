@@ -177,4 +177,4 @@ def _plain(sentence: str) -> str:
     text = re.sub(r"\s*\(tests/[^)]*\)", "", cells[0])
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
     text = re.sub(r"\*\*|`|(?<!\w)\*|\*(?!\w)", "", text)
-    return re.sub(r"^(?:[-|]|\d+\.)\s+", "", text).strip()
+    return re.sub(r"^(?:[-|]|\d+\.)\s+|\s*\|$", "", text).strip()
