@@ -28,7 +28,7 @@ from ..people.population import Population
 from ..people.setup import Setup
 from .bounds import CONFIDENCE
 from .canaries import LEAST_VALUES, Canaries, canaries_in
-from .mechanism import Tried, judged, tried, trials_of, views_of
+from .mechanism import Tried, judged, trials_of, tried, views_of
 from .membership import Membership, membership_of
 from .noise import Noise, noise_in
 from .opened import opened_sums
@@ -99,7 +99,9 @@ def recompute(run: RunFolder, setup: Setup, population: Population) -> list[str]
     except (OSError, ValueError, LookupError, TypeError, ConfigError):
         return [run.audit_file.name]
     expected = json.loads(again.canonical)
-    wrong = [at for at in sorted({*_flat(kept), *_flat(expected)}) if not _same(_flat(kept).get(at), _flat(expected).get(at))]
+    wrong = [
+        at for at in sorted({*_flat(kept), *_flat(expected)}) if not _same(_flat(kept).get(at), _flat(expected).get(at))
+    ]
     plan = setup.plan
     if _stated(plan) is not None:
         once = tried(views_of(plan)[0], min(FRESH_DRAWS, trials_of(plan)[views_of(plan)[0].key]), plan.privacy.delta)
@@ -109,7 +111,8 @@ def recompute(run: RunFolder, setup: Setup, population: Population) -> list[str]
 
 def _audit_of(run: RunFolder, setup: Setup, population: Population, out: Sequence[Tried], seed: int) -> Audit:
     """An audit from what came of the mechanism, and a seed for canaries: all else follows."""
-    plan, delta, why = setup.plan, setup.plan.privacy.delta, {}
+    plan, delta = setup.plan, setup.plan.privacy.delta
+    why: dict[str, str] = {}
     stated, canaries, finds, noise = _stated(plan), None, None, None
     if stated is None:
         why |= {"mechanism": NOT_PRIVATE, "canaries": NOT_PRIVATE, "noise": NOT_PRIVATE}
@@ -162,7 +165,9 @@ def _epsilon_of(plan: Plan, rounds: int) -> float:
 
 def _broken_views(out: Sequence[Tried]) -> list[str]:
     return [
-        f"{one.key}, {one.sees}: epsilon {one.at_least:.3g} at least, {one.stated:.3g} is stated" for one in out if one.breaks
+        f"{one.key}, {one.sees}: epsilon {one.at_least:.3g} at least, {one.stated:.3g} is stated"
+        for one in out
+        if one.breaks
     ]
 
 
@@ -182,8 +187,11 @@ def _broken_in_run(canaries: Canaries | None, noise: Noise | None) -> Iterator[s
 def _counts_in(kept: Mapping[str, Any], plan: Plan) -> list[Tried]:
     """The views of an audit that was kept, judged again from their counts under this plan."""
     views = {view.key: view for view in views_of(plan, whole=True)}
-    counts = ((one, *(np.array(one[side], np.int64) for side in ("right", "wrong"))) for one in kept["mechanism"])
-    return [judged(views[one["key"]], int(one["trials"]), *sides, plan.privacy.delta) for one, *sides in counts]
+    out = []
+    for one in kept["mechanism"]:
+        right, wrong = (np.array(one[side], np.int64) for side in ("right", "wrong"))
+        out.append(judged(views[one["key"]], int(one["trials"]), right, wrong, plan.privacy.delta))
+    return out
 
 
 def _flat(value: Any, at: str = "") -> dict[str, Any]:

@@ -69,9 +69,7 @@ def above(scores: Doubles, thresholds: Doubles) -> Ints:
 def _at_each(right: Ints, wrong: Ints, n_with: int, n_without: int, delta: float, tail: float) -> Doubles:
     """The bound at each threshold, each rate off with a chance of `tail`."""
     least_right = np.where(right > 0, stats.beta.ppf(tail, np.maximum(right, 1), n_with - right + 1), 0.0)
-    most_wrong = np.where(
-        wrong < n_without, stats.beta.ppf(1 - tail, wrong + 1, np.maximum(n_without - wrong, 1)), 1.0
-    )
+    most_wrong = np.where(wrong < n_without, stats.beta.ppf(1 - tail, wrong + 1, np.maximum(n_without - wrong, 1)), 1.0)
     ratio = np.maximum(least_right - delta, 0) / most_wrong
     return np.asarray(np.log(np.maximum(ratio, 1.0)))
 
@@ -112,9 +110,7 @@ def rounds_chance(right: Ints, canaries: int, guesses: int, epsilon: float, delt
 
 
 @as_declared
-def one_run_epsilon(
-    right: Ints, canaries: int, guesses: int, delta: float, confidence: float = CONFIDENCE
-) -> float:
+def one_run_epsilon(right: Ints, canaries: int, guesses: int, delta: float, confidence: float = CONFIDENCE) -> float:
     """The epsilon of one round at least, with this confidence, of right guesses (R,) as in `rounds_chance`; 0 where chance
     alone would do, `MAX_EPSILON` at most. Found by bisection from below."""
     low, high = 0.0, MAX_EPSILON

@@ -25,7 +25,7 @@ import numpy as np
 from scipy import stats
 
 from server.privacy.accounting import epsilon_unamplified
-from shared.arrays import Doubles, Ints, Reals
+from shared.arrays import Doubles, Ints, Reals, as_declared
 from shared.charges import Charge, charges_of
 from shared.mechanisms import Entropy, from_grid
 from shared.plan import BitsPlan, Plan, UpdateKind
@@ -70,7 +70,9 @@ class View:
     def shares(self) -> int:
         """How many shares of noise one trial takes, in both worlds."""
         rounds = ((row.times, row.mechanism) for row in self.seen)
-        each = sum(times * kind.privacy.honest if isinstance(kind, UpdateKind) else kind.coins for times, kind in rounds)
+        each = sum(
+            times * kind.privacy.honest if isinstance(kind, UpdateKind) else kind.coins for times, kind in rounds
+        )
         return 2 * (1 + self.beside) * each
 
     @property
@@ -78,8 +80,8 @@ class View:
         """Fixed before any trial, from the plan alone: (T,)."""
         if not self.mu:
             coins = sum(row.mechanism.coins for row in self.seen if isinstance(row.mechanism, BitsPlan))
-            return np.arange(coins) + 0.5
-        return np.array([self.mu / 2, *stats.norm.isf(TAILS)])
+            return np.arange(coins, dtype=np.float64) + 0.5
+        return np.array([self.mu / 2, *stats.norm.isf(TAILS).tolist()], np.float64)
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def tried(view: View, trials: int, delta: float, *, noise: float = 1.0) -> Tried
     return judged(view, trials, right, wrong, delta)
 
 
+@as_declared
 def judged(view: View, trials: int, right: Ints, wrong: Ints, delta: float) -> Tried:
     """What counts of a view prove."""
     return Tried(
@@ -156,7 +159,9 @@ def judged(view: View, trials: int, right: Ints, wrong: Ints, delta: float) -> T
 def _scores(view: View, trials: int, folder: Path, *, there: bool, noise: float) -> Iterator[Doubles]:
     """What is guessed by, in one world, a chunk of trials at a time: of sums the log of the likelihood ratio in its standard deviations,
     of coins how many say "alerted"."""
-    rounds = [(row.mechanism, i) for row in view.seen for i in range(row.times) if isinstance(row.mechanism, UpdateKind)]
+    rounds = [
+        (row.mechanism, i) for row in view.seen for i in range(row.times) if isinstance(row.mechanism, UpdateKind)
+    ]
     keys = [host_training.fresh_entropy(folder, i) for i in range(len(rounds) * (1 + view.beside))]
     for first in range(0, trials, CHUNK_TRIALS):
         n = min(CHUNK_TRIALS, trials - first)

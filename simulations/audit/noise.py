@@ -45,8 +45,10 @@ class Noise:
 
     @property
     def repeats(self) -> bool:
-        """Whether two rounds share their noise."""
-        return self.fresh_at_most is not None and self.fresh_at_most < self.planned
+        """Whether two rounds share their noise: nearer than fresh noise lets them be, and than all rounds together account for."""
+        if self.fresh_at_most is None:
+            return False
+        return self.fresh_at_most < (self.at_most / 2 if self.breaks else self.planned)
 
 
 @as_declared

@@ -36,5 +36,7 @@ def sums_of(start: Doubles, iterates: Doubles, server: ServerSettings, privacy: 
     sums = (velocity - server.momentum * before) * (privacy.expected_cohort / privacy.grid_step)
     whole = np.round(sums)
     if not np.all(np.abs(sums - whole) < _OFF):
-        raise ConfigError("expected iterates that sums of whole numbers lead to, got others: another optimiser, or damaged")
+        raise ConfigError(
+            "expected iterates that sums of whole numbers lead to, got others: another optimiser, or damaged"
+        )
     return whole.astype(np.int64)

@@ -58,9 +58,7 @@ def _bounds(thresholds: Doubles, mu: float, noise: float, trials: int, delta: fl
 
 
 @lru_cache(maxsize=16)
-def power_of_canaries(
-    n_rounds: int, n_values: int, noise_multiplier: float, stated: float, delta: float
-) -> float:
+def power_of_canaries(n_rounds: int, n_values: int, noise_multiplier: float, stated: float, delta: float) -> float:
     """How often noise four times too small breaks the epsilon of a round that is stated, in a run whose devices teach the same in every
     round: with what is still unlike from round to round, it is less."""
     random = np.random.Generator(np.random.Philox(1))

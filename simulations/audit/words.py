@@ -15,7 +15,9 @@ def table_of(audit: Audit) -> Table:
     for one in audit.mechanism:
         power = audit.power.get(one.key)
         said = (f"{power.perfect:.3g}", f"{power.finds_quarter:.0%}") if power else ("", "")
-        table.add_row(f"{one.key}: {one.sees}, {one.trials:,} trials", f"{one.stated:.3g}", f"{one.at_least:.3g}", *said)
+        table.add_row(
+            f"{one.key}: {one.sees}, {one.trials:,} trials", f"{one.stated:.3g}", f"{one.at_least:.3g}", *said
+        )
     if (found := audit.canaries) is not None:
         finds = "" if audit.canaries_find_quarter is None else f"{audit.canaries_find_quarter:.0%}"
         sees = f"canaries in this run, {found.rounds * found.guesses:,} guesses"
