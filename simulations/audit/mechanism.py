@@ -36,8 +36,9 @@ from .bounds import CONFIDENCE, above, epsilon_of_counts
 
 #: Trials that are carried out together.
 CHUNK_TRIALS: Final = 2048
-#: Under the plan, in the world without the device, a score exceeds the thresholds with these chances.
-TAILS: Final = tuple(float(f"{tail:.3g}") for tail in np.geomspace(0.4, 1e-6, 19))
+#: Under the plan, in the world without the device, a score exceeds the thresholds with these chances: far out tells planned noise
+#: best, close to the middle tells too little of it.
+TAILS: Final = (0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, *(float(f"{t:.3g}") for t in np.geomspace(0.05, 1e-6, 11)))
 #: Trials of the first kind's round in every run, and of each other view.
 DRAWS, DRAWS_OF_OTHERS = 200_000, 20_000
 #: Shares of noise that all views together may take in a run: seconds.
