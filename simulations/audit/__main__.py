@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of a run that has ended")
     parser.add_argument("--draws", type=int, default=MILLION, help="trials of every view of the mechanism (1000000)")
+    parser.add_argument("--whole", action="store_true", help="also look at all sums of a run together: minutes")
     chosen = parser.parse_args(arguments)
     run = RunFolder(chosen.run)
     scenario = run.begun_scenario()
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ConfigError(f"expected the folder of a run that has ended, and at least one draw, got {chosen.run}")
     with locked(run.path):
         population = Population.load(run.population)
-        audit = audit_run(run, Setup.of(scenario, population), population, chosen.draws)
+        audit = audit_run(run, Setup.of(scenario, population), population, chosen.draws, whole=chosen.whole)
         keep_audit(run, audit)
         run.vouch()
     say_table(table_of(audit))

@@ -1,8 +1,8 @@
 """The audit of one run: whether what it released keeps the epsilon that is stated, and what an audit like this would have found.
 
-`audit_run` makes it, `keep_audit` writes it into the run's folder, `recompute` works it out again from there. What is in the file: counts,
-thresholds, seeds of canaries that were tossed after the run, bounds, and their power; nothing of what anybody did, no cohort, no size of
-one. A breach is a bound above what is stated; by chance each comes to one in less than one in 1,000 audits.
+`audit_run` makes it, `keep_audit` writes it into the run's folder, `recompute.py` works it out again from there. What is in the file:
+counts, thresholds, the seed of canaries that were tossed after the run, bounds, and their power; nothing of what anybody did, no cohort,
+no size of one. A breach is a bound above what is stated; by chance each comes to one in less than one in 1,000 audits.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from server.privacy.accounting import epsilon_unamplified
 from shared.charges import Charge, charges_of
-from shared.errors import ConfigError, RunError
-from shared.files import replace_content, text_of
+from shared.errors import RunError
+from shared.files import replace_content
 from shared.plan import Plan
 
 from ..federation.run_folder import RunFolder
@@ -28,15 +26,13 @@ from ..people.population import Population
 from ..people.setup import Setup
 from .bounds import CONFIDENCE
 from .canaries import LEAST_VALUES, Canaries, canaries_in
-from .mechanism import Tried, judged, trials_of, tried, views_of
+from .mechanism import Tried, trials_of, tried, views_of
 from .membership import Membership, membership_of
 from .noise import Noise, noise_in
 from .opened import opened_sums
 from .power import Power, power_of_canaries, power_of_trials
 
 FORMAT: Final = 1
-#: Trials of the first view when an audit is worked out again.
-FRESH_DRAWS: Final = 20_000
 NOT_PRIVATE: Final = "the plan promises nothing: it is not private, and there is nothing to audit"
 NOBODY_HELD_OUT: Final = "not measured: nobody was held out of the training"
 NO_ROUND: Final = "no round moved the model"
@@ -68,13 +64,17 @@ class Audit:
         return json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def audit_run(run: RunFolder, setup: Setup, population: Population, draws: int | None = None) -> Audit:
-    """The audit of a run that has ended. `draws`: trials of every view of the mechanism; without them, what a few seconds allow."""
+def audit_run(
+    run: RunFolder, setup: Setup, population: Population, draws: int | None = None, *, whole: bool = False
+) -> Audit:
+    """The audit of a run that has ended. `draws`: trials of every view of the mechanism, with `whole` also of all sums of a run
+    together; without them, what a few seconds allow."""
     plan, out = setup.plan, []
-    if _stated(plan) is not None:
-        trials = trials_of(plan, draws)
-        out = [tried(view, trials[view.key], plan.privacy.delta) for view in views_of(plan)]
-    return _audit_of(run, setup, population, out, secrets.randbits(48))
+    if stated_of(plan) is not None:
+        trials = trials_of(plan)
+        for view in views_of(plan, whole=whole):
+            out.append(tried(view, draws or trials[view.key], plan.privacy.delta))
+    return audit_of(run, setup, population, out, secrets.randbits(48))
 
 
 def keep_audit(run: RunFolder, audit: Audit) -> None:
@@ -88,32 +88,11 @@ def expect_kept(audit: Audit) -> None:
         raise RunError(f"expected a run that keeps what it states, but its audit found: {'; '.join(audit.breaches)}")
 
 
-def recompute(run: RunFolder, setup: Setup, population: Population) -> list[str]:
-    """What in a run's audit is not what its folder gives, by the place in the file, and what a fresh look at the mechanism finds
-    broken; empty if all of it holds. Bounds come from the counts, canaries from their seed and the sums that the server's iterates
-    give, membership from people and model."""
-    try:
-        kept = json.loads(text_of(run.audit_file))
-        counted, seed = _counts_in(kept, setup.plan), kept["canaries"] and kept["canaries"]["seed"]
-        again = _audit_of(run, setup, population, counted, int(seed or 0))
-    except (OSError, ValueError, LookupError, TypeError, ConfigError):
-        return [run.audit_file.name]
-    expected = json.loads(again.canonical)
-    wrong = [
-        at for at in sorted({*_flat(kept), *_flat(expected)}) if not _same(_flat(kept).get(at), _flat(expected).get(at))
-    ]
-    plan = setup.plan
-    if _stated(plan) is not None:
-        once = tried(views_of(plan)[0], min(FRESH_DRAWS, trials_of(plan)[views_of(plan)[0].key]), plan.privacy.delta)
-        wrong += [f"mechanism, tried again: {sentence}" for sentence in _broken_views([once])]
-    return wrong
-
-
-def _audit_of(run: RunFolder, setup: Setup, population: Population, out: Sequence[Tried], seed: int) -> Audit:
+def audit_of(run: RunFolder, setup: Setup, population: Population, out: Sequence[Tried], seed: int) -> Audit:
     """An audit from what came of the mechanism, and a seed for canaries: all else follows."""
     plan, delta = setup.plan, setup.plan.privacy.delta
     why: dict[str, str] = {}
-    stated, canaries, finds, noise = _stated(plan), None, None, None
+    stated, canaries, finds, noise = stated_of(plan), None, None, None
     if stated is None:
         why |= {"mechanism": NOT_PRIVATE, "canaries": NOT_PRIVATE, "noise": NOT_PRIVATE}
     else:
@@ -148,11 +127,11 @@ def _audit_of(run: RunFolder, setup: Setup, population: Population, out: Sequenc
         noise=noise,
         membership=membership,
         why=why,
-        breaches=(*_broken_views(out), *_broken_in_run(canaries, noise)),
+        breaches=(*broken_views(out), *_broken_in_run(canaries, noise)),
     )
 
 
-def _stated(plan: Plan) -> float | None:
+def stated_of(plan: Plan) -> float | None:
     """Epsilon of all that a plan charges, to the server; None if it is infinite."""
     epsilon = epsilon_unamplified(charges_of(plan), plan.privacy.delta)
     return epsilon if math.isfinite(epsilon) else None
@@ -163,7 +142,8 @@ def _epsilon_of(plan: Plan, rounds: int) -> float:
     return epsilon_unamplified((Charge(plan.updates[0], rounds),), plan.privacy.delta)
 
 
-def _broken_views(out: Sequence[Tried]) -> list[str]:
+def broken_views(out: Sequence[Tried]) -> list[str]:
+    """Which views show more than is stated, in words."""
     return [
         f"{one.key}, {one.sees}: epsilon {one.at_least:.3g} at least, {one.stated:.3g} is stated"
         for one in out
@@ -182,28 +162,3 @@ def _broken_in_run(canaries: Canaries | None, noise: Noise | None) -> Iterator[s
             f"rounds {rounds} of this run share noise: a multiplier of {noise.fresh_at_most:.3g} at most is the later one's own, "
             f"{noise.planned:.3g} is planned"
         )
-
-
-def _counts_in(kept: Mapping[str, Any], plan: Plan) -> list[Tried]:
-    """The views of an audit that was kept, judged again from their counts under this plan."""
-    views = {view.key: view for view in views_of(plan, whole=True)}
-    out = []
-    for one in kept["mechanism"]:
-        right, wrong = (np.array(one[side], np.int64) for side in ("right", "wrong"))
-        out.append(judged(views[one["key"]], int(one["trials"]), right, wrong, plan.privacy.delta))
-    return out
-
-
-def _flat(value: Any, at: str = "") -> dict[str, Any]:
-    """What a JSON value holds, by its place in it."""
-    if isinstance(value, (dict, list)) and value:
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {place: leaf for key, part in items for place, leaf in _flat(part, f"{at}/{key}").items()}
-    return {at: value}
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal; floats up to the last digits, which another version of a library may round elsewhere."""
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
-    return type(one) is type(other) and bool(one == other)

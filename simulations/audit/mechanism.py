@@ -121,11 +121,9 @@ def views_of(plan: Plan, *, whole: bool = False) -> list[View]:
     return out
 
 
-def trials_of(plan: Plan, draws: int | None = None) -> dict[str, int]:
-    """How many trials each view gets: `draws` of each; without them as many as a run has time for."""
+def trials_of(plan: Plan) -> dict[str, int]:
+    """How many trials each view gets in a run, by its key: as many as that has time for."""
     views = views_of(plan)
-    if draws is not None:
-        return {view.key: draws for view in views}
     wanted = {view.key: DRAWS if i == 0 else DRAWS_OF_OTHERS for i, view in enumerate(views)}
     shares = sum(wanted[view.key] * view.shares for view in views)
     part = min(1.0, MOST_SHARES / shares)

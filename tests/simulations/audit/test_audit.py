@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -11,7 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from server.app import log_of
+from server.app import run as serve
 from server.optimizer import ServerOptimizer, ServerSettings
+from server.run_log.log import LOG_FILE
 from shared import rdp
 from shared.errors import ConfigError, RunError
 from shared.mechanisms import protect
@@ -24,24 +28,27 @@ from simulations.audit.audit import (
     audit_run,
     expect_kept,
     keep_audit,
-    recompute,
 )
 from simulations.audit.bounds import CONFIDENCE
 from simulations.audit.canaries import canaries_in, expected
 from simulations.audit.noise import noise_in
 from simulations.audit.opened import opened_sums, sums_of
 from simulations.audit.power import power_of_canaries
+from simulations.audit.recompute import recompute
 from simulations.audit.words import table_of
-from simulations.federation.equivalence import run_hosted, scenario_without_noise, some_people
+from simulations.federation.equivalence import run_hosted, scenario_without_noise, settings_for, some_people
+from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RunFolder
 from simulations.people.population import Population
 from simulations.people.setup import Setup
+from simulations.run import evaluate_run
 from simulations.scenarios.config import Scenario
 from tests.simulations.audit.faults import a_quarter_of_the_noise, a_seed_used_again
 from tests.world.basics import full, make_plan
 
 DRAWS = 2000
 ROUNDS, NOISE = 5, 3.0
+DAMAGED = "audit.json: it is damaged, or not of this run"
 
 
 def noisy(*overrides: str) -> Scenario:
@@ -104,13 +111,31 @@ def test_a_mistake_is_found_in_the_very_run_that_made_it(fault, tmp_path, monkey
     keep_audit(run[0], made_later)
     with pytest.raises(RunError, match=r"of this run: a multiplier of \d\.\d+ at most, 3 is planned"):
         expect_kept(made_later)
-    assert recompute(*run) == [], "what was found is what is there"
+    assert recompute(run[0].path) == [], "what was found is what is there"
 
 
 def test_whoever_has_the_folder_comes_to_the_same(honest, audit):
     keep_audit(honest[0], audit)
-    assert recompute(*honest) == []
+    assert recompute(honest[0].path) == []
     assert honest[0].audit_file.read_text() == audit.canonical
+    honest[0].audit_file.unlink()
+    assert recompute(honest[0].path) == [], "nothing is said, so nothing is wrong"
+
+
+@pytest.mark.slow
+def test_a_breach_fails_the_run_after_all_is_written_down(tmp_path, monkeypatch):
+    monkeypatch.setattr("simulations.baselines.interest_models.DNN_BATCHES", 20)
+    people, run = some_people(), RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        a_quarter_of_the_noise(patch)
+        scenario = noisy(f"data.users={people.n_users}")
+        settings = settings_for(run, people, scenario)
+        serve(LocalHost(run), settings, settings.schedule.clock(), log=log_of(settings))
+    with pytest.raises(RunError, match=r"its audit found: .*noise of this run: a multiplier of \d\.\d+ at most"):
+        evaluate_run(run.path)
+    assert run.has_ended and json.loads(run.audit_file.read_text())["breaches"]
+    leaves = (run.server_path / LOG_FILE).read_bytes()
+    assert hashlib.sha256(run.audit_file.read_bytes()).hexdigest().encode() in leaves, "the log vouches for the audit"
 
 
 CHANGES: list[tuple[str, Callable[[dict], object]]] = [
@@ -126,7 +151,7 @@ CHANGES: list[tuple[str, Callable[[dict], object]]] = [
     ("/plan_sha256", lambda a: a.update(plan_sha256="00")),
     ("/breaches", lambda a: a.update(breaches=["none"])),
     ("/more", lambda a: a.update(more=1)),
-    ("audit.json", lambda a: a.pop("mechanism")),
+    ("", lambda a: a.pop("mechanism")),
 ]
 
 
@@ -135,11 +160,11 @@ def test_what_was_changed_is_named(honest, audit, at, change):
     changed = json.loads(audit.canonical)
     change(changed)
     honest[0].audit_file.write_text(json.dumps(changed))
-    assert any(said.startswith(at) for said in recompute(*honest)), recompute(*honest)
+    assert any(said.startswith(f"audit.json{at}: ") for said in recompute(honest[0].path)), recompute(honest[0].path)
 
 
 def test_other_iterates_than_the_run_s_are_named(honest, audit, tmp_path):
-    run, setup, people = honest
+    run = honest[0]
     keep_audit(run, audit)
     file = run.server_path / "checkpoint.npz"
     kept = file.read_bytes()
@@ -148,7 +173,7 @@ def test_other_iterates_than_the_run_s_are_named(honest, audit, tmp_path):
     changed["iterates"] = changed["iterates"] * 1.5
     try:
         np.savez(file, **changed)
-        assert recompute(run, setup, people) == ["audit.json"], "no sums of whole numbers"
+        assert recompute(run.path) == [DAMAGED], "no sums of whole numbers"
     finally:
         file.write_bytes(kept)
 
@@ -185,9 +210,12 @@ def test_a_run_without_noise_is_told_as_one(tmp_path):
 
 def test_a_run_is_audited_again_with_as_many_draws_as_wanted(honest, capsys):
     run = honest[0]
-    main([str(run.path), "--draws", "500"])
+    main([str(run.path), "--draws", "500", "--whole"])
     kept = json.loads(run.audit_file.read_text())
-    assert {one["trials"] for one in kept["mechanism"]} == {500}
+    assert {(one["key"], one["trials"]) for one in kept["mechanism"]} == {
+        (key, 500) for key in ("update", "update.twice", "whole")
+    }
+    assert recompute(run.path) == []
     assert "canaries in this run" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="a run that has ended"):
         main([str(run.path / "nothing")])
