@@ -30,6 +30,7 @@ NOT_OURS = {
         "sweep.svg",
     ),
     *("server.pub", "dp_event.py", "passphrase.txt", "scenario.toml", "my-shop.toml"),
+    *("evidence.json", "dpia.json", "audit.json", "operator.toml"),
     *("FILE.py", "rules.py", "models.py"),
 }
 #: Classes of other people's libraries that our texts name, and constants of the language.

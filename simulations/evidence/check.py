@@ -1,0 +1,133 @@
+"""`ebbtide evidence --check`: whether a folder of evidence says what its run's folder says, name by name.
+
+Every answer is made again from the run's log and folder, with the operator's answers as the document has them, and every file from
+that. One that differs makes the evidence invalid. The log is verified as `ebbtide verify` does it, and what was measured at some
+expense, an audit or a withdrawal, is measured again by its own rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from shared.errors import ConfigError, EbbtideError, InputError
+
+from .case import Case
+from .document import DOCUMENT_FILE, OPERATOR, Answer, Document, document_of, read
+from .operator import QUESTIONS, checked
+from .verifier import check as check_log
+from .writers import WRITERS, files_of
+
+#: Modules that measure at some expense: `recompute` of each takes a run's folder, and says what does not hold, a line each.
+RECOMPUTED_BY: Final = ("simulations.audit.recompute", "simulations.evidence.withdrawal")
+#: What a run's folder may raise that was changed in any way.
+_CHANGED: Final = (EbbtideError, LookupError, TypeError, ValueError, OSError)
+
+
+def check(run: Path, folder: Path) -> list[str]:
+    """What does not hold of the evidence in `folder` about the run in `run`, a line each; empty if all does. InputError if there
+    is no such document, or no run."""
+    document = read(folder / DOCUMENT_FILE)
+    if not (run / "scenario.json").is_file():
+        raise InputError(f"expected the folder of the run that the evidence is about, got {run}")
+    found = [f"log: {line}" for line in _log_findings(run, document)]
+    answers, wrong = declared_in(document)
+    found += wrong
+    try:
+        case = Case.of(run, answers)
+        again = document_of(case)
+    except _CHANGED as error:
+        said = str(error) if isinstance(error, EbbtideError) else type(error).__name__
+        return [*found, f"the run's folder cannot be read as it was: {said}"]
+    found += differences(document, again)
+    found += _files(folder, files_of(case, again), named=bool(found))
+    return found + list(_recomputed(run))
+
+
+def differences(said: Document, again: Document) -> list[str]:
+    """What one document says otherwise than another, by name: answers first, then what stands at its head."""
+    before = {answer.name: answer for answer in said.answers}
+    now = {answer.name: answer for answer in again.answers}
+    out = []
+    if len(before) != sum(len(table.answers) for table in said.tables):
+        out.append(f"{DOCUMENT_FILE}: two answers have one name")
+    for name in [*now, *(name for name in before if name not in now)]:
+        if name not in before:
+            out.append(f"{name}: left out; it is {now[name].state}")
+        elif name not in now:
+            out.append(f"{name}: nothing says this")
+        else:
+            out += [f"{name}: {why}" for why in _differ(before[name], now[name])]
+    head = {"tables"} | ({"counts"} if out else set())
+    here, there = said.model_dump(exclude=head), again.model_dump(exclude=head)
+    out += [f"{DOCUMENT_FILE}: {key} is not the run's" for key in there if here[key] != there[key]]
+    if not out and said != again:
+        out.append(f"{DOCUMENT_FILE}: its tables are in another order, or counted otherwise")
+    return out
+
+
+def declared_in(document: Document) -> tuple[dict[str, Any], list[str]]:
+    """The operator's answers as a document holds them; and what is declared there without being an answer to a question."""
+    answers: dict[str, Any] = {}
+    wrong = []
+    for answer in document.answers:
+        if answer.state != "declared" or not answer.key.startswith(OPERATOR):
+            continue
+        key = answer.key.removeprefix(OPERATOR)
+        try:
+            value: Any = answer.value
+            if key in QUESTIONS and QUESTIONS[key].kind == "date":
+                value = date.fromisoformat(str(value))
+            answers |= checked({key: value}, DOCUMENT_FILE)
+        except (ConfigError, ValueError):
+            wrong.append(f"{answer.name}: declared, and no answer that an operator can give")
+    return answers, wrong
+
+
+def _differ(said: Answer, now: Answer) -> Iterator[str]:
+    if said.state != now.state:
+        yield f"told as {said.state}, and is {now.state}"
+    elif said.value != now.value or type(said.value) is not type(now.value):
+        yield f"not what {now.sources[0].name if now.sources else 'the run'} says"
+    elif said != now:
+        hashes = {(source.kind, source.name): source.sha256 for source in said.sources}
+        changed = [s.name for s in now.sources if hashes.get((s.kind, s.name), "") != s.sha256]
+        yield f"{', '.join(changed)} is another file than it was" if changed else "its sources are others"
+
+
+def _log_findings(run: Path, document: Document) -> list[str]:
+    if document.log is None:
+        return []
+    try:
+        return check_log(run)
+    except (OSError, ValueError):
+        return ["it is not there, or cannot be read"]
+
+
+def _files(folder: Path, again: dict[str, bytes], *, named: bool) -> Iterator[str]:
+    """Files that are not what the run and the answers give; of the document, only if nothing in it was `named`."""
+    for name, data in again.items():
+        file = folder / name
+        if not file.is_file():
+            yield f"{name}: missing"
+        elif file.read_bytes() != data and not (named and name == DOCUMENT_FILE):
+            yield f"{name}: not what the run and the answers give"
+    yield from (f"{file.name}: not a file of the evidence" for file in sorted(folder.iterdir()) if file.name not in WRITERS)
+
+
+def _recomputed(run: Path) -> Iterator[str]:
+    for name in RECOMPUTED_BY:
+        if _is_there(name):
+            recompute: Callable[[Path], list[str]] = import_module(name).recompute
+            yield from recompute(run)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
