@@ -96,7 +96,6 @@ class Facts:
         """What leaves besides under a consent."""
         return [kind for kind in self.asked if kind.consent and consent.covers(kind.consent)]
 
-
     @property
     def moved(self) -> tuple[float, float] | None:
         """By how much leaving one person out moved p of the others in the median, and noise alone; None if nobody measured it."""
@@ -111,6 +110,7 @@ class Facts:
             return None
         asked, answered = (sum(way[f"{what}_after"] for way in ways) for what in ("asked", "answered"))
         return Silence(asked, answered, max(way["seconds"] for way in ways))
+
     @property
     def technical(self) -> list[MessageKind]:
         """What says nothing of anybody's behaviour."""

@@ -39,7 +39,14 @@ def tables_of(document: Document) -> list[FieldTable]:
         FieldTable(
             table.key,
             tuple(
-                Field(a.key, a.state, a.value, tuple(Source(s.kind, s.name, s.sha256, s.at) for s in a.sources), a.row, a.why)
+                Field(
+                    a.key,
+                    a.state,
+                    a.value,
+                    tuple(Source(s.kind, s.name, s.sha256, s.at) for s in a.sources),
+                    a.row,
+                    a.why,
+                )
                 for a in table.answers
             ),
         )

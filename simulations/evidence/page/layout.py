@@ -50,11 +50,12 @@ def every_field(tables: Iterable[FieldTable]) -> list[Field]:
 
 
 def light_of(table: FieldTable) -> Light:
-    """How much of a requirement is answered."""
+    """How much of a requirement is answered; a test that failed leaves it open, whatever is answered."""
     lacking = [field for field in table.fields if field.state == "missing"]
-    if all(field.key.startswith(OPERATORS) for field in lacking):
-        return "operator" if lacking else "answered"
-    return "open"
+    failed = any(isinstance(field.value, Mapping) and field.value.get("result") == "failed" for field in table.fields)
+    if failed or not all(field.key.startswith(OPERATORS) for field in lacking):
+        return "open"
+    return "operator" if lacking else "answered"
 
 
 def blanks(tables: Iterable[FieldTable]) -> list[Field]:

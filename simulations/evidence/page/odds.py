@@ -27,7 +27,7 @@ def in_a_thousand(share: float) -> int:
 
 
 def odds_factor(epsilon: float) -> int | float | None:
-    """e^epsilon, rounded up: to three digits, or a digit behind the point below ten; None where it is above a million."""
+    """e^epsilon, rounded up: below ten to a tenth, else to whole ones, of which three digits count; None above a million."""
     if epsilon > math.log(1e6):
         return None
     factor = math.exp(epsilon)

@@ -13,12 +13,32 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from client.vault.consent import Consent
-
 from ..fields import STATES, FieldTable, Source
 from .facts import Facts
 from .header import Header
-from .layout import BY_MESSAGE, LIGHTS, NOT_CLAIMED, OPERATORS, blanks, cited, counts, every_field, groups_of, light_of, whole_of
+from .layout import (
+    BY_MESSAGE,
+    LIGHTS,
+    NOT_CLAIMED,
+    OPERATORS,
+    blanks,
+    cited,
+    counts,
+    every_field,
+    groups_of,
+    light_of,
+    whole_of,
+)
+    LIGHTS,
+    NOT_CLAIMED,
+    blanks,
+    cited,
+    counts,
+    every_field,
+    groups_of,
+    light_of,
+    whole_of,
+)
 from .shown import lines_of, number, shown
 from .words import Language, Words
 
@@ -75,7 +95,16 @@ def _environment() -> Environment:
     )
     out.filters.update(number=number)
     out.globals.update(
-        counts_of=counts, file_link=file_link, groups_of=groups_of, light_of=light_of, lines_of=lines_of, states=STATES,
-        lights=LIGHTS, whole_of=whole_of,
-    )  # fmt: skip
+        consents=list(Consent),
+        counts_of=counts,
+        file_link=file_link,
+        groups_of=groups_of,
+        light_of=light_of,
+        lights=LIGHTS,
+        lines_of=lines_of,
+        operators=OPERATORS,
+        states=STATES,
+        told_by_message=BY_MESSAGE,
+        whole_of=whole_of,
+    )
     return out

@@ -49,4 +49,6 @@ def shown(value: Any) -> Any:
 
 def lines_of(value: Any) -> bool:
     """Whether a value is a list, and of lists too, that takes a line for each of its parts."""
-    return isinstance(value, (list, tuple)) and any(isinstance(v, (list, tuple, dict)) or len(str(v)) > 24 for v in value)
+    return isinstance(value, (list, tuple)) and any(
+        isinstance(v, (list, tuple, dict)) or len(str(v)) > 24 for v in value
+    )

@@ -40,14 +40,14 @@ class Words:
 
     def say(self, key: str, **values: object) -> str:
         """A sentence, with values put in; LookupError if it has no such sentence, or lacks a value."""
-        return str(_file("sentences")[key][self.language]).format(**values)
+        return str(entries("sentences")[key][self.language]).format(**values)
 
     def has(self, key: str) -> bool:
-        return key in _file("sentences")
+        return key in entries("sentences")
 
     def term(self, kind: Literal["fields", "tables", "messages"], key: str) -> Term | None:
         """What a key is called; None for one that nobody has found words for."""
-        found = _file(kind).get(key)
+        found = entries(kind).get(key)
         return Term(*found[self.language]) if found else None
 
     def title(self, kind: Literal["fields", "tables", "messages"], key: str) -> Markup:
@@ -57,7 +57,7 @@ class Words:
 
     def part(self, key: str) -> Markup:
         """The name of a part of a value."""
-        found = _file("parts").get(key)
+        found = entries("parts").get(key)
         return escape(found[self.language]) if found else self.text(key.replace("_", " "))
 
     def text(self, text: str, own: bool = False) -> Markup:
@@ -65,14 +65,14 @@ class Words:
         said = visible(text)
         if self.language == "en" or own:
             return Markup('<bdi class="text">{}</bdi>').format(said)
-        translated = _file("texts").get(text)
+        translated = entries("texts").get(text)
         if translated:
             return Markup('<span class="text">{}</span>').format(translated)
         return Markup('<bdi class="text" lang="en">{}</bdi>').format(said)
 
 
 @cache
-def _file(name: str) -> Mapping[str, Any]:
+def entries(name: str) -> Mapping[str, Any]:
     """A file of words; of several parts where there are several, as `fields` and `fields-nist` in one."""
     found: dict[str, Any] = {}
     for file in sorted(FOLDER.glob(f"{name}*.toml")):
