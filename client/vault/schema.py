@@ -32,7 +32,9 @@ HEADER_COLUMNS = (
 SEALED_COLUMNS = (
     Column("id", "INTEGER PRIMARY KEY", "which row it is: a number that counts up, or a keyed hash, never a value"),
     Column("version", "INTEGER NOT NULL", "the number of the write: an older row that is put back is noticed"),
-    Column("sealed", "BLOB NOT NULL", "all that the row holds, sealed with AES-256-GCM under its table, id and version"),
+    Column(
+        "sealed", "BLOB NOT NULL", "all that the row holds, sealed with AES-256-GCM under its table, id and version"
+    ),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ..evidence.document import Counts, Document
 
 
+#: So many answers that are missing for one reason are named.
+MOST_NAMES: Final = 3
+
+
 def register(parent: typer.Typer) -> None:
     """Add the command to `parent`."""
     parent.command()(evidence)
@@ -26,12 +30,16 @@ def register(parent: typer.Typer) -> None:
 def evidence(
     run: Annotated[Path, typer.Argument(help="The folder of a run that has ended, e.g. runs/demo.")],
     operator: Annotated[
-        Path | None, typer.Option(help="Your answers: a file that --template wrote, and that you filled in.", metavar="FILE.toml")
+        Path | None,
+        typer.Option(help="Your answers: a file that --template wrote, and that you filled in.", metavar="FILE.toml"),
     ] = None,
     template: Annotated[
-        Path | None, typer.Option(help="Write the questions that only you can answer, and nothing else.", metavar="FILE.toml")
+        Path | None,
+        typer.Option(help="Write the questions that only you can answer, and nothing else.", metavar="FILE.toml"),
     ] = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="The folder to write (default: evidence/ in the run's).")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="The folder to write (default: evidence/ in the run's).")
+    ] = None,
     overwrite: Overwrite = False,
     check: Annotated[
         bool, typer.Option("--check", help="Make every measured answer again, and say which ones do not hold.")
@@ -51,7 +59,9 @@ def evidence(
     if check and (operator or template):
         raise ConfigError("expected --check alone: it takes your answers from the evidence itself")
     if template and operator:
-        raise ConfigError("expected --template or --operator, got both: one writes the questions, the other reads answers")
+        raise ConfigError(
+            "expected --template or --operator, got both: one writes the questions, the other reads answers"
+        )
     if check:
         _check(run, target)
     elif template:
@@ -94,22 +104,32 @@ def _check(run: Path, target: Path) -> None:
     from ..evidence.check import check
     from ..evidence.document import DOCUMENT_FILE, read
 
-    found = check(run, target)
-    for line in found:
+    checked = check(run, target)
+    for line in checked.found:
         say(line)
-    if found:
-        raise RunError(f"the evidence in {target} is invalid: {len(found)} findings")
-    say(f"the evidence holds: {_in_words(read(target / DOCUMENT_FILE).counts)}; all but the declared was made again")
+    for line in checked.elsewhere:
+        say(f"not made again here: {line}")
+    if checked.found:
+        raise RunError(f"the evidence in {target} is invalid: {len(checked.found)} findings")
+    say(
+        f"the evidence holds: {_in_words(read(target / DOCUMENT_FILE).counts)}; what is measured and configured was made again"
+    )
 
 
 def _say(document: Document, run: Path, *, answered: bool) -> None:
     """The answer first, then what the operator left open, then what else is missing."""
     say_paragraph(f"{document.run}: {_in_words(document.counts)}.", strong=True)
     if document.blanks:
-        say_paragraph(f"Only the operator can answer {len(document.blanks)} of the missing: {', '.join(document.blanks)}.")
+        say_paragraph(
+            f"Only the operator can answer {len(document.blanks)} of the missing: {', '.join(document.blanks)}."
+        )
+    why: dict[str, list[str]] = {}
     for answer in document.answers:
         if answer.state == "missing" and answer.key.removeprefix("operator.") not in document.blanks:
-            say(f"missing: {answer.name}: {answer.why}")
+            why.setdefault(answer.why, []).append(answer.name if len(answer.name) < 60 else answer.key)
+    for reason, names in why.items():
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        say(f"missing: {', '.join(names[:MOST_NAMES])}{more}: {reason}")
     where = shlex.quote(str(run))
     if document.blanks and not answered:
         say(f"next: ebbtide evidence {where} --template operator.toml, fill it in, and give it back with --operator")

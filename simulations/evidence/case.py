@@ -19,6 +19,7 @@ from .fields import Field, Source
 #: Where the code lies that a source of kind `code` names.
 PROJECT: Final = Path(__file__).parents[2]
 ACCOUNT, RESULTS, SCENARIO, AUDIT = "server/account.json", "results.json", "scenario.json", "audit.json"
+WITHDRAWAL: Final = "withdrawal.json"
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
 Every answer is made again from the run's log and folder, with the operator's answers as the document has them, and every file from
 that. One that differs makes the evidence invalid. The log is verified as `ebbtide verify` does it, and what was measured at some
 expense, an audit or a withdrawal, is measured again by its own rule.
+
+Two things are of the machine that made the evidence and not of the run: what is installed there, and the last report of its tests.
+Where another machine has others, they cannot be made again, and that is said; where it has the same, they are compared like all else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,13 +28,24 @@ from .writers import WRITERS, files_of
 
 #: Modules that measure at some expense: `recompute` of each takes a run's folder, and says what does not hold, a line each.
 RECOMPUTED_BY: Final = ("simulations.audit.recompute", "simulations.evidence.withdrawal")
+#: Keys of answers that rest on what is installed, with the file that lists it; and of those that rest on the tests' last report.
+INSTALLED: Final = ("supply.package", "supply.commit", "supply.constraints")
+INSTALLED_FILE: Final = "sbom.json"
+TESTED: Final = ("control",)
 #: What a run's folder may raise that was changed in any way.
 _CHANGED: Final = (EbbtideError, LookupError, TypeError, ValueError, OSError)
 
 
-def check(run: Path, folder: Path) -> list[str]:
-    """What does not hold of the evidence in `folder` about the run in `run`, a line each; empty if all does. InputError if there
-    is no such document, or no run."""
+@dataclass(frozen=True)
+class Checked:
+    """`found`: what does not hold, a line each; `elsewhere`: what only another machine could make again. Valid if nothing is found."""
+
+    found: tuple[str, ...]
+    elsewhere: tuple[str, ...] = ()
+
+
+def check(run: Path, folder: Path) -> Checked:
+    """What does not hold of the evidence in `folder` about the run in `run`. InputError if there is no such document, or no run."""
     document = read(folder / DOCUMENT_FILE)
     if not (run / "scenario.json").is_file():
         raise InputError(f"expected the folder of the run that the evidence is about, got {run}")
@@ -42,18 +57,22 @@ def check(run: Path, folder: Path) -> list[str]:
         again = document_of(case)
     except _CHANGED as error:
         said = str(error) if isinstance(error, EbbtideError) else type(error).__name__
-        return [*found, f"the run's folder cannot be read as it was: {said}"]
-    found += differences(document, again)
-    found += _files(folder, files_of(case, again), named=bool(found))
-    return found + list(_recomputed(run))
+        return Checked((*found, f"the run's folder cannot be read as it was: {said}"))
+    files = files_of(case, again)
+    others = _of_another_machine(folder, files, document, again)
+    found += differences(document, again, set(others))
+    left = {name for name in WRITERS if others and name != "registry.yaml"}
+    found += _files(folder, files, left | ({DOCUMENT_FILE} if found else set()))
+    return Checked((*found, *_recomputed(run)), tuple(f"{key}: {why}" for key, why in others.items()))
 
 
-def differences(said: Document, again: Document) -> list[str]:
-    """What one document says otherwise than another, by name: answers first, then what stands at its head."""
-    before = {answer.name: answer for answer in said.answers}
-    now = {answer.name: answer for answer in again.answers}
+def differences(said: Document, again: Document, but: Set[str] = frozenset()) -> list[str]:
+    """What one document says otherwise than another, by name: answers first, `but` those of these keys, then what stands at its
+    head."""
+    before = {answer.name: answer for answer in said.answers if answer.key not in but}
+    now = {answer.name: answer for answer in again.answers if answer.key not in but}
     out = []
-    if len(before) != sum(len(table.answers) for table in said.tables):
+    if len(before) != sum(answer.key not in but for answer in said.answers):
         out.append(f"{DOCUMENT_FILE}: two answers have one name")
     for name in [*now, *(name for name in before if name not in now)]:
         if name not in before:
@@ -62,10 +81,10 @@ def differences(said: Document, again: Document) -> list[str]:
             out.append(f"{name}: nothing says this")
         else:
             out += [f"{name}: {why}" for why in _differ(before[name], now[name])]
-    head = {"tables"} | ({"counts"} if out else set())
+    head = {"tables"} | ({"counts"} if out or but else set())
     here, there = said.model_dump(exclude=head), again.model_dump(exclude=head)
     out += [f"{DOCUMENT_FILE}: {key} is not the run's" for key in there if here[key] != there[key]]
-    if not out and said != again:
+    if not out and not but and said != again:
         out.append(f"{DOCUMENT_FILE}: its tables are in another order, or counted otherwise")
     return out
 
@@ -108,15 +127,38 @@ def _log_findings(run: Path, document: Document) -> list[str]:
         return ["it is not there, or cannot be read"]
 
 
-def _files(folder: Path, again: dict[str, bytes], *, named: bool) -> Iterator[str]:
-    """Files that are not what the run and the answers give; of the document, only if nothing in it was `named`."""
+def _of_another_machine(folder: Path, files: dict[str, bytes], said: Document, again: Document) -> dict[str, str]:
+    """Keys of answers that cannot be made again here, and why."""
+    out, listed = {}, folder / INSTALLED_FILE
+    other_list = listed.is_file() and listed.read_bytes() != files[INSTALLED_FILE]
+    if other_list and _installed(said) != _installed(again):
+        out |= dict.fromkeys(INSTALLED, f"other packages are installed here than {INSTALLED_FILE} lists, or other code")
+    if _report_of(said) != _report_of(again):
+        out |= dict.fromkeys(TESTED, "the report of the tests is not here, or is another one")
+    return out
+
+
+def _installed(document: Document) -> list[Answer]:
+    return [answer for answer in document.answers if answer.key in INSTALLED]
+
+
+def _report_of(document: Document) -> set[tuple[str, str | None]]:
+    """Name and hash of the report that answers about tests quote."""
+    sources = [source for answer in document.answers if answer.key in TESTED for source in answer.sources]
+    return {(source.name, source.sha256) for source in sources if source.name.endswith(".xml")}
+
+
+def _files(folder: Path, again: dict[str, bytes], but: Set[str]) -> Iterator[str]:
+    """Files that are not what the run and the answers give, `but` these, of which it is said by answers what differs."""
     for name, data in again.items():
         file = folder / name
         if not file.is_file():
             yield f"{name}: missing"
-        elif file.read_bytes() != data and not (named and name == DOCUMENT_FILE):
+        elif name not in but and file.read_bytes() != data:
             yield f"{name}: not what the run and the answers give"
-    yield from (f"{file.name}: not a file of the evidence" for file in sorted(folder.iterdir()) if file.name not in WRITERS)
+    yield from (
+        f"{file.name}: not a file of the evidence" for file in sorted(folder.iterdir()) if file.name not in WRITERS
+    )
 
 
 def _recomputed(run: Path) -> Iterator[str]:

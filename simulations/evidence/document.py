@@ -119,7 +119,9 @@ def document_of(case: Case) -> Document:
     log = _log_of(case)
     if log is not None and (found := check_log(case.run.path)):
         raise RunError(f"expected a run whose log holds, got {len(found)} findings, the first: {found[0]}")
-    tables = [Requirement(key=t.key, counts=_counts(t.fields), answers=[*map(_answer, t.fields)]) for t in every_table(case)]
+    tables = [
+        Requirement(key=t.key, counts=_counts(t.fields), answers=[*map(_answer, t.fields)]) for t in every_table(case)
+    ]
     fields = [answer for table in tables for answer in table.answers]
     twice = [name for name, n in Counter(answer.name for answer in fields).items() if n > 1]
     if twice:
@@ -184,7 +186,9 @@ def read(file: Path) -> Document:
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise InputError(f"expected evidence of format {FORMAT} in {file}: {where or 'it'} is not as declared") from None
+        raise InputError(
+            f"expected evidence of format {FORMAT} in {file}: {where or 'it'} is not as declared"
+        ) from None
 
 
 def schema() -> dict[str, Any]:

@@ -31,7 +31,9 @@ def expect_free_folder(target: Path, *, overwrite: bool) -> None:
     if there and (DOCUMENT_FILE not in there or not there <= set(WRITERS)):
         raise ConfigError(f"expected a free folder or earlier evidence, got {target}: it holds something else")
     if there and not overwrite:
-        raise ConfigError(f"expected a free place, but {target} is there: --overwrite replaces it, another --out leaves it")
+        raise ConfigError(
+            f"expected a free place, but {target} is there: --overwrite replaces it, another --out leaves it"
+        )
 
 
 def write_folder(target: Path, files: Mapping[str, bytes]) -> None:

@@ -24,7 +24,12 @@ from shared.files import text_of
 MOST_LETTERS, MOST_TEXTS, MOST_BYTES = 2000, 50, 1 << 20
 Kind = Literal["text", "texts", "date", "yes or no"]
 #: What stands for an answer in the template, and what each kind is in words.
-_EXAMPLES: Final[Mapping[Kind, str]] = {"text": '"..."', "texts": '["...", "..."]', "date": "2026-01-31", "yes or no": "false"}
+_EXAMPLES: Final[Mapping[Kind, str]] = {
+    "text": '"..."',
+    "texts": '["...", "..."]',
+    "date": "2026-01-31",
+    "yes or no": "false",
+}
 _WORDS: Final[Mapping[Kind, str]] = {
     "text": f"a text of 1 to {MOST_LETTERS:,} characters",
     "texts": f"a list of 1 to {MOST_TEXTS} texts of 1 to {MOST_LETTERS:,} characters each",
@@ -32,7 +37,9 @@ _WORDS: Final[Mapping[Kind, str]] = {
     "yes or no": "true or false",
 }
 #: Characters that change in which direction a text is read, or hide in it.
-_TURNING: Final = frozenset("\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff")
+_TURNING: Final = frozenset(
+    "\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,9 @@ QUESTIONS: Final[Mapping[str, Question]] = MappingProxyType(
         "controller": Question(_WHO, "Who decides why and how data are processed: name, address, representative."),
         "data_protection_officer": Question(_WHO, "Your data protection officer, and how to reach them."),
         "recipients": Question(_WHO, "Everybody who gets models, rates or alerts, inside and outside.", "texts"),
-        "transfers": Question(_WHO, "Countries that anything goes to, and the safeguards for each; or that there are none."),
+        "transfers": Question(
+            _WHO, "Countries that anything goes to, and the safeguards for each; or that there are none."
+        ),
         "helpers": Question(_WHO, "The organisations that run the helpers of the secure sum.", "texts"),
         "enrolment_signer": Question(_WHO, "Who signs the list of devices, offline, and is not the server."),
         "purpose": Question(_WHY, "Your purposes, in the words that users read."),
@@ -69,17 +78,23 @@ QUESTIONS: Final[Mapping[str, Question]] = MappingProxyType(
         "informing": Question(_PEOPLE, "How and when users are told, and where they decide."),
         "contact": Question(_PEOPLE, "Where users ask for access, erasure, or object."),
         "consequences": Question(_PEOPLE, "What your app does with an alert, and what follows from it for a person."),
-        "human_contact": Question(_PEOPLE, "Whom a user reaches who wants a person to look at a decision (GDPR 22(3))."),
+        "human_contact": Question(
+            _PEOPLE, "Whom a user reaches who wants a person to look at a decision (GDPR 22(3))."
+        ),
         "end_of_service": Question(_PEOPLE, "What becomes of devices, keys and models when the service ends."),
         "dpo_advice": Question(_ASSESSED, "The advice of your data protection officer (GDPR 35(2))."),
         "views_of_users": Question(_ASSESSED, "The views of users or of who speaks for them, or why not (GDPR 35(9))."),
         "prior_consultation": Question(_ASSESSED, "Whether the authority was consulted, and what it said (GDPR 36)."),
         "risk_severity": Question(_ASSESSED, "How severe each risk is for the people concerned."),
         "residual_risk": Question(_ASSESSED, "Which risks remain, and who accepts them."),
-        "assessment_date": Question(_ASSESSED, "When this assessment was made; it is kept for three years from then.", "date"),
+        "assessment_date": Question(
+            _ASSESSED, "When this assessment was made; it is kept for three years from then.", "date"
+        ),
         "review": Question(_ASSESSED, "What makes you assess anew, and when at the latest."),
         "pipl_legitimate": Question(_CHINA, "Why purpose and manner are lawful, legitimate and necessary (56 (1))."),
-        "pipl_sensitive": Question(_CHINA, "Is sensitive personal information processed? See the categories.", "yes or no"),
+        "pipl_sensitive": Question(
+            _CHINA, "Is sensitive personal information processed? See the categories.", "yes or no"
+        ),
         "pipl_entrusts": Question(_CHINA, "Is information entrusted, provided to others, or published?", "yes or no"),
         "pipl_cross_border": Question(_CHINA, "Does information leave the country?", "yes or no"),
         "pipl_other_impact": Question(_CHINA, "Is there another major impact on people?", "yes or no"),
@@ -105,7 +120,9 @@ def answers_in(file: Path) -> dict[str, Any]:
         raise ConfigError(f"expected a file with answers, got {file}: {error.strerror or error}") from None
     except tomllib.TOMLDecodeError as error:
         where = re.search(r"\(at .*\)$", str(error))
-        raise ConfigError(f"expected answers in TOML in {file}, got something else {where[0] if where else ''}".rstrip()) from None
+        raise ConfigError(
+            f"expected answers in TOML in {file}, got something else {where[0] if where else ''}".rstrip()
+        ) from None
     except (ValueError, RecursionError):
         raise ConfigError(f"expected answers in TOML, in UTF-8, in {file}, got something else") from None
     return checked(given, str(file))
@@ -182,6 +199,8 @@ def template() -> str:
             part = question.part
             lines += ["", f"# ---- {part}"]
         example = f'"{question.choices[0]}"' if question.choices else _EXAMPLES[question.kind]
-        asked = textwrap.wrap(question.asks + (f" One of {', '.join(question.choices)}." if question.choices else ""), 110)
+        asked = textwrap.wrap(
+            question.asks + (f" One of {', '.join(question.choices)}." if question.choices else ""), 110
+        )
         lines += ["", *(f"# {line}" for line in asked), f"#{key} = {example}"]
     return "\n".join(lines) + "\n"

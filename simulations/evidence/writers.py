@@ -10,6 +10,7 @@ from .case import Case
 from .document import DOCUMENT_FILE, Document, bytes_of
 from .files.dpia import dpia_bytes
 from .files.registry import registry_bytes
+from .files.sbom import sbom
 
 #: By name: what makes the file's bytes of a case and its document. The same two give the same bytes.
 WRITERS: Final[Mapping[str, Callable[[Case, Document], bytes]]] = MappingProxyType(
@@ -17,6 +18,7 @@ WRITERS: Final[Mapping[str, Callable[[Case, Document], bytes]]] = MappingProxyTy
         DOCUMENT_FILE: lambda _, document: bytes_of(document),
         "registry.yaml": lambda _, document: registry_bytes(document),
         "dpia.json": lambda _, document: dpia_bytes(document),
+        "sbom.json": lambda *_: sbom(),
     }
 )
 

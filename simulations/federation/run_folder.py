@@ -221,6 +221,7 @@ class RunFolder:
         if (server.folder / LOG_FILE).exists():
             shown = (
                 self.scenario_file, self.server_key_file, self.theta_file, self.public_file, self.results_file, self.report_file,
+                self.path / "withdrawal.json",
                 *sorted(self.path.glob("sum-*.json")),
             )  # fmt: skip
             files = {file.relative_to(self.path).as_posix(): file for file in shown if file.exists()}

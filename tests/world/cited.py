@@ -15,7 +15,16 @@ ROOMS = ("client", "server", "shared", "simulations", "ebbtide", "tests")
 ENDINGS = "py|md|toml|tflite|json|svg|html|txt|yml"
 #: Written by a run or a device, or other people's: names that no file of the repository has.
 NOT_OURS = {
-    *("results.json", "scenario.json", "population.json", "account.json", "traffic.json", "caps.json", "results.jsonl"),
+    *(
+        "results.json",
+        "scenario.json",
+        "population.json",
+        "account.json",
+        "traffic.json",
+        "caps.json",
+        "results.jsonl",
+        "withdrawal.json",
+    ),
     *("scenario.toml", "runs/shop/scenario.toml", "my-shop.toml"),
     *(
         "runs/demo/report.html",

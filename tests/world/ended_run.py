@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from server.app import log_of, run
-from server.signing import Signer, signing_key
 from simulations.evaluation import results_file
 from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RunFolder
@@ -18,7 +17,6 @@ from simulations.people.setup import Setup
 from simulations.run import evaluate_run
 from simulations.scenarios.config import Scenario, load_scenario
 from tests.world.run_results import make_results
-from tests.world.signing import body_of
 
 #: A demo of few people and rounds, with a sum besides training and randomised bits.
 SMALL = (
@@ -54,6 +52,5 @@ def federated_run(path: Path, scenario: Scenario, people: Population | None) -> 
     folder.write_public(setup)
     settings = run_settings(setup, folder)
     clock, log = settings.schedule.clock(), log_of(settings)
-    Signer(signing_key(settings.key_file), clock, log).sign(body_of("alerts_query", {"step": 0}), "alerts_query")
     run(LocalHost(folder), settings, clock, log=log)
     return folder

@@ -1,1 +1,1 @@
-"""Files for other programs, made of one document: the registry's record, answers for assessment tools."""
+"""Files that other people's tools read, made of what a run left, of one document of answers, and of what is installed."""

@@ -106,8 +106,12 @@ def _caps(document: Document) -> str:
 
 
 def _notes(document: Document) -> str:
-    open_ = [key for key in document.blanks if key in ("data_curators", "intended_use", "data_region", "publication_date")]
-    return f"to be declared by the operator: {', '.join(open_)}" if open_ else "every field of the operator's is declared"
+    open_ = [
+        key for key in document.blanks if key in ("data_curators", "intended_use", "data_region", "publication_date")
+    ]
+    return (
+        f"to be declared by the operator: {', '.join(open_)}" if open_ else "every field of the operator's is declared"
+    )
 
 
 def _values(document: Document) -> Mapping[str, Any]:

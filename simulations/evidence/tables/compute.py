@@ -23,7 +23,10 @@ def compute_tables(case: Case) -> list[FieldTable]:
     fields: list[Field] = [
         quoted(case, "compute.cpu_ms_per_round", "/cpu/round_ms", name=RESULTS, why=own),
         quoted(case, "compute.cpu_s_per_device", "/cpu/s_per_device", name=RESULTS, why=own),
-        *(quoted(case, f"compute.{name}", f"/traffic/{name}", why="no message of this kind was sent") for name in traffic),
+        *(
+            quoted(case, f"compute.{name}", f"/traffic/{name}", why="no message of this kind was sent")
+            for name in traffic
+        ),
         quoted(case, "compute.parameters", "/plan/parameters", state="configured"),
         of_code("compute.row_steps_of_plan", float(cost.row_steps), *costs, tests=tested, state="configured"),
         of_code("compute.row_steps_at_most", float(MOST.row_steps), *costs, tests=tested, state="configured"),

@@ -40,11 +40,21 @@ def _lifecycle(case: Case) -> list[Field]:
     erased = "tests/promises/test_forget.py"
     return [
         declared(case, "end_of_service"),
-        of_code("iso.default_consent", Profile.consent.value, "client/profile.py", tests=("tests/client/test_device.py",)),
         of_code(
-            "iso.consent_choices", {choice.value: _covers(choice) for choice in Consent}, "client/vault/consent.py", tests=(OWNER,)
+            "iso.default_consent", Profile.consent.value, "client/profile.py", tests=("tests/client/test_device.py",)
         ),
-        of_code("iso.pause", "the user pauses: no round is answered, events still count, on the device", "client/owner.py", tests=(OWNER,)),
+        of_code(
+            "iso.consent_choices",
+            {choice.value: _covers(choice) for choice in Consent},
+            "client/vault/consent.py",
+            tests=(OWNER,),
+        ),
+        of_code(
+            "iso.pause",
+            "the user pauses: no round is answered, events still count, on the device",
+            "client/owner.py",
+            tests=(OWNER,),
+        ),
         of_code("iso.what_left", "the user sees everything that left, decoded", "client/owner.py", tests=(OWNER,)),
         of_code(
             "iso.forget",
@@ -69,4 +79,6 @@ def _lifecycle(case: Case) -> list[Field]:
 
 
 def _covers(choice: Consent) -> list[str]:
-    return ["training"] + [other.value for other in Consent if other is not Consent.LOCAL and choice.covers(other.value)]
+    return ["training"] + [
+        other.value for other in Consent if other is not Consent.LOCAL and choice.covers(other.value)
+    ]

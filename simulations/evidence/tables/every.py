@@ -9,6 +9,7 @@ from ..case import Case
 from ..fields import FieldTable
 from .anonymity import unclaimed_tables
 from .compute import compute_tables
+from .controls import controls_tables
 from .edpb_iso import lifecycle_tables
 from .gdpr import gdpr_tables
 from .identifiers import identifier_tables
@@ -21,10 +22,14 @@ from .reproduce import reproduce_tables
 from .risks import risk_tables
 from .robustness import robustness_tables
 from .stored import stored_tables
+from .supply import supply_tables
+from .withdrawal import withdrawal_tables
 
 TABLES: Final[tuple[Callable[[Case], list[FieldTable]], ...]] = (
     gdpr_tables,
     risk_tables,
+    controls_tables,
+    withdrawal_tables,
     pipl_tables,
     privacy_tables,
     nist_tables,
@@ -36,6 +41,7 @@ TABLES: Final[tuple[Callable[[Case], list[FieldTable]], ...]] = (
     message_tables,
     stored_tables,
     registry_tables,
+    supply_tables,
     reproduce_tables,
 )
 

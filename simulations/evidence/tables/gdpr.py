@@ -59,7 +59,12 @@ def _necessity(case: Case) -> list[Field]:
     return [
         declared(case, "necessity"),
         of_code("necessity.message_fields", len(fields), *register, tests=HELD),
-        of_code("necessity.message_fields_without_purpose", sum(not field.purpose for field in fields), *register, tests=HELD),
+        of_code(
+            "necessity.message_fields_without_purpose",
+            sum(not field.purpose for field in fields),
+            *register,
+            tests=HELD,
+        ),
         of_code("necessity.stored_columns", len(columns), *vault, tests=STORED_HELD),
         of_code(
             "necessity.stored_columns_without_purpose",

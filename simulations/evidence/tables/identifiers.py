@@ -89,7 +89,9 @@ def identifier_tables(_: Case) -> list[FieldTable]:
         of_code("identifier.known", asdict(what), *files, row=name, tests=tests)
         for name, (what, files, tests) in KNOWN.items()
     ]
-    address = missing("identifier.known", "network addresses are the transport's: what is logged of them is the operator's", "address")
+    address = missing(
+        "identifier.known", "network addresses are the transport's: what is logged of them is the operator's", "address"
+    )
     return [FieldTable("identifiers", (*known, address, *_in_messages()))]
 
 

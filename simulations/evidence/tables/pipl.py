@@ -25,7 +25,13 @@ def _triggers(case: Case) -> list[Field]:
     return [
         declared(case, "pipl_sensitive"),
         of_code("pipl.categories_to_look_at", list(case.setup.catalogue.names), names),
-        of_code("pipl.automated_decisions", True, "client/detection/watch.py", "client/detection/policy.py", state="configured"),
+        of_code(
+            "pipl.automated_decisions",
+            True,
+            "client/detection/watch.py",
+            "client/detection/policy.py",
+            state="configured",
+        ),
         declared(case, "pipl_entrusts"),
         declared(case, "pipl_cross_border"),
         declared(case, "pipl_other_impact"),

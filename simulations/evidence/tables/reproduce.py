@@ -41,7 +41,9 @@ def _constraints() -> Field:
 def _log(case: Case) -> list[Field]:
     keys = ("reproduce.log_lines", "reproduce.log_checkpoint", "reproduce.server_key")
     if not (case.has(LOG) and case.has(NOTE) and case.has(KEY)):
-        return [missing(key, "the server of this run kept no log: it is of a release before there was one") for key in keys]
+        return [
+            missing(key, "the server of this run kept no log: it is of a release before there was one") for key in keys
+        ]
     lines, note = case.content(LOG).count(b"\n"), case.content(NOTE).decode("utf-8", "replace")
     return [
         Field(keys[0], "measured", lines, (case.file(LOG),)),
@@ -53,7 +55,17 @@ def _log(case: Case) -> list[Field]:
 def _commands() -> list[Field]:
     verifier = code(VERIFIER)
     return [
-        Field("reproduce.verify", "configured", "ebbtide verify RUN --witness FILE", (Source("command", "ebbtide verify RUN"),)),
+        Field(
+            "reproduce.verify",
+            "configured",
+            "ebbtide verify RUN --witness FILE",
+            (Source("command", "ebbtide verify RUN"),),
+        ),
         Field("reproduce.verify_alone", "configured", "python verifier.py RUN", (verifier,)),
-        Field("reproduce.check", "configured", "ebbtide evidence RUN --check", (Source("command", "ebbtide evidence RUN --check"),)),
+        Field(
+            "reproduce.check",
+            "configured",
+            "ebbtide evidence RUN --check",
+            (Source("command", "ebbtide evidence RUN --check"),),
+        ),
     ]

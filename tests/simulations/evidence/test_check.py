@@ -35,7 +35,7 @@ def copy(told, tmp_path) -> Path:
 
 
 def findings(run: Path) -> list[str]:
-    return check(run, run / "evidence")
+    return [*check(run, run / "evidence").found]
 
 
 def changed(run: Path, change) -> None:
@@ -96,7 +96,9 @@ def test_every_answer_that_is_changed_is_named(told, tmp_path):
         if at % full(40) == 0:
             edited = json.loads(json.dumps(fields))
             for table in edited["tables"]:
-                table["answers"] = [one for one in table["answers"] if (one["key"], one["row"]) != (answer.key, answer.row)]
+                table["answers"] = [
+                    one for one in table["answers"] if (one["key"], one["row"]) != (answer.key, answer.row)
+                ]
             found = differences(Document.model_validate(edited), again)
             assert any(line.startswith(f"{answer.name}: left out") for line in found)
 
@@ -111,7 +113,12 @@ def test_every_answer_that_is_changed_is_named(told, tmp_path):
     ],
 )
 def test_a_changed_answer_with_files_made_of_it_is_named_by_the_whole_check(copy, name, change):
-    changed(copy, lambda fields: change(next(a for a in answers_of(fields) if (a["key"] + (f"[{a['row']}]" if a["row"] else "")) == name)))
+    changed(
+        copy,
+        lambda fields: change(
+            next(a for a in answers_of(fields) if (a["key"] + (f"[{a['row']}]" if a["row"] else "")) == name)
+        ),
+    )
     assert [line for line in findings(copy) if line.startswith(f"{name}: ")]
 
 
@@ -129,7 +136,11 @@ def test_a_measured_answer_cannot_be_declared_instead_and_no_question_invented(c
     def swapped(fields):
         for answer in answers_of(fields):
             if answer["key"] == "privacy.epsilon_to_public":
-                answer.update(state="declared", value=0.01, sources=[{"kind": "operator", "name": "x", "sha256": None, "at": None}])
+                answer.update(
+                    state="declared",
+                    value=0.01,
+                    sources=[{"kind": "operator", "name": "x", "sha256": None, "at": None}],
+                )
             if answer["key"] == "operator.contact":
                 answer.update(key="operator.invented", state="declared", value="x", why="",
                               sources=[{"kind": "operator", "name": "x", "sha256": None, "at": None}])  # fmt: skip

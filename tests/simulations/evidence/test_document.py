@@ -33,6 +33,8 @@ REQUIREMENTS = {
     "stored-columns", "privacy-account",
 }  # fmt: skip
 CANARY = 987654321
+#: What follows from what its pointer points at, and is made again by the check: odds of an epsilon, a sentence of two numbers.
+FOLLOWS = {"withdrawal.odds", "withdrawal.odds_in_words", "withdrawal.sentence"}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,9 @@ def test_what_the_operator_has_not_said_is_missing_by_its_key(document):
 
 
 def test_an_answer_is_declared_and_says_whose_word_it_is(ended):
-    said = document_of(Case.of(ended, {"controller": "A Shop, 1 Street", "assessment_date": "2024-02-29", "pipl_sensitive": False}))
+    said = document_of(
+        Case.of(ended, {"controller": "A Shop, 1 Street", "assessment_date": "2024-02-29", "pipl_sensitive": False})
+    )
     found = {answer.name: answer for answer in said.answers}
     assert found["operator.controller"].value == "A Shop, 1 Street"
     assert found["operator.pipl_sensitive"].value is False
@@ -82,13 +86,14 @@ def test_from_every_answer_one_walks_to_its_source_and_finds_it_there(document, 
             place = {"file": ended, "code": PROJECT, "test": PROJECT}.get(source.kind)
             if place is None:
                 continue
-            file = place / source.name
+            file = place / source.name.partition("::")[0]
             assert file.is_file(), f"{answer.name}: {source.name}"
             if source.kind != "test":
                 assert sha256(file.read_bytes()).hexdigest() == source.sha256
             if source.at is not None:
                 value = value_at(json.loads(file.read_bytes()), source.at)
-                assert (INFINITE if value is None else value) == answer.value, answer.name
+                said = answer.value == (INFINITE if value is None else value)
+                assert said or answer.name in FOLLOWS, answer.name
                 walked += 1
     assert walked > 100
 
@@ -100,7 +105,11 @@ def test_the_same_run_and_answers_give_the_same_bytes(ended):
 
 def test_a_message_more_in_the_register_is_a_row_more(ended, monkeypatch):
     kind = reply_kind(
-        "weather", Spends.NOTHING, cost="nothing", purpose="a test of this", sky=Declared(Int(0, 3), "none: public", "clouds")
+        "weather",
+        Spends.NOTHING,
+        cost="nothing",
+        purpose="a test of this",
+        sky=Declared(Int(0, 3), "none: public", "clouds"),
     )
     before = {table.key: len(table.answers) for table in document_of(Case.of(ended)).tables}
     more = MappingProxyType({**REGISTER, "weather": kind})
@@ -109,11 +118,16 @@ def test_a_message_more_in_the_register_is_a_row_more(ended, monkeypatch):
     after = document_of(Case.of(ended))
     rows = {answer.name for answer in after.answers}
     assert "message.field[weather.sky]" in rows and "processing.purpose[weather]" in rows
-    assert {table.key for table in after.tables if len(table.answers) > before[table.key]} == {"messages-leaving", "gdpr-35-7-a"}
+    assert {table.key for table in after.tables if len(table.answers) > before[table.key]} == {
+        "messages-leaving",
+        "gdpr-35-7-a",
+    }
 
 
 def test_a_field_of_a_message_without_a_purpose_is_missing_and_counted(ended, monkeypatch):
-    kind = reply_kind("weather", Spends.NOTHING, cost="nothing", purpose="a test", sky=Declared(Int(0, 3), "none: public", ""))
+    kind = reply_kind(
+        "weather", Spends.NOTHING, cost="nothing", purpose="a test", sky=Declared(Int(0, 3), "none: public", "")
+    )
     for place in ("messages", "gdpr"):
         monkeypatch.setattr(f"simulations.evidence.tables.{place}.REGISTER", MappingProxyType({"weather": kind}))
     found = {answer.name: answer for answer in document_of(Case.of(ended)).answers}
@@ -169,7 +183,9 @@ def planted(folder: RunFolder) -> None:
 def test_no_realised_cohort_no_count_of_messages_and_nothing_of_a_user_is_told(tmp_path, monkeypatch):
     folder = ended_run(tmp_path / "run")
     planted(folder)
-    monkeypatch.setattr("simulations.evidence.document.check_log", lambda run: [])  # of what was planted, the log is another's
+    monkeypatch.setattr(
+        "simulations.evidence.document.check_log", lambda run: []
+    )  # of what was planted, the log is another's
     case = Case.of(folder.path)
     told = b"\n".join(files_of(case, document_of(case)).values())
     assert str(CANARY).encode() not in told and b"/privacy/epsilon_to_public" in told

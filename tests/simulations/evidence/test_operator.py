@@ -17,7 +17,9 @@ def test_the_template_answers_nothing_and_without_its_marks_everything(tmp_path)
     file = tmp_path / "operator.toml"
     file.write_text(template(), encoding="utf-8")
     assert answers_in(file) == {}
-    bare = "\n".join(line[1:] if line.startswith("#") and line[1:2].isalpha() else line for line in template().splitlines())
+    bare = "\n".join(
+        line[1:] if line.startswith("#") and line[1:2].isalpha() else line for line in template().splitlines()
+    )
     file.write_text(bare, encoding="utf-8")
     assert list(answers_in(file)) == list(QUESTIONS) == list(tomllib.loads(bare))
     assert answers_in(file)["assessment_date"] == "2026-01-31"
