@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from client.vault.consent import Consent
+
 from ..fields import STATES, FieldTable, Source
 from .facts import Facts
 from .header import Header
@@ -21,16 +23,6 @@ from .layout import (
     LIGHTS,
     NOT_CLAIMED,
     OPERATORS,
-    blanks,
-    cited,
-    counts,
-    every_field,
-    groups_of,
-    light_of,
-    whole_of,
-)
-    LIGHTS,
-    NOT_CLAIMED,
     blanks,
     cited,
     counts,
