@@ -92,9 +92,25 @@ class Facts:
         """What leaves under any consent, while the device is not paused."""
         return [kind for kind in self.asked if not kind.consent]
 
+    @property
+    def choices(self) -> list[Consent]:
+        """What a user can choose, from what tells least to what tells most."""
+        return sorted(Consent, key=lambda choice: (not all(k.charged for k in self.beyond(choice)), len(self.beyond(choice))))
+
     def beyond(self, consent: Consent) -> list[MessageKind]:
         """What leaves besides under a consent."""
         return [kind for kind in self.asked if kind.consent and consent.covers(kind.consent)]
+
+    def less_than(self, consent: Consent) -> Consent | None:
+        """The choice of which all that leaves also leaves under this one, which tells more; None if there is none."""
+        mine = self.beyond(consent)
+        below = [c for c in self.choices if 0 < len(self.beyond(c)) < len(mine) and all(k in mine for k in self.beyond(c))]
+        return below[-1] if below else None
+
+    def added(self, consent: Consent) -> list[MessageKind]:
+        """What leaves under a consent and not under the choice that tells less."""
+        less = self.less_than(consent)
+        return [kind for kind in self.beyond(consent) if less is None or kind not in self.beyond(less)]
 
     @property
     def moved(self) -> tuple[float, float] | None:

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from client.vault.consent import Consent
 
 from ..fields import STATES, FieldTable, Source
 from .facts import Facts
@@ -87,7 +86,6 @@ def _environment() -> Environment:
     )
     out.filters.update(number=number)
     out.globals.update(
-        consents=list(Consent),
         counts_of=counts,
         file_link=file_link,
         groups_of=groups_of,

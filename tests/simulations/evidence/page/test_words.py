@@ -75,7 +75,7 @@ def test_no_number_is_typed_into_what_users_read():
                 typed |= {(key, n) for n in re.findall(r"\d+", re.sub(r"\{\w+\}", "", said))}
     assert {number for _, number in typed} <= {"500", "1", "000", "1000"}
     assert {key.rpartition(".")[0] for key, _ in typed} <= {
-        "sure_bet", "sure_bet_all", "sure_nearer", "sure_server", "sure_odds", "sure_odds_pure", "guessing",
+        "sure_bet", "sure_bet_all", "sure_nearer", "sure_server", "sure_odds", "sure_odds_pure", "guessing", "always_right",
     }  # fmt: skip
 
 
