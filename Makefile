@@ -9,6 +9,8 @@ export OPENBLAS_NUM_THREADS ?= 1
 # Processes that run tests. The measured times are those of two quiet cores.
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 15
+# How every test went, and of which commit: what `ebbtide evidence` tells of controls.
+REPORT = --junitxml runs/tests.xml -o junit_suite_name="ebbtide@$$(git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)"
 
 .PHONY: demo review help lint quick test check soak bench figures both-data-sets clean setup
 
@@ -34,12 +36,12 @@ quick: .venv/.ready  ## the tests that are not marked slow: no Flower, no other 
 	$(PYTEST) -m "not slow"
 
 test: setup  ## every test, reduced counts; WORKERS=4 spreads them over more processes
-	EBBTIDE_REQUIRE_RUNTIMES=1 $(PYTEST)
+	EBBTIDE_REQUIRE_RUNTIMES=1 $(PYTEST) $(REPORT)
 
 check: lint test  ## lint, then every test
 
 soak: setup  ## the full counts that acceptance lines quote
-	EBBTIDE_REQUIRE_RUNTIMES=1 EBBTIDE_SOAK=1 $(PYTEST) --timeout 3600
+	EBBTIDE_REQUIRE_RUNTIMES=1 EBBTIDE_SOAK=1 $(PYTEST) $(REPORT) --timeout 3600
 
 figures: both-data-sets demo bench  ## make every figure that the docs quote: some hours; ONLINE_RETAIL=folder, the second data set
 	$(BIN)/python -m simulations.published --overwrite --online-retail-path $(ONLINE_RETAIL)

@@ -8,18 +8,40 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from shared.errors import VaultDamaged
 
 HEADER = "header"
-#: The statements of every format so far; SQLite keeps them as they were written.
-_HEADER_COLUMNS = "format INTEGER NOT NULL, wrapped BLOB NOT NULL, sha256 BLOB NOT NULL"
-_SEALED_COLUMNS = "id INTEGER PRIMARY KEY, version INTEGER NOT NULL, sealed BLOB NOT NULL"
+
+
+class Column(NamedTuple):
+    """A column of a table: its name, what SQLite is told of it, and what it is for."""
+
+    name: str
+    declared: str
+    purpose: str
+
+
+#: The columns of every format so far; SQLite keeps the statements that made them as they were written.
+HEADER_COLUMNS = (
+    Column("format", "INTEGER NOT NULL", "the format's number: an app of any age learns what it has before it"),
+    Column("wrapped", "BLOB NOT NULL", "the data key that every row is sealed with, itself sealed"),
+    Column("sha256", "BLOB NOT NULL", "tells a damaged header from one of another format"),
+)
+SEALED_COLUMNS = (
+    Column("id", "INTEGER PRIMARY KEY", "which row it is: a number that counts up, or a keyed hash, never a value"),
+    Column("version", "INTEGER NOT NULL", "the number of the write: an older row that is put back is noticed"),
+    Column(
+        "sealed", "BLOB NOT NULL", "all that the row holds, sealed with AES-256-GCM under its table, id and version"
+    ),
+)
 
 
 def statement_of(table: str) -> str:
     """The statement that makes a table."""
-    return f"CREATE TABLE {table} ({_HEADER_COLUMNS if table == HEADER else _SEALED_COLUMNS})"
+    columns = HEADER_COLUMNS if table == HEADER else SEALED_COLUMNS
+    return f"CREATE TABLE {table} ({', '.join(f'{column.name} {column.declared}' for column in columns)})"
 
 
 def objects_in(database: sqlite3.Connection) -> list[tuple[object, ...]]:

@@ -21,6 +21,7 @@ from .choose import register as register_choice
 from .data import register as register_data
 from .decide import register as register_decision
 from .enrol import register as register_enrolment
+from .evidence import register as register_evidence
 from .options import DataPath, LogTo, Overrides, Overwrite, Rivals, ScenarioName, expect_free_file
 from .progress import phase_bars
 from .search import register as register_search
@@ -259,6 +260,7 @@ register_streams(app)
 register_choice(app)
 register_enrolment(app)
 register_verification(app)
+register_evidence(app)
 register_decision(app)
 
 

@@ -19,16 +19,22 @@ from .fields import Field, Source
 #: Where the code lies that a source of kind `code` names.
 PROJECT: Final = Path(__file__).parents[2]
 ACCOUNT, RESULTS, SCENARIO, AUDIT = "server/account.json", "results.json", "scenario.json", "audit.json"
+WITHDRAWAL: Final = "withdrawal.json"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run that has ended, and what its operator declared: answers by key."""
+    """One run that has ended, and what its operator declared: answers by key, as JSON has them.
+
+    A file is read once: every value and every hash that is told of it is of the same bytes.
+    """
 
     run: RunFolder
     setup: Setup
     simulated: bool
     answers: Mapping[str, Any] = field(default_factory=dict)
+    _read: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _parsed: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, folder: Path, answers: Mapping[str, Any] | None = None) -> Case:
@@ -43,22 +49,33 @@ class Case:
     def has(self, name: str) -> bool:
         return (self.run.path / name).is_file()
 
+    def content(self, name: str) -> bytes:
+        """The bytes of a file of the run's folder, as they were when it was first asked for; ConfigError if there is none."""
+        if name not in self._read:
+            try:
+                self._read[name] = (self.run.path / name).read_bytes()
+            except OSError as error:
+                raise ConfigError(f"expected {name} in {self.run.path}: {error.strerror or error}") from None
+        return self._read[name]
+
     def json_of(self, name: str) -> Any:
         """What a JSON file of the run's folder holds; ConfigError if it is damaged."""
-        return _json_of(self.run.path / name)
+        if name not in self._parsed:
+            self._parsed[name] = _json_of(self.content(name), name)
+        return self._parsed[name]
 
     def file(self, name: str, at: str | None = None) -> Source:
         """A file of the run's folder as a source."""
-        return Source("file", name, _sha256_of(self.run.path / name), at)
+        return Source("file", name, sha256(self.content(name)).hexdigest(), at)
 
     def at(self, key: str, name: str, pointer: str, row: str = "") -> Field:
         """A measured field that says just what a JSON file of the run's folder says at a pointer."""
         return Field(key, "measured", value_at(self.json_of(name), pointer), (self.file(name, pointer),), row)
 
 
-def code(name: str) -> Source:
+def code(name: str, at: str | None = None) -> Source:
     """A file of the project as a source."""
-    return Source("code", name, _sha256_of(PROJECT / name))
+    return Source("code", name, sha256((PROJECT / name).read_bytes()).hexdigest(), at)
 
 
 def value_at(document: Any, pointer: str) -> Any:
@@ -77,12 +94,17 @@ def value_at(document: Any, pointer: str) -> Any:
     return at
 
 
-def _json_of(file: Path) -> Any:
+def pointer_part(name: str) -> str:
+    """A key as a part of a JSON pointer.
+
+    >>> pointer_part("a/b~c")
+    'a~1b~0c'
+    """
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _json_of(data: bytes, name: str) -> Any:
     try:
-        return json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"expected JSON in {file}: {error}") from None
-
-
-def _sha256_of(file: Path) -> str:
-    return sha256(file.read_bytes()).hexdigest()
+        return json.loads(data)
+    except ValueError as error:
+        raise ConfigError(f"expected JSON in {name}: {error}") from None

@@ -38,10 +38,12 @@ from ..terminal.stopping import leaving
 from .alerts_as_shipped import shipped_numbers
 from .attack_evidence import TOLD, membership_numbers, server_numbers, told_numbers, update_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers
+from .audit import audit_numbers
 from .decide import decide_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
 from .epsilon import epsilon_figures, stated_epsilons
+from .evidence import evidence_numbers
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured
 from .private_auc import private_auc_numbers
@@ -230,6 +232,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "attack.update": update_numbers,
         "attack.member": membership_numbers,
         "attack.server": server_numbers,
+        "audit": audit_numbers,
         "bit": bit_numbers,
         "epsilon": partial(epsilon_figures, DATASETS),
         "sum.private_auc": private_auc_numbers,
@@ -249,6 +252,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         out["utility"] = partial(utility_numbers, data, UTILITY_FILE)
     if RunFolder(ROOT / "runs" / "demo").results_file.exists():
         out["demo"] = partial(run_numbers, "demo", ROOT / "runs" / "demo")
+        out["evidence"] = partial(evidence_numbers, ROOT / "runs" / "demo")
     if (bench := ROOT / "runs" / "bench" / RESULTS_FILE).exists():
         out["bench"] = partial(bench_numbers, bench)
     return out

@@ -15,7 +15,16 @@ ROOMS = ("client", "server", "shared", "simulations", "ebbtide", "tests")
 ENDINGS = "py|md|toml|tflite|json|svg|html|txt|yml"
 #: Written by a run or a device, or other people's: names that no file of the repository has.
 NOT_OURS = {
-    *("results.json", "scenario.json", "population.json", "account.json", "traffic.json", "caps.json", "results.jsonl"),
+    *(
+        "results.json",
+        "scenario.json",
+        "population.json",
+        "account.json",
+        "traffic.json",
+        "caps.json",
+        "results.jsonl",
+        "withdrawal.json",
+    ),
     *("scenario.toml", "runs/shop/scenario.toml", "my-shop.toml"),
     *(
         "runs/demo/report.html",
@@ -30,6 +39,7 @@ NOT_OURS = {
         "sweep.svg",
     ),
     *("server.pub", "dp_event.py", "passphrase.txt", "scenario.toml", "my-shop.toml"),
+    *("evidence.json", "dpia.json", "audit.json", "operator.toml"),
     *("FILE.py", "rules.py", "models.py"),
 }
 #: Classes of other people's libraries that our texts name, and constants of the language.

@@ -1,0 +1,67 @@
+"""Evidence of whole runs, evaluated as runs are: the demo's people, a log of one's own, complete-journey."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from simulations.evidence.case import Case
+from simulations.evidence.check import check
+from simulations.evidence.document import Document, document_of
+from simulations.evidence.folder import write_folder
+from simulations.evidence.writers import files_of
+from simulations.people.own_data.made import made_for
+from simulations.people.population import Population
+from simulations.scenarios.config import load_scenario
+from tests.world.ended_run import SMALL, evaluated_run
+from tests.world.shop_logs import FIRST_DAY, write_shop_log
+
+FEW = ["simulation.fidelity=hosts", "privacy.rounds=1", "privacy.max_epsilon=inf", "caps.table=none"]
+
+
+def demo(folder: Path) -> Path:
+    return evaluated_run(folder / "run", load_scenario("demo", SMALL)).path
+
+
+def own_log(folder: Path) -> Path:
+    log = folder / "shop.csv"
+    write_shop_log(log, 30, 120)
+    made = made_for(str(log), None, [*FEW, "privacy.noise_multiplier=2"])
+    return evaluated_run(folder / "run", made.scenario).path
+
+
+def complete_journey(folder: Path) -> Path:
+    few = [*FEW, "data.users=40", "risk.rounds=1", "warm_start.users=40", "data.held_out_share=0.25"]
+    return evaluated_run(folder / "run", load_scenario("complete-journey-eps1", few)).path
+
+
+RUNS = {"demo": demo, "own log": own_log, "complete-journey": complete_journey}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def told(request, tmp_path_factory) -> tuple[Path, Document]:
+    run = RUNS[request.param](tmp_path_factory.mktemp("run"))
+    case = Case.of(run)
+    document = document_of(case)
+    write_folder(run / "evidence", files_of(case, document))
+    return run, document
+
+
+@pytest.mark.slow
+def test_every_answer_is_sourced_or_named_missing_and_made_again(told):
+    run, document = told
+    assert check(run, run / "evidence").found == ()
+    assert document.counts.measured > 300 and document.counts.declared == 0
+
+
+@pytest.mark.slow
+def test_of_a_user_s_amounts_and_times_nothing_is_told(told):
+    run, _ = told
+    said = b"\n".join(file.read_bytes() for file in sorted((run / "evidence").iterdir()))
+    events = Population.load(run / "population")
+    amounts = {f"{amount:.9g}" for amount in events.amount[:2000] if amount} - {"1", "2", "5", "10"}
+    odd = [amount for amount in amounts if len(amount) >= 6]
+    assert not [amount for amount in odd if amount.encode() in said]
+    times = {str(int(time_s)) for time_s in events.time_s[:2000] if time_s > 100_000}
+    assert not [at for at in times if f" {at}," in said.decode()]
+    assert (FIRST_DAY + timedelta(days=3)).isoformat() not in said.decode()
