@@ -29,7 +29,7 @@ NOT_OURS = {
         "streams.json",
         "sweep.svg",
     ),
-    *("server.pub", "dp_event.py", "passphrase.txt", "scenario.toml", "my-shop.toml"),
+    *("server.pub", "dp_event.py", "passphrase.txt", "scenario.toml", "my-shop.toml", "audit.json"),
     *("FILE.py", "rules.py", "models.py"),
 }
 #: Classes of other people's libraries that our texts name, and constants of the language.
