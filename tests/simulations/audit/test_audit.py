@@ -160,7 +160,9 @@ def test_what_was_changed_is_named(honest, audit, at, change):
     changed = json.loads(audit.canonical)
     change(changed)
     honest[0].audit_file.write_text(json.dumps(changed))
-    assert any(said.startswith(f"{honest[0].audit_file.name}{at}: ") for said in recompute(honest[0].path)), recompute(honest[0].path)
+    assert any(said.startswith(f"{honest[0].audit_file.name}{at}: ") for said in recompute(honest[0].path)), recompute(
+        honest[0].path
+    )
 
 
 def test_other_iterates_than_the_run_s_are_named(honest, audit, tmp_path):
