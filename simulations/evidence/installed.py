@@ -1,18 +1,22 @@
 """What this project runs on: every package that is installed and that its own requirements lead to, with version and licence.
 
-Read from what is installed here, not from what was once asked for. The markers of requirements are those of this Python and machine.
+Versions and licences are read from what is installed here, not from what was once asked for; what this project asks for itself, from
+its pyproject.toml where it runs from a checkout. Markers of requirements are those of this Python and machine.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageMetadata, PackageNotFoundError, distribution
 from typing import Final
 
 from packaging.requirements import Requirement
+
+from ..provenance import ROOT
 
 OURS: Final = "ebbtide"
 #: Extras that a run needs: the device's runtime, the server, the simulations.
@@ -49,7 +53,8 @@ def packages() -> tuple[Package, ...]:
             installed = distribution(asked[0])
         except PackageNotFoundError:
             continue
-        needs = list(_needs(installed.requires or (), asked[1]))
+        requires = _own_requirements() if asked[0] == OURS else None
+        needs = list(_needs(requires or installed.requires or (), asked[1]))
         found[asked] = installed, needs
         waiting += needs
     here = {name for name, _ in found}
@@ -57,8 +62,25 @@ def packages() -> tuple[Package, ...]:
     for (name, _), (_, needs) in found.items():
         needed[name] |= {need for need, _ in needs if need in here and need != name}
     installed_as = {name: one for (name, _), (one, _) in found.items()}
-    made = [_package(name, installed_as[name], needed[name]) for name in sorted(here, key=lambda name: (name != OURS, name))]
+    made = [
+        _package(name, installed_as[name], needed[name]) for name in sorted(here, key=lambda name: (name != OURS, name))
+    ]
     return tuple(made)
+
+
+def _own_requirements() -> list[str]:
+    """What this project's pyproject.toml asks for, each with the extra that it is for; nothing outside of a checkout."""
+    file = ROOT / "pyproject.toml"
+    if not file.is_file():
+        return []
+    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    out: list[str] = list(project["dependencies"])
+    for extra, lines in project["optional-dependencies"].items():
+        for line in lines:
+            bare, _, marker = line.partition(";")
+            both = f"({marker.strip()}) and extra == '{extra}'" if marker else f"extra == '{extra}'"
+            out.append(f"{bare.strip()} ; {both}")
+    return out
 
 
 def _needs(requires: Iterable[str], extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -87,11 +109,17 @@ def licence_of(installed: Distribution) -> tuple[str, bool]:
     """A package's licence as it says it, and whether that is an expression of SPDX; "" if it says none. First the expression, then
     its classifiers, then the field that may hold anything, unless it holds a whole text."""
     about = installed.metadata
-    if expression := (about.get("License-Expression") or "").strip():
+    if expression := _only(about, "License-Expression").strip():
         return expression, bool(_SPDX.fullmatch(expression.replace("(", "").replace(")", "")))
     classified = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith(_OSI)]
     named = [one for one in dict.fromkeys(classified) if one != "OSI Approved"]
     if named:
         return " or ".join(sorted(named)), False
-    said = " ".join((about.get("License") or "").split())
+    said = " ".join(_only(about, "License").split())
     return (said, False) if len(said) <= _MOST_LETTERS else ("", False)
+
+
+def _only(about: PackageMetadata, name: str) -> str:
+    """What a package says under a name, "" if nothing."""
+    said = about.get_all(name)
+    return said[0] if said else ""

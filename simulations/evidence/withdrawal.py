@@ -40,8 +40,9 @@ SEED: Final = 0
 JOURNALS: Final = 50
 #: Figures of a change of p.
 DIGITS: Final = 3
-#: How many standard errors the noise's median may lie from the one that is written down, in its logarithm; and the least of one.
-_SPREAD, _LEAST_ERROR = 6.0, 0.02
+#: How many standard errors, by the spread of the pairs that were drawn anew, the logarithm of the noise's change may lie from that of the
+#: one that is written down (of Student's t with five degrees of freedom, one in two thousand lies further); and the least of one.
+_SPREAD, _LEAST_ERROR = 8.0, 0.02
 OnTraining = Callable[[int, int], None]
 
 
@@ -67,7 +68,8 @@ def measure(run: RunFolder, seed: int = SEED, done: OnTraining = lambda *_: None
 
 
 def write(run: RunFolder, seed: int = SEED, done: OnTraining = lambda *_: None) -> Path:
-    """Measure, and leave the file in the run's folder, whose log vouches for it; what was there is replaced. Who calls holds the folder's lock."""
+    """Measure, and leave the file in the run's folder, whose log vouches for it; what was there is replaced.
+    Who calls holds the folder's lock."""
     file = run.path / WITHDRAWAL
     replace_content(file, canonical(measure(run, seed, done)))
     run.vouch()
@@ -145,14 +147,14 @@ def _differing(told: Any, again: Any, at: str = "") -> Iterator[tuple[str, Any, 
 
 
 def _is_noise(told: Any, again: Any) -> bool:
-    """Whether both are of one form, of positive numbers or of none."""
+    """Whether one is of the other's form, of changes that a probability can have."""
 
     def of_form(one: Any, like: Any) -> bool:
         if isinstance(like, dict):
             return isinstance(one, dict) and one.keys() == like.keys() and all(of_form(one[k], like[k]) for k in like)
         if isinstance(like, list):
             return isinstance(one, list) and len(one) == len(like) and all(map(of_form, one, like))
-        return isinstance(one, float) and 0 <= one < math.inf
+        return isinstance(one, float) and 0 <= one <= 1
 
     return of_form(told, again)
 
@@ -173,7 +175,7 @@ def _unlikely(told: Any, again: Any) -> list[str]:
                 out.append(f"{where} says {whole[0]}, and comes out as {whole[1]}")
         else:
             logs = [np.log(values) for values in pairs]
-            error = math.sqrt(sum(float(one.var(ddof=1)) / len(one) for one in logs)) + _LEAST_ERROR
+            error = math.sqrt(2 * float(logs[1].var(ddof=1)) / len(logs[1])) + _LEAST_ERROR
             if abs(float(logs[0].mean() - logs[1].mean())) > _SPREAD * error:
                 out.append(f"{where} says {whole[0]}, and comes out as {whole[1]}: further away than chance has it")
     return out

@@ -24,7 +24,7 @@ _HEAD = (
 
 def registry_bytes(document: Document) -> bytes:
     """The record as a YAML file."""
-    text = yaml.safe_dump(record_of(document), sort_keys=False, allow_unicode=True, width=110)
+    text: str = yaml.safe_dump(record_of(document), sort_keys=False, allow_unicode=True, width=110)
     return (_HEAD + text).encode()
 
 

@@ -30,14 +30,19 @@ def _content(found: tuple[Package, ...]) -> dict[str, Any]:
     ours = next((one for one in found if one.name == OURS), Package(OURS, "unknown", "", False, ()))
     properties = [{"name": "ebbtide:commit", "value": commit()}]
     if (constraints := ROOT / CONSTRAINTS).is_file():
-        properties.append({"name": f"ebbtide:{CONSTRAINTS}:sha256", "value": sha256(constraints.read_bytes()).hexdigest()})
+        properties.append(
+            {"name": f"ebbtide:{CONSTRAINTS}:sha256", "value": sha256(constraints.read_bytes()).hexdigest()}
+        )
     return {
         "bomFormat": "CycloneDX",
         "specVersion": _VERSION,
         "version": 1,
         "metadata": {"component": {**_component(ours), "type": "application"}, "properties": properties},
         "components": [_component(one) for one in found if one.name != OURS],
-        "dependencies": [{"ref": _purl(one), "dependsOn": [_purl(other) for other in found if other.name in one.needs]} for one in found],
+        "dependencies": [
+            {"ref": _purl(one), "dependsOn": [_purl(other) for other in found if other.name in one.needs]}
+            for one in found
+        ],
     }
 
 

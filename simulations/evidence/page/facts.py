@@ -95,7 +95,9 @@ class Facts:
     @property
     def choices(self) -> list[Consent]:
         """What a user can choose, from what tells least to what tells most."""
-        return sorted(Consent, key=lambda choice: (not all(k.charged for k in self.beyond(choice)), len(self.beyond(choice))))
+        return sorted(
+            Consent, key=lambda choice: (not all(k.charged for k in self.beyond(choice)), len(self.beyond(choice)))
+        )
 
     def beyond(self, consent: Consent) -> list[MessageKind]:
         """What leaves besides under a consent."""
@@ -104,7 +106,9 @@ class Facts:
     def less_than(self, consent: Consent) -> Consent | None:
         """The choice of which all that leaves also leaves under this one, which tells more; None if there is none."""
         mine = self.beyond(consent)
-        below = [c for c in self.choices if 0 < len(self.beyond(c)) < len(mine) and all(k in mine for k in self.beyond(c))]
+        below = [
+            c for c in self.choices if 0 < len(self.beyond(c)) < len(mine) and all(k in mine for k in self.beyond(c))
+        ]
         return below[-1] if below else None
 
     def added(self, consent: Consent) -> list[MessageKind]:

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-
 from ..fields import STATES, FieldTable, Source
 from .facts import Facts
 from .header import Header

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from client.vault.header import HEADER
 from client.vault.heads import HEADS
-from client.vault.schema import HEADER_COLUMNS, SEALED_COLUMNS
+from client.vault.schema import HEADER, HEADER_COLUMNS, SEALED_COLUMNS
 from client.vault.store import Durability
 from client.vault.vault import TABLES
 from server import bits, enrolment, inbox, state

@@ -36,10 +36,16 @@ STAYS: Final = {
         ("server/inbox.py", "server/channel.py"),
         ("tests/simulations/evidence/test_withdrawal.py::test_what_was_told_stays_with_the_server_when_its_device_is_gone",),
     ),
-    "on the server: bits and sums": (
-        "no row of one device: bits are added up as they come, of sums only the sum is opened",
-        ("server/bits.py", "server/rounds.py"),
-        ("tests/server/test_bits.py", "tests/promises/test_sensitivity.py"),
+    "on the server: randomised bits": (
+        "a row for each, with the device's number and the step: the bit as its coin made it, within the epsilon of its coins; until the "
+        "operator deletes them",
+        ("server/bits.py",),
+        ("tests/server/test_bits.py::test_bits_are_kept_once_beside_the_alerts_and_become_rates_by_step",),
+    ),
+    "on the server: sums": (
+        "the opened sum, and the hash of the list of those who are in it; what they sealed is overwritten when the round ends",
+        ("server/sums/open_round.py", "server/state.py"),
+        ("tests/server/sums/test_open_round.py", "tests/server/sums/test_secure_sum.py"),
     ),
     "published models": (
         "what the device added to them, behind the noise of their rounds, within the epsilon that is stated: no model is trained again",
@@ -95,8 +101,8 @@ def _measured(case: Case) -> Iterator[Field]:
 def sentence(influence: dict[str, Any]) -> str:
     """What leaving one person out does beside noise, for who has no time.
 
-    >>> sentence({"people": 50, "without_one": {"median": 0.0004, "p95": 0.002}, "noise": {"median": 0.004, "p95": 0.01}})
-    "One person's data moved p of the others by 0.0004 (median of 50 who were left out one at a time; 95 % below 0.002); noise alone moves it by 0.004 (0.01)."
+    >>> sentence({"people": 50, "without_one": {"median": 0.0004, "p95": 0.002}, "noise": {"median": 0.004, "p95": 0.01}})[:60]
+    "One person's data moved p of the others by 0.0004 (median of 50"
     """
     one, noise = influence["without_one"], influence["noise"]
     return (
@@ -109,4 +115,3 @@ def _stays() -> Iterator[Field]:
     for row, (value, files, tests) in STAYS.items():
         sources = (*map(code, files), *(Source("test", test) for test in tests))
         yield Field("withdrawal.stays", "measured", value, sources, row)
-

@@ -63,4 +63,5 @@ def _participations(host: Host, line: LedgerLine, plan_sha256: bytes) -> Ints:
     if (line, plan_sha256) not in ledger.plans:
         return np.zeros(host.n_users, np.int64)
     at = ledger.plans.index((line, plan_sha256))
-    return ledger.participations[ledger.account, at].astype(np.int64)
+    taken_part: Ints = ledger.participations[ledger.account, at].astype(np.int64)
+    return taken_part

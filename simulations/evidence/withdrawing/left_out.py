@@ -56,7 +56,7 @@ class Moved:
     p95: float
 
     @classmethod
-    def of(cls, changes: Floats) -> Moved:
+    def of(cls, changes: Doubles) -> Moved:
         return cls(*(float(value) for value in np.percentile(changes, _TOLD)))
 
 

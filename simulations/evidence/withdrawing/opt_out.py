@@ -35,7 +35,7 @@ from shared.secure_sum.epoch import MOST_WINDOW_S, Epoch, sign
 from shared.secure_sum.leaves import members
 from shared.secure_sum.merkle import prove
 
-from ...people.setup import Crowd, Setup
+from ...people.setup import Crowd, People, Setup
 from ...scenarios.config import Scenario
 
 #: Each way to say no is tried on so many devices; what is told is the slowest.
@@ -89,7 +89,9 @@ class Asked:
         self._enrol()
         theta = setup.plan.network.initial_theta(0)
         self._theta = pack_floats(theta)
-        self._expect("model_offer", plan=self._plan.canonical, model=pinned_model(), theta=self._theta, risk=b"", round=0)
+        self._expect(
+            "model_offer", plan=self._plan.canonical, model=pinned_model(), theta=self._theta, risk=b"", round=0
+        )
 
     def ask(self, name: str, **fields: Any) -> str:
         """What the device says: the name of its reply, or why it refuses."""
@@ -145,9 +147,9 @@ class Asked:
         return wrap(body, int(self._now_s), self._key.sign)
 
 
-def silences(scenario: Scenario, crowd: Crowd) -> list[Silence]:
+def silences(scenario: Scenario, people: People) -> list[Silence]:
     """What became of every way to say no under a scenario's plan, for a few devices; in a folder that goes afterwards."""
-    few = Crowd(min(crowd.n_users, _MOST_ENROLLED), crowd.catalogue)
+    few = Crowd(min(people.n_users, _MOST_ENROLLED), people.catalogue)
     setup = Setup.of(scenario, few)
     return [_worst([_tried(way, setup) for _ in range(TRIES)]) for way in _ways(setup)]
 
@@ -174,7 +176,12 @@ def _ways(setup: Setup) -> Iterator[_Way]:
     if (bits := setup.schedule.bits) is not None and len(due := setup.schedule.bit_steps):
         coin = {"epsilon_micro": bits.epsilon_micro, "every_steps": bits.every_steps}
         yield _Way(
-            "consent to bits", Consent.RANDOMISED, due[0], "bits_query", lambda *_: coin, lambda device: device.consent(Consent.LOCAL)
+            "consent to bits",
+            Consent.RANDOMISED,
+            due[0],
+            "bits_query",
+            lambda *_: coin,
+            lambda device: device.consent(Consent.LOCAL),
         )
     for part, query in enumerate(plan.queries, len(plan.updates)):
         first, request = plan.first_round(part), query.row.request
@@ -184,7 +191,12 @@ def _ways(setup: Setup) -> Iterator[_Way]:
             return {"model_round": 0, **asked.seated(request, first + number)}
 
         yield _Way(
-            f"consent to {query.recipe}", Consent.SUMMED, step, request, asking, lambda device: device.consent(Consent.LOCAL)
+            f"consent to {query.recipe}",
+            Consent.SUMMED,
+            step,
+            request,
+            asking,
+            lambda device: device.consent(Consent.LOCAL),
         )
     yield _Way("forget", Consent.LOCAL, train_step, "train_request", training, lambda device: device.forget())
 

@@ -34,7 +34,7 @@ def test_a_control_is_a_sentence_with_the_next_tests_of_its_block():
     found = [(one.says, one.tests) for one in stated_in("page.md", PAGE)]
     assert found == [
         ("What is here MUST be a control, also over two lines.", ("tests/a/test_one.py", "tests/b/test_two.py")),
-        ("Once. A thing MUST happen.", ("tests/a/test_one.py::test_it",)),
+        ("A thing MUST happen.", ("tests/a/test_one.py::test_it",)),
         ("That MUST be too; x says so.", ()),
         ("A second point MAY not.", ()),
         ("It MUST hold", ("tests/a/test_one.py",)),
@@ -101,7 +101,7 @@ def test_how_tests_went_is_told_as_it_is(one_control, tmp_path):
 def test_a_test_that_the_report_does_not_know_is_missing(one_control, tmp_path, left_out):
     fewer = {test: outcome for test, outcome in PASSED.items() if not test.startswith(left_out)}
     field = told(report_of(tmp_path / "r.xml", fewer))
-    assert field.state == "missing" and left_out.replace(".", "/") in field.why
+    assert field.state == "missing" and "last report" in field.why
 
 
 def test_without_a_report_or_with_a_damaged_one_every_control_is_missing(one_control, tmp_path):
@@ -130,8 +130,18 @@ def test_a_report_that_pytest_writes_is_read(pytestconfig, tmp_path):
         "import pytest\ndef test_good(): pass\ndef test_bad(): assert False\n@pytest.mark.skip\ndef test_not(): pass\n"
     )
     file = tmp_path / "tests.xml"
-    options = ["--junitxml", str(file), "-o", "junit_suite_name=ebbtide@0123abc-dirty", "-p", "no:cacheprovider", "--rootdir"]
-    subprocess.run([sys.executable, "-m", "pytest", *options, str(tmp_path), str(test)], capture_output=True, check=False)
+    options = [
+        "--junitxml",
+        str(file),
+        "-o",
+        "junit_suite_name=ebbtide@0123abc-dirty",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(tmp_path), str(test)], capture_output=True, check=False
+    )
     report = read_report(file)
     assert report is not None and report.commit == "0123abc-dirty"
     assert sorted(report.outcomes.values()) == ["failed", "passed", "skipped"]

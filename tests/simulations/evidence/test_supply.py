@@ -43,7 +43,7 @@ def test_every_version_is_one_that_constraints_name():
 
 
 def about(**fields: list[str]):
-    return SimpleNamespace(metadata=SimpleNamespace(get=lambda n: (fields.get(n) or [None])[0], get_all=lambda n: fields.get(n)))
+    return SimpleNamespace(metadata=SimpleNamespace(get_all=lambda n: fields.get(n)))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_nearly_every_package_says_its_licence():
 
 def test_the_same_packages_and_commit_give_the_same_bytes_and_others_another_serial_number(monkeypatch):
     data = sbom()
-    assert data == sbom() and b"timestamp" not in data and b"http" not in data
+    assert data == sbom() and b"timestamp" not in data and b"://" not in data
     monkeypatch.setattr(bill, "commit", lambda: "0123abc")
     other = json.loads(sbom())
     assert other["serialNumber"] != json.loads(data)["serialNumber"]
