@@ -23,6 +23,7 @@ from shared.errors import ConfigError, RunError, RunStopped
 from shared.files import replace_content
 from shared.plan import Plan
 
+from .audit.audit import audit_run, expect_kept, keep_audit
 from .evaluation import results_file
 from .evaluation.evaluate import evaluate
 from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
@@ -238,7 +239,8 @@ def _evaluate_run(run: RunFolder, rivals: Sequence[Rival]) -> Results:
 
 
 def write_results(run: RunFolder, setup: Setup, population: Population, seconds: Seconds) -> Results:
-    """Evaluate a run folder; writes results.json and report.html, returns the results."""
+    """Evaluate and audit a run folder; writes results.json, report.html and audit.json, returns the results. RunError, after all of
+    that is written, if what was released breaks what is stated."""
     scenario = setup.scenario
     with threadpool_limits(1):  # small arrays: a second thread of the linear algebra waits more than it works
         found = evaluate(run, setup, population, held_out=run.held_out(), seed=scenario.data.seed)
@@ -269,7 +271,11 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
     )
     results_file.write(results, run.results_file)
     write_report(results, run.report_file)
+    with threadpool_limits(1):
+        audit = audit_run(run, setup, population)
+    keep_audit(run, audit)
     run.vouch()
+    expect_kept(audit)
     return results
 
 

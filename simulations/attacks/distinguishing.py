@@ -1,7 +1,8 @@
 """What somebody tells of one device, as a lower bound on epsilon: `python -m simulations.attacks.distinguishing`.
 
 Two worlds that differ in one device, whose contribution is as large as the clip allows or null; in both it takes part, and
-adds its share of the noise. Vectors are clipped, put on the grid, noised and summed by the code that devices run. Who watches knows all
+adds its share of the noise. Vectors are clipped, put on the grid, noised and summed by the code that devices run
+(`simulations/audit/mechanism.py`). Who watches knows all
 other contributions, and which of two things to tell apart: nobody real knows as much. How often they are right bounds epsilon from
 below (Kairouz, Oh and Viswanath 2015, theorem 2.1), with the bounds of Clopper and Pearson 1934 on both rates. A measured bound
 above the stated epsilon would prove the account wrong; one below it proves nothing but that this attack is no better.
@@ -15,92 +16,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table
-from scipy import stats
 
 from server.privacy.accounting import epsilon_if_broken, epsilon_unamplified
-from shared.arrays import Doubles, as_declared
+from shared.arrays import Doubles
 from shared.charges import Charge, charges_of
 from shared.events import Catalogue
-from shared.mechanisms import from_grid, protect
-from shared.plan import BitsPlan, Plan, UpdateKind
-from shared.randomised_response import randomised_response
+from shared.plan import Plan
 
+from ..audit.bounds import CONFIDENCE, epsilon_at_least
+from ..audit.mechanism import evidence_of, released
 from ..people.setup import Crowd, Setup
 from ..scenarios.config import load_scenario
 from ..terminal.ending import end_with
 from ..terminal.printing import say_table
 
-CONFIDENCE = 0.999
-#: So many thresholds are tried on half of the trials; the other half measures the best of them.
-THRESHOLDS = 400
 #: How much of the planned noise devices add: all of it; a quarter, as after a wrong sign or unit; none.
 NOISES = {"": 1.0, "quarter": 0.25, "none": 0.0}
-
-
-@as_declared
-def epsilon_at_least(with_it: Doubles, without_it: Doubles, delta: float, confidence: float = CONFIDENCE) -> float:
-    """The epsilon that a mechanism has at least, with this confidence, if it gives scores (n,) in one world and (m,) in
-    the other, of a test that says "it was there" above a threshold.
-
-    Guarantees. The threshold is chosen on the first halves, and both rates are measured on the others alone; each is off by
-    its interval with a chance of (1 - confidence) / 2. Edge cases. 0 where nothing can be told; with n trials it never
-    exceeds log(n / 15) or so, whatever can be told.
-    """
-    half_with, half_without = len(with_it) // 2, len(without_it) // 2
-    tried = np.quantile(np.concatenate([with_it[:half_with], without_it[:half_without]]), np.linspace(0, 1, THRESHOLDS))
-    found = _at_least(with_it[:half_with], without_it[:half_without], tried, delta, confidence)
-    best = tried[[int(np.argmax(found))]]
-    return float(_at_least(with_it[half_with:], without_it[half_without:], best, delta, confidence)[0])
-
-
-def _at_least(with_it: Doubles, without_it: Doubles, thresholds: Doubles, delta: float, confidence: float) -> Doubles:
-    """The bound at each threshold (T,)."""
-    tail = (1 - confidence) / 2
-    right, wrong = (len(s) - np.searchsorted(np.sort(s), thresholds, side="right") for s in (with_it, without_it))
-    least_right = np.where(right > 0, stats.beta.ppf(tail, right, len(with_it) - right + 1), 0.0)
-    most_wrong = np.where(
-        wrong < len(without_it), stats.beta.ppf(1 - tail, wrong + 1, np.maximum(len(without_it) - wrong, 1)), 1.0
-    )
-    ratio = np.maximum(least_right - delta, 0) / most_wrong
-    return np.asarray(np.log(np.maximum(ratio, 1.0)))
-
-
-# ---- what is released of the one device, in n independent trials
-
-
-def released(kind: UpdateKind, n: int, *, there: bool, shares: int, noise: float = 1.0) -> Doubles:
-    """What a round of one part opens, in clips, in the one value that the device's whole clip goes into: (n,). Behind
-    `shares` devices' noise, its own among them, of `noise` times as much as planned."""
-    privacy = kind.privacy
-    how = {
-        "clip_norm": privacy.clip_norm,
-        "steps_per_clip": privacy.steps_per_clip,
-        "share_sigma": noise * privacy.share_sigma,
-    }
-    total = protect(np.full((n, 1), 10 * privacy.clip_norm if there else 0.0), **how)[:, 0]  # type: ignore[arg-type]
-    for _ in range(shares - 1):  # a null vector of n values: a share of noise for each trial
-        total += protect(np.zeros(n), **how)  # type: ignore[arg-type]
-    in_clips: Doubles = from_grid(total, 1 / privacy.steps_per_clip)
-    return in_clips
-
-
-def thrown(bits: BitsPlan, n: int, *, there: bool, noise: float = 1.0) -> Doubles:
-    """How many of a device's coins say "alerted", where it always or never was: (n,). Without noise they say what is true."""
-    truth = np.full((n, bits.coins), there)
-    said = randomised_response(truth, bits.epsilon_micro) if noise else truth
-    return np.asarray(said.sum(axis=1), np.float64)
-
-
-def evidence_of(row: Charge, n: int, *, there: bool, noise: float = 1.0) -> Doubles:
-    """The log of the likelihood ratio of all releases of one row of a plan's table, as planned: (n,)."""
-    kind = row.mechanism
-    if isinstance(kind, BitsPlan):
-        return (2 * thrown(kind, n, there=there, noise=noise) - kind.coins) * kind.epsilon
-    out = np.zeros(n)
-    for _ in range(row.times):
-        seen = released(kind, n, there=there, shares=kind.privacy.honest, noise=noise)
-        out += (seen - 0.5) / kind.privacy.noise_multiplier**2
-    return out
 
 
 # ---- attacks

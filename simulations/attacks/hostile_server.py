@@ -30,9 +30,9 @@ from shared.secure_sum.merkle import prove
 from shared.secure_sum.seat import read_boxes
 from shared.secure_sum.share import box_bytes, contribute
 
+from ..audit.bounds import epsilon_at_least
 from ..terminal.ending import end_with
 from ..terminal.printing import say_table
-from .distinguishing import epsilon_at_least
 
 N_DEVICES, N_HELPERS, N_VALUES, STEPS = 5, 3, 8, 1024
 

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
-from sklearn.metrics import roc_auc_score
 
-from shared.arrays import Bools, Doubles, Floats, as_declared
-from shared.network import NetworkSpec, forward
+from shared.arrays import Bools, Doubles, as_declared
 
-from ..people.labelled_rows import Rows
+from ..audit.membership import FALSE_RATE, Found, judged, losses_of
 from ..people.of_scenario import population_of
 from ..scenarios.config import Scenario, load_scenario
 from ..search.trials import Trials, repeated
@@ -28,7 +25,6 @@ from ..terminal.ending import end_with
 from ..terminal.printing import say_table
 
 TRAININGS = 12
-FALSE_RATE = 0.01
 _ALL = ("data.held_out_share=0.5", "risk.rounds=0", "privacy.max_epsilon=inf")
 #: What is attacked, by key: in words, and what of the demo is changed.
 MODELS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -39,15 +35,6 @@ MODELS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("data.users=40", "privacy.noise_multiplier=0.0", "privacy.clip_norm=100.0", "privacy.rounds=100"),
     ),
 }
-
-
-@dataclass(frozen=True)
-class Found:
-    """Trainings attacked: of each the AUC of trained people against held-out ones; and of all together the share of the trained
-    that are found where one in a hundred of the held-out is taken for one."""
-
-    aucs: tuple[float, ...]
-    found: float
 
 
 def attacked(
@@ -76,16 +63,6 @@ def _with_halves(scenario: Scenario, seed: int) -> Scenario:
 
 
 @as_declared
-def losses_of(network: NetworkSpec, theta: Floats, rows: Rows, n_users: int) -> Doubles:
-    """The mean log loss of every user's rows under a model: (K,); NaN without rows."""
-    p = np.clip(forward(network, theta, rows.x).astype(np.float64), 1e-7, 1 - 1e-7)
-    loss = -np.log(np.where(rows.y, p, 1 - p))
-    n = np.bincount(rows.user, minlength=n_users)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.bincount(rows.user, loss, minlength=n_users) / n)
-
-
-@as_declared
 def scores_of(losses: Doubles, held_out: Bools) -> Doubles:
     """How much smaller each user's loss is than under the other trainings that held them out: (T, K), of losses and masks (T, K).
     NaN where no other did."""
@@ -97,16 +74,6 @@ def scores_of(losses: Doubles, held_out: Bools) -> Doubles:
         usual = np.where(others, losses, 0.0).sum(axis=0) / np.where(n, n, np.nan)
         out[i] = usual - losses[i]
     return out
-
-
-@as_declared
-def judged(scores: Doubles, held_out: Bools) -> Found:
-    """How well scores (T, K) tell those who trained from those held out (T, K)."""
-    known = np.isfinite(scores)
-    aucs = (roc_auc_score(~away[k], score[k]) for score, away, k in zip(scores, held_out, known, strict=True))
-    inside, outside = scores[known & ~held_out], scores[known & held_out]
-    line = np.sort(outside)[-1 - int(FALSE_RATE * len(outside))]
-    return Found(tuple(float(auc) for auc in aucs), float(np.mean(inside > line)))
 
 
 def main(trainings: int = TRAININGS) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,10 +17,6 @@ from .options import Overwrite, expect_free_file
 
 if TYPE_CHECKING:
     from ..evidence.document import Counts, Document
-
-
-#: So many answers that are missing for one reason are named.
-MOST_NAMES: Final = 3
 
 
 def register(parent: typer.Typer) -> None:
@@ -123,13 +120,12 @@ def _say(document: Document, run: Path, *, answered: bool) -> None:
         say_paragraph(
             f"Only the operator can answer {len(document.blanks)} of the missing: {', '.join(document.blanks)}."
         )
-    why: dict[str, list[str]] = {}
+    why: dict[str, Counter[str]] = {}
     for answer in document.answers:
         if answer.state == "missing" and answer.key.removeprefix("operator.") not in document.blanks:
-            why.setdefault(answer.why, []).append(answer.name if len(answer.name) < 60 else answer.key)
-    for reason, names in why.items():
-        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        say(f"missing: {', '.join(names[:MOST_NAMES])}{more}: {reason}")
+            why.setdefault(answer.why, Counter())[answer.key] += 1
+    for reason, keys in why.items():
+        say(f"missing: {', '.join(key if n == 1 else f'{key} ({n})' for key, n in keys.items())}: {reason}")
     where = shlex.quote(str(run))
     if document.blanks and not answered:
         say(f"next: ebbtide evidence {where} --template operator.toml, fill it in, and give it back with --operator")

@@ -10,28 +10,29 @@ Where another machine has others, they cannot be made again, and that is said; w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from datetime import date
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import ConfigError, EbbtideError, InputError
 
-from .case import Case
+from ..audit import audit
+from ..people.population import Population
+from . import withdrawal
+from .case import AUDIT, Case
 from .document import DOCUMENT_FILE, OPERATOR, Answer, Document, document_of, read
 from .operator import QUESTIONS, checked
 from .verifier import check as check_log
 from .writers import WRITERS, files_of
 
-#: Modules that measure at some expense: `recompute` of each takes a run's folder, and says what does not hold, a line each.
-RECOMPUTED_BY: Final = ("simulations.audit.recompute", "simulations.evidence.withdrawal")
 #: Keys of answers that rest on what is installed, with the file that lists it; and of those that rest on the tests' last report.
 INSTALLED: Final = ("supply.package", "supply.commit", "supply.constraints")
 INSTALLED_FILE: Final = "sbom.json"
 TESTED: Final = ("control",)
+#: Files in which neither of these shows.
+MADE_OF_THE_RUN: Final = frozenset(("registry.yaml", "verifier.py"))
 #: What a run's folder may raise that was changed in any way.
 _CHANGED: Final = (EbbtideError, LookupError, TypeError, ValueError, OSError)
 
@@ -61,9 +62,9 @@ def check(run: Path, folder: Path) -> Checked:
     files = files_of(case, again)
     others = _of_another_machine(folder, files, document, again)
     found += differences(document, again, set(others))
-    left = {name for name in WRITERS if others and name != "registry.yaml"}
+    left = set(WRITERS) - MADE_OF_THE_RUN if others else set()
     found += _files(folder, files, left | ({DOCUMENT_FILE} if found else set()))
-    return Checked((*found, *_recomputed(run)), tuple(f"{key}: {why}" for key, why in others.items()))
+    return Checked((*found, *_recomputed(case)), tuple(f"{key}: {why}" for key, why in others.items()))
 
 
 def differences(said: Document, again: Document, but: Set[str] = frozenset()) -> list[str]:
@@ -162,15 +163,9 @@ def _files(folder: Path, again: dict[str, bytes], but: Set[str]) -> Iterator[str
     )
 
 
-def _recomputed(run: Path) -> Iterator[str]:
-    for name in RECOMPUTED_BY:
-        if _is_there(name):
-            recompute: Callable[[Path], list[str]] = import_module(name).recompute
-            yield from recompute(run)
-
-
-def _is_there(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+def _recomputed(case: Case) -> Iterator[str]:
+    """What was measured at some expense, measured again by its own rule: the audit, and what a withdrawal comes to."""
+    if case.has(AUDIT):
+        people = Population.load(case.run.population)
+        yield from (f"{AUDIT}: {at}" for at in audit.recompute(case.run, case.setup, people))
+    yield from withdrawal.recompute(case.run.path)

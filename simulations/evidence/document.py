@@ -24,7 +24,7 @@ from ..evaluation.result_tables import Part
 from ..evaluation.results_file import SCHEMA_DIALECT
 from ..provenance import ROOT
 from .case import Case
-from .fields import STATES, Field, SourceKind, State
+from .fields import STATES, Field, FieldTable, Source, SourceKind, State
 from .operator import QUESTIONS
 from .tables.every import every_table
 from .tables.reproduce import KEY, LOG, NOTE
@@ -166,6 +166,16 @@ def _log_of(case: Case) -> Log | None:
         return Log(size=int(size), root=base64.b64decode(root).hex(), note=note, key=case.content(KEY).hex())
     except ValueError:
         raise RunError(f"expected a signed checkpoint in {NOTE}, got something else") from None
+
+
+def tables_of(document: Document) -> list[FieldTable]:
+    """The tables of a document, as pages are made of them."""
+    return [FieldTable(table.key, tuple(map(_field, table.answers))) for table in document.tables]
+
+
+def _field(answer: Answer) -> Field:
+    sources = tuple(Source(source.kind, source.name, source.sha256, source.at) for source in answer.sources)
+    return Field(answer.key, answer.state, answer.value, sources, answer.row, answer.why)
 
 
 def bytes_of(document: Document) -> bytes:

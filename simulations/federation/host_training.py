@@ -250,14 +250,14 @@ SUMS: Mapping[str, SumOf] = {
 def protected_sum(
     n_devices: int,
     raw: Callable[[slice], NDArray[np.floating]],
-    length: int,
+    shape: int | tuple[int, int],
     privacy: PrivacyPlan,
     entropy: Entropy,
     look: Look | None = None,
 ) -> Words:
-    """Sum of what devices hand out, a chunk of them at a time: each one's raw vector clipped and noised on its own. `look` is
-    shown the first chunk."""
-    total = np.zeros(length, np.uint32)
+    """Sum of what devices hand out, a chunk of them at a time: each one's raw vector, of `shape`, clipped and noised on its own (along
+    the last axis). `look` is shown the first chunk."""
+    total = np.zeros(shape, np.uint32)
     for at in range(0, n_devices, CHUNK_DEVICES):
         vectors = protect(
             raw(slice(at, at + CHUNK_DEVICES)),

@@ -17,6 +17,7 @@ server.pub          the public half, which the devices pin
 enrolment.pem       the key that signs the list of devices, which the server does not have
 helpers/<n>/        each helper's key and store
 results.json, report.html
+audit.json          whether what was released keeps what is stated (`simulations/audit/audit.py`)
 sweep/              a sweep of the same scenario, if one was put there
 """
 
@@ -184,6 +185,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def audit_file(self) -> Path:
+        """Whether what was released keeps what is stated."""
+        return self.path / "audit.json"
+
+    @property
     def swept_file(self) -> Path:
         """The numbers of a sweep that was put into this folder."""
         return self.path / "sweep" / RESULTS_FILE
@@ -221,8 +227,7 @@ class RunFolder:
         if (server.folder / LOG_FILE).exists():
             shown = (
                 self.scenario_file, self.server_key_file, self.theta_file, self.public_file, self.results_file, self.report_file,
-                self.path / "withdrawal.json",
-                *sorted(self.path.glob("sum-*.json")),
+                self.audit_file, self.path / "withdrawal.json", *sorted(self.path.glob("sum-*.json")),
             )  # fmt: skip
             files = {file.relative_to(self.path).as_posix(): file for file in shown if file.exists()}
             RunLog(server.folder, signing_key(self.signing_key_file)).close({**server.published(), **files})

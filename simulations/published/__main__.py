@@ -38,6 +38,7 @@ from ..terminal.stopping import leaving
 from .alerts_as_shipped import shipped_numbers
 from .attack_evidence import TOLD, membership_numbers, server_numbers, told_numbers, update_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers
+from .audit import audit_numbers
 from .decide import decide_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
@@ -231,6 +232,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "attack.update": update_numbers,
         "attack.member": membership_numbers,
         "attack.server": server_numbers,
+        "audit": audit_numbers,
         "bit": bit_numbers,
         "epsilon": partial(epsilon_figures, DATASETS),
         "sum.private_auc": private_auc_numbers,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from rich.progress import Progress
 
-from ..attacks.distinguishing import CONFIDENCE, plan_of, told
+from ..attacks.distinguishing import plan_of, told
 from ..attacks.hostile_server import ATTACKS, gained
-from ..attacks.membership import FALSE_RATE, MODELS, TRAININGS, attacked
+from ..attacks.membership import MODELS, TRAININGS, attacked
 from ..attacks.unmasked import VIEWS, recovered_by_view
+from ..audit.bounds import CONFIDENCE
+from ..audit.membership import FALSE_RATE
 from .measured import Measured
 
 #: Repetitions of what is drawn anew: noise on the same updates.

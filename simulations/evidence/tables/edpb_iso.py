@@ -28,7 +28,13 @@ def _anonymity(case: Case) -> list[Field]:
             "docs/privacy.md",
             tests=("tests/simulations/attacks/test_membership.py",),
         ),
-        quoted(case, "edpb.membership_of_run", "/membership", name=AUDIT, why="the run's audit measured no membership"),
+        quoted(
+            case,
+            "edpb.membership_of_run",
+            "/membership",
+            name=AUDIT,
+            why="nobody was held out of the training, whom an attack could compare with",
+        ),
         *(figure("edpb.membership", f"attack.member.{model}.{what}") for model in MODELS for what in ("auc", "found")),
     ]
 

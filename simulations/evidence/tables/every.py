@@ -8,6 +8,7 @@ from typing import Final
 from ..case import Case
 from ..fields import FieldTable
 from .anonymity import unclaimed_tables
+from .audit import audit_tables
 from .compute import compute_tables
 from .controls import controls_tables
 from .edpb_iso import lifecycle_tables
@@ -36,6 +37,7 @@ TABLES: Final[tuple[Callable[[Case], list[FieldTable]], ...]] = (
     lifecycle_tables,
     unclaimed_tables,
     identifier_tables,
+    audit_tables,
     robustness_tables,
     compute_tables,
     message_tables,

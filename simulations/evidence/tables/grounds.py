@@ -30,7 +30,7 @@ def quoted(
 ) -> Field:
     """What a JSON file of the run's folder says at a pointer; missing, and why, where there is no such file or nothing in it."""
     if not case.has(name):
-        return missing(key, f"{name} is not in the run's folder" + (f": {why}" if why else ""), row)
+        return missing(key, f"{name} is not in the run's folder", row)
     try:
         value = value_at(case.json_of(name), pointer)
     except ConfigError:

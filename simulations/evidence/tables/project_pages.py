@@ -43,7 +43,7 @@ def _stated(key: str, page: str, heading: str) -> Iterator[Field]:
 def plain(text: str) -> str:
     """Markdown as text: the words of a link, no marks, one space for any.
 
-    >>> plain("**One** of `a`, [see](b.md)  <!-- c -->")
+    >>> plain("**One** of `a`, [see](#there)  <!-- c -->")
     'One of a, see'
     """
     text = re.sub(r"<!--.*?-->", "", text)

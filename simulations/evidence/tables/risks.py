@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..case import ACCOUNT, AUDIT, Case
+from ..case import ACCOUNT, Case
 from ..fields import Field, FieldTable
-from .grounds import declared, epsilon, figure, figures, of_code, quoted
+from .grounds import declared, epsilon, figure, figures, of_code
 from .project_pages import stated
 
 #: What is tried with a sum by a server: as attacks on it are named in the figures.
@@ -24,7 +24,6 @@ def _risks(case: Case) -> list[Field]:
         epsilon(case, "risk.server_bound", ACCOUNT, "/epsilon_to_server"),
         *(figure("risk.server_refused", key) for key in refused or [f"{_SERVER}alone.refused"]),
         *(figure("risk.server_gains", key.replace(".refused", ".epsilon")) for key in refused),
-        quoted(case, "risk.audit_of_run", "/mechanism", name=AUDIT, why="this run was not audited"),
         figure("risk.membership", f"{_LOSS}auc"),
         figure("risk.membership", f"{_LOSS}found"),
         *(figure("risk.poisoning", key) for key in poisoned or ["poison.demo.none.sum.auc"]),

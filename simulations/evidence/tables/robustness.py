@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..case import AUDIT, RESULTS, Case
+from ..case import RESULTS, Case
 from ..fields import Field, FieldTable
 from .grounds import epsilon, figure, figures, of_code, quoted
 
@@ -21,7 +21,7 @@ ATTACKS = {
 
 
 def robustness_tables(case: Case) -> list[FieldTable]:
-    """What hostile servers, devices and behaviour came to, beside what is stated; then this run's own bounds and audit."""
+    """What hostile servers, devices and behaviour came to, beside what is stated; then this run's own bounds."""
     return [FieldTable("robustness", (*_of_run(case), *_measured_once()))]
 
 
@@ -30,8 +30,6 @@ def _of_run(case: Case) -> Iterator[Field]:
         for name in ("mean_clips", "found_clips"):
             yield quoted(case, f"robustness.{name}", f"/cheat_bounds/{at}/{name}", row=str(bound["part"]))
     yield epsilon(case, "robustness.stated_epsilon", RESULTS, "/privacy/epsilon_to_public")
-    for part in ("mechanism", "canaries", "power"):
-        yield quoted(case, f"robustness.audit_{part}", f"/{part}", name=AUDIT, why="this run was not audited")
     yield of_code(
         "robustness.of_devices",
         "a sum is opened only if no seat accuses it; longer vectors than an honest device can send are found, or bounded in the mean",

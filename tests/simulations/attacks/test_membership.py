@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from shared.network import NetworkSpec
-from simulations.attacks.membership import MODELS, attacked, judged, losses_of, scores_of
+from simulations.attacks.membership import MODELS, attacked, scores_of
+from simulations.audit.membership import judged, losses_of
 from simulations.people.labelled_rows import Rows
 from simulations.published.attack_evidence import membership_numbers
 

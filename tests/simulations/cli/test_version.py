@@ -53,7 +53,7 @@ def test_completion_is_shown_for_the_shell_that_asks():
 
 
 def test_a_command_that_was_begun_is_completed():
-    found = said(_EBBTIDE_COMPLETE="complete_bash", COMP_WORDS="ebbtide ev", COMP_CWORD="1")
+    found = said(_EBBTIDE_COMPLETE="complete_bash", COMP_WORDS="ebbtide eval", COMP_CWORD="1")
     assert found.split() == ["evaluate"]
     options = said(_EBBTIDE_COMPLETE="complete_bash", COMP_WORDS="ebbtide simulate --ri", COMP_CWORD="2")
     assert options.split() == ["--rival"]
