@@ -42,8 +42,8 @@ class Package:
 
 @cache
 def packages(extras: tuple[str, ...] = EXTRAS) -> tuple[Package, ...]:
-    """This project with these extras first, then every package that it needs, by name; of what is required and not installed, nothing. Empty if
-    the project itself is not installed."""
+    """This project with these extras first, then every package that it needs, by name; nothing of what is required and not
+    installed. Empty if the project itself is not installed."""
     found: dict[tuple[str, frozenset[str]], tuple[Distribution, list[tuple[str, frozenset[str]]]]] = {}
     waiting = [(OURS, frozenset(extras))]
     while waiting:
