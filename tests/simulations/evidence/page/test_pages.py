@@ -12,7 +12,7 @@ from simulations.evidence.page.pages import evidence_page, label, plain_page
 from simulations.evidence.page.shown import number, visible
 from simulations.evidence.page.words import LANGUAGES, TAGS
 from simulations.evidence.tables.grounds import INFINITE
-from tests.simulations.evidence.page.made import HEADER, Read, measured, tables
+from tests.simulations.evidence.page.made import HEADER, Read, measured, tables, withdrawal
 from tests.world.basics import examples
 
 PAGES = {"evidence": evidence_page, "plain": plain_page, "label": label}
@@ -195,6 +195,14 @@ def test_without_noise_users_read_that_nothing_is_promised(language):
         assert "732" not in endless and endless == unknown
         nobody = Read(make(HEADER, [], language)).text
         assert nobody != endless and "None" not in nobody
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_users_read_how_leaving_was_measured_or_that_it_was_not(language):
+    for make in (plain_page, label):
+        said = Read(make(HEADER, [*tables(), withdrawal()], language)).text
+        assert all(number in said for number in ("0.0004", "0.004", "0.31", "8"))
+        assert "0.31" not in Read(make(HEADER, tables(), language)).text
 
 
 def test_what_a_plan_does_not_ask_for_does_not_stand_on_its_label():
