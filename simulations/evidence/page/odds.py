@@ -33,7 +33,7 @@ def odds_factor(epsilon: float) -> int | float | None:
     factor = math.exp(epsilon)
     if factor < 10:
         return math.ceil(round(10 * factor, 9)) / 10
-    place = 10 ** max(0, math.floor(math.log10(factor)) - 2)
+    place: int = 10 ** max(0, math.floor(math.log10(factor)) - 2)
     return math.ceil(round(factor / place, 9)) * place
 
 

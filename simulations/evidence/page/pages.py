@@ -29,7 +29,7 @@ from .layout import (
     light_of,
     whole_of,
 )
-from .shown import lines_of, number, shown
+from .shown import is_figure, lines_of, number, shown
 from .words import Language, Words
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -88,6 +88,7 @@ def _environment() -> Environment:
         counts_of=counts,
         file_link=file_link,
         groups_of=groups_of,
+        is_figure=is_figure,
         light_of=light_of,
         lights=LIGHTS,
         lines_of=lines_of,

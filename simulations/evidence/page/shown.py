@@ -52,3 +52,11 @@ def lines_of(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(
         isinstance(v, (list, tuple, dict)) or len(str(v)) > 24 for v in value
     )
+
+
+def is_figure(value: Any) -> bool:
+    """Whether a value is a published number with what it is compared with: an entry of docs/figures.json."""
+    return (
+        isinstance(value, dict)
+        and {"value", "spread", "spread_kind", "unit", "baseline", "command", "commit"} == value.keys()
+    )

@@ -60,7 +60,14 @@ def tables(epsilon: Any = 1.0, delta: float = 1e-5, times: int = 12, said: str =
 def withdrawal() -> FieldTable:
     """What was measured of leaving."""
     moved = {"median": 0.0004, "p95": 0.002}, {"median": 0.004, "p95": 0.01}
-    way = {"how": "pause", "answered_before": 1, "asked_after": 4, "answered_after": 0, "seconds": 0.0123, "said": ["refusal: paused"]}
+    way = {
+        "how": "pause",
+        "answered_before": 1,
+        "asked_after": 4,
+        "answered_after": 0,
+        "seconds": 0.0123,
+        "said": ["refusal: paused"],
+    }
     return FieldTable(
         "withdrawal",
         (

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from simulations.evidence.case import Case
-from simulations.evidence.document import document_of
-from simulations.evidence.page.files import PAGE_FILES, header_of, tables_of
+from simulations.evidence.document import document_of, tables_of
 from simulations.evidence.page.pages import TEMPLATES, evidence_page, label
 from simulations.evidence.page.words import LANGUAGES
-from tests.simulations.evidence.page.made import declared, withdrawal
+from simulations.evidence.writers import WRITERS
+from tests.simulations.evidence.page.made import HEADER, declared, withdrawal
 from tests.world.ended_run import ended_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+PAGES = [name for name in WRITERS if name.endswith(".html")]
 NARROW = 400
 #: The window itself cannot be as narrow as that; a frame in it can, and media queries go by the frame.
 FRAME = f"""<!doctype html><title>-</title><body><iframe width="{NARROW}" height="2000" style="border:0" srcdoc="%s"></iframe><script>
@@ -29,7 +30,14 @@ def browse(place: Path, *arguments: str) -> str:
     """What Chromium prints for a page, without a network."""
     assert CHROMIUM
     profile = place.parent / "profile"
-    quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}", "--no-first-run")
+    quiet = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        f"--user-data-dir={profile}",
+        "--no-first-run",
+    )
     offline = "--host-resolver-rules=MAP * ~NOTFOUND"
     done = subprocess.run(
         [CHROMIUM, *quiet, offline, *arguments, place.as_uri()], capture_output=True, text=True, timeout=120, check=True
@@ -38,15 +46,20 @@ def browse(place: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory):
-    return document_of(Case.of(ended_run(tmp_path_factory.mktemp("run") / "run").path))
+def case(tmp_path_factory):
+    return Case.of(ended_run(tmp_path_factory.mktemp("run") / "run").path)
+
+
+@pytest.fixture(scope="module")
+def document(case):
+    return document_of(case)
 
 
 @pytest.mark.slow
 @in_a_browser
-@pytest.mark.parametrize("name", PAGE_FILES)
-def test_a_page_is_no_wider_than_a_narrow_screen_with_everything_unfolded(name, document, tmp_path):
-    page = PAGE_FILES[name](document).decode()
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_no_wider_than_a_narrow_screen_with_everything_unfolded(name, case, document, tmp_path):
+    page = WRITERS[name](case, document).decode()
     place = tmp_path / name
     place.write_text(FRAME % escape(page.replace("<details>", "<details open>")), encoding="utf-8")
     shown = browse(place, "--dump-dom")
@@ -56,10 +69,10 @@ def test_a_page_is_no_wider_than_a_narrow_screen_with_everything_unfolded(name, 
 
 @pytest.mark.slow
 @in_a_browser
-@pytest.mark.parametrize("name", PAGE_FILES)
-def test_a_page_prints_on_a4_and_a_label_on_one_sheet(name, document, tmp_path):
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_prints_on_a4_and_a_label_on_one_sheet(name, case, document, tmp_path):
     place, sheet = tmp_path / name, tmp_path / "page.pdf"
-    place.write_bytes(PAGE_FILES[name](document))
+    place.write_bytes(WRITERS[name](case, document))
     assert pages_of(place, sheet) == 1 if name.startswith("label") else pages_of(place, sheet) > 1
 
 
@@ -71,7 +84,7 @@ def test_a_label_with_every_sentence_and_long_answers_still_fits_one_sheet(langu
     said = [declared(question, "An office in a town, " * 90) for question in ("controller", "contact", "human_contact")]
     spoken = type(tables[0])("said", tuple(said))
     place = tmp_path / "label.html"
-    place.write_text(label(header_of(document), [*tables, withdrawal(), spoken], language), encoding="utf-8")
+    place.write_text(label(HEADER, [*tables, withdrawal(), spoken], language), encoding="utf-8")
     assert pages_of(place, tmp_path / "page.pdf") == 1
 
 
@@ -79,7 +92,7 @@ def test_a_label_with_every_sentence_and_long_answers_still_fits_one_sheet(langu
 @in_a_browser
 def test_what_is_folded_on_a_screen_is_on_paper(document, tmp_path):
     """A page with everything unfolded takes as many sheets as the page itself."""
-    page = evidence_page(header_of(document), tables_of(document), "en")
+    page = evidence_page(HEADER, tables_of(document), "en")
     sheets = []
     for name, content in (("folded", page), ("unfolded", page.replace("<details>", "<details open>"))):
         (tmp_path / f"{name}.html").write_text(content, encoding="utf-8")
@@ -116,7 +129,9 @@ def contrast(one: str, other: str) -> float:
 
 def schemes() -> dict[str, dict[str, str]]:
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-    light, dark = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", part)) for part in style.split("prefers-color-scheme: dark")[:2])
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", part)) for part in style.split("prefers-color-scheme: dark")[:2]
+    )
     return {"light": light, "dark": {**light, **dark}}
 
 
