@@ -45,4 +45,5 @@ def in_a_line(audit: Audit) -> str:
         return NOT_PRIVATE
     first = audit.mechanism[0]
     shown = f"of {first.sees} epsilon {first.at_least:.2g} at least is shown, {first.stated:.3g} is stated"
-    return f"nothing that is stated is broken; {shown}; noise four times too small would be found in {audit.power[first.key].finds_quarter:.0%} of audits"
+    finds = f"noise four times too small would be found in {audit.power[first.key].finds_quarter:.0%} of audits"
+    return f"nothing that is stated is broken; {shown}; {finds}"
