@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..case import Case
 from ..fields import FieldTable
-from .grounds import of_code
+from ..grounds import of_code
 
 PRIVACY, ATTACKS, SUM = "docs/privacy.md", "docs/attacks.md", "docs/secure-sum.md"
 

@@ -7,7 +7,7 @@ from client.vault.consent import Consent
 
 from ..case import AUDIT, Case
 from ..fields import Field, FieldTable
-from .grounds import declared, figure, of_code, quoted
+from ..grounds import declared, figure, of_code, quoted
 
 OWNER = "tests/client/test_owner.py"
 

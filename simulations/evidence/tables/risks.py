@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..case import ACCOUNT, Case
 from ..fields import Field, FieldTable
-from .grounds import declared, epsilon, figure, figures, of_code
-from .project_pages import stated
+from ..grounds import declared, epsilon, figure, figures, of_code
+from ..project_pages import stated
 
 #: What is tried with a sum by a server: as attacks on it are named in the figures.
 _SERVER, _LOSS = "attack.server.", "attack.member.planned."

@@ -15,8 +15,8 @@ from server.sums import open_round
 
 from ..case import Case
 from ..fields import Field, FieldTable, missing
-from .grounds import of_code
-from .project_pages import stated
+from ..grounds import of_code
+from ..project_pages import stated
 
 SCHEMA, VAULT = "client/vault/schema.py", "client/vault/vault.py"
 HELD = ("tests/client/vault/test_data_on_device.py",)

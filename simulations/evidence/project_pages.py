@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..case import PROJECT, code
-from ..fields import Field, missing
+from .case import PROJECT, code
+from .fields import Field, missing
 from .grounds import held_by
 
 
