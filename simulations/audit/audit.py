@@ -15,9 +15,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Final
 
+import numpy as np
+
 from server.privacy.accounting import epsilon_unamplified
+from shared.arrays import Ints
 from shared.charges import Charge, charges_of
-from shared.errors import RunError
+from shared.errors import ConfigError, RunError
 from shared.files import replace_content
 from shared.plan import Plan
 
@@ -96,12 +99,12 @@ def audit_of(run: RunFolder, setup: Setup, population: Population, out: Sequence
     if stated is None:
         why |= {"mechanism": NOT_PRIVATE, "canaries": NOT_PRIVATE, "noise": NOT_PRIVATE}
     else:
-        kind, sums = plan.updates[0], opened_sums(run, setup)
-        of_rounds = partial(_epsilon_of, plan)
+        kind, of_rounds = plan.updates[0], partial(_epsilon_of, plan)
+        sums, none = _sums_of(run, setup)
         if len(sums):
             noise = noise_in(sums, kind.privacy, of_rounds(len(sums)), of_rounds(1), delta)
         else:
-            why |= {"noise": NO_ROUND, "canaries": NO_ROUND}
+            why |= {"noise": none, "canaries": none}
         if len(sums) and kind.n_values >= LEAST_VALUES:
             canaries = canaries_in(sums, kind.privacy, seed, of_rounds(1), delta)
             shape = canaries.rounds, canaries.canaries
@@ -129,6 +132,14 @@ def audit_of(run: RunFolder, setup: Setup, population: Population, out: Sequence
         why=why,
         breaches=(*broken_views(out), *_broken_in_run(canaries, noise)),
     )
+
+
+def _sums_of(run: RunFolder, setup: Setup) -> tuple[Ints, str]:
+    """The sums that a run opened for p (R, P), or none, and why."""
+    try:
+        return opened_sums(run, setup), NO_ROUND
+    except ConfigError as error:
+        return np.empty((0, 0), np.int64), str(error)
 
 
 def stated_of(plan: Plan) -> float | None:

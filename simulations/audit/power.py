@@ -1,8 +1,8 @@
 """What an audit would have found: without its power, a bound that is kept says nothing.
 
-Two numbers of each view: the bound that somebody gets who tells the two worlds apart as well as Gaussians can be told apart at all,
-while noise is as planned; and how often noise four times too small breaks what is stated. Both are simulated on Gaussians, under a
-fixed seed, with the thresholds and numbers of trials of the audit itself.
+Three numbers of each view: the bound that somebody gets who tells the two worlds apart as well as Gaussians can be told apart at all,
+while all is as planned; how often noise four times too small breaks what is stated; and how often a device that is counted twice does.
+They are simulated on Gaussians, under a fixed seed, with the thresholds and numbers of trials of the audit itself.
 """
 
 from __future__ import annotations
@@ -28,23 +28,30 @@ REPEATS_OF_RUNS: Final = 40
 
 @dataclass(frozen=True)
 class Power:
-    """`perfect`: the bound, in the middle, that a perfect attacker gets of noise as planned. `finds_quarter`: how often noise four times
-    too small breaks what is stated."""
+    """`perfect`: the bound, in the middle, that a perfect attacker gets where all is as planned. How often something breaks what is stated:
+    `finds_quarter`, noise four times too small; `finds_twice`, a device that is counted twice."""
 
     perfect: float
     finds_quarter: float
+    finds_twice: float
 
 
 @as_declared
 def power_of_trials(thresholds: Doubles, mu: float, trials: int, stated: float, delta: float) -> Power:
     """Of so many trials of two worlds that are `mu` standard deviations apart, counted at thresholds (T,) in these."""
-    perfect = _bounds(thresholds, mu, 1.0, trials, delta)
-    found = _bounds(thresholds, mu, 1 / TOO_SMALL, trials, delta)
-    return Power(round(float(np.median(perfect)), 6), float(np.mean(found > stated)))
+    perfect, quarter, twice = (
+        _bounds(thresholds, apart, noise, trials, delta)
+        for apart, noise in ((mu, 1.0), (mu, 1 / TOO_SMALL), (2 * mu, 1.0))
+    )
+    return Power(
+        perfect=round(float(np.median(perfect)), 6),
+        finds_quarter=float(np.mean(quarter > stated)),
+        finds_twice=float(np.mean(twice > stated)),
+    )
 
 
 def _bounds(thresholds: Doubles, mu: float, noise: float, trials: int, delta: float) -> Doubles:
-    """The bounds of `REPEATS` audits while noise is `noise` times what is planned: (n,)."""
+    """The bounds of `REPEATS` audits of worlds `mu` apart while noise is `noise` times what is planned: (n,)."""
     random = np.random.Generator(np.random.Philox(0))
     order = np.argsort(thresholds)
     counts = []

@@ -8,13 +8,20 @@ from .audit import Audit
 
 
 def table_of(audit: Audit) -> Table:
-    """What is stated, what was found, and how often noise four times too small would have been."""
+    """What is stated, what was found, and how often a mistake would have been."""
     table = Table(title=f"what was released, against what is stated, at {audit.confidence:.1%} confidence")
-    for column in ("what is seen", "stated", "at least", "a perfect attacker shows", "finds a quarter of the noise"):
+    for column in (
+        "what is seen",
+        "stated",
+        "at least",
+        "a perfect attacker shows",
+        "finds a quarter of the noise",
+        "finds a device counted twice",
+    ):
         table.add_column(column, justify="left" if column == "what is seen" else "right")
     for one in audit.mechanism:
         power = audit.power.get(one.key)
-        said = (f"{power.perfect:.3g}", f"{power.finds_quarter:.0%}") if power else ("", "")
+        said = (f"{power.perfect:.3g}", f"{power.finds_quarter:.0%}", f"{power.finds_twice:.0%}") if power else ()
         table.add_row(
             f"{one.key}: {one.sees}, {one.trials:,} trials", f"{one.stated:.3g}", f"{one.at_least:.3g}", *said
         )
@@ -24,7 +31,7 @@ def table_of(audit: Audit) -> Table:
         table.add_row(sees, f"{found.stated:.3g}", f"{found.at_least:.3g}", "", finds)
     if (noise := audit.noise) is not None:
         sees = f"noise of this run: planned {noise.planned:.3g}, {noise.at_most:.3g} at most"
-        table.add_row(sees, f"{noise.stated:.3g}", f"{noise.at_least:.3g}", "", "")
+        table.add_row(sees, f"{noise.stated:.3g}", f"{noise.at_least:.3g}")
     for what, why in audit.why.items():
-        table.add_row(f"{what}: {why}", "", "", "", "")
+        table.add_row(f"{what}: {why}")
     return table
