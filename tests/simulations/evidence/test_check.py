@@ -232,7 +232,7 @@ def test_a_changed_file_of_the_code_is_named(copy, tmp_path, monkeypatch):
         shutil.copytree(case.PROJECT / room, other_code / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(case.PROJECT / "constraints.txt", other_code)
     (other_code / "client" / "gate.py").write_text("# another gate\n")
-    for module in ("case", "grounds", "project_pages", "tables.reproduce"):
+    for module in ("case", "tables.controls", "grounds", "project_pages", "tables.reproduce"):
         monkeypatch.setattr(f"simulations.evidence.{module}.PROJECT", other_code)
     assert "measures.only_way_out: client/gate.py is another file than it was" in findings(copy)
 
