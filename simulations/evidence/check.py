@@ -18,10 +18,9 @@ from typing import Any, Final
 
 from shared.errors import ConfigError, EbbtideError, InputError
 
-from ..audit import audit
-from ..people.population import Population
+from ..audit import recompute as audit
 from . import withdrawal
-from .case import AUDIT, Case
+from .case import Case
 from .document import DOCUMENT_FILE, OPERATOR, Answer, Document, document_of, read
 from .operator import QUESTIONS, checked
 from .verifier import check as check_log
@@ -64,7 +63,7 @@ def check(run: Path, folder: Path) -> Checked:
     found += differences(document, again, set(others))
     left = set(WRITERS) - MADE_OF_THE_RUN if others else set()
     found += _files(folder, files, left | ({DOCUMENT_FILE} if found else set()))
-    return Checked((*found, *_recomputed(case)), tuple(f"{key}: {why}" for key, why in others.items()))
+    return Checked((*found, *_recomputed(run)), tuple(f"{key}: {why}" for key, why in others.items()))
 
 
 def differences(said: Document, again: Document, but: Set[str] = frozenset()) -> list[str]:
@@ -163,9 +162,7 @@ def _files(folder: Path, again: dict[str, bytes], but: Set[str]) -> Iterator[str
     )
 
 
-def _recomputed(case: Case) -> Iterator[str]:
+def _recomputed(run: Path) -> Iterator[str]:
     """What was measured at some expense, measured again by its own rule: the audit, and what a withdrawal comes to."""
-    if case.has(AUDIT):
-        people = Population.load(case.run.population)
-        yield from (f"{AUDIT}: {at}" for at in audit.recompute(case.run, case.setup, people))
-    yield from withdrawal.recompute(case.run.path)
+    yield from audit.recompute(run)
+    yield from withdrawal.recompute(run)

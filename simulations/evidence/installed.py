@@ -19,8 +19,9 @@ from packaging.requirements import Requirement
 from ..provenance import ROOT
 
 OURS: Final = "ebbtide"
-#: Extras that a run needs: the device's runtime, the server, the simulations.
-EXTRAS: Final = ("litert", "server", "simulations")
+#: Extras that a device needs, for it runs models; and those of a whole run.
+DEVICE: Final = ("litert",)
+EXTRAS: Final = (*DEVICE, "server", "simulations")
 #: A licence that is told in more letters than this is its text, not its name.
 _MOST_LETTERS: Final = 64
 _SPDX: Final = re.compile(r"[A-Za-z0-9.+-]+(?: (?:AND|OR|WITH) [A-Za-z0-9.+()-]+)*")
@@ -40,11 +41,11 @@ class Package:
 
 
 @cache
-def packages() -> tuple[Package, ...]:
-    """This project first, then every package that it needs, by name; of what is required and not installed, nothing. Empty if the
-    project itself is not installed."""
+def packages(extras: tuple[str, ...] = EXTRAS) -> tuple[Package, ...]:
+    """This project with these extras first, then every package that it needs, by name; nothing of what is required and not
+    installed. Empty if the project itself is not installed."""
     found: dict[tuple[str, frozenset[str]], tuple[Distribution, list[tuple[str, frozenset[str]]]]] = {}
-    waiting = [(OURS, frozenset(EXTRAS))]
+    waiting = [(OURS, frozenset(extras))]
     while waiting:
         asked = waiting.pop()
         if asked in found:
@@ -66,6 +67,12 @@ def packages() -> tuple[Package, ...]:
         _package(name, installed_as[name], needed[name]) for name in sorted(here, key=lambda name: (name != OURS, name))
     ]
     return tuple(made)
+
+
+@cache
+def on_device() -> frozenset[str]:
+    """The names of the packages that a device needs."""
+    return frozenset(package.name for package in packages(DEVICE))
 
 
 def _own_requirements() -> list[str]:
@@ -114,7 +121,7 @@ def licence_of(installed: Distribution) -> tuple[str, bool]:
     classified = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith(_OSI)]
     named = [one for one in dict.fromkeys(classified) if one != "OSI Approved"]
     if named:
-        return " or ".join(sorted(named)), False
+        return ", ".join(sorted(named)), False
     said = " ".join(_only(about, "License").split())
     return (said, False) if len(said) <= _MOST_LETTERS else ("", False)
 

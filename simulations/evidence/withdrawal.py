@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from shared.arrays import Ints
-from shared.errors import ConfigError
+from shared.errors import ConfigError, EbbtideError
 from shared.files import replace_content
 
 from ..federation.run_folder import RunFolder
@@ -79,7 +79,7 @@ def write(run: RunFolder, seed: int = SEED, done: OnTraining = lambda *_: None) 
 def recompute(folder: Path) -> list[str]:
     """What of `withdrawal.json` does not come out again from a run's folder, a line each; empty if all does, or if there is no such
     file. What chance has no part in is compared figure by figure; of the noise, that both medians lie as near to each other
-    as its pairs of draws let them; of seconds, that they are some. ConfigError if no run has ended there."""
+    as its pairs of draws let them; of seconds, that they are some."""
     file = folder / WITHDRAWAL
     if not file.is_file():
         return []
@@ -91,7 +91,10 @@ def recompute(folder: Path) -> list[str]:
             return [f"{WITHDRAWAL} is not in its one spelling"]
     except (OSError, ValueError, LookupError, TypeError):
         return [f"{WITHDRAWAL} is damaged"]
-    again = json.loads(canonical(measure(RunFolder(folder), seed)))
+    try:
+        again = json.loads(canonical(measure(RunFolder(folder), seed)))
+    except EbbtideError as error:
+        return [f"{WITHDRAWAL} cannot be measured again: {error}"]
     found = [f"{WITHDRAWAL}{at} says {one}, and comes out as {other}" for at, one, other in _differing(told, again)]
     return found or _unlikely(told["influence"], again["influence"])
 

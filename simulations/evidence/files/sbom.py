@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from ...provenance import ROOT, commit
-from ..installed import OURS, Package, packages
+from ..installed import OURS, Package, on_device, packages
 
 CONSTRAINTS: Final = "constraints.txt"
 _VERSION: Final = "1.6"
@@ -54,6 +54,8 @@ def _component(package: Package) -> dict[str, Any]:
         "version": package.version,
         "purl": _purl(package),
     }
+    if package.name in on_device():
+        out["properties"] = [{"name": "ebbtide:on-device", "value": "true"}]
     if package.is_spdx:
         out["licenses"] = [{"expression": package.licence}]
     elif package.licence:

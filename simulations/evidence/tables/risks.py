@@ -31,7 +31,7 @@ def _risks(case: Case) -> list[Field]:
             "risk.theft",
             "without the passphrase nothing of what a user did; what shows is told in the page",
             "docs/data-on-device.md",
-            tests=("tests/promises/test_thief.py",),
+            tests=("tests/promises/test_thief.py", "tests/client/vault/test_store_faults.py"),
         ),
         figure("risk.lost_on_a_crash", "vault.kill9_runs"),
         of_code(

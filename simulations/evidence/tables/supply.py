@@ -6,7 +6,7 @@ from ...provenance import ROOT, commit
 from ..case import RESULTS, Case, code
 from ..fields import Field, FieldTable, Source, missing
 from ..files.sbom import CONSTRAINTS
-from ..installed import OURS, Package, packages
+from ..installed import OURS, Package, on_device, packages
 
 
 def supply_tables(case: Case) -> list[FieldTable]:
@@ -33,7 +33,7 @@ def _of_the_code(case: Case) -> list[Field]:
 def _of(package: Package) -> Field:
     if not package.licence and package.name != OURS:
         return missing("supply.package", f"version {package.version} says no licence of its own", package.name)
-    value = {"version": package.version, "licence": package.licence}
+    value = {"version": package.version, "licence": package.licence, "on_device": package.name in on_device()}
     source = Source("command", f"python -m pip show {package.name}")
     return Field("supply.package", "measured", value, (source,), package.name)
 

@@ -6,8 +6,11 @@ large a cohort was.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 
@@ -36,14 +39,16 @@ def rounds_joined(run: RunFolder, plan: Plan, users: Ints) -> dict[str, float]:
 
 
 def _of_journal(run: RunFolder, user: int) -> Mapping[str, Total]:
-    """What left one device, by kind."""
+    """What left one device, by kind; read from a copy, for a vault that opens tidies up."""
     home = run.device(user)
     if not (home / PASSPHRASE_FILE).is_file():
         return {}
-    with closing(Vault(home, simulation_keys(home), Limits(waits_for_disk=False))) as vault:
-        totals = dict(vault.journal.checkpoint().totals)
-        for entry in vault.journal.entries():
-            totals[entry.kind] = totals.get(entry.kind, Total()).plus(entry)
+    with tempfile.TemporaryDirectory(prefix="ebbtide-journal-") as place:
+        copy = Path(shutil.copytree(home, Path(place) / "device"))
+        with closing(Vault(copy, simulation_keys(copy), Limits(waits_for_disk=False))) as vault:
+            totals = dict(vault.journal.checkpoint().totals)
+            for entry in vault.journal.entries():
+                totals[entry.kind] = totals.get(entry.kind, Total()).plus(entry)
     return totals
 
 

@@ -35,10 +35,10 @@ from ...search.trial_federation import TrainingHost
 from ...search.trials import Trials
 
 #: People who are left out, one at a time: so many, or as many as keep the trainings within `MOST_UPDATES` updates of one device,
-#: about a minute's work; where that is fewer than `FEWEST_PEOPLE`, nothing is measured.
+#: one or two minutes' work; where that is fewer than `FEWEST_PEOPLE`, nothing is measured.
 MOST_PEOPLE: Final = 50
 FEWEST_PEOPLE: Final = 8
-MOST_UPDATES: Final = 600_000
+MOST_UPDATES: Final = 1_500_000
 #: Pairs of trainings that differ in their noise alone.
 NOISE_PAIRS: Final = 6
 #: Rows that p is compared on, drawn alike each time.

@@ -47,7 +47,7 @@ from tests.simulations.audit.faults import a_quarter_of_the_noise, a_seed_used_a
 from tests.world.basics import full, make_plan
 
 DRAWS = 2000
-ROUNDS, NOISE = 5, 3.0
+ROUNDS, NOISE = 12, 8.0
 DAMAGED = "audit.json: it is damaged, or not of this run"
 
 
@@ -109,7 +109,7 @@ def test_a_mistake_is_found_in_the_very_run_that_made_it(fault, tmp_path, monkey
     assert noise.breaks and noise.at_least > noise.stated, "noise that was used before is none: it is what is expected"
     assert noise.repeats == (fault == "used again") and made_later.canaries.breaks
     keep_audit(run[0], made_later)
-    with pytest.raises(RunError, match=r"of this run: a multiplier of \d\.\d+ at most, 3 is planned"):
+    with pytest.raises(RunError, match=r"of this run: a multiplier of \d\.\d+ at most, 8 is planned"):
         expect_kept(made_later)
     assert recompute(run[0].path) == [], "what was found is what is there"
 
@@ -160,7 +160,9 @@ def test_what_was_changed_is_named(honest, audit, at, change):
     changed = json.loads(audit.canonical)
     change(changed)
     honest[0].audit_file.write_text(json.dumps(changed))
-    assert any(said.startswith(f"audit.json{at}: ") for said in recompute(honest[0].path)), recompute(honest[0].path)
+    assert any(said.startswith(f"{honest[0].audit_file.name}{at}: ") for said in recompute(honest[0].path)), recompute(
+        honest[0].path
+    )
 
 
 def test_other_iterates_than_the_run_s_are_named(honest, audit, tmp_path):

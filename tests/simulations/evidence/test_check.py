@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,27 @@ def test_a_changed_file_of_the_code_is_named(copy, tmp_path, monkeypatch):
     for module in ("case", "tables.grounds", "tables.project_pages", "tables.reproduce"):
         monkeypatch.setattr(f"simulations.evidence.{module}.PROJECT", other_code)
     assert "measures.only_way_out: client/gate.py is another file than it was" in findings(copy)
+
+
+def test_other_packages_are_told_where_all_says_the_same_of_them_and_found_where_one_was_changed(copy):
+    """Evidence of a machine with another numpy cannot be made again here; a list that was changed alone is a change."""
+    listed = copy / "evidence" / "sbom.json"
+    whole = listed.read_bytes()
+    numpy = version("numpy")
+    listed.write_bytes(whole.replace(numpy.encode(), b"1.0.0"))
+    assert findings(copy) == ["sbom.json: not what the run and the answers give"]
+    listed.write_bytes(whole)
+
+    def installed(fields):
+        for answer in answers_of(fields):
+            if answer["key"] == "supply.package" and answer["row"] == "numpy":
+                answer["value"]["version"] = "1.0.0"
+
+    changed(copy, installed)
+    assert any(line.startswith("supply.package[numpy]: ") for line in findings(copy))
+    listed.write_bytes(whole.replace(numpy.encode(), b"1.0.0"))
+    checked = check(copy, copy / "evidence")
+    assert checked.found == () and any(line.startswith("supply.package: other packages") for line in checked.elsewhere)
 
 
 @pytest.mark.parametrize("what", ["no run", "no evidence"])

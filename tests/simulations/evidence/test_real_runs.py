@@ -1,5 +1,6 @@
 """Evidence of whole runs, evaluated as runs are: the demo's people, a log of one's own, complete-journey."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from simulations.evidence.check import check
 from simulations.evidence.document import Document, document_of
 from simulations.evidence.folder import write_folder
 from simulations.evidence.writers import files_of
+from simulations.federation.run_folder import RunFolder
 from simulations.people.own_data.made import made_for
 from simulations.people.population import Population
 from simulations.scenarios.config import load_scenario
@@ -52,6 +54,37 @@ def test_every_answer_is_sourced_or_named_missing_and_made_again(told):
     run, document = told
     assert check(run, run / "evidence").found == ()
     assert document.counts.measured > 300 and document.counts.declared == 0
+
+
+@pytest.mark.slow
+def test_the_audit_of_the_run_is_told_view_by_view_or_why_it_is_not(told):
+    run, document = told
+    audit = json.loads((run / "audit.json").read_text())
+    found = {answer.name: answer for answer in document.answers if answer.key.startswith("audit.")}
+    assert found["audit.breaches"].value == 0
+    views = {f"audit.view_at_least[{view['key']}]" for view in audit["mechanism"]}
+    assert {name for name in found if name.startswith("audit.view_at_least")} == (views or {"audit.view_at_least"})
+    assert views or found["audit.view_at_least"].why == audit["why"]["mechanism"]
+    membership = found["audit.membership_auc"]
+    assert membership.state == ("measured" if audit["membership"] else "missing")
+    assert membership.value == audit["membership"]["auc"] if audit["membership"] else membership.why
+
+
+@pytest.mark.slow
+def test_an_audit_that_was_changed_is_named(told):
+    run, _ = told
+    file = run / "audit.json"
+    whole = file.read_text()
+    audit = json.loads(whole)
+    audit["confidence"] = 0.5
+    for view in audit["mechanism"]:
+        view["at_least"] = 0.0
+    file.write_text(json.dumps(audit, indent=1, sort_keys=True) + "\n")
+    RunFolder(run).vouch()
+    found = check(run, run / "evidence").found
+    file.write_text(whole)
+    RunFolder(run).vouch()
+    assert any(line.startswith("audit.json/") for line in found) and any("audit.confidence: " in line for line in found)
 
 
 @pytest.mark.slow

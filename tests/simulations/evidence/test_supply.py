@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from simulations.evidence.case import Case
 from simulations.evidence.files import sbom as bill
 from simulations.evidence.files.sbom import sbom
-from simulations.evidence.installed import EXTRAS, OURS, canonical, licence_of, packages
+from simulations.evidence.installed import EXTRAS, OURS, canonical, licence_of, on_device, packages
 from simulations.evidence.tables.supply import supply_tables
 from tests.world.cited import ROOT
 
@@ -32,6 +32,13 @@ def test_every_package_that_a_run_needs_is_there_with_the_version_that_is_instal
     for package in found.values():
         assert set(package.needs) <= set(found) and package.name not in package.needs
     assert {"numpy", "cryptography", "flwr"} <= set(found[OURS].needs)
+
+
+def test_a_device_needs_few_of_them():
+    assert {OURS, "numpy", "cryptography", "cffi", "ai-edge-litert"} <= on_device()
+    assert not {"flwr", "ray", "pandas", "scipy", "sqlalchemy"} & on_device()
+    marked = [one["name"] for one in json.loads(sbom())["components"] if "properties" in one]
+    assert set(marked) == on_device() - {OURS}
 
 
 def test_every_version_is_one_that_constraints_name():
@@ -112,4 +119,8 @@ def test_every_package_is_a_field_and_one_without_a_licence_is_missing(tmp_path)
     for package in packages():
         field = fields[f"supply.package[{package.name}]"]
         assert field.state == ("measured" if package.licence else "missing")
-        assert field.state == "missing" or field.value == {"version": package.version, "licence": package.licence}
+        assert field.state == "missing" or field.value == {
+            "version": package.version,
+            "licence": package.licence,
+            "on_device": package.name in on_device(),
+        }
