@@ -88,7 +88,9 @@ def unclaimed_tables(case: Case) -> list[FieldTable]:
         FieldTable(
             "claims-not-made",
             tuple(
-                of_code("claim.not_made", {"claim": one.claim, "why": one.why}, *one.pages, row=name)
+                of_code(
+                    "claim.not_made", {"claim": one.claim, "why": one.why}, *one.pages, row=name, state="configured"
+                )
                 for name, one in every.items()
             ),
         )

@@ -26,7 +26,7 @@ def _anonymity(case: Case) -> list[Field]:
             "edpb.claim",
             "not made: a model that many devices taught is not called anonymous, at whatever epsilon",
             "docs/privacy.md",
-            tests=("tests/simulations/attacks/test_membership.py",),
+            state="configured",
         ),
         quoted(
             case,

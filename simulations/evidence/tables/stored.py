@@ -32,7 +32,7 @@ def stored_tables(_: Case) -> list[FieldTable]:
     return [
         FieldTable("stored-tables", tuple(_of_tables())),
         FieldTable("stored-columns", tuple(every_column())),
-        FieldTable("stored-files", tuple(stated("stored.file", "docs/data-on-device.md", "The files"))),
+        FieldTable("stored-files", tuple(stated("stored.file", "docs/data-on-device.md", "The files", HELD))),
         FieldTable("stored-server", tuple(server_tables())),
     ]
 
