@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Header:
-    """`run`: what the run is called. `simulated`: whether its people are made up. `verifier`, `check`: the whole commands that check
+    """`run`: what the run is called. `simulated`: whether its people are made up, or else a log of
+    real ones that was replayed. `verifier`, `check`: the whole commands that check
     its log, and its evidence. `key`: the server's public key that devices pinned, hex. `checkpoint`: the log's signed checkpoint, as
     it lies in the run's folder; empty where no log was kept. `commit`: of the code that ran, as far as it is known."""
 

@@ -1,6 +1,7 @@
 """Pages say what the answers say, to anybody, without loading or running anything; nothing that is told in them gets out of its cell."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from simulations.evidence.grounds import INFINITE
 from simulations.evidence.page.layout import blanks, groups_of, light_of
 from simulations.evidence.page.pages import evidence_page, label, plain_page
 from simulations.evidence.page.shown import number, visible
-from simulations.evidence.page.words import LANGUAGES, TAGS
+from simulations.evidence.page.words import LANGUAGES, TAGS, Words
 from tests.simulations.evidence.page.made import HEADER, Read, measured, tables, withdrawal
 from tests.world.basics import examples
 
@@ -140,13 +141,15 @@ def test_every_answer_has_its_ground_and_leads_to_its_sources():
     assert ("a", {"href": "../server/account.json"}) in read.tags
 
 
-def test_a_run_of_real_people_is_not_called_a_simulation(page_of):
-    from dataclasses import replace
-
-    real = replace(HEADER, simulated=False)
+def test_made_up_people_and_a_log_that_is_replayed_are_each_called_that(page_of):
+    words = Words(page_of[0])
+    made_up, replayed = (words.say(f"{what}_badge") for what in ("simulation", "replay"))
     for make in PAGES.values():
-        assert 'class="badge"' not in make(real, tables(), page_of[0])
-        assert 'class="badge"' in make(HEADER, tables(), page_of[0])
+        simulated, real = (
+            Read(make(replace(HEADER, simulated=which), tables(), page_of[0])).text for which in (True, False)
+        )
+        assert made_up in simulated and made_up not in real
+        assert replayed in real and replayed not in simulated
 
 
 def test_lights_say_whose_turn_it_is():
