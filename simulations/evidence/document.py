@@ -32,6 +32,7 @@ from .verifier import check as check_log
 
 FORMAT: Final = 1
 DOCUMENT_FILE: Final = "evidence.json"
+MOST_BYTES: Final = 1 << 28
 SCHEMA_FILE: Final = ROOT / "docs" / "evidence.schema.json"
 #: What a field of the operator's own begins with: what follows is the question's key.
 OPERATOR: Final = "operator."
@@ -186,6 +187,8 @@ def bytes_of(document: Document) -> bytes:
 def read(file: Path) -> Document:
     """The document in a file; InputError, without a value of it, if it is none."""
     try:
+        if file.stat().st_size > MOST_BYTES:
+            raise InputError(f"expected evidence of a run in {file}, got more than {MOST_BYTES} bytes")
         text = text_of(file)
     except OSError:
         raise InputError(f"expected evidence of a run, got no {file}: ebbtide evidence RUN makes it") from None

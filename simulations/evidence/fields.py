@@ -1,8 +1,9 @@
 """One answer to a reviewer's question: what is said, on what ground, and where to look.
 
 Four grounds, and no fifth. **Measured**: computed from what a run left, or by the attacks and tests that are named; whoever has the
-run's folder can compute it again. **Configured**: a setting that was chosen, and held to while it ran. **Declared**: the operator's
-own word, which nothing here can check. **Missing**: nobody has said or measured it, and why. A field is never blank.
+run's folder can compute it again. **Configured**: a setting, or a rule of the design, that was chosen and held to while it ran.
+**Declared**: the operator's own word, which nothing here can check. **Missing**: nobody has said or measured it, and why. A field is
+never blank.
 """
 
 from __future__ import annotations

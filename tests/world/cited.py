@@ -39,7 +39,8 @@ NOT_OURS = {
         "sweep.svg",
     ),
     *("server.pub", "dp_event.py", "passphrase.txt", "scenario.toml", "my-shop.toml"),
-    *("evidence.json", "dpia.json", "audit.json", "operator.toml"),
+    *("evidence.json", "dpia.json", "sbom.json", "audit.json", "operator.toml"),
+    *("evidence.html", "evidence.zh.html", "plain.en.html", "plain.zh.html", "label.en.html", "label.zh.html"),
     *("FILE.py", "rules.py", "models.py"),
 }
 #: Classes of other people's libraries that our texts name, and constants of the language.

@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from ..document import OPERATOR, Document
-from ..tables.grounds import INFINITE
+from ..grounds import INFINITE
 
 SCHEMA_COMMIT: Final = "3e9c812"
 _HEAD = (

@@ -7,6 +7,7 @@ language only where the very same text has a translation, and is marked as Engli
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -21,6 +22,8 @@ Language = Literal["en", "zh"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 #: What HTML calls them.
 TAGS: Final[Mapping[Language, str]] = {"en": "en", "zh": "zh-Hans"}
+#: What stands between two texts that an answer is made of.
+JOINTS: Final[Mapping[str, str]] = {": ": "：", "; answered by: ": "；由它回答："}
 FOLDER: Final = Path(__file__).parent / "words"
 
 
@@ -65,7 +68,7 @@ class Words:
         said = visible(text)
         if self.language == "en" or own:
             return Markup('<bdi class="text">{}</bdi>').format(said)
-        translated = entries("texts").get(text)
+        translated = _in_chinese(text)
         if translated:
             return Markup('<span class="text">{}</span>').format(translated)
         return Markup('<bdi class="text" lang="en">{}</bdi>').format(said)
@@ -78,3 +81,16 @@ def entries(name: str) -> Mapping[str, Any]:
     for file in sorted(FOLDER.glob(f"{name}*.toml")):
         found |= tomllib.loads(file.read_text(encoding="utf-8"))
     return found
+
+
+def _in_chinese(text: str) -> str | None:
+    """A text in Chinese, whole, or of two known ones that are joined; None if it has no translation."""
+    known = entries("texts")
+    if text in known:
+        return str(known[text])
+    for joint, comes_between in JOINTS.items():
+        for found in re.finditer(re.escape(joint), text):
+            first, second = text[: found.start()], text[found.end() :]
+            if first in known and (second in known or re.fullmatch(r"\w+", second)):
+                return f"{known[first]}{comes_between}{known.get(second, second)}"
+    return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..case import Case
 from ..fields import FieldTable
-from .grounds import of_code
+from ..grounds import of_code
 
 PRIVACY, ATTACKS, SUM = "docs/privacy.md", "docs/attacks.md", "docs/secure-sum.md"
 
@@ -88,7 +88,9 @@ def unclaimed_tables(case: Case) -> list[FieldTable]:
         FieldTable(
             "claims-not-made",
             tuple(
-                of_code("claim.not_made", {"claim": one.claim, "why": one.why}, *one.pages, row=name)
+                of_code(
+                    "claim.not_made", {"claim": one.claim, "why": one.why}, *one.pages, row=name, state="configured"
+                )
                 for name, one in every.items()
             ),
         )

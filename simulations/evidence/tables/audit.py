@@ -7,7 +7,7 @@ from typing import Any
 
 from ..case import AUDIT, Case
 from ..fields import Field, FieldTable, missing
-from .grounds import epsilon, of_code, quoted
+from ..grounds import epsilon, of_code, quoted
 
 NOT_AUDITED = "`ebbtide evaluate RUN` audits it"
 TESTS = ("tests/simulations/audit/test_audit.py",)

@@ -6,7 +6,7 @@ from client.model.costs import MOST, cost_of
 
 from ..case import RESULTS, Case
 from ..fields import Field, FieldTable
-from .grounds import figure, figures, of_code, quoted
+from ..grounds import figure, figures, of_code, quoted
 
 #: Figures that were measured once: of a vault, a detector, an explanation, a device's part in a sum.
 MEASURED_ONCE = ("vault.insert", "vault.release", "detector.", "explain.", "sum.device_ms", "sum.bytes_up", "sum.seat")

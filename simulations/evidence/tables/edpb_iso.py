@@ -7,7 +7,7 @@ from client.vault.consent import Consent
 
 from ..case import AUDIT, Case
 from ..fields import Field, FieldTable
-from .grounds import declared, figure, of_code, quoted
+from ..grounds import declared, figure, of_code, quoted
 
 OWNER = "tests/client/test_owner.py"
 
@@ -26,7 +26,7 @@ def _anonymity(case: Case) -> list[Field]:
             "edpb.claim",
             "not made: a model that many devices taught is not called anonymous, at whatever epsilon",
             "docs/privacy.md",
-            tests=("tests/simulations/attacks/test_membership.py",),
+            state="configured",
         ),
         quoted(
             case,

@@ -11,7 +11,7 @@ from shared.messages import REGISTER
 
 from ..case import SCENARIO, Case
 from ..fields import Field, FieldTable
-from .grounds import chosen, declared, of_code, quoted
+from ..grounds import chosen, declared, of_code, quoted
 from .messages import HELD, every_field, register_file
 from .stored import HELD as STORED_HELD
 from .stored import VAULT, every_column

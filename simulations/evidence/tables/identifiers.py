@@ -10,7 +10,7 @@ from shared.register.kinds import Bytes
 
 from ..case import Case
 from ..fields import Field, FieldTable, missing
-from .grounds import of_code
+from ..grounds import of_code
 from .messages import HELD, every_field, register_file
 
 

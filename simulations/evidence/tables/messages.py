@@ -13,7 +13,7 @@ from shared.register.sums import SUM_REPLIES, SUM_REQUESTS
 
 from ..case import Case
 from ..fields import Field, FieldTable, missing
-from .grounds import of_code
+from ..grounds import of_code
 
 #: What holds the code to its register.
 HELD = ("tests/shared/test_messages.py", "tests/client/test_gate.py")

@@ -6,9 +6,9 @@ from client.privacy.caps import Caps
 
 from ..case import RESULTS, Case
 from ..fields import Field, FieldTable, missing
-from .grounds import chosen, of_code, quoted
+from ..grounds import chosen, of_code, quoted
+from ..project_pages import stated
 from .privacy import NOISE, SENSITIVITY
-from .project_pages import stated
 
 MECHANISMS = "shared/mechanisms.py"
 

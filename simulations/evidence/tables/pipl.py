@@ -6,7 +6,7 @@ from datetime import date
 
 from ..case import ACCOUNT, Case
 from ..fields import Field, FieldTable, Source, missing
-from .grounds import declared, epsilon, of_code, quoted
+from ..grounds import declared, epsilon, of_code, quoted
 
 #: For how long the report and its records are kept at least: article 56.
 KEPT_YEARS = 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..case import ACCOUNT, Case
 from ..fields import Field, FieldTable
-from .grounds import chosen, epsilon, quoted
-from .project_pages import stated
+from ..grounds import chosen, epsilon, quoted
+from ..project_pages import stated
 
 PAGE = "docs/privacy.md"
 SENSITIVITY, NOISE = "tests/promises/test_sensitivity.py", "tests/promises/test_noise.py"

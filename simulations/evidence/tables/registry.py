@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..case import Case
 from ..fields import FieldTable
-from .grounds import declared
+from ..grounds import declared
 
 QUESTIONS = ("data_curators", "intended_use", "data_region", "data_sector", "publication_date", "registry_authors")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..case import ACCOUNT, Case
 from ..fields import Field, FieldTable
-from .grounds import declared, epsilon, figure, figures, of_code
-from .project_pages import stated
+from ..grounds import declared, epsilon, figure, figures, of_code
+from ..project_pages import stated
 
 #: What is tried with a sum by a server: as attacks on it are named in the figures.
 _SERVER, _LOSS = "attack.server.", "attack.member.planned."
@@ -31,7 +31,7 @@ def _risks(case: Case) -> list[Field]:
             "risk.theft",
             "without the passphrase nothing of what a user did; what shows is told in the page",
             "docs/data-on-device.md",
-            tests=("tests/promises/test_thief.py",),
+            tests=("tests/promises/test_thief.py", "tests/client/vault/test_store_faults.py"),
         ),
         figure("risk.lost_on_a_crash", "vault.kill9_runs"),
         of_code(

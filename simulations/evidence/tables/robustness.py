@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..case import RESULTS, Case
 from ..fields import Field, FieldTable
-from .grounds import epsilon, figure, figures, of_code, quoted
+from ..grounds import epsilon, figure, figures, of_code, quoted
 
 #: Figures of attacks on made-up people, by the field that they are told in: how their keys begin.
 ATTACKS = {

@@ -15,8 +15,8 @@ from server.sums import open_round
 
 from ..case import Case
 from ..fields import Field, FieldTable, missing
-from .grounds import of_code
-from .project_pages import stated
+from ..grounds import of_code
+from ..project_pages import stated
 
 SCHEMA, VAULT = "client/vault/schema.py", "client/vault/vault.py"
 HELD = ("tests/client/vault/test_data_on_device.py",)
@@ -32,7 +32,7 @@ def stored_tables(_: Case) -> list[FieldTable]:
     return [
         FieldTable("stored-tables", tuple(_of_tables())),
         FieldTable("stored-columns", tuple(every_column())),
-        FieldTable("stored-files", tuple(stated("stored.file", "docs/data-on-device.md", "The files"))),
+        FieldTable("stored-files", tuple(stated("stored.file", "docs/data-on-device.md", "The files", HELD))),
         FieldTable("stored-server", tuple(server_tables())),
     ]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from simulations.cli.commands import app
+from simulations.evidence.case import PROJECT
 from simulations.evidence.folder import expect_free_folder, write_folder
 from simulations.evidence.operator import QUESTIONS, template
 from simulations.evidence.writers import WRITERS
@@ -90,6 +92,12 @@ def test_a_folder_that_holds_anything_else_is_never_replaced(tmp_path):
     with pytest.raises(Exception, match="something else"):
         expect_free_folder(tmp_path / "told", overwrite=True)
     assert (mine / "photo.jpg").exists() and (tmp_path / "told" / "photo.jpg").exists()
+
+
+def test_the_page_names_every_file_of_the_folder():
+    page = (PROJECT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    named = {name for row in re.findall(r"^\| ([\w., ]+\.\w+) \|", page, re.M) for name in row.split(", ")}
+    assert named == set(WRITERS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")

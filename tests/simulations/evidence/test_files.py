@@ -11,7 +11,7 @@ from simulations.evidence.case import Case
 from simulations.evidence.document import Document, document_of
 from simulations.evidence.files.dpia import QUESTIONS, dpia_bytes
 from simulations.evidence.files.registry import SCHEMA_COMMIT, record_of, registry_bytes
-from simulations.evidence.tables.grounds import INFINITE
+from simulations.evidence.grounds import INFINITE
 from tests.world.ended_run import ended_run
 
 SCHEMA = Path(__file__).resolve().parents[4] / "shared" / "evidence" / "deployments-schema.yaml"

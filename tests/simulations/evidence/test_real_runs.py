@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from simulations.evidence import withdrawal
 from simulations.evidence.case import Case
 from simulations.evidence.check import check
 from simulations.evidence.document import Document, document_of
 from simulations.evidence.folder import write_folder
+from simulations.evidence.withdrawing.left_out import FEWEST_PEOPLE
 from simulations.evidence.writers import files_of
 from simulations.federation.run_folder import RunFolder
 from simulations.people.own_data.made import made_for
@@ -43,6 +45,7 @@ RUNS = {"demo": demo, "own log": own_log, "complete-journey": complete_journey}
 @pytest.fixture(scope="module", params=RUNS)
 def told(request, tmp_path_factory) -> tuple[Path, Document]:
     run = RUNS[request.param](tmp_path_factory.mktemp("run"))
+    withdrawal.write(RunFolder(run))
     case = Case.of(run)
     document = document_of(case)
     write_folder(run / "evidence", files_of(case, document))
@@ -98,3 +101,16 @@ def test_of_a_user_s_amounts_and_times_nothing_is_told(told):
     times = {str(int(time_s)) for time_s in events.time_s[:2000] if time_s > 100_000}
     assert not [at for at in times if f" {at}," in said.decode()]
     assert (FIRST_DAY + timedelta(days=3)).isoformat() not in said.decode()
+
+
+@pytest.mark.slow
+def test_what_a_withdrawal_comes_to_is_told_and_no_person_of_it(told):
+    run, document = told
+    found = {answer.name: answer for answer in document.answers if answer.key.startswith("withdrawal.")}
+    silent = [answer.value["answered_after"] for answer in found.values() if answer.key == "withdrawal.silence"]
+    assert len(silent) >= 2 and not any(silent) and found["withdrawal.rounds_joined[update]"].value["median"] > 0
+    if Population.load(run / "population").n_users < 2 * FEWEST_PEOPLE:
+        assert "too few people" in found["withdrawal.sentence"].why
+    else:
+        one, noise = (found[f"withdrawal.moved_by_{what}"].value["median"] for what in ("one", "noise"))
+        assert 0 < one < noise and f"{one:.2g} (" in found["withdrawal.sentence"].value

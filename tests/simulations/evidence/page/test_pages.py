@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulations.evidence.fields import Field, FieldTable, Source, missing
+from simulations.evidence.grounds import INFINITE
 from simulations.evidence.page.layout import blanks, groups_of, light_of
 from simulations.evidence.page.pages import evidence_page, label, plain_page
 from simulations.evidence.page.shown import number, visible
 from simulations.evidence.page.words import LANGUAGES, TAGS, Words
-from simulations.evidence.tables.grounds import INFINITE
 from tests.simulations.evidence.page.made import HEADER, Read, measured, tables, withdrawal
 from tests.world.basics import examples
 

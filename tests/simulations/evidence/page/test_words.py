@@ -108,6 +108,14 @@ def test_a_text_without_a_translation_is_marked_as_english():
     words = Words("zh")
     assert words.text("a purpose of tomorrow") == '<bdi class="text" lang="en">a purpose of tomorrow</bdi>'
     assert 'lang="en"' not in words.text("one seat's share of a sum")
+    assert words.text("every decision of the user, dated: what may leave, and whether at all") == (
+        '<span class="text">用户的每项决定，注明日期：什么可以离开，以及是否允许离开</span>'
+    )
+    assert (
+        words.text("ask for one update; answered by: update")
+        == '<span class="text">请求一次更新；由它回答：update</span>'
+    )
+    assert 'lang="en"' in words.text("ask for one update: and what nobody knows yet")
     assert 'lang="en"' not in words.text("Acme", own=True)
     assert words.title("fields", "new.key") == '<code lang="en">new.key</code>'
     assert words.part("new_part") == '<bdi class="text" lang="en">new part</bdi>'

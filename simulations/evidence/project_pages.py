@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..case import PROJECT, code
-from ..fields import Field, missing
+from .case import PROJECT, code
+from .fields import Field, missing
 from .grounds import held_by
 
 
 def rows_under(page: str, heading: str) -> list[list[str]]:
-    """The cells of the tables under a heading of a page, without their heads, as plain text; none if the page is not here."""
-    lines = [line for line in _section(page, heading).splitlines() if line.startswith("|")]
-    bare = [[plain(cell) for cell in line.strip("|").split(" | ")] for line in lines]
-    heads = {at - 1 for at, line in enumerate(lines) if re.fullmatch(r"[|\s:-]+", line)}
-    return [cells for at, cells in enumerate(bare) if at not in heads and at - 1 not in heads]
+    """The cells of the first table under a heading of a page, without its head, as plain text; none if the page is not here."""
+    table = re.search(r"(?:^\|.*\n?)+", _section(page, heading), re.M)
+    lines = table[0].splitlines()[2:] if table else []
+    return [[plain(cell) for cell in line.strip("|").split(" | ")] for line in lines]
 
 
 def points_under(page: str, heading: str) -> list[tuple[str, str]]:
@@ -24,20 +23,20 @@ def points_under(page: str, heading: str) -> list[tuple[str, str]]:
     return [(_beginning(point), plain(point)) for point in found]
 
 
-def stated(key: str, page: str, heading: str) -> list[Field]:
-    """A field for each row, or point, under a heading of a page, with the tests that the page names for it; one that is missing
-    if the page is not here, or says nothing there."""
-    fields = list(_stated(key, page, heading))
+def stated(key: str, page: str, heading: str, held: tuple[str, ...] = ()) -> list[Field]:
+    """A field for each row, or point, under a heading of a page: measured where the page names tests that hold it, or where `held`
+    does, else a rule of the design. One that is missing if the page is not here, or says nothing there."""
+    fields = list(_stated(key, page, heading, held))
     return fields or [missing(key, f'{page} is not here, or says nothing under "{heading}": a checkout has it')]
 
 
-def _stated(key: str, page: str, heading: str) -> Iterator[Field]:
+def _stated(key: str, page: str, heading: str, held: tuple[str, ...]) -> Iterator[Field]:
     if (PROJECT / page).is_file():
         said = [(cells[0], "; ".join(cell for cell in cells[1:] if cell)) for cells in rows_under(page, heading)]
         for row, value in said or points_under(page, heading):
-            tests = dict.fromkeys(re.findall(r"tests/[\w/]+\.py", value))
+            tests = dict.fromkeys([*re.findall(r"tests/[\w/]+\.py", value), *held])
             if value:
-                yield Field(key, "measured", value, (code(page), *map(held_by, tests)), row)
+                yield Field(key, "measured" if tests else "configured", value, (code(page), *map(held_by, tests)), row)
 
 
 def plain(text: str) -> str:

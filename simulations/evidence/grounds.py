@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from shared.errors import ConfigError
 
-from ..case import PROJECT, RESULTS, Case, code, pointer_part, value_at
-from ..fields import Field, Source, State, blank, missing
+from .case import PROJECT, RESULTS, Case, code, pointer_part, value_at
+from .fields import Field, Source, State, blank, missing
 
 #: What stands where a file says null for an epsilon that has no end.
 INFINITE: Final = "infinite: not private"
