@@ -20,6 +20,7 @@ demo: .venv/.ready  ## 300 simulated devices, end to end, and a report
 
 review: .venv/.ready  ## for a reviewer: a run, its evidence, copies tampered with, a device's own view; ten minutes (docs/review.md)
 	@test -f runs/demo/report.html || $(BIN)/ebbtide simulate demo
+	@test -f runs/demo/withdrawal.json || $(BIN)/python -m simulations.evidence.withdrawal runs/demo
 	@$(BIN)/ebbtide evidence runs/demo --overwrite
 	@$(BIN)/python -m simulations.evidence.review runs/demo
 

@@ -23,6 +23,7 @@ from ..witness import seen_by_device
 from .own_view import gone, telling_device, what_left
 from .tampering import found_in_copies
 
+
 def review(run: RunFolder, user: int) -> None:
     """Print the whole of it. RunError if the run's own log does not hold, or if a tampering was not found."""
     home = run.device(user)

@@ -25,7 +25,6 @@ from ...federation.device_app import LIMITS, PASSPHRASE_FILE, simulation_keys
 from ...federation.observations import ALERTS_FILE, INTERESTS_FILE, REASONS_FILE
 from ...federation.run_folder import AUDIENCE, RunFolder
 
-
 #: What a simulation writes down beside a device, as what its user saw; the last unlocks it.
 _NOT_ITS_OWN = frozenset((INTERESTS_FILE, ALERTS_FILE, REASONS_FILE, PASSPHRASE_FILE))
 
