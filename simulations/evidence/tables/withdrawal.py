@@ -68,13 +68,23 @@ def _bound(case: Case) -> Iterator[Field]:
     if epsilon is None:
         yield missing("withdrawal.odds", "this run's epsilon is infinite: nothing bounds what one device moved")
         return
-    odds = float(f"{math.exp(epsilon):.3g}")
+    odds = _rounded_up(math.exp(epsilon))
     yield Field("withdrawal.odds", "measured", odds, sources)
     words = (
-        f"Whatever anybody concludes from all that this run made public, its odds are at most {odds:g} times (e^{epsilon:.3g}) what "
-        f"they would be if one device had sent nothing but its noise, but for a chance of {delta:g}."
+        f"Whatever anybody concludes from all that this run made public is at most {odds:g} times (e^{epsilon:.3g}) as likely as it "
+        f"would be if one device had sent nothing but its noise, plus a probability of {delta:g}."
     )
     yield Field("withdrawal.odds_in_words", "measured", words, sources)
+
+
+def _rounded_up(bound: float) -> float:
+    """A bound in three digits that still holds.
+
+    >>> _rounded_up(41.21), _rounded_up(562.0)
+    (41.3, 562.0)
+    """
+    unit = 10.0 ** (math.floor(math.log10(bound)) - 2)
+    return float(f"{math.ceil(round(bound / unit, 9)) * unit:.3g}")
 
 
 def _measured(case: Case) -> Iterator[Field]:
