@@ -24,6 +24,7 @@ from shared.files import replace_content
 from shared.plan import Plan
 
 from .audit.audit import audit_run, expect_kept, keep_audit
+from .audit.words import in_a_line
 from .evaluation import results_file
 from .evaluation.evaluate import evaluate
 from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
@@ -269,10 +270,10 @@ def write_results(run: RunFolder, setup: Setup, population: Population, seconds:
             "python": platform.python_version(),
         },
     )
-    results_file.write(results, run.results_file)
-    write_report(results, run.report_file)
     with threadpool_limits(1):
         audit = audit_run(run, setup, population)
+    results_file.write(results, run.results_file)
+    write_report(results, run.report_file, [("audit of what was released", in_a_line(audit))])
     keep_audit(run, audit)
     run.vouch()
     expect_kept(audit)

@@ -1,10 +1,10 @@
-"""An audit for people: a table, one row a bound, with what it would have found."""
+"""An audit for people: one line; or a table, one row a bound, with what it would have found."""
 
 from __future__ import annotations
 
 from rich.table import Table
 
-from .audit import Audit
+from .audit import NOT_PRIVATE, Audit
 
 
 def table_of(audit: Audit) -> Table:
@@ -35,3 +35,15 @@ def table_of(audit: Audit) -> Table:
     for what, why in audit.why.items():
         table.add_row(f"{what}: {why}")
     return table
+
+
+def in_a_line(audit: Audit) -> str:
+    """Whether what is stated was kept, with the first bound and its power."""
+    if audit.breaches:
+        return f"broken: {'; '.join(audit.breaches)}"
+    if not audit.mechanism:
+        return NOT_PRIVATE
+    first = audit.mechanism[0]
+    shown = f"of {first.sees} epsilon {first.at_least:.2g} at least is shown, {first.stated:.3g} is stated"
+    finds = f"noise four times too small would be found in {audit.power[first.key].finds_quarter:.0%} of audits"
+    return f"nothing that is stated is broken; {shown}; {finds}"

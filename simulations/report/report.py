@@ -7,7 +7,7 @@ templates/report.html. Values are escaped; only the drawings of `plots` and `ale
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,19 +68,19 @@ DETECTOR_RULES = {
 }
 
 
-def write_report(results: Results, file: Path) -> None:
-    """Write the report of a run's `results` to `file`, whole or not at all; the same results give the same bytes."""
-    replace_content(file, render(results))
+def write_report(results: Results, file: Path, more: Sequence[tuple[str, str]] = ()) -> None:
+    """Write the report of a run's `results` to `file`, whole or not at all, with `more` rows; the same gives the same bytes."""
+    replace_content(file, render(results, more))
 
 
-def render(results: Results) -> str:
-    """The report as one HTML page."""
+def render(results: Results, more: Sequence[tuple[str, str]] = ()) -> str:
+    """The report as one HTML page, with `more` rows (name, value) below those of the results."""
     return (
         _environment()
         .get_template("report.html")
         .render(
             **vars(results),
-            rows=summary.result_rows(results),
+            rows=[*summary.result_rows(results), *more],
             said=answer_in_words(results),
             contact_rows=contact_rows(results),
             drawings=drawings(results),

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from simulations.audit.noise import noise_in
 from simulations.audit.opened import opened_sums, sums_of
 from simulations.audit.power import power_of_canaries
 from simulations.audit.recompute import recompute
-from simulations.audit.words import table_of
+from simulations.audit.words import in_a_line, table_of
 from simulations.federation.equivalence import run_hosted, scenario_without_noise, settings_for, some_people
 from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RunFolder
@@ -96,6 +97,11 @@ def test_an_honest_run_breaks_nothing_and_every_part_says_something(honest, audi
     assert audit.why == {}
     assert audit.canaries_find_quarter > 0.9 and audit.stated == pytest.approx(noise.stated)
     assert table_of(audit).row_count == 4
+    assert re.fullmatch(
+        r"nothing that is stated is broken; of the opened sum of one round epsilon [0-9.e-]+ at least is shown, "
+        r"0\.434 is stated; noise four times too small would be found in \d+% of audits",
+        in_a_line(audit),
+    )
 
 
 @pytest.mark.parametrize("fault", ["a quarter", "used again"])
@@ -134,6 +140,7 @@ def test_a_breach_fails_the_run_after_all_is_written_down(tmp_path, monkeypatch)
         serve(LocalHost(run), settings, settings.schedule.clock(), log=log_of(settings))
     with pytest.raises(RunError, match=r"its audit found: .*noise of this run: a multiplier of \d\.\d+ at most"):
         evaluate_run(run.path)
+    assert re.search(r"broken: .*noise of this run", run.report_file.read_text())
     assert run.has_ended and json.loads(run.audit_file.read_text())["breaches"]
     leaves = (run.server_path / LOG_FILE).read_bytes()
     assert hashlib.sha256(run.audit_file.read_bytes()).hexdigest().encode() in leaves, "the log vouches for the audit"
@@ -211,6 +218,7 @@ def test_a_run_without_noise_is_told_as_one(tmp_path):
     }
     assert audit.stated is audit.canaries is audit.noise is audit.membership is None and audit.mechanism == ()
     assert audit.breaches == () and audit.power == {} and table_of(audit).row_count == 4
+    assert in_a_line(audit) == NOT_PRIVATE
 
 
 def test_a_run_is_audited_again_with_as_many_draws_as_wanted(honest, capsys):
