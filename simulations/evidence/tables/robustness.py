@@ -17,6 +17,7 @@ ATTACKS = {
     "attack.poison": "poison.demo.",
     "attack.hostile": "hostile.",
     "attack.cheat_found": "cheat.demo.",
+    "attack.audit": "audit.",
 }
 
 
