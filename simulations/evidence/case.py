@@ -9,6 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from server.run_log.log import LOG_FILE, NOTE_FILE
+from server.state import ACCOUNT_FILE
 from shared.errors import ConfigError
 
 from ..federation.run_folder import RunFolder
@@ -18,7 +20,13 @@ from .fields import Field, Source
 
 #: Where the code lies that a source of kind `code` names.
 PROJECT: Final = Path(__file__).parents[2]
-ACCOUNT, RESULTS, SCENARIO, AUDIT = "server/account.json", "results.json", "scenario.json", "audit.json"
+_RUN: Final = RunFolder(Path("run"))
+_FILES: Final = (
+    _RUN.results_file, _RUN.scenario_file, _RUN.audit_file, _RUN.server_key_file,
+    *(_RUN.server_path / name for name in (ACCOUNT_FILE, LOG_FILE, NOTE_FILE)),
+)  # fmt: skip
+#: What these files are called below a run's folder.
+RESULTS, SCENARIO, AUDIT, KEY, ACCOUNT, LOG, NOTE = (file.relative_to(_RUN.path).as_posix() for file in _FILES)
 WITHDRAWAL: Final = "withdrawal.json"
 
 

@@ -20,7 +20,7 @@ from shared.errors import ConfigError, EbbtideError, InputError
 
 from ..audit import recompute as audit
 from . import withdrawal
-from .case import Case
+from .case import SCENARIO, Case
 from .document import DOCUMENT_FILE, OPERATOR, Answer, Document, document_of, read
 from .operator import QUESTIONS, checked
 from .verifier import check as check_log
@@ -47,7 +47,7 @@ class Checked:
 def check(run: Path, folder: Path) -> Checked:
     """What does not hold of the evidence in `folder` about the run in `run`. InputError if there is no such document, or no run."""
     document = read(folder / DOCUMENT_FILE)
-    if not (run / "scenario.json").is_file():
+    if not (run / SCENARIO).is_file():
         raise InputError(f"expected the folder of the run that the evidence is about, got {run}")
     found = [f"log: {line}" for line in _log_findings(run, document)]
     answers, wrong = declared_in(document)

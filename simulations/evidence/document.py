@@ -23,11 +23,10 @@ from ..evaluation import results_file
 from ..evaluation.result_tables import Part
 from ..evaluation.results_file import SCHEMA_DIALECT
 from ..provenance import ROOT
-from .case import Case
+from .case import KEY, LOG, NOTE, Case
 from .fields import STATES, Field, FieldTable, Source, SourceKind, State
 from .operator import QUESTIONS
 from .tables.every import every_table
-from .tables.reproduce import KEY, LOG, NOTE
 from .verifier import check as check_log
 
 FORMAT: Final = 1

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from shared.errors import ConfigError
+from shared.files import text_of
 
 from .case import PROJECT, RESULTS, Case, code, pointer_part, value_at
 from .fields import Field, Source, State, blank, missing
@@ -91,7 +92,7 @@ def figure(key: str, number: str, row: str = "") -> Field:
 def figures() -> dict[str, Any]:
     """Every published number by its key; none without a checkout."""
     file = PROJECT / FIGURES
-    return _figures(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return _figures(text_of(file)) if file.is_file() else {}
 
 
 @cache

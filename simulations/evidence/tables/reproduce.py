@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ..case import PROJECT, RESULTS, SCENARIO, Case, code
+from ..case import KEY, LOG, NOTE, PROJECT, RESULTS, SCENARIO, Case, code
 from ..fields import Field, FieldTable, Source, missing
 from ..grounds import chosen, quoted
 
-LOG, NOTE, KEY = "server/run_log.jsonl", "server/run_log.checkpoint", "server.pub"
 VERIFIER, CONSTRAINTS = "simulations/evidence/verifier.py", "constraints.txt"
 
 

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from server.rounds import poisson_cohort
-from shared.arrays import Bools, Doubles, Floats, Ints, Words
+from shared.arrays import Bools, Doubles, Floats, Ints, Words, as_declared
 from shared.network import forward
 from shared.plan import Plan, UpdateKind
 
@@ -56,6 +56,7 @@ class Moved:
     p95: float
 
     @classmethod
+    @as_declared
     def of(cls, changes: Doubles) -> Moved:
         return cls(*(float(value) for value in np.percentile(changes, _TOLD)))
 

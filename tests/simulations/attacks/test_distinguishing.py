@@ -33,7 +33,7 @@ def test_coins_are_told_nearly_as_well_as_stated_so_the_attack_is_a_good_one(dem
 @pytest.mark.parametrize("noise", ["quarter", "none"])
 def test_too_little_noise_is_found(demo, noise):
     assert demo[f"sum.{noise}"].measured > 1.5 * demo[f"sum.{noise}"].stated
-    assert demo[f"all.{noise}"].measured > 1.5 * demo["all"].measured
+    assert demo[f"all.{noise}"].measured > 1.2 * demo["all"].measured
     assert demo[f"all.{noise}"].stated == demo["all"].stated
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from server.state import TRAFFIC_FILE
 from shared.errors import InputError
 from simulations.evidence import case
-from simulations.evidence.case import Case
+from simulations.evidence.case import ACCOUNT, KEY, LOG, NOTE, RESULTS, SCENARIO, Case
 from simulations.evidence.check import check, differences
 from simulations.evidence.document import Answer, Document, bytes_of, document_of, read
 from simulations.evidence.folder import write_folder
@@ -175,12 +176,12 @@ def test_counts_and_the_order_of_tables_are_made_again(copy):
 @pytest.mark.parametrize(
     "name, expected",
     [
-        ("results.json", "log: results.json is not what the log says"),
-        ("scenario.json", "log: scenario.json is not what the log says"),
-        ("server/account.json", "account.json is not what the log says"),
-        ("server/run_log.jsonl", "log: "),
-        ("server/run_log.checkpoint", "log: run_log.checkpoint"),
-        ("server.pub", "log: "),
+        (RESULTS, "log: results.json is not what the log says"),
+        (SCENARIO, "log: scenario.json is not what the log says"),
+        (ACCOUNT, "account.json is not what the log says"),
+        (LOG, "log: "),
+        (NOTE, "log: run_log.checkpoint"),
+        (KEY, "log: "),
     ],
 )
 def test_a_changed_source_of_the_run_is_named(copy, name, expected):
@@ -204,10 +205,10 @@ def test_a_source_that_is_changed_and_vouched_for_again_is_named_by_each_answer_
     assert any("log is not the run's" in line for line in found)
 
 
-@pytest.mark.parametrize("name", ["results.json", "scenario.json", "population/population.json", "server/traffic.json"])
+@pytest.mark.parametrize("name", [RESULTS, SCENARIO, "population/population.json", f"server/{TRAFFIC_FILE}"])
 def test_a_source_that_is_gone_is_told_and_nothing_raised(copy, name):
     (copy / name).unlink()
-    if name == "scenario.json":
+    if name == SCENARIO:
         with pytest.raises(InputError):
             findings(copy)
     else:

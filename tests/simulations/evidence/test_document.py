@@ -12,6 +12,7 @@ import pytest
 import simulations.evidence.tables.messages as messages
 from client.vault.schema import SEALED_COLUMNS
 from client.vault.vault import TABLES
+from server.state import ACCOUNT_FILE, TRAFFIC_FILE
 from shared.messages import REGISTER
 from shared.register.kinds import Field as Declared
 from shared.register.kinds import Int, Spends, reply_kind
@@ -170,14 +171,14 @@ def planted(folder: RunFolder) -> None:
         user["count"] = [float(CANARY)] * len(user["count"])
     folder.results_file.write_text(json.dumps(results))
     results_file.read(folder.results_file)
-    account_file = folder.server_path / "account.json"
+    account_file = folder.server_path / ACCOUNT_FILE
     account = json.loads(account_file.read_text())
     for sums in account["sums"]:
         sums["asked"] = sums["answered"] = CANARY
     for rate in (account["bits"] or {}).get("rates", []):
         rate["answers"] = CANARY
     account_file.write_text(json.dumps(account))
-    (folder.server_path / "traffic.json").write_text(json.dumps({"received": {"update": CANARY}}))
+    (folder.server_path / TRAFFIC_FILE).write_text(json.dumps({"received": {"update": CANARY}}))
 
 
 def test_no_realised_cohort_no_count_of_messages_and_nothing_of_a_user_is_told(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulations.evidence import withdrawal
-from simulations.evidence.case import Case
+from simulations.evidence.case import AUDIT, Case
 from simulations.evidence.check import check
 from simulations.evidence.document import Document, document_of
 from simulations.evidence.folder import write_folder
@@ -62,7 +62,7 @@ def test_every_answer_is_sourced_or_named_missing_and_made_again(told):
 @pytest.mark.slow
 def test_the_audit_of_the_run_is_told_view_by_view_or_why_it_is_not(told):
     run, document = told
-    audit = json.loads((run / "audit.json").read_text())
+    audit = json.loads((run / AUDIT).read_text())
     found = {answer.name: answer for answer in document.answers if answer.key.startswith("audit.")}
     assert found["audit.breaches"].value == 0
     views = {f"audit.view_at_least[{view['key']}]" for view in audit["mechanism"]}
@@ -76,7 +76,7 @@ def test_the_audit_of_the_run_is_told_view_by_view_or_why_it_is_not(told):
 @pytest.mark.slow
 def test_an_audit_that_was_changed_is_named(told):
     run, _ = told
-    file = run / "audit.json"
+    file = run / AUDIT
     whole = file.read_text()
     audit = json.loads(whole)
     audit["confidence"] = 0.5

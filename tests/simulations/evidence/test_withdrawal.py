@@ -13,6 +13,7 @@ from server.channel import Channel, Traffic
 from server.device_nodes import DeviceNodes
 from server.inbox import Inbox
 from server.signing import Signer, signing_key
+from server.state import ServerFolder
 from shared.errors import ConfigError, RefusalCode
 from simulations.evidence import verifier, withdrawal
 from simulations.evidence.case import WITHDRAWAL, Case
@@ -154,7 +155,7 @@ def test_what_was_told_stays_with_the_server_when_its_device_is_gone(tmp_path):
     assert device.catch_up(event_stream(np.random.default_rng(1), 30, 0.3), 30)
     nodes, inbox = (
         DeviceNodes(Channel(FakeGrid({7: device_node(7, device)}), Traffic(), SIGNER), [7]),
-        Inbox(tmp_path / "inbox.db"),
+        Inbox(ServerFolder(tmp_path / "server").inbox_file),
     )
 
     def asked(step):
@@ -164,7 +165,10 @@ def test_what_was_told_stays_with_the_server_when_its_device_is_gone(tmp_path):
 
     before = asked(28)
     assert before and device.forget()
-    assert asked(29) == before == Inbox(tmp_path / "inbox.db").count() and nodes.traffic.received["deletion"] == 1
+    assert (
+        asked(29) == before == Inbox(ServerFolder(tmp_path / "server").inbox_file).count()
+        and nodes.traffic.received["deletion"] == 1
+    )
 
 
 # ---- rounds that were joined

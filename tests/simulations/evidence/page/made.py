@@ -3,10 +3,11 @@
 from html.parser import HTMLParser
 from typing import Any
 
+from simulations.evidence.case import ACCOUNT
 from simulations.evidence.fields import Field, FieldTable, Source, missing
 from simulations.evidence.page.header import Header
 
-ACCOUNT = Source("file", "server/account.json", "ab" * 32, "/epsilon_to_public")
+EPSILON = Source("file", ACCOUNT, "ab" * 32, "/epsilon_to_public")
 HEADER = Header(
     run="demo",
     simulated=True,
@@ -19,7 +20,7 @@ HEADER = Header(
 
 
 def measured(key: str, value: Any, row: str = "", at: str = "/x") -> Field:
-    return Field(key, "measured", value, (Source("file", "server/account.json", "ab" * 32, at),), row)
+    return Field(key, "measured", value, (Source("file", ACCOUNT, "ab" * 32, at),), row)
 
 
 def declared(question: str, value: Any) -> Field:
@@ -39,8 +40,8 @@ def tables(epsilon: Any = 1.0, delta: float = 1e-5, times: int = 12, said: str =
             (
                 measured("privacy.epsilon_to_public", epsilon),
                 measured("privacy.epsilon_to_server", epsilon),
-                Field("privacy.delta", "configured", delta, (ACCOUNT,)),
-                Field("privacy.min_survivors", "configured", 169, (ACCOUNT,)),
+                Field("privacy.delta", "configured", delta, (EPSILON,)),
+                Field("privacy.min_survivors", "configured", 169, (EPSILON,)),
             ),
         ),
         FieldTable(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulations.evidence.case import ACCOUNT
 from simulations.evidence.fields import Field, FieldTable, Source, missing
 from simulations.evidence.grounds import INFINITE
 from simulations.evidence.page.layout import blanks, groups_of, light_of
@@ -138,7 +139,7 @@ def test_every_answer_has_its_ground_and_leads_to_its_sources():
         assert len(in_rows) == n + 1  # and once in the counts at the top
     cited = {a["href"] for t, a in read.tags if t == "a" and (a.get("href") or "").startswith("#s")}
     assert cited == {"#s1", "#s2"} and "ab" * 32 in read.text
-    assert ("a", {"href": "../server/account.json"}) in read.tags
+    assert ("a", {"href": f"../{ACCOUNT}"}) in read.tags
 
 
 def test_made_up_people_and_a_log_that_is_replayed_are_each_called_that(page_of):
