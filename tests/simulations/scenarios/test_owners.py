@@ -17,7 +17,7 @@ from simulations.scenarios.owners import Owners, check_bits, check_caps
 from simulations.scenarios.sections import CapsSection
 
 #: Everybody in the data, where a scenario says so.
-ALL = {"complete-journey": 2456, "online-retail-ii": 4718}
+ALL = {"complete-journey": 2456, "online-retail-ii": 4718, "ta-feng": 30_859, "ta-feng-days": 30_859}
 NAMES = sorted(file.stem for file in SCENARIOS.glob("*.toml"))
 
 
@@ -47,7 +47,7 @@ def test_caps_are_lifted_only_where_the_default_table_would_not_do(name):
 
 
 def test_headline_scenarios_stay_under_the_default_table():
-    for name in ("complete-journey-eps1", "online-retail-ii-eps1"):
+    for name in ("complete-journey-eps1", "online-retail-ii-eps1", "ta-feng", "ta-feng-days"):
         assert load_scenario(name).caps.caps() == Caps()
     demo = load_scenario("demo").caps.caps()
     assert demo == Caps({**DEFAULT_LINES, LedgerLine.ALERT_BIT: demo.lines[LedgerLine.ALERT_BIT]}), "but for its bits"
