@@ -47,7 +47,7 @@ def test_caps_are_lifted_only_where_the_default_table_would_not_do(name):
 
 
 def test_headline_scenarios_stay_under_the_default_table():
-    for name in ("complete-journey-eps1", "online-retail-ii-eps1", "ta-feng", "ta-feng-days"):
+    for name in ("complete-journey-eps1", "online-retail-ii-eps1"):
         assert load_scenario(name).caps.caps() == Caps()
     demo = load_scenario("demo").caps.caps()
     assert demo == Caps({**DEFAULT_LINES, LedgerLine.ALERT_BIT: demo.lines[LedgerLine.ALERT_BIT]}), "but for its bits"
