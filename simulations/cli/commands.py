@@ -70,7 +70,8 @@ def simulate(
     data: Annotated[
         str,
         typer.Option(
-            help="planted (simulated), complete-journey or online-retail-ii; or a file or folder with a log of your own."
+            help="planted (simulated), complete-journey, online-retail-ii, ta-feng or ta-feng-days; or a file or folder with a log "
+            "of your own."
         ),
     ] = "",
     path: DataPath = "",

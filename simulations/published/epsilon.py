@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from server.privacy.accounting import account_of, epsilon_bound, epsilon_to_public
@@ -19,7 +19,7 @@ DEVICES = 2000
 KEYS = ("eps1", "eps7")
 
 
-def epsilon_figures(data: Mapping[str, object]) -> dict[str, Measured]:
+def epsilon_figures(data: Iterable[str]) -> dict[str, Measured]:
     """`epsilon.<name>.<key>` for the scenarios of each data set, `.bound` by Renyi DP, and `.five`: who looks at all of the
     trainings that are published of one scenario has seen as many as there are seeds, each with rounds of its own."""
     out: dict[str, Measured] = {}

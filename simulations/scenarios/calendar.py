@@ -23,8 +23,8 @@ def check_calendar(scenario: Scenario, protocol: ProtocolSection) -> None:
     alert_first, alert_last = protocol.alert_steps
     known = protocol.train_at
     _expect(
-        protocol.window_steps <= train_first,
-        f"window_steps <= {train_first}, the first train step",
+        protocol.window_steps <= train_first + 1,
+        f"window_steps <= {train_first + 1}, the steps up to the first train step",
         protocol.window_steps,
     )
     _expect(
@@ -53,8 +53,8 @@ def check_calendar(scenario: Scenario, protocol: ProtocolSection) -> None:
             (alert_first, alert_last),
         )
     _expect(
-        protocol.lapse_train_steps[1] + protocol.lapse_steps < alert_first,
-        f"lapse_train_steps known before alert step {alert_first}, {protocol.lapse_steps} steps later",
+        protocol.lapse_train_steps[1] + protocol.lapse_steps <= alert_first,
+        f"lapse_train_steps known by the close of alert step {alert_first}, {protocol.lapse_steps} steps later",
         protocol.lapse_train_steps[1],
     )
     every, n_test = scenario.simulation.query_every_steps, test_last - test_first + 1

@@ -49,7 +49,7 @@ SCENARIOS = Path(__file__).parent
 class DataSection(Section):
     """Which people. `users` 0 means all of them; `held_out_share` of them never train (see simulations.scenarios.held_out)."""
 
-    name: Literal["planted", "complete-journey", "online-retail-ii", "file"] = "planted"
+    name: Literal["planted", "complete-journey", "online-retail-ii", "ta-feng", "ta-feng-days", "file"] = "planted"
     path: str = ""
     users: Annotated[int, Field(ge=0, le=MOST_USERS)] = 300
     seed: Seed = 1
@@ -60,8 +60,8 @@ class DataSection(Section):
 class ProtocolSection(Section):
     """When, in steps: windows, horizon, and which steps train and test (first and last, both included).
 
-    `lapse_train_steps` are those that what is said about lapses may be learned from: every one of them is known before
-    the first alert step.
+    `lapse_train_steps` are those that what is said about lapses may be learned from: every one of them is known at the
+    close of the first alert step.
     """
 
     window_steps: Whole
@@ -375,4 +375,4 @@ def step_unit_of(scenario: Scenario) -> Step:
         if log.step == "auto":
             raise ConfigError("expected data.file.step day or week, which the log's rhythm says, got auto")
         return Step(log.step)
-    return Step.DAY if scenario.data.name == "planted" else Step.WEEK
+    return Step.DAY if scenario.data.name in ("planted", "ta-feng-days") else Step.WEEK

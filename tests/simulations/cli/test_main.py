@@ -121,7 +121,7 @@ def test_epsilon_prints_what_a_plan_costs_and_what_the_server_learns(ebbtide):
 def test_data_lists_what_there_is_with_terms(ebbtide):
     code, out, _ = ebbtide("data")
     assert code == 0
-    for word in ("planted", "SIMULATED", "complete-journey", "online-retail-ii", "CC BY"):
+    for word in ("planted", "SIMULATED", "complete-journey", "online-retail-ii", "CC BY", "ta-feng", "not stated"):
         assert word in out
 
 

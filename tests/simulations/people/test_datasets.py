@@ -20,13 +20,13 @@ import pytest
 
 from shared.errors import DataError, InputError
 from shared.events import EventKind, Step
+from simulations.people.dataset_files import verify_file
 from simulations.people.datasets import (
     DATASETS,
     JOURNEY_CATEGORIES,
     RETAIL_CATEGORIES,
     dataset_info,
     load,
-    verify_file,
 )
 from simulations.people.population import Population
 
@@ -150,11 +150,12 @@ def test_the_protocol_is_the_benchmarks() -> None:
     assert (retail.train_steps, retail.test_steps) == ((26, 58), (70, 97))
     assert (retail.lapse_train_steps, retail.lapse_test_steps) == ((34, 55), (70, 92))
     for info in DATASETS.values():
+        assert info.train_steps[1] + info.horizon_steps < info.test_steps[0]
         for train, test, span in (
             (info.train_steps, info.test_steps, info.horizon_steps),
             (info.lapse_train_steps, info.lapse_test_steps, info.lapse_steps),
         ):
-            assert train[1] + span < test[0]  # label windows never overlap
+            assert train[1] + span <= test[0]  # the first test label begins after that: label windows never overlap
             assert test[1] + span < info.n_steps
 
 
@@ -390,7 +391,10 @@ def test_a_missing_package_says_what_to_install(tmp_path: Path, pin: Pin, monkey
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(DataError, match="expected a data set among complete-journey, online-retail-ii, got 'mnist'"):
+    with pytest.raises(
+        DataError,
+        match="expected a data set among complete-journey, online-retail-ii, ta-feng, ta-feng-days, got 'mnist'",
+    ):
         load("mnist")
     with pytest.raises(InputError, match="expected users >= 1, got 0"):
         load(JOURNEY, users=0)

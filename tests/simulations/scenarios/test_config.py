@@ -25,7 +25,7 @@ from simulations.scenarios.config import (
 )
 
 #: How many users the real data sets have.
-N_USERS = {"complete-journey": 2456, "online-retail-ii": 4718}
+N_USERS = {"complete-journey": 2456, "online-retail-ii": 4718, "ta-feng": 30_859, "ta-feng-days": 30_859}
 NAMES = sorted(file.stem for file in SCENARIOS.glob("*.toml"))
 
 
@@ -92,7 +92,7 @@ def test_label_windows_of_train_and_test_never_overlap(name):
     assert protocol.test_steps[1] + protocol.horizon_steps < protocol.n_steps
     assert protocol.alert_steps[0] >= protocol.test_steps[0]
     assert protocol.lapse_train_steps[0] <= protocol.lapse_train_steps[1]
-    assert protocol.lapse_train_steps[1] + protocol.lapse_steps < protocol.alert_steps[0]
+    assert protocol.lapse_train_steps[1] + protocol.lapse_steps <= protocol.alert_steps[0]
     assert protocol.alert_steps[0] <= protocol.lapse_test_steps[1] < protocol.n_steps - protocol.lapse_steps
 
 

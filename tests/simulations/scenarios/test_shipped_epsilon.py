@@ -15,7 +15,7 @@ from simulations.people.of_scenario import protocol_of
 from simulations.scenarios.config import SCENARIOS, load_scenario
 
 NAMES = sorted(file.stem for file in SCENARIOS.glob("*.toml"))
-N_USERS = {"complete-journey": 2456, "online-retail-ii": 4718}
+N_USERS = {"complete-journey": 2456, "online-retail-ii": 4718, "ta-feng": 30_859, "ta-feng-days": 30_859}
 GRID, CELLS = 5e-4, 1 << 18
 
 
@@ -89,7 +89,7 @@ def test_what_is_promised_is_kept_by_the_coarser_bound_too_or_is_printed_beside_
     assert account["epsilon_bound"] < 1.2 * account["epsilon_to_public"]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("eps1")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("eps1") or name.startswith("ta-feng")])
 def test_epsilon_of_one_is_one(name):
     plan = plan_of(name)
     assert 0.95 < epsilon_to_public(charges_of(plan), plan.privacy.delta) <= 1
