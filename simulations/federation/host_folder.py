@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.features import History
 from shared.plan import Plan
 
 
@@ -45,7 +44,7 @@ class HostFolder:
     @property
     def history_files(self) -> list[Path]:
         """The columns of the users' counters."""
-        return [self.path / f"{name}.npy" for name in History.__slots__]
+        return [self.path / f"{name}.npy" for name in ("active", "amount", "count")]
 
     def bits_file(self, step: int, epsilon_micro: int, every_steps: int) -> Path:
         """What was answered when the server asked for bits."""

@@ -141,6 +141,13 @@ def random_history(random: np.random.Generator, shape: tuple[int, ...], rate: fl
     return History(active, count, amount)
 
 
+def counted_history(random: np.random.Generator, shape: tuple[int, ...], rate: float = 0.3) -> History:
+    """Counters of shape (..., C, T) of as many random events of all kinds, one or two in an active step."""
+    at = [np.concatenate([axis, axis[::2]]) for axis in np.nonzero(random.random(shape) < rate)]
+    kind = random.integers(5, size=len(at[0]))
+    return History.from_events(shape, tuple(at), kind, random.random(len(kind)) * 80 * (kind == 4), with_kinds=True)
+
+
 def event_stream(random: np.random.Generator, n_steps: int, rate: float = 0.4) -> list[BehaviourEvent]:
     """Events of a user over n daily steps, in order of time; categories differ in how often they are used."""
     out = []

@@ -15,10 +15,10 @@ from client.model.installed import Installed
 from client.model.runtime import Model, open_model, pinned_model
 from client.model.training_rows import draw_words, smallest
 from client.model.updates import Work
-from client.state import DeviceState
+from client.state import DeviceState, parted
 from shared import mechanisms
 from shared.errors import ConfigError, Refusal, RefusalCode
-from shared.features import FeatureSpec, History
+from shared.features import N_COUNTERS, FeatureSpec, History
 from shared.lapse_risk import N_COEFFICIENTS, READINGS
 from shared.plan import DETECTORS, Plan
 from tests.world.basics import NO_RISK, activity_theta, examples, make_plan, make_risk
@@ -86,7 +86,7 @@ def measured(plan: Plan, history: History) -> Cost:
     bytes that numpy and Python hold at one time beyond what was there before."""
     n_categories, most, rows = history.n_categories, 0, 0
     zero = np.zeros(n_categories, np.float32)
-    state = DeviceState(history, zero, zero.copy(), None, zero.copy())
+    state = DeviceState(history, *parted(np.zeros((N_COUNTERS, n_categories), np.float32)), None, zero)
     theta, coefficients = activity_theta(), np.ones(N_COEFFICIENTS, np.float32)
     basis = np.ones(len(READINGS) * N_COEFFICIENTS, np.float32)
     installed = Installed(plan, pinned_model(), theta, NO_RISK, 0)
