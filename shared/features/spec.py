@@ -27,7 +27,7 @@ class Group(IntEnum):
 class Richer:
     """What features of version 2 are made with.
 
-    `r`, `alpha`, `a`, `b`: parameters of BG/NBD in the plan's steps, from planted people (simulations/people/planted_rates.py);
+    `r`, `alpha`, `a`, `b`: parameters of BG/NBD in the plan's steps, from planted people (simulations/scenarios/planted_rates.py);
     what is read from them looks `lapse_steps` ahead. `groups` and `kinds` say which are used, each once, rising: what a shop
     does not have is 0 in any case, and costs nothing.
     """

@@ -18,6 +18,7 @@ from shared.arrays import as_declared, as_ints
 from shared.errors import InputError
 from shared.events import Catalogue, Step
 from shared.features import Crowd, FeatureSpec, History, Richer, readings, windows
+from shared.features.running import Running
 from shared.network import NetworkSpec
 from simulations.baselines import bgnbd
 from simulations.evaluation import quality
@@ -85,6 +86,16 @@ ENTRIES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
     "shared.features.windows.established": (
         (np.array([3, 5]),),
         lambda steps: features.established(HISTORY, steps, window_steps=4, min_active=1, lapse_steps=3),
+    ),
+    "shared.features.running.Running.__init__": (
+        (np.array([[1, 0], [2, 1]]), np.array([0, 3]), np.array([4, 5])),
+        lambda levels, last, first: flat_of(
+            list(vars(Running(SPEC, 6, HISTORY, *[levels] * 3, last, first, *[last] * 4, first)).values())[3:]
+        ),
+    ),
+    "shared.features.running.Running.then": (
+        (WHOLE[..., 0], WHOLE[..., 1], KINDS[..., 1]),
+        lambda c, a, kinds: Running.start(RICHER, (1, 2)).then(c, a, kinds).rows(),
     ),
     "shared.lapse_risk.readings": (
         (ROWS, np.array([0, 1]), np.array([1, 0])),
