@@ -229,7 +229,7 @@ class Device(Served):
         counters = self._state.amended(step, event)
         with self._vault.writing("counters"):
             self._vault.put_counters(step, counters)
-        self._state.amend(step, counters)
+        self._state = self._state.amend(step, counters)
 
     def close_until(self, step: int) -> bool:
         """Close every step before `step`: count, score, detect; and fold what is raw for longer than it may be. False if

@@ -87,6 +87,7 @@ def taken_back(
     before = replace(
         state.with_open(counters[..., first]),
         history=History.of_counters(counters[..., :first]),
+        lately=None,
         watch=Watch.of({name: unpack(parts) for name, parts in arrays.items()}) if arrays else None,
         p=unpack(found["p"]),
         alerts=[(alert, raised.get(alert, SENT)) for alert, _ in alerts(found["alerts"])],

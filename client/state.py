@@ -27,8 +27,9 @@ from shared.features import MOST_EVENTS, N_COUNTERS, History, extract, seen
 from shared.plan import Plan
 
 from .detection.alerts import SENT, Alert, AlertLog, raised_alerts, with_raised
+from .detection.lately import Lately
 from .detection.policy import Intervention, Policy, Segment
-from .detection.risk_levels import Direction, RiskLevel, p_and_risk, recent_rows
+from .detection.risk_levels import Direction, RiskLevel, p_and_risk, recent_rows, recent_steps
 from .detection.watch import Watch, observed, past_steps
 from .model.installed import Installed
 from .model.runtime import verified
@@ -55,7 +56,7 @@ class DeviceState:
     no score;
     `alerts` with the query that took each; `installed`: the model, None before the first; `withdrawn`: alerts that were
     taken back when the clock last came back (`client/gaps.py`); `untold`: the steps whose alerts the app was not told of
-    yet, rising.
+    yet, rising; `lately`: what the last closed step was read from, None where that has to be made of the history again.
     """
 
     history: History
@@ -68,6 +69,7 @@ class DeviceState:
     installed: Installed | None = None
     withdrawn: list[Alert] = field(default_factory=list)
     untold: tuple[int, ...] = ()
+    lately: Lately | None = None
 
     def __repr__(self) -> str:
         return "DeviceState(<raw>)"
@@ -108,13 +110,14 @@ class DeviceState:
         once.count(event)
         return once.open_counters()
 
-    def amend(self, step: int, counters: Floats) -> None:
-        """Put other counters (7, C) into a closed step, in place: a late event only ever adds to them."""
+    def amend(self, step: int, counters: Floats) -> DeviceState:
+        """The state with other counters (7, C) in a closed step, put there in place: a late event only ever adds to them."""
         history = self.history
         history.count[:, step], history.amount[:, step], kinds = parted(counters)
         history.active[:, step] = counters[0] > 0
         if history.kinds is not None:
             history.kinds[..., step] = kinds
+        return replace(self, lately=None)
 
     # ---- steps
 
@@ -125,12 +128,14 @@ class DeviceState:
         The watch is this state's own, and goes on in place: who may have to stay with this state closes it
         `with_own_watch`.
         """
+        counted = self.open_count, self.open_amount, self.open_kinds
         after = replace(
             self.with_open(np.zeros((N_COUNTERS, len(self.p)), np.float32)),
-            history=self.history.then(self.open_count, self.open_amount, self.open_kinds),
+            history=self.history.then(*counted),
+            lately=None,
         )
         try:
-            return after._scored(policy)
+            return after._with_lately(self.lately, counted)._scored(policy)
         except Exception:
             problems["scoring"] += 1
             return after, None
@@ -147,6 +152,14 @@ class DeviceState:
         log = with_raised(self.alerts, raised, step)
         after = replace(self, p=p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
         return after.with_untold_kept() if log is not self.alerts else after, Told(step, p, raised)
+
+    def _with_lately(self, before: Lately | None, counted: tuple[Floats, Floats, NDArray[np.uint8]]) -> DeviceState:
+        """This state, of which the last closed step, with what was `counted` in it, goes on from what was known `before` it.
+        Features of version 1 are made of the history each time: that costs little, and stays as it was."""
+        if self.installed is None or self.installed.plan.features.version == 1:
+            return self
+        plan = self.installed.plan
+        return replace(self, lately=before.then(*counted, plan) if before else Lately.of(self.history, plan))
 
     def with_untold_kept(self) -> DeviceState:
         """This state without untold steps whose alerts are all gone."""
@@ -166,14 +179,17 @@ class DeviceState:
 
     def read(self, installed: Installed, step: int) -> tuple[Floats, Floats]:
         """p and phi (C,) as of the close of a step."""
-        x, known = recent_rows(self.history, installed.plan, step)
+        if self.lately and step == self.n_closed_steps - 1:
+            x, known = self.lately.rows(installed.plan), seen(self.history, recent_steps(installed.plan, step))
+        else:
+            x, known = recent_rows(self.history, installed.plan, step)
         p = installed.scorer.score(x)
         return p_and_risk(installed.plan, installed.risk, x, p, known)
 
     def silent_until(self, step: int) -> DeviceState:
         """The state once the open step, which must be empty, and every one before `step` have closed unseen: nothing is
         scored, and nobody is told."""
-        return replace(self, history=self.history.then_silent(step - self.n_closed_steps))
+        return replace(self, history=self.history.then_silent(step - self.n_closed_steps), lately=None)
 
     def with_open(self, counters: Floats) -> DeviceState:
         """This state with other counters (7, C) of the open step."""
@@ -191,7 +207,7 @@ class DeviceState:
         begin = self.watch.restart if self.watch else Watch.start
         watch = begin(plan, observed(plan, self.history, past, scores), n_closed - 1)
         p = scores[-1] if past.size else _nothing(len(self.p))
-        return replace(self, installed=installed, watch=watch, p=p)
+        return replace(self, installed=installed, watch=watch, p=p, lately=None)
 
     def _scores(self, installed: Installed, steps: Ints) -> Floats:
         """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""

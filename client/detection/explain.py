@@ -55,8 +55,20 @@ def group_of(features: FeatureSpec) -> Ints:
         "elsewhere": tuple(name for name in features.names if name.startswith("user_")),
         "share": ("share_of_user",),
     }
-    where = {name: GROUPS.index(group) for group, members in names.items() for name in members}
-    return np.array([where.get(name, GROUPS.index("long run")) for name in features.names])
+    where = {name: group for group, members in names.items() for name in members}
+    return np.array([GROUPS.index(where.get(name) or _group_of_2(name, features)) for name in features.names])
+
+
+def _group_of_2(name: str, features: FeatureSpec) -> str:
+    """The group of a feature that version 2 added; of version 1, what is left."""
+    if name.startswith("bgnbd_") or name.endswith(("_freshness", "rate_silence", "silent_by_rate")):
+        return "silence"
+    if name in ("popularity", "neighbours"):
+        return "elsewhere"
+    if name.startswith("average_log_amount"):
+        return "amounts"
+    lately = ("average_4", f"log_count_{features.mid_steps}", f"abandoned_{features.mid_steps}", "open_cart")
+    return "lately" if name.endswith(lately) else "long run"
 
 
 @lru_cache(maxsize=4)

@@ -149,7 +149,7 @@ def _logit(chance: Doubles) -> Doubles:
 def _kinds(read: Activity, more: RicherRead, age: Doubles, spec: FeatureSpec) -> Columns:
     averages = _corrected(more.kind_averages, age[..., None, :], spec.spans[:3])
     lately, long = np.log1p(more.kind_counts[0]) / 2, np.log1p(more.kind_counts[1]) / 3
-    fresh = [_freshness(read, last, spec) for last in more.kind_last]
+    fresh = _freshness(read, more.kind_last, spec)
     return [one for kind in EventKind for one in (*averages[:, kind], lately[kind], long[kind], fresh[kind])]
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..arrays import Floats, Ints, as_declared
 from .columns import of_activity, of_richer
+from .counters import History
 from .crowd import Crowd
-from .history import History
 from .readings import activity_read, richer_read
 from .spec import FeatureSpec
 from .windows import steps_of

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from ..arrays import Bools, Doubles, Floats, Ints, as_declared
 from ..errors import InputError
-from ..events import EventKind
-from .history import N_KINDS, History
+from .counters import N_KINDS, History
 from .spec import FeatureSpec
 from .windows import cumulative, ewma, first_active, last_active, window
 
@@ -88,34 +87,36 @@ def richer_read(history: History, spec: FeatureSpec, at: Ints) -> RicherRead:
     """See `RicherRead`, of closed steps `at` of a history (..., C, T). InputError for one whose kinds nobody counted, if the spec
     uses kinds."""
     history = history.until(int(at.max(initial=-1)))
-    spans, user = spec.spans, np.asarray(history.active.any(axis=-2))
-    kinds = kinds_used(history, spec)
-    sums = [cumulative(kind) for kind in kinds]
+    user, decays = np.asarray(history.active.any(axis=-2)), _decays(history.n_steps, at, spec.spans)
+    shape = (N_KINDS, *history.active.shape[:-1], at.size)
+    averages, counts, last = np.zeros((3, *shape)), np.zeros((2, *shape)), np.full(shape, -1)
+    for kind in kinds_used(history, spec):
+        assert history.kinds is not None
+        events = history.kinds[kind]
+        happened, sums = events > 0, cumulative(events)
+        averages[:, kind] = _levels(happened, decays[:, :3])
+        counts[:, kind] = [window(sums, at, k) for k in (spec.mid_steps, spec.window_steps)]
+        last[kind] = last_active(happened)[..., at]
     return RicherRead(
-        averages=_levels(history.active, at, spans),
-        log_counts=_levels(log_of(history.count), at, spans[1:3]),
-        log_amounts=_levels(log_of(history.amount), at, spans[1:3]),
-        user_averages=_levels(user, at, spans[:3]),
-        user_breadths=_levels(history.active.sum(axis=-2), at, spans[:3]),
+        averages=_levels(history.active, decays),
+        log_counts=_levels(log_of(history.count), decays[:, 1:3]),
+        log_amounts=_levels(log_of(history.amount), decays[:, 1:3]),
+        user_averages=_levels(user, decays[:, :3]),
+        user_breadths=_levels(history.active.sum(axis=-2), decays[:, :3]),
         user_first=first_active(user, at),
         user_total=cumulative(user)[..., at + 1],
-        kind_averages=np.stack([_levels(kind > 0, at, spans[:3]) for kind in kinds], axis=1),
-        kind_counts=np.stack([[window(one, at, k) for one in sums] for k in (spec.mid_steps, spec.window_steps)]),
-        kind_last=last_active(kinds > 0)[..., at],
+        kind_averages=averages,
+        kind_counts=counts,
+        kind_last=last,
     )
 
 
-def kinds_used(history: History, spec: FeatureSpec) -> NDArray[np.uint8]:
-    """Events by kind (5, ..., C, T), those that a spec does not use left out."""
+def kinds_used(history: History, spec: FeatureSpec) -> tuple[int, ...]:
+    """The kinds of events that a spec uses; InputError if it uses any, and nobody counted them."""
     assert spec.more is not None
-    if not spec.more.kinds:
-        return np.zeros((N_KINDS, *history.active.shape), np.uint8)
-    if history.kinds is None:
+    if spec.more.kinds and history.kinds is None:
         raise InputError("expected a history whose events are counted by kind, as features of version 2 are made of")
-    if len(spec.more.kinds) == N_KINDS:
-        return history.kinds
-    used = np.isin(list(EventKind), spec.more.kinds)
-    return np.where(used.reshape(-1, *[1] * history.active.ndim), history.kinds, np.uint8(0))
+    return spec.more.kinds
 
 
 @as_declared
@@ -124,15 +125,27 @@ def log_of(values: Floats) -> Doubles:
     return np.log1p(np.maximum(values, 0).astype(np.float64))
 
 
-def _levels(values: NDArray[np.generic], at: Ints, spans: tuple[int, ...]) -> Doubles:
-    """Exponentially weighted means of values (..., T) as of each step, one for each span: (n, ..., S). The recursion
+@as_declared
+def levels(values: NDArray[np.generic], at: Ints, spans: tuple[int, ...]) -> Doubles:
+    """Exponentially weighted means of values (..., T) as of steps `at`, one for each span: (n, ..., S). The recursion
     level += w (value - level), w = 2 / (span + 1), from level 0, as one matrix product."""
-    n_steps = values.shape[-1]
+    return _levels(values, _decays(values.shape[-1], at, spans))
+
+
+def _decays(n_steps: int, at: Ints, spans: tuple[int, ...]) -> Doubles:
+    """What each step weighs in the average over each span, as of each step `at`: (T, n, S)."""
     age = at - np.arange(n_steps)[:, None]
-    decay = np.zeros((n_steps, len(spans), at.size))
+    out = np.zeros((n_steps, len(spans), at.size))
     for i, span in enumerate(spans):
         weight = 2 / (span + 1)
-        decay[:, i] = np.where(age >= 0, weight * (1 - weight) ** np.maximum(age, 0), 0)
+        powers = weight * (1 - weight) ** np.arange(n_steps + 1)
+        out[:, i] = np.where(age >= 0, powers[np.maximum(age, 0)], 0)
+    return out
+
+
+def _levels(values: NDArray[np.generic], decays: Doubles) -> Doubles:
+    """`levels` by what each step weighs, (T, n, S)."""
+    n_steps, *wanted = decays.shape
     streams = values.reshape(math.prod(values.shape[:-1]), n_steps).astype(np.float64)
-    out = streams @ decay.reshape(n_steps, len(spans) * at.size)
-    return np.moveaxis(out.reshape(*values.shape[:-1], len(spans), at.size), -2, 0)
+    out = streams @ decays.reshape(n_steps, math.prod(wanted))
+    return np.moveaxis(out.reshape(*values.shape[:-1], *wanted), -2, 0)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from ..arrays import Doubles, Floats, Ints, as_declared, hold_declared
 from .columns import of_activity, of_richer
+from .counters import N_COUNTERS, N_KINDS, History
 from .crowd import Crowd
-from .history import N_COUNTERS, N_KINDS, History
-from .readings import Activity, RicherRead, kinds_used, log_of
+from .readings import Activity, RicherRead, activity_read, kinds_used, levels, log_of, richer_read
 from .spec import FeatureSpec
+from .windows import first_active
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,30 @@ class Running:
     @classmethod
     def of(cls, history: History, spec: FeatureSpec) -> Running:
         """As of the last step of a history (..., C, T)."""
-        now = cls.start(spec, history.active.shape[:-1])
-        for step in range(history.n_steps):
-            kinds = None if history.kinds is None else history.kinds[..., step]
-            now = now.then(history.count[..., step], history.amount[..., step], kinds)
-        return now
+        nothing, n_steps = cls.start(spec, history.active.shape[:-1]), history.n_steps
+        if not n_steps:
+            return nothing
+        at, spans = np.array([n_steps - 1]), spec.spans
+        read, user = activity_read(history, spec, at), np.asarray(history.active.any(axis=-2))
+        of_all = levels(history.active, at, (*spec.ewma_steps, *spans))
+        logs = (levels(log_of(values), at, spans[1:3]) for values in (history.count, history.amount))
+        of_user = (levels(values, at, spans[:3]) for values in (user, history.active.sum(axis=-2)))
+        more = None if spec.more is None else richer_read(history, spec, at)
+        return cls(
+            spec,
+            n_steps,
+            history[..., -spec.window_steps :].copy(),
+            np.concatenate([of_all, *logs])[..., 0],
+            nothing.of_kinds if more is None else more.kind_averages[..., 0],
+            np.concatenate([*of_user])[..., 0],
+            read.last[..., 0],
+            read.first[..., 0],
+            history.active.sum(axis=-1),
+            read.user_last[..., 0],
+            first_active(user, at)[..., 0],
+            user.sum(axis=-1),
+            nothing.kind_last if more is None else more.kind_last[..., 0],
+        )
 
     @property
     def size_bytes(self) -> int:
@@ -112,7 +132,10 @@ class Running:
         )
         if self.spec.more is None:
             return after
-        happened = kinds_used(recent[..., -1:], self.spec)[..., 0] > 0
+        happened = np.zeros(self.kind_last.shape, bool)
+        for kind in kinds_used(recent, self.spec):
+            assert kinds is not None
+            happened[kind] = kinds[kind] > 0
         return replace(
             after,
             of_kinds=_moved(self.of_kinds, [happened] * 3, spans[:3]),
@@ -150,7 +173,11 @@ class Running:
         )
 
     def _richer(self) -> RicherRead:
-        kinds, averages = kinds_used(self.recent, self.spec), self.averages[..., None]
+        averages, kinds = self.averages[..., None], self.recent.kinds
+        counts = np.zeros((2, *self.kind_last.shape, 1))
+        for kind in kinds_used(self.recent, self.spec):
+            assert kinds is not None
+            counts[:, kind] = [_within(kinds[kind], k) for k in (self.spec.mid_steps, self.spec.window_steps)]
         return RicherRead(
             averages=averages[2:6],
             log_counts=averages[6:8],
@@ -160,7 +187,7 @@ class Running:
             user_first=self.user_first[..., None],
             user_total=self.user_total[..., None].astype(np.float64),
             kind_averages=self.of_kinds[..., None],
-            kind_counts=np.stack([_within(kinds, k) for k in (self.spec.mid_steps, self.spec.window_steps)]),
+            kind_counts=counts,
             kind_last=self.kind_last[..., None],
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 
 from ..errors import ConfigError
 from ..events import EventKind
@@ -109,29 +111,31 @@ class FeatureSpec:
 
     def names_of(self, group: Group) -> tuple[str, ...]:
         """The features of one group of version 2."""
-        mid, long, spans = self.mid_steps, self.window_steps, self.spans
-        return {
-            Group.AVERAGES: (
-                *(f"average_{k}" for k in spans),
-                *(f"average_log_{what}_{k}" for what in ("count", "amount") for k in spans[1:3]),
-                *(f"user_average{what}_{k}" for what in ("", "_breadth") for k in spans[:3]),
-                *("log_average", "user_log_age"),
-            ),
-            Group.RATES: ("log_rate", "rate_silence", "silent_by_rate", "user_log_rate"),
-            Group.LEAVING: ("bgnbd_silent", "bgnbd_gone"),
-            Group.KINDS: tuple(
-                f"{kind.name.lower()}_{what}"
-                for kind in EventKind
-                for what in (*(f"average_{k}" for k in spans[:3]), f"log_count_{mid}", f"log_count_{long}", "freshness")
-            ),
-            Group.FUNNEL: (
-                *("cart_per_view", "purchase_per_cart", "purchase_per_view"),
-                *(f"abandoned_{k}" for k in (mid, long)),
-                "open_cart",
-            ),
-            Group.CROWD: ("popularity", "neighbours"),
-        }[group]
+        return _names_of(self.mid_steps, self.spans)[group]
 
     @property
     def n_features(self) -> int:
         return len(self.names)
+
+
+@lru_cache(maxsize=16)
+def _names_of(mid: int, spans: tuple[int, int, int, int]) -> Mapping[Group, tuple[str, ...]]:
+    """The features of each group of version 2, for the window in the middle and the spans of the long averages."""
+    counted = (*(f"average_{k}" for k in spans[:3]), f"log_count_{mid}", f"log_count_{spans[1]}", "freshness")
+    return {
+        Group.AVERAGES: (
+            *(f"average_{k}" for k in spans),
+            *(f"average_log_{what}_{k}" for what in ("count", "amount") for k in spans[1:3]),
+            *(f"user_average{what}_{k}" for what in ("", "_breadth") for k in spans[:3]),
+            *("log_average", "user_log_age"),
+        ),
+        Group.RATES: ("log_rate", "rate_silence", "silent_by_rate", "user_log_rate"),
+        Group.LEAVING: ("bgnbd_silent", "bgnbd_gone"),
+        Group.KINDS: tuple(f"{kind.name.lower()}_{what}" for kind in EventKind for what in counted),
+        Group.FUNNEL: (
+            *("cart_per_view", "purchase_per_cart", "purchase_per_view"),
+            *(f"abandoned_{k}" for k in (mid, spans[1])),
+            "open_cart",
+        ),
+        Group.CROWD: ("popularity", "neighbours"),
+    }

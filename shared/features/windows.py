@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..arrays import Bools, Doubles, Floats, Ints, as_declared
 from ..errors import InputError
-from .history import History
+from .counters import History
 
 
 @as_declared

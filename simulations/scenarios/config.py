@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from server.optimizer import ServerSettings
 from shared.errors import ConfigError
-from shared.events import Catalogue, Step
+from shared.events import Catalogue, EventKind, Step
 from shared.features import FeatureSpec, Richer
 from shared.files import text_of
 from shared.network import NetworkSpec
@@ -267,7 +267,8 @@ class Scenario(Section):
         more = None
         if self.features.version == 2:
             rates = PLANTED_RATES[step_unit_of(self).value, not self.data.has_other_kinds]
-            more = Richer(protocol.lapse_steps, *rates)
+            kinds = tuple(EventKind) if self.data.has_other_kinds else (EventKind.PURCHASE,)
+            more = Richer(protocol.lapse_steps, *rates, kinds=tuple(map(int, kinds)))
         return FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps, more)
 
     def _privacy(self, n_devices: int) -> PrivacyPlan:

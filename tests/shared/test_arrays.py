@@ -45,19 +45,19 @@ TRUE = np.array([True, False, True, False, False])
 #: Of each entry: what it is called with (its arrays: whole numbers that every type holds), and the call.
 ENTRIES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
     "shared.codec.pack_floats": ((THETA,), codec.pack_floats),
-    "shared.features.history.History.__init__": (
+    "shared.features.counters.History.__init__": (
         (WHOLE, WHOLE, KINDS),
         lambda c, a, kinds: vars_of(History(ACTIVE, c, a, kinds)),
     ),
-    "shared.features.history.History.of_counters": (
+    "shared.features.counters.History.of_counters": (
         (KINDS[[0, 1, 2, 3, 4, 0, 1]],),
         lambda c: vars_of(History.of_counters(c)),
     ),
-    "shared.features.history.History.from_events": (
+    "shared.features.counters.History.from_events": (
         (np.array([0, 1, 1]), np.array([2, 0, 2]), np.array([4, 0, 4]), np.array([3, 0, 2])),
         lambda c, t, kind, amount: vars_of(History.from_events((2, 3), (c, t), kind, amount)),
     ),
-    "shared.features.history.History.then": (
+    "shared.features.counters.History.then": (
         (WHOLE[..., 0], WHOLE[..., 1], KINDS[..., 1]),
         lambda c, a, kinds: vars_of(HISTORY.then(c, a, kinds)),
     ),
@@ -78,6 +78,7 @@ ENTRIES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
         (np.array([4, 5]),),
         lambda at: flat_of(readings.richer_read(HISTORY, RICHER, at)),
     ),
+    "shared.features.readings.levels": ((WHOLE, np.array([4, 5])), lambda v, at: readings.levels(v, at, (2, 3))),
     "shared.features.readings.log_of": ((WHOLE,), readings.log_of),
     "shared.features.crowd.Crowd.__init__": (
         (np.array([1, 0]), np.array([[0, 1], [2, 0]])),

@@ -28,7 +28,16 @@ def test_step_after_step_is_the_whole_history(leading, data, spec):
     for step in range(history.n_steps):
         now = now.then(history.count[..., step], history.amount[..., step], history.kinds[..., step])
         np.testing.assert_allclose(now.rows(), every[..., step, :, :], atol=1e-6)
-    np.testing.assert_array_equal(Running.of(history, spec).rows(), now.rows())
+    np.testing.assert_allclose(Running.of(history, spec).rows(), now.rows(), atol=1e-6)
+
+
+@examples(60)
+@given(histories(), st.sampled_from(ALL_SPECS), st.data())
+def test_who_begins_in_between_goes_on_as_who_was_there_from_the_start(history, spec, data):
+    now = Running.of(history.until(data.draw(st.integers(-1, history.n_steps - 1))), spec)
+    for step in range(now.n_steps, history.n_steps):
+        now = now.then(history.count[..., step], history.amount[..., step], history.kinds[..., step])
+    np.testing.assert_allclose(now.rows(), extract(history, spec, [history.n_steps - 1])[0], atol=1e-6)
 
 
 def test_what_is_known_of_others_is_read_as_well():

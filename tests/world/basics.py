@@ -15,7 +15,7 @@ import numpy as np
 from hypothesis import settings
 
 from client.device import Alert, Device, Profile
-from client.model.runtime import PINNED_SHA256, pinned_model
+from client.model.runtime import PINNED_SHA256, pinned_model, pinned_sha256
 from client.privacy.caps import Caps
 from client.privacy.heard import Asked
 from client.vault.consent import Consent
@@ -23,7 +23,7 @@ from client.vault.keys import FileKeys
 from shared.charges import Charge, charges_of
 from shared.clock import ReplayClock
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
-from shared.features import FeatureSpec, History
+from shared.features import FeatureSpec, History, Richer
 from shared.network import NetworkSpec
 from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
 from tests.world.enrolled import ENROLMENT_KEY, SUM, enrolled
@@ -84,6 +84,13 @@ def make_plan(
             **changes,
         }
     )
+
+
+def version_2(features: FeatureSpec = FEATURES) -> dict[str, Any]:
+    """What a plan is changed by to look at kinds of events as well, for `make_plan(**version_2())`."""
+    more = Richer(lapse_steps=8, r=0.6, alpha=6.0, a=1.0, b=3.0)
+    spec = replace(features, more=more)
+    return {"features": spec, "network": NetworkSpec(spec.n_features), "model_sha256": pinned_sha256(2)}
 
 
 def make_risk(*, privacy: dict[str, Any] | None = None, **changes: Any) -> RiskPlan:
@@ -221,8 +228,10 @@ def ready(
 ) -> Device:
     """The device with the plan's model installed, as the first thing that its server ever said; in an epoch that runs now, if
     the plan's rounds are sums."""
-    theta = activity_theta() if theta is None else theta
+    version = plan.features.version
+    if theta is None:
+        theta = activity_theta() if version == 1 else plan.network.initial_theta(0)
     body = hashlib.sha256(plan.canonical + theta.tobytes() + risk.tobytes() + bytes([round_number % 256])).digest()
     said = Asked("model_offer", body, 0, RUN, round_number)
-    device.install(plan, pinned_model(), theta, risk, round_number, said)
+    device.install(plan, pinned_model(version), theta, risk, round_number, said)
     return enrolled(device) if plan.sum and device.profile.enrolment_key == ENROLMENT_KEY else device
