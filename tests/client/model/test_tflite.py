@@ -42,6 +42,7 @@ DEVICE_TESTS = [
     "tests/client/vault/test_store_faults.py",
     "tests/client/model/test_trainer.py",
     "tests/client/vault/test_vault.py",
+    "tests/client/test_version_2.py",
     "tests/client/detection/test_watch.py",
 ]
 
