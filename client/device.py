@@ -222,14 +222,14 @@ class Device(Served):
         """Fold the open step's raw events into its counters if that is due at a time on the device's calendar."""
         if self._vault.fold_is_due(time_s):
             with self._vault.writing("counters", "events"):
-                self._vault.fold(self._state.n_closed_steps, self._state.open_count, self._state.open_amount)
+                self._vault.fold(self._state.n_closed_steps, self._state.open_counters())
 
     def _amend(self, step: int, event: BehaviourEvent) -> None:
         """Count an event in a step that has closed."""
-        count, amount = self._state.amended(step, event)
+        counters = self._state.amended(step, event)
         with self._vault.writing("counters"):
-            self._vault.put_counters(step, count, amount)
-        self._state.amend(step, count, amount)
+            self._vault.put_counters(step, counters)
+        self._state = self._state.amend(step, counters)
 
     def close_until(self, step: int) -> bool:
         """Close every step before `step`: count, score, detect; and fold what is raw for longer than it may be. False if

@@ -28,7 +28,7 @@ from dataclasses import replace
 import numpy as np
 
 from shared.arrays import Floats
-from shared.features import History
+from shared.features import MOST_EVENTS, N_COUNTERS, History
 from shared.register.bounds import MAX_ALERTS
 
 from .detection.alerts import SENT, Alert
@@ -64,10 +64,10 @@ def fold_until(
     after, told = closed_until(state, step, _open_counters(state), policy, problems)
     if step - first > GAP_STEPS:
         _remember(vault, state, step, [alert for one in told for alert in one.alerts])
-    vault.fold(first, state.open_count, state.open_amount)
-    nothing = np.zeros_like(state.open_count)
+    vault.fold(first, state.open_counters())
+    nothing = np.zeros((N_COUNTERS, state.history.n_categories), np.float32)
     for empty in range(first + 1, min(step, first + SCORED_STEPS)):
-        vault.put_counters(empty, nothing, nothing)
+        vault.put_counters(empty, nothing)
     return after, told
 
 
@@ -83,13 +83,11 @@ def taken_back(
     now = max(now, first)
     counters, moved = _moved(state, now)
     raised = dict(alerts(found["raised"])) | dict(state.alerts)
-    history = History(*(array[..., :first].copy() for array in (counters[0] > 0, *counters)))
     arrays = found["arrays"]
     before = replace(
-        state,
-        history=history,
-        open_count=counters[0, :, first].copy(),
-        open_amount=counters[1, :, first].copy(),
+        state.with_open(counters[..., first]),
+        history=History.of_counters(counters[..., :first]),
+        lately=None,
         watch=Watch.of({name: unpack(parts) for name, parts in arrays.items()}) if arrays else None,
         p=unpack(found["p"]),
         alerts=[(alert, raised.get(alert, SENT)) for alert, _ in alerts(found["alerts"])],
@@ -110,10 +108,9 @@ def taken_back(
 
 
 def _moved(state: DeviceState, now: int) -> tuple[Floats, list[int]]:
-    """Counters (2, C, now + 1) of the steps up to `now`, with all that is known of later ones in its place; and the steps
+    """Counters (7, C, now + 1) of the steps up to `now`, with all that is known of later ones in its place; and the steps
     before `now` that changed."""
-    known = np.stack([state.history.count, state.history.amount])
-    known = np.concatenate([known, _open_counters(state)], axis=-1)
+    known = np.concatenate([state.history.counters(), _open_counters(state)], axis=-1)
     counters = known[..., : now + 1].copy()
     counters[..., now] = 0
     last = known.shape[-1] - 1
@@ -124,6 +121,7 @@ def _moved(state: DeviceState, now: int) -> tuple[Floats, list[int]]:
         at = max(int(step) - (last - now), earliest)
         counters[..., at] += known[..., step]
         moved.add(at)
+    np.minimum(counters[2:], MOST_EVENTS, out=counters[2:])
     return counters, sorted(moved - {now})
 
 
@@ -132,8 +130,8 @@ def _write(vault: Vault, after: DeviceState, moved: list[int]) -> None:
     for step in [step for step in vault.store.ids("counters") if step > now]:
         vault.store.delete("counters", step)
     for step in moved:
-        vault.put_counters(step, after.history.count[:, step], after.history.amount[:, step])
-    vault.fold(now, after.open_count, after.open_amount)
+        vault.put_counters(step, after.history[:, step : step + 1].counters()[..., 0])
+    vault.fold(now, after.open_counters())
 
 
 def _remember(vault: Vault, state: DeviceState, step: int, raised: list[Alert]) -> None:
@@ -163,8 +161,8 @@ def _name_of(installed: Installed | None) -> bytes:
 
 
 def _open_counters(state: DeviceState) -> Floats:
-    """Engagement and money of the open step: (2, C, 1)."""
-    return np.stack([state.open_count, state.open_amount])[..., None]
+    """Counters of the open step: (7, C, 1)."""
+    return state.open_counters()[..., None]
 
 
 # ---- steps close, one after another: scored and watched; many empty ones cost little
@@ -173,8 +171,8 @@ def _open_counters(state: DeviceState) -> Floats:
 def closed_until(
     state: DeviceState, step: int, counters: Floats, policy: Policy, problems: Counter[str]
 ) -> tuple[DeviceState, list[Told]]:
-    """The state once every step before `step` has closed, with `counters` (2, C, S): engagement and money of the open step
-    and those behind it, nothing in what comes after them. Nothing is written, and `state` stays as it was."""
+    """The state once every step before `step` has closed, with `counters` (7, C, S) of the open step and those behind it,
+    nothing in what comes after them. Nothing is written, and `state` stays as it was."""
     first, now, told, silent = state.n_closed_steps, state.with_own_watch(), list[Told](), 0
     busy = first + np.flatnonzero(counters[0].any(axis=0))
     while now.n_closed_steps < step:
@@ -184,12 +182,12 @@ def closed_until(
         if silent > SCORED_STEPS and until > at:
             now = now.silent_until(until)
             continue
-        now, one = now.with_open(*_of(counters, at - first)).closed(policy, problems)
+        now, one = now.with_open(_of(counters, at - first)).closed(policy, problems)
         if one:
             told.append(one)
-    return now.with_open(*_of(counters, step - first)), told
+    return now.with_open(_of(counters, step - first)), told
 
 
 def _of(counters: Floats, step: int) -> Floats:
-    """Engagement and money (2, C) of a step behind the first one."""
+    """Counters (7, C) of a step behind the first one."""
     return counters[..., step] if step < counters.shape[-1] else np.zeros_like(counters[..., 0])

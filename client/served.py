@@ -71,7 +71,8 @@ class Served(AppTold):
         if said is not None:
             instance(said, "what was said", Asked)
         if not model:
-            model = self._state.installed.model if self._state.installed else pinned_model()
+            held, version = self._state.installed, plan.features.version
+            model = held.model if held and held.plan.features.version == version else pinned_model(version)
         offered = Installed(plan, model, theta, risk, round_number)
         installed = offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps, self.profile.n_categories)
         after = self._state.with_model(installed)

@@ -23,12 +23,13 @@ from shared.arrays import Floats, Ints
 from shared.codec import pack_floats, unpack_floats
 from shared.errors import ConfigError, InputError, ModelError
 from shared.events import ENGAGEMENT, BehaviourEvent, Step
-from shared.features import History, extract, seen
+from shared.features import MOST_EVENTS, N_COUNTERS, History, extract, seen
 from shared.plan import Plan
 
 from .detection.alerts import SENT, Alert, AlertLog, raised_alerts, with_raised
+from .detection.lately import Lately
 from .detection.policy import Intervention, Policy, Segment
-from .detection.risk_levels import Direction, RiskLevel, p_and_risk, recent_rows
+from .detection.risk_levels import Direction, RiskLevel, p_and_risk, recent_rows, recent_steps
 from .detection.watch import Watch, observed, past_steps
 from .model.installed import Installed
 from .model.runtime import verified
@@ -50,22 +51,25 @@ class Told(NamedTuple):
 class DeviceState:
     """All that one device knows of its user, as of one moment.
 
-    `history` (C, T) of the closed steps; `open_count`, `open_amount` (C,): counters of the open one; `watch`: what the
-    detector remembers, None before the first model; `p` (C,) as of the last closed step, NaN where there is no score;
+    `history` (C, T) of the closed steps; `open_count`, `open_amount` (C,), `open_kinds` (5, C): counters of the open one;
+    `watch`: what the detector remembers, None before the first model; `p` (C,) as of the last closed step, NaN where there is
+    no score;
     `alerts` with the query that took each; `installed`: the model, None before the first; `withdrawn`: alerts that were
     taken back when the clock last came back (`client/gaps.py`); `untold`: the steps whose alerts the app was not told of
-    yet, rising.
+    yet, rising; `lately`: what the last closed step was read from, None where that has to be made of the history again.
     """
 
     history: History
     open_count: Floats
     open_amount: Floats
+    open_kinds: NDArray[np.uint8]
     watch: Watch | None
     p: Floats
     alerts: AlertLog = field(default_factory=list)
     installed: Installed | None = None
     withdrawn: list[Alert] = field(default_factory=list)
     untold: tuple[int, ...] = ()
+    lately: Lately | None = None
 
     def __repr__(self) -> str:
         return "DeviceState(<raw>)"
@@ -73,8 +77,8 @@ class DeviceState:
     @classmethod
     def empty(cls, n_categories: int) -> DeviceState:
         """What a device knows on its first day."""
-        open_count, open_amount = np.zeros((2, n_categories), np.float32)
-        return cls(History.empty(n_categories), open_count, open_amount, None, _nothing(n_categories))
+        nothing = np.zeros((N_COUNTERS, n_categories), np.float32)
+        return cls(History.empty(n_categories), *parted(nothing), None, _nothing(n_categories))
 
     @property
     def n_closed_steps(self) -> int:
@@ -82,10 +86,7 @@ class DeviceState:
 
     def copy(self) -> DeviceState:
         """A state that shares nothing with this one that `count`, `amend` or `closed` changes."""
-        history = History(self.history.active.copy(), self.history.count.copy(), self.history.amount.copy())
-        return replace(
-            self, history=history, open_count=self.open_count.copy(), open_amount=self.open_amount.copy()
-        ).with_own_watch()
+        return replace(self.with_open(self.open_counters()), history=self.history.copy()).with_own_watch()
 
     def with_own_watch(self) -> DeviceState:
         """This state with a copy of its watch: what `closed` may go on with."""
@@ -95,19 +96,28 @@ class DeviceState:
 
     def count(self, event: BehaviourEvent) -> None:
         """Count an event in the open step, in place."""
-        _add(self.open_count, self.open_amount, event)
+        self.open_count[event.category] += ENGAGEMENT[event.kind]
+        self.open_amount[event.category] += np.float32(event.amount)
+        self.open_kinds[event.kind, event.category] += self.open_kinds[event.kind, event.category] < MOST_EVENTS
 
-    def amended(self, step: int, event: BehaviourEvent) -> tuple[Floats, Floats]:
-        """Counters (C,), (C,) of a closed step with one more event."""
-        count, amount = self.history.count[:, step].copy(), self.history.amount[:, step].copy()
-        _add(count, amount, event)
-        return count, amount
+    def open_counters(self) -> Floats:
+        """Counters (7, C) of the open step, copied."""
+        return np.concatenate([self.open_count[None], self.open_amount[None], self.open_kinds])
 
-    def amend(self, step: int, count: Floats, amount: Floats) -> None:
-        """Put other counters into a closed step, in place: a late event only ever adds to them."""
+    def amended(self, step: int, event: BehaviourEvent) -> Floats:
+        """Counters (7, C) of a closed step with one more event."""
+        once = self.with_open(self.history[:, step : step + 1].counters()[..., 0])
+        once.count(event)
+        return once.open_counters()
+
+    def amend(self, step: int, counters: Floats) -> DeviceState:
+        """The state with other counters (7, C) in a closed step, put there in place: a late event only ever adds to them."""
         history = self.history
-        history.count[:, step], history.amount[:, step] = count, amount
-        history.active[:, step] = count > 0
+        history.count[:, step], history.amount[:, step], kinds = parted(counters)
+        history.active[:, step] = counters[0] > 0
+        if history.kinds is not None:
+            history.kinds[..., step] = kinds
+        return replace(self, lately=None)
 
     # ---- steps
 
@@ -118,14 +128,14 @@ class DeviceState:
         The watch is this state's own, and goes on in place: who may have to stay with this state closes it
         `with_own_watch`.
         """
+        counted = self.open_count, self.open_amount, self.open_kinds
         after = replace(
-            self,
-            history=self.history.then(self.open_count, self.open_amount),
-            open_count=np.zeros_like(self.open_count),
-            open_amount=np.zeros_like(self.open_amount),
+            self.with_open(np.zeros((N_COUNTERS, len(self.p)), np.float32)),
+            history=self.history.then(*counted),
+            lately=None,
         )
         try:
-            return after._scored(policy)
+            return after._with_lately(self.lately, counted)._scored(policy)
         except Exception:
             problems["scoring"] += 1
             return after, None
@@ -142,6 +152,14 @@ class DeviceState:
         log = with_raised(self.alerts, raised, step)
         after = replace(self, p=p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
         return after.with_untold_kept() if log is not self.alerts else after, Told(step, p, raised)
+
+    def _with_lately(self, before: Lately | None, counted: tuple[Floats, Floats, NDArray[np.uint8]]) -> DeviceState:
+        """This state, of which the last closed step, with what was `counted` in it, goes on from what was known `before` it.
+        Features of version 1 are made of the history each time: that costs little, and stays as it was."""
+        if self.installed is None or self.installed.plan.features.version == 1:
+            return self
+        plan = self.installed.plan
+        return replace(self, lately=before.then(*counted, plan) if before else Lately.of(self.history, plan))
 
     def with_untold_kept(self) -> DeviceState:
         """This state without untold steps whose alerts are all gone."""
@@ -161,25 +179,22 @@ class DeviceState:
 
     def read(self, installed: Installed, step: int) -> tuple[Floats, Floats]:
         """p and phi (C,) as of the close of a step."""
-        x, known = recent_rows(self.history, installed.plan, step)
+        if self.lately and step == self.n_closed_steps - 1:
+            x, known = self.lately.rows(installed.plan), seen(self.history, recent_steps(installed.plan, step))
+        else:
+            x, known = recent_rows(self.history, installed.plan, step)
         p = installed.scorer.score(x)
         return p_and_risk(installed.plan, installed.risk, x, p, known)
 
     def silent_until(self, step: int) -> DeviceState:
         """The state once the open step, which must be empty, and every one before `step` have closed unseen: nothing is
         scored, and nobody is told."""
-        history, n = self.history, step - self.n_closed_steps
-        empty = np.zeros((history.n_categories, n), np.float32)
-        longer = History(
-            np.concatenate([history.active, empty > 0], axis=-1),
-            np.concatenate([history.count, empty], axis=-1),
-            np.concatenate([history.amount, empty], axis=-1),
-        )
-        return replace(self, history=longer)
+        return replace(self, history=self.history.then_silent(step - self.n_closed_steps), lately=None)
 
-    def with_open(self, count: Floats, amount: Floats) -> DeviceState:
-        """This state with other counters (C,), (C,) of the open step."""
-        return replace(self, open_count=count, open_amount=amount)
+    def with_open(self, counters: Floats) -> DeviceState:
+        """This state with other counters (7, C) of the open step."""
+        count, amount, kinds = parted(counters)
+        return replace(self, open_count=count, open_amount=amount, open_kinds=kinds)
 
     # ---- models
 
@@ -192,7 +207,7 @@ class DeviceState:
         begin = self.watch.restart if self.watch else Watch.start
         watch = begin(plan, observed(plan, self.history, past, scores), n_closed - 1)
         p = scores[-1] if past.size else _nothing(len(self.p))
-        return replace(self, installed=installed, watch=watch, p=p)
+        return replace(self, installed=installed, watch=watch, p=p, lately=None)
 
     def _scores(self, installed: Installed, steps: Ints) -> Floats:
         """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""
@@ -227,11 +242,10 @@ class DeviceState:
         state, log, found = cls.empty(n_categories), vault.get("alerts"), vault.get("model")
         row = vault.get("watch") or {"n_closed_steps": 0, "arrays": None, "p": pack(state.p)}
         closed, arrays = row["n_closed_steps"], row["arrays"]
-        count, amount = vault.counters(n_categories, closed + 1)
+        counters = vault.counters(n_categories, closed + 1)
         state = cls(
-            History(count[:, :closed] > 0, count[:, :closed].copy(), amount[:, :closed].copy()),
-            count[:, closed].copy(),
-            amount[:, closed].copy(),
+            History.of_counters(counters[..., :closed]),
+            *parted(counters[..., closed]),
             Watch.of({name: unpack(parts) for name, parts in arrays.items()}) if arrays else None,
             unpack(row["p"]),
             alerts(log) if log else [],
@@ -254,9 +268,9 @@ def _nothing(n_categories: int) -> Floats:
     return np.full(n_categories, np.nan, np.float32)
 
 
-def _add(count: Floats, amount: Floats, event: BehaviourEvent) -> None:
-    count[event.category] += ENGAGEMENT[event.kind]
-    amount[event.category] += np.float32(event.amount)
+def parted(counters: Floats) -> tuple[Floats, Floats, NDArray[np.uint8]]:
+    """Engagement (C,), money (C,) and events by kind (5, C) of the counters (7, C) of one step, copied."""
+    return counters[0].copy(), counters[1].copy(), counters[2:].astype(np.uint8)
 
 
 def pack(array: NDArray[Any]) -> list[Any]:

@@ -130,6 +130,7 @@ _KINDS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "Sequence[int] | Ints": as_ints,
     "Bools | Ints": _places,
     "NDArray[Any]": _numbers,
+    "NDArray[np.generic]": _real,
     "NDArray[np.floating]": _numbers,
     "NDArray[np.floating[Any]]": _numbers,
     "NDArray[np.integer]": as_ints,

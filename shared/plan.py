@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from . import cbor
 from .cbor import Limits
 from .errors import ConfigError, SurvivorsError, WireError
-from .features import FeatureSpec
+from .features import FeatureSpec, Richer
 from .lapse_risk import N_COEFFICIENTS
 from .messages import REQUESTS
 from .network import NetworkSpec
@@ -355,6 +355,7 @@ _PARTS: Mapping[str, type] = {
     for part in (
         NetworkSpec,
         FeatureSpec,
+        Richer,
         LocalTraining,
         PrivacyPlan,
         Detection,

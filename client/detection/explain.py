@@ -55,8 +55,20 @@ def group_of(features: FeatureSpec) -> Ints:
         "elsewhere": tuple(name for name in features.names if name.startswith("user_")),
         "share": ("share_of_user",),
     }
-    where = {name: GROUPS.index(group) for group, members in names.items() for name in members}
-    return np.array([where.get(name, GROUPS.index("long run")) for name in features.names])
+    where = {name: group for group, members in names.items() for name in members}
+    return np.array([GROUPS.index(where.get(name) or _group_of_2(name, features)) for name in features.names])
+
+
+def _group_of_2(name: str, features: FeatureSpec) -> str:
+    """The group of a feature that version 2 added; of version 1, what is left."""
+    if name.startswith("bgnbd_") or name.endswith(("_freshness", "rate_silence", "silent_by_rate")):
+        return "silence"
+    if name in ("popularity", "neighbours"):
+        return "elsewhere"
+    if name.startswith("average_log_amount"):
+        return "amounts"
+    lately = ("average_4", f"log_count_{features.mid_steps}", f"abandoned_{features.mid_steps}", "open_cart")
+    return "lately" if name.endswith(lately) else "long run"
 
 
 @lru_cache(maxsize=4)
@@ -153,10 +165,11 @@ def earlier_visits(history: History, features: FeatureSpec, category: int, step:
 def at_earlier_rate(history: History, features: FeatureSpec, category: int, step: int, stretch: int) -> History:
     """`history` (C, T) as of `step`, whose last `stretch` steps saw as many active ones in the category as earlier.
 
-    Steps are added or taken away evenly; an added one has the mean count and amount of the active ones before.
+    Steps are added or taken away evenly; an added one has the mean count and amount of the active ones before, and as many
+    events of each kind.
     """
     end = step + 1
-    out = History(history.active[:, :end].copy(), history.count[:, :end].copy(), history.amount[:, :end].copy())
+    out = history[:, :end].copy()
     begin = max(0, step + 1 - stretch)
     here, before = slice(begin, step + 1), slice(max(0, begin - features.window_steps), begin)
     active = out.active[category, here]
@@ -169,6 +182,10 @@ def at_earlier_rate(history: History, features: FeatureSpec, category: int, step
     for values in (out.count, out.amount):
         mean = values[category, before][usual].mean() if more > 0 and usual.any() else 0.0
         values[category, chosen] = mean
+    if out.kinds is not None:
+        earlier = out.kinds[:, category, before][:, usual]
+        mean = earlier.mean(axis=-1) if more > 0 and usual.any() else np.zeros(len(out.kinds))
+        out.kinds[:, category, chosen] = np.rint(mean).astype(np.uint8)[:, None]
     out.active[category, chosen] = more > 0
     return out
 
@@ -237,7 +254,9 @@ def _replayable(features: FeatureSpec, watch: Watch, step: int) -> tuple[list[in
 
 def _stacked(histories: list[History]) -> History:
     """Histories (C, T) as one (K, C, T)."""
-    return History(*(np.stack([getattr(h, name) for h in histories]) for name in ("active", "count", "amount")))
+    kinds = [h.kinds for h in histories if h.kinds is not None]
+    active, count, amount = (np.stack([getattr(h, name) for h in histories]) for name in ("active", "count", "amount"))
+    return History(active, count, amount, np.stack(kinds, axis=1) if len(kinds) == len(histories) else None)
 
 
 def _fires(

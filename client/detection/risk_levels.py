@@ -39,8 +39,13 @@ MEDIUM_BELOW, HIGH_BELOW = 0.2, 0.1
 def recent_rows(history: History, plan: Plan, step: int) -> tuple[Floats, Bools]:
     """What p and phi of `step` are read from: features (..., S, C, F) as of `rate_steps` earlier and as of `step` (as of
     `step` alone if the plan learns no phi), and which categories the user has touched by then (..., S, C)."""
-    steps = [max(step - plan.risk.rate_steps, 0), step] if plan.risk else [step]
+    steps = recent_steps(plan, step)
     return extract(history, plan.features, steps), seen(history, steps)
+
+
+def recent_steps(plan: Plan, step: int) -> list[int]:
+    """The steps of `recent_rows`."""
+    return [max(step - plan.risk.rate_steps, 0), step] if plan.risk else [step]
 
 
 def p_and_risk(plan: Plan, weights: Floats, x: Floats, p: Floats, known: Bools) -> tuple[Floats, Floats]:

@@ -27,6 +27,8 @@ DRAWS_PER_ROW = 64
 #: drawn from, and of a cell of the shortcut through it, while it is made; of a column that is kept, and of a table whatever its size.
 ROW_BYTES, AVERAGE_BYTES, WORD_BYTES, REMEMBERED_BYTES, COLUMN_BYTES, CELL_BYTES = 640, 28, 40, 1024, 64, 36
 KEPT_BYTES, TABLE_BYTES = 16, 1 << 14
+#: The same of a row and an average of version 2, which has more of both.
+ROW_2_BYTES, AVERAGE_2_BYTES = 2048, 64
 #: And of a value of a vector, until it is shared out.
 VALUE_BYTES = 64
 #: The table of `shared.mechanisms`: columns on each side of zero for one grid step of noise, and how many cells.
@@ -53,7 +55,7 @@ def cost_of(plan: Plan, n_categories: int) -> Cost:
         _offer(plan, n_categories),
         _round(plan, n_categories),
         *([_risk_round(plan, n_categories)] if plan.risk else []),
-        *(_query(query, n_categories) for query in plan.queries),
+        *(_query(plan, query, n_categories) for query in plan.queries),
     ]
     row_steps, size_bytes = (max(numbers) for numbers in zip(*requests, strict=True))
     return Cost(row_steps, size_bytes + noise_bytes)
@@ -61,7 +63,8 @@ def cost_of(plan: Plan, n_categories: int) -> Cost:
 
 def _offer(plan: Plan, n_categories: int) -> Cost:
     """The detectors start again on the past, and remember it."""
-    row_steps, size_bytes = _looked_at(max(plan.features.window_steps, 2 * plan.detection.warm_steps), n_categories)
+    past = max(plan.features.window_steps, 2 * plan.detection.warm_steps)
+    row_steps, size_bytes = _looked_at(plan, past, n_categories)
     remembered = plan.detection.rate_window_steps * n_categories
     return Cost(row_steps, size_bytes + remembered * REMEMBERED_BYTES)
 
@@ -69,7 +72,7 @@ def _offer(plan: Plan, n_categories: int) -> Cost:
 def _round(plan: Plan, n_categories: int) -> Cost:
     """Rows are made, some are chosen for every local step, and are passed through the network there and back."""
     training, network = plan.training, plan.network
-    row_steps, size_bytes = _looked_at(training.history_steps, n_categories)
+    row_steps, size_bytes = _looked_at(plan, training.history_steps, n_categories)
     available, batch = training.history_steps * n_categories, training.local_steps * training.rows
     row_bytes = 8 * network.n_features + 20 * network.n_hidden + 64
     return Cost(
@@ -81,20 +84,28 @@ def _round(plan: Plan, n_categories: int) -> Cost:
 def _risk_round(plan: Plan, n_categories: int) -> Cost:
     """Rows are made, twice each: as of a step and before it; then they are read."""
     assert plan.risk is not None
-    row_steps, size_bytes = _looked_at(plan.risk.history_steps, n_categories)
-    return Cost(2 * (row_steps + plan.risk.rows), 2 * size_bytes + (row_steps + 2 * plan.risk.rows) * ROW_BYTES)
+    row_steps, size_bytes = _looked_at(plan, plan.risk.history_steps, n_categories)
+    row_bytes, _ = _sizes(plan)
+    return Cost(2 * (row_steps + plan.risk.rows), 2 * size_bytes + (row_steps + 2 * plan.risk.rows) * row_bytes)
 
 
-def _query(query: QueryPlan, n_categories: int) -> Cost:
+def _query(plan: Plan, query: QueryPlan, n_categories: int) -> Cost:
     """Rows are made, if it is about rows, and some are scored; a vector is filled, and shared out."""
-    row_steps, size_bytes = _looked_at(query.number("history_steps"), n_categories)
+    row_steps, size_bytes = _looked_at(plan, query.number("history_steps"), n_categories)
     available, rows = query.number("history_steps") * n_categories, query.number("rows")
-    return Cost(row_steps + rows, size_bytes + available * WORD_BYTES + rows * ROW_BYTES + query.n_values * VALUE_BYTES)
+    row_bytes, _ = _sizes(plan)
+    return Cost(row_steps + rows, size_bytes + available * WORD_BYTES + rows * row_bytes + query.n_values * VALUE_BYTES)
 
 
-def _looked_at(steps: int, n_categories: int) -> Cost:
+def _looked_at(plan: Plan, steps: int, n_categories: int) -> Cost:
     """Making the rows of every category at so many steps."""
-    return Cost(steps * n_categories, steps * (n_categories * ROW_BYTES + LIFE_STEPS * AVERAGE_BYTES))
+    row_bytes, average_bytes = _sizes(plan)
+    return Cost(steps * n_categories, steps * (n_categories * row_bytes + LIFE_STEPS * average_bytes))
+
+
+def _sizes(plan: Plan) -> tuple[int, int]:
+    """Bytes of a row of the plan's features, and of its averages over a step."""
+    return (ROW_BYTES, AVERAGE_BYTES) if plan.features.version == 1 else (ROW_2_BYTES, AVERAGE_2_BYTES)
 
 
 def _noise_bytes(share_sigma: float) -> tuple[float, float]:

@@ -19,27 +19,43 @@ from numpy.typing import NDArray
 from shared.arrays import Floats
 from shared.errors import ModelError
 
-#: SHA-256 of client/model/interest.tflite. A device runs no other file, whoever offers it.
+#: SHA-256 of client/model/interest.tflite, for features of version 1. A device runs no other file but the one below, whoever
+#: offers it.
 PINNED_SHA256 = "65a1708041cc21758f32b6e1d0f3b0a5cf95df260b0eb1eda2e4741353c23a7a"
 MODEL_FILE = Path(__file__).parent / "interest.tflite"
+#: And of client/model/interest_2.tflite, for features of version 2: the same network with more inputs.
+PINNED_2_SHA256 = "9f7435baf4c8d0c7e1ba4f54f94ca473b03989918c2b37668360937d30803881"
+MODEL_2_FILE = Path(__file__).parent / "interest_2.tflite"
 
 _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
 
-def pinned_model() -> bytes:
-    """The packaged model file; ModelError if it is missing or not the pinned one."""
+def model_file(version: int) -> Path:
+    """The packaged model file for features of a version."""
+    return MODEL_FILE if version == 1 else MODEL_2_FILE
+
+
+def pinned_sha256(version: int) -> bytes:
+    """Its SHA-256, 32 bytes."""
+    return bytes.fromhex(PINNED_SHA256 if version == 1 else PINNED_2_SHA256)
+
+
+def pinned_model(version: int = 1) -> bytes:
+    """What is in it; ModelError if it is missing or not the pinned one."""
+    file = model_file(version)
     try:
-        data = MODEL_FILE.read_bytes()
+        data = file.read_bytes()
     except OSError:
-        raise ModelError(f"expected the packaged model {MODEL_FILE.name}: reinstall ebbtide") from None
+        raise ModelError(f"expected the packaged model {file.name}: reinstall ebbtide") from None
     return verified(data)
 
 
 def verified(data: bytes) -> bytes:
     """The same bytes, if their SHA-256 is pinned; ModelError otherwise."""
     digest = hashlib.sha256(data).hexdigest()
-    if digest != PINNED_SHA256:
-        raise ModelError(f"expected a model with SHA-256 {PINNED_SHA256[:12]}..., got {digest[:12]}...")
+    if digest not in (PINNED_SHA256, PINNED_2_SHA256):
+        pinned = f"{PINNED_SHA256[:12]}... or {PINNED_2_SHA256[:12]}..."
+        raise ModelError(f"expected a model with SHA-256 {pinned}, got {digest[:12]}...")
     return data
 
 

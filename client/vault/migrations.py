@@ -54,6 +54,8 @@ RowStep = Callable[[Any], Any]
 class Rows(Protocol):
     """Sealed rows, inside a transaction: what a migration sees of a store."""
 
+    def ids(self, table: str) -> list[int]: ...
+
     def row(self, table: str, row: int) -> bytes | None: ...
 
     def put(self, table: str, row: int, payload: bytes) -> None: ...
@@ -195,6 +197,19 @@ def _no_log_yet(rows: Rows) -> None:
     """Rows need no step: what was asked before named no log."""
 
 
+# ---- format 6 -> 7: counters tell kinds of events apart
+
+
+def _kinds_of_before(rows: Rows) -> None:
+    """Behind a step's engagement and money, of each category: how many events of each of the five kinds. Earlier apps did not
+    count them; where there was money there was a purchase, and that is all that can be said."""
+    for step in rows.ids("counters"):
+        payload = rows.row("counters", step) or b""
+        n_categories = len(payload) // 8
+        amounts = struct.unpack_from(f"<{n_categories}f", payload, 4 * n_categories)
+        rows.put("counters", step, payload + bytes(4 * n_categories) + bytes(amount > 0 for amount in amounts))
+
+
 #: From each format that was ever shipped to the next one, the oldest first.
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(_FIRST, _name_fields),
@@ -202,4 +217,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(_THIRD, _unknown_yet),
     Migration(_FOURTH, _none_pinned),
     Migration(_FIFTH, _no_log_yet),
+    Migration(_FIFTH, _kinds_of_before),
 )

@@ -18,6 +18,7 @@ from shared.arguments import real, truth, whole
 from shared.arrays import Floats
 from shared.errors import VaultFull
 from shared.events import BehaviourEvent, EventKind
+from shared.features import N_COUNTERS, N_KINDS
 
 from ..turns import Turn
 from .consent import Decisions
@@ -29,6 +30,7 @@ from .outbox import Outbox
 from .store import Durability, Store, Transaction
 
 _EVENT = struct.Struct("<BHdd")
+_CATEGORY_BYTES = 8 + N_KINDS
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         ),
         "counters": Table(
             Durability.PROCESS,
-            "per step and category: engagement and money",
+            "per step and category: engagement, money, and how many events of each kind",
             "features, and labels of training",
             "forget; the oldest go first when the vault is full",
         ),
@@ -258,23 +260,25 @@ class Vault:
             self.store.count("events") >= self.limits.raw_events or self._oldest[1] < time_s - self.limits.raw_seconds
         )
 
-    def fold(self, step: int, count: Floats, amount: Floats) -> None:
-        """Put the open step's counters (C,), (C,) in place of its raw events, inside a transaction."""
-        self.put_counters(step, count, amount)
+    def fold(self, step: int, counters: Floats) -> None:
+        """Put the open step's counters (7, C) in place of its raw events, inside a transaction."""
+        self.put_counters(step, counters)
         self.store.clear("events")
 
-    def put_counters(self, step: int, count: Floats, amount: Floats) -> None:
-        """Write one step's counters (C,), (C,), inside a transaction."""
-        self.store.put("counters", step, np.stack([count, amount]).astype("<f4").tobytes())
+    def put_counters(self, step: int, counters: Floats) -> None:
+        """Write one step's counters (7, C), inside a transaction: engagement and money in four bytes each, of each kind the
+        number of its events, at most 255, in one."""
+        self.store.put("counters", step, counters[:2].astype("<f4").tobytes() + counters[2:].astype("u1").tobytes())
 
-    def counters(self, n_categories: int, n_steps: int) -> tuple[Floats, Floats]:
-        """Counts and amounts of steps 0 .. n_steps - 1, both (C, n_steps); zero where there is no row."""
-        out = np.zeros((2, n_categories, n_steps), np.float32)
+    def counters(self, n_categories: int, n_steps: int) -> Floats:
+        """Counters of steps 0 .. n_steps - 1: (7, C, n_steps); zero where there is no row."""
+        out = np.zeros((N_COUNTERS, n_categories, n_steps), np.float32)
         for step, payload in self.store.rows("counters"):
             if step < n_steps:
-                row = np.frombuffer(payload, "<f4").reshape(2, -1)  # of before the catalogue grew: fewer
-                out[:, : row.shape[1], step] = row
-        return out[0], out[1]
+                known = len(payload) // _CATEGORY_BYTES  # of before the catalogue grew: fewer
+                out[:2, :known, step] = np.frombuffer(payload, "<f4", 2 * known).reshape(2, -1)
+                out[2:, :known, step] = np.frombuffer(payload, "u1", offset=8 * known).reshape(N_KINDS, -1)
+        return out
 
     def expect_room(self) -> None:
         """VaultFull if the vault is at its cap and nothing is left that may go."""

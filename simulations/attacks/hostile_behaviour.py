@@ -22,7 +22,7 @@ from client.detection.watch import Watch, observed, past_steps
 from server.risk_start import RiskStart
 from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
 from shared.events import ENGAGEMENT, MAX_AMOUNT, Catalogue, EventKind, Step
-from shared.features import History, extract, seen
+from shared.features import MOST_EVENTS, History, extract, seen
 from shared.lapse_risk import phi, readings
 from shared.network import forward
 from shared.plan import Plan
@@ -155,7 +155,11 @@ def with_events(world: World, kind: EventKind, per_step: NDArray[np.floating], p
     count, amount = history.count.copy(), history.amount.copy()
     count[users, world.category] += (per_step * ENGAGEMENT[kind]).astype(np.float32)
     amount[users, world.category] += (per_step * price).astype(np.float32)
-    return History(count > 0, count, amount)
+    kinds = None if history.kinds is None else history.kinds.copy()
+    if kinds is not None:
+        more = kinds[kind, users, world.category] + np.rint(per_step)
+        kinds[kind, users, world.category] = np.minimum(more, MOST_EVENTS)
+    return History(count > 0, count, amount, kinds)
 
 
 @as_declared

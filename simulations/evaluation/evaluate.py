@@ -130,7 +130,7 @@ def evaluate(
     account, traffic = whole_account(setup, json.loads(text_of(server.account_file))), server.traffic()
     agreed = run.owners().who(Consent.RANDOMISED)
     models = server.models()
-    history = history_of(population)
+    history = history_of(population, plan.features)
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
     test = rows_of(history, plan.features, plan.horizon_steps, protocol.test_steps)
     rivals = run.rivals()

@@ -82,7 +82,7 @@ def settings_for(run: RunFolder, people: Population, scenario: Scenario) -> RunS
         server=ServerSettings(),
         schedule=schedule,
         folder=run.server_path,
-        model=pinned_model(),
+        model=pinned_model(setup.plan.features.version),
         theta=setup.plan.network.initial_theta(0),
         node_wait_s=1.0,
         risk_server=ServerSettings(scenario.risk.learning_rate, 0.0, 0.5),

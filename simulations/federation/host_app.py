@@ -37,7 +37,7 @@ from client.vault.consent import Consent
 from shared.arrays import Floats, Ints, Words, as_declared
 from shared.codec import decode, unpack_floats
 from shared.errors import Refusal, RefusalCode, RunError
-from shared.features import History, extract, seen
+from shared.features import N_KINDS, FeatureSpec, History, extract, seen
 from shared.files import private_folder, replace_content, replacing
 from shared.messages import REQUESTS
 from shared.network import forward
@@ -89,6 +89,8 @@ class Host:
             files = self.folder.history_files
             if not files[-1].exists():
                 self._write_history(files)
+            if self.folder.kinds_file.exists():
+                files = [*files, self.folder.kinds_file]
             mapped = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in files}
             self._history = History(**mapped)
         return self._history
@@ -107,12 +109,29 @@ class Host:
                 for name, column in columns.items():
                     column.write(np.ascontiguousarray(getattr(part, name), types[name]).data)
 
+    def _write_kinds(self, features: FeatureSpec) -> None:
+        """Count the users' events by kind, a chunk of users at a time."""
+        shape = (N_KINDS, self.n_users, len(self.population.catalogue), self.population.n_steps)
+        with replacing(self.folder.kinds_file) as out:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(out, header)
+            begin, user_bytes = out.tell(), shape[2] * shape[3]
+            for first in range(0, self.n_users, COUNT_USERS):
+                part = history_of(self.population.take(self._users[first : first + COUNT_USERS]), features)
+                assert part.kinds is not None
+                for kind, counted in enumerate(part.kinds):
+                    out.seek(begin + (kind * self.n_users + first) * user_bytes)
+                    out.write(np.ascontiguousarray(counted).data)
+        self._history = None
+
     @as_declared
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival. Refusal if
         the plan asks for more than the owners' caps, or than a device can do."""
         expect_affordable(plan, len(self.population.catalogue))
         expect_bounds(plan, self._owners.caps)
+        if plan.features.version == 2 and not self.folder.kinds_file.exists():
+            self._write_kinds(plan.features)
         if self._plan_on_disk() != plan:
             self.folder.plan_file.unlink(missing_ok=True)
             TrainingRows.write(self.folder.path, self.history.until(step), plan, self._held_out)

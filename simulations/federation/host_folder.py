@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.features import History
 from shared.plan import Plan
 
 
@@ -44,8 +43,13 @@ class HostFolder:
 
     @property
     def history_files(self) -> list[Path]:
-        """The columns of the users' counters."""
-        return [self.path / f"{name}.npy" for name in History.__slots__]
+        """The columns of the users' counters, as features of version 1 need them."""
+        return [self.path / f"{name}.npy" for name in ("active", "amount", "count")]
+
+    @property
+    def kinds_file(self) -> Path:
+        """Events by kind; it is there once a plan with features of version 2 was installed."""
+        return self.path / "kinds.npy"
 
     def bits_file(self, step: int, epsilon_micro: int, every_steps: int) -> Path:
         """What was answered when the server asked for bits."""

@@ -5,7 +5,7 @@ Both say the same (a test holds them equal). Only a run through Flower needs the
 
 from __future__ import annotations
 
-from client.model.runtime import MODEL_FILE, pinned_model
+from client.model.runtime import model_file, pinned_model
 from server.settings import RunSettings
 
 from ..people.setup import Setup
@@ -29,7 +29,7 @@ def run_settings(setup: Setup, run: RunFolder, helpers: tuple[bytes, ...] = ()) 
         scenario.server.settings(),
         setup.schedule,
         run.server_path.absolute(),
-        model=pinned_model(),
+        model=pinned_model(setup.plan.features.version),
         key_file=run.signing_key_file.absolute(),
         n_categories=setup.n_categories,
         theta_file=run.theta_file if scenario.warm_start.users else None,
@@ -58,7 +58,7 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "server.risk-learning-rate": scenario.risk.learning_rate,
         "server.public-rows": str(run.public_file.absolute()) if setup.plan.risk else "",
         "server.folder": str(run.server_path.absolute()),
-        "server.model-file": str(MODEL_FILE),
+        "server.model-file": str(model_file(setup.plan.features.version)),
         "server.key-file": str(run.signing_key_file.absolute()),
         "server.categories": setup.n_categories,
         "server.node-wait-s": NODE_WAIT_S,

@@ -12,12 +12,13 @@ from shared.features import FeatureSpec, History, extract, labels, seen
 from .population import Population
 
 
-def history_of(population: Population) -> History:
-    """Everybody's counters (K, C, T)."""
+def history_of(population: Population, features: FeatureSpec | None = None) -> History:
+    """Everybody's counters (K, C, T); by kind as well, if features of version 2 are to be made of them."""
     user = np.repeat(np.arange(population.n_users), np.diff(population.offsets))
     step = np.floor(population.time_s / population.step.seconds).astype(np.int64)
     shape = (population.n_users, len(population.catalogue), population.n_steps)
-    return History.from_events(shape, (user, population.category, step), population.kind, population.amount)
+    index, kinds = (user, population.category, step), features is not None and features.version == 2
+    return History.from_events(shape, index, population.kind, population.amount, with_kinds=kinds)
 
 
 def rows_of(history: History, features: FeatureSpec, horizon_steps: int, steps: tuple[int, int]) -> Rows:

@@ -17,7 +17,7 @@ from shared.events import EventKind, Step
 from shared.features import History
 from shared.network import NetworkSpec, gradient
 
-from ..scenarios.config import ProtocolSection, Scenario, WarmStartSection
+from ..scenarios.config import ProtocolSection, WarmStartSection
 from .labelled_rows import Rows, rows_of
 from .planted import plant
 from .setup import Setup
@@ -40,7 +40,9 @@ def planted_rows(setup: Setup) -> Rows:
     """
     protocol, warm = setup.protocol, setup.scenario.warm_start
     size = setup.n_categories, warm.users, warm.seed
-    history = planted_history(protocol, setup.step, *size, purchases_only=not _has_other_kinds(setup.scenario))
+    data, kinds = setup.scenario.data, setup.plan.features.version == 2
+    only = not data.has_other_kinds or (data.name == "planted" and not kinds)
+    history = planted_history(protocol, setup.step, *size, purchases_only=only, with_kinds=kinds)
     return rows_of(history, setup.plan.features, protocol.horizon_steps, public_steps(protocol))
 
 
@@ -53,30 +55,31 @@ def public_history(setup: Setup) -> History:
     """Counters (K, C, T) of the planted people that phi starts from: the warm start's or, without one, of its seed."""
     scenario = setup.scenario
     users = scenario.warm_start.users or scenario.risk.public_users
-    only = scenario.data.name != "planted" and not _has_other_kinds(scenario)
+    only, kinds = not scenario.data.has_other_kinds, setup.plan.features.version == 2
     size = setup.n_categories, users, scenario.warm_start.seed
-    return planted_history(setup.protocol, setup.step, *size, purchases_only=only)
-
-
-def _has_other_kinds(scenario: Scenario) -> bool:
-    """Whether a log of one's own tells of more than purchases; the data sets do not."""
-    if (log := scenario.data.file) is None:
-        return False
-    kinds = set(log.events.values()) or ({"view"} if log.event else {log.kind})
-    return not kinds <= {"purchase", "ignore"}
+    return planted_history(setup.protocol, setup.step, *size, purchases_only=only, with_kinds=kinds)
 
 
 def planted_history(
-    protocol: ProtocolSection, step: Step, n_categories: int, users: int, seed: int, *, purchases_only: bool = True
+    protocol: ProtocolSection,
+    step: Step,
+    n_categories: int,
+    users: int,
+    seed: int,
+    *,
+    purchases_only: bool = True,
+    with_kinds: bool = False,
 ) -> History:
-    """Counters (K, C, T) of planted people in the protocol's steps; of purchases only, as the real data sets have."""
+    """Counters (K, C, T) of planted people in the protocol's steps, by kind as well if `with_kinds`; of purchases only, as the
+    real data sets have."""
     days = protocol.n_steps * step.seconds // Step.DAY.seconds
     people = plant(users, days, seed=seed, n_categories=n_categories)
     user = np.repeat(np.arange(people.n_users), np.diff(people.offsets))
     kept = people.kind == EventKind.PURCHASE if purchases_only else np.ones(len(user), bool)
     at = (people.time_s[kept] // step.seconds).astype(np.int64)
     shape = (people.n_users, n_categories, protocol.n_steps)
-    return History.from_events(shape, (user[kept], people.category[kept], at), people.kind[kept], people.amount[kept])
+    index = (user[kept], people.category[kept], at)
+    return History.from_events(shape, index, people.kind[kept], people.amount[kept], with_kinds=with_kinds)
 
 
 def public_lapse_rows(history: History, setup: Setup, seed: int) -> PublicRows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from client.model.runtime import PINNED_SHA256
+from client.model.runtime import pinned_sha256
 from client.privacy.caps import Caps
 from server.privacy.accounting import Charged
 from server.settings import Schedule
@@ -60,7 +60,8 @@ class Setup:
         """The scenario with these people, in another `protocol` than its own if one is given. ConfigError, in the words of
         plan, caps or bits, if a number is out of range."""
         protocol = protocol or protocol_of(scenario)
-        plan = scenario.plan(protocol, people.catalogue, people.n_users, bytes.fromhex(PINNED_SHA256))
+        model = pinned_sha256(scenario.features.version)
+        plan = scenario.plan(protocol, people.catalogue, people.n_users, model)
         schedule = _schedule_of(scenario, protocol, plan)
         return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, scenario.caps.caps())
 

@@ -17,8 +17,8 @@ from pydantic import Field, ValidationError
 
 from server.optimizer import ServerSettings
 from shared.errors import ConfigError
-from shared.events import Catalogue, Step
-from shared.features import FeatureSpec
+from shared.events import Catalogue, EventKind, Step
+from shared.features import FeatureSpec, Richer
 from shared.files import text_of
 from shared.network import NetworkSpec
 from shared.plan import MICRO, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
@@ -27,12 +27,14 @@ from shared.register.bounds import MAX_STEP
 from shared.secure_sum.sizes import max_colluders, min_survivors
 
 from .own_data import FileSection
+from .planted_rates import PLANTED_RATES
 from .sections import (
     MOST_USERS,
     CapsSection,
     Clip,
     CountsSection,
     EvaluationSection,
+    FeaturesSection,
     Margin,
     Rate,
     Section,
@@ -55,6 +57,14 @@ class DataSection(Section):
     seed: Seed = 1
     held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     file: FileSection | None = None
+
+    @property
+    def has_other_kinds(self) -> bool:
+        """Whether there is more than purchases; the data sets that come along have nothing else."""
+        if (log := self.file) is None:
+            return self.name == "planted"
+        kinds = set(log.events.values()) or ({"view"} if log.event else {log.kind})
+        return not kinds <= {"purchase", "ignore"}
 
 
 class ProtocolSection(Section):
@@ -212,6 +222,7 @@ class Scenario(Section):
     about: str = ""
     data: DataSection = DataSection()
     protocol: ProtocolSection | None = None
+    features: FeaturesSection = FeaturesSection()
     warm_start: WarmStartSection = WarmStartSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
@@ -227,7 +238,7 @@ class Scenario(Section):
 
     def plan(self, protocol: ProtocolSection, catalogue: Catalogue, n_devices: int, model_sha256: bytes) -> Plan:
         """The plan that devices and server get; ConfigError, in the plan's words, if a number is out of range."""
-        features = FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps)
+        features = self._features(protocol)
         training = self.training.model_dump(exclude={"hidden", "history_steps"})
         privacy = self._privacy(n_devices)
         network = NetworkSpec(features.n_features, self.training.hidden)
@@ -251,6 +262,14 @@ class Scenario(Section):
             sum=self.sum.plan(privacy, network.n_parameters, kinds * rounds),
             queries=queries,
         )
+
+    def _features(self, protocol: ProtocolSection) -> FeatureSpec:
+        more = None
+        if self.features.version == 2:
+            rates = PLANTED_RATES[step_unit_of(self).value, not self.data.has_other_kinds]
+            kinds = tuple(EventKind) if self.data.has_other_kinds else (EventKind.PURCHASE,)
+            more = Richer(protocol.lapse_steps, *rates, kinds=tuple(map(int, kinds)))
+        return FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps, more)
 
     def _privacy(self, n_devices: int) -> PrivacyPlan:
         fields, rate = self.privacy.model_dump(exclude={"dropout"}), self.privacy.sampling_rate

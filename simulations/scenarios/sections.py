@@ -34,6 +34,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, ser_json_inf_nan="constants")
 
 
+class FeaturesSection(Section):
+    """Which features describe an interest, as shared.features has them: 1, activity and money; 2, each kind of event as well, long
+    averages, rates and what BG/NBD reads of them."""
+
+    version: Literal[1, 2] = 1
+
+
 class WarmStartSection(Section):
     """A first model from planted (public) people, before any private round; `users` 0 starts from random weights."""
 

@@ -16,6 +16,7 @@ ABOUT: Mapping[str, str] = {
     "data.file": "What stands where in the log, and what is done with its lines.",
     "data.file.events": "The log's own names of events, and ours.",
     "protocol": "When, in steps: windows, horizon, and which steps train and test (first and last, both included).",
+    "features": "Which features describe an interest: version 1, or 2, which tells kinds of events apart.",
     "warm_start": "A first model from planted (made-up) people, before any private round.",
     "training": "What a device does in a round.",
     "privacy": "What protects a round: more noise or fewer rounds spend less epsilon.",

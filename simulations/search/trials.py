@@ -79,7 +79,10 @@ class Trials:
         """A scenario for these people; in another `protocol` than its own if one is given. A trial trains and asks for
         nothing, so what it costs is that of the training: without the scenario's bits, evaluation and counts."""
         nothing = {"bits": BitsSection(), "evaluation": EvaluationSection(), "counts": CountsSection()}
-        return Setup.of(scenario.model_copy(update=nothing), self.population, protocol)
+        setup = Setup.of(scenario.model_copy(update=nothing), self.population, protocol)
+        if setup.plan.features.version == 2 and self.history.kinds is None:
+            self.history = history_of(self.population, setup.plan.features)
+        return setup
 
     def train(self, setup: Setup, *, host: MakeHost = TrainingHost) -> Trained:
         """One training, on the protocol's train steps and the users who are not held out. Noise, cohorts and who stays

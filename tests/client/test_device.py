@@ -71,12 +71,14 @@ def test_the_article_s_worked_example_on_a_device(new_device, monkeypatch):
 def slow_counters(events: list[BehaviourEvent], n_steps: int) -> History:
     count = np.zeros((N_CATEGORIES, n_steps))
     amount = np.zeros((N_CATEGORIES, n_steps))
+    kinds = np.zeros((len(EventKind), N_CATEGORIES, n_steps), np.uint8)
     for event in events:
         step = int(event.time_s // DAY_S)
         if step < n_steps:
             count[event.category, step] += ENGAGEMENT[event.kind]
             amount[event.category, step] += event.amount
-    return History(count > 0, count.astype(np.float32), amount.astype(np.float32))
+            kinds[event.kind, event.category, step] += 1
+    return History(count > 0, count.astype(np.float32), amount.astype(np.float32), kinds)
 
 
 @examples(25)
@@ -93,6 +95,7 @@ def test_counters_hold_every_event_in_its_own_step_even_if_it_comes_late(tmp_pat
         np.testing.assert_array_equal(device._state.history.active, expected.active)
         np.testing.assert_allclose(device._state.history.count, expected.count, rtol=1e-5)
         np.testing.assert_allclose(device._state.history.amount, expected.amount, rtol=1e-5)
+        np.testing.assert_array_equal(device._state.history.kinds, expected.kinds)
         assert set(device.problems) <= {"late_event"}
 
 

@@ -93,7 +93,12 @@ def test_every_file_of_the_packages_is_in_it_and_nothing_else(wheel: Path) -> No
         if file.is_file() and "__pycache__" not in file.parts
     }
     assert names == ours
-    assert {"client/model/interest.tflite", "simulations/scenarios/demo.toml", "ebbtide/__init__.py"} <= names
+    assert {
+        "client/model/interest.tflite",
+        "client/model/interest_2.tflite",
+        "simulations/scenarios/demo.toml",
+        "ebbtide/__init__.py",
+    } <= names
     assert any(name.endswith(".html") for name in names)
     assert metadata["Name"] == "ebbtide" and metadata["Summary"] and metadata["License-Expression"] == "Apache-2.0"
     assert metadata.get_all("Classifier") == ["Private :: Do Not Upload"]

@@ -4,7 +4,8 @@ test_array_entries.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from shared import codec, features, lapse_risk, mechanisms, network, rdp
 from shared.arrays import as_declared, as_ints
 from shared.errors import InputError
 from shared.events import Catalogue, Step
-from shared.features import FeatureSpec, History
+from shared.features import Crowd, FeatureSpec, History, Richer, readings, windows
+from shared.features.running import Running
 from shared.network import NetworkSpec
 from simulations.baselines import bgnbd
 from simulations.evaluation import quality
@@ -28,8 +30,10 @@ from tests.world.sum_arrays import PARTS_OF_A_SUM
 
 ACTIVE = np.array([[[0, 1, 0, 0, 1, 1], [1, 0, 0, 1, 0, 0]]], bool)
 WHOLE = np.array([[[0, 1, 0, 0, 2, 1], [1, 0, 0, 3, 0, 0]]])
-HISTORY = History(ACTIVE, WHOLE, WHOLE)
+KINDS = np.arange(5)[:, None, None, None] * WHOLE
+HISTORY = History(ACTIVE, WHOLE, WHOLE, KINDS)
 SPEC = FeatureSpec(5, (1, 2, 3, 4), (2, 3))
+RICHER = replace(SPEC, more=Richer(lapse_steps=4, r=0.5, alpha=2.0, a=1.0, b=3.0))
 NETWORK = NetworkSpec(2, (3,))
 THETA = np.arange(NETWORK.n_parameters) % 3
 X, Y, WEIGHT = np.array([[1, 0], [2, 1], [0, 3]]), np.array([0, 1, 1]), np.array([1, 2, 1])
@@ -41,19 +45,58 @@ TRUE = np.array([True, False, True, False, False])
 #: Of each entry: what it is called with (its arrays: whole numbers that every type holds), and the call.
 ENTRIES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
     "shared.codec.pack_floats": ((THETA,), codec.pack_floats),
-    "shared.features.History.__init__": ((WHOLE, WHOLE), lambda c, a: vars_of(History(ACTIVE, c, a))),
-    "shared.features.History.from_events": (
+    "shared.features.counters.History.__init__": (
+        (WHOLE, WHOLE, KINDS),
+        lambda c, a, kinds: vars_of(History(ACTIVE, c, a, kinds)),
+    ),
+    "shared.features.counters.History.of_counters": (
+        (KINDS[[0, 1, 2, 3, 4, 0, 1]],),
+        lambda c: vars_of(History.of_counters(c)),
+    ),
+    "shared.features.counters.History.from_events": (
         (np.array([0, 1, 1]), np.array([2, 0, 2]), np.array([4, 0, 4]), np.array([3, 0, 2])),
         lambda c, t, kind, amount: vars_of(History.from_events((2, 3), (c, t), kind, amount)),
     ),
-    "shared.features.History.then": ((WHOLE[..., 0], WHOLE[..., 1]), lambda c, a: vars_of(HISTORY.then(c, a))),
-    "shared.features.last_active": ((), lambda: features.last_active(ACTIVE)),
-    "shared.features.seen": ((np.array([0, 2, 5]),), lambda steps: features.seen(HISTORY, steps)),
-    "shared.features.labels": ((np.array([0, 3]),), lambda steps: features.labels(HISTORY, steps, 2)),
-    "shared.features.extract": ((np.array([4, 5]),), lambda steps: features.extract(HISTORY, SPEC, steps)),
-    "shared.features.established": (
+    "shared.features.counters.History.then": (
+        (WHOLE[..., 0], WHOLE[..., 1], KINDS[..., 1]),
+        lambda c, a, kinds: vars_of(HISTORY.then(c, a, kinds)),
+    ),
+    "shared.features.windows.steps_of": ((np.array([0, 2]),), lambda steps: windows.steps_of(HISTORY, steps, 5)),
+    "shared.features.windows.cumulative": ((WHOLE,), windows.cumulative),
+    "shared.features.windows.window": ((WHOLE, np.array([0, 4])), lambda sums, steps: windows.window(sums, steps, 2)),
+    "shared.features.windows.first_active": ((np.array([1, 5]),), lambda steps: windows.first_active(ACTIVE, steps)),
+    "shared.features.windows.ewma": ((np.array([1, 5]),), lambda steps: windows.ewma(ACTIVE, steps, 3)),
+    "shared.features.windows.last_active": ((), lambda: features.last_active(ACTIVE)),
+    "shared.features.windows.seen": ((np.array([0, 2, 5]),), lambda steps: features.seen(HISTORY, steps)),
+    "shared.features.windows.labels": ((np.array([0, 3]),), lambda steps: features.labels(HISTORY, steps, 2)),
+    "shared.features.extraction.extract": ((np.array([4, 5]),), lambda steps: features.extract(HISTORY, RICHER, steps)),
+    "shared.features.readings.activity_read": (
+        (np.array([4, 5]),),
+        lambda at: flat_of(readings.activity_read(HISTORY, SPEC, at)),
+    ),
+    "shared.features.readings.richer_read": (
+        (np.array([4, 5]),),
+        lambda at: flat_of(readings.richer_read(HISTORY, RICHER, at)),
+    ),
+    "shared.features.readings.levels": ((WHOLE, np.array([4, 5])), lambda v, at: readings.levels(v, at, (2, 3))),
+    "shared.features.readings.log_of": ((WHOLE,), readings.log_of),
+    "shared.features.crowd.Crowd.__init__": (
+        (np.array([1, 0]), np.array([[0, 1], [2, 0]])),
+        lambda *a: flat_of(vars(Crowd(*a)).values()),
+    ),
+    "shared.features.windows.established": (
         (np.array([3, 5]),),
         lambda steps: features.established(HISTORY, steps, window_steps=4, min_active=1, lapse_steps=3),
+    ),
+    "shared.features.running.Running.__init__": (
+        (np.array([[1, 0], [2, 1]]), np.array([0, 3]), np.array([4, 5])),
+        lambda levels, last, first: flat_of(
+            list(vars(Running(SPEC, 6, HISTORY, *[levels] * 3, last, first, *[last] * 4, first)).values())[3:]
+        ),
+    ),
+    "shared.features.running.Running.then": (
+        (WHOLE[..., 0], WHOLE[..., 1], KINDS[..., 1]),
+        lambda c, a, kinds: Running.start(RICHER, (1, 2)).then(c, a, kinds).rows(),
     ),
     "shared.lapse_risk.readings": (
         (ROWS, np.array([0, 1]), np.array([1, 0])),
@@ -107,7 +150,14 @@ ENTRIES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
 
 
 def vars_of(history: History) -> np.ndarray:
-    return np.stack([history.active, history.count, history.amount])
+    """All that it holds: (3 or 8, ..., C, T)."""
+    columns = np.stack([history.active, history.count, history.amount])
+    return columns if history.kinds is None else np.concatenate([columns, history.kinds])
+
+
+def flat_of(read: Iterable[Any]) -> np.ndarray:
+    """All numbers of arrays and tuples of arrays."""
+    return np.concatenate([np.ravel(one) for part in read for one in (part if isinstance(part, tuple) else (part,))])
 
 
 def columns_of(user: Any, category: Any, kind: Any, time_s: Any, amount: Any) -> np.ndarray:

@@ -218,18 +218,40 @@ def test_last_active_and_seen_by_their_definitions(history):
 def test_counters_from_events_equal_counters_step_by_step(events):
     columns = [np.array([e[i] for e in events], dtype=np.int64) for i in range(3)]
     amounts = np.array([e[3] for e in events])
-    at_once = History.from_events((3, 6), (columns[0], columns[1]), columns[2], amounts)
+    at_once = History.from_events((3, 6), (columns[0], columns[1]), columns[2], amounts, with_kinds=True)
     stepwise = History.empty(3)
     for t in range(6):
-        count, amount = np.zeros(3), np.zeros(3)
+        count, amount, kinds = np.zeros(3), np.zeros(3), np.zeros((5, 3), np.uint8)
         for category, step, kind, money in events:
             if step == t:
                 count[category] += ENGAGEMENT[kind]
                 amount[category] += money
-        stepwise = stepwise.then(count, amount)
+                kinds[kind, category] += 1
+        stepwise = stepwise.then(count, amount, kinds)
     np.testing.assert_array_equal(at_once.active, stepwise.active)
     np.testing.assert_allclose(at_once.count, stepwise.count, rtol=1e-6)
     np.testing.assert_allclose(at_once.amount, stepwise.amount, rtol=1e-6)
+    np.testing.assert_array_equal(at_once.kinds, stepwise.kinds)
+    np.testing.assert_array_equal(History.of_counters(at_once.counters()).kinds, at_once.kinds)
+    for where in (np.s_[..., :4], np.s_[1], np.s_[1:], np.s_[[2, 0]], np.s_[:, 2:3]):
+        if at_once.active[where].ndim == 2:
+            np.testing.assert_array_equal(at_once[where].kinds, np.stack([k[where] for k in at_once.kinds]))
+
+
+def test_more_events_than_a_step_remembers_stay_at_the_most():
+    views = np.zeros(300, np.int64)
+    history = History.from_events((1, 1), (views, views), views, views.astype(float), with_kinds=True)
+    assert history.kinds[:, 0, 0].tolist() == [255, 0, 0, 0, 0] and history.count[0, 0] == pytest.approx(60)
+
+
+def test_what_was_not_counted_by_kind_in_every_step_is_not_counted_by_kind():
+    known, unknown = History.empty(2), History.empty(2).then(np.ones(2), np.ones(2))
+    assert known.kinds is not None and unknown.kinds is None
+    assert unknown.then(np.ones(2), np.ones(2), np.ones((5, 2), np.uint8)).kinds is None
+    silent = known.then(np.ones(2), np.ones(2), np.ones((5, 2), np.uint8)).then_silent(3)
+    assert silent.kinds.shape == (5, 2, 4) and not silent.counters()[..., 1:].any() and silent.counters()[..., 0].all()
+    with pytest.raises(InputError):
+        History(silent.active, silent.count, silent.amount, silent.kinds[1:])
 
 
 def test_history_refuses_arrays_that_do_not_belong_together():

@@ -9,7 +9,7 @@ from shared.errors import ConfigError, SurvivorsError
 from shared.network import NetworkSpec
 from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, SumPlan
 from shared.register.bounds import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
-from tests.world.basics import examples, make_plan, make_risk
+from tests.world.basics import examples, make_plan, make_risk, version_2
 from tests.world.hostile import HOSTILE
 from tests.world.queries import evaluation
 from tests.world.spellings import spelled, value_of
@@ -31,12 +31,27 @@ OTHER = {
     ("features", "window_steps"): 13,
     ("features", "short_steps"): (1, 2, 4, 9),
     ("features", "ewma_steps"): (2, 9),
+    ("features", "more", "groups"): (0, 3),
+    ("features", "more", "kinds"): (4,),
     ("detection", "detector"): "rate",
     ("privacy", "max_epsilon"): 3.0,
     ("risk", "privacy", "max_epsilon"): 3.0,
     ("queries",): None,  # tests/shared/test_recipes.py
     **dict.fromkeys([("sum", name) for name in ("seats", "drawn", "t_priv", "t_rec")]),  # only together
 }
+
+
+def test_a_plan_of_before_there_was_a_second_version_is_written_as_it_was():
+    plan = make_plan()
+    assert "more" not in value_of(plan.canonical)["features"]
+    later = make_plan(**version_2())
+    fields = value_of(later.canonical)
+    assert Plan.from_bytes(later.canonical) == later and fields["features"]["more"]["kinds"] == [0, 1, 2, 3, 4]
+    fields["features"]["more"] = None
+    with pytest.raises(ConfigError, match="another spelling"):
+        Plan.from_bytes(spelled(fields))
+    with pytest.raises(ConfigError, match="a network of 87 features"):
+        make_plan(features=version_2()["features"])
 
 
 def changed(plan, path: tuple[str, ...], value: object):
@@ -47,7 +62,7 @@ def changed(plan, path: tuple[str, ...], value: object):
 
 
 def test_the_hash_changes_with_every_number_of_the_plan():
-    plan = make_plan(risk=make_risk(), bits=BitsPlan(1_000_000, 28, 2))
+    plan = make_plan(risk=make_risk(), bits=BitsPlan(1_000_000, 28, 2), **version_2())
     hashes, n_changed = {plan.sha256}, 0
     for path, value in leaves(plan):
         if isinstance(value, bytes):
@@ -65,8 +80,9 @@ def test_the_hash_changes_with_every_number_of_the_plan():
         assert Plan.from_bytes(again.canonical) == again, path
         hashes.add(again.sha256)
     assert len(hashes) == n_changed + 1 > 50
-    assert make_plan(bits=plan.bits).sha256 not in hashes, "to learn no phi is another plan"
-    assert make_plan(risk=plan.risk).sha256 not in hashes, "and to ask for no bits"
+    assert make_plan(bits=plan.bits, **version_2()).sha256 not in hashes, "to learn no phi is another plan"
+    assert make_plan(risk=plan.risk, **version_2()).sha256 not in hashes, "and to ask for no bits"
+    assert make_plan(risk=plan.risk, bits=plan.bits).sha256 not in hashes, "and to look at other features"
     seats = {"seats": 10, "drawn": 12, "t_priv": 6, "t_rec": 8}
     held = [make_plan(sum=SumPlan(0, **{**seats, **more})) for more in ({}, *({name: n + (name != "t_priv") - (
         name == "t_priv")} for name, n in seats.items() if name != "t_rec"), {"t_rec": 7})]  # fmt: skip

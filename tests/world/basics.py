@@ -15,7 +15,7 @@ import numpy as np
 from hypothesis import settings
 
 from client.device import Alert, Device, Profile
-from client.model.runtime import PINNED_SHA256, pinned_model
+from client.model.runtime import PINNED_SHA256, pinned_model, pinned_sha256
 from client.privacy.caps import Caps
 from client.privacy.heard import Asked
 from client.vault.consent import Consent
@@ -23,7 +23,7 @@ from client.vault.keys import FileKeys
 from shared.charges import Charge, charges_of
 from shared.clock import ReplayClock
 from shared.events import BehaviourEvent, Catalogue, EventKind, Step
-from shared.features import FeatureSpec, History
+from shared.features import FeatureSpec, History, Richer
 from shared.network import NetworkSpec
 from shared.plan import Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
 from tests.world.enrolled import ENROLMENT_KEY, SUM, enrolled
@@ -86,6 +86,13 @@ def make_plan(
     )
 
 
+def version_2(features: FeatureSpec = FEATURES) -> dict[str, Any]:
+    """What a plan is changed by to look at kinds of events as well, for `make_plan(**version_2())`."""
+    more = Richer(lapse_steps=8, r=0.6, alpha=6.0, a=1.0, b=3.0)
+    spec = replace(features, more=more)
+    return {"features": spec, "network": NetworkSpec(spec.n_features), "model_sha256": pinned_sha256(2)}
+
+
 def make_risk(*, privacy: dict[str, Any] | None = None, **changes: Any) -> RiskPlan:
     """How phi is learned, for `make_plan(risk=...)`; the arguments replace single numbers."""
     base = {
@@ -139,6 +146,13 @@ def random_history(random: np.random.Generator, shape: tuple[int, ...], rate: fl
     count = np.where(active, random.integers(1, 9, shape) * np.float32(0.2), 0).astype(np.float32)
     amount = np.where(active & (random.random(shape) < 0.5), random.random(shape) * 80, 0).astype(np.float32)
     return History(active, count, amount)
+
+
+def counted_history(random: np.random.Generator, shape: tuple[int, ...], rate: float = 0.3) -> History:
+    """Counters of shape (..., C, T) of as many random events of all kinds, one or two in an active step."""
+    at = [np.concatenate([axis, axis[::2]]) for axis in np.nonzero(random.random(shape) < rate)]
+    kind = random.integers(5, size=len(at[0]))
+    return History.from_events(shape, tuple(at), kind, random.random(len(kind)) * 80 * (kind == 4), with_kinds=True)
 
 
 def event_stream(random: np.random.Generator, n_steps: int, rate: float = 0.4) -> list[BehaviourEvent]:
@@ -214,8 +228,10 @@ def ready(
 ) -> Device:
     """The device with the plan's model installed, as the first thing that its server ever said; in an epoch that runs now, if
     the plan's rounds are sums."""
-    theta = activity_theta() if theta is None else theta
+    version = plan.features.version
+    if theta is None:
+        theta = activity_theta() if version == 1 else plan.network.initial_theta(0)
     body = hashlib.sha256(plan.canonical + theta.tobytes() + risk.tobytes() + bytes([round_number % 256])).digest()
     said = Asked("model_offer", body, 0, RUN, round_number)
-    device.install(plan, pinned_model(), theta, risk, round_number, said)
+    device.install(plan, pinned_model(version), theta, risk, round_number, said)
     return enrolled(device) if plan.sum and device.profile.enrolment_key == ENROLMENT_KEY else device

@@ -29,7 +29,17 @@ from shared.events import Step
 from shared.features import FeatureSpec, History, extract, seen
 from shared.lapse_risk import logit
 from shared.plan import Plan
-from tests.world.basics import Diary, activity_theta, examples, make_plan, make_risk, random_history, ready, view
+from tests.world.basics import (
+    Diary,
+    activity_theta,
+    examples,
+    make_plan,
+    make_risk,
+    random_history,
+    ready,
+    version_2,
+    view,
+)
 
 DAILY = FeatureSpec(28, (1, 3, 7, 14), (3, 14))
 NO_RISK = np.empty(0, np.float32)
@@ -99,6 +109,20 @@ def lived(plan: Plan, scorer: Scorer, history: History, start: int) -> tuple[np.
 
 
 # ---- reasons
+
+
+def test_what_version_2_adds_is_in_the_group_that_a_person_would_look_in():
+    spec = version_2(DAILY)["features"]
+    groups = dict(zip(spec.names, (GROUPS[g] for g in group_of(spec)), strict=True))
+    assert list(groups.values())[:27] == [GROUPS[g] for g in group_of(DAILY)], "version 1 as it was"
+    for group, names in {
+        "silence": ("bgnbd_gone", "rate_silence", "cart_freshness"),
+        "lately": ("view_average_4", "view_log_count_7", "abandoned_7", "open_cart", "average_4"),
+        "amounts": ("average_log_amount_28",),
+        "elsewhere": ("user_average_28", "user_log_age", "popularity"),
+        "long run": ("view_average_28", "average_112", "abandoned_28", "purchase_per_cart", "log_rate"),
+    }.items():
+        assert {groups[name] for name in names} == {group}
 
 
 @pytest.mark.parametrize("features", [DAILY, FeatureSpec(12), FeatureSpec(26, (1, 2, 4, 8), (2, 8))])

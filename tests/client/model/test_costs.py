@@ -15,11 +15,12 @@ from client.model.installed import Installed
 from client.model.runtime import Model, open_model, pinned_model
 from client.model.training_rows import draw_words, smallest
 from client.model.updates import Work
-from client.state import DeviceState
+from client.state import DeviceState, parted
 from shared import mechanisms
 from shared.errors import ConfigError, Refusal, RefusalCode
-from shared.features import FeatureSpec, History
+from shared.features import N_COUNTERS, FeatureSpec, History, Richer
 from shared.lapse_risk import N_COEFFICIENTS, READINGS
+from shared.network import NetworkSpec
 from shared.plan import DETECTORS, Plan
 from tests.world.basics import NO_RISK, activity_theta, examples, make_plan, make_risk
 
@@ -78,7 +79,8 @@ class Counted:
 
 def lived(n_categories: int, n_steps: int) -> History:
     active = np.random.default_rng(1).random((n_categories, n_steps)) < 0.5
-    return History(active, active * np.float32(1), active * np.float32(9))
+    kinds = np.broadcast_to(active, (5, *active.shape)).astype(np.uint8)
+    return History(active, active * np.float32(1), active * np.float32(9), kinds)
 
 
 def measured(plan: Plan, history: History) -> Cost:
@@ -86,12 +88,13 @@ def measured(plan: Plan, history: History) -> Cost:
     bytes that numpy and Python hold at one time beyond what was there before."""
     n_categories, most, rows = history.n_categories, 0, 0
     zero = np.zeros(n_categories, np.float32)
-    state = DeviceState(history, zero, zero.copy(), None, zero.copy())
-    theta, coefficients = activity_theta(), np.ones(N_COEFFICIENTS, np.float32)
+    state = DeviceState(history, *parted(np.zeros((N_COUNTERS, n_categories), np.float32)), None, zero)
+    version, coefficients = plan.features.version, np.ones(N_COEFFICIENTS, np.float32)
+    theta = activity_theta() if version == 1 else plan.network.initial_theta(1)
     basis = np.ones(len(READINGS) * N_COEFFICIENTS, np.float32)
-    installed = Installed(plan, pinned_model(), theta, NO_RISK, 0)
+    installed = Installed(plan, pinned_model(version), theta, NO_RISK, 0)
     work = Work(installed, history, 7, lambda n: bytes(n), {})  # type: ignore[arg-type]
-    open_model(pinned_model())
+    open_model(pinned_model(version))
     requests = [lambda: state.with_model(installed), lambda: work.update(theta, 1)]
     if plan.risk:
         requests.append(lambda: work.risk_update(theta, basis, coefficients, 1))
@@ -107,6 +110,13 @@ def measured(plan: Plan, history: History) -> Cost:
     return Cost(rows, most)
 
 
+def version(number: int, window_steps: int) -> dict[str, object]:
+    """Features of a version, and their network."""
+    more = Richer(5, 0.5, 2.0, 1.0, 3.0) if number == 2 else None
+    spec = FeatureSpec(window_steps, more=more)
+    return {"features": spec, "network": NetworkSpec(spec.n_features)}
+
+
 @st.composite
 def plans(draw) -> Plan:
     """Plans of all sizes; half of them as large in one number as others leave room for."""
@@ -119,7 +129,7 @@ def plans(draw) -> Plan:
                 "history_steps": draw(steps),
                 "dropout": draw(st.sampled_from([0.0, 0.5])),
             },
-            features=FeatureSpec(draw(st.integers(9, 1500))),
+            **version(draw(st.sampled_from([1, 2])), draw(st.integers(9, 1500))),
             privacy={
                 "noise_multiplier": draw(st.sampled_from([1.0, 30.0])),
                 "steps_per_clip": draw(st.sampled_from([64, 4096, 1 << 19])),
@@ -139,7 +149,9 @@ def plans(draw) -> Plan:
 def test_no_plan_that_is_taken_costs_more_than_it_was_said_to(plan, n_categories, n_steps):
     assume(not refused(plan, n_categories))
     history, said = lived(n_categories, n_steps), cost_of(plan, n_categories)
-    own_bytes = 80 * n_categories * n_steps  # the sums over its history that a device makes whatever the plan says
+    own_bytes = (
+        (80 if plan.features.version == 1 else 240) * n_categories * n_steps
+    )  # the sums over its history that a device makes whatever the plan says
     found = measured(plan, history)
     assert found.row_steps <= said.row_steps <= MOST.row_steps
     assert found.size_bytes - own_bytes <= said.size_bytes <= MOST.size_bytes
@@ -152,6 +164,8 @@ def test_the_largest_plans_that_are_taken_are_measured_too():
         "history": make_plan(training={"history_steps": 700}),
         "draws": make_plan(training={"local_steps": 1000, "rows": 1, "history_steps": 300}),
         "window": make_plan(features=FeatureSpec(700)),
+        "window of version 2": make_plan(**version(2, 290)),
+        "history of version 2": make_plan(**version(2, 12), training={"history_steps": 290}),
         "noise": make_plan(privacy={"steps_per_clip": 22_000}),
     }
     for what, plan in largest.items():

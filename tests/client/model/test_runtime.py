@@ -7,14 +7,31 @@ import numpy as np
 import pytest
 
 from client.model import runtime
-from client.model.runtime import MODEL_FILE, PINNED_SHA256, Model, open_model, pinned_model, runtime_name, verified
+from client.model.runtime import (
+    MODEL_FILE,
+    PINNED_SHA256,
+    Model,
+    model_file,
+    open_model,
+    pinned_model,
+    pinned_sha256,
+    runtime_name,
+    verified,
+)
 from shared.errors import ModelError
+from shared.features import FeatureSpec, Richer
+from shared.network import NetworkSpec, forward, gradient
 from tests.world.basics import NETWORK, activity_theta
 
 
-def test_the_committed_file_is_the_pinned_one():
-    assert hashlib.sha256(MODEL_FILE.read_bytes()).hexdigest() == PINNED_SHA256
-    assert pinned_model() == MODEL_FILE.read_bytes()
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_committed_file_is_the_pinned_one(version):
+    data = model_file(version).read_bytes()
+    assert hashlib.sha256(data).digest() == pinned_sha256(version)
+    assert pinned_model(version) == verified(data) == data
+    assert (model_file(1), pinned_sha256(1)) == (MODEL_FILE, bytes.fromhex(PINNED_SHA256)) and pinned_model(
+        1
+    ) == pinned_model()
 
 
 def test_any_other_file_is_refused():
@@ -31,10 +48,25 @@ def test_a_missing_file_is_a_clear_error(monkeypatch, tmp_path):
         pinned_model()
 
 
-def test_the_model_is_built_for_the_product_s_network():
-    model = open_model(pinned_model())
-    assert model.sizes == (NETWORK.n_features, NETWORK.n_parameters, NETWORK.n_hidden)
-    assert open_model(pinned_model()) is model, "an interpreter is kept, not made again"
+@pytest.mark.parametrize(("version", "network"), [(1, NETWORK), (2, NetworkSpec(87))])
+def test_the_model_is_built_for_the_product_s_network(version, network):
+    model = open_model(pinned_model(version))
+    assert model.sizes == (network.n_features, network.n_parameters, network.n_hidden)
+    assert open_model(pinned_model(version)) is model, "an interpreter is kept, not made again"
+    assert FeatureSpec(12).n_features == NETWORK.n_features
+    assert FeatureSpec(12, more=Richer(4, 1.0, 1.0, 1.0, 1.0)).n_features == 87
+
+
+def test_the_model_of_version_2_scores_and_trains_as_the_network_does():
+    model, network = open_model(pinned_model(2)), NetworkSpec(87)
+    random = np.random.default_rng(3)
+    theta, x = network.initial_theta(4), random.normal(size=(50, 87)).astype(np.float32)
+    np.testing.assert_allclose(model.run("infer", x=x, theta=theta)["p"], forward(network, theta, x), atol=1e-6)
+    y, weight = (random.random(50) < 0.3).astype(np.float32), np.full(50, 1 / 50, np.float32)
+    rows, masks = np.arange(50, dtype=np.int32)[None], np.ones((1, 50, 48), np.float32)
+    rates = {"learning_rate": np.float32(0.5), "l2": np.float32(0)}
+    found = model.run("fit", x=x, y=y, weight=weight, rows=rows, masks=masks, theta=theta, **rates)["fitted"][:-1]
+    np.testing.assert_allclose(found, theta - 0.5 * gradient(network, theta, x, y, weight), atol=1e-6)
 
 
 @pytest.mark.parametrize(

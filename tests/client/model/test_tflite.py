@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from client.model.runtime import MODEL_FILE, PINNED_SHA256
+from client.model.runtime import model_file, pinned_sha256
 
 ROOT = Path(__file__).parents[3]
 TOLERANCE = 1e-5
@@ -42,6 +42,7 @@ DEVICE_TESTS = [
     "tests/client/vault/test_store_faults.py",
     "tests/client/model/test_trainer.py",
     "tests/client/vault/test_vault.py",
+    "tests/client/test_version_2.py",
     "tests/client/detection/test_watch.py",
 ]
 
@@ -88,9 +89,10 @@ def checked(request, reference) -> dict:
     return found
 
 
-def test_the_pinned_hash_is_the_committed_file_s():
-    assert hashlib.sha256(MODEL_FILE.read_bytes()).hexdigest() == PINNED_SHA256
-    assert MODEL_FILE.stat().st_size < 64 * 1024
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_pinned_hash_is_the_committed_file_s(version):
+    assert hashlib.sha256(model_file(version).read_bytes()).digest() == pinned_sha256(version)
+    assert model_file(version).stat().st_size < 64 * 1024
 
 
 def test_the_file_built_anew_has_the_committed_one_s_operators_and_only_builtin_ones(reference):

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 
 from client.privacy.caps import Caps
@@ -21,6 +22,7 @@ from client.vault.migrations import MIGRATIONS, Migration
 from client.vault.store import Durability, Store
 from client.vault.vault import TABLES, Limits, Vault
 from shared.errors import VaultBusy, VaultDamaged, VaultError, VaultNewer, VaultRolledBack
+from shared.events import EventKind
 from shared.rdp import coin
 from tests.world.basics import Diary, cheap_keys, make_profile, open_device, view
 from tests.world.old_vault import SAID, SAID_BY, held, old_vault, opened
@@ -107,6 +109,20 @@ def test_opening_a_vault_of_this_format_carries_nothing_over(old):
         first = keys.anchor()
     with closing(Vault(old, keys, Limits())):
         assert keys.anchor() == first
+
+
+@pytest.mark.parametrize("number", SAID_BY)
+def test_of_steps_before_kinds_were_counted_it_is_known_where_something_was_bought(tmp_path, number):
+    with opened(old_vault(tmp_path / "old", number)) as device:
+        history, step = device._state.history, device.n_closed_steps
+        assert history.kinds is not None and (history.amount > 0).any()
+        np.testing.assert_array_equal(history.kinds[EventKind.PURCHASE], history.amount > 0)
+        assert not history.kinds[: EventKind.PURCHASE].any()
+        assert device.record(view(step, 2, EventKind.CART))
+        assert device._state.open_kinds[EventKind.CART, 2] == 1
+    with opened(tmp_path / "old") as device:
+        np.testing.assert_array_equal(device._state.history.kinds, history.kinds)
+        assert device._state.open_kinds[EventKind.CART, 2] == 1
 
 
 # ---- killed on the way

@@ -42,8 +42,7 @@ def killed(device: Device) -> None:
 
 
 def counters(device: Device) -> tuple[np.ndarray, ...]:
-    history = device._state.history
-    return history.active, history.count, history.amount, device._state.open_count, device._state.open_amount
+    return device._state.history.counters(), device._state.open_counters()
 
 
 @examples(25)

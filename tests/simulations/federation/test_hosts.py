@@ -57,7 +57,11 @@ EASILY = {
 }
 
 
-@pytest.fixture(params=[*EASILY, "risk"])
+#: The same with features of version 2: a network with more inputs, from another pinned file.
+VERSION_2 = "own_level, features 2"
+
+
+@pytest.fixture(params=[*EASILY, "risk", VERSION_2])
 def two_ways(request, tmp_path, people, made_once):
     """A detector, and the folders of two runs with it and with phi learned in two rounds after p's three: devices of
     their own, and hosts."""
@@ -65,18 +69,19 @@ def two_ways(request, tmp_path, people, made_once):
         made = [made_once(f"fifty-{way}", partial(leave_dump, way)) for way in ("devices", "hosts")]
         return detector, [RunFolder(folder / "quiet") for folder in made]
     phi = ["risk.rounds=2", "risk.noise_multiplier=0.0", "risk.public_users=60"]
-    scenario = scenario_without_noise(f"detection.detector={detector}", *phi, *EASILY[detector])
+    detector, more = ("own_level", ["features.version=2"]) if detector == VERSION_2 else (detector, [])
+    scenario = scenario_without_noise(f"detection.detector={detector}", *phi, *EASILY[detector], *more)
     alone, hosted = RunFolder(tmp_path / "devices"), RunFolder(tmp_path / "hosts")
     run_devices(alone, people, scenario)
     run_hosted(hosted, people, scenario)
-    return detector, [alone, hosted]
+    return request.param, [alone, hosted]
 
 
 @pytest.mark.slow
 def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(two_ways, people):
     detector, runs = two_ways
     models = [run.server.models() for run in runs]
-    assert models[0].shape == (4, 1441)
+    assert models[0].shape == (4, 3361 if detector == VERSION_2 else 1441)
     assert np.abs(models[0][-1] - models[0][0]).max() > 0.01, "the rounds moved theta"
     np.testing.assert_allclose(models[0], models[1], rtol=0, atol=1e-5)
     assert theta_difference(*runs) == np.abs(models[0] - models[1]).max() > 0

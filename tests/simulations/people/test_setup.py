@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import get_args
 
+import numpy as np
 import pytest
 
+from client.model.runtime import pinned_sha256
 from client.privacy.caps import Caps
 from client.vault.consent import Consent
 from shared.errors import ConfigError
-from shared.events import Catalogue, Step
+from shared.events import Catalogue, EventKind, Step
+from shared.features import Group
 from shared.randomised_response import BitSchedule
 from simulations.people.datasets import DATASETS
 from simulations.people.of_scenario import protocol_of
 from simulations.people.planted import plant
+from simulations.people.public_start import planted_rows, pretrain, public_history
 from simulations.people.setup import Crowd, Setup
 from simulations.scenarios.config import DataSection, load_scenario, step_unit_of
+from simulations.scenarios.planted_rates import PLANTED_RATES
 
 CROWD = Crowd(300, Catalogue(("a", "b")))
 
@@ -45,6 +51,34 @@ def test_another_protocol_changes_the_plan_and_the_schedule_only():
     fold = Setup.of(scenario, CROWD, own.protocol.model_copy(update={"train_steps": (42, 60)}))
     assert fold.plan.training.history_steps == 19 != own.plan.training.history_steps
     assert fold.schedule.train_step == 67 and fold.scenario == own.scenario and fold.caps == own.caps
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "rates"),
+    [("demo", tuple(EventKind), ("day", False)), ("complete-journey", (EventKind.PURCHASE,), ("week", True))],
+)
+def test_a_scenario_that_asks_for_them_has_features_of_version_2(name, kinds, rates):
+    first, second = (Setup.of(load_scenario(name, [f"features.version={n}"]), CROWD).plan for n in (1, 2))
+    assert first == Setup.of(load_scenario(name), CROWD).plan, "the default"
+    assert second.features == replace(first.features, more=second.features.more) and second.features.version == 2
+    more = second.features.more
+    assert (more.kinds, more.groups) == (kinds, tuple(Group)) and more.lapse_steps == second.detection.lapse_steps
+    assert (more.r, more.alpha, more.a, more.b) == PLANTED_RATES[rates]
+    assert second.network == replace(first.network, n_features=87)
+    assert (first.model_sha256, second.model_sha256) == (pinned_sha256(1), pinned_sha256(2))
+    with pytest.raises(ConfigError, match="features"):
+        load_scenario(name, ["features.version=3"])
+
+
+@pytest.mark.parametrize("name", ["demo", "complete-journey"])
+def test_planted_people_teach_version_2_with_the_kinds_that_the_data_have(name):
+    scenario = load_scenario(name, ["features.version=2", "warm_start.users=40", "risk.public_users=40"])
+    setup = Setup.of(scenario, CROWD)
+    rows, history = planted_rows(setup), public_history(setup)
+    assert rows.x.shape[1] == 87 and np.isfinite(pretrain(setup.plan.network, rows, scenario.warm_start)).all()
+    views = setup.plan.features.names.index("view_average_4")
+    assert rows.x[:, views].any() == history.kinds[EventKind.VIEW].any() == (name == "demo")
+    assert rows.x[:, setup.plan.features.names.index("purchase_freshness")].any()
 
 
 def test_owners_are_those_of_the_scenario_s_shares_and_caps():
