@@ -45,7 +45,7 @@ def _description(case: Case) -> list[Field]:
         quoted(case, "processing.data", "/data"),
         quoted(case, "processing.categories", "/categories"),
         of_code("processing.events", kinds, "shared/events.py"),
-        of_code("processing.features", list(case.setup.plan.features.names), "shared/features.py"),
+        of_code("processing.features", list(case.setup.plan.features.names), "shared/features/spec.py"),
         *purposes,
     ]
 
@@ -72,7 +72,7 @@ def _necessity(case: Case) -> list[Field]:
             *vault,
             tests=STORED_HELD,
         ),
-        of_code("necessity.features_used", len(names), "shared/features.py", tests=("tests/shared/test_features.py",)),
+        of_code("necessity.features_used", len(names), "shared/features/spec.py", tests=("tests/shared/test_features.py",)),
         chosen(case, "necessity.history_steps", "/plan/history_steps"),
         chosen(case, "necessity.rows", "/plan/rows"),
         chosen(case, "necessity.step", "/step"),
