@@ -8,7 +8,7 @@ way only (`shared.features.columns`).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +126,7 @@ def log_of(values: Floats) -> Doubles:
 
 
 @as_declared
-def levels(values: NDArray[np.generic], at: Ints, spans: tuple[int, ...]) -> Doubles:
+def levels(values: NDArray[Any], at: Ints, spans: tuple[int, ...]) -> Doubles:
     """Exponentially weighted means of values (..., T) as of steps `at`, one for each span: (n, ..., S). The recursion
     level += w (value - level), w = 2 / (span + 1), from level 0, as one matrix product."""
     return _levels(values, _decays(values.shape[-1], at, spans))

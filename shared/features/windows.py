@@ -6,6 +6,7 @@ All of it takes any number of leading axes, and looks only at steps <= t to say 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ def steps_of(history: History, steps: Sequence[int] | Ints, last: int) -> Ints:
 
 
 @as_declared
-def cumulative(values: NDArray[np.generic]) -> Doubles:
+def cumulative(values: NDArray[Any]) -> Doubles:
     """Running sums over T with a leading zero: (..., T) -> (..., T + 1)."""
     out = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
     np.cumsum(values, axis=-1, dtype=np.float64, out=out[..., 1:])

@@ -16,6 +16,8 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
+from shared.files import text_of
+
 from ..provenance import ROOT
 
 OURS: Final = "ebbtide"
@@ -80,7 +82,7 @@ def _own_requirements() -> list[str]:
     file = ROOT / "pyproject.toml"
     if not file.is_file():
         return []
-    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads(text_of(file))["project"]
     out: list[str] = list(project["dependencies"])
     for extra, lines in project["optional-dependencies"].items():
         for line in lines:

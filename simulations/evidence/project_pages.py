@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from shared.files import text_of
+
 from .case import PROJECT, code
 from .fields import Field, missing
 from .grounds import held_by
@@ -57,6 +59,6 @@ def _beginning(point: str) -> str:
 
 def _section(page: str, heading: str) -> str:
     file = PROJECT / page
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    text = text_of(file) if file.is_file() else ""
     found = re.search(rf"^##? {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     return found[1] if found else ""

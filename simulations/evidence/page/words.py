@@ -16,6 +16,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from markupsafe import Markup, escape
 
+from shared.files import text_of
+
 from .shown import visible
 
 Language = Literal["en", "zh"]
@@ -79,7 +81,7 @@ def entries(name: str) -> Mapping[str, Any]:
     """A file of words; of several parts where there are several, as `fields` and `fields-nist` in one."""
     found: dict[str, Any] = {}
     for file in sorted(FOLDER.glob(f"{name}*.toml")):
-        found |= tomllib.loads(file.read_text(encoding="utf-8"))
+        found |= tomllib.loads(text_of(file))
     return found
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
+from shared.files import text_of
+
 from ..case import PROJECT, Case, code
 from ..fields import Field, FieldTable, Source, missing
 
@@ -67,7 +69,7 @@ def controls_tables(case: Case, report: Path = REPORT) -> list[FieldTable]:
 def controls_of(page: str) -> list[Control]:
     """The controls that a page states, in its order; none if it is not here."""
     file = PROJECT / page
-    return list(stated_in(page, file.read_text(encoding="utf-8"))) if file.is_file() else []
+    return list(stated_in(page, text_of(file))) if file.is_file() else []
 
 
 def stated_in(page: str, text: str) -> Iterator[Control]:

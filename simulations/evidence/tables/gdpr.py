@@ -72,7 +72,9 @@ def _necessity(case: Case) -> list[Field]:
             *vault,
             tests=STORED_HELD,
         ),
-        of_code("necessity.features_used", len(names), "shared/features/spec.py", tests=("tests/shared/test_features.py",)),
+        of_code(
+            "necessity.features_used", len(names), "shared/features/spec.py", tests=("tests/shared/test_features.py",)
+        ),
         chosen(case, "necessity.history_steps", "/plan/history_steps"),
         chosen(case, "necessity.rows", "/plan/rows"),
         chosen(case, "necessity.step", "/step"),

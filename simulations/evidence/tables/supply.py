@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shared.files import text_of
+
 from ...provenance import ROOT, commit
 from ..case import RESULTS, Case, code
 from ..fields import Field, FieldTable, Source, missing
@@ -23,7 +25,7 @@ def _of_the_code(case: Case) -> list[Field]:
         else Field("supply.commit", "measured", here, (Source("command", "git rev-parse --short HEAD"),)),
     ]
     if (ROOT / CONSTRAINTS).is_file():
-        pinned = [line for line in (ROOT / CONSTRAINTS).read_text(encoding="utf-8").splitlines() if "==" in line]
+        pinned = [line for line in text_of(ROOT / CONSTRAINTS).splitlines() if "==" in line]
         versions = dict(line.split("==", 1) for line in pinned)
         value = {"packages": len(versions), "sha256": code(CONSTRAINTS).sha256}
         return [*fields, Field("supply.constraints", "configured", value, (code(CONSTRAINTS),))]

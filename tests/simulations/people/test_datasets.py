@@ -391,10 +391,8 @@ def test_a_missing_package_says_what_to_install(tmp_path: Path, pin: Pin, monkey
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(
-        DataError,
-        match="expected a data set among complete-journey, online-retail-ii, ta-feng, ta-feng-days, got 'mnist'",
-    ):
+    names = "complete-journey, online-retail-ii, ta-feng, ta-feng-days"
+    with pytest.raises(DataError, match=f"expected a data set among {names}, got 'mnist'"):
         load("mnist")
     with pytest.raises(InputError, match="expected users >= 1, got 0"):
         load(JOURNEY, users=0)
