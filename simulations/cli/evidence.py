@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,7 +45,8 @@ def evidence(
     """Write what a reviewer of a run asks for: every answer is measured, configured, declared by you, or missing.
 
     Each with the file, hash, command or test that it came from. What only you know stands first, until you answer it. With
-    --check everything is recomputed from the run's log and folder, and one mismatch, which is named, ends with 1.
+    --check every answer is made again: from the run's log and folder, the code, and numbers published once in docs/figures.json. One
+    mismatch, which is named, ends with 1. It takes about a minute.
 
     Examples: [bold]ebbtide evidence runs/demo --template operator.toml[/], [bold]ebbtide evidence runs/demo --operator
     operator.toml --overwrite[/], [bold]ebbtide evidence runs/demo --check[/]
@@ -70,7 +71,7 @@ def evidence(
 def _write_template(file: Path, *, overwrite: bool) -> None:
     from shared.files import replace_content
 
-    from ..evidence.operator import QUESTIONS, template
+    from ..evidence.declarations import QUESTIONS, template
 
     expect_free_file(file, overwrite=overwrite)
     replace_content(file, template())
@@ -82,11 +83,12 @@ def _write(run: Path, operator: Path | None, target: Path, *, overwrite: bool) -
     from ..evidence.case import Case
     from ..evidence.document import document_of
     from ..evidence.folder import expect_free_folder, write_folder
-    from ..evidence.operator import answers_in
+    from ..evidence.declarations import answers_in
     from ..evidence.writers import files_of
     from ..folder_lock import locked, locked_file
 
-    answers = answers_in(operator) if operator else {}
+    kept = {} if operator else _answers_kept(target)
+    answers = answers_in(operator) if operator else kept
     case = Case.of(run, answers)
     lock = locked(run) if target.parent.resolve() == run.resolve() else locked_file(target)
     with leaving(lambda: "no half-written evidence is left: give the same command again"), lock:
@@ -94,7 +96,22 @@ def _write(run: Path, operator: Path | None, target: Path, *, overwrite: bool) -
         document = document_of(case)
         write_folder(target, files_of(case, document))
     _say(document, run, answered=operator is not None)
+    if kept:
+        say(f"{len(kept)} answers of the operator's are kept from the evidence that was there: --operator replaces them")
     say_path("evidence", target)
+
+
+def _answers_kept(target: Path) -> dict[str, Any]:
+    """What the operator declared in the evidence that is about to be replaced; nothing where there is none that can be read."""
+    from shared.errors import InputError
+
+    from ..evidence.check import declared_in
+    from ..evidence.document import DOCUMENT_FILE, read
+
+    try:
+        return declared_in(read(target / DOCUMENT_FILE))[0]
+    except InputError:
+        return {}
 
 
 def _check(run: Path, target: Path) -> None:

@@ -22,7 +22,7 @@ from ..audit import recompute as audit
 from . import withdrawal
 from .case import SCENARIO, Case
 from .document import DOCUMENT_FILE, OPERATOR, Answer, Document, document_of, read
-from .operator import QUESTIONS, checked
+from .declarations import QUESTIONS, checked
 from .verifier import check as check_log
 from .writers import WRITERS, files_of
 

@@ -25,7 +25,7 @@ from ..evaluation.results_file import SCHEMA_DIALECT
 from ..provenance import ROOT
 from .case import KEY, LOG, NOTE, Case
 from .fields import STATES, Field, FieldTable, Source, SourceKind, State
-from .operator import QUESTIONS
+from .declarations import QUESTIONS
 from .tables.every import every_table
 from .verifier import check as check_log
 

@@ -283,8 +283,8 @@ def key_of(text: str) -> bytes:
 
 
 def holds_in_words(run: Path, seen: Sequence[Seen]) -> str:
-    said = f"and what devices saw of it, {len(seen)} times, is its own" if seen else "no device was asked what it saw"
-    return f"the log of {run} holds: in order, signed, its files are what it says, {said}"
+    said = f"and what devices saw of it, {len(seen)} times, is its own" if seen else "no --witness was given"
+    return f"the log of {run} holds: in order, signed, the files that it names are what it says, {said}"
 
 
 def check(run: Path, key: bytes | None = None, witnesses: Sequence[Seen] = ()) -> list[str]:

@@ -28,7 +28,7 @@ SHORT: Final = (
     "epsilon to the public",
     "what the server learns",
     "rounds are added up by",
-    "requests that devices declined",
+    "declined, consent aside",
     "came to nothing",
     "bytes per device, whole run",
     "CPU per device, simulated here",
@@ -105,7 +105,7 @@ def _owners(results: Results) -> list[tuple[str, str]]:
     by_code = ", ".join(f"{grouped(n)} {name.replace('_', ' ')}" for name, n in refused.items())
     return [
         ("owners' caps on a device", caps_in_words(results.caps)),
-        ("requests that devices declined", by_code or "none"),
+        ("declined, consent aside", by_code or "none"),
     ]
 
 

@@ -33,7 +33,8 @@ def review(run: RunFolder, user: int) -> None:
     if found:
         raise RunError(f"the log of {run.path} does not hold: {found[0]}")
     say(holds_in_words(run.path, seen))
-    say(f"yourself: python simulations/evidence/verifier.py {run.path} (needs cryptography, nothing of this project)")
+    say(f"yourself: ebbtide verify {run.path} --witness {home}")
+    say(f"or, with nothing of this project but one file: python {run.path}/evidence/verifier.py {run.path}")
     with tempfile.TemporaryDirectory(prefix="ebbtide-review-") as at:
         _title(2, "Four copies, each tampered with")
         _tampered(run, Path(at), seen)
@@ -62,7 +63,7 @@ def _left(home: Path) -> None:
         epsilon = "outside: by consent" if row.epsilon is None else f"{row.epsilon:.3g}"
         table.add_row(row.kind, str(row.times), str(row.size_bytes), epsilon, row.purpose)
     say_table(table)
-    say("Epsilon here is of each message alone, added up: more than what all of them together come to.")
+    say("Epsilon here is of each message alone, added up: more than what all of them together come to, which the evidence says.")
 
 
 def _gone(run: RunFolder, user: int, at: Path) -> None:

@@ -63,7 +63,7 @@ def what_left(home: Path) -> tuple[str, list[Left]]:
             sum(each.times for each in some),
             sum(each.size_bytes for each in some),
             None if any(each.epsilon is None for each in some) else sum(each.epsilon or 0.0 for each in some),
-            some[0].purpose,
+            some[0].purpose if _says_something(some) else "an empty answer: this user tells no alerts",
         )
         for kind, some in by_kind.items()
     ]
@@ -107,6 +107,11 @@ def gone(run: RunFolder, user: int, at: Path) -> Gone:
     return Gone(tuple(answers), left)
 
 
+def _says_something(entries: list[Entry]) -> bool:
+    """Whether any of these messages has anything in it: who tells no alerts answers with an empty list of them."""
+    return any(entry.kind != "alerts" or entry.content.get("alerts") for entry in entries)
+
+
 def _step_of_last_alert(entries: list[Entry]) -> int | None:
     told = [entry.content["step"] for entry in entries if entry.kind == "alerts" and entry.content.get("alerts")]
     return int(told[-1]) if told else None
@@ -122,4 +127,6 @@ def _in_words(reply: str, fields: dict[str, object]) -> str:
     if reply == "refusal":
         return f"refusal: {RefusalCode(int(str(fields['code']))).name.lower()}"
     alerts = fields.get("alerts")
-    return f"{reply}: {len(alerts)} alerts" if isinstance(alerts, (list, tuple)) else reply
+    if not isinstance(alerts, (list, tuple)):
+        return reply
+    return f"{reply}: {len(alerts)} told" if alerts else f"{reply}: none, as from who tells none"

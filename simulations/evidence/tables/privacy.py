@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..case import ACCOUNT, Case
+from ..case import ACCOUNT, SCENARIO, Case
 from ..fields import Field, FieldTable
 from ..grounds import chosen, epsilon, quoted
 from ..project_pages import stated
@@ -39,10 +39,19 @@ def _guarantee(case: Case) -> list[Field]:
         quoted(case, "privacy.rounds_charged", "/rounds_charged", name=ACCOUNT),
         quoted(case, "privacy.rounds_planned", "/rounds_planned", name=ACCOUNT),
         *(chosen(case, f"privacy.{name}", f"/plan/{name}", tests=tests) for name, tests in plan.items()),
+        *_fewest(case),
         *stated("privacy.statement", PAGE, "The statement"),
         *stated("privacy.mechanism", PAGE, "The mechanism"),
         *stated("privacy.composition", PAGE, "What every number covers"),
     ]
+
+
+def _fewest(case: Case) -> list[Field]:
+    """How many devices any sum of the plan is over at least, training or not; nothing is said of a plan without a secure sum."""
+    if case.setup.plan.sum is None:
+        return []
+    fewest = min(kind.privacy.min_survivors for kind in case.setup.plan.sums)
+    return [Field("privacy.fewest_in_a_sum", "configured", fewest, (case.file(SCENARIO),))]
 
 
 def _account(case: Case) -> list[Field]:

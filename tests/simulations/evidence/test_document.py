@@ -20,7 +20,7 @@ from simulations.evaluation import results_file
 from simulations.evidence.case import PROJECT, Case, value_at
 from simulations.evidence.document import SCHEMA_FILE, Document, bytes_of, document_of, read, schema, schema_text
 from simulations.evidence.grounds import INFINITE
-from simulations.evidence.operator import QUESTIONS
+from simulations.evidence.declarations import QUESTIONS
 from simulations.evidence.tables import stored
 from simulations.evidence.writers import files_of
 from simulations.federation.run_folder import RunFolder

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from simulations.cli.commands import app
 from simulations.evidence.case import PROJECT
 from simulations.evidence.folder import expect_free_folder, write_folder
-from simulations.evidence.operator import QUESTIONS, template
+from simulations.evidence.declarations import QUESTIONS, template
 from simulations.evidence.writers import WRITERS
 from tests.world.ended_run import ended_run
 
@@ -60,6 +60,19 @@ def test_it_lies_in_the_run_s_folder_and_is_replaced_only_when_told(run):
     assert ebbtide(run, "--overwrite")[0].exit_code == 0
     assert (run / "evidence" / "evidence.json").read_bytes() == before
     assert ebbtide(run, "--check")[0].exit_code == 0
+
+
+def test_what_the_operator_answered_is_not_lost_when_evidence_is_made_again(run, tmp_path):
+    answers, out = tmp_path / "operator.toml", tmp_path / "evidence"
+    answers.write_text('controller = "A Shop"\nassessment_date = 2026-01-31\n')
+    assert ebbtide(run, "--operator", answers, "--out", out)[0].exit_code == 0
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    done, said = ebbtide(run, "--out", out, "--overwrite")
+    assert done.exit_code == 0 and "2 answers of the operator's are kept" in said
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    answers.write_text('controller = "Another Shop"\n')
+    assert "kept" not in ebbtide(run, "--operator", answers, "--out", out, "--overwrite")[1]
+    assert b"Another Shop" in (out / "evidence.json").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from server.run_log.log import LOG_FILE
 from simulations.evidence.review.__main__ import main
 from simulations.evidence.review.own_view import gone, telling_device, what_left
 from simulations.evidence.review.tampering import TAMPERINGS, found_in_copies
-from simulations.evidence.verifier import check
+from simulations.evidence.verifier import check, read_witness
+from simulations.evidence.witness import main as print_witness
 from simulations.evidence.witness import seen_by_device
 from simulations.federation.equivalence import device_node, scenario_without_noise
 from simulations.federation.in_process import LocalGrid
@@ -61,6 +62,12 @@ def test_every_device_is_a_witness_of_the_log(run):
         assert len(seen) > 3 and check(run.path, run.server_key(), seen) == []
 
 
+def test_what_a_device_saw_is_printed_as_the_verifier_takes_it(run, tmp_path, capsys):
+    print_witness([str(run.device(0))])
+    (tmp_path / "seen.jsonl").write_text(capsys.readouterr().out)
+    assert read_witness(tmp_path / "seen.jsonl") == seen_by_device(run.device(0))
+
+
 def test_what_is_done_to_a_copy_is_found_and_the_run_stays_as_it_is(run, user, tmp_path):
     before = (run.server.folder / LOG_FILE).read_bytes()
     found = found_in_copies(run, tmp_path, seen_by_device(run.device(user)))
@@ -77,8 +84,8 @@ def test_a_device_says_what_left_it_and_a_copy_of_it_goes(run, user, tmp_path):
     assert all(row.purpose and row.size_bytes > 0 for row in rows)
     told = gone(run, user, tmp_path / "gone")
     said = dict((decision, answered) for decision, answered, _ in told.answers)
-    assert re.fullmatch("alerts: [1-9][0-9]* alerts", said["before"])
-    assert said["consent withdrawn"] == said["consent withdrawn, asked again"] == "alerts: 0 alerts"
+    assert re.fullmatch("alerts: [1-9][0-9]* told", said["before"])
+    assert said["consent withdrawn"] == said["consent withdrawn, asked again"] == "alerts: none, as from who tells none"
     assert said["forgotten"] == "deletion" and said["forgotten, asked again"] == "refusal: forgotten"
     assert told.files == ("forgotten",) and what_left(run.device(user)) == (consent, rows)
 

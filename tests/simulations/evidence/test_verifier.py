@@ -249,6 +249,15 @@ def test_the_file_runs_alone_with_bare_python(ended, tmp_path):
     assert done.returncode == 2 and "line 1 of seen.jsonl" in done.stderr
 
 
+def test_it_runs_where_it_lies_too(ended, tmp_path):
+    """Python looks beside a program first: nothing there has the name of a module that it needs."""
+    here = Path(verifier.__file__)
+    assert not {file.stem for file in here.parent.iterdir()} & sys.stdlib_module_names
+    command = [sys.executable, str(here), str(ended[0])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
+    assert done.returncode == 0 and "holds" in done.stdout, done.stderr
+
+
 def test_the_command_says_what_holds_and_what_does_not(ended, copy, tmp_path):
     said = CliRunner().invoke(app, ["verify", str(ended[0])])
     assert said.exit_code == 0 and "holds" in said.output

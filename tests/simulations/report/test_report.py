@@ -350,7 +350,7 @@ def test_the_result_table() -> None:
         ("what the server learns", LEARNS),
         ("rounds are added up by", "3 helpers"),
         ("owners' caps on a device", "lifted in this scenario"),
-        ("requests that devices declined", "none"),
+        ("declined, consent aside", "none"),
         ("bytes per device and round", f"5{s}850 down, 5{s}837 up"),
         ("bytes per device, whole run", f"94{s}622 down, 46{s}964 up"),
     ]

@@ -12,10 +12,10 @@ def test_what_owners_allow_and_devices_declined_stands_beside_epsilon() -> None:
     assert "Requests declined: 6 × consent, 3 × participations, 1 200 × period budget." in text
     rows = dict(result_rows(with_everything()))
     assert rows["owners' caps on a device"] == allowed
-    assert rows["requests that devices declined"] == "3 participations, 1\u202f200 period budget"
+    assert rows["declined, consent aside"] == "3 participations, 1\u202f200 period budget"
     lifted = dict(result_rows(make_results()))
     assert lifted["owners' caps on a device"] == "lifted in this scenario"
-    assert lifted["requests that devices declined"] == "none"
+    assert lifted["declined, consent aside"] == "none"
     assert "The caps: lifted in this scenario. No request was declined." in Outline(made("planted")).text
 
 

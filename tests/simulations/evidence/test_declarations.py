@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from simulations.evidence.operator import MOST_LETTERS, MOST_TEXTS, QUESTIONS, answers_in, checked, template
+from simulations.evidence.declarations import MOST_LETTERS, MOST_TEXTS, QUESTIONS, answers_in, checked, template
 from tests.world.basics import examples
 
 EXAMPLES = {"text": "a text", "texts": ["one", "two"], "yes or no": True}
