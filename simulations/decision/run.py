@@ -21,4 +21,11 @@ def decide_run(folder: Path, wish: Wish) -> Decision:
     scenario, population = run.ended_scenario(), Population.load(run.population)
     setup, server = Setup.of(scenario, population), run.server
     weights = server.models(RISK)[-1] if setup.plan.risk else np.empty(0, np.float32)
-    return decide(history_of(population, setup.plan.features), setup, server.models()[-1], weights, wish, simulated=population.simulated)
+    return decide(
+        history_of(population, setup.plan.features),
+        setup,
+        server.models()[-1],
+        weights,
+        wish,
+        simulated=population.simulated,
+    )
