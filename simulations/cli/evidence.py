@@ -81,9 +81,9 @@ def _write_template(file: Path, *, overwrite: bool) -> None:
 
 def _write(run: Path, operator: Path | None, target: Path, *, overwrite: bool) -> None:
     from ..evidence.case import Case
+    from ..evidence.declarations import answers_in
     from ..evidence.document import document_of
     from ..evidence.folder import expect_free_folder, write_folder
-    from ..evidence.declarations import answers_in
     from ..evidence.writers import files_of
     from ..folder_lock import locked, locked_file
 
@@ -97,7 +97,9 @@ def _write(run: Path, operator: Path | None, target: Path, *, overwrite: bool) -
         write_folder(target, files_of(case, document))
     _say(document, run, answered=operator is not None)
     if kept:
-        say(f"{len(kept)} answers of the operator's are kept from the evidence that was there: --operator replaces them")
+        say(
+            f"{len(kept)} answers of the operator's are kept from the evidence that was there: --operator replaces them"
+        )
     say_path("evidence", target)
 
 
@@ -125,14 +127,20 @@ def _check(run: Path, target: Path) -> None:
         say(f"not made again here: {line}")
     if checked.found:
         raise RunError(f"the evidence in {target} is invalid: {len(checked.found)} findings")
-    say(
-        f"the evidence holds: {_in_words(read(target / DOCUMENT_FILE).counts)}; what is measured and configured was made again"
-    )
+    counts = _in_words(read(target / DOCUMENT_FILE).counts)
+    say(f"the evidence holds: {counts}; what is of this run and of the code was made again, and the rest compared")
 
 
 def _say(document: Document, run: Path, *, answered: bool) -> None:
     """The answer first, then what the operator left open, then what else is missing."""
+    from ..evidence.fields import measured_by
+
     say_paragraph(f"{document.run}: {_in_words(document.counts)}.", strong=True)
+    rests = Counter(measured_by(answer.sources) for answer in document.answers if answer.state == "measured")
+    say_paragraph(
+        f"Of the measured, {rests['run']} are of this run's own files, {rests['code']} of the code and the tests that hold it, "
+        f"{rests['published']} numbers published once, of other runs."
+    )
     if document.blanks:
         say_paragraph(
             f"Only the operator can answer {len(document.blanks)} of the missing: {', '.join(document.blanks)}."

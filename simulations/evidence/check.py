@@ -21,8 +21,8 @@ from shared.errors import ConfigError, EbbtideError, InputError
 from ..audit import recompute as audit
 from . import withdrawal
 from .case import SCENARIO, Case
-from .document import DOCUMENT_FILE, OPERATOR, Answer, Document, document_of, read
 from .declarations import QUESTIONS, checked
+from .document import DOCUMENT_FILE, OPERATOR, Answer, Document, document_of, read
 from .verifier import check as check_log
 from .writers import WRITERS, files_of
 

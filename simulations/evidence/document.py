@@ -24,8 +24,8 @@ from ..evaluation.result_tables import Part
 from ..evaluation.results_file import SCHEMA_DIALECT
 from ..provenance import ROOT
 from .case import KEY, LOG, NOTE, Case
-from .fields import STATES, Field, FieldTable, Source, SourceKind, State
 from .declarations import QUESTIONS
+from .fields import STATES, Field, FieldTable, Source, SourceKind, State
 from .tables.every import every_table
 from .verifier import check as check_log
 

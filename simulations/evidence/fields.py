@@ -76,3 +76,10 @@ def blank(value: object) -> bool:
 def missing(key: str, why: str, row: str = "") -> Field:
     """A question without an answer."""
     return Field(key, "missing", None, (), row, why)
+
+
+def measured_by(sources: Iterable[Source | Any]) -> Literal["run", "published", "code"]:
+    """What a measured answer rests on: files of this very run; a number that was published once, of runs of its own; or the code and
+    the tests that hold it, which are the same for every run."""
+    kinds = {source.kind for source in sources}
+    return "run" if "file" in kinds else "published" if "command" in kinds else "code"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..fields import STATES, Field, FieldTable, Source, State
+from ..fields import STATES, Field, FieldTable, Source, State, measured_by
 
 #: What an operator answers, by how its key begins; and the tables of what is not claimed.
 OPERATORS: Final = "operator."
@@ -43,6 +43,12 @@ def counts(fields: Iterable[Field]) -> Mapping[State, int]:
     """How many answers rest on each ground."""
     states = [field.state for field in fields]
     return {state: states.count(state) for state in STATES}
+
+
+def grounds_of_measured(fields: Iterable[Field]) -> Mapping[str, int]:
+    """How many measured answers rest on this run's own files, on the code and its tests, and on numbers published once."""
+    rests = [measured_by(field.sources) for field in fields if field.state == "measured"]
+    return {name: rests.count(name) for name in ("run", "code", "published")}
 
 
 def every_field(tables: Iterable[FieldTable]) -> list[Field]:

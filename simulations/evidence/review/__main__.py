@@ -63,7 +63,9 @@ def _left(home: Path) -> None:
         epsilon = "outside: by consent" if row.epsilon is None else f"{row.epsilon:.3g}"
         table.add_row(row.kind, str(row.times), str(row.size_bytes), epsilon, row.purpose)
     say_table(table)
-    say("Epsilon here is of each message alone, added up: more than what all of them together come to, which the evidence says.")
+    say(
+        "Epsilon here is of each message alone, added up: more than what all of them together come to, which the evidence says."
+    )
 
 
 def _gone(run: RunFolder, user: int, at: Path) -> None:

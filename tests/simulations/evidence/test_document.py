@@ -18,9 +18,9 @@ from shared.register.kinds import Field as Declared
 from shared.register.kinds import Int, Spends, reply_kind
 from simulations.evaluation import results_file
 from simulations.evidence.case import PROJECT, Case, value_at
+from simulations.evidence.declarations import QUESTIONS
 from simulations.evidence.document import SCHEMA_FILE, Document, bytes_of, document_of, read, schema, schema_text
 from simulations.evidence.grounds import INFINITE
-from simulations.evidence.declarations import QUESTIONS
 from simulations.evidence.tables import stored
 from simulations.evidence.writers import files_of
 from simulations.federation.run_folder import RunFolder

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from simulations.cli.commands import app
 from simulations.evidence.case import PROJECT
-from simulations.evidence.folder import expect_free_folder, write_folder
 from simulations.evidence.declarations import QUESTIONS, template
+from simulations.evidence.folder import expect_free_folder, write_folder
 from simulations.evidence.writers import WRITERS
 from tests.world.ended_run import ended_run
 

@@ -9,9 +9,9 @@ from client.vault.consent import Consent
 from shared.messages import REGISTER, REQUESTS, SIGNED
 from shared.register.kinds import ListOf
 from simulations.evidence.case import Case
+from simulations.evidence.declarations import QUESTIONS
 from simulations.evidence.document import document_of
 from simulations.evidence.fields import STATES
-from simulations.evidence.declarations import QUESTIONS
 from simulations.evidence.page.layout import LIGHTS
 from simulations.evidence.page.words import FOLDER, LANGUAGES, Words, entries
 from tests.world.ended_run import ended_run
