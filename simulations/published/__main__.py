@@ -42,7 +42,7 @@ from .decide import decide_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
 from .epsilon import epsilon_figures, stated_epsilons
-from .evidence import evidence_numbers
+from .evidence import evidence_numbers, mutation_numbers
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured
 from .private_auc import private_auc_numbers
@@ -255,6 +255,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
     if RunFolder(ROOT / "runs" / "demo").results_file.exists():
         out["demo"] = partial(run_numbers, "demo", ROOT / "runs" / "demo")
         out["evidence"] = partial(evidence_numbers, ROOT / "runs" / "demo")
+        out["log"] = partial(mutation_numbers, ROOT / "runs" / "demo")
     if (bench := ROOT / "runs" / "bench" / RESULTS_FILE).exists():
         out["bench"] = partial(bench_numbers, bench)
     return out

@@ -2,21 +2,20 @@
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from server.app import log_of, run
-from server.run_log.log import LOG_FILE, NOTE_FILE, RunLog
+from server.run_log.log import LOG_FILE, RunLog
 from server.signing import Signer, signing_key
 from simulations.cli.commands import app
 from simulations.evidence import verifier
+from simulations.evidence.mutations import changed_in_every_way, vouched_for
 from simulations.evidence.verifier import check, read_witness
 from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RunFolder
@@ -109,76 +108,17 @@ def test_no_count_of_devices_and_nothing_of_one_is_in_it(ended):
 # ---- whatever is changed is found
 
 
-def _flip(data: bytes, random_: random.Random) -> bytes:
-    at = random_.randrange(len(data))
-    return data[:at] + bytes([data[at] ^ 1 << random_.randrange(8)]) + data[at + 1 :]
-
-
-def _cut(data: bytes, random_: random.Random) -> bytes:
-    return data[: random_.randrange(len(data))]
-
-
-def _insert(data: bytes, random_: random.Random) -> bytes:
-    at = random_.randrange(len(data) + 1)
-    return data[:at] + random_.randbytes(random_.randint(1, 4)) + data[at:]
-
-
-def _of_lines(change: Callable[[list[bytes], random.Random], None]) -> Callable[[bytes, random.Random], bytes]:
-    def changed(data: bytes, random_: random.Random) -> bytes:
-        lines = data.splitlines(keepends=True)
-        change(lines, random_)
-        return b"".join(lines)
-
-    return changed
-
-
-def _swap(lines: list[bytes], random_: random.Random) -> None:
-    if len(lines) > 1:
-        a, b = random_.sample(range(len(lines)), 2)
-        lines[a], lines[b] = lines[b], lines[a]
-
-
-CHANGES = {
-    "a bit": _flip,
-    "truncation": _cut,
-    "bytes more": _insert,
-    "order": _of_lines(_swap),
-    "omission": _of_lines(lambda lines, random_: lines.pop(random_.randrange(len(lines)))),
-    "a line twice": _of_lines(
-        lambda lines, random_: lines.insert(random_.randrange(len(lines)), random_.choice(lines))
-    ),
-    "a tail less": _of_lines(lambda lines, random_: lines.__delitem__(slice(random_.randrange(len(lines)), None))),
-}
-
-
 @pytest.mark.parametrize("n", [full(8)])
 def test_ten_thousand_changes_of_log_checkpoint_and_files_are_all_found(copy, n):
     """Seven kinds of change, of the log, the checkpoint and every file that the log vouches for: 160 and more of each, 8 in short."""
-    random_, server = random.Random(n), copy / "server"
-    files = [
-        server / LOG_FILE,
-        server / NOTE_FILE,
-        *(server / name for name in ("account.json", "checkpoint.npz", "risk.npz")),
-    ]
-    files += [copy / name for name in ("scenario.json", "results.json", "public.npz", "server.pub")]
-    tried = 0
-    for file in files:
-        whole = file.read_bytes()
-        for name, change in CHANGES.items():
-            weight = 2 if file.name in (LOG_FILE, NOTE_FILE) else 1
-            for _ in range(n * weight // (1 if len(whole) < 1 << 16 else 4)):
-                if (data := change(whole, random_)) == whole:
-                    continue
-                file.write_bytes(data)
-                assert check(copy), f"{name} of {file.name} was not found"
-                tried += 1
-        file.write_bytes(whole)
-    for file in files:
-        whole = file.read_bytes()
+    tried, missed = changed_in_every_way(copy, n, seed=n)
+    assert missed == [] and tried >= 62 * n
+    assert not check(copy), "as it was"
+    for name in vouched_for(copy):
+        file, whole = copy / name, (copy / name).read_bytes()
         file.unlink()
-        assert file.name == LOG_FILE or check(copy), f"{file.name} is gone"
+        assert name.endswith(LOG_FILE) or check(copy), f"{name} is gone"
         file.write_bytes(whole)
-    assert not check(copy) and tried >= 62 * n, "as it was"
 
 
 def test_an_old_log_with_its_old_checkpoint_and_files_is_found_by_who_saw_a_later_one(ended, copy):
