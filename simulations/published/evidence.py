@@ -24,7 +24,7 @@ def evidence_numbers(run: Path) -> dict[str, Measured]:
 
 
 #: Changes of each kind of each file: some ten thousand in all.
-CHANGES_OF_A_KIND = 130
+CHANGES_OF_A_KIND = 150
 
 
 def mutation_numbers(run: Path, n: int = CHANGES_OF_A_KIND) -> dict[str, Measured]:
