@@ -22,12 +22,11 @@ from .fields import Field, Source
 PROJECT: Final = Path(__file__).parents[2]
 _RUN: Final = RunFolder(Path("run"))
 _FILES: Final = (
-    _RUN.results_file, _RUN.scenario_file, _RUN.audit_file, _RUN.server_key_file,
+    _RUN.results_file, _RUN.scenario_file, _RUN.audit_file, _RUN.withdrawal_file, _RUN.server_key_file,
     *(_RUN.server_path / name for name in (ACCOUNT_FILE, LOG_FILE, NOTE_FILE)),
 )  # fmt: skip
 #: What these files are called below a run's folder.
-RESULTS, SCENARIO, AUDIT, KEY, ACCOUNT, LOG, NOTE = (file.relative_to(_RUN.path).as_posix() for file in _FILES)
-WITHDRAWAL: Final = "withdrawal.json"
+RESULTS, SCENARIO, AUDIT, WITHDRAWAL, KEY, ACCOUNT, LOG, NOTE = (file.relative_to(_RUN.path).as_posix() for file in _FILES)
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,11 @@ class RunFolder:
         return self.path / "audit.json"
 
     @property
+    def withdrawal_file(self) -> Path:
+        """What one person's withdrawal comes to, where that was measured."""
+        return self.path / "withdrawal.json"
+
+    @property
     def swept_file(self) -> Path:
         """The numbers of a sweep that was put into this folder."""
         return self.path / "sweep" / RESULTS_FILE
@@ -227,7 +232,7 @@ class RunFolder:
         if (server.folder / LOG_FILE).exists():
             shown = (
                 self.scenario_file, self.server_key_file, self.theta_file, self.public_file, self.results_file, self.report_file,
-                self.audit_file, self.path / "withdrawal.json", *sorted(self.path.glob("sum-*.json")),
+                self.audit_file, self.withdrawal_file, *sorted(self.path.glob("sum-*.json")),
             )  # fmt: skip
             files = {file.relative_to(self.path).as_posix(): file for file in shown if file.exists()}
             RunLog(server.folder, signing_key(self.signing_key_file)).close({**server.published(), **files})
