@@ -26,7 +26,9 @@ _FILES: Final = (
     *(_RUN.server_path / name for name in (ACCOUNT_FILE, LOG_FILE, NOTE_FILE)),
 )  # fmt: skip
 #: What these files are called below a run's folder.
-RESULTS, SCENARIO, AUDIT, WITHDRAWAL, KEY, ACCOUNT, LOG, NOTE = (file.relative_to(_RUN.path).as_posix() for file in _FILES)
+RESULTS, SCENARIO, AUDIT, WITHDRAWAL, KEY, ACCOUNT, LOG, NOTE = (
+    file.relative_to(_RUN.path).as_posix() for file in _FILES
+)
 
 
 @dataclass(frozen=True)
