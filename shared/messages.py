@@ -18,6 +18,8 @@ from .events import MAX_CATEGORIES
 from .register.bounds import (
     MAX_ALERTS,
     MAX_BIT_EPSILON_MICRO,
+    MAX_HEAD_INPUTS,
+    MAX_HEADS,
     MAX_MODEL_BYTES,
     MAX_PARAMETERS,
     MAX_PLAN_BYTES,
@@ -42,7 +44,7 @@ from .register.kinds import (
     request_kind,
     signed_by_server,
 )
-from .register.recipes import BY_REQUEST, QUERIES
+from .register.recipes import LEARNED, QUERIES
 from .register.sums import SUM_REPLIES, SUM_REQUESTS
 
 _COIN = Field(Int(1, MAX_BIT_EPSILON_MICRO), "none: the server asked for it", "the coin's epsilon, in millionths")
@@ -134,7 +136,23 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 theta=Field(Bytes(4, 4 * MAX_PARAMETERS, unit=4), PUBLIC, "weights, little-endian float32"),
                 risk=Field(Bytes(0, 4 * MAX_READINGS, unit=4), PUBLIC, "phi's weights, or nothing yet"),
             ),
-            BY_REQUEST["train_request"].request_kind,
+            request_kind(
+                "heads_offer",
+                "query.heads",
+                "receipt",
+                purpose="install heads beside the model of a plan that learns them",
+                run=RUN,
+                step=STEP,
+                round=ROUND,
+                plan_sha256=HASH,
+                start=Field(
+                    Bytes(4, 4 * (MAX_HEADS * MAX_PARAMETERS + 8 * MAX_HEAD_INPUTS), unit=4),
+                    PUBLIC,
+                    "where they start, which the plan names by its hash",
+                ),
+                popularity=Field(Bytes(4, 4 * MAX_CATEGORIES, unit=4), PUBLIC, "log popularity of each category"),
+                weights=Field(Bytes(4, 4 * MAX_HEADS * MAX_HEAD_INPUTS, unit=4), PUBLIC, "weights of the heads"),
+            ),
             request_kind(
                 "bits_query",
                 "query.bits",
@@ -144,8 +162,7 @@ REQUESTS: Mapping[str, MessageKind] = MappingProxyType(
                 epsilon_micro=Field(Int(1, MAX_BIT_EPSILON_MICRO), PUBLIC, "the coin's epsilon, in millionths"),
                 every_steps=Field(Int(1, MAX_STEP), PUBLIC, "steps from one bit to the next"),
             ),
-            BY_REQUEST["risk_request"].request_kind,
-            *(recipe.request_kind for recipe in QUERIES),
+            *(recipe.request_kind for recipe in (*LEARNED, *QUERIES)),
             *SUM_REQUESTS,
             request_kind(
                 "alerts_query",

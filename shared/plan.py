@@ -21,6 +21,7 @@ from .lapse_risk import N_COEFFICIENTS
 from .messages import REQUESTS
 from .network import NetworkSpec
 from .register.bounds import MAX_BIT_EPSILON_MICRO, MAX_PLAN_BYTES, MAX_STEP
+from .register.heads_plan import HeadPlan, HeadsPlan
 from .register.parts import LATER, plain, revived
 from .register.queries import QueryPlan, in_order
 from .register.recipes import LEARNED
@@ -176,7 +177,8 @@ class Detection:
     A device shows at most `false_alerts` alerts in any `budget_steps` steps, over all categories and both directions,
     whichever detector calls them (client/detection/alert_budget.py); 0: as many as are called. The cusum has to have a budget, for its
     thresholds follow from it; it calls a stream of which `warm_steps` steps were seen. A season of `season_steps` steps
-    is taken out first: 7 for daily steps, 1 for none.
+    is taken out first: 7 for daily steps, 1 for none. Under a plan with heads the risk detector calls a rise where the chance of a
+    take-off reaches `takeoff_line`: at 1, which no chance reaches, it shows none.
     """
 
     detector: str = "level"
@@ -195,6 +197,7 @@ class Detection:
     budget_steps: int = 182
     warm_steps: int = 28
     season_steps: int = 1
+    takeoff_line: float | None = dataclasses.field(default=None, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         _expect(self.detector in DETECTORS, f"a detector of {', '.join(DETECTORS)}", repr(self.detector)[:40])
@@ -215,6 +218,7 @@ class Detection:
         _expect(1 <= self.budget_steps <= 10_000, "budget_steps in 1..10000", self.budget_steps)
         _expect(8 <= self.warm_steps <= 1000, "warm_steps in 8..1000", self.warm_steps)
         _expect(1 <= self.season_steps <= 15, "season_steps in 1..15", self.season_steps)
+        _expect(self.takeoff_line is None or 0 < self.takeoff_line <= 1, "takeoff_line in (0, 1]", self.takeoff_line)
 
 
 @dataclass(frozen=True)
@@ -277,9 +281,9 @@ class UpdateKind:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that devices and server must agree on for one training. Without `risk`, no phi is learned; without
-    `bits`, none is asked for; without `sum`, as in plans of before there were any, no device answers a round; `queries`, in the
-    order of their table, are sums besides training. What all of it costs: `shared.charges`."""
+    """Everything that devices and server must agree on for one training. Without `risk`, no phi is learned on top of p; with `heads`
+    phi is one of them; without `bits`, none is asked for; without `sum`, as in plans of before there were any, no device answers
+    a round; `queries`, in the order of their table, are sums besides training. What all of it costs: `shared.charges`."""
 
     network: NetworkSpec
     features: FeatureSpec
@@ -293,6 +297,7 @@ class Plan:
     bits: BitsPlan | None = dataclasses.field(default=None, metadata={LATER: True})
     sum: SumPlan | None = dataclasses.field(default=None, metadata={LATER: True})
     queries: tuple[QueryPlan, ...] = dataclasses.field(default=(), metadata={LATER: True})
+    heads: HeadsPlan | None = dataclasses.field(default=None, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         _expect_steps("horizon_steps", self.horizon_steps)
@@ -304,6 +309,11 @@ class Plan:
         for name in ("catalogue_sha256", "model_sha256"):
             _expect(len(getattr(self, name)) == 32, f"{name} of 32 bytes", f"{len(getattr(self, name))} bytes")
         _expect(in_order(self.queries), "each query once, in the order of the recipes", len(self.queries))
+        if self.heads is not None:
+            _expect(self.risk is None, "either risk or heads", "both")
+            _expect(
+                self.features.has_long_averages, "features of version 2, with averages and rates, for heads", "others"
+            )
 
     @cached_property
     def canonical(self) -> bytes:
@@ -322,10 +332,15 @@ class Plan:
 
     @property
     def updates(self) -> tuple[UpdateKind, ...]:
-        """Every part that is learned in rounds, and costs epsilon, in the order in which it is learned: p, then phi."""
-        p, phi = (recipe.request for recipe in LEARNED)
-        first = UpdateKind(p, self.privacy, self.network.n_parameters)
-        return (first, UpdateKind(phi, self.risk.privacy, N_COEFFICIENTS)) if self.risk else (first,)
+        """Every part that is learned in rounds, and costs epsilon, in the order in which it is learned: p, then phi or the heads."""
+        requests = {recipe.name: recipe.request for recipe in LEARNED}
+        parts = [("update", self.privacy, self.network.n_parameters)]
+        if self.risk is not None:
+            parts.append(("risk_update", self.risk.privacy, N_COEFFICIENTS))
+        if self.heads is not None:
+            privacies = self.heads.crowd, self.heads.curvature, self.heads.updates
+            parts += zip(("crowd", "curvature", "head_update"), privacies, self.heads.lengths, strict=True)
+        return tuple(UpdateKind(requests[name], privacy, n) for name, privacy, n in parts)
 
     @property
     def sums(self) -> tuple[UpdateKind, ...]:
@@ -363,6 +378,8 @@ _PARTS: Mapping[str, type] = {
         BitsPlan,
         SumPlan,
         QueryPlan,
+        HeadsPlan,
+        HeadPlan,
     )
 }
 

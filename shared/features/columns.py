@@ -20,7 +20,7 @@ from ..arrays import Doubles, Floats
 from ..events import EventKind
 from .crowd import Crowd
 from .readings import Activity, RicherRead
-from .spec import FeatureSpec, Group, Richer
+from .spec import FeatureSpec, Group, Richer, log_age_of
 
 #: What a column of version 2 is held in.
 BOUND = 3.0
@@ -111,7 +111,7 @@ def _averages(averages: Doubles, more: RicherRead, age: Doubles, spec: FeatureSp
         *(_corrected(more.log_amounts, of_all, spans[1:3]) / 3),
         *(user[..., None, :] for user in users),
         np.log1p(100 * averages[2]) / 2,
-        np.log1p(of_all) / 3,
+        log_age_of(of_all),
     )
 
 

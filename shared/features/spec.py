@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 
+import numpy as np
+
+from ..arrays import Doubles, as_declared
 from ..errors import ConfigError
 from ..events import EventKind
 from ..register.bounds import MAX_STEP
@@ -84,6 +87,11 @@ class FeatureSpec:
         return 1 if self.more is None else 2
 
     @property
+    def has_long_averages(self) -> bool:
+        """Whether heads can be read from them (`shared/heads/inputs.py`)."""
+        return self.more is not None and {Group.AVERAGES, Group.RATES, Group.LEAVING} <= set(self.more.groups)
+
+    @property
     def mid_steps(self) -> int:
         """The window in the middle, in which lately is counted."""
         return self.short_steps[2]
@@ -139,3 +147,17 @@ def _names_of(mid: int, spans: tuple[int, int, int, int]) -> Mapping[Group, tupl
         ),
         Group.CROWD: ("popularity", "neighbours"),
     }
+
+
+@as_declared
+def log_age_of(age: Doubles) -> Doubles:
+    """The feature "user_log_age" of users who were first seen `age` steps ago."""
+    out: Doubles = np.log1p(age) / 3
+    return out
+
+
+@as_declared
+def age_of(log_age: Doubles) -> Doubles:
+    """And back: the age in steps that a feature says."""
+    out: Doubles = np.expm1(3 * log_age)
+    return out

@@ -58,5 +58,6 @@ def plain(part: Any) -> dict[str, Any]:
         elif isinstance(value, tuple):
             out[field.name] = [plain(v) if dataclasses.is_dataclass(v) else int(v) for v in value]
         else:
-            out[field.name] = {"int": int, "float": float}.get(str(field.type), lambda v: v)(value)
+            kind = str(field.type).removesuffix(" | None")
+            out[field.name] = value if value is None else {"int": int, "float": float}.get(kind, lambda v: v)(value)
     return out

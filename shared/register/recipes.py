@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from .bounds import MAX_COEFFICIENTS, MAX_PARAMETERS, MAX_READINGS, MAX_STEP
+from .bounds import MAX_COEFFICIENTS, MAX_HEAD_INPUTS, MAX_HEADS, MAX_PARAMETERS, MAX_READINGS, MAX_STEP
 from .kinds import (
     HASH,
     PUBLIC,
@@ -28,8 +28,8 @@ from .kinds import (
     summed_kind,
 )
 
-#: Of the table. It rises with every row.
-VERSION = 1
+#: Of the table. It rises with what is added.
+VERSION = 2
 #: The consent under which a sum that trains nothing is answered: see `client/vault/consent.py`.
 SUMMED = "summed"
 
@@ -131,6 +131,49 @@ LEARNED = (
                     "phi's weights are basis @ coefficients",
                 ),
                 "coefficients": Field(Bytes(4, 4 * MAX_COEFFICIENTS, unit=4), PUBLIC, "what the rounds learn"),
+            }
+        ),
+    ),
+    Recipe(
+        name="crowd",
+        request="crowd_request",
+        version=2,
+        asks="ask which categories a user's activity falls into, and which of them go together",
+        tells="one device's share of how popular categories are, and which go together",
+        cost="one participation: 1, the norm of whoever did anything, against the plan's noise",
+        unit="users",
+        cap=(0.5, 1.0),
+        endpoint="train.crowd",
+    ),
+    Recipe(
+        name="curvature",
+        request="curvature_request",
+        version=2,
+        asks="ask how a user's rows curve the loss of both heads where they start",
+        tells="one device's share of that curvature",
+        cost="one participation of the plan's heads: 1 at most, both clipped, against its noise",
+        unit="contributions",
+        cap=(0.75, 1.5),
+        endpoint="train.curvature",
+    ),
+    Recipe(
+        name="head_update",
+        request="head_request",
+        version=2,
+        asks="ask for one update of both heads",
+        tells="one device's share of a round that learns when interests lapse and take off",
+        cost="one participation of the plan's heads: 1 at most, both clipped, against its noise",
+        unit="contributions",
+        cap=(1.5, 3.0),
+        endpoint="train.heads",
+        fields=MappingProxyType(
+            {
+                "basis": Field(
+                    Bytes(4, 4 * MAX_HEADS * MAX_HEAD_INPUTS**2, unit=4),
+                    PUBLIC,
+                    "weights are where they start and basis @ coefficients, one head after the other",
+                ),
+                "coefficients": Field(Bytes(4, 4 * MAX_HEADS * MAX_HEAD_INPUTS, unit=4), PUBLIC, "what rounds learn"),
             }
         ),
     ),

@@ -1,0 +1,59 @@
+"""What everybody does, from one sum: how popular categories are, and which of them go together.
+
+A device adds S = v v^T, where v_c^2 is the share of category c in all that its user did. Its Frobenius norm is |v|^2 = 1, so nobody
+moves the sum by more than 1, and nobody is clipped. The diagonal is popularity; the rest costs no more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..arrays import Bools, Doubles, as_declared
+from ..errors import InputError
+from ..features import Crowd
+from .symmetric import packed, unpacked
+
+#: A category counts for at least this share of the most popular one, so that its log says something.
+LEAST_POPULAR = 0.01
+
+
+@as_declared
+def pair_shares(active: Bools, n_categories: int) -> Doubles:
+    """What users add to the sum, `packed` (..., C (C + 1) / 2), of which steps were active (..., c, T): those of categories beyond
+    `n_categories` C are not counted, those that a device lacks are 0.
+
+    Guarantees. The L2 norm is 1, or 0 of a user who did nothing.
+    """
+    steps = active[..., :n_categories, :].sum(axis=-1, dtype=np.float64)
+    shares = np.zeros((*steps.shape[:-1], n_categories))
+    shares[..., : steps.shape[-1]] = steps / np.maximum(steps.sum(axis=-1, keepdims=True), 1)
+    v = np.sqrt(shares)
+    return packed(v[..., :, None] * v[..., None, :])
+
+
+@as_declared
+def crowd_of(values: Doubles, n_categories: int, noise_sd: float) -> Crowd:
+    """What a sum of `pair_shares` says, whose values carry noise of this standard deviation.
+
+    Popularity: the log of each category's share against the average one; what is below the noise, or below `LEAST_POPULAR` of the
+    most, counts as much as that, so that all are 0 where noise outweighs everything. Neighbours: the cosine between categories, less
+    what each has with the others on average, over their number; an entry that is below its noise is 0.
+
+    >>> crowd_of(packed(np.diag([1.0, 1.0, 4.0])), 3, 0.0).popularity.round(2).tolist()
+    [-0.69, -0.69, 0.69]
+    """
+    if not np.isfinite(values).all():
+        raise InputError("expected a finite sum of shares of categories")
+    pairs = unpacked(values, n_categories)
+    shares = np.diagonal(pairs)
+    least = max(noise_sd, LEAST_POPULAR * float(shares.max()), float(np.finfo(np.float64).tiny))
+    held = np.maximum(shares, least)
+    popularity = np.log(held / held.mean())
+    size = np.sqrt(held[:, None] * held)
+    cosine = np.where(np.abs(pairs) > noise_sd / np.sqrt(2), pairs, 0) / size
+    np.fill_diagonal(cosine, 0)
+    others = max(n_categories - 1, 1)
+    means = cosine.sum(axis=1) / others
+    neighbours = (cosine - means[:, None] - means + means.mean()) / others
+    np.fill_diagonal(neighbours, 0)
+    return Crowd(popularity, neighbours)
