@@ -10,6 +10,7 @@ from shared.errors import RunError
 from shared.plan import Plan, UpdateKind
 
 from .channel import Channel
+from .federation import MODEL_OFFER
 from .rounds import poisson_cohort
 from .sums.secure_sum import SecureSum
 
@@ -24,8 +25,8 @@ class DeviceNodes:
         self._channel, self._nodes, self._sums = channel, nodes, sums
         self.traffic = channel.traffic
 
-    def offer(self, fields: Mapping[str, Any]) -> int:
-        return len(self._channel.ask(self._nodes, "model_offer", fields))
+    def offer(self, fields: Mapping[str, Any], name: str = MODEL_OFFER) -> int:
+        return len(self._channel.ask(self._nodes, name, fields))
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         return poisson_cohort(self._channel.still_here(self._nodes), sampling_rate)

@@ -15,6 +15,8 @@ from shared.plan import Plan, PrivacyPlan, UpdateKind
 from .channel import Traffic
 from .run_log.log import RunLog, digest
 
+#: What every device is given: a model with its plan, and heads beside it.
+MODEL_OFFER, HEADS_OFFER = "model_offer", "heads_offer"
 #: Of those that say anything, the share from which on "nearly all" of them refuse, and that in so many rounds running.
 NEARLY_ALL, REFUSED_ROUNDS = 0.9, 2
 #: Rounds running that were asked for and had no sum that could be used, whatever the reason.
@@ -28,8 +30,8 @@ class Federation(Protocol):
 
     traffic: Traffic
 
-    def offer(self, fields: Mapping[str, Any]) -> int:
-        """Give every device a model_offer; how many took it."""
+    def offer(self, fields: Mapping[str, Any], name: str = MODEL_OFFER) -> int:
+        """Give every device an offer; how many took it."""
         ...
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
@@ -83,8 +85,8 @@ class Watched:
         self._refused_rounds = self._silent_rounds = self._unused_rounds = 0
         self._was_asked = False
 
-    def offer(self, fields: Mapping[str, Any]) -> int:
-        return self._federation.offer(fields)
+    def offer(self, fields: Mapping[str, Any], name: str = MODEL_OFFER) -> int:
+        return self._federation.offer(fields) if name == MODEL_OFFER else self._federation.offer(fields, name)
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         cohort, self._was_asked = self._federation.sample(sampling_rate), False

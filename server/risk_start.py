@@ -73,7 +73,7 @@ class RiskStart:
         """From public rows, whose p this theta makes. The slope's direction is the public phi's logit, standardised."""
         p, p_before = (forward(plan.network, theta, x) for x in (public.x, public.x_before))
         read = readings(plan.features, public.x, p, p_before).astype(np.float64)
-        weights = _logistic(read, public.y, np.zeros(len(READINGS)))
+        weights = logistic(read, public.y, np.zeros(len(READINGS)))
         score = read @ weights
         centre, scale = float(score.mean()), max(float(score.std()), 1e-6)
         basis = np.zeros((len(READINGS), N_COEFFICIENTS))
@@ -91,7 +91,8 @@ class RiskStart:
         return out
 
 
-def _logistic(x: Doubles, y: Floats, weights: Doubles) -> Doubles:
+@as_declared
+def logistic(x: Doubles, y: Floats, weights: Doubles) -> Doubles:
     """Weights of a ridge logistic regression, by Newton's method."""
     ridge = RIDGE * np.eye(x.shape[1])
     for _ in range(NEWTON_STEPS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from shared.plan import Plan
 from shared.randomised_response import BitSchedule, due_steps
 from shared.register.bounds import MAX_AUDIENCE_BYTES
 
+from .heads.settings import HeadsSettings, pair
 from .optimizer import ServerSettings
 from .risk_start import PublicRows
 
@@ -61,11 +62,12 @@ class Schedule:
 @dataclass(frozen=True)
 class RunSettings:
     """What a run is made of, for its server. `n_categories` are in the catalogue; `warm`: theta is a warm start's.
-    `longest_means`: of p's and of phi's updates, how long an honest cohort's mean is at most, in clips (`server/bounds.py`);
-    1 holds for whatever people do. `audience`: the deployment or group of devices that it asks, who answer nothing that is for
-    others. `run`: the second at which it began (`ServerFolder.begun_s`). `helpers`: identities of those who hold seats for it,
-    32 bytes each; `epoch_wait_s`: how long it waits for its list of devices to be signed. `round_open_s`: how long, by its
-    clock, a round stays open for whoever was restarted."""
+    `longest_means`: by line of the ledger, how long an honest cohort's mean of such a part is at most, in clips
+    (`server/bounds.py`); 1, that of every other, holds for whatever people do. `heads`: of a plan that learns them. `audience`: the
+    deployment or group of devices that it asks, who answer nothing that is for others. `run`: the second at which it began
+    (`ServerFolder.begun_s`). `helpers`: identities of those who hold seats for it, 32 bytes each; `epoch_wait_s`: how long it
+    waits for its list of devices to be signed. `round_open_s`: how long, by its clock, a round stays open for whoever was
+    restarted."""
 
     plan: Plan
     server: ServerSettings
@@ -79,7 +81,8 @@ class RunSettings:
     key_file: Path
     n_categories: int
     warm: bool = False
-    longest_means: tuple[float, float] = (1.0, 1.0)
+    longest_means: Mapping[str, float] = field(default_factory=dict)
+    heads: HeadsSettings | None = None
     audience: str = ""
     run: int = 0
     helpers: tuple[bytes, ...] = ()
@@ -95,6 +98,8 @@ class RunSettings:
         hold_declared(self)
         if not fits_utf8(self.audience, MAX_AUDIENCE_BYTES):
             raise ConfigError(f"expected server.audience of at most {MAX_AUDIENCE_BYTES} bytes")
+        if self.heads is not None:
+            self.heads.checked(self.plan)
 
     @classmethod
     def of(
@@ -112,7 +117,8 @@ class RunSettings:
         risk_learning_rate: float = 1.0,
         public_file: Path | None = None,
         node_wait_s: float = 300.0,
-        longest_means: tuple[float, float] = (1.0, 1.0),
+        longest_means: Mapping[str, float] | None = None,
+        heads: HeadsSettings | None = None,
         audience: str = "",
         helpers: tuple[bytes, ...] = (),
         epoch_wait_s: float = 300.0,
@@ -136,7 +142,8 @@ class RunSettings:
             key_file,
             n_categories,
             warm=theta_file is not None,
-            longest_means=longest_means,
+            longest_means=longest_means or {},
+            heads=heads,
             audience=audience,
             helpers=helpers,
             epoch_wait_s=epoch_wait_s,
@@ -171,7 +178,11 @@ class RunSettings:
                 risk_learning_rate=float(config["server.risk-learning-rate"]),
                 public_file=Path(public_file) if public_file else None,
                 node_wait_s=float(config["server.node-wait-s"]),
-                longest_means=(float(config["server.longest-mean"]), float(config["server.risk-longest-mean"])),
+                longest_means={
+                    kind.reply: float(config[f"server.longest-mean-{kind.reply.replace('_', '-')}"])
+                    for kind in plan.updates
+                },
+                heads=_heads_in(config, plan),
                 audience=str(config["server.audience"]),
                 helpers=_identities(str(config["server.helpers"])),
                 epoch_wait_s=float(config["server.epoch-wait-s"]),
@@ -179,6 +190,16 @@ class RunSettings:
             )
         except KeyError as missing:
             raise ConfigError(f"expected the run configuration to hold {missing}") from None
+
+
+def _heads_in(config: Mapping[str, Any], plan: Plan) -> HeadsSettings | None:
+    """What a flat configuration says of heads; None of a plan that learns none."""
+    if plan.heads is None:
+        return None
+    numbers = float(config["server.heads-damping"]), float(config["server.heads-tail"])
+    return HeadsSettings.load(
+        Path(str(config["server.heads-start"])), plan, pair(str(config["server.heads-rates"])), *numbers
+    )
 
 
 def _identities(listed: str) -> tuple[bytes, ...]:

@@ -22,10 +22,12 @@ from shared.files import append_line, private_folder, replace_content, replacing
 from shared.secure_sum.entry import SumList
 
 from .database import Base, engine_of
+from .heads import CROWD, CURVATURE, HEADS
 from .optimizer import ServerOptimizer
 
-#: Checkpoints of the two parts of a training.
+#: Checkpoints of the parts of a training: p, phi, and what heads are learned by.
 INTEREST, RISK = "checkpoint", "risk"
+PARTS = (INTEREST, RISK, CROWD, CURVATURE, HEADS)
 #: What a run cost, for people: where it is, the run has ended.
 ACCOUNT_FILE = "account.json"
 #: What its messages came to: the server's own.
@@ -188,7 +190,7 @@ class ServerFolder:
 
     def published(self) -> dict[str, Path]:
         """What of the folder a reviewer may see, by the name that the run's log gives it: no cohort, no size of one, no key."""
-        shown = (self.account_file, self.sums_file, *(self.folder / f"{name}.npz" for name in (INTEREST, RISK)))
+        shown = (self.account_file, self.sums_file, *(self.folder / f"{name}.npz" for name in PARTS))
         return {f"server/{file.name}": file for file in shown if file.exists()}
 
     def keep_account(self, account: Mapping[str, Any]) -> None:

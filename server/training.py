@@ -1,4 +1,5 @@
-"""The rounds of a plan: p's, then phi's, in one loop, as long as devices answer. Then every device gets the weights.
+"""The rounds of a plan: p's, then phi's or those of the heads, in one loop, as long as devices answer. Then every device gets the
+weights.
 
 A round is charged durably before its cohort is sampled, once, and stays charged. One that was interrupted is gone on with for a
 stated time, if its sums are secure ones (`server/sums/open_round.py`): the request that devices hear is the very same body.
@@ -15,7 +16,9 @@ one whose time is over.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from shared.arrays import Doubles, Floats, as_declared
@@ -23,7 +26,9 @@ from shared.codec import pack_floats
 from shared.errors import BudgetError, ConfigError
 from shared.plan import PrivacyPlan
 
-from .federation import Federation, Watched
+from .federation import HEADS_OFFER, Federation, Watched
+from .heads import CROWD, HEADS
+from .heads.learners import CrowdLearner, CurvatureLearner, HeadLearner, is_known
 from .optimizer import ServerOptimizer
 from .privacy.accounting import RoundAccountant, finite
 from .risk_start import RiskStart
@@ -108,6 +113,27 @@ class RiskLearner:
         return self._start.weights(self.optimizer.published)
 
 
+#: Weights and what else was published, by line of the ledger.
+Learned = Mapping[str, Floats]
+
+
+def _head_learner(settings: RunSettings, learned: Learned) -> Learner:
+    assert settings.heads is not None
+    return HeadLearner(settings.plan, settings.heads, learned["curvature"])
+
+
+#: Who learns each part of a plan, by its line of the ledger: of a run's settings, and of what was learned before.
+LEARNERS: Mapping[str, Callable[[RunSettings, Learned], Learner]] = MappingProxyType(
+    {
+        "update": lambda settings, _: InterestLearner(settings),
+        "risk_update": lambda settings, learned: RiskLearner(settings, learned["update"]),
+        "crowd": lambda settings, _: CrowdLearner(settings.plan),
+        "curvature": lambda settings, _: CurvatureLearner(settings.plan),
+        "head_update": _head_learner,
+    }
+)
+
+
 @dataclass
 class Training:
     """One run's training: whom it learns from, under which settings, and what it has spent."""
@@ -162,6 +188,7 @@ class Training:
         earlier process stopped. RunStopped before a round that would be for nothing, unless `to_the_end`."""
         plan, folder, accountant = self.settings.plan, self.folder, self.accountant
         kind, first = plan.updates[part], plan.first_round(part)
+        longest = self.settings.longest_means.get(kind.reply, 1.0)
         models = folder.load_checkpoint(learner.optimizer, learner.checkpoint) or [learner.model]
         self._publish(learner.checkpoint, models)
         while (number := self._left_open(part, first, len(models))) or self.goes_on(part, kind.privacy):
@@ -180,7 +207,7 @@ class Training:
                 "plan_sha256": plan.sha256,
                 **learner.fields(),
             }
-            mean_delta = run_round(self.federation, plan, request, kind, self.settings.longest_means[part])
+            mean_delta = run_round(self.federation, plan, request, kind, longest)
             self.federation.note_sum(used=mean_delta is not None)
             if mean_delta is not None:
                 learner.step(mean_delta)
@@ -221,32 +248,45 @@ def train(
     rounds: OpenRounds | None = None,
     log: RunLog | None = None,
     to_the_end: bool = False,
+    lines: Collection[str] = tuple(LEARNERS),
 ) -> RoundAccountant:
     """Run the plan's rounds, and offer what they taught to every device. BudgetError if epsilon allows none; RunStopped if
     devices refuse or stay silent so that going on would only spend: what was learned and charged until then stays in the
     folder. `rounds`: where a round lies that is open, to go on with. `to_the_end`: go on all the same, for trials, which publish
-    nothing."""
+    nothing. `lines`: of the ledger; no other part is learned."""
+    plan = settings.plan
+    if plan.heads is not None and "head_update" in lines and settings.heads is None:
+        raise ConfigError("expected server.heads-start, a file of where heads start, for a plan that learns them")
     training = Training.begin(federation, settings, folder, rounds, log)
-    accountant = training.accountant
-    theta = training.learn(0, InterestLearner(settings), to_the_end=to_the_end)
-    if not accountant.rounds:
-        raise BudgetError(f"expected max_epsilon to allow one round, got {settings.plan.privacy.max_epsilon}")
-    risk = None
-    if settings.plan.risk:
-        risk = training.learn(1, RiskLearner(settings, theta), to_the_end=to_the_end)
+    accountant, learned = training.accountant, dict[str, Floats]()
+    for part, kind in enumerate(plan.updates):
+        if kind.reply not in lines or (kind.reply == "head_update" and not is_known(learned)):
+            continue
+        learned[kind.reply] = training.learn(part, LEARNERS[kind.reply](settings, learned), to_the_end=to_the_end)
+        if not accountant.rounds:
+            raise BudgetError(f"expected max_epsilon to allow one round, got {plan.privacy.max_epsilon}")
+        if kind.reply == "crowd" and training.has_rounds_left:
+            offer_heads(federation, settings, learned["crowd"], _newest_heads(settings, folder), accountant.rounds)
     if not (to_the_end or training.federation.has_summed):
-        training.federation.expect_use(settings.plan.privacy)
-    offer(federation, settings, theta, accountant.rounds, risk=risk)
+        training.federation.expect_use(plan.privacy)
+    offer(federation, settings, learned["update"], accountant.rounds, risk=learned.get("risk_update"))
+    if "crowd" in learned:
+        weights = learned.get("head_update", _newest_heads(settings, folder))
+        offer_heads(federation, settings, learned["crowd"], weights, accountant.rounds)
     return accountant
 
 
 def offer_newest(federation: Federation, settings: RunSettings, folder: ServerFolder) -> int:
     """Offer what was published last, which is where training goes on: in a fresh folder the first theta, with the model file;
-    how many devices took it. They take nothing that is before what this run offered already."""
-    models = {name: folder.models(name)[-1] for name in (INTEREST, RISK) if folder.has_models(name)}
+    heads, too, once everybody's sum was published; how many took the model. They take nothing that is before what this run
+    offered already."""
+    models = {name: folder.models(name)[-1] for name in (INTEREST, RISK, CROWD) if folder.has_models(name)}
     number = folder.charges(settings.plan.sha256).count(until=settings.plan.privacy.rounds)
     theta = models.get(INTEREST, settings.theta)
-    return offer(federation, settings, theta, number, with_file=not models, risk=models.get(RISK))
+    taken = offer(federation, settings, theta, number, with_file=not models, risk=models.get(RISK))
+    if CROWD in models:
+        offer_heads(federation, settings, models[CROWD], _newest_heads(settings, folder), number)
+    return taken
 
 
 @as_declared
@@ -272,3 +312,31 @@ def offer(
             "risk": b"" if risk is None else pack_floats(risk),
         }
     )
+
+
+@as_declared
+def offer_heads(
+    federation: Federation, settings: RunSettings, popularity: Floats, weights: Floats, round_number: int
+) -> int:
+    """Give every device where heads start, the log popularity (C,) of the categories and weights (56,), beside the model of the same
+    number; how many took them."""
+    assert settings.heads is not None
+    return federation.offer(
+        {
+            "audience": settings.audience,
+            "run": settings.run,
+            "step": settings.schedule.train_step,
+            "round": round_number,
+            "plan_sha256": settings.plan.sha256,
+            "start": settings.heads.start.to_bytes(),
+            "popularity": pack_floats(popularity),
+            "weights": pack_floats(weights),
+        },
+        HEADS_OFFER,
+    )
+
+
+def _newest_heads(settings: RunSettings, folder: ServerFolder) -> Floats:
+    """The weights (56,) of heads that were published last: in the beginning, those that they start with."""
+    assert settings.heads is not None
+    return folder.models(HEADS)[-1] if folder.has_models(HEADS) else settings.heads.start.weights.ravel()

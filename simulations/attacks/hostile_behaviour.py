@@ -28,8 +28,9 @@ from shared.network import forward
 from shared.plan import Plan
 
 from ..people.labelled_rows import rows_of
-from ..people.public_start import planted_history, pretrain, public_lapse_rows
+from ..people.public_start import public_lapse_rows
 from ..people.setup import Crowd, Setup
+from ..people.teaching import planted_history, pretrain
 from ..scenarios.config import PLANTED_PROTOCOL, WarmStartSection, load_scenario
 from ..terminal.ending import end_with
 from ..terminal.printing import say_table

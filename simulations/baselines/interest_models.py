@@ -25,7 +25,7 @@ from shared.network import NetworkSpec, forward, sigmoid
 from shared.plan import Plan
 
 from ..people.labelled_rows import Rows
-from ..people.public_start import pretrain
+from ..people.teaching import pretrain
 from ..scenarios.config import WarmStartSection
 
 SAMPLE: Final = 300_000

@@ -6,7 +6,7 @@ population/         everybody's events (exists in a simulation only)
 consents.npy, caps.json  what they agree to tell, and let be spent
 held_out.npy        which users never train, if any
 rivals.npz          what rules and models that the reader brought along say, if any
-theta0.npy, public.npz  what planted people teach before any private round
+theta0.npy, public.npz, heads0.f32  what planted people teach before any private round
 app/, flower/       the app folder that Flower runs, and Flower's own files
 devices/<n>/        each device's state, and what its app noted down
 hosts/<n>/          the same of many devices at once (`host_folder.py`)
@@ -103,6 +103,11 @@ class RunFolder:
     def public_file(self) -> Path:
         """The rows that phi starts from."""
         return self.path / "public.npz"
+
+    @property
+    def heads_file(self) -> Path:
+        """Where heads start, if planted people teach any."""
+        return self.path / "heads0.f32"
 
     @property
     def app(self) -> Path:
@@ -231,8 +236,8 @@ class RunFolder:
         server = self.server
         if (server.folder / LOG_FILE).exists():
             shown = (
-                self.scenario_file, self.server_key_file, self.theta_file, self.public_file, self.results_file, self.report_file,
-                self.audit_file, self.withdrawal_file, *sorted(self.path.glob("sum-*.json")),
+                self.scenario_file, self.server_key_file, self.theta_file, self.public_file, self.heads_file, self.results_file,
+                self.report_file, self.audit_file, self.withdrawal_file, *sorted(self.path.glob("sum-*.json")),
             )  # fmt: skip
             files = {file.relative_to(self.path).as_posix(): file for file in shown if file.exists()}
             RunLog(server.folder, signing_key(self.signing_key_file)).close({**server.published(), **files})
@@ -357,8 +362,10 @@ class RunFolder:
             raise ConfigError(f"expected the server's key that {self.path} began with: start it without --resume")
 
     def write_public(self, setup: Setup) -> None:
-        """Leave what planted (public) people teach where the server finds it: theta 0, and the rows that phi starts from.
-        What is there already stays."""
+        """Leave what planted (public) people teach where the server finds it: theta 0, the rows that phi starts from, and where heads
+        start. What is there already stays."""
+        if setup.heads_start is not None and not self.heads_file.exists():
+            replace_content(self.heads_file, setup.heads_start.to_bytes())
         if setup.scenario.warm_start.users and not self.theta_file.exists():
             with replacing(self.theta_file) as file:
                 np.save(file, warm_theta(setup))

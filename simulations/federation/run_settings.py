@@ -6,6 +6,7 @@ Both say the same (a test holds them equal). Only a run through Flower needs the
 from __future__ import annotations
 
 from client.model.runtime import model_file, pinned_model
+from server.heads.settings import HeadsSettings, as_text
 from server.settings import RunSettings
 
 from ..people.setup import Setup
@@ -37,7 +38,8 @@ def run_settings(setup: Setup, run: RunFolder, helpers: tuple[bytes, ...] = ()) 
         risk_learning_rate=scenario.risk.learning_rate,
         public_file=run.public_file if setup.plan.risk else None,
         node_wait_s=NODE_WAIT_S,
-        longest_means=(scenario.server.longest_mean, scenario.risk.longest_mean),
+        longest_means=longest_means(setup),
+        heads=heads_settings(setup, run),
         audience=AUDIENCE,
         helpers=helpers,
         epoch_wait_s=EPOCH_WAIT_S,
@@ -62,8 +64,11 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "server.key-file": str(run.signing_key_file.absolute()),
         "server.categories": setup.n_categories,
         "server.node-wait-s": NODE_WAIT_S,
-        "server.longest-mean": scenario.server.longest_mean,
-        "server.risk-longest-mean": scenario.risk.longest_mean,
+        **{f"server.longest-mean-{line.replace('_', '-')}": most for line, most in longest_means(setup).items()},
+        "server.heads-start": str(run.heads_file.absolute()) if setup.plan.heads else "",
+        "server.heads-rates": as_text(scenario.heads.rates),
+        "server.heads-damping": scenario.heads.damping,
+        "server.heads-tail": scenario.heads.tail,
         "server.audience": AUDIENCE,
         "server.helpers": ",".join(key.hex() for key in helpers_of(setup, run)),
         "server.epoch-wait-s": EPOCH_WAIT_S,
@@ -79,6 +84,22 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "simulation.devices": setup.n_users,
         "simulation.hosts": scenario.simulation.hosts,
     }
+
+
+def longest_means(setup: Setup) -> dict[str, float]:
+    """How long an honest cohort's mean is at most, in clips, by line of the ledger of all that the plan learns."""
+    scenario = setup.scenario
+    said = {"update": scenario.server.longest_mean, "risk_update": scenario.risk.longest_mean}
+    said |= scenario.heads.longest_means
+    return {kind.reply: said[kind.reply] for kind in setup.plan.updates}
+
+
+def heads_settings(setup: Setup, run: RunFolder) -> HeadsSettings | None:
+    """What the server is told of heads; None of a plan without them, and of a trial, which learns none."""
+    heads = setup.scenario.heads
+    if setup.plan.heads is None or setup.heads_start is None:
+        return None
+    return HeadsSettings.load(run.heads_file, setup.plan, heads.rates, heads.damping, heads.tail)
 
 
 def nodes_of(setup: Setup) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from client.model.runtime import pinned_sha256
@@ -11,13 +11,16 @@ from server.privacy.accounting import Charged
 from server.settings import Schedule
 from shared.charges import charges_of
 from shared.events import Catalogue, Step
+from shared.heads import HeadsStart
 from shared.plan import Plan
 from shared.randomised_response import BitSchedule
 
 from ..scenarios.config import ProtocolSection, Scenario, step_unit_of
 from ..scenarios.owners import Owners
+from .heads_start import heads_start
 from .of_scenario import protocol_of
 from .private_choice import choices_of
+from .teaching import Lesson
 
 
 class People(Protocol):
@@ -44,7 +47,8 @@ class Setup:
     setup is small and can go to another process.
 
     `protocol`: the scenario's, its data set's, or that of a fold in time. `schedule`: when the server asks; nobody waits.
-    `caps`: every owner's.
+    `caps`: every owner's. `heads_start`: where heads start, if the plan learns any; of a `Crowd`, with whom nothing is run, there is
+    none, and the plan names none.
     """
 
     scenario: Scenario
@@ -54,16 +58,28 @@ class Setup:
     plan: Plan
     schedule: Schedule
     caps: Caps
+    heads_start: HeadsStart | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, scenario: Scenario, people: People, protocol: ProtocolSection | None = None) -> Setup:
+    def of(
+        cls,
+        scenario: Scenario,
+        people: People,
+        protocol: ProtocolSection | None = None,
+        start: HeadsStart | None = None,
+    ) -> Setup:
         """The scenario with these people, in another `protocol` than its own if one is given. ConfigError, in the words of
-        plan, caps or bits, if a number is out of range."""
+        plan, caps or bits, if a number is out of range. `start`: where heads start, if it is known; else it is taught once in a
+        process."""
         protocol = protocol or protocol_of(scenario)
         model = pinned_sha256(scenario.features.version)
         plan = scenario.plan(protocol, people.catalogue, people.n_users, model)
+        if plan.heads is not None and not isinstance(people, Crowd):
+            start = start or heads_start(Lesson.of(scenario, protocol, len(people.catalogue), plan))
+            plan = replace(plan, heads=replace(plan.heads, start_sha256=start.sha256))
         schedule = _schedule_of(scenario, protocol, plan)
-        return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, scenario.caps.caps())
+        caps = scenario.caps.caps()
+        return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, caps, start)
 
     @property
     def charged(self) -> Charged:

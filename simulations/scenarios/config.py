@@ -35,7 +35,7 @@ from .sections import (
     CountsSection,
     EvaluationSection,
     FeaturesSection,
-    Margin,
+    HeadsSection,
     Rate,
     Section,
     Seed,
@@ -43,6 +43,7 @@ from .sections import (
     SumSection,
     Whole,
 )
+from .sections import DetectionSection as DetectionSection
 from .sections import WarmStartSection as WarmStartSection
 
 SCENARIOS = Path(__file__).parent
@@ -162,26 +163,6 @@ class ServerSection(Section):
         return ServerSettings(self.learning_rate, self.momentum, self.tail)
 
 
-class DetectionSection(Section):
-    """When a device calls a turn, as shared.plan.Detection says and defaults to."""
-
-    detector: Literal["rate", "level", "own_level", "cusum", "risk"] = "level"
-    rate_window_steps: Whole = Detection.rate_window_steps
-    rate_threshold: float = Detection.rate_threshold
-    fall_level: float = Detection.fall_level
-    rise_level: float = Detection.rise_level
-    risk_line: float = Detection.risk_line
-    own_span_steps: Whole = Detection.own_span_steps
-    fall_margin: Margin = Detection.fall_margin
-    rise_margin: Margin = Detection.rise_margin
-    min_active_steps: Whole = Detection.min_active_steps
-    quiet_steps: Annotated[int, Field(ge=0)] = Detection.quiet_steps
-    false_alerts: Annotated[int, Field(ge=0)] = Detection.false_alerts
-    budget_steps: Whole = Detection.budget_steps
-    warm_steps: Whole = Detection.warm_steps
-    season_steps: Whole = Detection.season_steps
-
-
 class BitsSection(Section):
     """Randomised bits: the server asks at every `every_steps`-th step for any alert in these steps, through a coin of
     `epsilon`. `every_steps` 0: it never asks."""
@@ -227,6 +208,7 @@ class Scenario(Section):
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
     risk: RiskSection = RiskSection()
+    heads: HeadsSection = HeadsSection()
     server: ServerSection = ServerSection()
     detection: DetectionSection = DetectionSection()
     caps: CapsSection = CapsSection()
@@ -236,8 +218,16 @@ class Scenario(Section):
     counts: CountsSection = CountsSection()
     simulation: SimulationSection = SimulationSection()
 
-    def plan(self, protocol: ProtocolSection, catalogue: Catalogue, n_devices: int, model_sha256: bytes) -> Plan:
-        """The plan that devices and server get; ConfigError, in the plan's words, if a number is out of range."""
+    def plan(
+        self,
+        protocol: ProtocolSection,
+        catalogue: Catalogue,
+        n_devices: int,
+        model_sha256: bytes,
+        start_sha256: bytes = bytes(32),
+    ) -> Plan:
+        """The plan that devices and server get; ConfigError, in the plan's words, if a number is out of range. `start_sha256` names
+        where heads start; without it nobody can learn them, but the plan charges the same."""
         features = self._features(protocol)
         training = self.training.model_dump(exclude={"hidden", "history_steps"})
         privacy = self._privacy(n_devices)
@@ -246,8 +236,10 @@ class Scenario(Section):
         asked = protocol.train_at, protocol.test_steps[1]
         wanted = (section.plan(privacy, len(catalogue), *asked) for section in (self.evaluation, self.counts))
         queries = tuple(query for query in wanted if query)
-        rounds = self.privacy.rounds + self.risk.rounds + sum(query.privacy.rounds for query in queries)
-        kinds = (2 if self.risk.rounds else 1) + len(queries)
+        more = self.heads.rounds + 2 if self.heads.rounds else 0
+        rounds = self.privacy.rounds + self.risk.rounds + more + sum(query.privacy.rounds for query in queries)
+        kinds = (2 if self.risk.rounds else 1) + (3 if more else 0) + len(queries)
+        known = protocol.train_at - protocol.lapse_steps
         return Plan(
             network=network,
             features=features,
@@ -261,6 +253,7 @@ class Scenario(Section):
             bits=self.bits.plan(protocol),
             sum=self.sum.plan(privacy, network.n_parameters, kinds * rounds),
             queries=queries,
+            heads=self.heads.plan(privacy, len(catalogue), start_sha256, protocol.window_steps, known),
         )
 
     def _features(self, protocol: ProtocolSection) -> FeatureSpec:

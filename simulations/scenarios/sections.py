@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from client.privacy.caps import Cap, Caps, LedgerLine
-from shared.plan import PrivacyPlan, SumPlan
+from shared.plan import Detection, PrivacyPlan, SumPlan
 from shared.rdp import gaussian_epsilon
+from shared.register.heads_plan import INPUTS_VERSION, HeadPlan, HeadsPlan
 from shared.register.queries import QueryPlan, due_steps
 from shared.register.recipes import RECIPES
 from shared.register.sum_plan import MAX_HELPERS
@@ -51,6 +52,27 @@ class WarmStartSection(Section):
     l2: Share = 1e-3
 
 
+class DetectionSection(Section):
+    """When a device calls a turn, as shared.plan.Detection says and defaults to."""
+
+    detector: Literal["rate", "level", "own_level", "cusum", "risk"] = "level"
+    rate_window_steps: Whole = Detection.rate_window_steps
+    rate_threshold: float = Detection.rate_threshold
+    fall_level: float = Detection.fall_level
+    rise_level: float = Detection.rise_level
+    risk_line: float = Detection.risk_line
+    own_span_steps: Whole = Detection.own_span_steps
+    fall_margin: Margin = Detection.fall_margin
+    rise_margin: Margin = Detection.rise_margin
+    min_active_steps: Whole = Detection.min_active_steps
+    quiet_steps: Annotated[int, Field(ge=0)] = Detection.quiet_steps
+    false_alerts: Annotated[int, Field(ge=0)] = Detection.false_alerts
+    budget_steps: Whole = Detection.budget_steps
+    warm_steps: Whole = Detection.warm_steps
+    season_steps: Whole = Detection.season_steps
+    takeoff_line: Annotated[float, Field(gt=0, le=1)] | None = Detection.takeoff_line
+
+
 class SumSection(Section):
     """Who adds a round up, so that the server learns the sum alone: `helpers` servers of other organisations, `devices` drawn
     from the enrolled ones, or devices under a pad of the helpers (`both`). Of device seats, `corrupt_share` may be hostile and
@@ -70,6 +92,62 @@ class SumSection(Section):
         found = seats(privacy.population, n_values, word_bytes, assumed)
         helpers = self.helpers if self.seats == "both" else 0
         return SumPlan(helpers, found.n_seats, found.n_drawn, found.t_priv, found.t_rec)
+
+
+class HeadsSection(Section):
+    """How heads of lapses and take-offs are learned after p, in place of phi; see shared.register.heads_plan. `rounds` 0: none. Who
+    takes part, delta and grid are those of the section privacy; where heads start, the warm start's planted people say.
+
+    `history_steps` 0: every step that is known when training runs, from two thirds of a window on. Of each sum, lapses count
+    `lapse_share` of the contribution's square, take-offs the rest. A round moves a head by its rate times a Newton step, in directions
+    that count no less than `damping` mean eigenvalues; `tail` of the latest rounds are averaged.
+    """
+
+    rounds: Annotated[int, Field(ge=0)] = 0
+    rows: Whole = 128
+    history_steps: Annotated[int, Field(ge=0)] = 0
+    lapse_per: Annotated[float, Field(ge=1)] = 256.0
+    takeoff_per: Annotated[float, Field(ge=1)] = 64.0
+    lapse_curvature_clip: Clip = 0.5
+    takeoff_curvature_clip: Clip = 1.0
+    lapse_clip: Clip = 1.0
+    takeoff_clip: Clip = 1.0
+    lapse_share: Annotated[float, Field(gt=0, lt=1)] = 0.62
+    crowd_noise_multiplier: Annotated[float, Field(ge=0)] = 1.0
+    curvature_noise_multiplier: Annotated[float, Field(ge=0)] = 1.0
+    noise_multiplier: Annotated[float, Field(ge=0)] = 1.0
+    rates: tuple[Rate, Rate] = (0.3, 0.5)
+    damping: Share = 0.1
+    tail: Share = 0.5
+    crowd_longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
+    curvature_longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
+    longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @property
+    def longest_means(self) -> dict[str, float]:
+        """By line of the ledger."""
+        lines = "crowd", "curvature", "head_update"
+        return dict(zip(lines, (self.crowd_longest_mean, self.curvature_longest_mean, self.longest_mean), strict=True))
+
+    def plan(
+        self, privacy: PrivacyPlan, n_categories: int, start_sha256: bytes, window_steps: int, last: int
+    ) -> HeadsPlan | None:
+        """What the plan says of it, of rows up to step `last`; None if nothing is learned."""
+        if not self.rounds:
+            return None
+        history = self.history_steps or max(1, last - 2 * window_steps // 3 + 1)
+        share = self.lapse_share
+        protection = replace(privacy, clip_norm=1.0)
+        return HeadsPlan(
+            INPUTS_VERSION,
+            start_sha256,
+            n_categories,
+            HeadPlan(self.rows, self.lapse_per, history, self.lapse_curvature_clip, self.lapse_clip, share),
+            HeadPlan(self.rows, self.takeoff_per, history, self.takeoff_curvature_clip, self.takeoff_clip, 1 - share),
+            crowd=replace(protection, noise_multiplier=self.crowd_noise_multiplier, rounds=1),
+            curvature=replace(protection, noise_multiplier=self.curvature_noise_multiplier, rounds=1),
+            updates=replace(protection, noise_multiplier=self.noise_multiplier, rounds=self.rounds),
+        )
 
 
 class QuerySection(Section):

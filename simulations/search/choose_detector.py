@@ -44,8 +44,9 @@ from ..federation.alert_table import Alerts
 from ..people.labelled_rows import history_of, rows_of
 from ..people.of_scenario import data_title
 from ..people.population import Population
-from ..people.public_start import pretrain, public_history, public_lapse_rows, public_steps
+from ..people.public_start import public_history, public_lapse_rows
 from ..people.setup import Setup
+from ..people.teaching import pretrain, public_steps
 from ..scenarios.config import ProtocolSection
 from .trials import warmed
 

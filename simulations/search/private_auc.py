@@ -23,8 +23,8 @@ from shared.register.queries import QueryPlan
 from shared.register.recipes import N_BINS, SCORE_WEIGHTS_CENTI
 
 from ..people.labelled_rows import rows_of
-from ..people.public_start import planted_history, pretrain, public_steps
 from ..people.setup import Crowd, Setup
+from ..people.teaching import planted_history, pretrain, public_steps
 from ..scenarios.config import WarmStartSection, load_scenario
 
 #: By calendar: the scenario, categories, how often it is asked for, in steps; whether people's purchases are all that counts; and

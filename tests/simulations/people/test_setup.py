@@ -19,8 +19,9 @@ from shared.randomised_response import BitSchedule
 from simulations.people.datasets import DATASETS
 from simulations.people.of_scenario import protocol_of
 from simulations.people.planted import plant
-from simulations.people.public_start import planted_rows, pretrain, public_history
+from simulations.people.public_start import planted_rows, public_history
 from simulations.people.setup import Crowd, Setup
+from simulations.people.teaching import pretrain
 from simulations.scenarios.config import DataSection, load_scenario, step_unit_of
 from simulations.scenarios.planted_rates import PLANTED_RATES
 

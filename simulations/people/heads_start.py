@@ -1,0 +1,138 @@
+"""Where heads start: three networks that planted people teach, the scale of each input, and weights of a blend that is fixed.
+
+All of it is public, and costs no epsilon. A lapse is first read as what the planted network says of it and how little there was
+lately, in equal parts; a take-off as how much there was lately and how often its user comes. Private rounds go on from there.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from client.model.training_rows import TurnRows, head_rows
+from server.risk_start import logistic
+from shared.arrays import Bools, Doubles, Floats, Ints, as_declared
+from shared.errors import ConfigError
+from shared.features import History
+from shared.heads import TASKS, Heads, HeadsStart, crowd_of, pair_shares
+from shared.heads.inputs import input_names, raw_inputs
+from shared.network import forward
+from shared.register.heads_plan import N_INPUTS, HeadPlan
+
+from .labelled_rows import Rows
+from .teaching import Lesson, pretrain, public_steps
+
+#: Rows of one person that a network is taught by, drawn from all.
+ROWS_OF_ONE = 60
+USERS = 250
+#: No scale is smaller.
+LEAST_SCALE = 1e-3
+
+
+@lru_cache(maxsize=4)
+def heads_start(lesson: Lesson) -> HeadsStart:
+    """Where heads of this lesson's plan start; taught once in a process. ConfigError without planted people."""
+    if not lesson.warm.users:
+        raise ConfigError("expected warm_start.users > 0, planted people whom heads start from, got 0")
+    history, random = lesson.history(), np.random.Generator(np.random.Philox(key=[lesson.warm.seed, 1]))
+    rows = {"interest": lesson.interest_rows(history)}
+    networks = [pretrain(lesson.network, rows["interest"], lesson.warm)]
+    rows["interest"] = rows["interest"].where(few_of_each(rows["interest"].user, random))
+    for task in TASKS:
+        rows[task] = turn_rows(lesson, history, task, random)
+        networks.append(taught(lesson, rows[task]))
+    return _begun(lesson, np.stack(networks), rows, _popularity(history))
+
+
+def taught(lesson: Lesson, rows: Rows) -> Floats:
+    """The network (P,) of one task, of its rows."""
+    return pretrain(lesson.network, rows, lesson.warm)
+
+
+def turn_rows(lesson: Lesson, history: History, task: str, random: np.random.Generator) -> Rows:
+    """Rows of one head of a planted history (K, C, T), from the first step that p is taught in to the last that is known, at most
+    `ROWS_OF_ONE` of a person."""
+    first, last = public_steps(lesson.protocol)[0], history.n_steps - 1 - lesson.protocol.lapse_steps
+    every = HeadPlan(1, 1.0, max(1, last - first + 1), 1.0, 1.0, 1.0)
+    parts = []
+    for at in range(0, len(history.active), USERS):
+        found = head_rows(history[at : at + USERS], lesson.plan, every, task)
+        user, step, _ = np.nonzero(found.chosen)
+        parts.append(_where(found, user + at, step + first, few_of_each(user, random)))
+    columns = ("x", "y", "user", "step", "category")
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+
+
+def _where(found: TurnRows, user: Ints, step: Ints, keep: Bools) -> Rows:
+    return Rows(found.x[keep], found.y[keep] > 0, user[keep], step[keep], found.category[keep])
+
+
+@as_declared
+def few_of_each(user: Ints, random: np.random.Generator) -> Bools:
+    """Which rows are kept, of whose they are (n,): at most `ROWS_OF_ONE` of each, any of them alike."""
+    order = np.lexsort((random.random(len(user)), user))
+    whose = user[order]
+    first = np.flatnonzero(np.diff(whose, prepend=-1))
+    place = np.arange(len(whose)) - np.repeat(first, np.diff(np.append(first, len(whose))))
+    keep = np.zeros(len(user), bool)
+    keep[order[place < ROWS_OF_ONE]] = True
+    return keep
+
+
+def _popularity(history: History) -> Floats:
+    """Log popularity (C,) among planted people, whose shares of pairs are no secret."""
+    total = np.zeros(history.n_categories * (history.n_categories + 1) // 2)
+    for at in range(0, len(history.active), USERS):
+        total += pair_shares(history.active[at : at + USERS], history.n_categories).sum(axis=0)
+    return crowd_of(total / len(history.active), history.n_categories, 0.0).popularity.astype(np.float32)
+
+
+def _begun(lesson: Lesson, networks: Floats, rows: dict[str, Rows], popularity: Floats) -> HeadsStart:
+    """The start of these networks, by rows of all three kinds."""
+
+    def score(theta: Floats, x: Floats) -> Floats:
+        return forward(lesson.network, theta, x)
+
+    raw = np.concatenate(
+        [
+            raw_inputs(
+                lesson.features,
+                part.x,
+                np.stack([score(theta, part.x) for theta in networks]),
+                popularity[part.category],
+            )
+            for part in rows.values()
+        ]
+    )
+    centre = raw.mean(axis=0, dtype=np.float64).astype(np.float32)
+    scale = (raw.std(axis=0, dtype=np.float64) + LEAST_SCALE).astype(np.float32)
+    start = HeadsStart(networks, centre, scale, np.zeros((len(TASKS), N_INPUTS), np.float32))
+    weights, names = [], input_names(lesson.features)
+    for task in TASKS:
+        part = rows[task]
+        z = Heads(start, popularity, start.weights).inputs(lesson.features, score, part.x, popularity[part.category])
+        weights.append(_fitted(z.astype(np.float64), part.y, _blend(task, names, z, scale)))
+    return HeadsStart(networks, centre, scale, np.stack(weights).astype(np.float32))
+
+
+def _blend(task: str, names: tuple[str, ...], z: Floats, scale: Floats) -> Doubles:
+    """How much each input (28,) counts in the blend that a head starts with, of standardised rows z (n, 28)."""
+    blend = np.zeros(N_INPUTS)
+    level = names.index("log_level")
+    if task == "lapse":
+        for place, sign in ((names.index("logit_lapse"), 1), (level, -1)):
+            blend[place] = sign / max(float(z[:, place].std()), LEAST_SCALE)
+    else:  # the feature is half the log of the rate
+        rate = names.index("user_log_rate")
+        blend[level], blend[rate] = scale[level], scale[rate]
+    return blend
+
+
+def _fitted(z: Doubles, y: Bools, blend: Doubles) -> Doubles:
+    """Weights (28,): slope and intercept of a logistic regression on a blend of the inputs z (n, 28)."""
+    score = np.stack([z @ blend, np.ones(len(z))], axis=1)
+    slope, intercept = logistic(score, y.astype(np.float32), np.zeros(2))
+    weights: Doubles = slope * blend
+    weights[-1] += intercept
+    return weights

@@ -1,0 +1,115 @@
+"""Planted people as teachers: their counters, the steps that they teach in, and how a network is taught by rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shared.arrays import Floats
+from shared.events import EventKind, Step
+from shared.features import FeatureSpec, History
+from shared.network import NetworkSpec, gradient
+from shared.plan import Plan
+
+from ..scenarios.config import ProtocolSection, Scenario, WarmStartSection, step_unit_of
+from .labelled_rows import Rows, rows_of
+from .planted import plant
+
+BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What planted people teach, and by which counters: two that are equal teach the same. `plan`: that of a scenario, of which no more
+    is read than stands here once more, and what heads, if there are any, look at."""
+
+    network: NetworkSpec
+    features: FeatureSpec
+    protocol: ProtocolSection
+    warm: WarmStartSection
+    step: Step
+    n_categories: int
+    purchases_only: bool
+    watched: tuple[int, int]
+    plan: Plan = field(compare=False)
+
+    @classmethod
+    def of(cls, scenario: Scenario, protocol: ProtocolSection, n_categories: int, plan: Plan) -> Lesson:
+        """Of a scenario, in a protocol: its warm start's people, who buy alone where its own people do."""
+        data, version_2 = scenario.data, plan.features.version == 2
+        only = not data.has_other_kinds or (data.name == "planted" and not version_2)
+        watched = plan.detection.min_active_steps, plan.detection.lapse_steps
+        return cls(
+            plan.network,
+            plan.features,
+            protocol,
+            scenario.warm_start,
+            step_unit_of(scenario),
+            n_categories,
+            only,
+            watched,
+            plan,
+        )
+
+    def history(self) -> History:
+        """Counters (K, C, T) of the people."""
+        size = self.n_categories, self.warm.users, self.warm.seed
+        kinds = self.features.version == 2
+        return planted_history(self.protocol, self.step, *size, purchases_only=self.purchases_only, with_kinds=kinds)
+
+    def interest_rows(self, history: History) -> Rows:
+        """Rows of p of a history (K, C, T) of theirs.
+
+        From the first train step to the last step whose label is known: planted people are public in all of time, so the
+        first model has seen users of any tenure that a device will meet, and does not extrapolate.
+        """
+        return rows_of(history, self.features, self.protocol.horizon_steps, public_steps(self.protocol))
+
+
+def public_steps(protocol: ProtocolSection) -> tuple[int, int]:
+    """The steps that planted people teach p in, first and last."""
+    return protocol.train_steps[0], protocol.n_steps - 1 - protocol.horizon_steps
+
+
+def planted_history(
+    protocol: ProtocolSection,
+    step: Step,
+    n_categories: int,
+    users: int,
+    seed: int,
+    *,
+    purchases_only: bool = True,
+    with_kinds: bool = False,
+) -> History:
+    """Counters (K, C, T) of planted people in the protocol's steps, by kind as well if `with_kinds`; of purchases only, as the
+    real data sets have."""
+    days = protocol.n_steps * step.seconds // Step.DAY.seconds
+    people = plant(users, days, seed=seed, n_categories=n_categories)
+    user = np.repeat(np.arange(people.n_users), np.diff(people.offsets))
+    kept = people.kind == EventKind.PURCHASE if purchases_only else np.ones(len(user), bool)
+    at = (people.time_s[kept] // step.seconds).astype(np.int64)
+    shape = (people.n_users, n_categories, protocol.n_steps)
+    index = (user[kept], people.category[kept], at)
+    return History.from_events(shape, index, people.kind[kept], people.amount[kept], with_kinds=with_kinds)
+
+
+def pretrain(network: NetworkSpec, rows: Rows, settings: WarmStartSection) -> Floats:
+    """Adam (Kingma and Ba 2015) on shuffled batches, with a learning rate that falls to zero and L2 on the kernels.
+    Fewer rows than a batch are one batch."""
+    random = np.random.Generator(np.random.Philox(settings.seed))
+    theta, y = network.initial_theta(settings.seed), rows.y.astype(np.float32)
+    mean, square = np.zeros(network.n_parameters), np.zeros(network.n_parameters)
+    size = min(BATCH, len(y))
+    weight = np.full(size, 1 / size, np.float32)
+    n_batches = len(y) // size
+    for t in range(1, settings.epochs * n_batches + 1):
+        if (t - 1) % n_batches == 0:
+            order = random.permutation(len(y))
+        at = order[((t - 1) % n_batches) * size :][:size]
+        slope = gradient(network, theta, rows.x[at], y[at], weight, l2=settings.l2).astype(np.float64)
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        rate = settings.learning_rate * (1 - t / (settings.epochs * n_batches + 1))
+        step = rate * (mean / (1 - 0.9**t)) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
+        theta = (theta - step).astype(np.float32)
+    return theta
