@@ -23,6 +23,14 @@ from .risk_start import PublicRows
 
 #: phi's coefficients are averaged over this share of its rounds.
 RISK_TAIL = 0.75
+#: Where a flat configuration says how long an honest mean is, by line of the ledger.
+LONGEST_MEANS = {
+    "update": "server.longest-mean",
+    "risk_update": "server.risk-longest-mean",
+    "crowd": "server.crowd-longest-mean",
+    "curvature": "server.curvature-longest-mean",
+    "head_update": "server.head-longest-mean",
+}
 
 
 @dataclass(frozen=True)
@@ -178,10 +186,7 @@ class RunSettings:
                 risk_learning_rate=float(config["server.risk-learning-rate"]),
                 public_file=Path(public_file) if public_file else None,
                 node_wait_s=float(config["server.node-wait-s"]),
-                longest_means={
-                    kind.reply: float(config[f"server.longest-mean-{kind.reply.replace('_', '-')}"])
-                    for kind in plan.updates
-                },
+                longest_means={line: float(config[key]) for line, key in LONGEST_MEANS.items()},
                 heads=_heads_in(config, plan),
                 audience=str(config["server.audience"]),
                 helpers=_identities(str(config["server.helpers"])),

@@ -40,9 +40,9 @@ class TimedHosts(HostNodes):
         self.round_s: list[float] = []
         self.bare_s: list[float] = []
 
-    def offer(self, fields: Mapping[str, Any]) -> int:
+    def offer(self, fields: Mapping[str, Any], name: str = MODEL_OFFER) -> int:
         self._end_round()
-        return super().offer(fields)
+        return super().offer(fields, name)
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
         self._end_round()

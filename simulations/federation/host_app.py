@@ -11,12 +11,13 @@ grow with K; training rows lie in a memory-mapped file.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from client.detection.chances import Chances, Weights, chances_of, recent_rows
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
@@ -24,20 +25,20 @@ from numpy.typing import NDArray
 from client.app import carried, route
 from client.detection.alerts import alert_fields
 from client.detection.policy import POLICY, segments
-from client.detection.risk_levels import p_and_risk, recent_rows
 from client.detection.watch import Watch, observed, past_steps
 from client.gate import declared
 from client.model.costs import expect_affordable
-from client.model.installed import expect_bounds
+from client.model.installed import Installed, expect_bounds
 from client.privacy.alert_bit import expect_granted, own_schedule
 from client.privacy.caps import LedgerLine
 from client.privacy.ledger import ALLOWED
 from client.privacy.request_signature import verify
 from client.vault.consent import Consent
+from server.federation import HEADS_OFFER, MODEL_OFFER
 from shared.arrays import Floats, Ints, Words, as_declared
 from shared.codec import decode, unpack_floats
 from shared.errors import Refusal, RefusalCode, RunError
-from shared.features import N_KINDS, FeatureSpec, History, extract, seen
+from shared.features import History, extract, seen
 from shared.files import private_folder, replace_content, replacing
 from shared.messages import REQUESTS
 from shared.network import forward
@@ -46,7 +47,7 @@ from shared.randomised_response import BitSchedule, randomised_response
 from shared.rdp import Curve, coin, update_cost
 from shared.register.recipes import QUERIES, Recipe
 
-from ..people.labelled_rows import SCORE_USERS, history_of, users_of
+from ..people.labelled_rows import SCORE_USERS, users_of
 from .alert_table import ShownAlerts
 from .device_app import server_key, world
 from .host_alerts import HostAlerts
@@ -55,13 +56,15 @@ from .host_folder import HostFolder
 from .host_ledger import HostLedger, refused_of
 from .host_queries import query_sum
 from .host_training import SUMS, Look, TrainingRows, fresh_entropy
+from .hosted.counters import write_history, write_kinds
+from .hosted.head_sums import RAW, HostedRows, head_sum, load_head_rows, write_head_rows
+from .hosted.state import HostState
 from .metering import Metered
 from .observations import HostNotes
 from .run_folder import AUDIENCE, RunFolder
 from .silence import answering, dropout_of
 from .sums.spot_check import check
 
-COUNT_USERS = 4096
 #: What is asked for besides training, by its request.
 ASKED = {recipe.request: recipe for recipe in QUERIES}
 
@@ -88,41 +91,12 @@ class Host:
         if self._history is None:
             files = self.folder.history_files
             if not files[-1].exists():
-                self._write_history(files)
+                write_history(self.population, self._users, files)
             if self.folder.kinds_file.exists():
                 files = [*files, self.folder.kinds_file]
             mapped = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in files}
             self._history = History(**mapped)
         return self._history
-
-    def _write_history(self, files: list[Path]) -> None:
-        """Count the users' events, a chunk of users at a time; the last file appears last."""
-        shape = (self.n_users, len(self.population.catalogue), self.population.n_steps)
-        types = {"active": "|b1", "count": "<f4", "amount": "<f4"}
-        with ExitStack() as whole:
-            columns = {file.stem: whole.enter_context(replacing(file)) for file in reversed(files)}
-            for name, column in columns.items():
-                header = {"descr": types[name], "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(column, header)
-            for first in range(0, self.n_users, COUNT_USERS):
-                part = history_of(self.population.take(self._users[first : first + COUNT_USERS]))
-                for name, column in columns.items():
-                    column.write(np.ascontiguousarray(getattr(part, name), types[name]).data)
-
-    def _write_kinds(self, features: FeatureSpec) -> None:
-        """Count the users' events by kind, a chunk of users at a time."""
-        shape = (N_KINDS, self.n_users, len(self.population.catalogue), self.population.n_steps)
-        with replacing(self.folder.kinds_file) as out:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(out, header)
-            begin, user_bytes = out.tell(), shape[2] * shape[3]
-            for first in range(0, self.n_users, COUNT_USERS):
-                part = history_of(self.population.take(self._users[first : first + COUNT_USERS]), features)
-                assert part.kinds is not None
-                for kind, counted in enumerate(part.kinds):
-                    out.seek(begin + (kind * self.n_users + first) * user_bytes)
-                    out.write(np.ascontiguousarray(counted).data)
-        self._history = None
 
     @as_declared
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
@@ -131,7 +105,8 @@ class Host:
         expect_affordable(plan, len(self.population.catalogue))
         expect_bounds(plan, self._owners.caps)
         if plan.features.version == 2 and not self.folder.kinds_file.exists():
-            self._write_kinds(plan.features)
+            write_kinds(self.population, self._users, plan.features, self.folder.kinds_file)
+            self._history = None
         if self._plan_on_disk() != plan:
             self.folder.plan_file.unlink(missing_ok=True)
             TrainingRows.write(self.folder.path, self.history.until(step), plan, self._held_out)
@@ -141,12 +116,12 @@ class Host:
             replace_content(self.folder.plan_file, plan.canonical)
         past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
         scores = observed(plan, self.history.until(step), past, self._scores(plan, theta, past))
-        begin = Watch.start
+        begin, heads = Watch.start, None
         if (file := self.folder.state_file).exists():
-            with np.load(file) as state:
-                begin = Watch.of(state).restart
+            before = HostState.load(file, plan)
+            begin, heads = before.watch.restart, before.heads
         watch = begin(plan, scores, step)
-        self._save(theta, risk, round_number, step, watch)
+        HostState(theta, risk, heads, round_number, step, watch).save(file)
 
     def take_offer(self, request: dict[str, Any]) -> dict[int, int]:
         """Install what a model_offer brings; how many of the devices decline, by code: all of them or none, for their
@@ -157,6 +132,26 @@ class Host:
         except Refusal as refusal:
             return {int(refusal.code): self.n_users}
         return {}
+
+    def take_heads(self, request: dict[str, Any]) -> dict[int, int]:
+        """Keep what a heads_offer brings, and compute the rows of each head; how many of the devices decline, by code."""
+        try:
+            if (plan := self._plan_on_disk()) is None or request["plan_sha256"] != plan.sha256:
+                raise Refusal(RefusalCode.PLAN_MISMATCH)
+            state = HostState.load(self.folder.state_file, plan)
+            model = Installed(plan, b"", state.theta, state.risk, state.round_number)
+            brought = unpack_floats(request["popularity"]), unpack_floats(request["weights"])
+            heads = model.with_heads(request["start"], *brought).heads
+        except Refusal as refusal:
+            return {int(refusal.code): self.n_users}
+        assert heads is not None
+        write_head_rows(self.folder.heads, self.history.until(request["step"]), plan, heads, self._held_out)
+        replace(state, heads=heads).save(self.folder.state_file)
+        return {}
+
+    def take(self, name: str, request: dict[str, Any]) -> dict[int, int]:
+        """What comes of an offer of this name: how many of the devices decline, by code."""
+        return self.take_offer(request) if name == MODEL_OFFER else self.take_heads(request)
 
     @property
     def ledger(self) -> HostLedger:
@@ -201,8 +196,12 @@ class Host:
         cost = update_cost(kind.privacy, kind.n_values)
         devices, refused = self.charge(devices, LedgerLine(kind.reply), cost, plan.sha256)
         entropy = fresh_entropy(self.folder.path, request["round"])
-        rows, places, look = self._rows(name), devices - self.first_user, self._check_of(plan, kind)
-        return SUMS[name](rows, places, devices, plan, request, entropy, look), refused
+        places, look = devices - self.first_user, self._check_of(plan, kind)
+        if name in RAW:
+            return head_sum(
+                name, self._hosted_rows(plan, request["step"]), places, devices, plan, request, entropy, look
+            ), refused
+        return SUMS[name](self._rows(name), places, devices, plan, request, entropy, look), refused
 
     def _check_of(self, plan: Plan, kind: UpdateKind) -> Look | None:
         """The check of a run's first sum of a kind, for whichever host is asked for it first; None once one was made. A host whose
@@ -223,8 +222,7 @@ class Host:
         if unwilling := int((~agreed).sum()):
             refused = {**refused, int(RefusalCode.CONSENT): unwilling}
         kept = self._close_until(step)
-        with np.load(self.folder.state_file) as state:
-            theta = state["theta"]
+        theta = HostState.load(self.folder.state_file, plan).theta
         entropy = fresh_entropy(self.folder.path, request["round"])
         told = query_sum(plan, recipe.name, self.history.until(step), kept.told(), theta, request)
         return told(willing - self.first_user, willing, entropy), refused
@@ -232,6 +230,13 @@ class Host:
     def _rows(self, name: str) -> TrainingRows:
         """The installed plan's rows for a request."""
         return _rows_in(self.folder.rows(name), self.folder.plan_file.stat().st_mtime_ns)
+
+    def _hosted_rows(self, plan: Plan, step: int) -> HostedRows:
+        """What heads are learned from, as of the close of the step of training."""
+        heads = HostState.load(self.folder.state_file, plan).heads
+        teaches = np.ones(self.n_users, bool) if self._held_out is None else ~self._held_out
+        rows = load_head_rows(self.folder.heads) if heads else {}
+        return HostedRows(self.history.until(step).active, teaches, rows, heads and heads.start.weights)
 
     def answers(self, name: str, request: dict[str, Any]) -> HostAnswers:
         """What the hosted devices answer to a query of the register."""
@@ -276,25 +281,22 @@ class Host:
     def _close_until(self, step: int) -> HostAlerts:
         """Close every step up to `step`, and detect; the alerts that the devices keep then."""
         plan = _plan_in(self.folder)
-        with np.load(self.folder.state_file) as state:
-            theta, weights = state["theta"], state["risk"]
-            round_number, closed = int(state["round"]), int(state["closed"])
-            watch = Watch.of(state)
-        kept, raised = HostAlerts.load(self.folder.alerts_file, closed), []
-        if step <= closed:
+        state = HostState.load(self.folder.state_file, plan)
+        kept, raised = HostAlerts.load(self.folder.alerts_file, state.closed), []
+        if step <= state.closed:
             return kept
-        for at in range(closed + 1, step + 1):
-            p, risk = self._read(plan, theta, weights, at)
-            fired, levels = watch.see(plan, self.history.until(at), at, p, risk)
+        for at in range(state.closed + 1, step + 1):
+            chances = self._read(plan, state.weights, at)
+            fired, levels = state.watch.see(plan, self.history.until(at), at, *chances)
             who, direction, category = np.nonzero(fired)
             level = levels[who, direction, category]
             segment = segments(self.history.until(at), plan.features.window_steps)[who]
             chosen = POLICY.choose(segment, direction, level)
             raised.append(ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen))
-            HostNotes(self.folder, self.first_user).write(at, p, raised[-1])
-        kept = kept.with_raised(raised, round_number, step)
+            HostNotes(self.folder, self.first_user).write(at, chances.p, raised[-1])
+        kept = kept.with_raised(raised, state.round_number, step)
         kept.save(self.folder.alerts_file)
-        self._save(theta, weights, round_number, step, watch)
+        replace(state, closed=step).save(self.folder.state_file)
         return kept
 
     def _scores(self, plan: Plan, theta: Floats, steps: Ints) -> Floats:
@@ -306,24 +308,17 @@ class Host:
         ]
         return np.where(seen(history, steps), np.concatenate(parts), np.float32(np.nan))
 
-    def _read(self, plan: Plan, theta: Floats, weights: Floats, at: int) -> tuple[Floats, Floats]:
-        """p and phi (K, C) as of the close of a step, as `Device` reads them."""
+    def _read(self, plan: Plan, weights: Weights, at: int) -> Chances:
+        """What devices read of their interests (K, C) as of the close of a step, as `Device` reads it."""
         history = self.history.until(at)
         parts = []
         for first in range(0, self.n_users, SCORE_USERS):
-            part = users_of(history, first)
-            x, known = recent_rows(part, plan, at)
-            parts.append(p_and_risk(plan, weights, x, forward(plan.network, theta, x), known))
-        p, risk = zip(*parts, strict=True)
-        return np.concatenate(p), np.concatenate(risk)
+            x, known = recent_rows(users_of(history, first), plan, at)
+            parts.append(chances_of(plan, weights, lambda theta, rows: forward(plan.network, theta, rows), x, known))
+        return Chances(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def _plan_on_disk(self) -> Plan | None:
         return self.folder.plan() if self.folder.plan_file.exists() else None
-
-    def _save(self, theta: Floats, risk: Floats, round_number: int, closed: int, watch: Watch) -> None:
-        with replacing(self.folder.state_file) as file:
-            arrays: dict[str, Any] = watch.arrays()
-            np.savez(file, theta=theta, risk=risk, round=round_number, closed=closed, **arrays)
 
 
 @lru_cache(maxsize=8)
@@ -368,8 +363,8 @@ def on_message(message: Message, context: Context) -> Message:
     if devices is not None:
         devices = host.answering(devices)
     host.meet(request["step"], envelope.time_s, devices)
-    if name == "model_offer":
-        refused = host.take_offer(request)
+    if name in (MODEL_OFFER, HEADS_OFFER):
+        refused = host.take(name, request)
         return _reply(message, users=np.array([host.first_user, host.n_users]), refused=as_pairs(refused))
     if devices is None:
         return _reply(message, **host.answers(name, request).to_arrays())

@@ -24,6 +24,11 @@ class HostFolder:
         """The folder of the rows that phi is learned from."""
         return self.path / "lapses"
 
+    @property
+    def heads(self) -> Path:
+        """The folder of the rows that heads are learned from, one in it for each."""
+        return self.path / "heads"
+
     def rows(self, request: str) -> Path:
         """The folder of the training rows that a request for updates works on."""
         return {"train_request": self.path, "risk_request": self.lapses}[request]

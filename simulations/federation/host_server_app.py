@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from server.app import log_of, run
 from server.channel import REPLY_TIMEOUT_S, Traffic, hasten, wait_for_nodes
+from server.federation import MODEL_OFFER
 from server.replies import first_replies
 from server.rounds import poisson_cohort
 from server.settings import RunSettings
@@ -40,9 +41,9 @@ class HostNodes:
         self._first_user: dict[int, int] = {}
         self.traffic = Traffic()
 
-    def offer(self, fields: Mapping[str, Any]) -> int:
-        data = self._encode("model_offer", fields, self._n_devices)
-        replies = self._send("model_offer", data, self._nothing_more())
+    def offer(self, fields: Mapping[str, Any], name: str = MODEL_OFFER) -> int:
+        data = self._encode(name, fields, self._n_devices)
+        replies = self._send(name, data, self._nothing_more())
         users = {node: reply["users"] for node, reply in replies.items()}
         if sum(int(n) for _, n in users.values()) != self._n_devices:
             raise RunError(f"expected hosts of {self._n_devices} devices, got {len(users)} answers")

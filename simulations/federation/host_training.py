@@ -78,7 +78,7 @@ class TrainingRows:
             x = extract(part, plan.features, steps)[chosen]
             return x, labels(part, steps, plan.horizon_steps)[chosen], chosen
 
-        cls._write(folder, history, plan.features.n_features, of, held_out)
+        cls.write_of(folder, history, plan.features.n_features, of, held_out)
 
     @classmethod
     @as_declared
@@ -91,10 +91,10 @@ class TrainingRows:
             rows = lapse_rows(part, plan, risk)
             return np.concatenate([rows.x, rows.x_before], axis=1), rows.y, rows.chosen
 
-        cls._write(folder, history, 2 * plan.features.n_features, of, held_out)
+        cls.write_of(folder, history, 2 * plan.features.n_features, of, held_out)
 
     @staticmethod
-    def _write(
+    def write_of(
         folder: Path,
         history: History,
         width: int,
@@ -185,7 +185,7 @@ def sum_of_risk_updates(
 
     def raw(chunk: slice) -> Floats:
         first, end = rows.offsets[devices[chunk]], rows.offsets[devices[chunk] + 1]
-        picks = _picks(end - first, numbers[chunk], (1, risk.rows), plan.training.seed, round_number)[:, 0]
+        picks = row_draws(end - first, numbers[chunk], (1, risk.rows), plan.training.seed, round_number)[:, 0]
         real = picks >= 0
         at = np.where(real, picks + first[:, None], 0)
         x = rows.x.take(at, axis=0)
@@ -278,7 +278,7 @@ def _raw_deltas(
     """What each device's local training adds to theta: float32 (D, P)."""
     training = plan.training
     first, end = rows.offsets[devices], rows.offsets[devices + 1]
-    picks = _picks(end - first, numbers, (training.local_steps, training.rows), training.seed, round_number)
+    picks = row_draws(end - first, numbers, (training.local_steps, training.rows), training.seed, round_number)
     real = picks >= 0
     # A padded row has weight 0: whatever row stands in for it adds nothing.
     at = np.where(real, picks + first[:, None, None], 0)
@@ -296,7 +296,7 @@ def _raw_deltas(
     return fitted
 
 
-def _picks(n_rows: Ints, numbers: Ints, shape: tuple[int, int], seed: int, round_number: int) -> Ints:
+def row_draws(n_rows: Ints, numbers: Ints, shape: tuple[int, int], seed: int, round_number: int) -> Ints:
     """`client.model.training_rows.draw` for each device, of `shape` (S, B): (D, S, B)."""
     n_steps, n_picks = shape
     places = np.arange(n_picks)

@@ -16,6 +16,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from server.channel import Traffic
+from server.federation import MODEL_OFFER
 from server.rounds import poisson_cohort
 from shared.arrays import Ints, Words
 from shared.plan import Plan, UpdateKind
@@ -35,9 +36,9 @@ class LocalHost:
         self.host = Host(run, 0, 1)
         self.traffic = Traffic()
 
-    def offer(self, fields: Mapping[str, Any]) -> int:
+    def offer(self, fields: Mapping[str, Any], name: str = MODEL_OFFER) -> int:
         self._meet(fields["step"])
-        refused = self.host.take_offer(dict(fields))
+        refused = self.host.take(name, dict(fields))
         count_refusals(self.traffic, refused)
         return self.host.n_users - sum(refused.values())
 

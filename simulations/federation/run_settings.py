@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from client.model.runtime import model_file, pinned_model
 from server.heads.settings import HeadsSettings, as_text
-from server.settings import RunSettings
+from server.settings import LONGEST_MEANS, RunSettings
 
 from ..people.setup import Setup
+from ..scenarios.config import Scenario
 from .run_folder import AUDIENCE, RunFolder
 from .sums.helper_nodes import identities
 
@@ -38,7 +39,7 @@ def run_settings(setup: Setup, run: RunFolder, helpers: tuple[bytes, ...] = ()) 
         risk_learning_rate=scenario.risk.learning_rate,
         public_file=run.public_file if setup.plan.risk else None,
         node_wait_s=NODE_WAIT_S,
-        longest_means=longest_means(setup),
+        longest_means=longest_means(scenario),
         heads=heads_settings(setup, run),
         audience=AUDIENCE,
         helpers=helpers,
@@ -64,7 +65,7 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         "server.key-file": str(run.signing_key_file.absolute()),
         "server.categories": setup.n_categories,
         "server.node-wait-s": NODE_WAIT_S,
-        **{f"server.longest-mean-{line.replace('_', '-')}": most for line, most in longest_means(setup).items()},
+        **{LONGEST_MEANS[line]: most for line, most in longest_means(scenario).items()},
         "server.heads-start": str(run.heads_file.absolute()) if setup.plan.heads else "",
         "server.heads-rates": as_text(scenario.heads.rates),
         "server.heads-damping": scenario.heads.damping,
@@ -86,12 +87,10 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
     }
 
 
-def longest_means(setup: Setup) -> dict[str, float]:
-    """How long an honest cohort's mean is at most, in clips, by line of the ledger of all that the plan learns."""
-    scenario = setup.scenario
-    said = {"update": scenario.server.longest_mean, "risk_update": scenario.risk.longest_mean}
-    said |= scenario.heads.longest_means
-    return {kind.reply: said[kind.reply] for kind in setup.plan.updates}
+def longest_means(scenario: Scenario) -> dict[str, float]:
+    """How long an honest cohort's mean is at most, in clips, by line of the ledger of all that rounds learn."""
+    mine = {"update": scenario.server.longest_mean, "risk_update": scenario.risk.longest_mean}
+    return mine | scenario.heads.longest_means
 
 
 def heads_settings(setup: Setup, run: RunFolder) -> HeadsSettings | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from server.channel import Traffic
+from server.federation import MODEL_OFFER
 from server.optimizer import ServerOptimizer
 from server.rounds import poisson_cohort
 from server.state import INTEREST as INTEREST_FILE
@@ -33,7 +34,7 @@ class TrainingHost:
         self._rows, self._n_devices, self._folder, self._dropout = rows, n_devices, folder, dropout
         self.traffic = Traffic()
 
-    def offer(self, fields: Mapping[str, Any]) -> int:
+    def offer(self, fields: Mapping[str, Any], name: str = MODEL_OFFER) -> int:
         """Nothing to do: rows are there, and nobody watches."""
         return self._n_devices
 

@@ -28,7 +28,7 @@ from ..federation.run_folder import RunFolder
 from ..federation.run_settings import run_settings
 from ..people.labelled_rows import SCORE_USERS, Rows, history_of, rows_of, users_of
 from ..people.population import Population
-from ..people.setup import Setup
+from ..people.setup import Crowd, Setup
 from ..scenarios.config import BitsSection, ProtocolSection, Scenario
 from ..scenarios.held_out import held_out_users
 from ..scenarios.sections import CountsSection, EvaluationSection
@@ -77,9 +77,11 @@ class Trials:
 
     def setup(self, scenario: Scenario, protocol: ProtocolSection | None = None) -> Setup:
         """A scenario for these people; in another `protocol` than its own if one is given. A trial trains and asks for
-        nothing, so what it costs is that of the training: without the scenario's bits, evaluation and counts."""
+        nothing, so what it costs is that of the training: without the scenario's bits, evaluation and counts. Heads are counted, and
+        not learned: nobody is taught where they start."""
         nothing = {"bits": BitsSection(), "evaluation": EvaluationSection(), "counts": CountsSection()}
-        setup = Setup.of(scenario.model_copy(update=nothing), self.population, protocol)
+        crowd = Crowd(self.population.n_users, self.population.catalogue)
+        setup = Setup.of(scenario.model_copy(update=nothing), crowd, protocol)
         if setup.plan.features.version == 2 and self.history.kinds is None:
             self.history = history_of(self.population, setup.plan.features)
         return setup
@@ -95,7 +97,7 @@ class Trials:
             rows["risk_request"] = self._lapses_to_train_on(plan, plan.risk, step, held_out)
         dropout = setup.scenario.simulation.dropout
         federation, folder = host(rows, self.population.n_users, self._folder, dropout), Scratch()
-        accountant = train(federation, settings, folder, to_the_end=True)
+        accountant = train(federation, settings, folder, to_the_end=True, lines=("update", "risk_update"))
         dropped = federation.traffic.dropped
         skipped = dropped["round_small_cohort"] + dropped["round_few_survivors"] + dropped["round_too_long"]
         risk = folder.models(RISK_FILE)[-1] if plan.risk else np.empty(0, np.float32)

@@ -41,9 +41,9 @@ class Told(LocalHost):
         super().__init__(folder)
         self._signer, self.heads = signer, []
 
-    def offer(self, fields):
-        self._tell("model_offer")
-        return super().offer(fields)
+    def offer(self, fields, name="model_offer"):
+        self._tell(name)
+        return super().offer(fields, name)
 
     def collect(self, cohort, plan, request, kind):
         self._tell(kind.request)

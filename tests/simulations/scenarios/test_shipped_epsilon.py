@@ -30,6 +30,9 @@ def parts_of(plan) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
     rounds = [(plan.privacy.noise_multiplier, plan.privacy.rounds)]
     if plan.risk:
         rounds.append((plan.risk.privacy.noise_multiplier, plan.risk.privacy.rounds))
+    if plan.heads:
+        parts = plan.heads.crowd, plan.heads.curvature, plan.heads.updates
+        rounds += [(privacy.noise_multiplier, privacy.rounds) for privacy in parts]
     rounds += [(query.privacy.noise_multiplier, query.privacy.rounds) for query in plan.queries]
     return rounds, [(plan.bits.epsilon_micro / 1e6, plan.bits.coins)] if plan.bits else []
 
@@ -89,7 +92,9 @@ def test_what_is_promised_is_kept_by_the_coarser_bound_too_or_is_printed_beside_
     assert account["epsilon_bound"] < 1.2 * account["epsilon_to_public"]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("eps1") or name.startswith("ta-feng")])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name.endswith(("eps1", "heads")) or name.startswith("ta-feng")]
+)
 def test_epsilon_of_one_is_one(name):
     plan = plan_of(name)
     assert 0.95 < epsilon_to_public(charges_of(plan), plan.privacy.delta) <= 1

@@ -1,0 +1,1 @@
+"""What a host keeps of its devices between two messages, and what it adds up of heads."""

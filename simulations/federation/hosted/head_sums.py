@@ -1,0 +1,149 @@
+"""What hosted devices add to the sums that heads are learned by, all at once: by the code of `shared.heads` with a leading axis.
+
+Rows of heads lie in memory-mapped files as those of p do, standardised, a folder for each head.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.model.training_rows import head_rows
+from shared.arrays import Bools, Doubles, Floats, Ints, Words, as_declared, hold_declared
+from shared.codec import unpack_floats
+from shared.errors import Refusal, RefusalCode
+from shared.features import History
+from shared.files import private_folder, replace_content
+from shared.heads import TASKS, HeadRows, Heads, curvature_vectors, pair_shares, update_vectors
+from shared.mechanisms import Entropy
+from shared.network import forward
+from shared.plan import Plan
+from shared.register.heads_plan import N_HEADS, N_INPUTS, HeadsPlan
+
+from ..host_training import Look, TrainingRows, protected_sum, row_draws
+
+#: Names what the rows in a folder were made of.
+MADE_OF = "made_of"
+
+
+@dataclass(frozen=True)
+class HostedRows:
+    """Of hosted users, as of the step of training: which steps were active (K, C, T), who teaches (K,); the rows of each head and the
+    weights (2, 28) that they start with, which are there once heads were offered."""
+
+    active: Bools
+    teaches: Bools
+    heads: Mapping[str, TrainingRows]
+    start: Floats | None
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
+    @as_declared
+    def drawn(self, plan: Plan, devices: Ints, numbers: Ints, round_number: int) -> list[HeadRows]:
+        """The rows of each head that some devices work on in a round, as `Work` draws them: positions `devices`, whose own numbers
+        are `numbers`. Refusal if no heads were offered."""
+        if not self.heads:
+            raise Refusal(RefusalCode.PLAN_MISMATCH)
+        out = []
+        for task, head in zip(TASKS, asked_in(plan).heads, strict=True):
+            rows = self.heads[task]
+            first, end = rows.offsets[devices], rows.offsets[devices + 1]
+            picks = row_draws(end - first, numbers, (1, head.rows), plan.training.seed, round_number)[:, 0]
+            real = picks >= 0
+            at = np.where(real, picks + first[:, None], 0)
+            out.append(HeadRows(rows.x.take(at, axis=0), rows.y.take(at), real.astype(np.float32)))
+        return out
+
+
+def asked_in(plan: Plan) -> HeadsPlan:
+    """What a plan says of heads; Refusal if it learns none."""
+    if plan.heads is None:
+        raise Refusal(RefusalCode.PLAN_MISMATCH)
+    return plan.heads
+
+
+@as_declared
+def write_head_rows(folder: Path, history: History, plan: Plan, heads: Heads, held_out: Bools | None = None) -> None:
+    """Rows of each head, of the hosted users' history (K, C, T) as of now; those that lie there already, of the same plan, start and
+    popularity, stay. Users in `held_out` (K,) get none."""
+    made_of = hashlib.sha256(plan.sha256 + heads.start.sha256 + heads.popularity.tobytes()).hexdigest()
+    marker = private_folder(folder) / MADE_OF
+    if marker.exists() and marker.read_text("utf-8") == made_of:
+        return
+
+    def score(theta: Floats, x: Floats) -> Floats:
+        return forward(plan.network, theta, x)
+
+    for task, head in zip(TASKS, asked_in(plan).heads, strict=True):
+
+        def of(part: History, task: str = task, head: Any = head) -> tuple[Floats, NDArray[np.generic], Bools]:
+            rows = head_rows(part, plan, head, task)
+            z = heads.inputs(plan.features, score, rows.x, heads.popularity[rows.category])
+            return z, rows.y, rows.chosen
+
+        TrainingRows.write_of(private_folder(folder / task), history, N_INPUTS, of, held_out)
+    replace_content(marker, made_of)
+
+
+def load_head_rows(folder: Path) -> dict[str, TrainingRows]:
+    """The rows of `write_head_rows`, by head."""
+    return {task: TrainingRows.load(folder / task) for task in TASKS}
+
+
+#: What each of some devices adds, before the noise: of rows, positions, own numbers, a plan and the request.
+Raw = Callable[[HostedRows, Ints, Ints, Plan, Mapping[str, Any]], Doubles]
+
+
+@as_declared
+def _crowd(rows: HostedRows, devices: Ints, numbers: Ints, plan: Plan, request: Mapping[str, Any]) -> Doubles:
+    shares = pair_shares(rows.active[devices], asked_in(plan).n_categories)
+    out: Doubles = shares * rows.teaches[devices, None]
+    return out
+
+
+def _curvature(rows: HostedRows, devices: Ints, numbers: Ints, plan: Plan, request: Mapping[str, Any]) -> Doubles:
+    drawn = rows.drawn(plan, devices, numbers, request["round"])
+    assert rows.start is not None
+    return curvature_vectors(asked_in(plan), drawn, rows.start)
+
+
+def _update(rows: HostedRows, devices: Ints, numbers: Ints, plan: Plan, request: Mapping[str, Any]) -> Doubles:
+    basis, coefficients = (unpack_floats(request[name]) for name in ("basis", "coefficients"))
+    form = basis.reshape(N_HEADS, N_INPUTS, N_INPUTS), coefficients.reshape(N_HEADS, N_INPUTS)
+    drawn = rows.drawn(plan, devices, numbers, request["round"])
+    assert rows.start is not None
+    return update_vectors(asked_in(plan), drawn, rows.start, *form)
+
+
+#: By the request that asks for it.
+RAW: Mapping[str, Raw] = {"crowd_request": _crowd, "curvature_request": _curvature, "head_request": _update}
+
+
+@as_declared
+def head_sum(
+    name: str,
+    rows: HostedRows,
+    devices: Ints,
+    numbers: Ints,
+    plan: Plan,
+    request: Mapping[str, Any],
+    entropy: Entropy,
+    look: Look | None = None,
+) -> Words:
+    """Sum modulo 2^32 of what some hosted devices, positions `devices` in `rows`, hand out to a request of `RAW`: uint32 (n_values,).
+
+    Guarantees. Each device's vector is clipped and noised on its own, as `Work` does, before it is added.
+    """
+    kind = plan.kind_of(name)
+
+    def raw(chunk: slice) -> Doubles:
+        return RAW[name](rows, devices[chunk], numbers[chunk], plan, request)
+
+    return protected_sum(len(devices), raw, kind.n_values, kind.privacy, entropy, look)
