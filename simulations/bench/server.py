@@ -16,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from server.app import run
 from server.channel import hasten, wait_for_nodes
+from server.federation import MODEL_OFFER
 from server.settings import RunSettings
 from server.signing import Signer, signing_key
 from server.state import ServerFolder
