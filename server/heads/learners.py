@@ -46,6 +46,8 @@ class CrowdLearner:
     @property
     def model(self) -> Floats:
         """Log popularity (C,): of each category 0 before there is a sum."""
+        if not self.optimizer.theta.any():
+            return np.zeros(self._heads.n_categories, np.float32)
         noise = noise_of_mean(self._heads.crowd)
         return crowd_of(self.optimizer.theta, self._heads.n_categories, noise).popularity.astype(np.float32)
 

@@ -27,6 +27,7 @@ from ..scenarios.config import PLANTED_PROTOCOL, Scenario, load_scenario
 from . import device_app as devices
 from .in_process import LocalGrid, LocalHost, Node, context_of
 from .run_folder import AUDIENCE, RunFolder
+from .run_settings import heads_settings
 from .sums.enroller import enrolling
 from .sums.helper_nodes import identities
 
@@ -89,6 +90,7 @@ def settings_for(run: RunFolder, people: Population, scenario: Scenario) -> RunS
         public_rows=PublicRows.load(run.public_file) if setup.plan.risk else None,
         key_file=run.signing_key_file,
         n_categories=setup.n_categories,
+        heads=heads_settings(setup, run),
         audience=AUDIENCE,
     )
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from client.detection.chances import Chances, Weights, chances_of, recent_rows
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from client.app import carried, route
 from client.detection.alerts import alert_fields
+from client.detection.chances import Chances, Weights, chances_of, recent_rows
 from client.detection.policy import POLICY, segments
 from client.detection.watch import Watch, observed, past_steps
 from client.gate import declared
@@ -236,7 +236,7 @@ class Host:
         heads = HostState.load(self.folder.state_file, plan).heads
         teaches = np.ones(self.n_users, bool) if self._held_out is None else ~self._held_out
         rows = load_head_rows(self.folder.heads) if heads else {}
-        return HostedRows(self.history.until(step).active, teaches, rows, heads and heads.start.weights)
+        return HostedRows(self.history.until(step).active, teaches, rows, heads.start.weights if heads else None)
 
     def answers(self, name: str, request: dict[str, Any]) -> HostAnswers:
         """What the hosted devices answer to a query of the register."""

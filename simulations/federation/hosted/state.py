@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from client.detection.chances import Weights
 
+from client.detection.chances import Weights
 from client.detection.watch import Watch
 from shared.arrays import Floats, hold_declared
 from shared.files import replacing

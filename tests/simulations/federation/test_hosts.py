@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from client.detection.risk_levels import Direction
+from server.federation import HEADS_OFFER, MODEL_OFFER
+from server.heads import CROWD, CURVATURE, HEADS
 from server.inbox import Inbox
 from server.state import RISK, ServerFolder
 from shared.lapse_risk import READINGS
@@ -33,6 +35,7 @@ from simulations.federation.host_training import (
     sum_of_risk_updates,
     sum_of_updates,
 )
+from simulations.federation.hosted.head_sums import RAW
 from simulations.federation.in_process import LocalHost
 from simulations.federation.observations import read_notes
 from simulations.federation.run_folder import RunFolder
@@ -95,6 +98,45 @@ def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(two
     assert len(alerts_hosts) > 5
     directions = {Direction(alert[2]) for alert in alerts_hosts}
     assert detector != "risk" or Direction.FALL in directions, "falls, which phi calls"
+
+
+#: Heads of few planted people, learned in two rounds of everybody without noise, and alerts of both directions by them.
+HEADS_TOO = [
+    "features.version=2",
+    "warm_start.users=60",
+    "warm_start.epochs=1",
+    "heads.rounds=2",
+    "heads.rows=24",
+    "heads.crowd_noise_multiplier=0.0",
+    "heads.curvature_noise_multiplier=0.0",
+    "heads.noise_multiplier=0.0",
+    "detection.detector=risk",
+    "detection.risk_line=0.1",
+    "detection.takeoff_line=0.1",
+]
+
+
+@pytest.mark.slow
+def test_50_users_give_the_same_heads_and_the_same_alerts_in_both_fidelities(tmp_path, people):
+    scenario = scenario_without_noise(*HEADS_TOO)
+    runs = [RunFolder(tmp_path / way) for way in ("devices", "hosts")]
+    settings = [ways(run, people, scenario) for ways, run in zip((run_devices, run_hosted), runs, strict=True)][-1]
+    plan, start = settings.plan, settings.heads.start
+    assert [len(run.server.models(name)) for name in (CROWD, CURVATURE, HEADS) for run in runs] == [2, 2, 2, 2, 3, 3]
+    for name, room in ((CROWD, 1e-5), (CURVATURE, 1e-5), (HEADS, 1e-3)):
+        one, other = (run.server.models(name) for run in runs)
+        assert np.abs(one[-1] - one[0]).max() > 1e-3, f"nothing was learned: {name}"
+        np.testing.assert_allclose(one, other, rtol=0, atol=room, err_msg=name)
+    assert runs[0].server.models(HEADS).shape == (3, start.weights.size)
+    np.testing.assert_array_equal(runs[0].server.models(HEADS)[0], start.weights.ravel())
+    told = runs[0].server.traffic()
+    lines = [told["received"][kind.reply] for kind in plan.updates]
+    assert lines == [N_USERS * kind.privacy.rounds for kind in plan.updates] and not told["dropped"]
+    assert told["sent"]["heads_offer"] == 2 * N_USERS == told["received"]["receipt"] - told["sent"]["model_offer"]
+    (p_devices, alerts_devices), (p_hosts, alerts_hosts) = (alerts_of(run, people) for run in runs)
+    np.testing.assert_allclose(p_devices, p_hosts, rtol=0, atol=1e-4)
+    assert alerts_devices == alerts_hosts
+    assert {Direction(alert[2]) for alert in alerts_hosts} == set(Direction), "lapses and take-offs"
 
 
 def test_each_hosted_device_is_clipped_and_noised_on_its_own(tmp_path, people):
@@ -174,4 +216,5 @@ def test_hosted_devices_answer_every_request():
     """A query that a host does not know would drop all of its devices from the run, and only count it. Its sum is ideal: what
     exchanges keys and asks seats never comes."""
     queries = {recipe.request for recipe in QUERIES}
-    assert {"model_offer", *SUMS, *ANSWERS, *queries} == set(REQUESTS) - {kind.name for kind in SUM_REQUESTS}
+    offers = {MODEL_OFFER, HEADS_OFFER}
+    assert {*offers, *SUMS, *RAW, *ANSWERS, *queries} == set(REQUESTS) - {kind.name for kind in SUM_REQUESTS}
