@@ -143,7 +143,7 @@ def evaluate(
     shown = test.where(known & trained)
     every_model = not population.simulated if every_model is None else every_model
     weights = server.models(RISK)[-1] if plan.risk else np.empty(0, np.float32)
-    scores = scores_at(history, setup, models[-1], weights, lived_steps(protocol))
+    scores = scores_at(history, setup, models[-1], weights, lived_steps(protocol), run.heads(plan))
     bgnbd = category_models(history, setup)
     pooled = fitted_models(train, plan, seed, every=every_model)
     levels = pooled_levels(history, setup, seed, every_model=every_model, fitted=pooled if held_out is None else None)

@@ -13,10 +13,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from client.detection.chances import of_heads
 from client.detection.detectors import shift
 from client.detection.watch import Watch, observed, past_steps
 from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
 from shared.features import History, extract, seen
+from shared.heads import Heads
 from shared.lapse_risk import phi, readings
 from shared.network import forward
 from shared.plan import Detection, Plan
@@ -38,7 +40,8 @@ SETTINGS: Final[Mapping[str, tuple[str, tuple[float, ...]]]] = {
 @dataclass(frozen=True)
 class Scores:
     """What everybody's devices compute: p (K, P, C) of the steps before and p (K, S, C) of consecutive `steps` (S,); phi
-    (None: not learned) and `watched`, both (K, S, C); from the counters of `history`, which ends with the last step."""
+    (None: not learned), `watched` and the chance of a take-off (None: not learned; NaN where an interest is not quiet), all
+    (K, S, C); from the counters of `history`, which ends with the last step."""
 
     history: History
 
@@ -47,6 +50,7 @@ class Scores:
     p: Floats
     risk: Floats | None
     watched: Bools
+    takeoff: Floats | None = None
 
     def __post_init__(self) -> None:
         hold_declared(self)
@@ -54,19 +58,26 @@ class Scores:
     @as_declared
     def of_users(self, users: Ints) -> Scores:
         """The scores of some users (n,)."""
-        risk = None if self.risk is None else self.risk[users]
-        return Scores(self.history[users], self.steps, self.past[users], self.p[users], risk, self.watched[users])
+        risk, takeoff = (None if cube is None else cube[users] for cube in (self.risk, self.takeoff))
+        parts = self.past[users], self.p[users], risk, self.watched[users], takeoff
+        return Scores(self.history[users], self.steps, *parts)
 
 
 @as_declared
-def scores_at(history: History, setup: Setup, theta: Floats, weights: Floats, steps: Ints) -> Scores:
-    """p and phi of consecutive `steps` under theta (P,) and phi's weights (R,; empty: none), and of the past before them
-    that any detector warms up on; some users at a time."""
+def scores_at(
+    history: History, setup: Setup, theta: Floats, weights: Floats, steps: Ints, heads: Heads | None = None
+) -> Scores:
+    """p and phi of consecutive `steps` under theta (P,) and phi's weights (R,; empty: none) or the heads (None: none), and of the past
+    before them that any detector warms up on; some users at a time."""
     plan, known = setup.plan, history.until(int(steps[-1]))
     longest = max(past_steps(plan, kind) for kind in SETTINGS)
     before = np.arange(max(0, int(steps[0]) - longest), int(steps[0]))
     at = np.concatenate([before, steps])
-    p_parts, risk_parts = [], []
+    p_parts, risk_parts, takeoff_parts = [], [], []
+
+    def score(under: Floats, x: Floats) -> Floats:
+        return forward(plan.network, under, x)
+
     for first in range(0, len(known.active), SCORE_USERS):
         part = users_of(known, first)
         x = extract(part, plan.features, at)
@@ -76,6 +87,11 @@ def scores_at(history: History, setup: Setup, theta: Floats, weights: Floats, st
             now = np.arange(len(before), len(at))
             earlier = np.maximum(now - plan.risk.rate_steps, 0)
             risk_parts.append(phi(weights, readings(plan.features, x[:, now], p[:, now], p[:, earlier])))
+        if heads is not None:
+            lived = slice(len(before), None)
+            lapse, takeoff = of_heads(plan.features, heads, score, x[:, lived], ~np.isnan(p[:, lived]))
+            risk_parts.append(lapse)
+            takeoff_parts.append(takeoff)
     p = np.concatenate(p_parts)
     return Scores(
         known,
@@ -84,6 +100,7 @@ def scores_at(history: History, setup: Setup, theta: Floats, weights: Floats, st
         p[:, len(before) :],
         np.concatenate(risk_parts) if risk_parts else None,
         watched(known, steps, setup.protocol, plan.detection.min_active_steps),
+        np.concatenate(takeoff_parts) if takeoff_parts else None,
     )
 
 
@@ -94,8 +111,8 @@ def alerts_of(plan: Plan, settings: Detection, scores: Scores) -> Bools:
     watch = Watch.start(plan, observed(plan, scores.history.until(first - 1), before, scores.past), first - 1)
     p, out = observed(plan, scores.history, scores.steps, scores.p), []
     for i, step in enumerate(scores.steps.tolist()):
-        risk = None if scores.risk is None else scores.risk[:, i]
-        out.append(watch.judge(settings, step, p[:, i], scores.watched[:, i], risk))
+        chances = (None if cube is None else cube[:, i] for cube in (scores.risk, scores.takeoff))
+        out.append(watch.judge(settings, step, p[:, i], scores.watched[:, i], *chances))
     return np.stack(out, axis=1)
 
 
@@ -115,6 +132,8 @@ def with_setting(settings: Detection, detector: str, value: float, *, falls_only
     key, _ = SETTINGS[detector]
     high = detector == "level" and value >= settings.rise_level
     room = {"rise_level": 1.0} if high or (falls_only and detector in ("level", "risk")) else {}
+    if falls_only and settings.takeoff_line is not None:
+        room |= {"takeoff_line": 1.0}
     changes: dict[str, Any] = {key: int(value) if key == "false_alerts" else value, **room}
     return replace(settings, detector=detector, **changes)
 

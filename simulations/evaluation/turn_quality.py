@@ -26,6 +26,7 @@ from .turn_rows import TurnRows, TurnScore, judged_lapses, judged_takeoffs, with
 from .turn_table import Levels, change_rates, lapse_table, takeoff_table
 
 PHI: Final = "Ebbtide's phi, on the devices"
+RHO: Final = "Ebbtide's rho, on the devices"
 LEVEL: Final = "level of p, Ebbtide"
 
 
@@ -74,12 +75,18 @@ def rise_quality(
     models: Sequence[BgNbd | None] | None = None,
     rivals: Sequence[TheirScores] = (),
 ) -> TakeoffTable | None:
-    """The table of take-offs of such a run: the level of p stands for us. None without a take-off row."""
+    """The table of take-offs of such a run: where its devices computed no chance of one, the level of p stands for us. None without a
+    take-off row."""
     rows = judged_takeoffs(history, setup.protocol, setup.protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
         return None
-    ours = {**_of_p(scores, rows, rising=True), **_of_rivals(rivals, rows, rising=True)}
-    return takeoff_table(history, setup, extra=ours, references=[LEVEL], levels=levels, seed=seed, models=models)
+    ours: dict[str, TurnScore] = {}
+    if scores.takeoff is not None:
+        ours[RHO] = TurnScore(rows.of(scores.takeoff, int(scores.steps[0])).astype(np.float64), OURS, True)
+    ours.update(_of_p(scores, rows, rising=True))
+    first = next(iter(ours))
+    ours.update(_of_rivals(rivals, rows, rising=True))
+    return takeoff_table(history, setup, extra=ours, references=[first], levels=levels, seed=seed, models=models)
 
 
 def _of_p(scores: Scores, rows: TurnRows, *, rising: bool) -> dict[str, TurnScore]:

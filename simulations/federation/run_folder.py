@@ -34,12 +34,16 @@ from typing import Final
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from server.heads import CROWD, HEADS
+from server.heads.settings import start_in
 from server.run_log.log import LOG_FILE, RunLog
 from server.signing import public_bytes, signing_key
 from server.state import ACCOUNT_FILE, TRAFFIC_FILE, ServerFolder
 from shared.arrays import Bools
 from shared.errors import ConfigError
 from shared.files import UNFINISHED, private_folder, replace_content, replacing, text_of
+from shared.heads import Heads
+from shared.plan import Plan
 
 from ..folder_lock import LOCK_FILE
 from ..people.population import Population
@@ -277,6 +281,15 @@ class RunFolder:
     def held_out(self) -> Bools | None:
         """Which users never train (K,); None if all do."""
         return read_mask(self.held_out_file)
+
+    def heads(self, plan: Plan) -> Heads | None:
+        """Heads as they were published last; None of a plan without, and before the first sum that they are learned by."""
+        server = self.server
+        if plan.heads is None or not server.has_models(CROWD):
+            return None
+        start = start_in(self.heads_file, plan)
+        weights = server.models(HEADS)[-1].reshape(start.weights.shape) if server.has_models(HEADS) else start.weights
+        return Heads(start, server.models(CROWD)[-1], weights)
 
     def rivals(self) -> list[TheirScores]:
         """What the reader's own rules and models say; empty if there are none."""

@@ -1,11 +1,12 @@
 """Where heads start: three networks that planted people teach, the scale of each input, and weights of a blend that is fixed.
 
-All of it is public, and costs no epsilon. A lapse is first read as what the planted network says of it and how little there was
-lately, in equal parts; a take-off as how much there was lately and how often its user comes. Private rounds go on from there.
+All of it is public, and costs no epsilon. What a head first reads, and how much each of it counts, is a table here (`BLENDS`), chosen on
+folds of train weeks (docs/protocol.md); planted people say the slope and the intercept. Private rounds go on from there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -16,18 +17,33 @@ from shared.arrays import Bools, Doubles, Floats, Ints, as_declared
 from shared.errors import ConfigError
 from shared.features import History
 from shared.heads import TASKS, Heads, HeadsStart, crowd_of, pair_shares
-from shared.heads.inputs import input_names, raw_inputs
+from shared.heads.inputs import NETWORKS, input_names, raw_inputs
 from shared.network import forward
 from shared.register.heads_plan import N_INPUTS, HeadPlan
 
 from .labelled_rows import Rows
-from .teaching import Lesson, pretrain, public_steps
+from .teaching import Lesson, public_steps, taught_together
 
 #: Rows of one person that a network is taught by, drawn from all.
 ROWS_OF_ONE = 60
 USERS = 250
 #: No scale is smaller.
 LEAST_SCALE = 1e-3
+#: Added to how far an input is spread over the rows of a head, before it is counted by that.
+LEAST_SPREAD = 0.05
+#: How much rows of each network count where all three are taught together.
+COUNTS = {"interest": 1.0, "lapse": 2.0, "takeoff": 3.0}
+#: How much each input counts that a head first reads, in its own spread.
+BLENDS = {
+    "lapse": {
+        "logit_lapse": 0.2,
+        "bgnbd_gone": 0.3,
+        "log_recency": -0.15,
+        "log_level": -0.2,
+        "user_average_breadth_{window}": -0.07,
+    },
+    "takeoff": {"logit_takeoff": 0.18, "user_log_rate": 0.4, "log_level": 0.37, "popularity": 0.15},
+}
 
 
 @lru_cache(maxsize=4)
@@ -37,17 +53,16 @@ def heads_start(lesson: Lesson) -> HeadsStart:
         raise ConfigError("expected warm_start.users > 0, planted people whom heads start from, got 0")
     history, random = lesson.history(), np.random.Generator(np.random.Philox(key=[lesson.warm.seed, 1]))
     rows = {"interest": lesson.interest_rows(history)}
-    networks = [pretrain(lesson.network, rows["interest"], lesson.warm)]
     rows["interest"] = rows["interest"].where(few_of_each(rows["interest"].user, random))
     for task in TASKS:
         rows[task] = turn_rows(lesson, history, task, random)
-        networks.append(taught(lesson, rows[task]))
-    return _begun(lesson, np.stack(networks), rows, _popularity(history))
+    return _begun(lesson, taught(lesson, rows), rows, _popularity(history))
 
 
-def taught(lesson: Lesson, rows: Rows) -> Floats:
-    """The network (P,) of one task, of its rows."""
-    return pretrain(lesson.network, rows, lesson.warm)
+def taught(lesson: Lesson, rows: Mapping[str, Rows]) -> Floats:
+    """The three networks (3, P), of rows of each."""
+    parts = [rows[name] for name in NETWORKS]
+    return taught_together(lesson.network, parts, [COUNTS[name] for name in NETWORKS], lesson.warm)
 
 
 def turn_rows(lesson: Lesson, history: History, task: str, random: np.random.Generator) -> Rows:
@@ -112,20 +127,16 @@ def _begun(lesson: Lesson, networks: Floats, rows: dict[str, Rows], popularity: 
     for task in TASKS:
         part = rows[task]
         z = Heads(start, popularity, start.weights).inputs(lesson.features, score, part.x, popularity[part.category])
-        weights.append(_fitted(z.astype(np.float64), part.y, _blend(task, names, z, scale)))
+        weights.append(_fitted(z.astype(np.float64), part.y, _blend(task, names, lesson.features.window_steps, z)))
     return HeadsStart(networks, centre, scale, np.stack(weights).astype(np.float32))
 
 
-def _blend(task: str, names: tuple[str, ...], z: Floats, scale: Floats) -> Doubles:
+def _blend(task: str, names: tuple[str, ...], window_steps: int, z: Floats) -> Doubles:
     """How much each input (28,) counts in the blend that a head starts with, of standardised rows z (n, 28)."""
     blend = np.zeros(N_INPUTS)
-    level = names.index("log_level")
-    if task == "lapse":
-        for place, sign in ((names.index("logit_lapse"), 1), (level, -1)):
-            blend[place] = sign / max(float(z[:, place].std()), LEAST_SCALE)
-    else:  # the feature is half the log of the rate
-        rate = names.index("user_log_rate")
-        blend[level], blend[rate] = scale[level], scale[rate]
+    for name, count in BLENDS[task].items():
+        place = names.index(name.format(window=window_steps))
+        blend[place] = count / (float(z[:, place].std(dtype=np.float64)) + LEAST_SPREAD)
     return blend
 
 

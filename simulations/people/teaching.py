@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from shared.arrays import Floats
+from shared.arrays import Floats, Ints
 from shared.events import EventKind, Step
 from shared.features import FeatureSpec, History
 from shared.network import NetworkSpec, gradient
@@ -95,21 +97,64 @@ def planted_history(
 
 
 def pretrain(network: NetworkSpec, rows: Rows, settings: WarmStartSection) -> Floats:
-    """Adam (Kingma and Ba 2015) on shuffled batches, with a learning rate that falls to zero and L2 on the kernels.
-    Fewer rows than a batch are one batch."""
-    random = np.random.Generator(np.random.Philox(settings.seed))
-    theta, y = network.initial_theta(settings.seed), rows.y.astype(np.float32)
-    mean, square = np.zeros(network.n_parameters), np.zeros(network.n_parameters)
+    """A network (P,) taught by rows, with L2 on the kernels."""
+    y = rows.y.astype(np.float32)
     size = min(BATCH, len(y))
     weight = np.full(size, 1 / size, np.float32)
-    n_batches = len(y) // size
+
+    def slope(theta: Floats, at: Ints) -> Floats:
+        return gradient(network, theta, rows.x[at], y[at], weight, l2=settings.l2)
+
+    return descend(network.initial_theta(settings.seed), len(y), slope, settings)
+
+
+def descend(theta: Floats, n_rows: int, slope: Callable[[Floats, Ints], Floats], settings: WarmStartSection) -> Floats:
+    """Adam (Kingma and Ba 2015) on shuffled batches, of which `slope` says the gradient at some weights, with a learning rate that
+    falls to zero. Fewer rows than a batch are one batch."""
+    random = np.random.Generator(np.random.Philox(settings.seed))
+    mean, square = np.zeros(len(theta)), np.zeros(len(theta))
+    size = min(BATCH, n_rows)
+    n_batches = n_rows // size
     for t in range(1, settings.epochs * n_batches + 1):
         if (t - 1) % n_batches == 0:
-            order = random.permutation(len(y))
+            order = random.permutation(n_rows)
         at = order[((t - 1) % n_batches) * size :][:size]
-        slope = gradient(network, theta, rows.x[at], y[at], weight, l2=settings.l2).astype(np.float64)
-        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        now = slope(theta, at).astype(np.float64)
+        mean, square = 0.9 * mean + 0.1 * now, 0.999 * square + 0.001 * now**2
         rate = settings.learning_rate * (1 - t / (settings.epochs * n_batches + 1))
         step = rate * (mean / (1 - 0.9**t)) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
         theta = (theta - step).astype(np.float32)
     return theta
+
+
+def taught_together(
+    network: NetworkSpec, rows: Sequence[Rows], counts: Sequence[float], settings: WarmStartSection
+) -> Floats:
+    """Networks (n, P) of several tasks that have all but their last layer in common, each taught by `rows` of its own, which count as
+    `counts` says. What one of them alone would make of few rows varies with its seed; together they hardly do."""
+    n_trunk = network.n_parameters - network.hidden[-1] - 1
+    begun = np.stack([network.initial_theta(settings.seed + i) for i in range(len(rows))])
+    theta = np.concatenate([begun[0, :n_trunk], begun[:, n_trunk:].ravel()])
+    x, y = (np.concatenate([getattr(part, name) for part in rows]) for name in ("x", "y"))
+    task = np.repeat(np.arange(len(rows)), [len(part.y) for part in rows])
+    size = min(BATCH, len(y))
+    kernels = np.concatenate([np.full(math.prod(shape), len(shape) == 2) for shape in network.shapes])
+    decays = np.concatenate([kernels[:n_trunk], np.tile(kernels[n_trunk:], len(rows))])
+
+    def parted(theta: Floats) -> Floats:
+        own = theta[n_trunk:].reshape(len(rows), -1)
+        out: Floats = np.concatenate([np.broadcast_to(theta[:n_trunk], (len(rows), n_trunk)), own], axis=1)
+        return out
+
+    def slope(theta: Floats, at: Ints) -> Floats:
+        out, networks = np.float32(2 * settings.l2) * theta * decays, parted(theta)
+        for i, count in enumerate(counts):
+            mine = at[task[at] == i]
+            weight = np.full(len(mine), count / size, np.float32)
+            part = gradient(network, networks[i], x[mine], y[mine].astype(np.float32), weight)
+            out[:n_trunk] += part[:n_trunk]
+            own = n_trunk + i * (len(part) - n_trunk)
+            out[own : own + len(part) - n_trunk] += part[n_trunk:]
+        return out
+
+    return parted(descend(theta, len(y), slope, settings))
