@@ -147,7 +147,8 @@ def taught_together(
         return out
 
     def slope(theta: Floats, at: Ints) -> Floats:
-        out, networks = np.float32(2 * settings.l2) * theta * decays, parted(theta)
+        out: Floats = np.float32(2 * settings.l2) * theta * decays
+        networks = parted(theta)
         for i, count in enumerate(counts):
             mine = at[task[at] == i]
             weight = np.full(len(mine), count / size, np.float32)
