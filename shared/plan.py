@@ -38,8 +38,8 @@ DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
 MAX_SHARE_SIGMA = 2.0**14
 MAX_DEVICES = 1 << 40  #: no plan counts more
 
-#: A plan has some 60 fields, and parts inside its parts.
-_LIMITS = Limits(MAX_PLAN_BYTES, most_items=256, most_depth=4, floats=True, simple=True)
+#: A plan with heads and two queries has some 300 items, and parts inside its parts.
+_LIMITS = Limits(MAX_PLAN_BYTES, most_items=512, most_depth=4, floats=True, simple=True)
 
 
 def _expect_steps(name: str, steps: int) -> None:

@@ -103,7 +103,7 @@ def simulate(
             run.expect_free(overwrite=overwrite)
         check_machine(scenario, folder)
         population = _people(scenario, run, brought, resume)
-        setup = Setup.of(scenario, population)
+        setup = run.setup(scenario, population) if resume else Setup.of(scenario, population)
         check_setup(setup)
         columns = columns_of_scores(scenario) if brought.people is None and not resume else brought.scores
         said = said_by(brought.rivals, setup, population, columns)
@@ -219,7 +219,7 @@ def evaluate_run(folder: Path, rivals: Sequence[Rival] = ()) -> Results:
     run.ended_scenario()  # no lock is left where there is no run
     with locked(folder):
         population = Population.load(run.population)
-        setup = Setup.of(run.ended_scenario(), population)
+        setup = run.setup(run.ended_scenario(), population)
         if said := said_by(rivals, setup, population):
             run.write_rivals(said)
         return write_results(run, setup, population, Seconds(federation=None))

@@ -11,7 +11,6 @@ from shared.errors import ConfigError
 from ..federation.run_folder import RunFolder
 from ..folder_lock import locked
 from ..people.population import Population
-from ..people.setup import Setup
 from ..terminal.ending import end_with
 from ..terminal.printing import say_table
 from .audit import audit_run, expect_kept, keep_audit
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ConfigError(f"expected the folder of a run that has ended, and at least one draw, got {chosen.run}")
     with locked(run.path):
         population = Population.load(run.population)
-        audit = audit_run(run, Setup.of(scenario, population), population, chosen.draws, whole=chosen.whole)
+        audit = audit_run(run, run.setup(scenario, population), population, chosen.draws, whole=chosen.whole)
         keep_audit(run, audit)
         run.vouch()
     say_table(table_of(audit))

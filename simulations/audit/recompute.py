@@ -20,7 +20,6 @@ from shared.plan import Plan
 
 from ..federation.run_folder import RunFolder
 from ..people.population import Population
-from ..people.setup import Setup
 from .audit import audit_of, broken_views, stated_of
 from .mechanism import Tried, judged, trials_of, tried, views_of
 
@@ -37,7 +36,7 @@ def recompute(folder: Path) -> list[str]:
         return []
     try:
         kept, population = json.loads(text_of(run.audit_file)), Population.load(run.population)
-        setup = Setup.of(run.scenario(), population)
+        setup = run.setup(run.scenario(), population)
         counted, seed = _counts_in(kept, setup.plan), kept["canaries"] and kept["canaries"]["seed"]
         again = audit_of(run, setup, population, counted, int(seed or 0))
     except (EbbtideError, OSError, ValueError, LookupError, TypeError, AttributeError):

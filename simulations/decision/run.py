@@ -11,7 +11,6 @@ from server.state import RISK
 from ..federation.run_folder import RunFolder
 from ..people.labelled_rows import history_of
 from ..people.population import Population
-from ..people.setup import Setup
 from .choice import Decision, Wish, decide
 
 
@@ -19,7 +18,7 @@ def decide_run(folder: Path, wish: Wish) -> Decision:
     """The line for a wish, from the weights that a run ended with."""
     run = RunFolder(folder)
     scenario, population = run.ended_scenario(), Population.load(run.population)
-    setup, server = Setup.of(scenario, population), run.server
+    setup, server = run.setup(scenario, population), run.server
     weights = server.models(RISK)[-1] if setup.plan.risk else np.empty(0, np.float32)
     return decide(
         history_of(population, setup.plan.features),

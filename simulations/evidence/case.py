@@ -53,7 +53,7 @@ class Case:
         if scenario is None or not run.has_account or not run.results_file.exists():
             raise ConfigError(f"expected the folder of a run that has ended, got {folder}")
         people = Population.load(run.population)
-        return cls(run, Setup.of(scenario, people), people.simulated, answers or {})
+        return cls(run, run.setup(scenario, people), people.simulated, answers or {})
 
     def has(self, name: str) -> bool:
         return (self.run.path / name).is_file()

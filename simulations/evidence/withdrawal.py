@@ -27,7 +27,6 @@ from shared.files import replace_content
 from ..federation.run_folder import RunFolder
 from ..folder_lock import locked
 from ..people.population import Population
-from ..people.setup import Setup
 from ..terminal.ending import end_with
 from .case import ACCOUNT, WITHDRAWAL, value_at
 from .withdrawing.joined import rounds_joined
@@ -53,7 +52,7 @@ def measure(run: RunFolder, seed: int = SEED, done: OnTraining = lambda *_: None
     if scenario is None or not run.has_account:
         raise ConfigError(f"expected the folder of a run that has ended, got {run.path}")
     people = Population.load(run.population)
-    setup, rounds = Setup.of(scenario, people), _rounds_of(run)
+    setup, rounds = run.setup(scenario, people), _rounds_of(run)
     found = influence(people, scenario, rounds, seed, done) if rounds else None
     joined = rounds_joined(run, setup.plan, _looked_at(people.n_users, seed))
     planned = {kind.reply: kind.privacy.rounds for kind in setup.plan.sums}

@@ -282,6 +282,11 @@ class RunFolder:
         """Which users never train (K,); None if all do."""
         return read_mask(self.held_out_file)
 
+    def setup(self, scenario: Scenario, population: Population) -> Setup:
+        """The setup of the run that began here: its heads start where they did, by whomever they were taught."""
+        start = self.heads_file.read_bytes() if self.heads_file.exists() else None
+        return Setup.of(scenario, population, start=start)
+
     def heads(self, plan: Plan) -> Heads | None:
         """Heads as they were published last; None of a plan without, and before the first sum that they are learned by."""
         server = self.server

@@ -163,7 +163,7 @@ class Run:
     def _lived(self) -> tuple[Setup, Population]:
         run = RunFolder(self.folder)
         people = Population.load(run.population)
-        return Setup.of(run.scenario(), people), people
+        return run.setup(run.scenario(), people), people
 
 
 def simulate(

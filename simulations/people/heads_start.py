@@ -41,8 +41,9 @@ BLENDS = {
         "log_recency": -0.15,
         "log_level": -0.2,
         "user_average_breadth_{window}": -0.07,
+        "popularity": -0.05,
     },
-    "takeoff": {"logit_takeoff": 0.18, "user_log_rate": 0.4, "log_level": 0.37, "popularity": 0.15},
+    "takeoff": {"logit_takeoff": 0.2, "user_log_rate": 0.4, "log_level": 0.35, "popularity": 0.1},
 }
 
 

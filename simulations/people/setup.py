@@ -66,20 +66,22 @@ class Setup:
         scenario: Scenario,
         people: People,
         protocol: ProtocolSection | None = None,
-        start: HeadsStart | None = None,
+        start: bytes | None = None,
     ) -> Setup:
         """The scenario with these people, in another `protocol` than its own if one is given. ConfigError, in the words of
-        plan, caps or bits, if a number is out of range. `start`: where heads start, if it is known; else it is taught once in a
-        process."""
+        plan, caps or bits, if a number is out of range. `start`: the bytes of where heads start, if it is known; else it is
+        taught, once in a process."""
         protocol = protocol or protocol_of(scenario)
         model = pinned_sha256(scenario.features.version)
         plan = scenario.plan(protocol, people.catalogue, people.n_users, model)
+        begun = None
         if plan.heads is not None and not isinstance(people, Crowd):
-            start = start or heads_start(Lesson.of(scenario, protocol, len(people.catalogue), plan))
-            plan = replace(plan, heads=replace(plan.heads, start_sha256=start.sha256))
+            lesson = Lesson.of(scenario, protocol, len(people.catalogue), plan)
+            begun = HeadsStart.from_bytes(start, plan.network) if start else heads_start(lesson)
+            plan = replace(plan, heads=replace(plan.heads, start_sha256=begun.sha256))
         schedule = _schedule_of(scenario, protocol, plan)
         caps = scenario.caps.caps()
-        return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, caps, start)
+        return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, caps, begun)
 
     @property
     def charged(self) -> Charged:

@@ -38,7 +38,7 @@ class Lesson:
 
     @classmethod
     def of(cls, scenario: Scenario, protocol: ProtocolSection, n_categories: int, plan: Plan) -> Lesson:
-        """Of a scenario, in a protocol: its warm start's people, who buy alone where its own people do."""
+        """Of a scenario, in a protocol: its warm start's people, who buy alone where its own people do, and who teach heads."""
         data, version_2 = scenario.data, plan.features.version == 2
         only = not data.has_other_kinds or (data.name == "planted" and not version_2)
         watched = plan.detection.min_active_steps, plan.detection.lapse_steps
@@ -46,7 +46,7 @@ class Lesson:
             plan.network,
             plan.features,
             protocol,
-            scenario.warm_start,
+            scenario.warm_start.model_copy(update={"epochs": scenario.heads.epochs}),
             step_unit_of(scenario),
             n_categories,
             only,

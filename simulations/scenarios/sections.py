@@ -98,27 +98,29 @@ class HeadsSection(Section):
     """How heads of lapses and take-offs are learned after p, in place of phi; see shared.register.heads_plan. `rounds` 0: none. Who
     takes part, delta and grid are those of the section privacy; where heads start, the warm start's planted people say.
 
-    `history_steps` 0: every step that is known when training runs, from two thirds of a window on. Of each sum, lapses count
-    `lapse_share` of the contribution's square, take-offs the rest. A round moves a head by its rate times a Newton step, in directions
+    Steps of history 0: every one that is known when training runs, from two thirds of a window on. Of each sum, lapses count
+    `lapse_share` of the contribution's square, take-offs the rest. `epochs`: of the networks that planted people teach. A round moves a head by its rate times a Newton step, in directions
     that count no less than `damping` mean eigenvalues; `tail` of the latest rounds are averaged.
     """
 
     rounds: Annotated[int, Field(ge=0)] = 0
     rows: Whole = 128
-    history_steps: Annotated[int, Field(ge=0)] = 0
-    lapse_per: Annotated[float, Field(ge=1)] = 256.0
+    lapse_history_steps: Annotated[int, Field(ge=0)] = 0
+    takeoff_history_steps: Annotated[int, Field(ge=0)] = 0
+    lapse_per: Annotated[float, Field(ge=1)] = 128.0
     takeoff_per: Annotated[float, Field(ge=1)] = 64.0
-    lapse_curvature_clip: Clip = 0.5
+    lapse_curvature_clip: Clip = 1.0
     takeoff_curvature_clip: Clip = 1.0
-    lapse_clip: Clip = 1.0
+    lapse_clip: Clip = 2.0
     takeoff_clip: Clip = 1.0
     lapse_share: Annotated[float, Field(gt=0, lt=1)] = 0.62
     crowd_noise_multiplier: Annotated[float, Field(ge=0)] = 1.0
     curvature_noise_multiplier: Annotated[float, Field(ge=0)] = 1.0
     noise_multiplier: Annotated[float, Field(ge=0)] = 1.0
-    rates: tuple[Rate, Rate] = (0.3, 0.5)
+    rates: tuple[Rate, Rate] = (0.15, 0.4)
     damping: Share = 0.1
     tail: Share = 0.5
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 4
     crowd_longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
     curvature_longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
     longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -135,15 +137,15 @@ class HeadsSection(Section):
         """What the plan says of it, of rows up to step `last`; None if nothing is learned."""
         if not self.rounds:
             return None
-        history = self.history_steps or max(1, last - 2 * window_steps // 3 + 1)
-        share = self.lapse_share
+        every, share = max(1, last - 2 * window_steps // 3 + 1), self.lapse_share
+        lately = self.lapse_history_steps or every, self.takeoff_history_steps or every
         protection = replace(privacy, clip_norm=1.0)
         return HeadsPlan(
             INPUTS_VERSION,
             start_sha256,
             n_categories,
-            HeadPlan(self.rows, self.lapse_per, history, self.lapse_curvature_clip, self.lapse_clip, share),
-            HeadPlan(self.rows, self.takeoff_per, history, self.takeoff_curvature_clip, self.takeoff_clip, 1 - share),
+            HeadPlan(self.rows, self.lapse_per, lately[0], self.lapse_curvature_clip, self.lapse_clip, share),
+            HeadPlan(self.rows, self.takeoff_per, lately[1], self.takeoff_curvature_clip, self.takeoff_clip, 1 - share),
             crowd=replace(protection, noise_multiplier=self.crowd_noise_multiplier, rounds=1),
             curvature=replace(protection, noise_multiplier=self.curvature_noise_multiplier, rounds=1),
             updates=replace(protection, noise_multiplier=self.noise_multiplier, rounds=self.rounds),

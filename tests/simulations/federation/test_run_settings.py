@@ -31,6 +31,20 @@ SCENARIOS = {
         "bits.epsilon=0.75",
         "training.seed=11",
     ),
+    "heads": (
+        "features.version=2",
+        "warm_start.users=20",
+        "warm_start.epochs=1",
+        "risk.rounds=0",
+        "heads.rounds=3",
+        "heads.rates=[0.2, 0.7]",
+        "heads.damping=0.05",
+        "heads.tail=0.25",
+        "heads.crowd_longest_mean=0.9",
+        "heads.curvature_longest_mean=0.8",
+        "heads.longest_mean=0.7",
+        "bits.every_steps=0",
+    ),
 }
 
 
@@ -52,7 +66,20 @@ def test_settings_from_objects_are_those_that_flower_s_mapping_gives(tmp_path, n
         elif field == "public_rows" and value is not None:
             for column in vars(value):
                 np.testing.assert_array_equal(getattr(value, column), getattr(flower.public_rows, column))
+        elif field == "heads" and value is not None:
+            assert value.start.sha256 == flower.heads.start.sha256 == setup.plan.heads.start_sha256
+            assert {**vars(value), "start": 0} == {**vars(flower.heads), "start": 0}
+            assert (value.rates, value.damping, value.tail) == ((0.2, 0.7), 0.05, 0.25)
         else:
             assert value == getattr(flower, field), field
-    assert ours.warm == (name == "warm") and (ours.public_rows is None) == (name == "plain")
-    assert ours.schedule == setup.schedule and (ours.schedule.bits is None) == (name == "plain")
+    assert ours.warm == (name != "plain") and (ours.public_rows is not None) == (name == "warm")
+    assert ours.schedule == setup.schedule and (ours.schedule.bits is not None) == (name == "warm")
+    assert (ours.heads is not None) == (name == "heads")
+    if name == "heads":
+        assert ours.longest_means == {
+            "update": scenario.server.longest_mean,
+            "risk_update": scenario.risk.longest_mean,
+            "crowd": 0.9,
+            "curvature": 0.8,
+            "head_update": 0.7,
+        }
