@@ -99,8 +99,9 @@ class HeadsSection(Section):
     takes part, delta and grid are those of the section privacy; where heads start, the warm start's planted people say.
 
     Steps of history 0: every one that is known when training runs, from two thirds of a window on. Of each sum, lapses count
-    `lapse_share` of the contribution's square, take-offs the rest. `epochs`: of the networks that planted people teach. A round moves a head by its rate times a Newton step, in directions
-    that count no less than `damping` mean eigenvalues; `tail` of the latest rounds are averaged.
+    `lapse_share` of the contribution's square, take-offs the rest. A round moves a head by its rate times a Newton step, in directions
+    that count no less than `damping` mean eigenvalues; `tail` of the latest rounds are averaged. `epochs`: of the networks that
+    planted people teach.
     """
 
     rounds: Annotated[int, Field(ge=0)] = 0
