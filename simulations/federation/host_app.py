@@ -193,14 +193,16 @@ class Host:
         if name in ASKED:
             return self._query(ASKED[name], plan, request, devices)
         kind = plan.kind_of(name)
-        cost = update_cost(kind.privacy, kind.n_values)
+        cost, hosted = update_cost(kind.privacy, kind.n_values), None
+        if name in RAW:
+            hosted = self._hosted_rows(plan, request["step"])
+            if not hosted.can_answer(name):
+                return np.zeros(kind.n_values, np.uint32), {int(RefusalCode.PLAN_MISMATCH): len(devices)}
         devices, refused = self.charge(devices, LedgerLine(kind.reply), cost, plan.sha256)
         entropy = fresh_entropy(self.folder.path, request["round"])
         places, look = devices - self.first_user, self._check_of(plan, kind)
-        if name in RAW:
-            return head_sum(
-                name, self._hosted_rows(plan, request["step"]), places, devices, plan, request, entropy, look
-            ), refused
+        if hosted is not None:
+            return head_sum(name, hosted, places, devices, plan, request, entropy, look), refused
         return SUMS[name](self._rows(name), places, devices, plan, request, entropy, look), refused
 
     def _check_of(self, plan: Plan, kind: UpdateKind) -> Look | None:

@@ -8,7 +8,7 @@ import random
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from server.app import run
-from server.state import INTEREST, RISK
+from server.heads import CROWD, CURVATURE, HEADS
+from server.state import INTEREST, PARTS, RISK
 from simulations.cli import main as cli
 from simulations.federation.flower_runtime import processes_of
 from simulations.federation.host_training import COMMITMENTS_FILE, commitments
@@ -38,6 +39,7 @@ TRIALS, FLOWER_TRIALS = (50, 20) if SOAK else (2, 1)
 #: Kills in one trial, at random moments; if none of them fell into a round, the last one waits for one.
 KILLS = 20 if SOAK else 2
 ROUNDS, RISK_ROUNDS = 40, 10
+P_BEFORE_HEADS, HEAD_ROUNDS = 10, 40
 #: Everybody in every round, loud noise on a coarse grid and few queries: a run is rounds, and its epsilon quickly told.
 OVERRIDES = [
     "data.users=30",
@@ -57,14 +59,33 @@ OVERRIDES = [
 ]
 
 
-def begin_or_go_on(folder: Path) -> None:
+#: The same with heads in the place of phi.
+HEADS_TOO = [
+    *OVERRIDES,
+    f"privacy.rounds={P_BEFORE_HEADS}",
+    "risk.rounds=0",
+    "features.version=2",
+    "warm_start.users=30",
+    "warm_start.epochs=1",
+    f"heads.rounds={HEAD_ROUNDS}",
+    "heads.crowd_noise_multiplier=16.0",
+    "heads.curvature_noise_multiplier=16.0",
+    "heads.noise_multiplier=16.0",
+    "heads.epochs=1",
+    "detection.detector=risk",
+    "detection.takeoff_line=0.25",
+]
+
+
+def begin_or_go_on(folder: Path, overrides: Sequence[str] = OVERRIDES) -> None:
     """One process of a run: the server and a host. The first one prepares the folder."""
-    own, scenario = RunFolder(folder), load_scenario("demo", OVERRIDES)
+    own, scenario = RunFolder(folder), load_scenario("demo", overrides)
     people = population_of(scenario)
-    setup = Setup.of(scenario, people)
     if own.begun:
         own.expect_same_run(scenario)
+        setup = own.setup(scenario, people)
     else:
+        setup = Setup.of(scenario, people)
         own.prepare(setup, people)
     own.write_public(setup)
     settings = run_settings(setup, own)
@@ -88,7 +109,7 @@ class Left:
         if (file := server / "charges.db").exists():
             with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file)) as charges:  # no table yet
                 charged = charges.execute("SELECT count(*) FROM charged_rounds").fetchone()[0]
-        parts = [name for name in (INTEREST, RISK) if (server / f"{name}.npz").exists()]
+        parts = [name for name in PARTS if (server / f"{name}.npz").exists()]
         ended = sum(len(own.server.models(name)) - 1 for name in parts)
         return cls(keys, charged, ended)
 
@@ -123,8 +144,8 @@ def start(do: Callable[..., None], *arguments: object) -> ForkServerProcess:
     return process
 
 
-def finish(folder: Path) -> dict:
-    process = start(begin_or_go_on, folder)
+def finish(folder: Path, overrides: Sequence[str] = OVERRIDES) -> dict:
+    process = start(begin_or_go_on, folder, overrides)
     process.join(240)
     assert process.exitcode == 0
     return json.loads(RunFolder(folder).server.account_file.read_text())
@@ -178,6 +199,32 @@ def test_killed_at_random_moments_a_run_still_ends_and_spends_no_less(tmp_path, 
     server = RunFolder(folder).server
     for part in (INTEREST, RISK):
         assert np.isfinite(server.models(part)).all()
+
+
+def test_killed_while_heads_are_learned_a_run_still_ends_and_spends_no_less(tmp_path):
+    """Each kill falls into a round, of p, of the crowd, of curvature or of the heads."""
+    folder, left = tmp_path / "run", Left([], 0, 0)
+    for after in (P_BEFORE_HEADS - 1, P_BEFORE_HEADS + 3, P_BEFORE_HEADS + 8)[: max(KILLS, 3)]:
+        process = start(begin_or_go_on, folder, HEADS_TOO)
+        while process.is_alive() and Left.by(folder).ended < after:
+            process.join(0.01)
+        meet_a_round(process, folder, left)
+        process.kill()
+        process.join()
+        now = Left.by(folder)
+        now.expect_after(left)
+        assert now.interrupted > left.interrupted, "it fell into no round"
+        left = now
+    account = finish(folder, HEADS_TOO)
+    Left.by(folder).expect_after(left)
+    times = [line["times"] for line in account["lines"]]
+    assert times[:3] == [P_BEFORE_HEADS, 1, 1]
+    server = RunFolder(folder).server
+    learned = server.has_models(CURVATURE) and server.models(CURVATURE)[-1].any()
+    assert times[3] == (HEAD_ROUNDS if learned else 0)
+    for part in (INTEREST, CROWD, *([HEADS] if learned else [])):
+        assert np.isfinite(server.models(part)).all()
+    assert account["stopped"] is None
 
 
 @pytest.mark.timeout(600)  # Flower starts twice: slow on a busy machine

@@ -45,12 +45,14 @@ class HostedRows:
     def __post_init__(self) -> None:
         hold_declared(self)
 
+    def can_answer(self, name: str) -> bool:
+        """Whether devices have what a request of `RAW` asks for: heads, but for the crowd's."""
+        return bool(self.heads) or RAW[name] is _crowd
+
     @as_declared
     def drawn(self, plan: Plan, devices: Ints, numbers: Ints, round_number: int) -> list[HeadRows]:
         """The rows of each head that some devices work on in a round, as `Work` draws them: positions `devices`, whose own numbers
-        are `numbers`. Refusal if no heads were offered."""
-        if not self.heads:
-            raise Refusal(RefusalCode.PLAN_MISMATCH)
+        are `numbers`."""
         out = []
         for task, head in zip(TASKS, asked_in(plan).heads, strict=True):
             rows = self.heads[task]
