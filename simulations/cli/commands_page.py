@@ -18,7 +18,7 @@ HEAD = """# The `ebbtide` command
 
 Written by `python -m simulations.cli.commands_page` from the command's own help. Exit codes: 0 done, 1 a run failed, 2 bad input
 (one line says what), 130 stopped by Ctrl-C, 143 by SIGTERM (a sentence says what is left, and how to go on).
-A scenario is one of `simulations/scenarios/`, or a file of that form.
+A scenario is one of `simulations/scenarios/shipped/`, or a file of that form.
 
 `ebbtide --version` says the version, and in a clone the commit. Completion for bash, zsh and fish: `ebbtide --install-completion` writes it
 for the shell that it is called from, `ebbtide --show-completion` prints it. For another shell, or without a terminal:

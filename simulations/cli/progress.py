@@ -32,6 +32,9 @@ PHASES: Final[Mapping[str, str]] = {
     "offer": "the model reaches every device",
     "rounds": "private training rounds",
     "risk_rounds": "private rounds of phi",
+    "crowd_round": "a private sum of what everybody does",
+    "curvature_round": "a private sum of curvature",
+    "head_rounds": "private rounds of the heads",
     "queries": "devices live, score and detect",
     "results": "results and report",
 }

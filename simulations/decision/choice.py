@@ -24,6 +24,7 @@ from sklearn.isotonic import IsotonicRegression
 from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
 from shared.errors import ConfigError
 from shared.features import History
+from shared.heads import Heads
 from shared.plan import Detection
 
 from ..evaluation.answer import AVERAGE, BG_NBD, SILENCE, rule_scores, steps_a_week
@@ -143,9 +144,17 @@ class Judged:
 
     @classmethod
     @as_declared
-    def of(cls, history: History, setup: Setup, theta: Floats, weights: Floats, rules: Sequence[str] = RULES) -> Judged:
-        """With p or, where the plan learns it, phi of theta (P,) and weights (R,; empty: none), and these `rules`. ConfigError where
-        there is too little to choose from."""
+    def of(
+        cls,
+        history: History,
+        setup: Setup,
+        theta: Floats,
+        weights: Floats,
+        rules: Sequence[str] = RULES,
+        heads: Heads | None = None,
+    ) -> Judged:
+        """With p or, where the plan learns it, phi of theta (P,) and weights (R,; empty: none) or of the heads (None: none), and these
+        `rules`. ConfigError where there is too little to choose from."""
         protocol, least = setup.protocol, setup.plan.detection.min_active_steps
         periods = earlier_period(protocol), later_period(protocol)
         if periods[1].last < periods[1].judged:
@@ -161,7 +170,9 @@ class Judged:
         known = np.arange(periods[0].first, protocol.train_at + 1)
         unseen = ~watched(history.until(protocol.train_at), known, protocol, least)
         n_early = len(periods[0].steps)
-        before, after = (_cubes(history, setup, theta, weights, steps, rules) for steps in (known, periods[1].steps))
+        before, after = (
+            _cubes(history, setup, theta, weights, steps, rules, heads) for steps in (known, periods[1].steps)
+        )
         return cls(
             setup,
             earlier,
@@ -215,20 +226,35 @@ class Judged:
 
 
 def _cubes(
-    history: History, setup: Setup, theta: Floats, weights: Floats, steps: Ints, rules: Sequence[str]
+    history: History,
+    setup: Setup,
+    theta: Floats,
+    weights: Floats,
+    steps: Ints,
+    rules: Sequence[str],
+    heads: Heads | None,
 ) -> dict[str, Doubles]:
     """Ours and every rule's score (K, S, C) of a lapse at `steps` (S,)."""
-    found = scores_at(history, setup, theta, weights, steps)
+    found = scores_at(history, setup, theta, weights, steps, heads)
     risk = 1 - found.p if found.risk is None else found.risk
     others = rule_scores(history, setup, steps) if rules else {}
     return {OURS: risk.astype(np.float64), **{rule: others[rule] for rule in rules}}
 
 
 @as_declared
-def decide(history: History, setup: Setup, theta: Floats, weights: Floats, wish: Wish, *, simulated: bool) -> Decision:
+def decide(
+    history: History,
+    setup: Setup,
+    theta: Floats,
+    weights: Floats,
+    wish: Wish,
+    *,
+    simulated: bool,
+    heads: Heads | None = None,
+) -> Decision:
     """The line for a wish, from the earlier steps of everybody's history (K, C, T), and what came of it in the later ones."""
-    judged = Judged.of(history, setup, theta, weights)
-    return decide_on(judged, wish, has_phi=bool(setup.plan.risk and weights.size), simulated=simulated)
+    judged, has_phi = Judged.of(history, setup, theta, weights, heads=heads), bool(setup.plan.risk and weights.size)
+    return decide_on(judged, wish, has_phi=has_phi or heads is not None, simulated=simulated)
 
 
 def decide_on(judged: Judged, wish: Wish, *, has_phi: bool, simulated: bool) -> Decision:

@@ -27,4 +27,5 @@ def decide_run(folder: Path, wish: Wish) -> Decision:
         weights,
         wish,
         simulated=population.simulated,
+        heads=run.heads(setup.plan),
     )

@@ -46,7 +46,7 @@ from .sections import (
 from .sections import DetectionSection as DetectionSection
 from .sections import WarmStartSection as WarmStartSection
 
-SCENARIOS = Path(__file__).parent
+SCENARIOS = Path(__file__).parent / "shipped"
 
 
 class DataSection(Section):

@@ -29,7 +29,7 @@ from client.detection.risk_levels import Direction
 from shared.features import History
 
 from ..decision.choice import PEOPLE as SHOP_PEOPLE
-from ..decision.choice import Decision, Judged, Wish, decide_on, setting
+from ..decision.choice import RULES, Decision, Judged, Wish, decide_on, setting
 from ..decision.expectation import COUNTS, INTERVAL
 from ..evaluation.alert_quality import alert_steps, lived_steps, turns_of
 from ..evaluation.answer import counted, rule_contacts, verdict_of
@@ -154,8 +154,8 @@ def try_shop(kind: ShopKind, seed: int, *, trainings: int = TRAININGS, crowd: in
     wish, tuned, falls = Wish(contacts_per_week=CONTACTS_A_WEEK[kind]), [], []
     decisions = []
     for i, trained in enumerate(models):
-        rules = {} if i == 0 else {"rules": ()}
-        judged = Judged.of(history, setup, trained.theta, trained.risk, **rules)
+        rules = RULES if i == 0 else ()
+        judged = Judged.of(history, setup, trained.theta, trained.risk, rules)
         decisions.append(decide_on(judged, wish, has_phi=bool(trained.risk.size), simulated=True))
         tuned.append(_at_line(setup, decisions[-1]))
         falls.append(falls_of(history, tuned[-1], trained))

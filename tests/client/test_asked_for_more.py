@@ -255,7 +255,7 @@ def test_a_norm_that_the_owner_lowers_later_holds_at_once(device, tmp_path):
 
 
 ROOT = Path(__file__).parents[2]
-SCENARIOS = ROOT / "simulations" / "scenarios"
+SCENARIOS = ROOT / "simulations" / "scenarios" / "shipped"
 PAGE = (ROOT / "docs" / "data-on-device.md").read_text(encoding="utf-8")
 
 

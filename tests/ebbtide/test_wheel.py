@@ -96,7 +96,7 @@ def test_every_file_of_the_packages_is_in_it_and_nothing_else(wheel: Path) -> No
     assert {
         "client/model/interest.tflite",
         "client/model/interest_2.tflite",
-        "simulations/scenarios/demo.toml",
+        "simulations/scenarios/shipped/demo.toml",
         "ebbtide/__init__.py",
     } <= names
     assert any(name.endswith(".html") for name in names)

@@ -22,7 +22,7 @@ from server.optimizer import ServerSettings
 from server.privacy.accounting import RoundAccountant, epsilon_bound, epsilon_to_public, finite
 from server.queries import ask_for_alerts
 from server.risk_start import PublicRows
-from server.settings import RunSettings, Schedule
+from server.settings import LONGEST_MEANS, RunSettings, Schedule
 from server.state import ServerFolder
 from server.training import train
 from shared.charges import charges_of
@@ -69,11 +69,7 @@ def run_config(folder, plan, **changes) -> dict:
         "server.risk-learning-rate": 1.0,
         "server.public-rows": "",
         "server.node-wait-s": 0.0,
-        "server.longest-mean": 1.0,
-        "server.risk-longest-mean": 1.0,
-        "server.crowd-longest-mean": 1.0,
-        "server.curvature-longest-mean": 1.0,
-        "server.head-longest-mean": 1.0,
+        **dict.fromkeys(LONGEST_MEANS.values(), 1.0),
         "server.audience": "",
         "server.helpers": ",".join(party.leaf[:32].hex() for party in HELPERS.values()),
         "server.epoch-wait-s": 10.0,
