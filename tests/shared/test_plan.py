@@ -12,6 +12,7 @@ from shared.register.bounds import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
 from tests.world.basics import examples, make_plan, make_risk, version_2
 from tests.world.heads import heads_plan
 from tests.world.hostile import HOSTILE
+from tests.world.plan_leaves import changed, leaves, other_than
 from tests.world.spellings import spelled, value_of
 from tests.world.work import work_of
 
