@@ -9,43 +9,12 @@ from shared.errors import ConfigError, SurvivorsError
 from shared.network import NetworkSpec
 from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, SumPlan
 from shared.register.bounds import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
-from shared.register.heads_plan import HeadPlan
 from tests.world.basics import examples, make_plan, make_risk, version_2
-from tests.world.heads import heads_plan, make_heads, make_start
+from tests.world.heads import heads_plan
 from tests.world.hostile import HOSTILE
+from tests.world.plan_leaves import changed, leaves, other_than
 from tests.world.spellings import spelled, value_of
 from tests.world.work import work_of
-
-
-def leaves(value, path=()):
-    """Every number, text or byte string of a plan, by its path."""
-    if dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from leaves(getattr(value, field.name), (*path, field.name))
-    else:
-        yield path, value
-
-
-OTHER = {
-    ("network", "n_features"): None,  # tied to the features
-    ("network", "hidden"): (32, 17),
-    ("features", "window_steps"): 13,
-    ("features", "short_steps"): (1, 2, 4, 9),
-    ("features", "ewma_steps"): (2, 9),
-    ("features", "more", "groups"): (0, 3),
-    ("features", "more", "kinds"): (4,),
-    ("detection", "detector"): "rate",
-    ("privacy", "max_epsilon"): 3.0,
-    ("risk", "privacy", "max_epsilon"): 3.0,
-    ("queries",): None,  # tests/shared/test_recipes.py
-    ("heads",): None,  # below
-    ("detection", "takeoff_line"): 0.3,
-    ("heads", "inputs_version"): None,  # there is one
-    **{("heads", part, "clip_norm"): None for part in ("crowd", "curvature", "updates")},  # 1
-    **{("heads", part, "max_epsilon"): 3.0 for part in ("crowd", "curvature", "updates")},
-    **{("heads", part, "rounds"): None for part in ("crowd", "curvature")},  # 1
-    **dict.fromkeys([("sum", name) for name in ("seats", "drawn", "t_priv", "t_rec")]),  # only together
-}
 
 
 def test_a_plan_of_before_there_was_a_second_version_is_written_as_it_was():
@@ -61,67 +30,11 @@ def test_a_plan_of_before_there_was_a_second_version_is_written_as_it_was():
         make_plan(features=version_2()["features"])
 
 
-def _other(path, value):
-    """Another value than the one at a path; None where there is none that goes alone."""
-    if path in OTHER:
-        return OTHER[path]
-    if isinstance(value, bytes):
-        return bytes(32)
-    return value + 1 if isinstance(value, int) else value * 0.9 + 0.01
-
-
-def test_a_plan_learns_phi_on_top_of_p_or_by_heads_which_need_features_of_version_2():
-    plan = heads_plan()
-    assert [kind.reply for kind in plan.updates] == ["update", "crowd", "curvature", "head_update"]
-    assert [kind.n_values for kind in plan.updates[1:]] == [10, 812, 56]
-    with pytest.raises(ConfigError, match="either risk or heads"):
-        dataclasses.replace(plan, risk=make_risk())
-    with pytest.raises(ConfigError, match="version 2, with averages and rates, for heads"):
-        make_plan(heads=plan.heads)
-    without = dataclasses.replace(plan.features, more=dataclasses.replace(plan.features.more, groups=(3, 4)))
-    with pytest.raises(ConfigError, match="version 2, with averages and rates, for heads"):
-        dataclasses.replace(plan, features=without)
-    assert (
-        "heads" not in value_of(make_plan().canonical)
-        and "takeoff_line" not in value_of(make_plan().canonical)["detection"]
-    )
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"inputs_version": 2}, "inputs of version 1"),
-        ({"start_sha256": b"short"}, "start_sha256 of 32 bytes, got 5 bytes"),
-        ({"n_categories": 0}, "n_categories in 1..512"),
-        ({"lapse": HeadPlan(8, 16.0, 10, 0.5, 1.0, 0.7)}, "shares of heads that add up to 1 at most, got 1.1"),
-        ({"privacy": {"clip_norm": 0.5}}, "clip_norm 1 of crowd, got 0.5"),
-        ({"privacy": {"rounds": 2}}, "one sum of crowd, got 2"),
-    ],
-)
-def test_heads_of_a_plan_are_held_to_what_they_mean(wrong, said):
-    with pytest.raises(ConfigError, match=said):
-        make_heads(make_start(version_2()["network"]), **wrong)
-
-
-@pytest.mark.parametrize("name", ["rows", "per", "history_steps", "curvature_clip", "gradient_clip", "share"])
-def test_numbers_of_a_head_are_bounded(name):
-    for wrong in (0, -1, 1e9):
-        with pytest.raises(ConfigError, match=f"expected .*{name}"):
-            dataclasses.replace(HeadPlan(8, 16.0, 10, 0.5, 1.0, 0.6), **{name: wrong})
-
-
-def changed(plan, path: tuple[str, ...], value: object):
-    """The plan, or a part of it, with one value replaced."""
-    if len(path) == 1:
-        return dataclasses.replace(plan, **{path[0]: value})
-    return dataclasses.replace(plan, **{path[0]: changed(getattr(plan, path[0]), path[1:], value)})
-
-
 def test_the_hash_changes_with_every_number_of_the_plan():
     plan = make_plan(risk=make_risk(), bits=BitsPlan(1_000_000, 28, 2), **version_2())
     hashes, n_changed = {plan.sha256}, 0
     for path, value in leaves(plan):
-        if (other := _other(path, value)) is None:
+        if (other := other_than(path, value)) is None:
             continue
         n_changed += 1
         again = changed(plan, path, other)
@@ -130,7 +43,7 @@ def test_the_hash_changes_with_every_number_of_the_plan():
     assert len(hashes) == n_changed + 1 > 50
     heads = heads_plan()
     for path, value in leaves(heads):
-        if path[0] != "heads" or (other := _other(path, value)) is None:
+        if path[0] != "heads" or (other := other_than(path, value)) is None:
             continue
         again = changed(heads, path, other)
         assert Plan.from_bytes(again.canonical) == again, path
