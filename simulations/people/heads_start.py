@@ -13,7 +13,7 @@ import numpy as np
 
 from client.model.training_rows import TurnRows, head_rows
 from server.risk_start import logistic
-from shared.arrays import Bools, Doubles, Floats, Ints, as_declared
+from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import ConfigError
 from shared.features import History
 from shared.heads import TASKS, Heads, HeadsStart, crowd_of, pair_shares
@@ -22,11 +22,10 @@ from shared.network import forward
 from shared.register.heads_plan import N_INPUTS, HeadPlan
 
 from .labelled_rows import Rows
-from .teaching import Lesson, public_steps, taught_together
+from .teaching import USERS, Lesson, few_of_each, joined, public_steps, taught_together
 
-#: Rows of one person that a network is taught by, drawn from all.
+#: Rows of one person that a head's network is taught by, drawn from all.
 ROWS_OF_ONE = 60
-USERS = 250
 #: No scale is smaller.
 LEAST_SCALE = 1e-3
 #: Added to how far an input is spread over the rows of a head, before it is counted by that.
@@ -54,7 +53,6 @@ def heads_start(lesson: Lesson) -> HeadsStart:
         raise ConfigError("expected warm_start.users > 0, planted people whom heads start from, got 0")
     history, random = lesson.history(), np.random.Generator(np.random.Philox(key=[lesson.warm.seed, 1]))
     rows = {"interest": lesson.interest_rows(history)}
-    rows["interest"] = rows["interest"].where(few_of_each(rows["interest"].user, random))
     for task in TASKS:
         rows[task] = turn_rows(lesson, history, task, random)
     return _begun(lesson, taught(lesson, rows), rows, _popularity(history))
@@ -75,25 +73,12 @@ def turn_rows(lesson: Lesson, history: History, task: str, random: np.random.Gen
     for at in range(0, len(history.active), USERS):
         found = head_rows(history[at : at + USERS], lesson.plan, every, task)
         user, step, _ = np.nonzero(found.chosen)
-        parts.append(_where(found, user + at, step + first, few_of_each(user, random)))
-    columns = ("x", "y", "user", "step", "category")
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+        parts.append(_where(found, user + at, step + first, few_of_each(user, ROWS_OF_ONE, random)))
+    return joined(parts)
 
 
 def _where(found: TurnRows, user: Ints, step: Ints, keep: Bools) -> Rows:
     return Rows(found.x[keep], found.y[keep] > 0, user[keep], step[keep], found.category[keep])
-
-
-@as_declared
-def few_of_each(user: Ints, random: np.random.Generator) -> Bools:
-    """Which rows are kept, of whose they are (n,): at most `ROWS_OF_ONE` of each, any of them alike."""
-    order = np.lexsort((random.random(len(user)), user))
-    whose = user[order]
-    first = np.flatnonzero(np.diff(whose, prepend=-1))
-    place = np.arange(len(whose)) - np.repeat(first, np.diff(np.append(first, len(whose))))
-    keep = np.zeros(len(user), bool)
-    keep[order[place < ROWS_OF_ONE]] = True
-    return keep
 
 
 def _popularity(history: History) -> Floats:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from shared.arrays import Floats, Ints
+from shared.arrays import Bools, Floats, Ints, as_declared
 from shared.events import EventKind, Step
 from shared.features import FeatureSpec, History
 from shared.network import NetworkSpec, gradient
@@ -19,6 +19,8 @@ from .labelled_rows import Rows, rows_of
 from .planted import plant
 
 BATCH = 1024
+#: Of version 2: rows of one person, drawn from all, of so many people at once.
+ROWS_OF_ONE, USERS = 30, 250
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,36 @@ class Lesson:
         """Rows of p of a history (K, C, T) of theirs.
 
         From the first train step to the last step whose label is known: planted people are public in all of time, so the
-        first model has seen users of any tenure that a device will meet, and does not extrapolate.
+        first model has seen users of any tenure that a device will meet, and does not extrapolate. Of version 2, which has more inputs
+        to learn people by heart with, at most `ROWS_OF_ONE` of a person (docs/protocol.md).
         """
-        return rows_of(history, self.features, self.protocol.horizon_steps, public_steps(self.protocol))
+        steps = public_steps(self.protocol)
+        if self.features.version == 1:
+            return rows_of(history, self.features, self.protocol.horizon_steps, steps)
+        random, parts = np.random.Generator(np.random.Philox(self.warm.seed)), []
+        for at in range(0, len(history.active), USERS):
+            part = rows_of(history[at : at + USERS], self.features, self.protocol.horizon_steps, steps)
+            part = part.where(few_of_each(part.user, ROWS_OF_ONE, random))
+            parts.append(replace(part, user=part.user + at))
+        return joined(parts)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts, one after the other."""
+    columns = ("x", "y", "user", "step", "category")
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+
+
+@as_declared
+def few_of_each(user: Ints, most: int, random: np.random.Generator) -> Bools:
+    """Which rows are kept, of whose they are (n,): at most so many of each, any of them alike."""
+    order = np.lexsort((random.random(len(user)), user))
+    whose = user[order]
+    first = np.flatnonzero(np.diff(whose, prepend=-1))
+    place = np.arange(len(whose)) - np.repeat(first, np.diff(np.append(first, len(whose))))
+    keep = np.zeros(len(user), bool)
+    keep[order[place < most]] = True
+    return keep
 
 
 def public_steps(protocol: ProtocolSection) -> tuple[int, int]:

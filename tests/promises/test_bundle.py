@@ -12,7 +12,15 @@ from flwr.cli.build import get_filtered_fab_paths
 ROOT = Path(__file__).parents[2]
 ROOMS = ("client", "server", "shared", "simulations", "ebbtide", "tests", "docs")
 #: Folders of the server that its app, or a helper's, needs.
-OF_THE_SERVER = ("server", "server/heads", "server/helper", "server/insights", "server/privacy", "server/run_log", "server/sums")
+OF_THE_SERVER = (
+    "server",
+    "server/heads",
+    "server/helper",
+    "server/insights",
+    "server/privacy",
+    "server/run_log",
+    "server/sums",
+)
 #: Rooms that the server may get, and code beside the app's that a careless pattern would take along.
 LATER = ("server/console/page.py", "docs/server/notes.py", "runs/client/app.py")
 

@@ -13,10 +13,10 @@ from shared.heads import TASKS, Heads
 from shared.heads.inputs import NETWORKS, input_names
 from shared.network import forward
 from simulations.evaluation.quality import auc
-from simulations.people.heads_start import BLENDS, ROWS_OF_ONE, few_of_each, heads_start, turn_rows
+from simulations.people.heads_start import BLENDS, ROWS_OF_ONE, heads_start, turn_rows
 from simulations.people.planted import plant
 from simulations.people.setup import Crowd, Setup
-from simulations.people.teaching import Lesson, pretrain, taught_together
+from simulations.people.teaching import Lesson, few_of_each, pretrain, taught_together
 from simulations.scenarios.config import load_scenario
 
 SMALL = [
@@ -115,9 +115,9 @@ def test_rows_of_a_turn_are_those_of_their_users_steps_and_categories(setup):
 
 def test_at_most_so_many_rows_of_each_and_all_of_who_has_fewer():
     user = np.repeat([3, 1, 8], [ROWS_OF_ONE + 40, 5, ROWS_OF_ONE])
-    kept = few_of_each(user, np.random.default_rng(0))
+    kept = few_of_each(user, ROWS_OF_ONE, np.random.default_rng(0))
     assert np.bincount(user[kept], minlength=9).tolist() == [0, 5, 0, ROWS_OF_ONE, 0, 0, 0, 0, ROWS_OF_ONE]
-    assert not few_of_each(np.empty(0, np.int64), np.random.default_rng(0)).size
+    assert not few_of_each(np.empty(0, np.int64), 3, np.random.default_rng(0)).size
 
 
 def test_one_task_alone_is_taught_as_by_itself(setup):
