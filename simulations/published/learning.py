@@ -54,6 +54,8 @@ HELD_OUT_SHARE = 0.2
 P_ALONE = ("privacy.max_epsilon=inf", "risk.rounds=0")
 MEASURES = (("auc", "AUC"), ("auc_gap", "AUC"), ("calibration_error", "share"), ("log_loss", "nats"))
 GAP_TO = "best of pooled LR and pooled DNN"
+#: Data sets whose only scenario is that of epsilon <= 1.
+ONE_SCENARIO = ("ta-feng",)
 #: What ours is compared with in the same run, by the key that its number has.
 BASELINES = {
     "pooled_lr": POOLED_LR,
@@ -78,8 +80,9 @@ class Learning:
         self.setup = self.trials.setup(first)
 
     def scenario(self, key: str, *overrides: str) -> Scenario:
-        """The data set's scenario `eps1` or `eps7`."""
-        return load_scenario(f"{self.name}-{key}", [*self._overrides, *overrides])
+        """The data set's scenario `eps1` or `eps7`; of one in ONE_SCENARIO the one that it has, for epsilon 1."""
+        own = self.name in ONE_SCENARIO and key == "eps1"
+        return load_scenario(self.name if own else f"{self.name}-{key}", [*self._overrides, *overrides])
 
     def halves(self) -> tuple[Rows, Rows]:
         """Everybody's labelled rows of the train steps, and of the test steps."""
@@ -137,10 +140,11 @@ def _by_measure(name: str, runs: Mapping[str, Sequence[tuple[float, ...]]], base
 def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Each epsilon scenario of a data set on all users, the planted start alone, and every baseline. Those that come out
     the same for every seed have no spread."""
+    keys = ("eps1",) if name in ONE_SCENARIO else ("eps1", "eps7")
     baselines: list[dict[str, float]] = []
-    runs: dict[str, list[tuple[float, ...]]] = {key: [] for key in ("eps1", "eps7", "planted_only")}
+    runs: dict[str, list[tuple[float, ...]]] = {key: [] for key in (*keys, "planted_only")}
     with learning(name, overrides) as of:
-        scenarios = {key: of.scenario(key) for key in ("eps1", "eps7")}
+        scenarios = {key: of.scenario(key) for key in keys}
         for seed in track(range(seeds), description=name):
             baselines.append(of.baselines(seed))
             pooled = _better(baselines[-1])
