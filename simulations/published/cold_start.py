@@ -21,6 +21,7 @@ from ..evaluation.cold.table import (
     OWN_KNOWN,
     POPULARITY,
     POPULARITY_RULE,
+    STEADIER,
     WITH_EVERYTHING,
     WITH_NEIGHBOURS,
     WITH_POPULARITY,
@@ -41,6 +42,7 @@ ROWS: Final = {
     "with_popularity": WITH_POPULARITY,
     "with_neighbours": WITH_NEIGHBOURS,
     "everything": WITH_EVERYTHING,
+    "steadier": STEADIER,
     "clear": CLEAR,
 }
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
 from shared.features import FeatureSpec, History, extract, labels, seen
-from shared.features.columns import MORE_ACTIVE, MORE_STEPS
 from shared.features.windows import cumulative, ewma, first_active
+
+from ...baselines.counter_rules import log_user_rate
 
 #: Users whose features are in memory together.
 USERS_AT_ONCE: Final = 500
@@ -27,7 +28,8 @@ SHOWN: Final = 3
 class ColdRows:
     """Rows (n,) in the order of their lists: the category, whether it was touched within the horizon, which list. Lists (m,): the
     user; their features x (m, F); the corrected long average (m, C) of each category's activity over W, as neighbours are read
-    from it; the logs of how many categories the user knows, and of how often they do anything."""
+    from it; the roots (m, C) of each category's share in all that the user did by then; the logs of how many categories the user
+    knows, and of how often they do anything."""
 
     category: Ints
     y: Bools
@@ -35,6 +37,7 @@ class ColdRows:
     user: Ints
     x: Floats
     averages: Floats
+    roots: Floats
     log_known: Doubles
     log_rate: Doubles
 
@@ -79,8 +82,9 @@ def _some(
         user + first_user,
         extract(history, features, at)[user, position, any_new],
         _averages(history, at, features.window_steps)[user, position],
+        _roots(history, at)[user, position],
         np.log(known.sum(axis=-1, dtype=np.float64)[user, position]),
-        _log_rates(history, at)[user, position],
+        log_user_rate(history, at)[user, position],
     )
 
 
@@ -92,13 +96,11 @@ def _averages(history: History, at: Ints, span: int) -> Floats:
     return np.moveaxis(level, -1, -2).astype(np.float32)
 
 
-def _log_rates(history: History, at: Ints) -> Doubles:
-    """The log of a user's active steps over the steps since the first, (K, S), as features of version 2 have it."""
-    active = history.active.any(axis=-2)
-    began = first_active(active, at)
-    age = np.where(began >= 0, at - began, 0)
-    out: Doubles = np.log((cumulative(active)[..., at + 1] + MORE_ACTIVE) / (age + MORE_STEPS))
-    return out
+def _roots(history: History, at: Ints) -> Floats:
+    """The vector of which `pair_shares` are the pairs, as of each step: (K, S, C)."""
+    steps = cumulative(history.active)[..., at + 1]
+    shares = steps / np.maximum(steps.sum(axis=-2, keepdims=True), 1)
+    return np.moveaxis(np.sqrt(shares), -1, -2).astype(np.float32)
 
 
 @as_declared

@@ -27,6 +27,7 @@ from ..result_tables import Range
 from .pairs import sum_of_pairs
 from .result import ColdScores, ColdTable
 from .rows import ColdRows, cold_rows, found_in_lists
+from .steadier import steadier_crowd
 
 #: The noise of a twentieth of the epsilon of .999 at delta 1e-5, as shares of Gaussian noise add up (their squares).
 NOISE_MULTIPLIER: Final = 16.7
@@ -38,6 +39,7 @@ POPULARITY_RULE: Final = "popularity, how many the user knows, the rate: no mode
 WITH_POPULARITY: Final = "pooled LR, the user's own features and popularity"
 WITH_NEIGHBOURS: Final = "pooled LR, the user's own features, popularity and neighbours"
 WITH_EVERYTHING: Final = "pooled LR, all of these"
+STEADIER: Final = "pooled LR, the same sum with less of its noise"
 CLEAR: Final = "pooled LR, popularity and neighbours without noise"
 
 
@@ -51,10 +53,9 @@ class ColdPeople:
             for steps in (protocol.train_steps, protocol.test_steps)
         )
 
-    def crowd(self, noise_multiplier: float) -> Crowd:
-        """What a new sum of everybody's says at the close of the train step."""
-        total = sum_of_pairs(self.history, self.protocol.train_at, noise_multiplier)
-        return crowd_of(total, self.history.n_categories, noise_multiplier)
+    def total(self, noise_multiplier: float) -> Doubles:
+        """A new sum of everybody's, at the close of the train step."""
+        return sum_of_pairs(self.history, self.protocol.train_at, noise_multiplier)
 
 
 Inputs = Callable[[ColdRows], NDArray[Any]]
@@ -63,13 +64,16 @@ Inputs = Callable[[ColdRows], NDArray[Any]]
 def cold_scores(people: ColdPeople, noise_multiplier: float = NOISE_MULTIPLIER, seed: int = 0) -> dict[str, Doubles]:
     """Every score (n,) of the test rows, the higher, the sooner something is expected; all of one private sum but CLEAR. `seed` draws
     the rows that models learn from."""
-    crowd, clear = (people.crowd(noise) for noise in (noise_multiplier, 0.0))
+    total, n = people.total(noise_multiplier), people.history.n_categories
+    crowd, clear = crowd_of(total, n, noise_multiplier), crowd_of(people.total(0.0), n, 0.0)
+    steadier = steadier_crowd(total, n, noise_multiplier)
     models: dict[str, tuple[Inputs, ...]] = {
         OWN: (own,),
         OWN_KNOWN: (own, known),
         WITH_POPULARITY: (own, popularity(crowd)),
         WITH_NEIGHBOURS: (own, popularity(crowd), neighbours(crowd)),
         WITH_EVERYTHING: (own, known, popularity(crowd), neighbours(crowd)),
+        STEADIER: (own, popularity(steadier), neighbours_of_all(steadier)),
         CLEAR: (own, popularity(clear), neighbours(clear)),
     }
     return {
@@ -97,6 +101,11 @@ def popularity(crowd: Crowd) -> Inputs:
 def neighbours(crowd: Crowd) -> Inputs:
     """What the user's other categories say of this one: (n, 1)."""
     return lambda rows: (rows.averages @ crowd.neighbours.T)[rows.of_list, rows.category, None]
+
+
+def neighbours_of_all(crowd: Crowd) -> Inputs:
+    """The same of all that the user ever did, as roots of shares: (n, 1)."""
+    return lambda rows: (rows.roots @ crowd.neighbours.T)[rows.of_list, rows.category, None]
 
 
 def rule(crowd: Crowd, rows: ColdRows) -> Doubles:
