@@ -64,20 +64,18 @@ def numbers_of_cold(name: str, tables: Sequence[ColdTable], epsilon: float, delt
     reference = [_known(row.auc).value for row in rows["own"]]
     beside = f"{OWN}, AUC {sum(reference) / len(reference):.4f}"
     recalls = [_known(row.recall).value for row in rows["own"]]
+    recalled = f"{OWN}, {sum(recalls) / len(recalls):.4f}"
+    lowest = f"lowest lower end of {len(tables)} seeds, 95 % bootstrap over users"
     about = tables[0]
-    out = {
-        f"cold.gain.{name}": Measured.over([_known(row.ahead).value for row in rows["with_neighbours"]], "AUC", beside),
-        f"cold.gain_low.{name}": Measured(
-            round(min(_known(row.ahead).low for row in rows["with_neighbours"]), 5),
-            None,
-            "AUC",
-            f"lowest lower end of {len(tables)} seeds, 95 % bootstrap over users",
-        ),
-        f"cold.recall3.{name}": Measured.over(
-            [_known(row.recall).value for row in rows["with_neighbours"]],
-            "share",
-            f"{OWN}, {sum(recalls) / len(recalls):.4f}",
-        ),
+    out: dict[str, Measured] = {}
+    for prefix, key in (("cold", "with_neighbours"), ("cold.steadier", "steadier")):
+        ahead, found = ([_known(getattr(row, part)) for row in rows[key]] for part in ("ahead", "recall"))
+        out |= {
+            f"{prefix}.gain.{name}": Measured.over([each.value for each in ahead], "AUC", beside),
+            f"{prefix}.gain_low.{name}": Measured(round(min(each.low for each in ahead), 5), None, "AUC", lowest),
+            f"{prefix}.recall3.{name}": Measured.over([each.value for each in found], "share", recalled),
+        }
+    out |= {
         f"cold.users.{name}": Measured(about.users, None, "users", f"{about.rows} rows, {about.lists} lists"),
         f"cold.base_rate.{name}": Measured(round(about.base_rate or 0, 4), None, "share"),
         f"cold.epsilon.{name}": Measured(round(epsilon, 4), None, f"epsilon at delta {delta:g}", "the sum alone"),

@@ -22,7 +22,8 @@ def steadier_crowd(values: Doubles, n_categories: int, noise_sd: float) -> Crowd
     pairs = without_noise(unpacked(values, n_categories), noise_sd)
     shares = np.diagonal(pairs)
     held = np.maximum(shares, max(LEAST_POPULAR * float(shares.max()), float(np.finfo(np.float64).tiny)))
-    cosine = pairs / np.sqrt(held[:, None] * held)
+    root = np.sqrt(held)  # apart: the product of two small ones is 0
+    cosine = pairs / root[:, None] / root
     np.fill_diagonal(cosine, 0)
     means = cosine.sum(axis=1) / max(n_categories - 1, 1)
     neighbours = cosine - means[:, None] - means + means.mean()
