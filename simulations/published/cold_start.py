@@ -87,11 +87,9 @@ def numbers_of_cold(name: str, tables: Sequence[ColdTable], epsilon: float, delt
             changes = len(set(over)) > 1
             unit, kind = ("share", found[0].kind) if end else ("AUC", found[0].kind)
             out[f"cold.row{end}.{name}.{key}"] = Measured.over(over if changes else over[:1], unit, kind)
-        for at in ("low", "high"):
-            first = _known(found[0].auc)
-            out[f"cold.row_{at}.{name}.{key}"] = Measured(
-                round(getattr(first, at), 4), None, "AUC", "95 % over users, first seed"
-            )
+        for end in ("low", "high"):
+            ends = [getattr(_known(row.auc), end) for row in found]
+            out[f"cold.row_{end}.{name}.{key}"] = Measured.over(ends, "AUC", "95 % over users, mean of the seeds")
     return out
 
 

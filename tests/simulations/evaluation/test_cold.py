@@ -205,4 +205,6 @@ def test_published_numbers_have_their_spread_and_the_reference_beside_them(peopl
     assert out["cold.gain_low.x"].value == pytest.approx(min(gain.low for gain in gains), abs=1e-5)
     assert out["cold.gain.x"].spread is not None and out["cold.gain.x"].baseline.startswith(OWN)
     assert out["cold.row.x.own"].spread is None and out["cold.row.x.with_neighbours"].spread is not None
+    ends = [next(row for row in table.table if row.name == OWN).auc for table in tables]
+    assert out["cold.row_low.x.own"].value == pytest.approx(np.mean([end.low for end in ends]), abs=1e-5)
     assert {f"cold.row_recall3.x.{key}" for key in ROWS} <= set(out) and out["cold.users.x"].value == tables[0].users

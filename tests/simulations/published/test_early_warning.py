@@ -30,7 +30,7 @@ def row(name: str, kind: str, auc: float, high: float = 0.0) -> LapseScores:
     ahead = {_ours(i): Difference(auc=0.0, low=-1.0, high=high + 0.001 * i) for i in range(SEEDS)}
     metrics = dict.fromkeys(ScoreMetrics.model_fields, 0.1)
     warned = Warned(silences=9, lapses=4, alerts=8, median_lead_steps=5.0, precision=0.25, recall=0.4)
-    whose = {"name": name, "kind": kind, "auc": auc, "low": None, "high": None, "ahead": ahead}
+    whose = {"name": name, "kind": kind, "auc": auc, "low": auc - 0.01, "high": auc + 0.02, "ahead": ahead}
     return LapseScores(**whose, **metrics, alerts=warned, early_auc=auc)
 
 
@@ -58,6 +58,24 @@ def test_rises_say_where_a_rule_a_fitted_and_a_pooled_model_are_ahead() -> None:
     assert out["rise.above_bg_nbd.x"].value == pytest.approx(-0.01)
     assert out["rise.below_best_pooled.x"].value == pytest.approx(0.02)
     assert out["rise.row.x.dnn"].value == 0.78 and not any("seed" in key for key in out)
+
+
+@pytest.mark.parametrize(("turn", "numbers"), [("lapse", numbers_of_table), ("rise", numbers_of_rises)])
+def test_every_row_has_its_interval_and_the_table_its_number_of_users(turn, numbers) -> None:
+    out = numbers("x", table(), SEEDS)
+    assert (out[f"{turn}.users.x"].value, out[f"{turn}.rows.x"].value) == (9, 90)
+    assert (out[f"{turn}.low.x"].value, out[f"{turn}.high.x"].value) == pytest.approx((0.75, 0.78))
+    rows = [key for key in out if key.startswith(f"{turn}.row.x.")]
+    assert len(rows) == 6
+    for key in rows:
+        low, high = (out[key.replace(".row.", f".row_{end}.")].value for end in ("low", "high"))
+        assert (low, high) == pytest.approx((out[key].value - 0.01, out[key].value + 0.02))
+
+
+def test_the_calibration_of_rises_is_published_where_ours_is_a_chance() -> None:
+    assert numbers_of_rises("x", table(), SEEDS)["rise.ece.x"].value == pytest.approx(0.1)
+    levels = [row.model_copy(update={"calibration_error": None}) for row in table().table]
+    assert "rise.ece.x" not in numbers_of_rises("x", table().model_copy(update={"table": levels}), SEEDS)
 
 
 @pytest.fixture
