@@ -70,6 +70,13 @@ def install_model(device: Device, asked: Asked, request: Fields) -> bytes:
     return device.gate.release(asked.sha256, "receipt", receipt, said=asked)
 
 
+def install_heads(device: Device, asked: Asked, request: Fields) -> bytes:
+    """Answer a heads_offer: verified, installed beside the model, receipt."""
+    popularity, weights = unpack_floats(request["popularity"]), unpack_floats(request["weights"])
+    device.install_heads(request["plan_sha256"], request["start"], popularity, weights)
+    return device.gate.release(asked.sha256, "receipt", {"plan_sha256": request["plan_sha256"]}, said=asked)
+
+
 def train(device: Device, asked: Asked, request: Fields) -> bytes:
     """Answer a train_request with one protected update, charged to the ledger."""
     theta = unpack_floats(request["theta"])
@@ -92,6 +99,33 @@ def train_risk(device: Device, asked: Asked, request: Fields) -> bytes:
         plan.updates[1],
         lambda: work.risk_update(theta, basis, coefficients, request["round"]),
     )
+
+
+def tell_crowd(device: Device, asked: Asked, request: Fields) -> bytes:
+    """Answer a crowd_request with this device's share of what everybody does, charged to the ledger."""
+    work = device.work(request["plan_sha256"])
+    work.heads_plan()
+    plan = work.installed.plan
+    return _summed(device, asked, request, plan, plan.kind_of(asked.name), work.crowd_share)
+
+
+def tell_curvature(device: Device, asked: Asked, request: Fields) -> bytes:
+    """Answer a curvature_request with this device's share of the heads' curvature, charged to the ledger."""
+    work = device.work(request["plan_sha256"])
+    work.heads()
+    plan = work.installed.plan
+    kind, number = plan.kind_of(asked.name), request["round"]
+    return _summed(device, asked, request, plan, kind, lambda: work.curvature_share(number))
+
+
+def train_heads(device: Device, asked: Asked, request: Fields) -> bytes:
+    """Answer a head_request with one protected update of both heads, charged to the ledger."""
+    basis, coefficients = (unpack_floats(request[name]) for name in ("basis", "coefficients"))
+    work = device.work(request["plan_sha256"])
+    form = work.whitening(basis, coefficients)
+    plan = work.installed.plan
+    kind, number = plan.kind_of(asked.name), request["round"]
+    return _summed(device, asked, request, plan, kind, lambda: work.head_update(*form, number))
 
 
 def query(device: Device, asked: Asked, request: Fields) -> bytes:
@@ -145,6 +179,10 @@ HANDLERS: dict[str, Callable[[Device, Asked, Fields], bytes]] = {
     "model_offer": install_model,
     "train_request": train,
     "risk_request": train_risk,
+    "heads_offer": install_heads,
+    "crowd_request": tell_crowd,
+    "curvature_request": tell_curvature,
+    "head_request": train_heads,
     "alerts_query": alerts,
     "bits_query": bits,
     "enrolment_query": enrol,

@@ -45,7 +45,7 @@ from .privacy.caps import Caps
 from .problems import Problems
 from .profile import AHEAD_S, MAX_JUMP_STEPS, Profile
 from .served import Served
-from .state import DeviceState, Told, profile_of
+from .state import DeviceState, Told, profile_of, weights_of
 from .telling import OnStep
 from .vault.consent import Consent, choice_of
 from .vault.keys import KeyProvider
@@ -329,7 +329,8 @@ class Device(Served):
             if installed is None or watch is None or alert.model_round != installed.round_number:
                 return said
             said = said and Explanation.of_nothing(FAILED)
-            model, direction = (installed.plan, installed.scorer, installed.risk), Direction(alert.direction)
+            model = installed.plan, weights_of(installed), installed.score
+            direction = Direction(alert.direction)
             at = step_number(alert.step)
             return explain(*model, self._state.history, watch, alert.category, at, direction, self.profile.step)
         return said

@@ -156,7 +156,9 @@ def _name_of(installed: Installed | None) -> bytes:
     """What tells one installed model from another; nothing for none."""
     if installed is None:
         return b""
-    parts = (installed.plan.canonical, installed.theta.tobytes(), installed.risk.tobytes())
+    heads = installed.heads
+    of_heads = () if heads is None else (heads.popularity.tobytes(), heads.weights.tobytes())
+    parts = (installed.plan.canonical, installed.theta.tobytes(), installed.risk.tobytes(), *of_heads)
     return hashlib.sha256(b"".join(parts)).digest() + installed.round_number.to_bytes(8, "big")
 
 

@@ -60,8 +60,9 @@ class Served(AppTold):
         said: Asked | None = None,
     ) -> None:
         """Take a model, its plan and weights, and phi's (R,; empty: none yet), as the server `said`: see
-        `DeviceState.with_model`. Refusal if the file is not the pinned one, or the plan is for others, or for more than the
-        caps allow or a device can do. The vault has all of it, and that it was said, or nothing."""
+        `DeviceState.with_model`. Heads that came under this very plan stay. Refusal if the file is not the pinned one, or the
+        plan is for others, or for more than the caps allow or a device can do. The vault has all of it, and that it was said, or
+        nothing."""
         instance(plan, "a plan", Plan)
         _expect_weights(theta, risk)
         round_number, model = (
@@ -73,8 +74,26 @@ class Served(AppTold):
         if not model:
             held, version = self._state.installed, plan.features.version
             model = held.model if held and held.plan.features.version == version else pinned_model(version)
-        offered = Installed(plan, model, theta, risk, round_number)
-        installed = offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps, self.profile.n_categories)
+        here = self._state.installed
+        heads = here.heads if here and here.plan == plan else None
+        offered = Installed(plan, model, theta, risk, round_number, heads)
+        self._take_up(
+            offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps, self.profile.n_categories), said
+        )
+
+    def install_heads(self, plan_sha256: bytes, start: bytes, popularity: Floats, weights: Floats) -> None:
+        """Take heads beside the model that is there: where they start, the log popularity (C,) of the categories, their weights
+        (2 * 28,). Refusal (PLAN_MISMATCH) if another plan is installed, it learns no heads, or it names another start; the vault
+        has all of it or nothing."""
+        plan_sha256, start = octets(plan_sha256, "a plan's hash"), octets(start, "where heads start")
+        _expect_weights(popularity, weights)
+        here = self._state.installed
+        if here is None or here.plan.sha256 != plan_sha256:
+            raise Refusal(RefusalCode.PLAN_MISMATCH)
+        self._take_up(here.with_heads(start, popularity, weights), None)
+
+    def _take_up(self, installed: Installed, said: Asked | None) -> None:
+        """What was checked becomes what is installed, and that the server `said` it is heard."""
         after = self._state.with_model(installed)
         with self._vault.writing("model", "watch", "heard", "ledger"):
             after.put_model(self._vault)

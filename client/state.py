@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 
 from shared.arrays import Floats, Ints
 from shared.codec import pack_floats, unpack_floats
-from shared.errors import ConfigError, InputError, ModelError
+from shared.errors import ConfigError, InputError, ModelError, Refusal
 from shared.events import ENGAGEMENT, BehaviourEvent, Step
 from shared.features import MOST_EVENTS, N_COUNTERS, History, extract, seen
 from shared.plan import Plan
 
 from .detection.alerts import SENT, Alert, AlertLog, raised_alerts, with_raised
+from .detection.chances import Chances, Weights, chances_of, recent_rows, recent_steps
 from .detection.lately import Lately
 from .detection.policy import Intervention, Policy, Segment
-from .detection.risk_levels import Direction, RiskLevel, p_and_risk, recent_rows, recent_steps
+from .detection.risk_levels import Direction, RiskLevel
 from .detection.watch import Watch, observed, past_steps
 from .model.installed import Installed
 from .model.runtime import verified
@@ -146,8 +147,9 @@ class DeviceState:
         if installed is None:
             return self, None
         assert self.watch is not None
-        p, risk = self.read(installed, step)
-        fired, levels = self.watch.see(installed.plan, self.history, step, p, risk)
+        chances = self.read(installed, step)
+        p = chances.p
+        fired, levels = self.watch.see(installed.plan, self.history, step, *chances)
         raised = raised_alerts(fired, levels, self.history, installed.plan, policy, installed.round_number)
         log = with_raised(self.alerts, raised, step)
         after = replace(self, p=p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
@@ -177,14 +179,13 @@ class DeviceState:
             for step in self.untold
         ]
 
-    def read(self, installed: Installed, step: int) -> tuple[Floats, Floats]:
-        """p and phi (C,) as of the close of a step."""
+    def read(self, installed: Installed, step: int) -> Chances:
+        """p and the chances of turns (C,) as of the close of a step."""
         if self.lately and step == self.n_closed_steps - 1:
             x, known = self.lately.rows(installed.plan), seen(self.history, recent_steps(installed.plan, step))
         else:
             x, known = recent_rows(self.history, installed.plan, step)
-        p = installed.scorer.score(x)
-        return p_and_risk(installed.plan, installed.risk, x, p, known)
+        return chances_of(installed.plan, weights_of(installed), installed.score, x, known)
 
     def silent_until(self, step: int) -> DeviceState:
         """The state once the open step, which must be empty, and every one before `step` have closed unseen: nothing is
@@ -329,20 +330,38 @@ def _grow(vault: Vault, grown: Profile) -> None:
             vault.put("watch", {**row, "arrays": packed, "p": pack(_nothing(more))})
 
 
+def weights_of(installed: Installed) -> Weights:
+    """What a model reads chances with."""
+    return Weights(installed.theta, installed.risk, installed.heads)
+
+
 def plain_model(installed: Installed) -> dict[str, Any]:
+    heads = installed.heads
     return {
         "plan": installed.plan.canonical,
         "model": installed.model,
         "theta": pack_floats(installed.theta),
         "risk": pack_floats(installed.risk),
         "round_number": installed.round_number,
+        "heads": heads
+        and {
+            "start": heads.start.to_bytes(),
+            "popularity": pack_floats(heads.popularity),
+            "weights": pack_floats(heads.weights.ravel()),
+        },
     }
 
 
 def model(fields: dict[str, Any]) -> Installed:
     """The model in a row; ConfigError if this app cannot read its plan (any more), ModelError if it pins another file."""
     weights = unpack_floats(fields["theta"]), unpack_floats(fields["risk"])
-    return Installed(Plan.from_bytes(fields["plan"]), verified(fields["model"]), *weights, fields["round_number"])
+    out = Installed(Plan.from_bytes(fields["plan"]), verified(fields["model"]), *weights, fields["round_number"])
+    if (heads := fields["heads"]) is None:
+        return out
+    try:
+        return out.with_heads(heads["start"], *(unpack_floats(heads[name]) for name in ("popularity", "weights")))
+    except Refusal:
+        raise ConfigError("expected heads of the plan that they are kept with") from None
 
 
 def plain_alerts(log: AlertLog) -> dict[str, list[int]]:

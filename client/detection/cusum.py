@@ -90,6 +90,7 @@ class CusumDetector:
         step: int = 0,
         threshold: Floats | float = math.inf,
         risk: Floats | None = None,
+        takeoff: Floats | None = None,
     ) -> Alarms:
         """Their strength are the statistics before any alarm set them back, each in 0..MOST; judged are the streams that
         were observed, have warmed up and do not learn anew.

@@ -41,7 +41,7 @@ class Alarms:
 class Detector(Protocol):
     """A rule on a stream of p.
 
-    `adapts`: its thresholds come from the budget and follow a user's alarms. `reads_risk`: it looks at phi.
+    `adapts`: its thresholds come from the budget and follow a user's alarms. `reads_risk`: it looks at the chances of turns.
     """
 
     adapts: ClassVar[bool]
@@ -59,11 +59,13 @@ class Detector(Protocol):
         step: int = 0,
         threshold: Floats | float = math.inf,
         risk: Floats | None = None,
+        takeoff: Floats | None = None,
     ) -> Alarms:
         """The alarms at p (..., C), which goes into the memory. A p that is NaN (no score) raises none.
 
         `step` is p's step, for rules that know weekdays; `threshold` broadcasts against (..., C), for rules whose
-        threshold adapts; `risk` is phi (..., C), for rules that read it (None: not learned).
+        threshold adapts; `risk` and `takeoff` are the chances of a lapse and of a take-off (..., C), for rules that read
+        them (None: not learned).
         """
         ...
 
@@ -105,6 +107,7 @@ class RateDetector:
         step: int = 0,
         threshold: Floats | float = math.inf,
         risk: Floats | None = None,
+        takeoff: Floats | None = None,
     ) -> Alarms:
         rate = shift(memory, p)
         with np.errstate(invalid="ignore"):
@@ -144,6 +147,7 @@ class LevelDetector:
         step: int = 0,
         threshold: Floats | float = math.inf,
         risk: Floats | None = None,
+        takeoff: Floats | None = None,
     ) -> Alarms:
         before = memory[-1]
         with np.errstate(invalid="ignore"):
@@ -153,20 +157,23 @@ class LevelDetector:
 
 
 class RiskDetector:
-    """phi, the probability of a lapse, is at or above a line on an established interest; rises as `LevelDetector` calls
-    them. With a calibrated phi, at least one such alert in 1 / line comes true.
+    """phi, the probability of a lapse, is at or above a line on an established interest. With a calibrated phi, at least one
+    such alert in 1 / line comes true. Rises: with a `takeoff_line`, where the probability of a take-off is at or above that, and
+    none at all where the line is 1; without one, as `LevelDetector` calls them.
 
-    It fires as long as phi is there: quiet time keeps it from repeating itself, the budget lets the likeliest lapses go
-    first. An interest that is at risk already when the model arrives is told of, too. Memory: the last p.
+    It fires as long as the probability is there: quiet time keeps it from repeating itself, the budget lets the likeliest turns
+    go first. An interest that is at risk already when the model arrives is told of, too. Memory: the last p.
     """
 
     adapts: ClassVar[bool] = False
     reads_risk: ClassVar[bool] = True
 
-    def __init__(self, line: float, rise_level: float) -> None:
+    def __init__(self, line: float, rise_level: float, takeoff_line: float | None = None) -> None:
         if not (0 < line < 1 and 0 < rise_level <= 1):
             raise ConfigError(f"expected line in (0, 1) and rise_level in (0, 1], got {line} and {rise_level}")
-        self.line, self.rise_level = line, rise_level
+        if takeoff_line is not None and not 0 < takeoff_line <= 1:
+            raise ConfigError(f"expected takeoff_line in (0, 1], got {takeoff_line}")
+        self.line, self.rise_level, self.takeoff_line = line, rise_level, takeoff_line
 
     def start(self, shape: tuple[int, ...]) -> Floats:
         return np.full((1, *shape), np.nan, np.float32)
@@ -179,15 +186,22 @@ class RiskDetector:
         step: int = 0,
         threshold: Floats | float = math.inf,
         risk: Floats | None = None,
+        takeoff: Floats | None = None,
     ) -> Alarms:
-        """As any detector's. Without phi no fall is called."""
+        """As any detector's. Without phi no fall is called, and with a `takeoff_line` no rise without such a chance."""
         risk = np.full_like(p, np.nan) if risk is None else risk
+        if self.takeoff_line is None:
+            rising, line = p, self.rise_level
+        else:
+            rising = np.full_like(p, np.nan) if takeoff is None else takeoff
+            line = self.takeoff_line if self.takeoff_line < 1 else math.inf
         with np.errstate(invalid="ignore"):
-            fall = (risk >= self.line) & established
-            rise = (p >= self.rise_level) & (memory[0] < self.rise_level) & ~established
+            fall, rise = (risk >= self.line) & established, rising >= line
+            if self.takeoff_line is None:
+                rise &= (memory[0] < self.rise_level) & ~established
         rate = p - memory[0]
         memory[0] = p
-        return Alarms(fall, rise, rate, np.stack([risk, p]))
+        return Alarms(fall, rise, rate, np.stack([risk, rising]))
 
 
 class OwnLevelDetector:
@@ -221,6 +235,7 @@ class OwnLevelDetector:
         step: int = 0,
         threshold: Floats | float = math.inf,
         risk: Floats | None = None,
+        takeoff: Floats | None = None,
     ) -> Alarms:
         own, was_low, was_high = memory[:3]
         level = logit(p)

@@ -1,9 +1,10 @@
 """Why a device called a turn: reasons in words and a counterfactual, for the person whose device it is.
 
-Reasons: exact Shapley values (Shapley 1953, "A value for n-person games") over eight groups of features, of the change of
-logit p between this stream's own earlier baseline and the alert. The baseline is the mean feature row of the
-`window_steps` steps that end the longest short window before the alert. All 2^8 mixtures of the two rows go through the
-model at once. In words, a visit is a step with any activity.
+Reasons: exact Shapley values over eight groups of features (`shapley.py`), of the change of
+logit p between this stream's own earlier baseline and the alert; where a head called the turn, of the logit of its chance, of a lapse
+with the other sign. The baseline is the mean feature row of the
+`window_steps` steps that end the longest short window before the alert. All 2^8 mixtures of the two rows go through
+the model at once. In words, a visit is a step with any activity.
 
 Counterfactual: the activity of the last steps goes on at this user's own earlier rate, the detector goes on from what it
 had learned before those steps (`Watch.marks`) on the scores of that history, and only a change after which it stays
@@ -18,7 +19,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -26,74 +26,21 @@ from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import InputError
 from shared.events import Step
 from shared.features import FeatureSpec, History, extract
+from shared.heads.model import Score
 from shared.lapse_risk import logit, phi, readings
 from shared.plan import Plan
 
-from ..model.scorer import Scorer
 from .alert_budget import LEAST, LOWEST
+from .chances import Chances, Weights, is_quiet
 from .detector_table import detector_for
 from .risk_levels import Direction
+from .shapley import GROUPS, mixtures, shapley
 from .watch import Watch, budget_for, observed
 
-#: The groups, in the order of the values.
-GROUPS = ("silence", "rhythm", "lately", "long run", "trend", "amounts", "elsewhere", "share")
 #: Groups whose number rises when interest falls.
 _PAUSES = ("silence", "rhythm")
 #: At most this many reasons, each of at least this share of the largest one.
 MOST_REASONS, LEAST_SHARE = 2, 0.25
-
-
-def group_of(features: FeatureSpec) -> Ints:
-    """The group of every feature, as a position in GROUPS: int (F,)."""
-    lately = features.short_steps[:3]
-    names = {
-        "silence": ("recency", "log_recency"),
-        "rhythm": ("interval", "recency_per_interval"),
-        "lately": (*(f"active_{k}" for k in lately), f"log_count_{lately[-1]}", f"ewma_{features.ewma_steps[0]}"),
-        "trend": ("ewma_difference",),
-        "amounts": tuple(f"log_amount_{k}" for k in (lately[-1], features.window_steps)),
-        "elsewhere": tuple(name for name in features.names if name.startswith("user_")),
-        "share": ("share_of_user",),
-    }
-    where = {name: group for group, members in names.items() for name in members}
-    return np.array([GROUPS.index(where.get(name) or _group_of_2(name, features)) for name in features.names])
-
-
-def _group_of_2(name: str, features: FeatureSpec) -> str:
-    """The group of a feature that version 2 added; of version 1, what is left."""
-    if name.startswith("bgnbd_") or name.endswith(("_freshness", "rate_silence", "silent_by_rate")):
-        return "silence"
-    if name in ("popularity", "neighbours"):
-        return "elsewhere"
-    if name.startswith("average_log_amount"):
-        return "amounts"
-    lately = ("average_4", f"log_count_{features.mid_steps}", f"abandoned_{features.mid_steps}", "open_cart")
-    return "lately" if name.endswith(lately) else "long run"
-
-
-@lru_cache(maxsize=4)
-def _coalitions(n_groups: int) -> tuple[Bools, Doubles]:
-    """Who is in each coalition (2^G, G), and the weights (2^G, G) that make Shapley values of the coalitions' worths."""
-    inside = (np.arange(2**n_groups)[:, None] >> np.arange(n_groups)) & 1 == 1
-    size = inside.sum(axis=1, keepdims=True)
-    each = np.array([1 / (n_groups * math.comb(n_groups - 1, k)) for k in range(n_groups)])
-    return inside, np.where(inside, each[np.maximum(size - 1, 0)], -each[np.minimum(size, n_groups - 1)])
-
-
-def mixtures(features: FeatureSpec, before: Floats, now: Floats) -> Floats:
-    """Row `now` (F,) with the groups outside each coalition as in row `before`: (2^G, F); nobody first, everybody last."""
-    inside, _ = _coalitions(len(GROUPS))
-    return np.where(inside[:, group_of(features)], now, before)
-
-
-def shapley(worth: Doubles) -> Doubles:
-    """Shapley values (..., G) of the worths (..., 2^G) of coalitions, in the order of `mixtures`.
-
-    They sum to worth[..., -1] - worth[..., 0].
-    """
-    n_groups = worth.shape[-1].bit_length() - 1
-    out: Doubles = worth @ _coalitions(n_groups)[1]
-    return out
 
 
 @dataclass(frozen=True)
@@ -192,8 +139,8 @@ def at_earlier_rate(history: History, features: FeatureSpec, category: int, step
 
 def explain(
     plan: Plan,
-    scorer: Scorer,
-    risk: Floats,
+    weights: Weights,
+    score: Score,
     history: History,
     watch: Watch,
     category: int,
@@ -201,8 +148,8 @@ def explain(
     direction: Direction,
     unit: Step,
 ) -> Explanation:
-    """Why the turn of `category` at the close of `step` was called. history (C, T), T > step; `risk` are phi's weights
-    (R,; empty: none). InputError if there is no such step or category."""
+    """Why the turn of `category` at the close of `step` was called. history (C, T), T > step; `score` makes p of
+    rows under a theta. InputError if there is no such step or category."""
     if not (0 <= step < history.n_steps and 0 <= category < history.n_categories):
         raise InputError("expected the step and category of an alert of this device")
     features, history = plan.features, history.until(step)
@@ -221,22 +168,28 @@ def explain(
         others = [at_earlier_rate(history, features, category, step, n) for n in kept]
         rows[1:, -long:] = extract(_stacked(others), features, steps[-long:])[:, :, category]
     mixed, changed = mixtures(features, before, x[-1]), rows[1:, steps.size - long :]
-    p = scorer.score(np.concatenate([mixed, x, changed.reshape(-1, x.shape[-1])]))
-    worth, happened, would = np.split(p, [len(mixed), len(mixed) + len(x)])
-    values = shapley(logit(worth).astype(np.float64))
+    several = np.concatenate([mixed, x, changed.reshape(-1, x.shape[-1])])
+    read = _chances(plan, weights, score, several, category)
+    parts = [np.split(one, [len(mixed), len(mixed) + len(x)]) for one in read]
+    worth = _interest(plan, weights, Chances(*(of_mixed for of_mixed, _, _ in parts)), direction)
+    values = shapley(worth)
 
     counterfactual = None
     if kept:
-        streams = np.repeat(happened[None], 1 + len(kept), axis=0)
-        streams[1:, -long:] = would.reshape(len(kept), long)
-        streams[:, ~np.logical_or.accumulate(history.active[category])[steps]] = np.nan
-        for stream, lived in zip(streams, (history, *others), strict=True):
+        streams = Chances(*(_streams(happened, would, len(kept)) for _, happened, would in parts))
+        untouched = ~np.logical_or.accumulate(history.active[category])[steps]
+        for stream in streams:
+            stream[:, untouched] = np.nan
+        streams.takeoff[~is_quiet(features, rows)] = np.nan
+        for stream, lived in zip(streams.p, (history, *others), strict=True):
             every = np.broadcast_to(stream[:, None], (steps.size, history.n_categories))
             stream[:] = observed(plan, lived, steps, every)[:, category]
+        if plan.risk is not None and weights.risk.size:
+            streams = streams._replace(lapse=_phi(plan, weights.risk, rows, streams.p))
         begin = int(watch.marked[mark]) + 1 - first
-        memory = np.repeat(watch.marks[mark, :, category, None], len(streams), axis=1)
+        memory = np.repeat(watch.marks[mark, :, category, None], len(rows), axis=1)
         since = steps.size - np.array([long, *kept])
-        fired = _fires(plan, risk, memory, rows, streams, begin, since, first, direction, history.n_categories)
+        fired = _fires(plan, memory, streams, begin, since, first, direction, history.n_categories)
         counterfactual = _counterfactual(history, features, category, direction, unit, kept, fired)
     reasons = _reasons(features, before, x[-1], values, direction, unit)
     why_none = "" if reasons else _why_none(values, direction, calm, step, unit)
@@ -259,21 +212,52 @@ def _stacked(histories: list[History]) -> History:
     return History(active, count, amount, np.stack(kinds, axis=1) if len(kinds) == len(histories) else None)
 
 
+def _chances(plan: Plan, weights: Weights, score: Score, x: Floats, category: int) -> Chances:
+    """What rows x (n, F) of one category say, (n,) each, whether quiet or not; phi on top of p, which needs two of them, is left
+    out."""
+    p, nothing, heads = score(weights.theta, x), np.full(len(x), np.nan, np.float32), weights.heads
+    if plan.heads is None or heads is None:
+        return Chances(p, nothing, nothing.copy())
+    popularity = np.full(len(x), heads.popularity[category], np.float32)
+    return Chances(p, *heads.chances(heads.inputs(plan.features, score, x, popularity)))
+
+
+def _interest(plan: Plan, weights: Weights, chances: Chances, direction: Direction) -> Doubles:
+    """The logit that an alert of this direction looks at, which rises with interest: (n,)."""
+    out = logit(chances.p)
+    if detector_for(plan.detection).reads_risk and plan.heads is not None and weights.heads is not None:
+        out = -logit(chances.lapse) if direction is Direction.FALL else logit(chances.takeoff)
+    return out.astype(np.float64)
+
+
+def _streams(happened: Floats, would: Floats, n_others: int) -> Floats:
+    """What happened (S,), and what would have, of which the last steps differ: (1 + n, S)."""
+    out = np.repeat(happened[None], 1 + n_others, axis=0)
+    others = would.reshape(n_others, -1)
+    out[1:, out.shape[1] - others.shape[1] :] = others
+    return out
+
+
+def _phi(plan: Plan, risk: Floats, x: Floats, p: Floats) -> Floats:
+    """phi (K, S) of streams p (K, S) with rows x (K, S, F)."""
+    assert plan.risk is not None
+    earlier = np.maximum(np.arange(p.shape[1]) - plan.risk.rate_steps, 0)
+    return phi(risk, readings(plan.features, x, p, p[:, earlier]))
+
+
 def _fires(
     plan: Plan,
-    risk: Floats,
     memory: Floats,
-    x: Floats,
-    p: Floats,
+    streams: Chances,
     begin: int,
     since: Ints,
     first: int,
     direction: Direction,
     n_categories: int,
 ) -> Bools:
-    """Whether the plan's detector, from `memory` (m, K) on, speaks on streams p (K, S) with rows x (K, S, F) of the steps
-    `first`, first + 1, ..., of which it has seen those before index `begin`: (K,). What it says before a stream's index
-    `since` (K,), the first changed one, is past and does not count, but under the CUSUM, whose statistics carry it on.
+    """Whether the plan's detector, from `memory` (m, K) on, speaks on streams (K, S) of the steps `first`, first + 1, ..., of which
+    it has seen those before index `begin`: (K,). What it says before a stream's index `since` (K,), the first changed one, is
+    past and does not count, but under the CUSUM, whose statistics carry it on.
 
     It errs on the side of firing: the interest counts as one for which `direction` may be called, nothing is quiet, the
     CUSUM's statistics are never set back, either of them counts, and its threshold is the lowest that the budget ever
@@ -281,16 +265,14 @@ def _fires(
     """
     settings = plan.detection
     detector = detector_for(settings)
-    may = np.full(p.shape[:1], direction is Direction.FALL)
-    fired = np.zeros(p.shape[:1], bool)
+    n_streams, n_steps = streams.p.shape
+    may = np.full(n_streams, direction is Direction.FALL)
+    fired = np.zeros(n_streams, bool)
     budget = budget_for(settings, (n_categories,))
     least = max(LOWEST * budget.start_threshold, LEAST) if budget else LEAST
-    rate = plan.risk.rate_steps if plan.risk else 0
-    for i in range(begin, p.shape[1]):
-        now = None
-        if detector.reads_risk and risk.size:
-            now = phi(risk, readings(plan.features, x[:, i], p[:, i], p[:, max(0, i - rate)]))
-        alarms = detector.update(memory, p[:, i], may, first + i, risk=now)
+    for i in range(begin, n_steps):
+        p, lapse, takeoff = (one[:, i] for one in streams)
+        alarms = detector.update(memory, p, may, first + i, risk=lapse, takeoff=takeoff)
         if detector.adapts:
             fired |= (alarms.strength >= least).any(axis=0)
         else:

@@ -108,11 +108,19 @@ class Watch:
         self.last_step[:] = step
         return self
 
-    def see(self, plan: Plan, history: History, step: int, p: Floats, risk: Floats | None = None) -> tuple[Bools, Ints]:
+    def see(
+        self,
+        plan: Plan,
+        history: History,
+        step: int,
+        p: Floats,
+        risk: Floats | None = None,
+        takeoff: Floats | None = None,
+    ) -> tuple[Bools, Ints]:
         """Which streams raise an alert at the close of `step`, and their risk levels: both (..., 2, C), falls first.
 
-        `history` ends with `step`; p and phi (None: not learned) are (..., C). After an alert a stream is quiet in that
-        direction for `quiet_steps`, and a user's alerts keep the plan's budget.
+        `history` ends with `step`; p and the chances of a lapse and of a take-off (None: not learned) are (..., C). After an
+        alert a stream is quiet in that direction for `quiet_steps`, and a user's alerts keep the plan's budget.
         """
         settings = plan.detection
         watched = established(
@@ -123,16 +131,24 @@ class Watch:
             lapse_steps=settings.lapse_steps,
         )[..., 0, :]
         calm = observed(plan, history, [step], p[..., None, :])[..., 0, :]
-        raised = self.judge(settings, step, calm, watched, risk)
-        return raised, risk_levels(p, np.full_like(p, np.nan) if risk is None else risk)
+        raised = self.judge(settings, step, calm, watched, risk, takeoff)
+        return raised, risk_levels(p, np.full_like(p, np.nan) if risk is None else risk, takeoff)
 
-    def judge(self, settings: Detection, step: int, p: Floats, watched: Bools, risk: Floats | None = None) -> Bools:
+    def judge(
+        self,
+        settings: Detection,
+        step: int,
+        p: Floats,
+        watched: Bools,
+        risk: Floats | None = None,
+        takeoff: Floats | None = None,
+    ) -> Bools:
         """Which streams raise an alert at p (..., C) of `step`: (..., 2, C). A fall counts on a `watched` stream only,
         but for the article's rule (`RateDetector`), which does not ask."""
         if step <= self.last_step[0]:
             return np.zeros(self.quiet_until.shape, bool)
         self.last_step[:] = step
-        alarms = self._alarms(settings, step, p, watched, risk)
+        alarms = self._alarms(settings, step, p, watched, risk, takeoff)
         raised = np.stack([alarms.fall, alarms.rise], axis=-2)
         budget = budget_for(settings, p.shape)
         if budget and alarms.judged is not None:
@@ -144,12 +160,20 @@ class Watch:
         self._mark(step)
         return raised
 
-    def _alarms(self, settings: Detection, step: int, p: Floats, watched: Bools, risk: Floats | None = None) -> Alarms:
+    def _alarms(
+        self,
+        settings: Detection,
+        step: int,
+        p: Floats,
+        watched: Bools,
+        risk: Floats | None = None,
+        takeoff: Floats | None = None,
+    ) -> Alarms:
         """What the plan's detector says to p, before quiet time and budget."""
         detector = detector_for(settings)
         budget = budget_for(settings, p.shape) if detector.adapts else None
         threshold = budget.own.now(self.spending.moved)[..., None] if budget else np.inf
-        return detector.update(self.memory, p, watched, step, threshold, risk)
+        return detector.update(self.memory, p, watched, step, threshold, risk, takeoff)
 
     def _mark(self, step: int) -> None:
         if len(self.marks) and step % MARK_EVERY == 0:

@@ -11,7 +11,9 @@ import math
 from typing import Any, NamedTuple
 
 from shared.errors import Refusal, RefusalCode
+from shared.heads.inputs import NETWORKS
 from shared.plan import Plan
+from shared.register.heads_plan import HeadsPlan
 from shared.register.queries import QueryPlan
 
 #: No plan looks further, back or ahead, or waits longer, in steps.
@@ -55,6 +57,7 @@ def cost_of(plan: Plan, n_categories: int) -> Cost:
         _offer(plan, n_categories),
         _round(plan, n_categories),
         *([_risk_round(plan, n_categories)] if plan.risk else []),
+        *(_heads_rounds(plan, plan.heads, n_categories) if plan.heads else []),
         *(_query(plan, query, n_categories) for query in plan.queries),
     ]
     row_steps, size_bytes = (max(numbers) for numbers in zip(*requests, strict=True))
@@ -87,6 +90,24 @@ def _risk_round(plan: Plan, n_categories: int) -> Cost:
     row_steps, size_bytes = _looked_at(plan, plan.risk.history_steps, n_categories)
     row_bytes, _ = _sizes(plan)
     return Cost(2 * (row_steps + plan.risk.rows), 2 * size_bytes + (row_steps + 2 * plan.risk.rows) * row_bytes)
+
+
+def _heads_rounds(plan: Plan, heads: HeadsPlan, n_categories: int) -> list[Cost]:
+    """Steps are counted for the crowd, and a vector is filled. For the others the rows of one head after the other are made, and some
+    of them are read by three networks; both heads' stay until they are added up."""
+    n_crowd, n_curvature, _ = heads.lengths
+    row_bytes, _ = _sizes(plan)
+    looked = [_looked_at(plan, head.history_steps, n_categories) for head in heads.heads]
+    available = max(head.history_steps for head in heads.heads) * n_categories
+    rows = sum(head.rows for head in heads.heads)
+    work = Cost(
+        sum(cost.row_steps for cost in looked) + len(NETWORKS) * rows,
+        max(cost.size_bytes for cost in looked)
+        + available * WORD_BYTES
+        + rows * 2 * row_bytes
+        + n_curvature * VALUE_BYTES,
+    )
+    return [Cost(n_categories, n_crowd * VALUE_BYTES + LIFE_STEPS * n_categories), work]
 
 
 def _query(plan: Plan, query: QueryPlan, n_categories: int) -> Cost:

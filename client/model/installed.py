@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 
 from shared.arrays import Floats
-from shared.errors import ModelError, Refusal, RefusalCode
+from shared.errors import ConfigError, ModelError, Refusal, RefusalCode
+from shared.heads import Heads, HeadsStart
 from shared.lapse_risk import READINGS
 from shared.plan import Plan
 from shared.rdp import charge, update_cost, zero
@@ -18,18 +20,38 @@ from .scorer import Scorer
 
 @dataclass(frozen=True)
 class Installed:
-    """A model, its plan, its weights and phi's (R,; empty: none yet), as of one round."""
+    """A model, its plan, its weights and phi's (R,; empty: none yet), and its heads (None: none yet), as of one round."""
 
     plan: Plan
     model: bytes
     theta: Floats
     risk: Floats
     round_number: int
+    heads: Heads | None = None
 
     @property
     def scorer(self) -> Scorer:
         """What makes p."""
         return Scorer(open_model(self.model), self.theta)
+
+    def score(self, theta: Floats, x: Floats) -> Floats:
+        """p (...,) of rows x (..., F) by this model under any weights theta (P,)."""
+        return Scorer(open_model(self.model), theta).score(x)
+
+    def with_heads(self, start: bytes, popularity: Floats, weights: Floats) -> Installed:
+        """This model with heads, of which the plan names the start; Refusal (PLAN_MISMATCH) where it learns none or others, or
+        where they have another form."""
+        wanted = self.plan.heads
+        if wanted is None or hashlib.sha256(start).digest() != wanted.start_sha256:
+            raise Refusal(RefusalCode.PLAN_MISMATCH)
+        try:
+            begun = HeadsStart.from_bytes(start, self.plan.network)
+            heads = Heads(begun, popularity, weights.reshape(begun.weights.shape))
+        except (ConfigError, ValueError):
+            raise Refusal(RefusalCode.PLAN_MISMATCH) from None
+        if len(popularity) != wanted.n_categories:
+            raise Refusal(RefusalCode.PLAN_MISMATCH)
+        return replace(self, heads=heads)
 
     def checked(self, catalogue_sha256: bytes, caps: Caps, n_categories: int) -> Installed:
         """This same object, if the file is the pinned one, plan and weights are for this catalogue and this network, and
@@ -37,7 +59,10 @@ class Installed:
         otherwise."""
         network = self.plan.network
         fits = len(self.theta) == network.n_parameters and len(self.risk) in (0, len(READINGS))
+        heads = self.plan.heads
         if self.plan.catalogue_sha256 != catalogue_sha256 or not fits:
+            raise Refusal(RefusalCode.PLAN_REFUSED)
+        if heads is not None and heads.n_categories != n_categories:
             raise Refusal(RefusalCode.PLAN_REFUSED)
         try:
             verified(self.model)

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.arrays import Bools, Floats, Ints
-from shared.features import FeatureSpec, History, established, extract, labels, seen
+from shared.features import FeatureSpec, History, established, extract, labels, quiet, seen, taken_up
 from shared.plan import LocalTraining, Plan, RiskPlan
+from shared.register.heads_plan import HeadPlan
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,44 @@ def lapse_rows(history: History, plan: Plan, risk: RiskPlan) -> LapseRows:
     x, x_before = (extract(history, plan.features, at)[chosen] for at in (steps, steps - risk.rate_steps))
     came_back = labels(history, steps, plan.detection.lapse_steps)[chosen]
     return LapseRows(x, x_before, (~came_back).astype(np.float32), chosen)
+
+
+@dataclass(frozen=True)
+class TurnRows:
+    """Rows of one head, of which it is known what followed. Raw behaviour: the repr shows only how many.
+
+    x (n, F): features at each row's step; `category` (n,): of what; y (n,): the turn followed. `chosen` (..., S, C): where the
+    rows come from; they are in its order.
+    """
+
+    x: Floats
+    category: Ints
+    y: Floats
+    chosen: Bools
+
+    def __repr__(self) -> str:
+        return f"TurnRows(<raw> n={len(self.y)})"
+
+
+def head_rows(history: History, plan: Plan, head: HeadPlan, task: str) -> TurnRows:
+    """The rows that a head, of "lapse" or "takeoff", is learned from, of a history (..., C, T) as of now: watched interests, or
+    quiet ones, of the last `history_steps` steps of which it is known what followed."""
+    ahead, spec = plan.detection.lapse_steps, plan.features
+    last = history.n_steps - 1 - ahead
+    steps = np.arange(max(0, last - head.history_steps + 1), last + 1)
+    if not steps.size:
+        mask = np.zeros((*history.active.shape[:-2], 0, history.n_categories), bool)
+        return TurnRows(
+            np.empty((0, spec.n_features), np.float32), np.empty(0, np.int64), np.empty(0, np.float32), mask
+        )
+    if task == "lapse":
+        least = plan.detection.min_active_steps
+        window = {"window_steps": spec.window_steps, "min_active": least, "lapse_steps": ahead}
+        chosen, turn = established(history, steps, **window), ~labels(history, steps, ahead)
+    else:
+        chosen, turn = quiet(history, steps, spec.window_steps), taken_up(history, steps, ahead)
+    x = extract(history, spec, steps)[chosen]
+    return TurnRows(x, np.nonzero(chosen)[-1], turn[chosen].astype(np.float32), chosen)
 
 
 def draw(n_available: int, steps: int, rows: int, random: np.random.Generator) -> Ints:

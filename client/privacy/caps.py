@@ -35,11 +35,15 @@ if TYPE_CHECKING:
         UPDATE = "update"
         PHI = "risk_update"
         ALERT_BIT = "alert_bit"
+        CROWD = "crowd"
+        CURVATURE = "curvature"
+        HEADS = "head_update"
         EVALUATION = "evaluation"
         ALERT_COUNTS = "alert_counts"
 
 else:  # with a line for every recipe that the table has
     _NAMES = {"UPDATE": "update", "PHI": "risk_update", "ALERT_BIT": "alert_bit"}
+    _NAMES |= {"CROWD": "crowd", "CURVATURE": "curvature", "HEADS": "head_update"}
     _NAMES |= {recipe.name.upper(): recipe.name for recipe in QUERIES}
     LedgerLine = StrEnum("LedgerLine", _NAMES, module=__name__)
 

@@ -87,7 +87,7 @@ ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
         "heard": (with_default("witnessed", False),),
         "members": (),
         "refusals": (),
-        "model": (),
+        "model": (with_default("heads", None),),
         "watch": (),
         "alerts": (with_default("withdrawn", None), with_default("untold", [])),
         "problems": (),
@@ -210,6 +210,13 @@ def _kinds_of_before(rows: Rows) -> None:
         rows.put("counters", step, payload + bytes(4 * n_categories) + bytes(amount > 0 for amount in amounts))
 
 
+# ---- format 7 -> 8: the ledger has lines for what heads are learned from, and models their heads
+
+
+def _no_heads_yet(rows: Rows) -> None:
+    """Rows need no step: nothing was spent on those lines, and no heads came with any model."""
+
+
 #: From each format that was ever shipped to the next one, the oldest first.
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(_FIRST, _name_fields),
@@ -218,4 +225,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(_FOURTH, _none_pinned),
     Migration(_FIFTH, _no_log_yet),
     Migration(_FIFTH, _kinds_of_before),
+    Migration(_FIFTH, _no_heads_yet),
 )

@@ -12,4 +12,6 @@ from .spec import Richer as Richer
 from .windows import established as established
 from .windows import labels as labels
 from .windows import last_active as last_active
+from .windows import quiet as quiet
 from .windows import seen as seen
+from .windows import taken_up as taken_up

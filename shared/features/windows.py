@@ -117,3 +117,28 @@ def established(
     first = first_active(history.active, at)
     old = (first >= 0) & (first <= at - window_steps // 2)
     return np.moveaxis((last >= 0) & (busy >= min_active) & (at - last < lapse_steps) & old, -1, -2)
+
+
+#: Active steps that a quiet interest has at most in the longest window, and one that is taken up at least in the steps behind it.
+QUIET_ACTIVE, TAKEOFF_ACTIVE = 2, 3
+
+
+@as_declared
+def quiet(history: History, steps: Sequence[int] | Ints, window_steps: int) -> Bools:
+    """Which interests may be taken up (again) after each step: known by then, and at most `QUIET_ACTIVE` active steps in the
+    `window_steps` up to it: (..., S, C)."""
+    at = steps_of(history, steps, history.n_steps - 1)
+    sums = cumulative(history.active)
+    lately = sums[..., at + 1] - sums[..., np.maximum(at + 1 - window_steps, 0)]
+    return np.moveaxis((first_active(history.active, at) >= 0) & (lately <= QUIET_ACTIVE), -1, -2)
+
+
+@as_declared
+def taken_up(history: History, steps: Sequence[int] | Ints, ahead_steps: int) -> Bools:
+    """Whether the user engages in `TAKEOFF_ACTIVE` or more of the `ahead_steps` after each step: (..., S, C).
+
+    InputError unless t + ahead_steps is closed for every step.
+    """
+    at = steps_of(history, steps, history.n_steps - 1 - ahead_steps)
+    sums = cumulative(history.active)
+    return np.moveaxis(sums[..., at + ahead_steps + 1] - sums[..., at + 1] >= TAKEOFF_ACTIVE, -1, -2)

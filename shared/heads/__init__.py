@@ -6,10 +6,9 @@ where they begin, `learning` and `crowd` what one device adds to a round, `model
 
 from .crowd import crowd_of as crowd_of
 from .crowd import pair_shares as pair_shares
-from .inputs import N_INPUTS as N_INPUTS
-from .learning import clipped as clipped
-from .learning import raw_curvature as raw_curvature
-from .learning import raw_update as raw_update
+from .learning import HeadRows as HeadRows
+from .learning import curvature_vectors as curvature_vectors
+from .learning import update_vectors as update_vectors
 from .model import Heads as Heads
 from .start import TASKS as TASKS
 from .start import HeadsStart as HeadsStart

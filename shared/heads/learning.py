@@ -11,14 +11,63 @@ harms each direction of the weights as much as it is known (docs/learning.md).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from ..arrays import Doubles, Floats, as_declared
+from ..arrays import Doubles, Floats, as_declared, hold_declared
 from ..network import sigmoid
+from ..register.heads_plan import HeadsPlan
 from .symmetric import packed
 
 #: p (1 - p) counts as at least that.
 LEAST_VARIANCE = 0.01
+
+
+@dataclass(frozen=True)
+class HeadRows:
+    """Rows of one head, of any number of devices: standardised inputs z (..., m, 28), labels y (..., m), and which of them are
+    `real` (..., m), 1 or 0. Raw behaviour: the repr shows only how many."""
+
+    z: Floats
+    y: Floats
+    real: Floats
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
+    def __repr__(self) -> str:
+        return f"HeadRows(<raw> shape={self.y.shape})"
+
+
+@as_declared
+def curvature_vectors(plan: HeadsPlan, rows: Sequence[HeadRows], weights: Floats) -> Doubles:
+    """What devices add to the sum of curvature, (..., 2 * 406): of both heads' rows, in the order of `TASKS`, at weights (2, 28).
+
+    Guarantees. The L2 norm of each device's vector is at most 1.
+    """
+    parts = [
+        clipped(raw_curvature(mine.z, at, mine.real, head.per), head.curvature_clip, head.share)
+        for head, mine, at in zip(plan.heads, rows, weights, strict=True)
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
+@as_declared
+def update_vectors(
+    plan: HeadsPlan, rows: Sequence[HeadRows], start: Floats, basis: Floats, coefficients: Floats
+) -> Doubles:
+    """What devices add to a round of updates, (..., 2 * 28), at weights start + basis @ coefficients: start and coefficients
+    (2, 28), basis (2, 28, 28).
+
+    Guarantees. The L2 norm of each device's vector is at most 1.
+    """
+    parts = [
+        clipped(raw_update(mine.z, mine.y, begin, way, at, mine.real, head.per), head.gradient_clip, head.share)
+        for head, mine, begin, way, at in zip(plan.heads, rows, start, basis, coefficients, strict=True)
+    ]
+    return np.concatenate(parts, axis=-1)
 
 
 @as_declared

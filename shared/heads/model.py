@@ -11,7 +11,8 @@ from ..arrays import Floats, as_declared, hold_declared
 from ..errors import ConfigError
 from ..features import FeatureSpec
 from ..network import sigmoid
-from .inputs import BOUND, N_INPUTS, raw_inputs
+from ..register.heads_plan import N_INPUTS
+from .inputs import BOUND, raw_inputs
 from .start import TASKS, HeadsStart
 
 #: p (...,) of rows x (..., F) by a network with these weights theta (P,).

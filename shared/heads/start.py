@@ -14,7 +14,8 @@ from ..arrays import Floats, hold_declared
 from ..codec import pack_floats, unpack_floats
 from ..errors import ConfigError
 from ..network import NetworkSpec
-from .inputs import N_INPUTS, NETWORKS
+from ..register.heads_plan import N_INPUTS
+from .inputs import NETWORKS
 
 #: The heads, in the order of every axis that has both.
 TASKS = ("lapse", "takeoff")

@@ -35,6 +35,7 @@ from .first_result import first_result_s
 from .measurements import Measurement, machine, number, table_of, write_results
 from .sums import sum_numbers
 from .vault import vault_numbers
+from .warning import warning_numbers
 from .windows import cpu_per_message
 
 
@@ -45,6 +46,7 @@ class Part(StrEnum):
     DETECTORS = "detectors"
     VAULT = "vault"
     EXPLAIN = "explain"
+    ALERT = "alert"
     SUM = "sum"
     THROUGHPUT = "throughput"
     PER_CLIENT = "per-client"
@@ -79,7 +81,8 @@ def bench(
 
     [bold]device[/]: one device's work through TFLite beside numpy. [bold]detectors[/]: updates of 10,000 streams beside
     river's detectors. [bold]vault[/]: a sealed event and a release beside a bare SQLite insert and Mozilla's Glean.
-    [bold]explain[/]: reasons and counterfactual of one alert. [bold]sum[/]: bytes and work of a secure sum, of a device and
+    [bold]explain[/]: reasons and counterfactual of one alert. [bold]alert[/]: a step's last event to its alerts, under heads
+    beside version 1. [bold]sum[/]: bytes and work of a secure sum, of a device and
     of a seat, beside Flower's SecAgg+ functions. [bold]throughput[/]: 10,000 planted devices, all
     in each round, 64 rows each, clip and integer noise included, through Flower; each round beside the same round in
     plain processes; pfl before and after. [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000
@@ -148,6 +151,11 @@ def _measure(
             on_progress("explain", 0, 1)
             figures = explain_numbers(2 if quick else 15)
             on_progress("explain", 1, 1)
+            return figures
+        case Part.ALERT:
+            on_progress("alerts", 0, 1)
+            figures = warning_numbers(1 if quick else 7)
+            on_progress("alerts", 1, 1)
             return figures
         case Part.SUM:
             on_progress("sum", 0, 1)

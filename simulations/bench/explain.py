@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 
+from client.detection.chances import Weights
 from client.detection.explain import Explanation, explain
 from client.detection.risk_levels import Direction
 from client.detection.watch import Watch, observed
@@ -60,7 +61,8 @@ def explain_numbers(repeats: int) -> list[Measurement]:
 def explained(world: World, scorer: Scorer, alert: Raised) -> Explanation:
     """What the device would tell of it."""
     at = alert.category, alert.step, alert.direction
-    return explain(world.plan, scorer, NO_RISK, alert.history, alert.watch, *at, Step.DAY)
+    weights = Weights(world.theta, NO_RISK)
+    return explain(world.plan, weights, lambda _, x: scorer.score(x), alert.history, alert.watch, *at, Step.DAY)
 
 
 def first_alerts(world: World, scorer: Scorer) -> Iterator[Raised]:

@@ -4,19 +4,18 @@ A turn is a (user, category, direction) and the steps in which an alert for it i
 - planted: a drop, rise or drift that the generator made; in time from its first step to 31 steps after it has settled;
 - lapses and take-offs (docs/protocol.md), from what really happened next: a lapse is a run of watched steps after
   which the user does nothing in the category for `lapse_steps`; a take-off is a run of steps at which a known interest
-  is quiet, at most QUIET_ACTIVE active ones in the window, with at least TAKEOFF_ACTIVE in the `lapse_steps` after.
+  is quiet (`shared/features/windows.py`), at most two active ones in the window, with at least three in the `lapse_steps` after.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from client.detection.risk_levels import Direction
 from shared.arrays import Bools, Doubles, Ints, as_declared, hold_declared
-from shared.features import History, established, seen
+from shared.features import History, established, quiet, taken_up
 
 from ..federation.alert_table import Alerts
 from ..people.population import ChangeKind, Truth
@@ -24,9 +23,6 @@ from ..scenarios.config import ProtocolSection
 from .result_tables import Judged
 
 PLANTED_TOLERANCE_STEPS = 31
-#: Active steps that a quiet interest has at most in the window, and a take-off at least in the `lapse_steps` after.
-QUIET_ACTIVE: Final = 2
-TAKEOFF_ACTIVE: Final = 3
 
 
 @dataclass(frozen=True)
@@ -111,14 +107,13 @@ def lapse_mask(history: History, steps: Ints, protocol: ProtocolSection, min_act
 @as_declared
 def quiet_mask(history: History, steps: Ints, protocol: ProtocolSection) -> Bools:
     """The (user, step, category) that a take-off is predicted for: known by then, and quiet: (K, S, C)."""
-    return seen(history, steps) & (active_within(history, steps, -protocol.window_steps) <= QUIET_ACTIVE)
+    return quiet(history, steps, protocol.window_steps)
 
 
 @as_declared
 def takeoff_mask(history: History, steps: Ints, protocol: ProtocolSection) -> Bools:
-    """Quiet, and TAKEOFF_ACTIVE active steps or more in the next `lapse_steps`: (K, S, C)."""
-    busy: Bools = active_within(history, steps, protocol.lapse_steps) >= TAKEOFF_ACTIVE
-    return quiet_mask(history, steps, protocol) & busy
+    """Quiet, and three active steps or more in the next `lapse_steps`: (K, S, C)."""
+    return quiet_mask(history, steps, protocol) & taken_up(history, steps, protocol.lapse_steps)
 
 
 def judge(alerts: Alerts, turns: Turns, n_users: int, *, truths: Turns | None = None) -> Judged:

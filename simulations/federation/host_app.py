@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from client.app import carried, route
 from client.detection.alerts import alert_fields
+from client.detection.chances import Chances, Weights, chances_of, recent_rows
 from client.detection.policy import POLICY, segments
-from client.detection.risk_levels import p_and_risk, recent_rows
 from client.detection.watch import Watch, observed, past_steps
 from client.gate import declared
 from client.model.costs import expect_affordable
@@ -284,14 +284,14 @@ class Host:
         if step <= closed:
             return kept
         for at in range(closed + 1, step + 1):
-            p, risk = self._read(plan, theta, weights, at)
-            fired, levels = watch.see(plan, self.history.until(at), at, p, risk)
+            chances = self._read(plan, Weights(theta, weights), at)
+            fired, levels = watch.see(plan, self.history.until(at), at, *chances)
             who, direction, category = np.nonzero(fired)
             level = levels[who, direction, category]
             segment = segments(self.history.until(at), plan.features.window_steps)[who]
             chosen = POLICY.choose(segment, direction, level)
             raised.append(ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen))
-            HostNotes(self.folder, self.first_user).write(at, p, raised[-1])
+            HostNotes(self.folder, self.first_user).write(at, chances.p, raised[-1])
         kept = kept.with_raised(raised, round_number, step)
         kept.save(self.folder.alerts_file)
         self._save(theta, weights, round_number, step, watch)
@@ -306,16 +306,14 @@ class Host:
         ]
         return np.where(seen(history, steps), np.concatenate(parts), np.float32(np.nan))
 
-    def _read(self, plan: Plan, theta: Floats, weights: Floats, at: int) -> tuple[Floats, Floats]:
-        """p and phi (K, C) as of the close of a step, as `Device` reads them."""
+    def _read(self, plan: Plan, weights: Weights, at: int) -> Chances:
+        """What devices read of their interests (K, C) as of the close of a step, as `Device` reads it."""
         history = self.history.until(at)
         parts = []
         for first in range(0, self.n_users, SCORE_USERS):
-            part = users_of(history, first)
-            x, known = recent_rows(part, plan, at)
-            parts.append(p_and_risk(plan, weights, x, forward(plan.network, theta, x), known))
-        p, risk = zip(*parts, strict=True)
-        return np.concatenate(p), np.concatenate(risk)
+            x, known = recent_rows(users_of(history, first), plan, at)
+            parts.append(chances_of(plan, weights, lambda theta, rows: forward(plan.network, theta, rows), x, known))
+        return Chances(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def _plan_on_disk(self) -> Plan | None:
         return self.folder.plan() if self.folder.plan_file.exists() else None

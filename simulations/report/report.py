@@ -14,11 +14,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from shared.features.windows import QUIET_ACTIVE, TAKEOFF_ACTIVE
 from shared.files import replace_content
 from shared.messages import REGISTER, REQUESTS
 from shared.register.kinds import Field, ListOf
 
-from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS, QUIET_ACTIVE, TAKEOFF_ACTIVE
+from ..evaluation.ground_truth import PLANTED_TOLERANCE_STEPS
 from ..evaluation.results import PlanNumbers, Results
 from ..people.datasets import DATASETS
 from ..people.of_scenario import OWN

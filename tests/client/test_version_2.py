@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.detection.risk_levels import p_and_risk, recent_rows
+from client.detection.chances import chances_of, recent_rows
 from client.device import Device
 from client.model.runtime import pinned_model
+from client.state import weights_of
 from shared.clock import ReplayClock
 from shared.errors import Refusal, RefusalCode
 from shared.events import EventKind, Step
@@ -38,7 +39,7 @@ def expected(device: Device, step: int) -> np.ndarray:
     """p (C,) as of a step, from the whole history."""
     installed = device._state.installed
     x, known = recent_rows(device._state.history.until(step), installed.plan, step)
-    return p_and_risk(installed.plan, installed.risk, x, installed.scorer.score(x), known)[0]
+    return chances_of(installed.plan, weights_of(installed), installed.score, x, known).p
 
 
 def with_model(device: Device, plan: Plan) -> Device:

@@ -130,6 +130,14 @@ def install(device: Device, wrong, _) -> None:
                 device.install(**{**right, name: wrong})
 
 
+def install_heads(device: Device, wrong, other) -> None:
+    """Its plan learns none: whatever is right is refused as well."""
+    right = {"plan_sha256": PLAN.sha256, "start": bytes(4), "popularity": NOTHING, "weights": NOTHING}
+    for name in right:
+        with pytest.raises((InputError, Refusal)):
+            device.install_heads(**{**right, name: wrong})
+
+
 def work(device: Device, wrong, _) -> None:
     for arguments in ((wrong, activity_theta()), *(() if wrong is None else ((PLAN.sha256, wrong),))):
         with pytest.raises((InputError, Refusal)):
@@ -155,7 +163,20 @@ def is_a_path(place) -> bool:
 
 
 #: How each method that takes something meets what it cannot use. What opens a device is below.
-WRONG = (record, catch_up, close_until, explain, consent, pause, has, install, work, take_alerts, forget_at)
+WRONG = (
+    record,
+    catch_up,
+    close_until,
+    explain,
+    consent,
+    pause,
+    has,
+    install,
+    install_heads,
+    work,
+    take_alerts,
+    forget_at,
+)
 OPENS = {"open", "start_anew"}
 #: Besides the device, what an app calls or makes, and where it is handed something wrong.
 FACE = {

@@ -19,6 +19,7 @@ from shared.errors import InputError
 from shared.events import Catalogue, Step
 from shared.features import Crowd, FeatureSpec, History, Richer, readings, windows
 from shared.features.running import Running
+from shared.features.spec import age_of, log_age_of
 from shared.network import NetworkSpec
 from simulations.baselines import bgnbd
 from simulations.evaluation import quality
@@ -26,6 +27,7 @@ from simulations.people.population import Population
 from simulations.streams.measure import Seen
 from tests.world.array_entries import FLOATING, INTEGERS, LAYOUTS, array_entries
 from tests.world.basics import examples
+from tests.world.head_arrays import PARTS_OF_HEADS
 from tests.world.sum_arrays import PARTS_OF_A_SUM
 
 ACTIVE = np.array([[[0, 1, 0, 0, 1, 1], [1, 0, 0, 1, 0, 0]]], bool)
@@ -84,6 +86,10 @@ ENTRIES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
         (np.array([1, 0]), np.array([[0, 1], [2, 0]])),
         lambda *a: flat_of(vars(Crowd(*a)).values()),
     ),
+    "shared.features.windows.quiet": ((np.array([3, 5]),), lambda steps: features.quiet(HISTORY, steps, 4)),
+    "shared.features.windows.taken_up": ((np.array([1, 3]),), lambda steps: features.taken_up(HISTORY, steps, 2)),
+    "shared.features.spec.log_age_of": ((SCORE,), log_age_of),
+    "shared.features.spec.age_of": ((SCORE,), age_of),
     "shared.features.windows.established": (
         (np.array([3, 5]),),
         lambda steps: features.established(HISTORY, steps, window_steps=4, min_active=1, lapse_steps=3),
@@ -170,14 +176,14 @@ def columns_of(user: Any, category: Any, kind: Any, time_s: Any, amount: Any) ->
 
 def test_every_public_entry_of_what_both_sides_share_has_an_example():
     named = {name for name in array_entries() if name.startswith("shared.")}
-    assert named <= {*ENTRIES, *PARTS_OF_A_SUM}, "give it an example here"
+    assert named <= {*ENTRIES, *PARTS_OF_A_SUM, *PARTS_OF_HEADS}, "give it an example here"
 
 
-@pytest.mark.parametrize("name", [*ENTRIES, *PARTS_OF_A_SUM])
+@pytest.mark.parametrize("name", [*ENTRIES, *PARTS_OF_A_SUM, *PARTS_OF_HEADS])
 @examples(12)
 @given(data=st.data())
 def test_every_type_and_layout_gives_the_same_result(name: str, data: st.DataObject) -> None:
-    arrays, call = (ENTRIES | PARTS_OF_A_SUM)[name]
+    arrays, call = (ENTRIES | PARTS_OF_A_SUM | PARTS_OF_HEADS)[name]
     expected = call(*(a.astype(np.float64) for a in arrays))
     given_ = [
         data.draw(st.sampled_from(LAYOUTS))(a.astype(data.draw(st.sampled_from(INTEGERS + FLOATING)))) for a in arrays

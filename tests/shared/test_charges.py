@@ -10,6 +10,7 @@ from shared.errors import ConfigError
 from shared.messages import REGISTER, REQUESTS
 from shared.plan import BitsPlan
 from tests.world.basics import make_plan, make_risk
+from tests.world.heads import heads_plan
 from tests.world.queries import counts, evaluation
 
 BITS = BitsPlan(1_500_000, 28, 2)
@@ -24,7 +25,9 @@ def test_the_table_has_a_row_for_each_part_that_is_asked_for():
 
 
 def test_a_plan_that_asks_for_everything_has_a_row_for_every_line_of_the_ledger():
+    """phi is learned on top of p, or by heads: no plan does both."""
     rows = charges_of(make_plan(risk=make_risk(), bits=BITS, queries=(evaluation(), counts())))
+    rows += charges_of(heads_plan())
     assert {row.line for row in rows} == set(LedgerLine), "a new kind of message that is charged needs a row"
     asked = {kind.reply for kind in REQUESTS.values() if REGISTER[kind.reply].charged}
     assert {row.line for row in rows} == asked

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.detection.chances import Weights, chances_of, recent_rows
 from client.detection.risk_levels import (
     HIGH_BELOW,
     HIGH_FROM,
@@ -12,8 +13,6 @@ from client.detection.risk_levels import (
     MEDIUM_FROM,
     Direction,
     RiskLevel,
-    p_and_risk,
-    recent_rows,
     risk_levels,
 )
 from shared.features import extract
@@ -132,7 +131,8 @@ def test_p_and_phi_are_of_the_step_and_nobody_is_judged_on_what_they_never_touch
     assert known[:, :2].tolist() == [[False, False], [False, True]]
     p = np.array([[0.2, 0.3, 0.4, 0.5], [0.6, 0.7, 0.8, 0.9]], np.float32)
     weights = np.linspace(-1, 1, R).astype(np.float32)
-    now, risk = p_and_risk(plan, weights, x, p, known)
+    now, risk, takeoff = chances_of(plan, Weights(np.zeros(1, np.float32), weights), lambda theta, x: p, x, known)
+    assert np.isnan(takeoff).all()
     assert np.isnan([now[0], risk[0]]).all()
     np.testing.assert_array_equal(now[1:], p[1, 1:])
     before = np.where(known[0], p[0], np.float32(np.nan))
@@ -147,7 +147,8 @@ def test_without_weights_or_without_a_part_for_phi_there_is_no_phi():
     for plan, given_weights, n_steps in ((make_plan(risk=make_risk()), weights[:0], 2), (make_plan(), weights, 1)):
         x, known = recent_rows(history, plan, 14)
         assert x.shape[:2] == (n_steps, N_CATEGORIES)
-        p, risk = p_and_risk(plan, given_weights, x, np.full(x.shape[:-1], 0.5, np.float32), known)
+        weights_now = Weights(np.zeros(1, np.float32), given_weights)
+        p, risk, _ = chances_of(plan, weights_now, lambda theta, x: np.full(x.shape[:-1], 0.5, np.float32), x, known)
         assert np.isnan(risk).all() and np.isfinite(p).all()
 
 
@@ -167,6 +168,12 @@ def test_with_phi_a_fall_s_level_is_a_band_of_the_probability_of_a_lapse_whateve
         levels = risk_levels(np.full_like(risk, p), risk)
         assert levels[Direction.FALL].tolist() == [LOW, LOW, MEDIUM, MEDIUM, HIGH, HIGH]
         assert set(levels[Direction.RISE].tolist()) == {HIGH if p == 0.95 else LOW}
+
+
+def test_with_a_head_a_rise_s_level_is_a_band_of_the_probability_of_a_take_off():
+    chance = floats(0, 0.24, MEDIUM_FROM, 0.49, HIGH_FROM, 1)
+    levels = risk_levels(np.full_like(chance, 0.05), np.full_like(chance, np.nan), chance)
+    assert levels[Direction.RISE].tolist() == [LOW, LOW, MEDIUM, MEDIUM, HIGH, HIGH]
 
 
 def test_levels_never_fall_as_the_evidence_grows_and_keep_leading_axes():

@@ -25,7 +25,7 @@ def test_what_may_leave_a_device_is_this_and_nothing_else():
         "deletion": set(),
         "refusal": {"code"},
     }
-    assert set(RECIPES) == {"update", "risk_update", "evaluation", "alert_counts"}
+    assert set(RECIPES) == {"update", "risk_update", "crowd", "curvature", "head_update", "evaluation", "alert_counts"}
     alert = REGISTER["alerts"].fields["alerts"].type
     assert set(alert.fields) == {"direction", "category", "level", "step", "model_round"}
     assert alert.most == MAX_ALERTS
@@ -64,7 +64,8 @@ def test_every_field_is_bounded_and_explained(register):
 def test_every_request_is_for_an_audience_and_those_of_a_plan_are_of_a_run():
     for name, kind in REQUESTS.items():
         assert "audience" in kind.fields
-        assert ("run" in kind.fields) == (name == "model_offer" or REGISTER[kind.reply].spends is Spends.PARTICIPATION)
+        offered = name in ("model_offer", "heads_offer")
+        assert ("run" in kind.fields) == (offered or REGISTER[kind.reply].spends is Spends.PARTICIPATION)
 
 
 def test_what_a_sum_costs_holds_if_a_helper_is_honest_and_a_coin_needs_nobody():

@@ -10,35 +10,11 @@ from shared.network import NetworkSpec
 from shared.plan import MAX_SHARE_SIGMA, MIN_SHARE_SIGMA, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, SumPlan
 from shared.register.bounds import MAX_PARAMETERS, MAX_PLAN_BYTES, MAX_STEP
 from tests.world.basics import examples, make_plan, make_risk, version_2
+from tests.world.heads import heads_plan
 from tests.world.hostile import HOSTILE
-from tests.world.queries import evaluation
+from tests.world.plan_leaves import changed, leaves, other_than
 from tests.world.spellings import spelled, value_of
 from tests.world.work import work_of
-
-
-def leaves(value, path=()):
-    """Every number, text or byte string of a plan, by its path."""
-    if dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from leaves(getattr(value, field.name), (*path, field.name))
-    else:
-        yield path, value
-
-
-OTHER = {
-    ("network", "n_features"): None,  # tied to the features
-    ("network", "hidden"): (32, 17),
-    ("features", "window_steps"): 13,
-    ("features", "short_steps"): (1, 2, 4, 9),
-    ("features", "ewma_steps"): (2, 9),
-    ("features", "more", "groups"): (0, 3),
-    ("features", "more", "kinds"): (4,),
-    ("detection", "detector"): "rate",
-    ("privacy", "max_epsilon"): 3.0,
-    ("risk", "privacy", "max_epsilon"): 3.0,
-    ("queries",): None,  # tests/shared/test_recipes.py
-    **dict.fromkeys([("sum", name) for name in ("seats", "drawn", "t_priv", "t_rec")]),  # only together
-}
 
 
 def test_a_plan_of_before_there_was_a_second_version_is_written_as_it_was():
@@ -54,32 +30,26 @@ def test_a_plan_of_before_there_was_a_second_version_is_written_as_it_was():
         make_plan(features=version_2()["features"])
 
 
-def changed(plan, path: tuple[str, ...], value: object):
-    """The plan, or a part of it, with one value replaced."""
-    if len(path) == 1:
-        return dataclasses.replace(plan, **{path[0]: value})
-    return dataclasses.replace(plan, **{path[0]: changed(getattr(plan, path[0]), path[1:], value)})
-
-
 def test_the_hash_changes_with_every_number_of_the_plan():
     plan = make_plan(risk=make_risk(), bits=BitsPlan(1_000_000, 28, 2), **version_2())
     hashes, n_changed = {plan.sha256}, 0
     for path, value in leaves(plan):
-        if isinstance(value, bytes):
-            other = bytes(32)
-        elif path in OTHER:
-            other = OTHER[path]
-        elif path == ("queries",):
-            other = (evaluation(),)
-        else:
-            other = value + 1 if isinstance(value, int) else value * 0.9 + 0.01
-        if other is None:
+        if (other := other_than(path, value)) is None:
             continue
         n_changed += 1
         again = changed(plan, path, other)
         assert Plan.from_bytes(again.canonical) == again, path
         hashes.add(again.sha256)
     assert len(hashes) == n_changed + 1 > 50
+    heads = heads_plan()
+    for path, value in leaves(heads):
+        if path[0] != "heads" or (other := other_than(path, value)) is None:
+            continue
+        again = changed(heads, path, other)
+        assert Plan.from_bytes(again.canonical) == again, path
+        hashes.add(again.sha256)
+        n_changed += 1
+    assert len(hashes) == n_changed + 1
     assert make_plan(bits=plan.bits, **version_2()).sha256 not in hashes, "to learn no phi is another plan"
     assert make_plan(risk=plan.risk, **version_2()).sha256 not in hashes, "and to ask for no bits"
     assert make_plan(risk=plan.risk, bits=plan.bits).sha256 not in hashes, "and to look at other features"

@@ -122,6 +122,10 @@ queries = st.fixed_dictionaries(
         **seated,
     }
 )
+#: Their plan learns no heads: tests/client/test_heads.py has one that does.
+of_heads = st.fixed_dictionaries(
+    {"audience": audiences, "run": runs, "step": steps, "round": rounds, "plan_sha256": hashes, **seated}
+)
 #: Fields of a right request, by its name.
 RIGHT = {
     **dict.fromkeys([recipe.request for recipe in ASKED], queries),
@@ -159,6 +163,23 @@ RIGHT = {
             "basis": bases,
             "coefficients": coefficients,
             **seated,
+        }
+    ),
+    "crowd_request": of_heads,
+    "curvature_request": of_heads,
+    "head_request": st.tuples(of_heads, st.fixed_dictionaries({"basis": bases, "coefficients": coefficients})).map(
+        lambda both: both[0] | both[1]
+    ),
+    "heads_offer": st.fixed_dictionaries(
+        {
+            "audience": audiences,
+            "run": runs,
+            "step": steps,
+            "round": rounds,
+            "plan_sha256": hashes,
+            "start": st.sampled_from([bytes(4), bytes(400)]),
+            "popularity": coefficients,
+            "weights": coefficients,
         }
     ),
     "model_offer": st.fixed_dictionaries(
@@ -337,11 +358,13 @@ def allowed(data: bytes, endpoint: str, device: Device) -> tuple[str, dict]:
             return "seat_sum", duty.answer(request).fields
         except SumError as error:
             return refusal(code_of(error))
-    theta = np.frombuffer(request["theta"], "<f4")
     finite = all(
         np.isfinite(np.frombuffer(request.get(name, b""), "<f4")).all()
-        for name in ("theta", "risk", "basis", "coefficients")
+        for name in ("theta", "risk", "basis", "coefficients", "popularity", "weights")
     )
+    if name in ("crowd_request", "curvature_request", "head_request", "heads_offer"):
+        return refusal(RefusalCode.PLAN_MISMATCH if finite else RefusalCode.MALFORMED)
+    theta = np.frombuffer(request["theta"], "<f4")
     if name in ("train_request", "risk_request"):
         if not finite:
             return refusal(RefusalCode.MALFORMED)

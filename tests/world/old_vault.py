@@ -12,7 +12,7 @@ from tests.world.basics import open_device
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 #: What the code of each format read in its folder.
-SAID_BY = {number: json.loads((VECTORS / f"vault_format_{number}.json").read_text()) for number in range(1, 7)}
+SAID_BY = {number: json.loads((VECTORS / f"vault_format_{number}.json").read_text()) for number in range(1, 8)}
 SAID = SAID_BY[1]
 for _said in SAID_BY.values():
     _said["profile"].pop("names", None)  # is not kept

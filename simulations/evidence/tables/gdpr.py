@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client.detection.explain import GROUPS
+from client.detection.shapley import GROUPS
 from client.privacy.caps import LedgerLine
 from client.vault.consent import Consent
 from client.vault.vault import TABLES
@@ -147,7 +147,7 @@ def _decisions(case: Case) -> list[Field]:
         ),
         chosen(case, "decision.detector", "/plan/detection/detector"),
         chosen(case, "decision.settings", "/plan/detection"),
-        of_code("decision.logic", list(GROUPS), "client/detection/explain.py", tests=(explained,)),
+        of_code("decision.logic", list(GROUPS), "client/detection/shapley.py", tests=(explained,)),
         of_code(
             "decision.explained",
             "each alert has up to two reasons in words, and what would have had to be different, for its user alone",

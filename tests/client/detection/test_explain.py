@@ -2,24 +2,24 @@
 
 import itertools
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.detection.chances import Weights, chances_of, recent_rows
 from client.detection.explain import (
-    GROUPS,
     MOST_REASONS,
     Explanation,
     at_earlier_rate,
     earlier_visits,
     explain,
-    group_of,
-    mixtures,
-    shapley,
 )
-from client.detection.risk_levels import Direction, RiskLevel, p_and_risk, recent_rows
+from client.detection.risk_levels import Direction, RiskLevel
+from client.detection.shapley import GROUPS, group_of, mixtures, shapley
 from client.detection.watch import MARK_EVERY, MARKS, Watch, past_steps
 from client.device import Alert
 from client.model.runtime import open_model, pinned_model
@@ -27,6 +27,8 @@ from client.model.scorer import Scorer
 from shared.errors import InputError
 from shared.events import Step
 from shared.features import FeatureSpec, History, extract, seen
+from shared.heads import Heads
+from shared.heads.inputs import input_names
 from shared.lapse_risk import logit
 from shared.plan import Plan
 from tests.world.basics import (
@@ -40,6 +42,7 @@ from tests.world.basics import (
     version_2,
     view,
 )
+from tests.world.heads import heads_plan, make_start
 
 DAILY = FeatureSpec(28, (1, 3, 7, 14), (3, 14))
 NO_RISK = np.empty(0, np.float32)
@@ -49,6 +52,7 @@ DETECTIONS = {
     "level": {"detector": "level", "fall_level": 0.3, "rise_level": 0.7},
     "rate": {"detector": "rate", "rate_window_steps": 3, "rate_threshold": 0.1},
     "risk": {"detector": "risk", "risk_line": 0.4, "rise_level": 0.7},
+    "heads": {"detector": "risk", "risk_line": 0.4, "takeoff_line": 0.4},
 }
 #: A phi that follows the level of p, how fast it falls, and the silence.
 PHI = np.array([-1.5, -1.5, -3.0, 0.5, 0.3, -0.3], np.float32)
@@ -56,8 +60,36 @@ PHI = np.array([-1.5, -1.5, -3.0, 0.5, 0.3, -0.3], np.float32)
 
 def daily_plan(detector: str = "cusum") -> Plan:
     detection = {**DETECTIONS[detector], "min_active_steps": 2}
+    if detector == "heads":
+        return heads_plan(HEADS.start, horizon_steps=7, detection=detection, **RICHER)
     risk = make_risk(rate_steps=3) if detector == "risk" else None
     return make_plan(features=DAILY, horizon_steps=7, detection=detection, risk=risk)
+
+
+def richer() -> dict[str, Any]:
+    """What a plan is changed by to have long averages, of a history whose kinds nobody counted."""
+    two = version_2(DAILY)
+    more = replace(two["features"].more, kinds=())
+    return {**two, "features": replace(two["features"], more=more)}
+
+
+def telling_heads() -> Heads:
+    """Heads of which that of lapses looks at silence and the short average, that of take-offs at the short average."""
+    start = make_start(RICHER["network"])
+    names, weights = input_names(RICHER["features"]), np.zeros((2, 28), np.float32)
+    for task, name, weight in (
+        (0, "log_recency", 3),
+        (0, "average_4", -4),
+        (1, "average_4", 12),
+        (1, "average_28", -2),
+    ):
+        weights[task, names.index(name)] = weight
+    weights[:, -1] = -0.3, -2.5
+    return Heads(replace(start, weights=weights), np.zeros(4, np.float32), weights)
+
+
+RICHER = richer()
+HEADS = telling_heads()
 
 
 def weights_of(plan: Plan) -> np.ndarray:
@@ -67,6 +99,21 @@ def weights_of(plan: Plan) -> np.ndarray:
 
 def scorer_of(theta: np.ndarray) -> Scorer:
     return Scorer(open_model(pinned_model()), theta)
+
+
+def score(theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """p of rows of either version."""
+    version = 1 if x.shape[-1] == DAILY.n_features else 2
+    return Scorer(open_model(pinned_model(version)), theta).score(x)
+
+
+def all_weights(plan: Plan, scorer: Scorer, risk: np.ndarray) -> Weights:
+    """Under a plan with heads, those; and a network of their size."""
+    return Weights(HEADS.start.networks[0], risk, HEADS) if plan.heads else Weights(scorer._theta, risk)
+
+
+def explained(plan: Plan, scorer: Scorer, risk: np.ndarray, *about: Any) -> Explanation:
+    return explain(plan, all_weights(plan, scorer, risk), score, *about)
 
 
 def slow_theta() -> np.ndarray:
@@ -94,7 +141,8 @@ def lapsing(seed: int, n_steps: int = 150) -> History:
 def lived(plan: Plan, scorer: Scorer, history: History, start: int) -> tuple[np.ndarray, list[Watch]]:
     """What a watch that began at `start` raises at each later step, (S, 2, C), and the watch after each."""
     steps = np.arange(max(0, start + 1 - past_steps(plan)), history.n_steps)
-    p = scorer.score(extract(history, plan.features, steps))
+    weights = all_weights(plan, scorer, weights_of(plan))
+    p = score(weights.theta, extract(history, plan.features, steps))
     p = np.where(seen(history, steps), p, np.float32(np.nan))
     past = start + 1 - steps[0]
     watch, raised, after = Watch.start(plan, p[:past], start), [], []
@@ -102,8 +150,7 @@ def lived(plan: Plan, scorer: Scorer, history: History, start: int) -> tuple[np.
         step = int(steps[i])
         known = history.until(step)
         x, touched = recent_rows(known, plan, step)
-        now, phi = p_and_risk(plan, weights_of(plan), x, scorer.score(x), touched)
-        raised.append(watch.see(plan, known, step, now, phi)[0])
+        raised.append(watch.see(plan, known, step, *chances_of(plan, weights, score, x, touched))[0])
         after.append(Watch.of({name: array.copy() for name, array in watch.arrays().items()}))
     return np.array(raised), after
 
@@ -169,7 +216,7 @@ def test_values_sum_to_the_change_of_logit_p_against_the_user_s_own_baseline(see
     scorer = scorer_of(theta)
     watch = Watch.start(plan, np.full((60, 4), 0.5, np.float32), 0)
     category, direction = int(random.integers(4)), Direction(int(random.integers(2)))
-    told = explain(plan, scorer, NO_RISK, history, watch, category, step, direction, Step.DAY)
+    told = explained(plan, scorer, NO_RISK, history, watch, category, step, direction, Step.DAY)
     assert told.texts and all(told.texts) and bool(told.reasons) is not bool(told.why_none), (
         "a reason, or why there is none"
     )
@@ -185,6 +232,21 @@ def test_values_sum_to_the_change_of_logit_p_against_the_user_s_own_baseline(see
     assert all(np.sign(reason.value) == wanted and reason.now != reason.usual for reason in told.reasons)
 
 
+@examples(30)
+@given(st.integers(0, 2**32), st.integers(20, 149), st.sampled_from(list(Direction)))
+def test_where_a_head_called_the_turn_values_sum_to_the_change_of_its_logit(seed, step, direction):
+    """Interest rises as the chance of a lapse falls, and as that of a take-off rises."""
+    plan, history = daily_plan("heads"), lapsing(seed)
+    watch = Watch.start(plan, np.full((60, 4), 0.5, np.float32), 0)
+    told = explained(plan, scorer_of(slow_theta()), NO_RISK, history, watch, 1, step, direction, Step.DAY)
+    calm = max(0, step - 14)
+    rows = extract(history, plan.features, np.arange(max(0, calm - 27), calm + 1))[:, 1]
+    ends = np.stack([rows.mean(axis=0), extract(history, plan.features, [step])[0, 1]])
+    lapse, takeoff = HEADS.chances(HEADS.inputs(plan.features, score, ends, np.zeros(2, np.float32)))
+    happened = -logit(lapse) if direction is Direction.FALL else logit(takeoff)
+    assert abs(sum(told.values.values()) - float(np.diff(happened.astype(np.float64))[0])) <= 1e-4
+
+
 def test_a_fall_is_told_in_words_with_numbers_of_one_s_own():
     plan = daily_plan()
     active = np.zeros((2, 120), bool)
@@ -194,7 +256,7 @@ def test_a_fall_is_told_in_words_with_numbers_of_one_s_own():
     raised, watches = lived(plan, scorer_of(slow_theta()), history, 80)
     at = int(np.flatnonzero(raised[:, Direction.FALL, 0])[0])
     step = 81 + at
-    told = explain(plan, scorer_of(slow_theta()), NO_RISK, history, watches[at], 0, step, Direction.FALL, Step.DAY)
+    told = explained(plan, scorer_of(slow_theta()), NO_RISK, history, watches[at], 0, step, Direction.FALL, Step.DAY)
     had = int(active[0, step - 6 : step + 1].sum())
     visits = earlier_visits(history, DAILY, 0, step, 7)
     assert {reason.group for reason in told.reasons} <= {"lately", "long run"}
@@ -216,7 +278,7 @@ def test_who_had_lived_the_counterfactual_would_have_seen_no_alert(seed, detecto
     raised, watches = lived(plan, scorer, history, 90)
     for i, d, category in zip(*np.nonzero(raised), strict=True):
         step, direction = 91 + int(i), Direction(int(d))
-        told = explain(plan, scorer, weights_of(plan), history, watches[i], int(category), step, direction, Step.DAY)
+        told = explained(plan, scorer, weights_of(plan), history, watches[i], int(category), step, direction, Step.DAY)
         if (other := told.counterfactual) is not None:
             assert (other.visits > other.had) == (direction is Direction.FALL)
             instead = at_earlier_rate(history, DAILY, int(category), step, other.stretch_steps)
@@ -234,7 +296,7 @@ def test_most_falls_have_a_counterfactual(detector):
         raised, watches = lived(plan, scorer, history, 90)
         for i, category in zip(*np.nonzero(raised[:, Direction.FALL]), strict=True):
             arguments = int(category), 91 + int(i), Direction.FALL, Step.DAY
-            told = explain(plan, scorer, weights_of(plan), history, watches[i], *arguments)
+            told = explained(plan, scorer, weights_of(plan), history, watches[i], *arguments)
             given_one.append(told.counterfactual is not None)
     assert len(given_one) >= 5 and np.mean(given_one) >= 0.5
 
@@ -244,12 +306,12 @@ def test_no_counterfactual_where_activity_did_not_change_or_the_marks_have_gone(
     raised, watches = lived(plan, scorer, history, 90)
     i, d, category = (int(v[0]) for v in np.nonzero(raised))
     arguments = (int(category), 91 + i, Direction(d), Step.DAY)
-    late = explain(plan, scorer, NO_RISK, history, watches[-1], *arguments)
+    late = explained(plan, scorer, NO_RISK, history, watches[-1], *arguments)
     assert 91 + i < 150 - MARK_EVERY * MARKS and late.counterfactual is None and late.values
     steady = History(*(np.ones((2, 150), kind) for kind in (bool, np.float32, np.float32)))
     _, after = lived(plan, scorer, steady, 90)
     for direction in Direction:
-        told = explain(plan, scorer, NO_RISK, steady, after[-1], 0, 149, direction, Step.DAY)
+        told = explained(plan, scorer, NO_RISK, steady, after[-1], 0, 149, direction, Step.DAY)
         assert told.counterfactual is None
 
 
@@ -296,4 +358,4 @@ def test_an_alert_of_a_step_that_was_not_lived_is_an_input_error():
     watch = Watch.start(plan, np.full((60, 4), 0.5, np.float32), 0)
     for category, step in ((4, 10), (0, 150)):
         with pytest.raises(InputError, match="expected the step and category of an alert of this device"):
-            explain(plan, scorer_of(slow_theta()), NO_RISK, history, watch, category, step, Direction.FALL, Step.DAY)
+            explained(plan, scorer_of(slow_theta()), NO_RISK, history, watch, category, step, Direction.FALL, Step.DAY)

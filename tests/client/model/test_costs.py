@@ -19,10 +19,13 @@ from client.state import DeviceState, parted
 from shared import mechanisms
 from shared.errors import ConfigError, Refusal, RefusalCode
 from shared.features import N_COUNTERS, FeatureSpec, History, Richer
+from shared.heads import Heads
 from shared.lapse_risk import N_COEFFICIENTS, READINGS
 from shared.network import NetworkSpec
 from shared.plan import DETECTORS, Plan
-from tests.world.basics import NO_RISK, activity_theta, examples, make_plan, make_risk
+from shared.register.heads_plan import HeadPlan, HeadsPlan
+from tests.world.basics import NO_RISK, activity_theta, examples, make_plan, make_risk, version_2
+from tests.world.heads import heads_plan, make_heads, make_start
 
 
 def refused(plan: Plan, n_categories: int = 4) -> bool:
@@ -32,6 +35,14 @@ def refused(plan: Plan, n_categories: int = 4) -> bool:
         assert refusal.code is RefusalCode.COSTLY
         return True
     return False
+
+
+START = make_start(NetworkSpec(87))
+
+
+def with_head(rows: int, history_steps: int) -> HeadsPlan:
+    head = HeadPlan(rows, 64.0, history_steps, 1.0, 1.0, 0.5)
+    return make_heads(START, lapse=head, takeoff=head)
 
 
 HUGE = 10**6
@@ -48,6 +59,7 @@ TOO_MUCH = {
     "active": {"detection": {"min_active_steps": HUGE}},
     "phi's history": {"risk": make_risk(history_steps=HUGE)},
     "phi's rate": {"risk": make_risk(rate_steps=HUGE)},
+    "heads' history": {"heads": with_head(8, HUGE), **version_2()},
 }
 
 
@@ -98,6 +110,15 @@ def measured(plan: Plan, history: History) -> Cost:
     requests = [lambda: state.with_model(installed), lambda: work.update(theta, 1)]
     if plan.risk:
         requests.append(lambda: work.risk_update(theta, basis, coefficients, 1))
+    if plan.heads:
+        heads = Heads(START, np.zeros(n_categories, np.float32), START.weights)
+        with_heads = replace(work, installed=replace(installed, heads=heads))
+        at = np.zeros((2, 28, 28), np.float32), np.zeros((2, 28), np.float32)
+        requests += [
+            with_heads.crowd_share,
+            lambda: with_heads.curvature_share(1),
+            lambda: with_heads.head_update(*at, 1),
+        ]
     for request in requests:
         mechanisms._draw_table.cache_clear()
         counted = Counted()
@@ -122,7 +143,7 @@ def plans(draw) -> Plan:
     """Plans of all sizes; half of them as large in one number as others leave room for."""
     steps = st.integers(1, 1500)
     try:
-        return make_plan(
+        plan = make_plan(
             training={
                 "local_steps": draw(st.sampled_from([1, 3, 40, 1000])),
                 "rows": draw(st.sampled_from([1, 64, 4096])),
@@ -139,6 +160,11 @@ def plans(draw) -> Plan:
             detection={"detector": draw(st.sampled_from(DETECTORS)), "rate_window_steps": draw(steps)},
             risk=draw(st.none() | st.builds(make_risk, rows=st.sampled_from([1, 4096]), history_steps=steps)),
         )
+        if plan.features.version == 2 and plan.risk is None and draw(st.booleans()):
+            head = HeadPlan(draw(st.sampled_from([1, 128, 4096])), 64.0, draw(steps), 1.0, 1.0, 0.5)
+            categories = draw(st.sampled_from([4, 300]))
+            plan = replace(plan, heads=make_heads(START, lapse=head, takeoff=head, n_categories=categories))
+        return plan
     except ConfigError:
         assume(False)
         raise
@@ -166,6 +192,9 @@ def test_the_largest_plans_that_are_taken_are_measured_too():
         "window": make_plan(features=FeatureSpec(700)),
         "window of version 2": make_plan(**version(2, 290)),
         "history of version 2": make_plan(**version(2, 12), training={"history_steps": 290}),
+        "rows of heads": heads_plan(heads=with_head(rows=4096, history_steps=100)),
+        "history of heads": heads_plan(heads=with_head(rows=128, history_steps=260)),
+        "crowd of heads": heads_plan(heads=make_heads(START, n_categories=512)),
         "noise": make_plan(privacy={"steps_per_clip": 22_000}),
     }
     for what, plan in largest.items():

@@ -57,6 +57,9 @@ def test_the_default_table():
         "update": (4.5, 10.0),
         "risk_update": (1.0, 2.0),
         "alert_bit": (2.0, 8.0),
+        "crowd": (0.5, 1.0),
+        "curvature": (0.75, 1.5),
+        "head_update": (1.5, 3.0),
         "evaluation": (1.5, 6.0),
         "alert_counts": (1.5, 6.0),
     }

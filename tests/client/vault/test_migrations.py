@@ -111,7 +111,7 @@ def test_opening_a_vault_of_this_format_carries_nothing_over(old):
         assert keys.anchor() == first
 
 
-@pytest.mark.parametrize("number", SAID_BY)
+@pytest.mark.parametrize("number", [number for number in SAID_BY if number < 7])
 def test_of_steps_before_kinds_were_counted_it_is_known_where_something_was_bought(tmp_path, number):
     with opened(old_vault(tmp_path / "old", number)) as device:
         history, step = device._state.history, device.n_closed_steps

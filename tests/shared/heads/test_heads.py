@@ -15,17 +15,16 @@ from shared.heads import (
     TASKS,
     Heads,
     HeadsStart,
-    clipped,
     crowd_of,
     packed,
     packed_length,
     pair_shares,
-    raw_curvature,
-    raw_update,
     unpacked,
 )
-from shared.heads.inputs import N_INPUTS, input_names, log_level, raw_inputs
+from shared.heads.inputs import input_names, log_level, raw_inputs
+from shared.heads.learning import clipped, raw_curvature, raw_update
 from shared.network import NetworkSpec, forward
+from shared.register.heads_plan import N_INPUTS
 
 FEATURES = FeatureSpec(12, more=Richer(8, 0.7, 6.0, 0.6, 4.0))
 NETWORK = NetworkSpec(FEATURES.n_features, (4,))

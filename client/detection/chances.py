@@ -1,0 +1,76 @@
+"""What a device reads of its interests at the close of a step: p, the chance of a lapse, the chance of a take-off.
+
+p is the network's. A lapse has phi on top of p (`shared/lapse_risk.py`) or a head (`shared/heads/`), a take-off has a head; NaN
+stands where nothing is known: of an interest that the user never touched, of a chance that the plan does not learn or that has not
+come yet, and of the take-off of one that is not quiet.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from shared.arrays import Bools, Floats
+from shared.features import FeatureSpec, History, extract, seen
+from shared.features.windows import QUIET_ACTIVE
+from shared.heads import TASKS, Heads
+from shared.heads.model import Score
+from shared.lapse_risk import phi, readings
+from shared.plan import Plan
+
+
+class Chances(NamedTuple):
+    """p, P(lapse) and P(take-off), float32 (..., C) each."""
+
+    p: Floats
+    lapse: Floats
+    takeoff: Floats
+
+
+class Weights(NamedTuple):
+    """What all three are made with: theta (P,), phi's weights (R,; empty: none yet), the heads (None: none yet)."""
+
+    theta: Floats
+    risk: Floats
+    heads: Heads | None = None
+
+
+def recent_steps(plan: Plan, step: int) -> list[int]:
+    """The steps of `recent_rows`."""
+    return [max(step - plan.risk.rate_steps, 0), step] if plan.risk else [step]
+
+
+def recent_rows(history: History, plan: Plan, step: int) -> tuple[Floats, Bools]:
+    """What the chances of `step` are read from: features (..., S, C, F) as of `rate_steps` earlier and as of `step` (as of
+    `step` alone if the plan learns no phi on top of p), and which categories the user has touched by then (..., S, C)."""
+    steps = recent_steps(plan, step)
+    return extract(history, plan.features, steps), seen(history, steps)
+
+
+def chances_of(plan: Plan, weights: Weights, score: Score, x: Floats, known: Bools) -> Chances:
+    """What `recent_rows` say, x (..., S, C, F) and known (..., S, C); `score` makes p of rows under a theta."""
+    p = np.where(known, score(weights.theta, x), np.float32(np.nan))
+    now, nothing = p[..., -1, :], np.full(p[..., -1, :].shape, np.nan, np.float32)
+    if plan.heads is not None:
+        if weights.heads is None:
+            return Chances(now, nothing, nothing)
+        return Chances(now, *of_heads(plan.features, weights.heads, score, x[..., -1, :, :], known[..., -1, :]))
+    if not weights.risk.size or p.shape[-2] < 2:
+        return Chances(now, nothing, nothing)
+    return Chances(now, phi(weights.risk, readings(plan.features, x[..., -1, :, :], now, p[..., 0, :])), nothing)
+
+
+def of_heads(features: FeatureSpec, heads: Heads, score: Score, x: Floats, known: Bools) -> tuple[Floats, Floats]:
+    """P(lapse) and P(take-off) (..., C) of rows x (..., C, F), by the heads."""
+    said = dict(zip(TASKS, heads.read(features, score, x), strict=True))
+    nothing = np.float32(np.nan)
+    quiet = known & is_quiet(features, x)
+    return np.where(known, said["lapse"], nothing), np.where(quiet, said["takeoff"], nothing)
+
+
+def is_quiet(features: FeatureSpec, x: Floats) -> Bools:
+    """Whether interests are quiet (`shared.features.quiet`), as their rows x (..., F) say it: (...,)."""
+    share = x[..., features.names.index(f"active_{features.window_steps}")] / 2 + np.float32(0.5)
+    quiet: Bools = share * features.window_steps < QUIET_ACTIVE + 0.5
+    return quiet
