@@ -78,7 +78,7 @@ def cusum(history: History, steps: Steps, *, rising: bool = False) -> Doubles:
 
 def log_user_rate(history: History, steps: Steps) -> Doubles:
     """The log of a user's active steps, in any category, over the steps since the first, as features of version 2 have it: (..., S)."""
-    at, active = np.asarray(steps, np.int64), history.active.any(axis=-2)
+    at, active = np.asarray(steps, np.int64), np.asarray(history.active.any(axis=-2))
     began = first_active(active, at)
     age = np.where(began >= 0, at - began, 0)
     out: Doubles = np.log((cumulative(active)[..., at + 1] + MORE_ACTIVE) / (age + MORE_STEPS))

@@ -80,15 +80,15 @@ def numbers_of_cold(name: str, tables: Sequence[ColdTable], epsilon: float, delt
         f"cold.base_rate.{name}": Measured(round(about.base_rate or 0, 4), None, "share"),
         f"cold.epsilon.{name}": Measured(round(epsilon, 4), None, f"epsilon at delta {delta:g}", "the sum alone"),
     }
-    for key, found in rows.items():
-        values = {"": [row.auc for row in found], "_recall3": [row.recall for row in found]}
+    for key, scores in rows.items():
+        values = {"": [row.auc for row in scores], "_recall3": [row.recall for row in scores]}
         for end, ranges in values.items():
             over = [_known(each).value for each in ranges]
             changes = len(set(over)) > 1
-            unit, kind = ("share", found[0].kind) if end else ("AUC", found[0].kind)
+            unit, kind = ("share", scores[0].kind) if end else ("AUC", scores[0].kind)
             out[f"cold.row{end}.{name}.{key}"] = Measured.over(over if changes else over[:1], unit, kind)
         for end in ("low", "high"):
-            ends = [getattr(_known(row.auc), end) for row in found]
+            ends = [getattr(_known(row.auc), end) for row in scores]
             out[f"cold.row_{end}.{name}.{key}"] = Measured.over(ends, "AUC", "95 % over users, mean of the seeds")
     return out
 

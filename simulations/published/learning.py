@@ -220,7 +220,7 @@ def held_out_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEED
             turns.append(turns_of_strangers(of.trials.history, of.setup, trained.theta, trained.risk, mask, seed))
     baseline = f"{GAP_TO}, without those users, AUC {np.mean(pooled):.4f}"
     out = _by_measure(name, {"eps1.held_out": runs}, baseline)
-    strangers = f"a fifth of {len(mask)} users, others for each seed"
+    strangers = f"a fifth of {of.setup.n_users} users, others for each seed"
     for key in turns[0]:
         turn, _, who = key.partition(".")
         out[f"{turn}.{who}.{name}.held_out"] = Measured.over([found[key] for found in turns], "AUC", strangers)

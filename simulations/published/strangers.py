@@ -35,7 +35,8 @@ def turns_of_strangers(
     """`<turn>.<who>` for every one of TURNS and WHO: AUC on the lapse test steps of users in `held_out` (K,). Ours is phi of lapses, the
     level of p of take-offs; the rules are the averages over two windows that these are compared with; the pooled logistic regression
     learned the turns of the others."""
-    protocol, out = setup.protocol, {}
+    protocol = setup.protocol
+    out: dict[str, float] = {}
     for turn, judged in TURNS.items():
         rows = judged(history, protocol, protocol.lapse_test_steps)
         rows = rows.where(held_out[rows.user])

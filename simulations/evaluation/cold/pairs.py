@@ -30,7 +30,8 @@ def sum_of_pairs(history: History, step: int, noise_multiplier: float, entropy: 
         pair_shares(known.active[first : first + USERS_AT_ONCE], categories) for first in range(0, users, USERS_AT_ONCE)
     )
     if not noise_multiplier:
-        return np.sum([part.sum(axis=0) for part in parts], axis=0)
+        exact: Doubles = np.sum([part.sum(axis=0) for part in parts], axis=0)
+        return exact
     sigma = noise_multiplier * STEPS / math.sqrt(users)
     total = np.zeros(packed_length(categories), np.uint32)
     for part in parts:

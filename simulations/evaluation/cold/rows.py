@@ -90,7 +90,7 @@ def _some(
 
 def _averages(history: History, at: Ints, span: int) -> Floats:
     """The average of each category's activity, (K, S, C), corrected for how long its user is known (docs/protocol.md, version 2)."""
-    began = first_active(history.active.any(axis=-2), at)
+    began = first_active(np.asarray(history.active.any(axis=-2)), at)
     age = np.where(began >= 0, at - began, 0)[..., None, :]
     level = ewma(history.active, at, span) / (1 - (1 - 2 / (span + 1)) ** (age + 1))
     return np.moveaxis(level, -1, -2).astype(np.float32)
@@ -100,7 +100,8 @@ def _roots(history: History, at: Ints) -> Floats:
     """The vector of which `pair_shares` are the pairs, as of each step: (K, S, C)."""
     steps = cumulative(history.active)[..., at + 1]
     shares = steps / np.maximum(steps.sum(axis=-2, keepdims=True), 1)
-    return np.moveaxis(np.sqrt(shares), -1, -2).astype(np.float32)
+    out: Floats = np.moveaxis(np.sqrt(shares), -1, -2).astype(np.float32)
+    return out
 
 
 @as_declared
