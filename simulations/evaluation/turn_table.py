@@ -141,6 +141,7 @@ def takeoff_scores(
         "recency": rule.against(rules.silence),
         "recency against own interval": rule.against(rules.silence_per_interval),
         **{name: rule.against(rules.ewma, span=span) for name, span in _ewma_spans(protocol).items()},
+        level_and_rate_of(protocol): rule.of(rules.level_and_rate, span=2 * protocol.window_steps),
         "EWMA of activity, 2 above 8 steps": rule.of(rules.ewma_rise, spans=(2, EWMA_SPAN)),
         P_SILENT: TurnScore(-silent_by_category(known, protocol, rows, models), RULE),
         "CUSUM on activity (Bernoulli)": rule.of(rules.cusum, rising=True),
@@ -242,6 +243,11 @@ class _Rules:
     def against(self, rule: Callable[..., Doubles], **settings: Any) -> TurnScore:
         """The rule read the other way round."""
         return TurnScore(-self.of(rule, **settings).value, RULE)
+
+
+def level_and_rate_of(protocol: ProtocolSection) -> str:
+    """The name of the rule that take-offs' heads start from; that of lapses, the log of the same average alone, ranks as the average."""
+    return f"log of EWMA, {2 * protocol.window_steps} steps, and half the user's log rate"
 
 
 def _ewma_spans(protocol: ProtocolSection) -> dict[str, int]:

@@ -152,6 +152,7 @@ def made_up(*, simulated: bool = True) -> Section:
                 "budget_steps": 182,
                 "warm_steps": 28,
                 "season_steps": 1,
+                "takeoff_line": None,
             },
             "sha256": "ab" * 32,
         },
