@@ -3,7 +3,7 @@
 A SuperLink is given all requests at once: nodes fetch theirs when they come. Flower's simulation keeps requests and nodes in one
 process, and looks through every request that is stored for every node there is, again and again, for as long as any of them
 waits: most of a core, at some hundred nodes. There, a few are outstanding at a time, which costs less than half per message
-(docs/deploying.md).
+(docs/deploying.md); and a node that nothing waits for is told so at once (`Indexed`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from flwr.app import Message
+from flwr.server.superlink.linkstate import InMemoryLinkState
 from flwr.serverapp import Grid
 from flwr.superlink.grid import InMemoryGrid
 
-#: Requests that are outstanding at once in Flower's simulation: enough for its workers never to wait.
-WINDOW = 24
+#: Requests that are outstanding at once in Flower's simulation: enough for its workers never to wait. It hands them on ten times a
+#: second at most.
+WINDOW = 48
 #: After so many seconds in which nobody answered, those who were asked hold up nobody else.
 PATIENCE_S = 2.0
-_POLL_S = 0.01
+_POLL_S = 0.02
 
 
 def first_replies(
@@ -43,6 +45,7 @@ def first_replies(
 def _exchanged(grid: Grid, messages: Sequence[Message], timeout_s: float) -> list[Message]:
     """All that is said to the messages within `timeout_s`, unchecked."""
     if isinstance(grid, InMemoryGrid):
+        Indexed.take_over(grid.state)
         return windowed(grid, messages, timeout_s)
     return list(grid.send_and_receive(messages, timeout=timeout_s))
 
@@ -70,8 +73,42 @@ def windowed(grid: Grid, messages: Sequence[Message], timeout_s: float, window: 
             heard_s, silent = now_s, len(awaited)
         if not (unsent or awaited) or now_s - began_s > timeout_s:
             return found
-        if not replies:
-            time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # to look costs as much as all that is awaited, however few have come
+
+
+class Indexed(InMemoryLinkState):
+    """Flower's state of a simulation, which knows for how many requests each node has still to come: who has none gets none, and
+    nothing is looked through for it. Whoever has one is served by Flower's own code.
+
+    Edge cases. What expired before its node came is forgotten when something is next looked for, or the node itself comes, no longer
+    whenever any node does; nobody gets it either way.
+    """
+
+    _waiting: Counter[int]
+
+    @classmethod
+    def take_over(cls, state: object) -> None:
+        """From now on the state, with all that is in it, is one of these; one of another kind stays as it is."""
+        if type(state) is InMemoryLinkState:
+            with state.lock:
+                state.__class__ = cls
+                waiting = (found.metadata for found in state.message_ins_store.values())
+                vars(state)["_waiting"] = Counter(known.dst_node_id for known in waiting if not known.delivered_at)
+
+    def store_message_ins(self, message: Message) -> str | None:
+        with self.lock:
+            stored = super().store_message_ins(message)
+            self._waiting[message.metadata.dst_node_id] += stored is not None
+        return stored
+
+    def get_message_ins(self, node_id: int, limit: int | None, *, run_id: int | None = None) -> list[Message]:
+        with self.lock:
+            if not self._waiting[node_id]:
+                return []
+            found = super().get_message_ins(node_id, limit, run_id=run_id)
+            if found or run_id is None:  # nothing, of no run: the rest was taken back
+                self._waiting[node_id] = self._waiting[node_id] - len(found) if found else 0
+        return found
 
 
 def _node_of(reply: Message, asked: Mapping[str, int]) -> int | None:

@@ -12,21 +12,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from shared.arrays import Doubles, as_declared, hold_declared
+from shared.arrays import Bools, Doubles, as_declared, hold_declared
 from shared.errors import ConfigError, RunError, RunStopped
 from shared.files import replace_content
 from shared.plan import Plan
 
-from .audit.audit import audit_run, expect_kept, keep_audit
-from .audit.words import in_a_line
 from .evaluation import results_file
-from .evaluation.evaluate import evaluate
 from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
 from .federation.checks import check_machine, check_scenario, check_setup
 from .federation.flower_runtime import LOG_FILE, RunFailed, end_leftovers, plain_path, run_app, write_app_folder
@@ -40,18 +38,21 @@ from .people.of_scenario import columns_of_scores, data_title, population_of, wh
 from .people.population import Population
 from .people.setup import Setup
 from .provenance import versions
-from .report.report import write_report
-from .report.utility import utility_of
 from .rivals.scores import Rival, TheirScores, expect_different_names, judged_steps, of_column, scores_of
 from .scenarios.config import Scenario
 from .scenarios.own_data import FileSection
 from .scenarios.owners import caps_numbers
 from .scenarios.written import scenario_text
 
+if TYPE_CHECKING:
+    from .evaluation.beforehand import Beforehand
+
 #: Told as a run goes on: phase, how much is done, of how much.
 OnProgress = Callable[[str, int, int], None]
 #: Carries a run's federation out, in its folder, which holds the people.
 Federate = Callable[[Setup, RunFolder], None]
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -159,13 +160,36 @@ def _carry_out(
     setup: Setup, population: Population, run: RunFolder, on_progress: OnProgress, federate: Federate
 ) -> Results:
     """The federation, unless it has ended already, and its results."""
-    seconds = Seconds(federation=None)
+    seconds, before = Seconds(federation=None), None
     if not run.has_account:
-        seconds = Seconds(federation=_federation_s(setup, run, on_progress, federate))
+        seconds, before = _federated(setup, population, run, on_progress, federate)
     on_progress("results", 0, 1)
-    results = write_results(run, setup, population, seconds)
+    results = write_results(run, setup, population, seconds, before)
     on_progress("results", 1, 1)
     return results
+
+
+def _federated(
+    setup: Setup, population: Population, run: RunFolder, on_progress: OnProgress, federate: Federate
+) -> tuple[Seconds, Beforehand | None]:
+    """How long the federation took; and what was said of the people meanwhile, while Flower starts. That is quick, and little, where they
+    are simulated: real data are left until workers need neither cores nor memory."""
+    if federate is not through_flower or not population.simulated:
+        return Seconds(federation=_federation_s(setup, run, on_progress, federate)), None
+    held_out = run.held_out()
+    with meanwhile(lambda: _said_before(setup, population, held_out)) as wait:
+        return Seconds(federation=_federation_s(setup, run, on_progress, federate)), wait()
+
+
+def _said_before(setup: Setup, population: Population, held_out: Bools | None) -> Beforehand:
+    """See `beforehand`; afterwards all that results need is loaded, too."""
+    from .evaluation.beforehand import beforehand
+
+    with threadpool_limits(1):  # small arrays: a second thread of the linear algebra waits more than it works
+        said = beforehand(setup, population, held_out=held_out, seed=setup.scenario.data.seed)
+    for name in (".evaluation.evaluate", ".audit.audit", ".report.report"):
+        import_module(name, __package__)
+    return said
 
 
 def _federation_s(setup: Setup, run: RunFolder, on_progress: OnProgress, federate: Federate) -> float:
@@ -225,12 +249,20 @@ def evaluate_run(folder: Path, rivals: Sequence[Rival] = ()) -> Results:
         return write_results(run, setup, population, Seconds(federation=None))
 
 
-def write_results(run: RunFolder, setup: Setup, population: Population, seconds: Seconds) -> Results:
+def write_results(
+    run: RunFolder, setup: Setup, population: Population, seconds: Seconds, before: Beforehand | None = None
+) -> Results:
     """Evaluate and audit a run folder; writes results.json, report.html and audit.json, returns the results. RunError, after all of
-    that is written, if what was released breaks what is stated."""
+    that is written, if what was released breaks what is stated. `before`: what is known without it, where that is known already."""
+    from .audit.audit import audit_run, expect_kept, keep_audit  # a second of loading, which Flower does not wait for
+    from .audit.words import in_a_line
+    from .evaluation.evaluate import evaluate
+    from .report.report import write_report
+    from .report.utility import utility_of
+
     scenario = setup.scenario
-    with threadpool_limits(1):  # small arrays: a second thread of the linear algebra waits more than it works
-        found = evaluate(run, setup, population, held_out=run.held_out(), seed=scenario.data.seed)
+    with threadpool_limits(1):
+        found = evaluate(run, setup, population, held_out=run.held_out(), seed=scenario.data.seed, before=before)
     results = Results(
         format=FORMAT,
         name=scenario.name,
@@ -288,6 +320,34 @@ def plan_numbers(plan: Plan) -> PlanNumbers:
         detection=plan.detection,
         sha256=plan.sha256.hex(),
     )
+
+
+@contextmanager
+def meanwhile(work: Callable[[], Result]) -> Iterator[Callable[[], Result]]:
+    """A thread that does the `work` while the body runs: what is handed out waits for its end, and gives what it gave, or raises what it
+    raised. It is waited for where the body raises, too: a process that ends under a thread may end with a crash."""
+    done: list[Result] = []
+    failed: list[BaseException] = []
+
+    def carry_out() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=carry_out)
+    thread.start()
+
+    def wait() -> Result:
+        thread.join()
+        if failed:
+            raise failed[0]
+        return done[0]
+
+    try:
+        yield wait
+    finally:
+        thread.join()
 
 
 @contextmanager

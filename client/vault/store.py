@@ -171,8 +171,9 @@ class Store:
 
     def rows(self, table: str) -> Iterator[tuple[int, bytes]]:
         """(id, payload) of every row, ids rising."""
+        self._expect_open()
         for row in self.ids(table):
-            payload = self.row(table, row)
+            payload = self._opened.get((table, row)) or self.row(table, row)
             assert payload is not None
             yield row, payload
 

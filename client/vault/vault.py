@@ -273,11 +273,15 @@ class Vault:
     def counters(self, n_categories: int, n_steps: int) -> Floats:
         """Counters of steps 0 .. n_steps - 1: (7, C, n_steps); zero where there is no row."""
         out = np.zeros((N_COUNTERS, n_categories, n_steps), np.float32)
+        rows: dict[int, dict[int, bytes]] = {}  # by how many categories they know: of before the catalogue grew, fewer
         for step, payload in self.store.rows("counters"):
             if step < n_steps:
-                known = len(payload) // _CATEGORY_BYTES  # of before the catalogue grew: fewer
-                out[:2, :known, step] = np.frombuffer(payload, "<f4", 2 * known).reshape(2, -1)
-                out[2:, :known, step] = np.frombuffer(payload, "u1", offset=8 * known).reshape(N_KINDS, -1)
+                rows.setdefault(len(payload) // _CATEGORY_BYTES, {})[step] = payload
+        for known, found in rows.items():
+            data, steps = np.frombuffer(b"".join(found.values()), "u1").reshape(len(found), -1), list(found)
+            sums = np.ascontiguousarray(data[:, : 8 * known]).view("<f4")
+            out[:2, :known, steps] = sums.reshape(-1, 2, known).transpose(1, 2, 0)
+            out[2:, :known, steps] = data[:, 8 * known :].reshape(-1, N_KINDS, known).transpose(1, 2, 0)
         return out
 
     def expect_room(self) -> None:

@@ -16,6 +16,9 @@ from river import drift
 
 from shared.arrays import Bools, Doubles, Ints, as_declared
 from shared.features import History, last_active
+from shared.features.columns import MORE_ACTIVE, MORE_STEPS
+from shared.features.windows import cumulative, first_active
+from shared.heads.inputs import LEAST_LEVEL
 
 from .bgnbd import BgNbd, Purchases
 
@@ -71,6 +74,21 @@ def cusum(history: History, steps: Steps, *, rising: bool = False) -> Doubles:
         n, total = n + ((n > 0) | x), total + x
         out[..., t] = level
     return _steps_before_streams(out[..., at])
+
+
+def log_user_rate(history: History, steps: Steps) -> Doubles:
+    """The log of a user's active steps, in any category, over the steps since the first, as features of version 2 have it: (..., S)."""
+    at, active = np.asarray(steps, np.int64), np.asarray(history.active.any(axis=-2))
+    began = first_active(active, at)
+    age = np.where(began >= 0, at - began, 0)
+    out: Doubles = np.log((cumulative(active)[..., at + 1] + MORE_ACTIVE) / (age + MORE_STEPS))
+    return out
+
+
+def level_and_rate(history: History, steps: Steps, span: int) -> Doubles:
+    """The log of the average of activity as it is, plus half the log of the user's rate: the sign of a rise, not of a lapse."""
+    level = np.maximum(-ewma(history, steps, span), 0)
+    return np.log(level + LEAST_LEVEL) + log_user_rate(history, steps)[..., None] / 2
 
 
 @as_declared

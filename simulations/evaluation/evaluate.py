@@ -25,11 +25,11 @@ from shared.files import text_of
 from shared.network import forward
 from shared.plan import Plan
 
-from ..baselines.interest_models import NO_NOISE, fitted_models
+from ..baselines.interest_models import NO_NOISE
 from ..federation.metering import cpu_numbers
 from ..federation.observations import read_notes
 from ..federation.run_folder import RunFolder
-from ..people.labelled_rows import Rows, history_of, rows_of
+from ..people.labelled_rows import Rows
 from ..people.population import Population
 from ..people.private_choice import choices_of
 from ..people.setup import Setup
@@ -38,7 +38,8 @@ from .aggregates.answered_sums import answered_sums
 from .aggregates.bit_rates import rates_with_truth
 from .aggregates.bounds_power import cheat_bounds
 from .alert_quality import alert_quality, lived_steps
-from .answer import answer_of, category_models, price_of
+from .answer import answer_of, price_of
+from .beforehand import Beforehand, beforehand
 from .examples import example_users
 from .interest_table import compare
 from .noiseless_rerun import theta_without_noise
@@ -47,7 +48,6 @@ from .replay import scores_at
 from .result_tables import InterestQuality, Roc
 from .results import Evaluation, MessageCount, Privacy, RoundAuc, Traffic
 from .turn_quality import lapse_quality, rise_quality
-from .turn_table import pooled_levels
 
 CURVE_ROWS = 50_000
 
@@ -119,42 +119,39 @@ def evaluate(
     every_model: bool | None = None,
     held_out: Bools | None = None,
     seed: int = 0,
+    before: Beforehand | None = None,
 ) -> Evaluation:
     """What a run that has ended was worth, from its folder.
 
     `every_model`: fit trees and each device's own model too (a minute), not only pooled logistic regression and DNN;
     None: if the data are real. `held_out` (K,): users that never trained; pooled models learn without them, and they get
-    a table of their own. `seed` draws the models' rows and the bootstrap's users.
+    a table of their own. `seed` draws the models' rows and the bootstrap's users. `before`: what `beforehand` says to the same
+    arguments, where it was asked already.
     """
     protocol, plan, server = setup.protocol, setup.plan, run.server
     account, traffic = whole_account(setup, json.loads(text_of(server.account_file))), server.traffic()
     agreed = run.owners().who(Consent.RANDOMISED)
     models = server.models()
-    history = history_of(population, plan.features)
-    train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
-    test = rows_of(history, plan.features, plan.horizon_steps, protocol.test_steps)
+    every_model = not population.simulated if every_model is None else every_model
+    if before is None:
+        before = beforehand(setup, population, every_model=every_model, held_out=held_out, seed=seed)
+    history, test, levels, bgnbd = before.history, before.test, before.levels, before.bgnbd
     rivals = run.rivals()
     p, alerts = read_notes(run, population.n_users, len(population.catalogue), population.n_steps)
     scored = p[test.user, test.step, test.category]
     known = ~np.isnan(scored)
-    trained = np.ones(len(test.y), bool)
-    if held_out is not None:
-        train, trained = train.where(~held_out[train.user]), ~held_out[test.user]
+    trained = np.ones(len(test.y), bool) if held_out is None else ~held_out[test.user]
     shown = test.where(known & trained)
-    every_model = not population.simulated if every_model is None else every_model
     weights = server.models(RISK)[-1] if plan.risk else np.empty(0, np.float32)
     scores = scores_at(history, setup, models[-1], weights, lived_steps(protocol), run.heads(plan))
-    bgnbd = category_models(history, setup)
-    pooled = fitted_models(train, plan, seed, every=every_model)
-    levels = pooled_levels(history, setup, seed, every_model=every_model, fitted=pooled if held_out is None else None)
     tables = compare(
-        train,
+        before.train,
         test,
         scored,
         history,
         plan,
         until=protocol.train_at,
-        pooled=pooled,
+        pooled=before.pooled,
         held_out=held_out,
         extra=without_noise(run, plan, models[0], test.x) if every_model else {},
         yours={each.label: each.at(test.user, test.step, test.category) for each in rivals if each.is_probability},
@@ -170,8 +167,8 @@ def evaluate(
         answer=answer_of(population, history, setup, falls, price, bgnbd, seed),
         interest=interest_quality(shown, scored[known & trained], int((~known & trained).sum())),
         learning_curve=learning_curve(models, plan, shown),
-        lapse=lapse_quality(history, setup, scores, levels, seed, bgnbd, rivals),
-        rises=rise_quality(history, setup, scores, levels, seed, bgnbd, rivals),
+        lapse=lapse_quality(history, setup, scores, levels, seed, bgnbd, rivals, before.lapses),
+        rises=rise_quality(history, setup, scores, levels, seed, bgnbd, rivals, before.takeoffs),
         alerts=alert_quality(population, history, setup, scores, alerts),
         privacy=privacy,
         refused=refusals_by_code(traffic),

@@ -3,7 +3,7 @@ pooled models."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -48,10 +48,11 @@ def lapse_quality(
     seed: int,
     models: Sequence[BgNbd | None] | None = None,
     rivals: Sequence[TheirScores] = (),
+    others: Mapping[str, TurnScore] | None = None,
 ) -> LapseTable | None:
     """The lapse table of a run whose devices computed `scores`, against pooled `levels` and the reader's
     `rivals`; where they computed no phi, the
-    level of p alone stands for us. None without a lapse row."""
+    level of p alone stands for us. None without a lapse row. `others`: what rules and pooled models say, where that is known already."""
     rows = judged_lapses(history, setup.protocol, setup.protocol.lapse_test_steps)
     if not rows.y.any() or rows.y.all():
         return None
@@ -62,7 +63,9 @@ def lapse_quality(
     ours.update(_of_p(scores, rows, rising=False))
     first = next(iter(ours))
     ours.update(_of_rivals(rivals, rows, rising=False))
-    found = lapse_table(history, setup, extra=ours, references=[first], levels=levels, seed=seed, models=models)
+    found = lapse_table(
+        history, setup, extra=ours, references=[first], levels=levels, seed=seed, models=models, others=others
+    )
     return found if risk is None else found.model_copy(update={"calibration": tenths(rows.y, risk)})
 
 
@@ -74,6 +77,7 @@ def rise_quality(
     seed: int,
     models: Sequence[BgNbd | None] | None = None,
     rivals: Sequence[TheirScores] = (),
+    others: Mapping[str, TurnScore] | None = None,
 ) -> TakeoffTable | None:
     """The table of take-offs of such a run: where its devices computed no chance of one, the level of p stands for us. None without a
     take-off row."""
@@ -86,7 +90,9 @@ def rise_quality(
     ours.update(_of_p(scores, rows, rising=True))
     first = next(iter(ours))
     ours.update(_of_rivals(rivals, rows, rising=True))
-    return takeoff_table(history, setup, extra=ours, references=[first], levels=levels, seed=seed, models=models)
+    return takeoff_table(
+        history, setup, extra=ours, references=[first], levels=levels, seed=seed, models=models, others=others
+    )
 
 
 def _of_p(scores: Scores, rows: TurnRows, *, rising: bool) -> dict[str, TurnScore]:

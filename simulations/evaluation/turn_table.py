@@ -141,6 +141,7 @@ def takeoff_scores(
         "recency": rule.against(rules.silence),
         "recency against own interval": rule.against(rules.silence_per_interval),
         **{name: rule.against(rules.ewma, span=span) for name, span in _ewma_spans(protocol).items()},
+        level_and_rate_of(protocol): rule.of(rules.level_and_rate, span=2 * protocol.window_steps),
         "EWMA of activity, 2 above 8 steps": rule.of(rules.ewma_rise, spans=(2, EWMA_SPAN)),
         P_SILENT: TurnScore(-silent_by_category(known, protocol, rows, models), RULE),
         "CUSUM on activity (Bernoulli)": rule.of(rules.cusum, rising=True),
@@ -161,17 +162,19 @@ def lapse_table(
     levels: Levels | None = None,
     seed: int = 0,
     models: Sequence[BgNbd | None] | None = None,
+    others: Mapping[str, TurnScore] | None = None,
 ) -> LapseTable:
     """The table of lapses: every score on all monitored rows of the lapse test steps, with its alerts and its AUC on the
     rows before any silence (see `turn_rows.score_table`); no tenths of phi.
 
     `extra`: further scores on `judged_lapses(history, protocol, protocol.lapse_test_steps)`, ours. `references`: the rows
     that every other one is compared with; without any, P_SILENT. Without `levels` pooled models are left out. `models`: BG/NBD's of
-    each category, where these are fitted already.
+    each category, where these are fitted already. `others`: what `lapse_scores` says of these rows, where that is known already.
     """
     protocol = setup.protocol
     rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
-    scores = {**(extra or {}), **lapse_scores(history, setup, rows, levels, seed, models)}
+    others = lapse_scores(history, setup, rows, levels, seed, models) if others is None else others
+    scores = {**(extra or {}), **others}
     table = [
         LapseScores(
             **vars(row),
@@ -192,11 +195,13 @@ def takeoff_table(
     levels: Levels | None = None,
     seed: int = 0,
     models: Sequence[BgNbd | None] | None = None,
+    others: Mapping[str, TurnScore] | None = None,
 ) -> TakeoffTable:
     """The table of take-offs, as `lapse_table`; `extra` on `judged_takeoffs` of the lapse test steps."""
     protocol = setup.protocol
     rows = judged_takeoffs(history, protocol, protocol.lapse_test_steps)
-    scores = {**(extra or {}), **takeoff_scores(history, setup, rows, levels, seed, models)}
+    others = takeoff_scores(history, setup, rows, levels, seed, models) if others is None else others
+    scores = {**(extra or {}), **others}
     table = score_table(rows, scores, tuple(references) or (P_SILENT,), seed)
     return TakeoffTable(**_about(rows, protocol), table=table)
 
@@ -238,6 +243,11 @@ class _Rules:
     def against(self, rule: Callable[..., Doubles], **settings: Any) -> TurnScore:
         """The rule read the other way round."""
         return TurnScore(-self.of(rule, **settings).value, RULE)
+
+
+def level_and_rate_of(protocol: ProtocolSection) -> str:
+    """The name of the rule that take-offs' heads start from; that of lapses, the log of the same average alone, ranks as the average."""
+    return f"log of EWMA, {2 * protocol.window_steps} steps, and half the user's log rate"
 
 
 def _ewma_spans(protocol: ProtocolSection) -> dict[str, int]:

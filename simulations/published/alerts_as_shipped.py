@@ -8,9 +8,10 @@ Precision is that of every alert shown. Recall and lead are over whole silences,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import track
 
 from client.detection.risk_levels import Direction
@@ -19,6 +20,7 @@ from shared.features import History
 
 from ..evaluation.alert_quality import alert_steps, lived_steps, over_budget
 from ..evaluation.ground_truth import Turns, in_time, judge, takeoff_mask
+from ..evaluation.quality import interval
 from ..evaluation.replay import SETTINGS, alerts_of, scores_at
 from ..federation.alert_table import Alerts
 from ..people.setup import Setup
@@ -39,6 +41,9 @@ MEASURES: Final = {
     "false_rises": "rises per user",
     "users_over_budget": "share of users",
 }
+#: Of which shares the ends of a 95 % interval over users are published, too.
+RANGED: Final = ("precision", "recall", "rise_precision")
+DRAWS: Final = 200
 
 
 def shipped_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
@@ -52,17 +57,23 @@ def shipped_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
         f"line {settings.risk_line:g}, {settings.quiet_steps} weeks of quiet, at most {settings.false_alerts} alerts in "
         f"{settings.budget_steps} weeks; test weeks {of.setup.protocol.alert_steps[0]} to {of.setup.protocol.alert_steps[1]}"
     )
-    known = {key: [value for one in found if (value := one[key]) is not None] for key in MEASURES}
+    units = {**MEASURES, **{f"{key}_{end}": MEASURES[key] for key in RANGED for end in ("low", "high")}}
+    known = {key: [value for one in found if (value := one[key]) is not None] for key in units}
+    users = Measured(of.setup.n_users, None, "users", "of whom the intervals draw")
     return {
-        f"shipped.{key}.{name}": Measured.over(values, MEASURES[key], baseline)
-        for key, values in known.items()
-        if values
+        f"shipped.users.{name}": users,
+        **{
+            f"shipped.{key}.{name}": Measured.over(values, units[key], baseline)
+            for key, values in known.items()
+            if values
+        },
     }
 
 
 @as_declared
 def as_shipped(history: History, setup: Setup, theta: Floats, weights: Floats) -> dict[str, float | None]:
-    """The MEASURES of the plan's own detector on everybody's p and phi under theta (P,) and phi's weights (R,)."""
+    """The MEASURES of the plan's own detector on everybody's p and phi under theta (P,) and phi's weights (R,); of those RANGED also
+    `<measure>_low` and `<measure>_high`, over draws of users."""
     protocol, plan = setup.protocol, setup.plan
     settings, steps, n_users = plan.detection, alert_steps(protocol), len(history.active)
     scores = scores_at(history, setup, theta, weights, lived_steps(protocol))
@@ -77,7 +88,12 @@ def as_shipped(history: History, setup: Setup, theta: Floats, weights: Floats) -
         Alerts.of_mask(raised[:, :, Direction.FALL] & ~truth.true, steps, Direction.FALL, 0),
         rises.where(~in_time(rises, takeoffs)),
     ]
+    called, right, lapses, caught = np.moveaxis(falls.counts[0], -1, 0)
+    risen, true = (np.bincount(some.user, minlength=n_users) for some in (rises, rises.where(in_time(rises, takeoffs))))
     return {
+        **_ends("precision", right, called),
+        **_ends("recall", caught, lapses),
+        **_ends("rise_precision", true, risen),
         "precision": falls.precision,
         "recall": falls.recall,
         "median_lead": protocol.lapse_steps - float(np.median(falls.waits)) if len(falls.waits) else None,
@@ -89,3 +105,13 @@ def as_shipped(history: History, setup: Setup, theta: Floats, weights: Floats) -
         "false_rises": rising.false_per_user,
         "users_over_budget": over_budget(false, n_users, settings) if settings.false_alerts else None,
     }
+
+
+@as_declared
+def _ends(name: str, hits: NDArray[Any], of: NDArray[Any]) -> dict[str, float | None]:
+    """The ends of the 95 % interval of a share, hits (K,) of so many (K,) by user, over draws of users; None where there is nothing."""
+    random, n = np.random.Generator(np.random.Philox(0)), len(hits)
+    times = np.stack([np.bincount(random.integers(0, n, n), minlength=n) for _ in range(DRAWS)])
+    drawn = (times @ of).astype(np.float64)
+    low, high = interval((times @ hits) / np.where(drawn > 0, drawn, np.nan)) or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}

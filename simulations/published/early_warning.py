@@ -30,6 +30,8 @@ Row = TypeVar("Row", bound=TurnScores)
 #: Not simple rules: they fit a model of everybody's purchases.
 FITTED: Final = (P_ALIVE, P_SILENT)
 CONSTANT: Final = ("never", "always")
+#: What an end of an interval is compared with: nothing, but it is of this.
+OVER_USERS: Final = "an end of 95 %, bootstrap over users"
 #: The slow average of the benchmark. Longer ones are rules of ours, and harder to beat.
 BENCHMARK_EWMA: Final = f"EWMA of activity, {EWMA_SPAN} steps"
 
@@ -96,6 +98,7 @@ def numbers_of_table(name: str, found: LapseTable, seeds: int) -> dict[str, Meas
             [known(best_pooled.auc) - auc for auc in aucs], "AUC", _baseline(best_pooled)
         ),
         f"lapse.base_rate.{name}": Measured(round(known(found.base_rate), 4), None, "share"),
+        **_people("lapse", name, found, mine),
     }
     for key, measure, unit in (
         ("phi.ece", "calibration_error", "share"),
@@ -163,10 +166,29 @@ def numbers_of_rises(name: str, found: TakeoffTable, seeds: int) -> dict[str, Me
         ),
         f"rise.base_rate.{name}": Measured(round(known(found.base_rate), 4), None, "share"),
         f"rise.top_precision.{name}": Measured.over([known(row.top_precision) for row in mine], "share"),
+        **_people("rise", name, found, mine),
     }
+    if errors := [row.calibration_error for row in mine if row.calibration_error is not None]:  # of what is a chance
+        out[f"rise.ece.{name}"] = Measured.over(errors, "share", f"base rate {found.base_rate:.3f}")
     for row in found.table:
         if row.kind != OURS:
             out[f"rise.row.{name}.{_slug(row.name)}"] = Measured(round(known(row.auc), 4), None, "AUC", row.kind)
+    return out
+
+
+def _people(turn: str, name: str, found: LapseTable | TakeoffTable, mine: Sequence[TurnScores]) -> dict[str, Measured]:
+    """Of how many users and rows a table is, and the 95 % interval over users of every row: of ours, mean ends over the seeds."""
+    out = {
+        f"{turn}.users.{name}": Measured(found.users, None, "users", f"{found.rows} rows"),
+        f"{turn}.rows.{name}": Measured(found.rows, None, "rows", f"{found.users} users"),
+    }
+    for end in ("low", "high"):
+        ends = [known(getattr(row, end)) for row in mine]
+        out[f"{turn}.{end}.{name}"] = Measured.over(ends, "AUC", OVER_USERS)
+        for row in found.table:
+            if row.kind != OURS:
+                value = round(known(getattr(row, end)), 4)
+                out[f"{turn}.row_{end}.{name}.{_slug(row.name)}"] = Measured(value, None, "AUC", OVER_USERS)
     return out
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from rich.progress import track
 
 from shared.arrays import Bools, Floats, as_declared
+from shared.network import forward
 
 from ..baselines.interest_models import (
     BOOSTED,
@@ -30,7 +31,7 @@ from ..baselines.interest_models import (
     pooled_baselines,
 )
 from ..evaluation.aggregates.bit_rates import ANSWERS, EPSILON, REPETITIONS, TRUE_RATE, coverage
-from ..evaluation.quality import auc
+from ..evaluation.quality import UserBootstrap, auc, interval
 from ..federation.equivalence import (
     N_USERS,
     run_devices,
@@ -47,6 +48,7 @@ from ..report.utility import UTILITY_EPSILONS, utility_points
 from ..scenarios.config import Scenario, load_scenario
 from ..search.trials import Trained, Trials, repeated, warmed, with_noise_for
 from .measured import Measured, known
+from .strangers import turns_of_strangers
 
 SEEDS = 5
 UTILITY_SEEDS = 3
@@ -54,6 +56,8 @@ HELD_OUT_SHARE = 0.2
 P_ALONE = ("privacy.max_epsilon=inf", "risk.rounds=0")
 MEASURES = (("auc", "AUC"), ("auc_gap", "AUC"), ("calibration_error", "share"), ("log_loss", "nats"))
 GAP_TO = "best of pooled LR and pooled DNN"
+#: Data sets whose only scenario is that of epsilon <= 1.
+ONE_SCENARIO = ("ta-feng",)
 #: What ours is compared with in the same run, by the key that its number has.
 BASELINES = {
     "pooled_lr": POOLED_LR,
@@ -78,8 +82,9 @@ class Learning:
         self.setup = self.trials.setup(first)
 
     def scenario(self, key: str, *overrides: str) -> Scenario:
-        """The data set's scenario `eps1` or `eps7`."""
-        return load_scenario(f"{self.name}-{key}", [*self._overrides, *overrides])
+        """The data set's scenario `eps1` or `eps7`; of one in ONE_SCENARIO the one that it has, for epsilon 1."""
+        own = self.name in ONE_SCENARIO and key == "eps1"
+        return load_scenario(self.name if own else f"{self.name}-{key}", [*self._overrides, *overrides])
 
     def halves(self) -> tuple[Rows, Rows]:
         """Everybody's labelled rows of the train steps, and of the test steps."""
@@ -98,10 +103,15 @@ class Learning:
             train, test = train.where(~held_out[train.user]), test.where(held_out[test.user])
         return max(known(auc(test.y, p)) for p in gap_baselines(train, test, self.setup.plan, seed).values())
 
-    def baselines(self, seed: int) -> dict[str, float]:
-        """Test AUC of every baseline, by its name."""
+    def baselines(self, seed: int) -> dict[str, Floats]:
+        """p of every baseline on the test rows, by its name."""
         train, test = self.halves()
-        return {name: known(auc(test.y, p)) for name, p in pooled_baselines(train, test, self.setup.plan, seed).items()}
+        return pooled_baselines(train, test, self.setup.plan, seed)
+
+    def aucs(self, scores: Mapping[str, Floats]) -> dict[str, float]:
+        """Test AUC of each p on the test rows."""
+        y = self.halves()[1].y
+        return {name: known(auc(y, p)) for name, p in scores.items()}
 
     def train(self, scenario: Scenario, seed: int) -> Trained:
         """One private training."""
@@ -137,24 +147,55 @@ def _by_measure(name: str, runs: Mapping[str, Sequence[tuple[float, ...]]], base
 def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Each epsilon scenario of a data set on all users, the planted start alone, and every baseline. Those that come out
     the same for every seed have no spread."""
+    keys = ("eps1",) if name in ONE_SCENARIO else ("eps1", "eps7")
     baselines: list[dict[str, float]] = []
-    runs: dict[str, list[tuple[float, ...]]] = {key: [] for key in ("eps1", "eps7", "planted_only")}
+    people: dict[str, Measured] = {}
+    runs: dict[str, list[tuple[float, ...]]] = {key: [] for key in (*keys, "planted_only")}
     with learning(name, overrides) as of:
-        scenarios = {key: of.scenario(key) for key in ("eps1", "eps7")}
+        scenarios = {key: of.scenario(key) for key in keys}
         for seed in track(range(seeds), description=name):
-            baselines.append(of.baselines(seed))
+            theirs = of.baselines(seed)
+            baselines.append(of.aucs(theirs))
             pooled = _better(baselines[-1])
-            for key, scenario in scenarios.items():
-                runs[key].append(of.judge(of.train(scenario, seed).theta, pooled))
-            runs["planted_only"].append(of.judge(of.start(scenarios["eps1"], seed), pooled))
+            models = {key: of.train(scenario, seed).theta for key, scenario in scenarios.items()}
+            models["planted_only"] = of.start(scenarios["eps1"], seed)
+            for key, theta in models.items():
+                runs[key].append(of.judge(theta, pooled))
+            if not seed:
+                people = people_numbers(of, models, theirs)
     best = [_better(aucs) for aucs in baselines]
-    out = _by_measure(name, runs, f"{GAP_TO}, AUC {np.mean(best):.4f}")
+    out = {**_by_measure(name, runs, f"{GAP_TO}, AUC {np.mean(best):.4f}"), **people}
     out[f"calibration_error.{name}"] = out[f"calibration_error.{name}.eps1"]
     out[f"auc.{name}.pooled"] = Measured.over(best, "AUC")
     for key, row in BASELINES.items():
         found = [aucs[row] for aucs in baselines]
         out[f"auc.{name}.{key}"] = Measured.over(found if len(set(found)) > 1 else found[:1], "AUC")
     return out
+
+
+def people_numbers(of: Learning, models: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> dict[str, Measured]:
+    """How many users the test rows have, and 95 % intervals over them of the first training: of every model's AUC (`models`: theta by
+    key, `theirs`: p by name), and of how far the better pooled model is ahead of each of ours."""
+    test, plan = of.halves()[1], of.setup.plan
+    draws = UserBootstrap(test.y, test.user, 0)
+    drawn = {key: draws.aucs(forward(plan.network, theta, test.x)) for key, theta in models.items()}
+    aucs = of.aucs({name: theirs[name] for name in GAP_BASELINES})
+    pooled = draws.aucs(theirs[max(aucs, key=lambda name: aucs[name])])
+    beside = {key: draws.aucs(theirs[row]) for key, row in BASELINES.items() if row in theirs}
+    ranges = {
+        **{f"auc_{{}}.{of.name}.{key}": interval(values) for key, values in {**drawn, **beside}.items()},
+        **{f"auc_gap_{{}}.{of.name}.{key}": interval(pooled - values) for key, values in drawn.items()},
+    }
+    size = f"{len(test.y)} rows of {draws.users.size} users"
+    return {
+        f"auc.users.{of.name}": Measured(draws.users.size, None, "users", f"{len(test.y)} rows"),
+        **{
+            key.format(end): Measured(round(value, 5), None, "AUC", f"an end of 95 %, bootstrap over users; {size}")
+            for key, ends in ranges.items()
+            if ends is not None
+            for end, value in zip(("low", "high"), ends, strict=True)
+        },
+    }
 
 
 def _better(aucs: Mapping[str, float]) -> float:
@@ -164,8 +205,9 @@ def _better(aucs: Mapping[str, float]) -> float:
 
 def held_out_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Scenario `eps1` with one in five users held out, other users for each seed: ours and the better pooled model,
-    neither of which has seen a row of theirs, on those users alone."""
+    neither of which has seen a row of theirs, on those users alone; of lapses and take-offs also the rules."""
     pooled: list[float] = []
+    turns: list[dict[str, float]] = []
     runs: list[tuple[float, ...]] = []
     with learning(name, overrides) as of:
         for seed in track(range(seeds), description=f"{name}, users held out"):
@@ -173,9 +215,15 @@ def held_out_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEED
             mask = of.trials.held_out(scenario)
             assert mask is not None
             pooled.append(of.pooled_auc(seed, mask))
-            runs.append(of.judge(of.train(scenario, seed).theta, pooled[-1], ~mask))
+            trained = of.train(scenario, seed)
+            runs.append(of.judge(trained.theta, pooled[-1], ~mask))
+            turns.append(turns_of_strangers(of.trials.history, of.setup, trained.theta, trained.risk, mask, seed))
     baseline = f"{GAP_TO}, without those users, AUC {np.mean(pooled):.4f}"
     out = _by_measure(name, {"eps1.held_out": runs}, baseline)
+    strangers = f"a fifth of {of.setup.n_users} users, others for each seed"
+    for key in turns[0]:
+        turn, _, who = key.partition(".")
+        out[f"{turn}.{who}.{name}.held_out"] = Measured.over([found[key] for found in turns], "AUC", strangers)
     return {**out, f"auc.{name}.pooled.held_out": Measured.over(pooled, "AUC")}
 
 

@@ -195,9 +195,9 @@ def base_log_loss(base_rate: float | None) -> float | None:
 
 
 def other_numbers(plan: PlanNumbers) -> dict[str, Mapping[str, Any]]:
-    """The rest of the plan: of the training and of the detection."""
+    """The rest of the plan: of the training and of the detection. What it leaves open is not among them."""
     training = {k: v for k, v in vars(plan).items() if k not in {*PRIVACY_NUMBERS, "detection", "sha256"}}
-    return {"training": training, "detection": vars(plan.detection)}
+    return {"training": training, "detection": {k: v for k, v in vars(plan.detection).items() if v is not None}}
 
 
 @cache

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.common.constant import HEARTBEAT_INTERVAL_INF, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NODE_ID
-from flwr.server.superlink.linkstate import LinkState, LinkStateFactory
+from flwr.server.superlink.linkstate import InMemoryLinkState, LinkState, LinkStateFactory
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.task_identity import TaskIdentity
@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server import replies
-from server.replies import WINDOW, first_replies, windowed
+from server.replies import WINDOW, Indexed, first_replies, windowed
 from tests.world.basics import examples
 
 #: What a node does with a request, given how many were waiting for an answer just then: a reply, or none.
@@ -131,6 +131,50 @@ def test_what_is_late_but_in_time_counts():
         found = windowed(world.grid, world.requests(), 30.0, window=4)
         thread.join()
     assert sorted(reply.metadata.src_node_id for reply in found) == sorted(world.nodes)
+
+
+#: What happens to a state, and to which node or message: a request, one that expires at once, a node that comes for one or for all
+#: (of this run, of another), a request that is taken back.
+MOVES = st.tuples(st.sampled_from(("asked", "expires", "one", "all", "other_run", "back")), st.integers(0, 3))
+
+
+@examples(60)
+@given(before=st.lists(MOVES, max_size=6), moves=st.lists(MOVES, max_size=30))
+def test_an_indexed_state_hands_on_what_flowers_own_does(before, moves):
+    worlds = [Simulation(4, answers), Simulation(4, answers)]
+    said = [moved(world, before) for world in worlds]
+    Indexed.take_over(worlds[1].state)
+    assert type(worlds[1].state) is Indexed and type(worlds[0].state) is InMemoryLinkState
+    said = [[*first, *moved(world, moves)] for world, first in zip(worlds, said, strict=True)]
+    assert said[0] == said[1]
+
+
+def moved(world: Simulation, moves: list[tuple[str, int]]) -> list[object]:
+    """What a state hands on, move by move: numbers of messages, counted as they were stored."""
+    out, (run_id,) = list[object](), world.state.run_ids
+    TaskIdentity.run_id, ids = run_id, vars(world).setdefault("ids", [])
+    for what, which in moves:
+        if what in ("asked", "expires"):
+            ttl = 1e-9 if what == "expires" else 3600.0
+            message = Message(content(), dst_node_id=world.nodes[which], message_type="query.alerts", ttl=ttl)
+            ids += world.grid.push_messages([message])
+        elif what == "back" and ids:
+            world.state.delete_messages({ids[which % len(ids)]})
+        elif what != "back":
+            limit, run = (None if what == "all" else 1), (run_id + 1 if what == "other_run" else None)
+            found = world.state.get_message_ins(world.nodes[which], limit, run_id=run)
+            out.append([ids.index(message.metadata.message_id) for message in found])
+    return out
+
+
+def test_a_state_that_is_not_flowers_own_in_memory_stays_what_it_is():
+    class Other(InMemoryLinkState):
+        pass
+
+    world = Simulation(1, answers)
+    world.state.__class__ = Other
+    Indexed.take_over(world.state)
+    assert type(world.state) is Other
 
 
 class Forwarding(InMemoryGrid):

