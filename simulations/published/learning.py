@@ -108,6 +108,7 @@ class Learning:
         train, test = self.halves()
         return pooled_baselines(train, test, self.setup.plan, seed)
 
+    @as_declared
     def aucs(self, scores: Mapping[str, Floats]) -> dict[str, float]:
         """Test AUC of each p on the test rows."""
         y = self.halves()[1].y
@@ -173,6 +174,7 @@ def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
     return out
 
 
+@as_declared
 def people_numbers(of: Learning, models: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> dict[str, Measured]:
     """How many users the test rows have, and 95 % intervals over them of the first training: of every model's AUC (`models`: theta by
     key, `theirs`: p by name), and of how far the better pooled model is ahead of each of ours."""
