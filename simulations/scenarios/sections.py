@@ -12,6 +12,7 @@ from client.privacy.caps import Cap, Caps, LedgerLine
 from shared.features import FeatureSpec
 from shared.plan import Detection, PrivacyPlan, SumPlan
 from shared.rdp import gaussian_epsilon
+from shared.register.bounds import MAX_STEP
 from shared.register.heads_plan import INPUTS_VERSION, HeadPlan, HeadsPlan
 from shared.register.queries import QueryPlan, due_steps
 from shared.register.recipes import RECIPES
@@ -27,6 +28,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 MOST_USERS = 10_000_000
 Rate = Annotated[float, Field(gt=0, le=1000)]
 Clip = Annotated[float, Field(le=1e6)]
+#: Of what a device adds for one head.
+HeadClip = Annotated[float, Field(gt=0, le=1e6)]
 Margin = Annotated[float, Field(le=1000)]
 
 
@@ -105,20 +108,20 @@ class HeadsSection(Section):
     planted people teach.
     """
 
-    rounds: Annotated[int, Field(ge=0)] = 0
-    rows: Whole = 128
-    lapse_history_steps: Annotated[int, Field(ge=0)] = 0
-    takeoff_history_steps: Annotated[int, Field(ge=0)] = 0
-    lapse_per: Annotated[float, Field(ge=1)] = 128.0
-    takeoff_per: Annotated[float, Field(ge=1)] = 64.0
-    lapse_curvature_clip: Clip = 1.0
-    takeoff_curvature_clip: Clip = 1.0
-    lapse_clip: Clip = 2.0
-    takeoff_clip: Clip = 1.0
+    rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
+    rows: Annotated[int, Field(ge=1, le=4096)] = 128
+    lapse_history_steps: Annotated[int, Field(ge=0, le=MAX_STEP)] = 0
+    takeoff_history_steps: Annotated[int, Field(ge=0, le=MAX_STEP)] = 0
+    lapse_per: Annotated[float, Field(ge=1, le=65_536)] = 128.0
+    takeoff_per: Annotated[float, Field(ge=1, le=65_536)] = 64.0
+    lapse_curvature_clip: HeadClip = 1.0
+    takeoff_curvature_clip: HeadClip = 1.0
+    lapse_clip: HeadClip = 2.0
+    takeoff_clip: HeadClip = 1.0
     lapse_share: Annotated[float, Field(gt=0, lt=1)] = 0.62
-    crowd_noise_multiplier: Annotated[float, Field(ge=0)] = 1.0
-    curvature_noise_multiplier: Annotated[float, Field(ge=0)] = 1.0
-    noise_multiplier: Annotated[float, Field(ge=0)] = 1.0
+    crowd_noise_multiplier: Annotated[float, Field(ge=0, lt=1e4)] = 1.0
+    curvature_noise_multiplier: Annotated[float, Field(ge=0, lt=1e4)] = 1.0
+    noise_multiplier: Annotated[float, Field(ge=0, lt=1e4)] = 1.0
     rates: tuple[Rate, Rate] = (0.15, 0.4)
     damping: Share = 0.1
     tail: Share = 0.5

@@ -37,6 +37,7 @@ ROUND = {
     **UNSEATED,
 }
 QUERIED = {name: value for name, value in ROUND.items() if name != "theta"}
+UNTAUGHT = {name: ROUND[name] for name in ("audience", "run", "step", "round", "plan_sha256")}
 LISTED = {"audience": "", "epoch": EPOCH, "header": b"header", "entries": b"", "proof": b"", "boxes": b""}
 #: A request of each kind, and the reply of a node that answers it.
 ASKED = {
@@ -52,6 +53,10 @@ ASKED = {
     },
     "train_request": ROUND,
     "risk_request": {**ROUND, "basis": bytes(8), "coefficients": bytes(8)},
+    "heads_offer": {**UNTAUGHT, "start": bytes(4), "popularity": bytes(4), "weights": bytes(4)},
+    "crowd_request": QUERIED,
+    "curvature_request": QUERIED,
+    "head_request": {**QUERIED, "basis": bytes(4), "coefficients": bytes(4)},
     **{recipe.request: {**QUERIED, "model_round": 1} for recipe in QUERIES},
     "enrolment_query": {"audience": "", "epoch": EPOCH},
     "epoch_offer": {"audience": "", "epoch": EPOCH, "signed": b"signed"},
@@ -71,6 +76,8 @@ RIGHT = {
     "model_offer": {"plan_sha256": PLAN.sha256},
     "train_request": UPDATE,
     "risk_request": UPDATE,
+    "heads_offer": {"plan_sha256": PLAN.sha256},
+    **dict.fromkeys(("crowd_request", "curvature_request", "head_request"), UPDATE),
     **{recipe.request: UPDATE for recipe in QUERIES},
     "alerts_query": {"step": 20, "alerts": []},
     "bits_query": {"step": 20, "epsilon_micro": COIN, "bit": 1},

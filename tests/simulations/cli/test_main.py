@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
+from server.heads.learners import CrowdLearner, CurvatureLearner, HeadLearner
 from server.training import InterestLearner, RiskLearner
 from simulations.cli import main as cli
 from simulations.cli.progress import PHASES, bars, phase_bars, trial_bar
@@ -129,7 +130,7 @@ def test_every_phase_that_a_run_reports_has_a_bar():
     room = Path(cli.__file__).parents[1]
     files = [*(room.parent / "server").glob("*.py"), room / "federation" / "host_server_app.py", room / "run.py"]
     told = {phase for file in files for phase in re.findall(r'(?:report|on_progress)\("(\w+)"', file.read_text())}
-    told |= {learner.phase for learner in (InterestLearner, RiskLearner)}
+    told |= {learner.phase for learner in (InterestLearner, RiskLearner, CrowdLearner, CurvatureLearner, HeadLearner)}
     assert told == set(PHASES)
     with phase_bars() as on_progress:
         for phase in told:

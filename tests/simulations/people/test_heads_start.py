@@ -15,6 +15,7 @@ from shared.network import forward
 from simulations.evaluation.quality import auc
 from simulations.people.heads_start import BLENDS, ROWS_OF_ONE, heads_start, turn_rows
 from simulations.people.planted import plant
+from simulations.people.public_start import warm_theta
 from simulations.people.setup import Crowd, Setup
 from simulations.people.teaching import Lesson, few_of_each, pretrain, taught_together
 from simulations.scenarios.config import load_scenario
@@ -128,3 +129,7 @@ def test_one_task_alone_is_taught_as_by_itself(setup):
 
 def replace_epochs(lesson: Lesson, epochs: int):
     return replace(lesson, warm=lesson.warm.model_copy(update={"epochs": epochs})).warm
+
+
+def test_theta_0_of_p_is_the_first_of_the_networks_that_heads_read(setup):
+    np.testing.assert_array_equal(warm_theta(setup), setup.heads_start.networks[0])
