@@ -94,7 +94,6 @@ class TrainingRows:
         cls.write_of(folder, history, 2 * plan.features.n_features, of, held_out)
 
     @staticmethod
-    @as_declared
     def write_of(
         folder: Path,
         history: History,

@@ -140,7 +140,6 @@ def pretrain(network: NetworkSpec, rows: Rows, settings: WarmStartSection) -> Fl
     return descend(network.initial_theta(settings.seed), len(y), slope, settings)
 
 
-@as_declared
 def descend(theta: Floats, n_rows: int, slope: Callable[[Floats, Ints], Floats], settings: WarmStartSection) -> Floats:
     """Adam (Kingma and Ba 2015) on shuffled batches, of which `slope` says the gradient at some weights, with a learning rate that
     falls to zero. Fewer rows than a batch are one batch."""
