@@ -158,7 +158,7 @@ class DeviceState:
     def _with_lately(self, before: Lately | None, counted: tuple[Floats, Floats, NDArray[np.uint8]]) -> DeviceState:
         """This state, of which the last closed step, with what was `counted` in it, goes on from what was known `before` it.
         Features of version 1 are made of the history each time: that costs little, and stays as it was."""
-        if self.installed is None or self.installed.plan.features.version == 1:
+        if self.installed is None or self.installed.plan.read_features.version == 1:
             return self
         plan = self.installed.plan
         return replace(self, lately=before.then(*counted, plan) if before else Lately.of(self.history, plan))

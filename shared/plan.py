@@ -39,7 +39,7 @@ MAX_SHARE_SIGMA = 2.0**14
 MAX_DEVICES = 1 << 40  #: no plan counts more
 
 #: A plan with heads and two queries has some 300 items, and parts inside its parts.
-_LIMITS = Limits(MAX_PLAN_BYTES, most_items=512, most_depth=4, floats=True, simple=True)
+_LIMITS = Limits(MAX_PLAN_BYTES, most_items=512, most_depth=5, floats=True, simple=True)
 
 
 def _expect_steps(name: str, steps: int) -> None:
@@ -311,9 +311,8 @@ class Plan:
         _expect(in_order(self.queries), "each query once, in the order of the recipes", len(self.queries))
         if self.heads is not None:
             _expect(self.risk is None, "either risk or heads", "both")
-            _expect(
-                self.features.has_long_averages, "features of version 2, with averages and rates, for heads", "others"
-            )
+            same = dataclasses.replace(self.heads.features, more=None) == self.features
+            _expect(same, "a p of version 1's features in the same windows as those of the heads", "others")
 
     @cached_property
     def canonical(self) -> bytes:
@@ -329,6 +328,12 @@ class Plan:
     def sha256(self) -> bytes:
         """32 bytes that change with any number in the plan."""
         return hashlib.sha256(self.canonical).digest()
+
+    @property
+    def read_features(self) -> FeatureSpec:
+        """What a device makes of its history at the close of a step: the heads' features, of which p's are the first columns, or
+        p's."""
+        return self.heads.features if self.heads is not None else self.features
 
     @property
     def updates(self) -> tuple[UpdateKind, ...]:

@@ -45,17 +45,17 @@ def recent_rows(history: History, plan: Plan, step: int) -> tuple[Floats, Bools]
     """What the chances of `step` are read from: features (..., S, C, F) as of `rate_steps` earlier and as of `step` (as of
     `step` alone if the plan learns no phi on top of p), and which categories the user has touched by then (..., S, C)."""
     steps = recent_steps(plan, step)
-    return extract(history, plan.features, steps), seen(history, steps)
+    return extract(history, plan.read_features, steps), seen(history, steps)
 
 
 def chances_of(plan: Plan, weights: Weights, score: Score, x: Floats, known: Bools) -> Chances:
     """What `recent_rows` say, x (..., S, C, F) and known (..., S, C); `score` makes p of rows under a theta."""
-    p = np.where(known, score(weights.theta, x), np.float32(np.nan))
+    p = np.where(known, score(weights.theta, x[..., : plan.features.n_features]), np.float32(np.nan))
     now, nothing = p[..., -1, :], np.full(p[..., -1, :].shape, np.nan, np.float32)
     if plan.heads is not None:
         if weights.heads is None:
             return Chances(now, nothing, nothing)
-        return Chances(now, *of_heads(plan.features, weights.heads, score, x[..., -1, :, :], known[..., -1, :]))
+        return Chances(now, *of_heads(plan.heads.features, weights.heads, score, x[..., -1, :, :], known[..., -1, :]))
     if not weights.risk.size or p.shape[-2] < 2:
         return Chances(now, nothing, nothing)
     return Chances(now, phi(weights.risk, readings(plan.features, x[..., -1, :, :], now, p[..., 0, :])), nothing)

@@ -152,7 +152,7 @@ def explain(
     rows under a theta. InputError if there is no such step or category."""
     if not (0 <= step < history.n_steps and 0 <= category < history.n_categories):
         raise InputError("expected the step and category of an alert of this device")
-    features, history = plan.features, history.until(step)
+    features, history = plan.read_features, history.until(step)
     kept, mark = _replayable(features, watch, step)
     long = kept[-1] if kept else 0
     rate = plan.risk.rate_steps if plan.risk else 0
@@ -215,11 +215,12 @@ def _stacked(histories: list[History]) -> History:
 def _chances(plan: Plan, weights: Weights, score: Score, x: Floats, category: int) -> Chances:
     """What rows x (n, F) of one category say, (n,) each, whether quiet or not; phi on top of p, which needs two of them, is left
     out."""
-    p, nothing, heads = score(weights.theta, x), np.full(len(x), np.nan, np.float32), weights.heads
+    p, heads = score(weights.theta, x[:, : plan.features.n_features]), weights.heads
+    nothing = np.full(len(x), np.nan, np.float32)
     if plan.heads is None or heads is None:
         return Chances(p, nothing, nothing.copy())
     popularity = np.full(len(x), heads.popularity[category], np.float32)
-    return Chances(p, *heads.chances(heads.inputs(plan.features, score, x, popularity)))
+    return Chances(p, *heads.chances(heads.inputs(plan.heads.features, score, x, popularity)))
 
 
 def _interest(plan: Plan, weights: Weights, chances: Chances, direction: Direction) -> Doubles:

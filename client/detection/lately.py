@@ -35,8 +35,8 @@ class Lately:
     def of(cls, history: History, plan: Plan) -> Lately:
         """As of the last step of a history (C, T), T > 0."""
         first = max(history.n_steps - 1 - (plan.risk.rate_steps if plan.risk else 0), 0)
-        x = extract(history, plan.features, np.arange(first, history.n_steps))
-        return cls(Running.of(history, plan.features), x)
+        x = extract(history, plan.read_features, np.arange(first, history.n_steps))
+        return cls(Running.of(history, plan.read_features), x)
 
     @as_declared
     def then(self, count: Floats, amount: Floats, kinds: NDArray[np.uint8], plan: Plan) -> Lately:

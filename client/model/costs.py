@@ -11,6 +11,7 @@ import math
 from typing import Any, NamedTuple
 
 from shared.errors import Refusal, RefusalCode
+from shared.features import FeatureSpec
 from shared.heads.inputs import NETWORKS
 from shared.plan import Plan
 from shared.register.heads_plan import HeadsPlan
@@ -67,7 +68,7 @@ def cost_of(plan: Plan, n_categories: int) -> Cost:
 def _offer(plan: Plan, n_categories: int) -> Cost:
     """The detectors start again on the past, and remember it."""
     past = max(plan.features.window_steps, 2 * plan.detection.warm_steps)
-    row_steps, size_bytes = _looked_at(plan, past, n_categories)
+    row_steps, size_bytes = _looked_at(plan.features, past, n_categories)
     remembered = plan.detection.rate_window_steps * n_categories
     return Cost(row_steps, size_bytes + remembered * REMEMBERED_BYTES)
 
@@ -75,7 +76,7 @@ def _offer(plan: Plan, n_categories: int) -> Cost:
 def _round(plan: Plan, n_categories: int) -> Cost:
     """Rows are made, some are chosen for every local step, and are passed through the network there and back."""
     training, network = plan.training, plan.network
-    row_steps, size_bytes = _looked_at(plan, training.history_steps, n_categories)
+    row_steps, size_bytes = _looked_at(plan.features, training.history_steps, n_categories)
     available, batch = training.history_steps * n_categories, training.local_steps * training.rows
     row_bytes = 8 * network.n_features + 20 * network.n_hidden + 64
     return Cost(
@@ -87,8 +88,8 @@ def _round(plan: Plan, n_categories: int) -> Cost:
 def _risk_round(plan: Plan, n_categories: int) -> Cost:
     """Rows are made, twice each: as of a step and before it; then they are read."""
     assert plan.risk is not None
-    row_steps, size_bytes = _looked_at(plan, plan.risk.history_steps, n_categories)
-    row_bytes, _ = _sizes(plan)
+    row_steps, size_bytes = _looked_at(plan.features, plan.risk.history_steps, n_categories)
+    row_bytes, _ = _sizes(plan.features)
     return Cost(2 * (row_steps + plan.risk.rows), 2 * size_bytes + (row_steps + 2 * plan.risk.rows) * row_bytes)
 
 
@@ -96,8 +97,8 @@ def _heads_rounds(plan: Plan, heads: HeadsPlan, n_categories: int) -> list[Cost]
     """Steps are counted for the crowd, and a vector is filled. For the others the rows of one head after the other are made, and some
     of them are read by three networks; both heads' stay until they are added up."""
     n_crowd, n_curvature, _ = heads.lengths
-    row_bytes, _ = _sizes(plan)
-    looked = [_looked_at(plan, head.history_steps, n_categories) for head in heads.heads]
+    row_bytes, _ = _sizes(heads.features)
+    looked = [_looked_at(heads.features, head.history_steps, n_categories) for head in heads.heads]
     available = max(head.history_steps for head in heads.heads) * n_categories
     rows = sum(head.rows for head in heads.heads)
     work = Cost(
@@ -112,21 +113,21 @@ def _heads_rounds(plan: Plan, heads: HeadsPlan, n_categories: int) -> list[Cost]
 
 def _query(plan: Plan, query: QueryPlan, n_categories: int) -> Cost:
     """Rows are made, if it is about rows, and some are scored; a vector is filled, and shared out."""
-    row_steps, size_bytes = _looked_at(plan, query.number("history_steps"), n_categories)
+    row_steps, size_bytes = _looked_at(plan.features, query.number("history_steps"), n_categories)
     available, rows = query.number("history_steps") * n_categories, query.number("rows")
-    row_bytes, _ = _sizes(plan)
+    row_bytes, _ = _sizes(plan.features)
     return Cost(row_steps + rows, size_bytes + available * WORD_BYTES + rows * row_bytes + query.n_values * VALUE_BYTES)
 
 
-def _looked_at(plan: Plan, steps: int, n_categories: int) -> Cost:
+def _looked_at(features: FeatureSpec, steps: int, n_categories: int) -> Cost:
     """Making the rows of every category at so many steps."""
-    row_bytes, average_bytes = _sizes(plan)
+    row_bytes, average_bytes = _sizes(features)
     return Cost(steps * n_categories, steps * (n_categories * row_bytes + LIFE_STEPS * average_bytes))
 
 
-def _sizes(plan: Plan) -> tuple[int, int]:
-    """Bytes of a row of the plan's features, and of its averages over a step."""
-    return (ROW_BYTES, AVERAGE_BYTES) if plan.features.version == 1 else (ROW_2_BYTES, AVERAGE_2_BYTES)
+def _sizes(features: FeatureSpec) -> tuple[int, int]:
+    """Bytes of a row of features, and of its averages over a step."""
+    return (ROW_BYTES, AVERAGE_BYTES) if features.version == 1 else (ROW_2_BYTES, AVERAGE_2_BYTES)
 
 
 def _noise_bytes(share_sigma: float) -> tuple[float, float]:

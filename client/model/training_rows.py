@@ -99,7 +99,7 @@ def lapse_rows(history: History, plan: Plan, risk: RiskPlan) -> LapseRows:
 class TurnRows:
     """Rows of one head, of which it is known what followed. Raw behaviour: the repr shows only how many.
 
-    x (n, F): features at each row's step; `category` (n,): of what; y (n,): the turn followed. `chosen` (..., S, C): where the
+    x (n, F): the heads' features at each row's step; `category` (n,): of what; y (n,): the turn followed. `chosen` (..., S, C): where the
     rows come from; they are in its order.
     """
 
@@ -115,7 +115,7 @@ class TurnRows:
 def head_rows(history: History, plan: Plan, head: HeadPlan, task: str) -> TurnRows:
     """The rows that a head, of "lapse" or "takeoff", is learned from, of a history (..., C, T) as of now: watched interests, or
     quiet ones, of the last `history_steps` steps of which it is known what followed."""
-    ahead, spec = plan.detection.lapse_steps, plan.features
+    ahead, spec = plan.detection.lapse_steps, plan.read_features
     last = history.n_steps - 1 - ahead
     steps = np.arange(max(0, last - head.history_steps + 1), last + 1)
     if not steps.size:

@@ -146,7 +146,7 @@ class Work:
             picks = draw(len(rows.y), 1, head.rows, generator(plan.training.seed, round_number, self.device))[0]
             picks = picks[picks >= 0]
             popularity = heads.popularity[rows.category[picks]]
-            z = heads.inputs(plan.features, self.installed.score, rows.x[picks], popularity)
+            z = heads.inputs(plan.read_features, self.installed.score, rows.x[picks], popularity)
             out.append(HeadRows(z, rows.y[picks], np.ones(len(picks), np.float32)))
         return out
 

@@ -119,6 +119,7 @@ def bases(heads: HeadsPlan, curvature: Floats, damping: float) -> Floats:
     return np.stack(found).astype(np.float32)
 
 
+@as_declared
 def is_known(learned: Mapping[str, Floats]) -> bool:
     """Whether there is a curvature to go by: without one no round of the heads is asked for."""
     return "curvature" in learned and bool(learned["curvature"].any())

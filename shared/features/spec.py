@@ -87,6 +87,11 @@ class FeatureSpec:
         return 1 if self.more is None else 2
 
     @property
+    def n_of_version_1(self) -> int:
+        """How many features come before those that version 2 adds."""
+        return self.n_features - sum(len(self.names_of(group)) for group in (Group if self.more else ()))
+
+    @property
     def has_long_averages(self) -> bool:
         """Whether heads can be read from them (`shared/heads/inputs.py`)."""
         return self.more is not None and {Group.AVERAGES, Group.RATES, Group.LEAVING} <= set(self.more.groups)

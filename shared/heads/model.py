@@ -40,8 +40,9 @@ class Heads:
 
     @as_declared
     def inputs(self, features: FeatureSpec, score: Score, x: Floats, popularity: Floats) -> Floats:
-        """Standardised inputs (..., 28) of rows x (..., F) of categories of this log popularity (...,), the last one 1."""
-        p = np.stack([score(theta, x) for theta in self.start.networks])
+        """Standardised inputs (..., 28) of rows x (..., F) of categories of this log popularity (...,), the last one 1. The networks
+        look at the columns of version 1."""
+        p = np.stack([score(theta, x[..., : features.n_of_version_1]) for theta in self.start.networks])
         raw = raw_inputs(features, x, p, popularity)
         out = np.ones((*raw.shape[:-1], N_INPUTS), np.float32)
         np.clip((raw - self.start.centre) / self.start.scale, -BOUND, BOUND, out=out[..., :-1])

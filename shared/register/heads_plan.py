@@ -10,6 +10,7 @@ from .bounds import MAX_STEP
 from .sum_plan import expect
 
 if TYPE_CHECKING:
+    from ..features import FeatureSpec
     from ..plan import PrivacyPlan
 
 #: Of the list of inputs (`shared/heads/inputs.py`).
@@ -50,10 +51,12 @@ class HeadPlan:
 class HeadsPlan:
     """How heads are learned, after p: one sum of what everybody does, one of curvature, then rounds of gradients.
 
+    `features`: what they look at, those of version 2; p goes on with the plan's own, which are the first columns of these.
     `start_sha256` names where they start (`shared.heads.HeadsStart`); `inputs_version` the list of their inputs; `n_categories`, the
     catalogue that the first sum is over. In each of the sums a device counts for at most 1: that is their `clip_norm`.
     """
 
+    features: FeatureSpec
     inputs_version: int
     start_sha256: bytes
     n_categories: int
@@ -64,6 +67,7 @@ class HeadsPlan:
     updates: PrivacyPlan
 
     def __post_init__(self) -> None:
+        expect(self.features.has_long_averages, "features of version 2, with averages and rates, for heads", "others")
         expect(self.inputs_version == INPUTS_VERSION, f"inputs of version {INPUTS_VERSION}", self.inputs_version)
         expect(len(self.start_sha256) == 32, "start_sha256 of 32 bytes", f"{len(self.start_sha256)} bytes")
         expect(1 <= self.n_categories <= MOST_CATEGORIES, f"n_categories in 1..{MOST_CATEGORIES}", self.n_categories)

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from client.device import Device, Profile
-from client.model.runtime import pinned_model, pinned_sha256
+from client.model.runtime import pinned_model
 from client.privacy.caps import Caps
 from client.vault.keys import FileKeys
 from shared.clock import ReplayClock
@@ -24,7 +24,6 @@ from shared.features import Richer
 from shared.heads import HeadsStart
 from shared.heads.inputs import NETWORKS
 from shared.lapse_risk import READINGS
-from shared.network import NetworkSpec
 from shared.plan import Detection, Plan, RiskPlan
 from shared.register.heads_plan import N_INPUTS, HeadPlan, HeadsPlan
 
@@ -94,11 +93,9 @@ def _plan(heads: bool) -> tuple[Plan, HeadsStart | None]:
     if not heads:
         return replace(base, detection=detection, risk=RiskPlan(16, 10, 4, base.privacy)), None
     features = replace(base.features, more=Richer(8, *PLANTED_RATES["week", True]))
-    network = NetworkSpec(features.n_features)
-    networks = np.stack([network.initial_theta(i) for i in range(len(NETWORKS))])
+    networks = np.stack([base.network.initial_theta(i) for i in range(len(NETWORKS))])
     zeros = np.zeros((2, N_INPUTS), np.float32)
     start = HeadsStart(networks, zeros[0, 1:], zeros[0, 1:] + 1, zeros)
     head, once = HeadPlan(128, 64.0, 19, 1.0, 1.0, 0.5), replace(base.privacy, clip_norm=1.0, rounds=1)
-    plan = HeadsPlan(1, start.sha256, CATEGORIES, head, head, once, once, once)
-    changes = {"features": features, "network": network, "model_sha256": pinned_sha256(2), "heads": plan}
-    return replace(base, detection=detection, **changes), start  # type: ignore[arg-type]
+    plan = HeadsPlan(features, 1, start.sha256, CATEGORIES, head, head, once, once, once)
+    return replace(base, detection=detection, heads=plan), start

@@ -21,7 +21,7 @@ def decide_run(folder: Path, wish: Wish) -> Decision:
     setup, server = run.setup(scenario, population), run.server
     weights = server.models(RISK)[-1] if setup.plan.risk else np.empty(0, np.float32)
     return decide(
-        history_of(population, setup.plan.features),
+        history_of(population, setup.plan.read_features),
         setup,
         server.models()[-1],
         weights,

@@ -50,7 +50,7 @@ def beforehand(
     """What is known of a run without it; arguments as those of `evaluate`."""
     protocol, plan = setup.protocol, setup.plan
     every_model = not population.simulated if every_model is None else every_model
-    history = history_of(population, plan.features)
+    history = history_of(population, plan.read_features)
     train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
     test = rows_of(history, plan.features, plan.horizon_steps, protocol.test_steps)
     if held_out is not None:

@@ -80,8 +80,9 @@ def scores_at(
 
     for first in range(0, len(known.active), SCORE_USERS):
         part = users_of(known, first)
-        x = extract(part, plan.features, at)
-        p = np.where(seen(part, at), forward(plan.network, theta, x), np.float32(np.nan))
+        x = extract(part, plan.read_features, at)
+        own = x[..., : plan.features.n_features]
+        p = np.where(seen(part, at), forward(plan.network, theta, own), np.float32(np.nan))
         p_parts.append(p)
         if plan.risk and weights.size:
             now = np.arange(len(before), len(at))
@@ -89,7 +90,7 @@ def scores_at(
             risk_parts.append(phi(weights, readings(plan.features, x[:, now], p[:, now], p[:, earlier])))
         if heads is not None:
             lived = slice(len(before), None)
-            lapse, takeoff = of_heads(plan.features, heads, score, x[:, lived], ~np.isnan(p[:, lived]))
+            lapse, takeoff = of_heads(plan.read_features, heads, score, x[:, lived], ~np.isnan(p[:, lived]))
             risk_parts.append(lapse)
             takeoff_parts.append(takeoff)
     p = np.concatenate(p_parts)

@@ -266,7 +266,7 @@ def _pooled(
     rising: bool,
 ) -> dict[str, TurnScore]:
     """Levels of p, change rates of the pooled network's p, and models that learned the turns themselves."""
-    sign, features = 1 if rising else -1, setup.plan.features
+    sign, features = 1 if rising else -1, setup.plan.read_features
     out = {
         f"level of p, {name}": TurnScore(
             sign * rows.of(cube, levels.first_step), ALONE if name == BY_ITSELF else POOLED

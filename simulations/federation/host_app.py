@@ -104,8 +104,8 @@ class Host:
         the plan asks for more than the owners' caps, or than a device can do."""
         expect_affordable(plan, len(self.population.catalogue))
         expect_bounds(plan, self._owners.caps)
-        if plan.features.version == 2 and not self.folder.kinds_file.exists():
-            write_kinds(self.population, self._users, plan.features, self.folder.kinds_file)
+        if plan.read_features.version == 2 and not self.folder.kinds_file.exists():
+            write_kinds(self.population, self._users, plan.read_features, self.folder.kinds_file)
             self._history = None
         if self._plan_on_disk() != plan:
             self.folder.plan_file.unlink(missing_ok=True)

@@ -296,6 +296,7 @@ def _raw_deltas(
     return fitted
 
 
+@as_declared
 def row_draws(n_rows: Ints, numbers: Ints, shape: tuple[int, int], seed: int, round_number: int) -> Ints:
     """`client.model.training_rows.draw` for each device, of `shape` (S, B): (D, S, B)."""
     n_steps, n_picks = shape

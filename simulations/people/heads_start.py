@@ -7,6 +7,7 @@ folds of train weeks (docs/protocol.md); planted people say the slope and the in
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +16,7 @@ from client.model.training_rows import TurnRows, head_rows
 from server.risk_start import logistic
 from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import ConfigError
-from shared.features import History
+from shared.features import FeatureSpec, History
 from shared.heads import TASKS, Heads, HeadsStart, crowd_of, pair_shares
 from shared.heads.inputs import NETWORKS, input_names, raw_inputs
 from shared.network import forward
@@ -28,21 +29,15 @@ from .teaching import USERS, Lesson, few_of_each, joined, public_steps, taught_t
 ROWS_OF_ONE = 60
 #: No scale is smaller.
 LEAST_SCALE = 1e-3
-#: Added to how far an input is spread over the rows of a head, before it is counted by that.
+#: Added to how far a part of a blend is spread over the rows of a head, before it is counted by that.
 LEAST_SPREAD = 0.05
 #: How much rows of each network count where all three are taught together.
 COUNTS = {"interest": 1.0, "lapse": 2.0, "takeoff": 3.0}
-#: How much each input counts that a head first reads, in its own spread.
-BLENDS = {
-    "lapse": {
-        "logit_lapse": 0.2,
-        "bgnbd_gone": 0.3,
-        "log_recency": -0.15,
-        "log_level": -0.2,
-        "user_average_breadth_{window}": -0.07,
-        "popularity": -0.05,
-    },
-    "takeoff": {"logit_takeoff": 0.2, "user_log_rate": 0.4, "log_level": 0.35, "popularity": 0.1},
+#: What a head first reads: how much each part of a blend counts, in the part's own spread, and what a part is made of. The rule of
+#: take-offs is the log of the level and half the log of the user's rate, of which the input is the half.
+BLENDS: Mapping[str, tuple[tuple[float, Mapping[str, float]], ...]] = {
+    "lapse": ((0.35, {"logit_lapse": 1.0}), (-0.35, {"log_level": 1.0}), (0.3, {"bgnbd_gone": 1.0})),
+    "takeoff": ((1.0, {"logit_takeoff": 1.0}), (2.0, {"log_level": 1.0, "user_log_rate": 1.0})),
 }
 
 
@@ -59,8 +54,9 @@ def heads_start(lesson: Lesson) -> HeadsStart:
 
 
 def taught(lesson: Lesson, rows: Mapping[str, Rows]) -> Floats:
-    """The three networks (3, P), of rows of each."""
-    parts = [rows[name] for name in NETWORKS]
+    """The three networks (3, P), of rows of each, whose columns of version 1 they look at."""
+    own = lesson.features.n_of_version_1
+    parts = [replace(rows[name], x=rows[name].x[:, :own]) for name in NETWORKS]
     return taught_together(lesson.network, parts, [COUNTS[name] for name in NETWORKS], lesson.warm)
 
 
@@ -95,12 +91,14 @@ def _begun(lesson: Lesson, networks: Floats, rows: dict[str, Rows], popularity: 
     def score(theta: Floats, x: Floats) -> Floats:
         return forward(lesson.network, theta, x)
 
+    own = lesson.features.n_of_version_1
+
     raw = np.concatenate(
         [
             raw_inputs(
                 lesson.features,
                 part.x,
-                np.stack([score(theta, part.x) for theta in networks]),
+                np.stack([score(theta, part.x[:, :own]) for theta in networks]),
                 popularity[part.category],
             )
             for part in rows.values()
@@ -109,20 +107,23 @@ def _begun(lesson: Lesson, networks: Floats, rows: dict[str, Rows], popularity: 
     centre = raw.mean(axis=0, dtype=np.float64).astype(np.float32)
     scale = (raw.std(axis=0, dtype=np.float64) + LEAST_SCALE).astype(np.float32)
     start = HeadsStart(networks, centre, scale, np.zeros((len(TASKS), N_INPUTS), np.float32))
-    weights, names = [], input_names(lesson.features)
+    weights = []
     for task in TASKS:
         part = rows[task]
         z = Heads(start, popularity, start.weights).inputs(lesson.features, score, part.x, popularity[part.category])
-        weights.append(_fitted(z.astype(np.float64), part.y, _blend(task, names, lesson.features.window_steps, z)))
+        weights.append(_fitted(z.astype(np.float64), part.y, _blend(task, lesson.features, scale, z)))
     return HeadsStart(networks, centre, scale, np.stack(weights).astype(np.float32))
 
 
-def _blend(task: str, names: tuple[str, ...], window_steps: int, z: Floats) -> Doubles:
-    """How much each input (28,) counts in the blend that a head starts with, of standardised rows z (n, 28)."""
-    blend = np.zeros(N_INPUTS)
-    for name, count in BLENDS[task].items():
-        place = names.index(name.format(window=window_steps))
-        blend[place] = count / (float(z[:, place].std(dtype=np.float64)) + LEAST_SPREAD)
+def _blend(task: str, features: FeatureSpec, scale: Floats, z: Floats) -> Doubles:
+    """How much each input (28,) counts in the blend that a head starts with, of rows z (n, 28) that `scale` (27,) standardised."""
+    blend, names = np.zeros(N_INPUTS), input_names(features)
+    for count, made_of in BLENDS[task]:
+        part = np.zeros(N_INPUTS)
+        for name, weight in made_of.items():
+            part[names.index(name)] = weight * scale[names.index(name)]
+        part /= np.linalg.norm(part)
+        blend += count * part / (float((z @ part).std()) + LEAST_SPREAD)
     return blend
 
 

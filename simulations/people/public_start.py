@@ -34,7 +34,7 @@ def warm_theta(setup: Setup) -> Floats:
 
 def planted_rows(setup: Setup) -> Rows:
     """Labelled rows of planted people's purchases, in the protocol's windows."""
-    lesson = Lesson.of(setup.scenario, setup.protocol, setup.n_categories, setup.plan)
+    lesson = Lesson.of(setup.scenario, setup.protocol, setup.n_categories, setup.plan, setup.plan.features)
     return lesson.interest_rows(lesson.history())
 
 

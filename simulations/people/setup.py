@@ -76,7 +76,7 @@ class Setup:
         plan = scenario.plan(protocol, people.catalogue, people.n_users, model)
         begun = None
         if plan.heads is not None and not isinstance(people, Crowd):
-            lesson = Lesson.of(scenario, protocol, len(people.catalogue), plan)
+            lesson = Lesson.of(scenario, protocol, len(people.catalogue), plan, plan.heads.features)
             begun = HeadsStart.from_bytes(start, plan.network) if start else heads_start(lesson)
             plan = replace(plan, heads=replace(plan.heads, start_sha256=begun.sha256))
         schedule = _schedule_of(scenario, protocol, plan)

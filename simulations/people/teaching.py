@@ -39,14 +39,17 @@ class Lesson:
     plan: Plan = field(compare=False)
 
     @classmethod
-    def of(cls, scenario: Scenario, protocol: ProtocolSection, n_categories: int, plan: Plan) -> Lesson:
-        """Of a scenario, in a protocol: its warm start's people, who buy alone where its own people do, and who teach heads."""
-        data, version_2 = scenario.data, plan.features.version == 2
+    def of(
+        cls, scenario: Scenario, protocol: ProtocolSection, n_categories: int, plan: Plan, features: FeatureSpec
+    ) -> Lesson:
+        """Of a scenario, in a protocol: its warm start's people, who buy alone where its own people do, and what their rows have, p's
+        features or the heads'."""
+        data, version_2 = scenario.data, features.version == 2
         only = not data.has_other_kinds or (data.name == "planted" and not version_2)
         watched = plan.detection.min_active_steps, plan.detection.lapse_steps
         return cls(
             plan.network,
-            plan.features,
+            features,
             protocol,
             scenario.warm_start.model_copy(update={"epochs": scenario.heads.epochs}),
             step_unit_of(scenario),

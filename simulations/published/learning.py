@@ -11,11 +11,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from rich.progress import track
 
 from shared.arrays import Bools, Floats, as_declared
+from shared.heads import Heads
 from shared.network import forward
 
 from ..baselines.interest_models import (
@@ -47,6 +49,7 @@ from ..report.plots import save_utility_panels
 from ..report.utility import UTILITY_EPSILONS, utility_points
 from ..scenarios.config import Scenario, load_scenario
 from ..search.trials import Trained, Trials, repeated, warmed, with_noise_for
+from .heads_training import trained_heads
 from .measured import Measured, known
 from .strangers import turns_of_strangers
 
@@ -75,8 +78,10 @@ BASELINES = {
 class Learning:
     """Trainings on all users of one data set, and pooled models to compare with. `overrides` are of its scenarios."""
 
+    _heads: ClassVar[dict[str, Heads]] = {}
+
     def __init__(self, name: str, overrides: Sequence[str], folder: Path) -> None:
-        self.name, self._overrides = name, overrides
+        self.name, self._overrides, self._folder = name, overrides, folder
         first = self.scenario("eps1")
         self.trials = Trials(population_of(first), folder)
         self.setup = self.trials.setup(first)
@@ -108,6 +113,7 @@ class Learning:
         train, test = self.halves()
         return pooled_baselines(train, test, self.setup.plan, seed)
 
+    @as_declared
     def aucs(self, scores: Mapping[str, Floats]) -> dict[str, float]:
         """Test AUC of each p on the test rows."""
         y = self.halves()[1].y
@@ -116,6 +122,14 @@ class Learning:
     def train(self, scenario: Scenario, seed: int) -> Trained:
         """One private training."""
         return self.trials.train(self.trials.setup(repeated(warmed(scenario, seed), seed)))
+
+    def heads(self, scenario: Scenario, seed: int) -> Heads:
+        """The heads of one private training; learned once in a process, for both of their tables."""
+        repetition = repeated(warmed(scenario, seed), seed)
+        key = repetition.model_dump_json()
+        if key not in self._heads:
+            self._heads[key] = trained_heads(repetition, self.trials.population, self._folder / f"heads-{seed}")
+        return self._heads[key]
 
     def start(self, scenario: Scenario, seed: int) -> Floats:
         """The model that it begins with: planted people's."""
@@ -173,6 +187,7 @@ def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
     return out
 
 
+@as_declared
 def people_numbers(of: Learning, models: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> dict[str, Measured]:
     """How many users the test rows have, and 95 % intervals over them of the first training: of every model's AUC (`models`: theta by
     key, `theirs`: p by name), and of how far the better pooled model is ahead of each of ours."""

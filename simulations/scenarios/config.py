@@ -228,7 +228,7 @@ class Scenario(Section):
     ) -> Plan:
         """The plan that devices and server get; ConfigError, in the plan's words, if a number is out of range. `start_sha256` names
         where heads start; without it nobody can learn them, but the plan charges the same."""
-        features = self._features(protocol)
+        features = self._features(protocol, self.features.version)
         training = self.training.model_dump(exclude={"hidden", "history_steps"})
         privacy = self._privacy(n_devices)
         network = NetworkSpec(features.n_features, self.training.hidden)
@@ -253,12 +253,12 @@ class Scenario(Section):
             bits=self.bits.plan(protocol),
             sum=self.sum.plan(privacy, network.n_parameters, kinds * rounds),
             queries=queries,
-            heads=self.heads.plan(privacy, len(catalogue), start_sha256, protocol.window_steps, known),
+            heads=self.heads.plan(privacy, self._features(protocol, 2), len(catalogue), start_sha256, known),
         )
 
-    def _features(self, protocol: ProtocolSection) -> FeatureSpec:
+    def _features(self, protocol: ProtocolSection, version: int) -> FeatureSpec:
         more = None
-        if self.features.version == 2:
+        if version == 2:
             rates = PLANTED_RATES[step_unit_of(self).value, not self.data.has_other_kinds]
             kinds = tuple(EventKind) if self.data.has_other_kinds else (EventKind.PURCHASE,)
             more = Richer(protocol.lapse_steps, *rates, kinds=tuple(map(int, kinds)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from client.privacy.caps import Cap, Caps, LedgerLine
+from shared.features import FeatureSpec
 from shared.plan import Detection, PrivacyPlan, SumPlan
 from shared.rdp import gaussian_epsilon
 from shared.register.bounds import MAX_STEP
@@ -136,15 +137,16 @@ class HeadsSection(Section):
         return dict(zip(lines, (self.crowd_longest_mean, self.curvature_longest_mean, self.longest_mean), strict=True))
 
     def plan(
-        self, privacy: PrivacyPlan, n_categories: int, start_sha256: bytes, window_steps: int, last: int
+        self, privacy: PrivacyPlan, features: FeatureSpec, n_categories: int, start_sha256: bytes, last: int
     ) -> HeadsPlan | None:
-        """What the plan says of it, of rows up to step `last`; None if nothing is learned."""
+        """What the plan says of it, of `features` of version 2 and rows up to step `last`; None if nothing is learned."""
         if not self.rounds:
             return None
-        every, share = max(1, last - 2 * window_steps // 3 + 1), self.lapse_share
+        every, share = max(1, last - 2 * features.window_steps // 3 + 1), self.lapse_share
         lately = self.lapse_history_steps or every, self.takeoff_history_steps or every
         protection = replace(privacy, clip_norm=1.0)
         return HeadsPlan(
+            features,
             INPUTS_VERSION,
             start_sha256,
             n_categories,

@@ -236,7 +236,7 @@ def choose(
     """The rule at work on a setup's people, JSON-able: what was judged, and a `verdict` on lapses; on planted data
     another one on planted falls (`planted`), which is for comparison and decides nothing."""
     scenario, protocol, plan = setup.scenario, setup.protocol, setup.plan
-    history = history_of(population, plan.features).until(protocol.train_at)
+    history = history_of(population, plan.read_features).until(protocol.train_at)
     settings, steps = plan.detection, judged_steps(protocol)
     lapses = FallTruth.of_lapses(history, protocol, settings.min_active_steps, steps)
     planted = FallTruth.of_planted(population, protocol) if population.truth is not None else None

@@ -187,7 +187,7 @@ def truth_of(crowd: Population, setups: Sequence[Setup], models: Sequence[Traine
     rules: dict[str, list[Counted]] = {}
     for first in range(0, crowd.n_users, CROWD_AT_ONCE):
         some = crowd.take(np.arange(first, min(first + CROWD_AT_ONCE, crowd.n_users)))
-        history = history_of(some, setups[0].plan.features)
+        history = history_of(some, setups[0].plan.read_features)
         turns = turns_of(some, history, setups[0], Direction.FALL)
         falls = [falls_of(history, setup, trained) for setup, trained in zip(setups, models, strict=True)]
         number = int(np.mean([len(these) for these in falls]))

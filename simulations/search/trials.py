@@ -82,8 +82,8 @@ class Trials:
         nothing = {"bits": BitsSection(), "evaluation": EvaluationSection(), "counts": CountsSection()}
         crowd = Crowd(self.population.n_users, self.population.catalogue)
         setup = Setup.of(scenario.model_copy(update=nothing), crowd, protocol)
-        if setup.plan.features.version == 2 and self.history.kinds is None:
-            self.history = history_of(self.population, setup.plan.features)
+        if setup.plan.read_features.version == 2 and self.history.kinds is None:
+            self.history = history_of(self.population, setup.plan.read_features)
         return setup
 
     def train(self, setup: Setup, *, host: MakeHost = TrainingHost) -> Trained:

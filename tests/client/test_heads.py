@@ -75,7 +75,7 @@ def told(device, request, privacy):
 
 def rows_of(device, number):
     """Each head's rows of a round, from the whole history."""
-    heads, history, spec = device._state.installed.heads, device._state.history, PLAN.features
+    heads, history, spec = device._state.installed.heads, device._state.history, PLAN.heads.features
     last, out = history.n_steps - 1 - 8, []
     for task, head in zip(TASKS, HEADS.heads, strict=True):
         steps = np.arange(last - head.history_steps + 1, last + 1)
@@ -204,7 +204,7 @@ def telling(names, lapse, takeoff, constant):
 @pytest.mark.parametrize("line", [0.25, 1.0, None])
 def test_falls_and_rises_are_called_by_the_chances_at_their_lines(tmp_path, line):
     """An interest that stops, and one that is taken up; at a line of 1 no rise is shown, and without one p does not stand in."""
-    names = input_names(PLAN.features)
+    names = input_names(PLAN.heads.features)
     weights = telling(names, {"log_recency": 8}, {"average_4": 20}, (0, -3))
     start = replace(START, weights=weights)
     plan = heads_plan(start, detection={"takeoff_line": line, "rise_level": 1.0})
@@ -233,8 +233,8 @@ def test_chances_are_those_of_the_interests_they_are_for(living):
     known = seen(history, [step])[0]
     np.testing.assert_array_equal(np.isnan(lapse), ~known)
     np.testing.assert_array_equal(np.isnan(takeoff), ~quiet(history, [step], PLAN.features.window_steps)[0])
-    x = extract(history, PLAN.features, [step])[0]
-    expected = Heads(START, POPULARITY, START.weights).read(PLAN.features, device._state.installed.score, x)
+    x = extract(history, PLAN.heads.features, [step])[0]
+    expected = Heads(START, POPULARITY, START.weights).read(PLAN.heads.features, device._state.installed.score, x)
     np.testing.assert_allclose(lapse[known], expected[0][known], atol=1e-6)
     assert np.isfinite(p[known]).all()
 

@@ -64,7 +64,6 @@ HEADS_TOO = [
     *OVERRIDES,
     f"privacy.rounds={P_BEFORE_HEADS}",
     "risk.rounds=0",
-    "features.version=2",
     "warm_start.users=30",
     "warm_start.epochs=1",
     f"heads.rounds={HEAD_ROUNDS}",

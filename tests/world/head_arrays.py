@@ -24,7 +24,7 @@ from shared.network import NetworkSpec, forward
 from .heads import make_heads, make_start
 
 FEATURES = FeatureSpec(5, (1, 2, 3, 4), (2, 3), Richer(4, 0.5, 2.0, 1.0, 3.0))
-NETWORK = NetworkSpec(FEATURES.n_features, (2,))
+NETWORK = NetworkSpec(FEATURES.n_of_version_1, (2,))
 START = make_start(NETWORK)
 PLAN = make_heads(START)
 X = np.arange(2 * FEATURES.n_features).reshape(2, -1) % 4

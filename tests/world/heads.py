@@ -12,7 +12,7 @@ from shared.network import NetworkSpec
 from shared.plan import Plan, PrivacyPlan
 from shared.register.heads_plan import N_INPUTS, HeadPlan, HeadsPlan
 
-from .basics import CATALOGUE, make_plan, version_2
+from .basics import CATALOGUE, NETWORK, make_plan, version_2
 
 
 def make_start(network: NetworkSpec, seed: int = 0) -> HeadsStart:
@@ -29,6 +29,7 @@ def make_heads(start: HeadsStart, *, privacy: dict[str, Any] | None = None, **ch
     base |= {"rounds": 1, **(privacy or {})}
     return HeadsPlan(
         **{
+            "features": version_2()["features"],
             "inputs_version": 1,
             "start_sha256": start.sha256,
             "n_categories": len(CATALOGUE),
@@ -43,8 +44,7 @@ def make_heads(start: HeadsStart, *, privacy: dict[str, Any] | None = None, **ch
 
 
 def heads_plan(start: HeadsStart | None = None, **changes: Any) -> Plan:
-    """`make_plan` with heads, and the features that they need."""
-    two = version_2()
+    """`make_plan` with heads, which look at more than p does."""
     detection = {"detector": "risk", "takeoff_line": 0.25, **changes.pop("detection", {})}
-    heads = changes.pop("heads", None) or make_heads(start or make_start(two["network"]))
-    return make_plan(**{**two, "heads": heads, "detection": detection, **changes})
+    heads = changes.pop("heads", None) or make_heads(start or make_start(NETWORK))
+    return make_plan(**{"heads": heads, "detection": detection, **changes})

@@ -27,6 +27,9 @@ OTHER = {
     ("heads",): None,  # below
     ("detection", "takeoff_line"): 0.3,
     ("heads", "inputs_version"): None,  # there is one
+    **dict.fromkeys([("heads", "features", f"{name}_steps") for name in ("window", "short", "ewma")]),  # p's own
+    ("heads", "features", "more", "groups"): (0, 1, 2),
+    ("heads", "features", "more", "kinds"): (4,),
     **{("heads", part, "clip_norm"): None for part in ("crowd", "curvature", "updates")},  # 1
     **{("heads", part, "max_epsilon"): 3.0 for part in ("crowd", "curvature", "updates")},
     **{("heads", part, "rounds"): None for part in ("crowd", "curvature")},  # 1

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from shared.arrays import Doubles, Floats
+from shared.arrays import Doubles, Floats, as_declared
 from shared.features import Crowd, FeatureSpec, History
 from shared.heads import crowd_of
 
@@ -126,6 +126,7 @@ def _learned(people: ColdPeople, inputs: tuple[Inputs, ...], seed: int) -> Doubl
     return out
 
 
+@as_declared
 def cold_table(people: ColdPeople, scores: dict[str, Doubles], seed: int = 0) -> ColdTable:
     """One row per score: OWN, with which every other is compared, then the others from the best AUC to the worst."""
     rows = people.test

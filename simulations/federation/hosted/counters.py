@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.arrays import Ints
+from shared.arrays import Ints, as_declared
 from shared.features import N_KINDS, FeatureSpec
 from shared.files import replacing
 
@@ -19,6 +19,7 @@ COUNT_USERS = 4096
 _TYPES = {"active": "|b1", "count": "<f4", "amount": "<f4"}
 
 
+@as_declared
 def write_history(population: Population, users: Ints, files: Sequence[Path]) -> None:
     """Count the events of `users` into columns (K, C, T), each named as its file; the last file appears last."""
     shape = (len(users), len(population.catalogue), population.n_steps)
@@ -33,6 +34,7 @@ def write_history(population: Population, users: Ints, files: Sequence[Path]) ->
                 column.write(np.ascontiguousarray(getattr(part, name), _TYPES[name]).data)
 
 
+@as_declared
 def write_kinds(population: Population, users: Ints, features: FeatureSpec, file: Path) -> None:
     """Count the events of `users` by kind, (kinds, K, C, T)."""
     shape = (N_KINDS, len(users), len(population.catalogue), population.n_steps)

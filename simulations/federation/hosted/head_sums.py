@@ -87,7 +87,7 @@ def write_head_rows(folder: Path, history: History, plan: Plan, heads: Heads, he
 
         def of(part: History, task: str = task, head: Any = head) -> tuple[Floats, NDArray[np.generic], Bools]:
             rows = head_rows(part, plan, head, task)
-            z = heads.inputs(plan.features, score, rows.x, heads.popularity[rows.category])
+            z = heads.inputs(plan.read_features, score, rows.x, heads.popularity[rows.category])
             return z, rows.y, rows.chosen
 
         TrainingRows.write_of(private_folder(folder / task), history, N_INPUTS, of, held_out)

@@ -42,7 +42,7 @@ from tests.world.basics import (
     version_2,
     view,
 )
-from tests.world.heads import heads_plan, make_start
+from tests.world.heads import heads_plan, make_heads, make_start
 
 DAILY = FeatureSpec(28, (1, 3, 7, 14), (3, 14))
 NO_RISK = np.empty(0, np.float32)
@@ -61,22 +61,22 @@ PHI = np.array([-1.5, -1.5, -3.0, 0.5, 0.3, -0.3], np.float32)
 def daily_plan(detector: str = "cusum") -> Plan:
     detection = {**DETECTIONS[detector], "min_active_steps": 2}
     if detector == "heads":
-        return heads_plan(HEADS.start, horizon_steps=7, detection=detection, **RICHER)
+        heads = make_heads(HEADS.start, features=RICHER)
+        return heads_plan(heads=heads, features=DAILY, horizon_steps=7, detection=detection)
     risk = make_risk(rate_steps=3) if detector == "risk" else None
     return make_plan(features=DAILY, horizon_steps=7, detection=detection, risk=risk)
 
 
-def richer() -> dict[str, Any]:
-    """What a plan is changed by to have long averages, of a history whose kinds nobody counted."""
-    two = version_2(DAILY)
-    more = replace(two["features"].more, kinds=())
-    return {**two, "features": replace(two["features"], more=more)}
+def richer() -> FeatureSpec:
+    """Long averages, of a history whose kinds nobody counted."""
+    spec = version_2(DAILY)["features"]
+    return replace(spec, more=replace(spec.more, kinds=()))
 
 
 def telling_heads() -> Heads:
     """Heads of which that of lapses looks at silence and the short average, that of take-offs at the short average."""
-    start = make_start(RICHER["network"])
-    names, weights = input_names(RICHER["features"]), np.zeros((2, 28), np.float32)
+    start = make_start(make_plan().network)
+    names, weights = input_names(RICHER), np.zeros((2, 28), np.float32)
     for task, name, weight in (
         (0, "log_recency", 3),
         (0, "average_4", -4),
@@ -102,9 +102,7 @@ def scorer_of(theta: np.ndarray) -> Scorer:
 
 
 def score(theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """p of rows of either version."""
-    version = 1 if x.shape[-1] == DAILY.n_features else 2
-    return Scorer(open_model(pinned_model(version)), theta).score(x)
+    return Scorer(open_model(pinned_model()), theta).score(x)
 
 
 def all_weights(plan: Plan, scorer: Scorer, risk: np.ndarray) -> Weights:
@@ -240,9 +238,9 @@ def test_where_a_head_called_the_turn_values_sum_to_the_change_of_its_logit(seed
     watch = Watch.start(plan, np.full((60, 4), 0.5, np.float32), 0)
     told = explained(plan, scorer_of(slow_theta()), NO_RISK, history, watch, 1, step, direction, Step.DAY)
     calm = max(0, step - 14)
-    rows = extract(history, plan.features, np.arange(max(0, calm - 27), calm + 1))[:, 1]
-    ends = np.stack([rows.mean(axis=0), extract(history, plan.features, [step])[0, 1]])
-    lapse, takeoff = HEADS.chances(HEADS.inputs(plan.features, score, ends, np.zeros(2, np.float32)))
+    rows = extract(history, RICHER, np.arange(max(0, calm - 27), calm + 1))[:, 1]
+    ends = np.stack([rows.mean(axis=0), extract(history, RICHER, [step])[0, 1]])
+    lapse, takeoff = HEADS.chances(HEADS.inputs(RICHER, score, ends, np.zeros(2, np.float32)))
     happened = -logit(lapse) if direction is Direction.FALL else logit(takeoff)
     assert abs(sum(told.values.values()) - float(np.diff(happened.astype(np.float64))[0])) <= 1e-4
 

@@ -24,7 +24,7 @@ from shared.lapse_risk import N_COEFFICIENTS, READINGS
 from shared.network import NetworkSpec
 from shared.plan import DETECTORS, Plan
 from shared.register.heads_plan import HeadPlan, HeadsPlan
-from tests.world.basics import NO_RISK, activity_theta, examples, make_plan, make_risk, version_2
+from tests.world.basics import NO_RISK, activity_theta, examples, make_plan, make_risk
 from tests.world.heads import heads_plan, make_heads, make_start
 
 
@@ -37,7 +37,7 @@ def refused(plan: Plan, n_categories: int = 4) -> bool:
     return False
 
 
-START = make_start(NetworkSpec(87))
+START = make_start(NetworkSpec(27))
 
 
 def with_head(rows: int, history_steps: int) -> HeadsPlan:
@@ -59,7 +59,7 @@ TOO_MUCH = {
     "active": {"detection": {"min_active_steps": HUGE}},
     "phi's history": {"risk": make_risk(history_steps=HUGE)},
     "phi's rate": {"risk": make_risk(rate_steps=HUGE)},
-    "heads' history": {"heads": with_head(8, HUGE), **version_2()},
+    "heads' history": {"heads": with_head(8, HUGE)},
 }
 
 
@@ -160,10 +160,12 @@ def plans(draw) -> Plan:
             detection={"detector": draw(st.sampled_from(DETECTORS)), "rate_window_steps": draw(steps)},
             risk=draw(st.none() | st.builds(make_risk, rows=st.sampled_from([1, 4096]), history_steps=steps)),
         )
-        if plan.features.version == 2 and plan.risk is None and draw(st.booleans()):
+        if plan.features.version == 1 and plan.risk is None and draw(st.booleans()):
             head = HeadPlan(draw(st.sampled_from([1, 128, 4096])), 64.0, draw(steps), 1.0, 1.0, 0.5)
             categories = draw(st.sampled_from([4, 300]))
-            plan = replace(plan, heads=make_heads(START, lapse=head, takeoff=head, n_categories=categories))
+            features = replace(plan.features, more=Richer(5, 0.5, 2.0, 1.0, 3.0))
+            heads = make_heads(START, lapse=head, takeoff=head, n_categories=categories, features=features)
+            plan = replace(plan, heads=heads)
         return plan
     except ConfigError:
         assume(False)
@@ -176,7 +178,7 @@ def test_no_plan_that_is_taken_costs_more_than_it_was_said_to(plan, n_categories
     assume(not refused(plan, n_categories))
     history, said = lived(n_categories, n_steps), cost_of(plan, n_categories)
     own_bytes = (
-        (80 if plan.features.version == 1 else 240) * n_categories * n_steps
+        (80 if plan.read_features.version == 1 else 240) * n_categories * n_steps
     )  # the sums over its history that a device makes whatever the plan says
     found = measured(plan, history)
     assert found.row_steps <= said.row_steps <= MOST.row_steps
@@ -193,7 +195,7 @@ def test_the_largest_plans_that_are_taken_are_measured_too():
         "window of version 2": make_plan(**version(2, 290)),
         "history of version 2": make_plan(**version(2, 12), training={"history_steps": 290}),
         "rows of heads": heads_plan(heads=with_head(rows=4096, history_steps=100)),
-        "history of heads": heads_plan(heads=with_head(rows=128, history_steps=260)),
+        "history of heads": heads_plan(heads=with_head(rows=128, history_steps=220)),
         "crowd of heads": heads_plan(heads=make_heads(START, n_categories=512)),
         "noise": make_plan(privacy={"steps_per_clip": 22_000}),
     }

@@ -27,7 +27,7 @@ from shared.network import NetworkSpec, forward
 from shared.register.heads_plan import N_INPUTS
 
 FEATURES = FeatureSpec(12, more=Richer(8, 0.7, 6.0, 0.6, 4.0))
-NETWORK = NetworkSpec(FEATURES.n_features, (4,))
+NETWORK = NetworkSpec(FEATURES.n_of_version_1, (4,))
 
 
 def start_of(seed: int = 0) -> HeadsStart:
@@ -85,7 +85,7 @@ def test_what_heads_say_is_a_logistic_model_of_standardised_inputs() -> None:
     def score(theta: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return forward(NETWORK, theta, rows)
 
-    p = np.stack([score(theta, x) for theta in start.networks])
+    p = np.stack([score(theta, x[..., :27]) for theta in start.networks])
     raw = raw_inputs(FEATURES, x, p, np.broadcast_to(popularity, x.shape[:-1]))
     z = np.clip((raw - start.centre) / start.scale, -4, 4)
     for task, said in zip(range(2), heads.read(FEATURES, score, x), strict=True):

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from shared.errors import ConfigError
+from shared.features import FeatureSpec
 from shared.register.heads_plan import HeadPlan
-from tests.world.basics import make_plan, make_risk, version_2
+from tests.world.basics import NETWORK, make_plan, make_risk, version_2
 from tests.world.heads import heads_plan, make_heads, make_start
 from tests.world.spellings import value_of
 
@@ -17,11 +18,14 @@ def test_a_plan_learns_phi_on_top_of_p_or_by_heads_which_need_features_of_versio
     assert [kind.n_values for kind in plan.updates[1:]] == [10, 812, 56]
     with pytest.raises(ConfigError, match="either risk or heads"):
         dataclasses.replace(plan, risk=make_risk())
-    with pytest.raises(ConfigError, match="version 2, with averages and rates, for heads"):
-        make_plan(heads=plan.heads)
-    without = dataclasses.replace(plan.features, more=dataclasses.replace(plan.features.more, groups=(3, 4)))
-    with pytest.raises(ConfigError, match="version 2, with averages and rates, for heads"):
-        dataclasses.replace(plan, features=without)
+    without = dataclasses.replace(plan.heads.features, more=None)
+    others = dataclasses.replace(plan.heads.features.more, groups=(3, 4))
+    for wrong in (without, dataclasses.replace(plan.heads.features, more=others)):
+        with pytest.raises(ConfigError, match="version 2, with averages and rates, for heads"):
+            dataclasses.replace(plan.heads, features=wrong)
+    for other in (version_2(), {"features": FeatureSpec(13)}):
+        with pytest.raises(ConfigError, match="version 1's features in the same windows"):
+            make_plan(heads=plan.heads, **other)
     assert (
         "heads" not in value_of(make_plan().canonical)
         and "takeoff_line" not in value_of(make_plan().canonical)["detection"]
@@ -41,7 +45,7 @@ def test_a_plan_learns_phi_on_top_of_p_or_by_heads_which_need_features_of_versio
 )
 def test_heads_of_a_plan_are_held_to_what_they_mean(wrong, said):
     with pytest.raises(ConfigError, match=said):
-        make_heads(make_start(version_2()["network"]), **wrong)
+        make_heads(make_start(NETWORK), **wrong)
 
 
 @pytest.mark.parametrize("name", ["rows", "per", "history_steps", "curvature_clip", "gradient_clip", "share"])

@@ -102,7 +102,6 @@ def test_50_users_give_the_same_theta_and_the_same_alerts_in_both_fidelities(two
 
 #: Heads of few planted people, learned in two rounds of everybody without noise, and alerts of both directions by them.
 HEADS_TOO = [
-    "features.version=2",
     "warm_start.users=60",
     "warm_start.epochs=1",
     "heads.rounds=2",

@@ -32,7 +32,6 @@ SCENARIOS = {
         "training.seed=11",
     ),
     "heads": (
-        "features.version=2",
         "warm_start.users=20",
         "warm_start.epochs=1",
         "risk.rounds=0",

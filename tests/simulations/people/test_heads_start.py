@@ -21,7 +21,6 @@ from simulations.people.teaching import Lesson, few_of_each, pretrain, taught_to
 from simulations.scenarios.config import load_scenario
 
 SMALL = [
-    "features.version=2",
     "risk.rounds=0",
     "warm_start.users=60",
     "warm_start.epochs=2",
@@ -40,7 +39,7 @@ def lesson_of(setup: Setup, seed: int = 100) -> Lesson:
     scenario = setup.scenario.model_copy(
         update={"warm_start": setup.scenario.warm_start.model_copy(update={"seed": seed})}
     )
-    return Lesson.of(scenario, setup.protocol, setup.n_categories, setup.plan)
+    return Lesson.of(scenario, setup.protocol, setup.n_categories, setup.plan, setup.plan.read_features)
 
 
 def test_the_plan_names_where_its_heads_start_and_the_same_people_say_the_same(setup):
@@ -72,10 +71,9 @@ def test_without_planted_people_heads_have_no_start():
 
 
 def test_inputs_are_in_the_scale_of_planted_people_and_weights_are_those_of_the_blend(setup):
-    names = input_names(setup.plan.features)
-    window = setup.plan.features.window_steps
+    names = input_names(setup.plan.read_features)
     for task, weights in zip(TASKS, setup.heads_start.weights, strict=True):
-        read = {name.format(window=window): count for name, count in BLENDS[task].items()}
+        read = {name: count * weight for count, part in BLENDS[task] for name, weight in part.items()}
         for name, weight in zip(names[:-1], weights, strict=False):
             assert np.sign(weight) == np.sign(read.get(name, 0)), (task, name)
     assert setup.heads_start.networks.shape == (len(NETWORKS), setup.plan.network.n_parameters)
@@ -95,7 +93,7 @@ def test_it_tells_turns_of_other_planted_people_apart(setup):
 
     for i, task in enumerate(TASKS):
         rows = turn_rows(others, history, task, np.random.default_rng(0))
-        z = heads.inputs(setup.plan.features, score, rows.x, heads.popularity[rows.category])
+        z = heads.inputs(setup.plan.read_features, score, rows.x, heads.popularity[rows.category])
         assert auc(rows.y, heads.chances(z)[i]) > 0.6, task
         chance = heads.chances(z)[i]
         assert abs(float(chance.mean()) - rows.y.mean()) < 0.1, "calibrated on the whole"
@@ -110,7 +108,7 @@ def test_rows_of_a_turn_are_those_of_their_users_steps_and_categories(setup):
     for user, step, category, x in zip(
         *(getattr(rows, k)[some] for k in ("user", "step", "category", "x")), strict=True
     ):
-        own = extract(history[user : user + 1], setup.plan.features, [int(step)])[0, 0, category]
+        own = extract(history[user : user + 1], setup.plan.read_features, [int(step)])[0, 0, category]
         np.testing.assert_allclose(own, x, atol=1e-6)
 
 
@@ -124,7 +122,7 @@ def test_at_most_so_many_rows_of_each_and_all_of_who_has_fewer():
 def test_one_task_alone_is_taught_as_by_itself(setup):
     lesson = lesson_of(setup)
     rows = turn_rows(lesson, lesson.history(), "takeoff", np.random.default_rng(0))
-    warm = replace_epochs(lesson, 1)
+    rows, warm = replace(rows, x=rows.x[:, : lesson.network.n_features]), replace_epochs(lesson, 1)
     (together,) = taught_together(lesson.network, [rows], [1.0], warm)
     np.testing.assert_allclose(together, pretrain(lesson.network, rows, warm), atol=1e-5)
 
