@@ -24,11 +24,7 @@ USERS = 250
 
 
 def warm_theta(setup: Setup) -> Floats:
-    """Theta 0 from planted people only: float32 (P,). The same setup gives the same weights; where heads are learned, it is the first of
-    the networks that they read (docs/protocol.md)."""
-    if setup.heads_start is not None:
-        theta: Floats = setup.heads_start.networks[0]
-        return theta
+    """Theta 0 from planted people only: float32 (P,). The same setup gives the same weights, whether heads are learned or not."""
     return pretrain(setup.plan.network, planted_rows(setup), setup.scenario.warm_start)
 
 

@@ -131,5 +131,7 @@ def replace_epochs(lesson: Lesson, epochs: int):
     return replace(lesson, warm=lesson.warm.model_copy(update={"epochs": epochs})).warm
 
 
-def test_theta_0_of_p_is_the_first_of_the_networks_that_heads_read(setup):
-    np.testing.assert_array_equal(warm_theta(setup), setup.heads_start.networks[0])
+def test_theta_0_of_p_is_the_same_with_heads_and_without(setup):
+    without = Setup.of(load_scenario("demo", [*SMALL, "heads.rounds=0"]), PEOPLE)
+    assert without.plan.heads is None and setup.plan.heads is not None
+    np.testing.assert_array_equal(warm_theta(setup), warm_theta(without))
