@@ -178,7 +178,7 @@ class Detection:
     whichever detector calls them (client/detection/alert_budget.py); 0: as many as are called. The cusum has to have a budget, for its
     thresholds follow from it; it calls a stream of which `warm_steps` steps were seen. A season of `season_steps` steps
     is taken out first: 7 for daily steps, 1 for none. Under a plan with heads the risk detector calls a rise where the chance of a
-    take-off reaches `takeoff_line`: at 1, which no chance reaches, it shows none.
+    take-off reaches `takeoff_line`. At a line of 1 no rise is shown, whatever the detector: where too few of them would be right.
     """
 
     detector: str = "level"
@@ -219,6 +219,11 @@ class Detection:
         _expect(8 <= self.warm_steps <= 1000, "warm_steps in 8..1000", self.warm_steps)
         _expect(1 <= self.season_steps <= 15, "season_steps in 1..15", self.season_steps)
         _expect(self.takeoff_line is None or 0 < self.takeoff_line <= 1, "takeoff_line in (0, 1]", self.takeoff_line)
+
+    @property
+    def shows_rises(self) -> bool:
+        """Whether a device shows rises at all."""
+        return self.takeoff_line != 1
 
 
 @dataclass(frozen=True)

@@ -158,8 +158,8 @@ class LevelDetector:
 
 class RiskDetector:
     """phi, the probability of a lapse, is at or above a line on an established interest. With a calibrated phi, at least one
-    such alert in 1 / line comes true. Rises: with a `takeoff_line`, where the probability of a take-off is at or above that, and
-    none at all where the line is 1; without one, as `LevelDetector` calls them.
+    such alert in 1 / line comes true. Rises: with a `takeoff_line`, where the probability of a take-off is at or above that;
+    without one, as `LevelDetector` calls them.
 
     It fires as long as the probability is there: quiet time keeps it from repeating itself, the budget lets the likeliest turns
     go first. An interest that is at risk already when the model arrives is told of, too. Memory: the last p.
@@ -194,7 +194,7 @@ class RiskDetector:
             rising, line = p, self.rise_level
         else:
             rising = np.full_like(p, np.nan) if takeoff is None else takeoff
-            line = self.takeoff_line if self.takeoff_line < 1 else math.inf
+            line = self.takeoff_line
         with np.errstate(invalid="ignore"):
             fall, rise = (risk >= self.line) & established, rising >= line
             if self.takeoff_line is None:

@@ -153,6 +153,7 @@ class Watch:
         budget = budget_for(settings, p.shape)
         if budget and alarms.judged is not None:
             budget.own.adapt(self.spending.moved, np.moveaxis(raised.sum(axis=-1), -1, 0), alarms.judged.sum(axis=-1))
+        raised[..., Direction.RISE, :] &= settings.shows_rises
         raised &= self.quiet_until <= step
         if budget:
             raised = budget.allow(self.spending, raised, np.moveaxis(alarms.strength, 0, -2), step)

@@ -62,7 +62,7 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         *([] if interest.calibration_error is None else [("calibration error", decimal(interest.calibration_error))]),
         ("detector that called", alerts.detector),
         ("fall alerts", _in_words(alerts.fall, alerts.steps, results.step)),
-        ("rise alerts", _in_words(alerts.rise, alerts.steps, results.step)),
+        ("rise alerts", _rises(results)),
         *_reasons(results),
         ("epsilon to the public", public),
         ("epsilon to the server and the seats", epsilon_to_server_in_words(privacy)),
@@ -187,6 +187,13 @@ def _baselines(results: Results) -> list[tuple[str, str]]:
         if ours is not None:
             rows.append(("AUC on users that never trained", f"{decimal(ours)} ({grouped(apart.users)} users)"))
     return rows
+
+
+def _rises(results: Results) -> str:
+    """How rises did, or that none are shown."""
+    if results.plan.detection.takeoff_line == 1:
+        return "none are shown: too few of them would be right"
+    return _in_words(results.alerts.rise, results.alerts.steps, results.step)
 
 
 def _in_words(judged: Judged, steps: int, step: str) -> str:

@@ -118,3 +118,39 @@ def test_a_watch_alerts_by_phi_with_phi_s_levels_and_keeps_what_it_needs():
     assert falls_of([0.1, 0.3, 0.1, 0.6, 0.1, 0.25], quiet_steps=3)[0] == [1, 5]
     assert falls_of([0.9] * 8, quiet_steps=3)[0] == [0, 4], "and again after its quiet time, if it is still there"
     assert falls_of([None, None, 0.9, None]) == ([2], [RiskLevel.HIGH])
+
+
+def test_a_rise_is_called_wherever_the_chance_of_a_take_off_is_at_or_above_its_line():
+    detector = RiskDetector(LINE, 0.85, takeoff_line=0.4)
+    memory, rises = detector.start((1,)), []
+    chances = [0.1, 0.4, 0.7, np.nan, 0.39, 0.9]
+    for step, chance in enumerate(chances):
+        takeoff = np.float32([chance])
+        alarms = detector.update(memory, np.float32([0.9]), np.array([False]), step, takeoff=takeoff)
+        rises += [step] * bool(alarms.rise[0])
+        np.testing.assert_array_equal(alarms.strength[1], takeoff)
+    assert rises == [1, 2, 5], "p, which is above its own line, has no say"
+    assert not detector.update(memory, np.float32([0.9]), np.array([False])).rise.any(), "no chance, no rise"
+
+
+@pytest.mark.parametrize("line", [0.0, -1.0, 1.01, np.nan])
+def test_a_line_of_take_offs_that_is_no_probability_is_refused(line):
+    with pytest.raises(ConfigError, match="takeoff_line in"):
+        RiskDetector(LINE, 0.85, takeoff_line=line)
+
+
+@pytest.mark.parametrize("detector", ["rate", "level", "own_level", "cusum"])
+def test_where_no_rises_are_shown_falls_are_as_they_were(detector):
+    """Whatever the detector: rises take nothing from the budget of falls either."""
+    random = np.random.default_rng(4)
+    p = np.clip(0.5 + np.cumsum(random.normal(0, 0.08, (160, 6)), axis=0), 0.02, 0.98).astype(np.float32)
+    raised = []
+    for line in (None, 1.0):
+        settings = {"detector": detector, "takeoff_line": line, "false_alerts": 100, "budget_steps": 200}
+        plan = make_plan(detection={**settings, "quiet_steps": 0, "fall_level": 0.3, "rise_level": 0.7})
+        watch = Watch.start(plan, p[:60], 59)
+        watched = np.ones(6, bool)
+        raised.append(np.array([watch.judge(plan.detection, 60 + i, now, watched) for i, now in enumerate(p[60:])]))
+    shown, without = raised
+    assert not without[:, Direction.RISE].any() and without[:, Direction.FALL].any()
+    assert (without[:, Direction.FALL] | ~shown[:, Direction.FALL]).all()
