@@ -32,7 +32,7 @@ def ended(tmp_path_factory):
     run = RunFolder(tmp_path_factory.mktemp("heads") / "run")
     settings = run_hosted(run, PEOPLE, scenario_without_noise(*HEADS_TOO))
     setup = replace(run.setup(run.scenario(), PEOPLE), plan=settings.plan)
-    history = history_of(PEOPLE, setup.plan.features)
+    history = history_of(PEOPLE, setup.plan.read_features)
     heads = run.heads(setup.plan)
     scores = scores_at(history, setup, run.server.models()[-1], NOTHING, lived_steps(setup.protocol), heads)
     return run, setup, history, scores
