@@ -1,5 +1,5 @@
 """What devices call on the lapse test weeks of the two real data sets with the detector as shipped: at the line of the
-epsilon <= 1 scenario, which nobody drew through these weeks, with its quiet time and each user's bucket.
+scenario with heads, which nobody drew through these weeks, with its quiet time and each user's bucket.
 
 Precision is that of every alert shown. Recall and lead are over whole silences, as in the table of lapses
 (`turn_rows.lead_of`): those that began with an active step of these weeks and could be watched to their last.
@@ -17,6 +17,7 @@ from rich.progress import track
 from client.detection.risk_levels import Direction
 from shared.arrays import Floats, as_declared
 from shared.features import History
+from shared.heads import Heads
 
 from ..evaluation.alert_quality import alert_steps, lived_steps, over_budget
 from ..evaluation.ground_truth import Turns, in_time, judge, takeoff_mask
@@ -49,10 +50,16 @@ DRAWS: Final = 200
 def shipped_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """`shipped.<measure>.<name>`, from one private training for each seed."""
     with learning(name, overrides) as of:
-        found, settings = [], of.setup.plan.detection
+        scenario, found = of.warning_scenario, []
+        setup, none = of.trials.setup(scenario), np.empty(0, np.float32)
+        settings = setup.plan.detection
         for seed in track(range(seeds), description=f"{name}, as shipped"):
-            trained = of.train(of.scenario("eps1"), seed)
-            found.append(as_shipped(of.trials.history, of.setup, trained.theta, trained.risk))
+            if scenario.heads.rounds:
+                theta, heads = of.heads(scenario, seed)
+                found.append(as_shipped(of.trials.history, setup, theta, none, heads))
+            else:
+                trained = of.train(scenario, seed)
+                found.append(as_shipped(of.trials.history, setup, trained.theta, trained.risk))
     baseline = (
         f"line {settings.risk_line:g}, {settings.quiet_steps} weeks of quiet, at most {settings.false_alerts} alerts in "
         f"{settings.budget_steps} weeks; test weeks {of.setup.protocol.alert_steps[0]} to {of.setup.protocol.alert_steps[1]}"
@@ -71,12 +78,14 @@ def shipped_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
 
 
 @as_declared
-def as_shipped(history: History, setup: Setup, theta: Floats, weights: Floats) -> dict[str, float | None]:
-    """The MEASURES of the plan's own detector on everybody's p and phi under theta (P,) and phi's weights (R,); of those RANGED also
-    `<measure>_low` and `<measure>_high`, over draws of users."""
+def as_shipped(
+    history: History, setup: Setup, theta: Floats, weights: Floats, heads: Heads | None = None
+) -> dict[str, float | None]:
+    """The MEASURES of the plan's own detector on everybody's p and chances under theta (P,) and phi's weights (R,) or the heads; of
+    those RANGED also `<measure>_low` and `<measure>_high`, over draws of users."""
     protocol, plan = setup.protocol, setup.plan
     settings, steps, n_users = plan.detection, alert_steps(protocol), len(history.active)
-    scores = scores_at(history, setup, theta, weights, lived_steps(protocol))
+    scores = scores_at(history, setup, theta, weights, lived_steps(protocol), heads)
     raised = alerts_of(plan, settings, scores)[:, -len(steps) :]
     truth = FallTruth.of_lapses(history, protocol, settings.min_active_steps, steps)
     setting = float(getattr(settings, SETTINGS[settings.detector][0]))

@@ -38,16 +38,12 @@ OVER_USERS: Final = "an end of 95 %, bootstrap over users"
 BENCHMARK_EWMA: Final = f"EWMA of activity, {EWMA_SPAN} steps"
 
 
-#: The data sets whose scenario learns heads.
-WITH_HEADS: Final = ("complete-journey", "online-retail-ii")
-
-
 def ours(of: Learning, scenario: Scenario, task: str, rows: TurnRows, seeds: int) -> list[TurnScore]:
     """What one private training for each seed says of the rows of a task."""
     out = []
     for seed in track(range(seeds), description=f"{of.name}, early warning"):
         if scenario.heads.rounds:
-            heads = of.heads(scenario, seed)
+            _, heads = of.heads(scenario, seed)
             value = chances_at(of.trials.history, of.trials.setup(scenario).plan, heads, rows)[task]
             out.append(TurnScore(value.astype(np.float64), OURS, True))
             continue
@@ -57,15 +53,10 @@ def ours(of: Learning, scenario: Scenario, task: str, rows: TurnRows, seeds: int
     return out
 
 
-def scenario_of(of: Learning) -> Scenario:
-    """Whose turns are warned of."""
-    return of.scenario("heads" if of.name in WITH_HEADS else "eps1")
-
-
 def lapse_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Every row of the lapse table, and what ours is worth against the best of each kind."""
     with learning(name, overrides) as of:
-        scenario = scenario_of(of)
+        scenario = of.warning_scenario
         setup = of.trials.setup(scenario)
         history = of.trials.history
         rows = judged_lapses(history, setup.protocol, setup.protocol.lapse_test_steps)
@@ -150,7 +141,7 @@ def numbers_of_table(name: str, found: LapseTable, seeds: int) -> dict[str, Meas
 def rise_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
     """Take-offs: the head's chance or, without heads, the level of p, as the private training makes it, against every rule."""
     with learning(name, overrides) as of:
-        scenario = scenario_of(of)
+        scenario = of.warning_scenario
         setup = of.trials.setup(scenario)
         history = of.trials.history
         rows = judged_takeoffs(history, setup.protocol, setup.protocol.lapse_test_steps)

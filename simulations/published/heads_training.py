@@ -24,9 +24,9 @@ from ..people.setup import Setup
 from ..scenarios.config import Scenario
 
 
-def trained_heads(scenario: Scenario, population: Population, folder: Path) -> Heads:
-    """The heads of one private training on all of these people, as it is charged and clipped in any hosted run. Noise and who stays
-    silent come from OS entropy."""
+def trained_heads(scenario: Scenario, population: Population, folder: Path) -> tuple[Floats, Heads]:
+    """Theta (P,) and the heads of one private training on all of these people, charged and clipped as in any hosted run. Noise and
+    who stays silent come from OS entropy."""
     setup, run = Setup.of(scenario, population), RunFolder(private_folder(folder))
     run.prepare(setup, population)
     run.write_public(setup)
@@ -34,7 +34,7 @@ def trained_heads(scenario: Scenario, population: Population, folder: Path) -> H
     offer_and_train(LocalHost(run), settings, ServerFolder(settings.folder), settings.schedule.clock())
     heads = run.heads(setup.plan)
     assert heads is not None, "a scenario that learns heads"
-    return heads
+    return run.server.models()[-1], heads
 
 
 @as_declared

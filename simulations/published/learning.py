@@ -61,6 +61,8 @@ MEASURES = (("auc", "AUC"), ("auc_gap", "AUC"), ("calibration_error", "share"), 
 GAP_TO = "best of pooled LR and pooled DNN"
 #: Data sets whose only scenario is that of epsilon <= 1.
 ONE_SCENARIO = ("ta-feng",)
+#: The data sets with a scenario that learns heads.
+WITH_HEADS = ("complete-journey", "online-retail-ii")
 #: What ours is compared with in the same run, by the key that its number has.
 BASELINES = {
     "pooled_lr": POOLED_LR,
@@ -78,7 +80,7 @@ BASELINES = {
 class Learning:
     """Trainings on all users of one data set, and pooled models to compare with. `overrides` are of its scenarios."""
 
-    _heads: ClassVar[dict[str, Heads]] = {}
+    _heads: ClassVar[dict[str, tuple[Floats, Heads]]] = {}
 
     def __init__(self, name: str, overrides: Sequence[str], folder: Path) -> None:
         self.name, self._overrides, self._folder = name, overrides, folder
@@ -90,6 +92,11 @@ class Learning:
         """The data set's scenario `eps1` or `eps7`; of one in ONE_SCENARIO the one that it has, for epsilon 1."""
         own = self.name in ONE_SCENARIO and key == "eps1"
         return load_scenario(self.name if own else f"{self.name}-{key}", [*self._overrides, *overrides])
+
+    @property
+    def warning_scenario(self) -> Scenario:
+        """By which turns are warned of: one that learns heads, where the data set has one."""
+        return self.scenario("heads" if self.name in WITH_HEADS else "eps1")
 
     def halves(self) -> tuple[Rows, Rows]:
         """Everybody's labelled rows of the train steps, and of the test steps."""
@@ -123,8 +130,8 @@ class Learning:
         """One private training."""
         return self.trials.train(self.trials.setup(repeated(warmed(scenario, seed), seed)))
 
-    def heads(self, scenario: Scenario, seed: int) -> Heads:
-        """The heads of one private training; learned once in a process, for both of their tables."""
+    def heads(self, scenario: Scenario, seed: int) -> tuple[Floats, Heads]:
+        """Theta (P,) and the heads of one private training; learned once in a process, for all that is said of them."""
         repetition = repeated(warmed(scenario, seed), seed)
         key = repetition.model_dump_json()
         if key not in self._heads:
