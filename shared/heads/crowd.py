@@ -49,7 +49,8 @@ def crowd_of(values: Doubles, n_categories: int, noise_sd: float) -> Crowd:
     least = max(noise_sd, LEAST_POPULAR * float(shares.max()), float(np.finfo(np.float64).tiny))
     held = np.maximum(shares, least)
     popularity = np.log(held / held.mean())
-    size = np.sqrt(held[:, None] * held)
+    root = np.sqrt(held)
+    size = root[:, None] * root
     cosine = np.where(np.abs(pairs) > noise_sd / np.sqrt(2), pairs, 0) / size
     np.fill_diagonal(cosine, 0)
     others = max(n_categories - 1, 1)

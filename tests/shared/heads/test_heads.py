@@ -136,6 +136,8 @@ def test_a_crowd_is_read_with_and_without_noise() -> None:
     np.testing.assert_allclose(np.exp(crowd.popularity), np.array([1.5, 0.5, 1.0]), atol=1e-9)
     assert crowd.neighbours[0, 1] == crowd.neighbours[1, 0] > crowd.neighbours[0, 2]
     assert not crowd_of(total, 3, 100.0).popularity.any()
+    nobody = crowd_of(np.zeros(6), 3, 0.0)
+    assert not nobody.popularity.any() and not nobody.neighbours.any(), "a sum of nobody says nothing"
 
 
 def rows_of(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
