@@ -220,11 +220,6 @@ class Detection:
         _expect(1 <= self.season_steps <= 15, "season_steps in 1..15", self.season_steps)
         _expect(self.takeoff_line is None or 0 < self.takeoff_line <= 1, "takeoff_line in (0, 1]", self.takeoff_line)
 
-    @property
-    def shows_rises(self) -> bool:
-        """Whether a device shows rises at all."""
-        return self.takeoff_line != 1
-
 
 @dataclass(frozen=True)
 class RiskPlan:

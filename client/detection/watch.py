@@ -153,7 +153,9 @@ class Watch:
         budget = budget_for(settings, p.shape)
         if budget and alarms.judged is not None:
             budget.own.adapt(self.spending.moved, np.moveaxis(raised.sum(axis=-1), -1, 0), alarms.judged.sum(axis=-1))
-        raised[..., Direction.RISE, :] &= settings.shows_rises
+        raised[..., Direction.RISE, :] &= (
+            settings.takeoff_line != 1
+        )  # of what is not shown nothing is taken from the budget
         raised &= self.quiet_until <= step
         if budget:
             raised = budget.allow(self.spending, raised, np.moveaxis(alarms.strength, 0, -2), step)

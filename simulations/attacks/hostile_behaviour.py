@@ -83,7 +83,9 @@ class World:
     def make(cls, n_users: int, seed: int) -> World:
         """Users of this seed under the demo's plan, and so under the CUSUM."""
         protocol, names = PLANTED_PROTOCOL, tuple(str(i) for i in range(N_CATEGORIES))
-        setup = Setup.of(load_scenario("demo"), Crowd(n_users, Catalogue(names)), protocol)
+        setup = Setup.of(
+            load_scenario("demo", ["detection.takeoff_line=0"]), Crowd(n_users, Catalogue(names)), protocol
+        )
         plan = setup.plan
         taught = planted_history(protocol, Step.DAY, N_CATEGORIES, TEACHERS, SEED, purchases_only=False)
         rows = rows_of(taught, plan.features, protocol.horizon_steps, protocol.train_steps)

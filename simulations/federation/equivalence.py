@@ -56,6 +56,7 @@ WITHOUT_NOISE = (
     "privacy.clip_norm=0.1",
     "training.learning_rate=0.3",
     "bits.every_steps=0",
+    "detection.takeoff_line=0",
 )
 
 

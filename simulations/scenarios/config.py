@@ -21,7 +21,7 @@ from shared.events import Catalogue, EventKind, Step
 from shared.features import FeatureSpec, Richer
 from shared.files import text_of
 from shared.network import NetworkSpec
-from shared.plan import MICRO, BitsPlan, Detection, LocalTraining, Plan, PrivacyPlan, RiskPlan
+from shared.plan import MICRO, BitsPlan, LocalTraining, Plan, PrivacyPlan, RiskPlan
 from shared.randomised_response import due_steps
 from shared.register.bounds import MAX_STEP
 from shared.secure_sum.sizes import max_colluders, min_survivors
@@ -248,7 +248,7 @@ class Scenario(Section):
             model_sha256=model_sha256,
             training=LocalTraining(**training, history_steps=self.training.history_steps or last - first + 1),
             privacy=privacy,
-            detection=Detection(**self.detection.model_dump(), lapse_steps=protocol.lapse_steps),
+            detection=self.detection.plan(protocol.lapse_steps),
             risk=self._risk(protocol, privacy) if self.risk.rounds else None,
             bits=self.bits.plan(protocol),
             sum=self.sum.plan(privacy, network.n_parameters, kinds * rounds),

@@ -57,7 +57,7 @@ class WarmStartSection(Section):
 
 
 class DetectionSection(Section):
-    """When a device calls a turn, as shared.plan.Detection says and defaults to."""
+    """When a device calls a turn, as shared.plan.Detection says and defaults to; of `takeoff_line`, 0 is none."""
 
     detector: Literal["rate", "level", "own_level", "cusum", "risk"] = "level"
     rate_window_steps: Whole = Detection.rate_window_steps
@@ -74,7 +74,11 @@ class DetectionSection(Section):
     budget_steps: Whole = Detection.budget_steps
     warm_steps: Whole = Detection.warm_steps
     season_steps: Whole = Detection.season_steps
-    takeoff_line: Annotated[float, Field(gt=0, le=1)] | None = Detection.takeoff_line
+    takeoff_line: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    def plan(self, lapse_steps: int) -> Detection:
+        """What the plan says of it."""
+        return Detection(**{**self.model_dump(), "takeoff_line": self.takeoff_line or None}, lapse_steps=lapse_steps)
 
 
 class SumSection(Section):

@@ -78,7 +78,13 @@ def shipped_plan(n_streams: int, false_alerts: int) -> Plan:
     """The plan of daily users with `n_streams` categories and the CUSUM under a budget of half a year."""
     chosen = ["detection.detector=cusum", "detection.season_steps=7", "detection.quiet_steps=14"]
     scenario = load_scenario(
-        "demo", [*chosen, f"detection.false_alerts={false_alerts}", f"detection.budget_steps={BUDGET_STEPS}"]
+        "demo",
+        [
+            *chosen,
+            f"detection.false_alerts={false_alerts}",
+            f"detection.budget_steps={BUDGET_STEPS}",
+            "detection.takeoff_line=0",
+        ],
     )
     catalogue = Catalogue(tuple(f"category {i}" for i in range(n_streams)))
     return Setup.of(scenario, Crowd(300, catalogue)).plan

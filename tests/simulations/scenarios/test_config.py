@@ -72,11 +72,12 @@ FILLED = [
 
 @pytest.mark.parametrize(("section", "filled", "elsewhere"), FILLED)
 def test_a_section_has_the_fields_of_what_it_fills_and_their_defaults(section, filled, elsewhere):
-    """But `history_steps`, of which 0 stands for all train steps, and `max_colluders`, which follows from the devices."""
+    """But `history_steps`, of which 0 stands for all train steps, `takeoff_line`, of which it stands for none, and `max_colluders`, which
+    follows from the devices."""
     fields = {field.name: field.default for field in dataclasses.fields(filled)}
     assert set(fields) - elsewhere <= set(section.model_fields)
     assert not elsewhere & set(section.model_fields)
-    for name in set(fields) - elsewhere - {"history_steps", "max_colluders"}:
+    for name in set(fields) - elsewhere - {"history_steps", "takeoff_line", "max_colluders"}:
         if fields[name] is not dataclasses.MISSING:
             assert section.model_fields[name].default == fields[name], name
 
