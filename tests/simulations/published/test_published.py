@@ -98,13 +98,8 @@ DEMO: Final = {
     "beside it: pooled DNN, numpy": ("auc_pooled_numpy",),
     "gap to the better pooled model": ("gap",),
     "calibration error": ("calibration_error",),
-    **{
-        f"{way} alerts": (
-            *(f"{way}_{key}" for key in ("precision", "recall", "median_delay_steps", "false_per_user")),
-            "alert_steps",
-        )
-        for way in ("fall", "rise")
-    },
+    "fall alerts": ("fall_precision", "fall_recall", "fall_median_delay_steps", "fall_false_per_user", "alert_steps"),
+    "rise alerts": (),  # none are shown
     "epsilon to the public": ("epsilon", "delta"),
     "by the Rényi bound, all together": ("epsilon_bound",),
     **{
