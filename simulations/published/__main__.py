@@ -45,6 +45,7 @@ from .detector_choice import choice_numbers
 from .early_warning import lapse_numbers, rise_numbers
 from .epsilon import epsilon_figures, stated_epsilons
 from .evidence import evidence_numbers, mutation_numbers
+from .kinds import kinds_numbers
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured
 from .private_auc import private_auc_numbers
@@ -56,7 +57,7 @@ ONLINE_RETAIL = "online-retail-ii"
 TA_FENG = "ta-feng"
 COMMAND = "python -m simulations.published"
 #: What of a bench's numbers is published.
-BENCHED = ("hosts.", "training.", "detector.", "explain.", "vault.", "sum.", "flower.", "demo.first_result_s")
+BENCHED = ("hosts.", "training.", "detector.", "explain.", "alert.", "vault.", "sum.", "flower.", "demo.first_result_s")
 POOLED_KEYS = {"pooled_lr": POOLED_LR, "pooled_dnn": POOLED_DNN, "pooled_numpy": POOLED_NUMPY}
 #: What is published of a run's randomised bits, and of the last rate from them.
 COINS = {"coins": "coins", "epsilon": "epsilon", "epsilon_together": "epsilon"}
@@ -243,6 +244,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "sum.private_auc": private_auc_numbers,
         "kill9": kill9_numbers,
         "decide": decide_numbers,
+        "kinds": kinds_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }
     for name, overrides in data.items():

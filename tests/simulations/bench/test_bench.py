@@ -22,6 +22,7 @@ from simulations.bench.explain import explained, first_alerts
 from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory, training_seconds
 from simulations.bench.measurements import Measurement, table_of, write_results
 from simulations.bench.sums import sum_numbers
+from simulations.bench.warning import warning_numbers
 from simulations.federation.host_folder import HostFolder
 from simulations.federation.host_training import TrainingRows, sum_of_updates
 from simulations.federation.run_folder import RESULTS_FILE
@@ -200,3 +201,10 @@ def test_a_sum_is_measured_on_the_device_on_the_worst_seat_and_beside_flower():
     )
     assert {"sum.cpu_ratio_to_flower", "sum.seat_s_n500", "sum.device_ms"} < set(figures)
     assert all(value > 0 for figure in figures.values() for value in figure.values)
+
+
+def test_a_warning_is_timed_under_heads_and_without_on_devices_that_close_every_step():
+    figures = {figure.key: figure for figure in warning_numbers(1)}
+    assert set(figures) == {f"alert.{name}" for name in ("ms", "version_1_ms", "ratio", "kb_per_category", "kb_ratio")}
+    assert figures["alert.kb_ratio"].met, "bytes do not depend on the machine"
+    assert figures["alert.ms"].value > 0.5, "features, chances, detector and a row on disk take that at least"
