@@ -13,18 +13,23 @@ from shared.errors import ConfigError
 from shared.features import FeatureSpec, History, Richer, extract
 from shared.heads import (
     TASKS,
+    HeadRows,
     Heads,
     HeadsStart,
     crowd_of,
+    curvature_vectors,
     packed,
     packed_length,
     pair_shares,
     unpacked,
+    update_vectors,
 )
 from shared.heads.inputs import input_names, log_level, raw_inputs
 from shared.heads.learning import clipped, raw_curvature, raw_update
+from shared.mechanisms import protect
 from shared.network import NetworkSpec, forward
 from shared.register.heads_plan import N_INPUTS
+from tests.world.heads import make_heads
 
 FEATURES = FeatureSpec(12, more=Richer(8, 0.7, 6.0, 0.6, 4.0))
 NETWORK = NetworkSpec(FEATURES.n_of_version_1, (4,))
@@ -185,3 +190,23 @@ def test_a_clipped_part_has_its_share_at_most_whatever_it_was(seed: int, scale: 
     assert (norms <= np.sqrt(share) * (1 + 1e-12)).all()
     small = vector * (0.4 / np.linalg.norm(vector, axis=-1, keepdims=True))
     np.testing.assert_allclose(clipped(small, 0.5, share), small / 0.5 * np.sqrt(share))
+
+
+@given(
+    st.integers(0, 1000), st.sampled_from([0.0, 1.0, 1e20, 3e38]), st.sampled_from([0.0, 1.0, 3e38]), st.integers(1, 40)
+)
+def test_whatever_a_server_sends_one_device_counts_for_one_at_most(seed: int, basis: float, at: float, n: int) -> None:
+    """Rows at their bounds, and a basis and weights as large as a message can hold."""
+    random = np.random.default_rng(seed)
+    start, plan = start_of(seed), make_heads(start_of(seed))
+    rows = []
+    for _ in range(2):
+        z = np.where(random.random((n, N_INPUTS)) < 0.5, 4, -4).astype(np.float32)
+        rows.append(HeadRows(z, (random.random(n) < 0.5).astype(np.float32), np.ones(n, np.float32)))
+    with np.errstate(all="ignore"):
+        spread = random.normal(size=(2, N_INPUTS, N_INPUTS)).clip(-1, 1).astype(np.float32) * np.float32(basis)
+        weights = random.normal(size=(2, N_INPUTS)).clip(-1, 1).astype(np.float32) * np.float32(at)
+        told = [update_vectors(plan, rows, start.weights, spread, weights), curvature_vectors(plan, rows, weights)]
+        sent = [protect(one, clip_norm=1.0, steps_per_clip=4096, share_sigma=0.0) for one in told]
+    for vector in sent:
+        assert np.linalg.norm(vector.view(np.int32).astype(float)) <= 4096
