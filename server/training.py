@@ -218,6 +218,10 @@ class Training:
             if self.rounds is not None:
                 self.rounds.end()
             folder.report(learner.phase, number, kind.privacy.rounds, epsilon=finite(accountant.epsilon))
+        if part and not folder.has_models(
+            learner.checkpoint
+        ):  # its only round was interrupted: what follows goes on from its start
+            folder.save_checkpoint(learner.optimizer, models, learner.checkpoint)
         return models[-1]
 
     @as_declared

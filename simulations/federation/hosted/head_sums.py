@@ -19,7 +19,7 @@ from shared.arrays import Bools, Doubles, Floats, Ints, Words, as_declared, hold
 from shared.codec import unpack_floats
 from shared.errors import Refusal, RefusalCode
 from shared.features import History
-from shared.files import private_folder, replace_content
+from shared.files import private_folder, replace_content, text_of
 from shared.heads import TASKS, HeadRows, Heads, curvature_vectors, pair_shares, update_vectors
 from shared.mechanisms import Entropy
 from shared.network import forward
@@ -77,7 +77,7 @@ def write_head_rows(folder: Path, history: History, plan: Plan, heads: Heads, he
     popularity, stay. Users in `held_out` (K,) get none."""
     made_of = hashlib.sha256(plan.sha256 + heads.start.sha256 + heads.popularity.tobytes()).hexdigest()
     marker = private_folder(folder) / MADE_OF
-    if marker.exists() and marker.read_text("utf-8") == made_of:
+    if marker.exists() and text_of(marker) == made_of:
         return
 
     def score(theta: Floats, x: Floats) -> Floats:

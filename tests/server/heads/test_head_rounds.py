@@ -142,6 +142,8 @@ def test_interrupted_in_any_part_a_run_goes_on_where_it_was(tmp_path, crash):
     train(whole, settings_for(tmp_path / "w", plan), ServerFolder(tmp_path / "w"))
     folder, other = ServerFolder(tmp_path), ServerFolder(tmp_path / "w")
     assert accountant.rounds_of(0) == P_ROUNDS
+    assert all(folder.has_models(name) for name in (INTEREST, CROWD, CURVATURE)), "a sum that was lost leaves its start"
+    assert crash != 3 or not folder.models(CROWD)[-1].any()
     if crash > 3:
         np.testing.assert_array_equal(folder.models(CROWD), other.models(CROWD))
     if crash > 4:

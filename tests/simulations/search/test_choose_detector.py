@@ -137,7 +137,7 @@ def test_a_verdict_is_clear_only_if_every_draw_of_users_and_every_start_says_so(
 
 @pytest.mark.parametrize("name", ["demo", "complete-journey-eps1", "complete-journey", "online-retail-ii-eps7"])
 def test_every_setting_is_a_valid_plan(name: str) -> None:
-    settings = Detection(**load_scenario(name).detection.model_dump())
+    settings = load_scenario(name).detection.plan(8)
     for detector, (key, _) in SETTINGS.items():
         values = tried(settings, detector)
         assert getattr(settings, key) in values
