@@ -87,5 +87,8 @@ class Scratch(ServerFolder):
     def load_checkpoint(self, optimizer: ServerOptimizer, name: str = INTEREST_FILE) -> list[Floats]:
         return []
 
+    def has_models(self, name: str = INTEREST_FILE) -> bool:
+        return name in self._models
+
     def models(self, name: str = INTEREST_FILE) -> Floats:
         return np.stack(self._models[name])
