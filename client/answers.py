@@ -73,7 +73,7 @@ def install_model(device: Device, asked: Asked, request: Fields) -> bytes:
 def install_heads(device: Device, asked: Asked, request: Fields) -> bytes:
     """Answer a heads_offer: verified, installed beside the model, receipt."""
     popularity, weights = unpack_floats(request["popularity"]), unpack_floats(request["weights"])
-    device.install_heads(request["plan_sha256"], request["start"], popularity, weights)
+    device.install_heads(request["plan_sha256"], request["start"], popularity, weights, asked)
     return device.gate.release(asked.sha256, "receipt", {"plan_sha256": request["plan_sha256"]}, said=asked)
 
 

@@ -81,16 +81,20 @@ class Served(AppTold):
             offered.checked(self.profile.catalogue_sha256, self.gate.ledger.caps, self.profile.n_categories), said
         )
 
-    def install_heads(self, plan_sha256: bytes, start: bytes, popularity: Floats, weights: Floats) -> None:
-        """Take heads beside the model that is there: where they start, the log popularity (C,) of the categories, their weights
-        (2 * 28,). Refusal (PLAN_MISMATCH) if another plan is installed, it learns no heads, or it names another start; the vault
-        has all of it or nothing."""
+    def install_heads(
+        self, plan_sha256: bytes, start: bytes, popularity: Floats, weights: Floats, said: Asked | None = None
+    ) -> None:
+        """Take heads beside the model that is there, as the server `said`: where they start, the log popularity (C,) of the categories,
+        their weights (2 * 28,). Refusal (PLAN_MISMATCH) if another plan is installed, it learns no heads, or it names another start;
+        the vault has all of it, and that it was said, or nothing."""
         plan_sha256, start = octets(plan_sha256, "a plan's hash"), octets(start, "where heads start")
         _expect_weights(popularity, weights)
+        if said is not None:
+            instance(said, "what was said", Asked)
         here = self._state.installed
         if here is None or here.plan.sha256 != plan_sha256:
             raise Refusal(RefusalCode.PLAN_MISMATCH)
-        self._take_up(here.with_heads(start, popularity, weights), None)
+        self._take_up(here.with_heads(start, popularity, weights), said)
 
     def _take_up(self, installed: Installed, said: Asked | None) -> None:
         """What was checked becomes what is installed, and that the server `said` it is heard."""

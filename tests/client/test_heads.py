@@ -192,6 +192,23 @@ def test_heads_only_move_forward(living):
     assert refusal(answer(device, later)) is None, "the very same one is there already"
 
 
+def test_that_heads_were_offered_is_known_as_soon_as_they_are_there(living, tmp_path, monkeypatch):
+    """A device that was killed before it could answer takes no earlier offer afterwards."""
+    device = living()
+    assert refusal(answer(device, offer(time_s=10))) is None
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(device.gate), "release", killed)
+        answer(device, offer(time_s=1_000_000, weights=pack_floats(AT.ravel())))
+    device.close()
+    with open_device(tmp_path / "device", make_profile(Consent.IDENTIFIED)) as again:
+        np.testing.assert_array_equal(again._state.installed.heads.weights, AT)
+        assert refusal(answer(again, offer(time_s=10))) is RefusalCode.STALE
+
+
 def telling(names, lapse, takeoff, constant):
     weights = np.zeros((2, 28), np.float32)
     for task, parts in enumerate((lapse, takeoff)):
