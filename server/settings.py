@@ -202,9 +202,8 @@ def _heads_in(config: Mapping[str, Any], plan: Plan) -> HeadsSettings | None:
     if plan.heads is None:
         return None
     numbers = float(config["server.heads-damping"]), float(config["server.heads-tail"])
-    return HeadsSettings.load(
-        Path(str(config["server.heads-start"])), plan, pair(str(config["server.heads-rates"])), *numbers
-    )
+    rates, calibrations = (pair(str(config[f"server.heads-{name}"])) for name in ("rates", "calibrations"))
+    return HeadsSettings.load(Path(str(config["server.heads-start"])), plan, rates, *numbers, calibrations)
 
 
 def _identities(listed: str) -> tuple[bytes, ...]:

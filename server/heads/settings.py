@@ -15,18 +15,21 @@ from ..optimizer import ServerSettings
 @dataclass(frozen=True, eq=False)
 class HeadsSettings:
     """Where heads start, and how far a round moves each: by its rate times a Newton step of the mean gradient. `damping`: the least
-    curvature that a direction counts with, in mean eigenvalues. `tail`: the share of the latest rounds that are averaged."""
+    curvature that a direction counts with, in mean eigenvalues. `tail`: the share of the latest rounds that are averaged.
+    `calibrations`: how far the last round moves a head's slope and intercept, alone, in Newton steps; 0: it is as any other."""
 
     start: HeadsStart
     rates: tuple[float, float] = (0.3, 0.5)
     damping: float = 0.1
     tail: float = 0.5
+    calibrations: tuple[float, float] = (1.0, 0.0)
 
     def __post_init__(self) -> None:
-        if not (all(0 < rate <= 1000 for rate in self.rates) and 0 <= self.damping <= 1 and 0 <= self.tail <= 1):
+        moving = all(0 < rate <= 1000 for rate in self.rates) and all(0 <= rate <= 1000 for rate in self.calibrations)
+        if not (moving and 0 <= self.damping <= 1 and 0 <= self.tail <= 1):
             raise ConfigError(
-                "expected rates of heads in (0, 1000], damping and tail in 0..1, "
-                f"got {self.rates}, {self.damping}, {self.tail}"
+                "expected rates of heads in (0, 1000], damping and tail in 0..1, calibrations in 0..1000, "
+                f"got {self.rates}, {self.damping}, {self.tail}, {self.calibrations}"
             )
 
     @property
@@ -35,9 +38,17 @@ class HeadsSettings:
         return ServerSettings(1.0, 0.0, self.tail)
 
     @classmethod
-    def load(cls, file: Path, plan: Plan, rates: tuple[float, float], damping: float, tail: float) -> HeadsSettings:
+    def load(
+        cls,
+        file: Path,
+        plan: Plan,
+        rates: tuple[float, float],
+        damping: float,
+        tail: float,
+        calibrations: tuple[float, float],
+    ) -> HeadsSettings:
         """With the start in a file of `HeadsStart.to_bytes`; ConfigError if it is not the one that the plan names."""
-        return cls(start_in(file, plan), rates, damping, tail).checked(plan)
+        return cls(start_in(file, plan), rates, damping, tail, calibrations).checked(plan)
 
     def checked(self, plan: Plan) -> HeadsSettings:
         """These settings; ConfigError if they begin where the plan does not."""

@@ -37,7 +37,7 @@ COUNTS = {"interest": 1.0, "lapse": 2.0, "takeoff": 3.0}
 #: take-offs is the log of the level and half the log of the user's rate, of which the input is the half.
 BLENDS: Mapping[str, tuple[tuple[float, Mapping[str, float]], ...]] = {
     "lapse": ((0.35, {"logit_lapse": 1.0}), (-0.35, {"log_level": 1.0}), (0.3, {"bgnbd_gone": 1.0})),
-    "takeoff": ((1.0, {"logit_takeoff": 1.0}), (2.0, {"log_level": 1.0, "user_log_rate": 1.0})),
+    "takeoff": ((1.0, {"logit_takeoff": 1.0}), (4.0, {"log_level": 1.0, "user_log_rate": 1.0})),
 }
 
 
