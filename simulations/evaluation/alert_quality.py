@@ -95,10 +95,11 @@ def alert_quality(
     setup: Setup,
     scores: Scores,
     alerts: ShownAlerts,
+    shown_to_all: ShownAlerts,
 ) -> AlertQuality:
     """The devices' alerts, and as baselines the other detectors on the same p and rules of counters, per direction; who
     went over the budget; and what every detector would have done at other settings. `scores` are what the devices
-    computed at the `lived_steps`."""
+    computed at the `lived_steps`. What is a count of alerts by step or intervention is one of those `shown_to_all` devices."""
     protocol, plan = setup.protocol, setup.plan
     steps, settings, n_users = alert_steps(protocol), plan.detection, population.n_users
     rules = rule_alerts(history, setup, scores)
@@ -116,7 +117,8 @@ def alert_quality(
                 baselines[rule] = judge(raised, turns, n_users, truths=truths)
                 false.setdefault(rule, []).append(raised.where(~in_time(raised, truths)))
         judged[direction] = DirectionQuality(**vars(judge(ours, turns, n_users, truths=truths)), beside=baselines)
-        by_step[direction] = np.bincount(ours.step - steps[0], minlength=len(steps)).tolist()
+        everybodys = shown_to_all.of(direction, protocol.alert_steps).step
+        by_step[direction] = np.bincount(everybodys - steps[0], minlength=len(steps)).tolist()
     return AlertQuality(
         detector=DETECTOR_NAMES[settings.detector],
         steps=len(steps),
@@ -124,7 +126,7 @@ def alert_quality(
         by_step=AlertsByStep(fall=by_step[Direction.FALL], rise=by_step[Direction.RISE]),
         fall=judged[Direction.FALL],
         rise=judged[Direction.RISE],
-        interventions=intervention_counts(alerts, protocol.alert_steps),
+        interventions=intervention_counts(shown_to_all, protocol.alert_steps),
         budget=BudgetQuality(
             false_alerts=settings.false_alerts,
             steps=settings.budget_steps,

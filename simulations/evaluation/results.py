@@ -15,7 +15,7 @@ from ..scenarios.config import ProtocolSection
 from ..scenarios.owners import CapsNumbers
 from .result_tables import AlertQuality, Answer, InterestQuality, InterestTables, LapseTable, Part, TakeoffTable, Way
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 
 
 class PlanNumbers(Part):
@@ -47,7 +47,7 @@ class PlanNumbers(Part):
 class RunFacts(Part):
     """Which run it was. `sum`: who added its rounds up, in words; that of `hosts` fidelity is ideal, and says so."""
 
-    format: Literal[4]
+    format: Literal[5]
     name: str
     about: str
     simulated: bool
@@ -235,9 +235,11 @@ class Seconds(Part):
 
 
 class Evaluation(InterestTables):
-    """What a run was worth, from its folder: quality, alerts and cost. `refused`: requests that devices declined, by
-    the name of the code."""
+    """What a run was worth, from its folder: quality, alerts and cost. `looked_at`: of so many users tables, curves and the answer
+    are, all of them or a sample drawn at random; alerts by step and intervention, `refused`, `bits`, `sums`, bytes, processor time
+    and privacy are of all devices. `refused`: requests that devices declined, by the name of the code."""
 
+    looked_at: int
     answer: Answer
     interest: InterestQuality
     learning_curve: list[RoundAuc]

@@ -72,21 +72,26 @@ class HostNotes:
             np.savez(file, first_user=self._first_user, p=p, alerts=columns)
 
 
-def read_notes(run: RunFolder, n_users: int, n_categories: int, n_steps: int) -> tuple[Floats, ShownAlerts]:
-    """Everybody's notes of a run: p (K, T, C), NaN where none, and all alerts."""
-    p = np.full((n_users, n_steps, n_categories), np.nan, np.float32)
+@as_declared
+def read_notes(run: RunFolder, users: Ints, n_categories: int, n_steps: int) -> tuple[Floats, ShownAlerts]:
+    """The notes of a run: p (K, T, C) of some `users` (K,), in ascending order, NaN where none; and everybody's alerts. One step of
+    one host is in memory at a time."""
+    p = np.full((len(users), n_steps, n_categories), np.nan, np.float32)
     found: list[Ints] = []
     for step, file in (noted for host in run.every_host() for noted in host.notes()):
         with np.load(file) as notes:
-            first = int(notes["first_user"])
-            p[first : first + len(notes["p"]), step] = notes["p"]
+            first, noted = int(notes["first_user"]), notes["p"]
+            mine = slice(*np.searchsorted(users, (first, first + len(noted))))
+            p[mine, step] = noted[users[mine] - first]
             found.append(notes["alerts"].T)
     for home in run.devices.glob("*"):
         user = int(home.name)
         rows = np.frombuffer(whole_rows(home / INTERESTS_FILE, 4 * (n_categories + 1)), "<f4").reshape(
             -1, n_categories + 1
         )
-        p[user, rows[:, 0].astype(int)] = rows[:, 1:]
+        at = int(np.searchsorted(users, user))
+        if at < len(users) and users[at] == user:
+            p[at, rows[:, 0].astype(int)] = rows[:, 1:]
         alerts = np.frombuffer(whole_rows(home / ALERTS_FILE, ALERT_BYTES), "<i4").reshape(-1, 6)
         found.append(np.column_stack([np.full(len(alerts), user), alerts]))
     table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 7), np.int64)

@@ -46,7 +46,7 @@ def answer_in_words(results: Results, run: str = "RUN") -> AnswerWords:
     answer, step = results.answer, results.step
     sentences = [_ours(answer), *_found(answer.ours, step), *_rule(answer), *_price(answer.price)]
     return AnswerWords(
-        _verdict(answer, results), sentences, _limits(answer, results), _next(answer, run, results.devices)
+        _verdict(answer, results), sentences, _limits(answer, results), _next(answer, run, results.looked_at)
     )
 
 
@@ -137,6 +137,10 @@ def _lost(lost: float) -> str:
 
 def _limits(answer: Answer, results: Results) -> str:
     made_up = " All of it is of made-up people." if results.simulated else ""
+    if results.looked_at < results.devices:
+        made_up = (
+            f" It looks at {_number(results.looked_at)} of {_number(results.devices)} users, drawn at random.{made_up}"
+        )
     if not answer.ours.turns and not answer.ours.contacts:
         return made_up.strip()
     if answer.trainings == 1:

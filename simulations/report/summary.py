@@ -57,6 +57,7 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
             "devices and data",
             f"{grouped(results.devices)} device{'s' if results.devices != 1 else ''}, {results.data} ({kind})",
         ),
+        *_looked_at(results),
         ("interest AUC, on the devices", ONE_KIND if interest.auc is None else decimal(interest.auc)),
         *_baselines(results),
         *([] if interest.calibration_error is None else [("calibration error", decimal(interest.calibration_error))]),
@@ -84,6 +85,21 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
         ),
         *_cpu(results.cpu),
     ]
+
+
+def looked_at_in_words(results: Results) -> str | None:
+    """Whom tables are of, where these are not all; None where they are."""
+    if results.looked_at >= results.devices:
+        return None
+    return (
+        f"{grouped(results.looked_at)} of {grouped(results.devices)}, drawn at random, for tables, curves and the answer; alerts by "
+        f"{results.step}, bytes, processor time and privacy are of all"
+    )
+
+
+def _looked_at(results: Results) -> list[tuple[str, str]]:
+    said = looked_at_in_words(results)
+    return [("users looked at", said)] if said else []
 
 
 def _reasons(results: Results) -> list[tuple[str, str]]:
