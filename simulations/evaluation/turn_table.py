@@ -29,11 +29,11 @@ from .replay import change_rate
 from .result_tables import LapseScores, LapseTable, TakeoffTable
 from .turn_rows import (
     MIN_ACTIVE,
+    Silences,
     TurnRows,
     TurnScore,
     judged_lapses,
     judged_takeoffs,
-    lead_of,
     score_table,
     with_features,
 )
@@ -175,10 +175,11 @@ def lapse_table(
     rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     others = lapse_scores(history, setup, rows, levels, seed, models) if others is None else others
     scores = {**(extra or {}), **others}
+    silences = Silences(rows, protocol.lapse_steps)
     table = [
         LapseScores(
             **vars(row),
-            alerts=lead_of(rows, scores[row.name].value, protocol.lapse_steps),
+            alerts=silences.warned(scores[row.name].value),
             early_auc=auc(rows.y[rows.early], scores[row.name].value[rows.early]),
         )
         for row in score_table(rows, scores, tuple(references) or (P_SILENT,), seed)

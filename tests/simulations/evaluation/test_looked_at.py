@@ -71,4 +71,6 @@ def test_a_sample_has_tables_of_its_own_and_counts_are_everybody_s(tmp_path, mon
     whole, _ = read_notes(run, np.arange(people.n_users), len(people.catalogue), people.n_steps)
     assert np.array_equal(p, whole[users], equal_nan=True)
     events = {tuple(people.user_events(user).time_s) for user in users.tolist()}
-    assert {tuple(LookedAt(users, people.take(users)).population.user_events(at).time_s) for at in range(SAMPLE)} == events
+    assert {
+        tuple(LookedAt(users, people.take(users)).population.user_events(at).time_s) for at in range(SAMPLE)
+    } == events
