@@ -14,9 +14,10 @@ import numpy as np
 from client.detection.policy import Intervention, Segment
 from client.detection.risk_levels import Direction
 from shared.arrays import Bools, Ints, as_declared
-from shared.features import History, extract, seen
+from shared.features import History, seen
 from shared.plan import Detection, Plan
 
+from ..baselines.counter_rules import silence
 from ..federation.alert_table import Alerts, ShownAlerts
 from ..people.population import Population
 from ..people.setup import Setup
@@ -149,9 +150,8 @@ def rule_alerts(history: History, setup: Setup, scores: Scores) -> dict[str, dic
             raised = alerts_of(plan, replace(plan.detection, detector=kind), scores)[:, -len(steps) :]
             fired[name] = {d: raised[:, :, d] for d in Direction}
     watching = watched(history, steps, protocol, plan.detection.min_active_steps)
-    recency = extract(history, plan.features, steps)[..., plan.features.names.index("recency")]
     silent_steps = max(1, protocol.lapse_steps // 2)
-    silent = (recency / 2 + 0.5) * protocol.window_steps >= silent_steps - 0.5
+    silent = silence(history, steps) >= silent_steps
     known = seen(history, steps)
     fired[f"silence of {silent_steps} steps"] = {Direction.FALL: silent & watching}
     fired["always"] = {Direction.FALL: watching, Direction.RISE: known & ~watching}

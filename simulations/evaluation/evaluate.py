@@ -170,6 +170,7 @@ def evaluate(
     return Evaluation(
         **vars(tables),
         looked_at=len(users),
+        disk_bytes=run.disk_bytes(),
         answer=answer_of(some, history, setup, falls, price, bgnbd, seed),
         interest=interest_quality(shown, scored[known & trained], int((~known & trained).sum())),
         learning_curve=learning_curve(models, plan, shown),

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from shared.arrays import Bools, Doubles, Ints, as_declared, hold_declared
 from shared.errors import InputError
-from shared.features import FeatureSpec, History, extract, last_active
+from shared.features import FeatureSpec, History, last_active
 
-from ..people.labelled_rows import Rows
+from ..people.labelled_rows import Rows, filled
 from ..scenarios.config import ProtocolSection
 from .ground_truth import lapse_mask, quiet_mask, takeoff_mask, watched
 from .quality import UserBootstrap, auc, average_precision, calibration_error, interval
@@ -36,8 +36,6 @@ TOP_ROWS: Final = 0.1
 #: An alert line is set where one alert in so many is true, on this many candidate lines.
 ONE_TRUE_IN: Final = 4
 ALERT_LINES: Final = 200
-#: Users whose features are in memory together.
-USERS_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True)
@@ -121,14 +119,7 @@ def _rows(history: History, protocol: ProtocolSection, at: Ints, chosen: Bools, 
 
 def with_features(history: History, features: FeatureSpec, rows: TurnRows) -> Rows:
     """The rows with their features x (n, F), as of the close of each row's step."""
-    x = np.empty((len(rows), features.n_features), np.float32)
-    steps = np.unique(rows.step)
-    for first in range(0, history.active.shape[0], USERS_AT_ONCE):
-        these = slice(first, first + USERS_AT_ONCE)
-        mine = (rows.user >= first) & (rows.user < first + USERS_AT_ONCE)
-        some = extract(history[these], features, steps)
-        x[mine] = some[rows.user[mine] - first, np.searchsorted(steps, rows.step[mine]), rows.category[mine]]
-    return Rows(x, rows.y, rows.user, rows.step, rows.category)
+    return filled(history, features, [rows])[0]
 
 
 @dataclass(frozen=True)

@@ -234,6 +234,11 @@ class RunFolder:
         """Whether all is there that a run leaves."""
         return self.has_account and self.results_file.exists() and self.report_file.exists()
 
+    def disk_bytes(self) -> int:
+        """What its people and their devices take on the disk."""
+        files = (file for folder in (self.population, self.devices, self.hosts) for file in folder.rglob("*"))
+        return sum(file.stat().st_size for file in files if file.is_file())
+
     def vouch(self) -> None:
         """Say in the run's log, by hash, what its files hold that a reviewer sees: what is said last counts. Nothing is said of a run
         whose server kept no log."""

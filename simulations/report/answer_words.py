@@ -9,7 +9,7 @@ from ..evaluation.answer import AVERAGE, BG_NBD, OWN_SILENCE, PEOPLE, SILENCE, T
 from ..evaluation.result_tables import Answer, ContactsWorth, Price, Range, RuleWorth
 from ..evaluation.results import Results
 from ..evaluation.verdict import LEAST_CONTACTS, LEAST_TURNS, LEAST_USERS
-from .format import compact, decimal, duration, grouped, percent
+from .format import compact, decimal, duration, grouped, in_bytes, percent
 
 #: Whom each rule contacts; it looks at one's own counters and at nothing else.
 RULES: Final[Mapping[str, str]] = {
@@ -126,7 +126,7 @@ def _price(price: Price) -> list[str]:
         if lost is None
         else f"; learning apart and in private {_lost(lost)} of {right} beside a model that sees all data"
     )
-    down, up = (_bytes(n) for n in (price.down_bytes_per_device, price.up_bytes_per_device))
+    down, up = (in_bytes(n) for n in (price.down_bytes_per_device, price.up_bytes_per_device))
     cpu = "" if price.cpu_s_per_device is None else f" and {compact(price.cpu_s_per_device)} s of processor time"
     return [f"{promise}{apart}.", f"A device pays {down} down and {up} up in all{cpu}."]
 
@@ -198,10 +198,3 @@ def _signed(value: float) -> str:
 
 def _number(value: float) -> str:
     return grouped(value)
-
-
-def _bytes(n: float) -> str:
-    """Bytes in a unit that people read: 175 kB."""
-    if n >= 1e6:
-        return f"{compact(n / 1e6)} MB"
-    return f"{compact(n / 1e3)} kB" if n >= 1e3 else f"{grouped(n)} bytes"

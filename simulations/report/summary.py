@@ -12,7 +12,7 @@ from ..people.of_scenario import OWN
 from ..people.private_choice import LINE
 from ..scenarios.owners import CapsNumbers
 from .dropped import REFUSALS, dropped_in_words
-from .format import NONE, compact, decimal, duration, epsilon, grouped, percent, signed
+from .format import NONE, compact, decimal, duration, epsilon, grouped, in_bytes, percent, signed
 
 #: Said of whatever a run with hosted devices leaves.
 IDEAL_SUM = "ideal sum: no key was exchanged"
@@ -84,7 +84,13 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
             f"{grouped(traffic.down_bytes_per_device)} down, {grouped(traffic.up_bytes_per_device)} up",
         ),
         *_cpu(results.cpu),
+        ("people and devices, on this disk", disk_in_words(results)),
     ]
+
+
+def disk_in_words(results: Results) -> str:
+    """What a run's people and devices take on the disk."""
+    return f"{in_bytes(results.disk_bytes)}, {in_bytes(results.disk_bytes / results.devices)} for each"
 
 
 def looked_at_in_words(results: Results) -> str | None:

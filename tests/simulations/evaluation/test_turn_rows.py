@@ -119,7 +119,7 @@ def test_which_rows_there_are_does_not_depend_on_the_future(make) -> None:
 
 
 def test_features_are_those_of_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulations.evaluation.turn_rows.USERS_AT_ONCE", 7)
+    monkeypatch.setattr("simulations.people.labelled_rows.SCORE_USERS", 7)
     history = random_history(np.random.Generator(np.random.Philox(2)), (20, 3, 30), 0.5)
     rows = judged_lapses(history, PROTOCOL, (12, 18))
     features = FeatureSpec(6, (1, 2, 3, 4))

@@ -15,6 +15,7 @@ from shared.messages import REGISTER, REQUESTS
 from simulations.baselines.interest_models import POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY
 from simulations.evaluation.results import Results, UtilityPoint
 from simulations.report import alert_plots, plots, report
+from simulations.report.answer_words import answer_in_words
 from simulations.report.format import THIN_SPACE, compact, duration, grouped, percent
 from simulations.report.report import base_log_loss, odds_factor, render, write_report
 from simulations.report.summary import IDEAL_SUM, ONE_KIND, result_rows
@@ -353,9 +354,20 @@ def test_the_result_table() -> None:
         ("declined, consent aside", "none"),
         ("bytes per device and round", f"5{s}850 down, 5{s}837 up"),
         ("bytes per device, whole run", f"94{s}622 down, 46{s}964 up"),
+        ("people and devices, on this disk", "1.26 MB, 158 kB for each"),
     ]
     text = Outline(made("planted")).text
     assert all(name in text and " ".join(value.split()) in text for name, value in result_rows(make_results()))
+
+
+def test_a_run_of_many_says_whom_its_tables_are_of(undrawn: None) -> None:
+    s, all_of_them, some = THIN_SPACE, make_results(), changed(make_results(), {"devices": 20_000, "looked_at": 5000})
+    name, words = "users looked at", f"5{s}000 of 20{s}000, drawn at random"
+    assert name not in dict(result_rows(all_of_them)) and name not in render(all_of_them)
+    assert words in dict(result_rows(some))[name] and "alerts by day" in dict(result_rows(some))[name]
+    assert f"It looks at 5{s}000 of 20{s}000 users, drawn at random." in answer_in_words(some).limits
+    text = Outline(render(some)).text
+    assert f"of 5{s}000 users, drawn at random, the devices called" in text and f"10 turns to find, 5{s}000 users" in text
 
 
 def test_reasons_are_shown_of_an_alert_that_is_right_and_of_simulated_people_only() -> None:
