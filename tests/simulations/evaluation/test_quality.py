@@ -18,8 +18,8 @@ from simulations.evaluation.quality import (
     average_precision,
     calibration_error,
     groups,
+    in_levels,
     interval,
-    levels,
     log_loss,
     metrics_of,
     thirds,
@@ -38,6 +38,14 @@ def people(seed: int, users: int = 40, rows: int = 900, signal: float = 1.0) -> 
     y[user == 0], y[user == 3] = True, False
     logit = signal * (taste + y) + random.normal(size=rows)
     return y, (1 / (1 + np.exp(-logit))).astype(np.float32), user
+
+
+def levels(score: np.ndarray) -> np.ndarray:
+    """The level of each score, 0 where all lie in the lowest."""
+    order, ends = in_levels(score)
+    out = np.empty(len(score), int)
+    out[order] = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    return out
 
 
 def auc_interval(y: np.ndarray, p: np.ndarray, user: np.ndarray, seed: int) -> tuple[float, float] | None:
@@ -173,3 +181,10 @@ def test_levels_are_where_the_sorted_cuts_put_each_score(n_values: int, dtype: t
         cuts = np.unique(np.quantile(score, np.linspace(0, 1, BINS + 1)[1:-1]))
     assert levels(score).tolist() == np.searchsorted(cuts, score, side="right").tolist()
     assert levels(score[:0]).tolist() == []
+
+
+def test_draws_are_the_same_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, p, user = people(3)
+    single = UserBootstrap(y, user, 0).aucs(p)
+    monkeypatch.setattr(quality, "EXACT_COUNTS", 0)
+    assert UserBootstrap(y, user, 0).aucs(p).tolist() == single.tolist()

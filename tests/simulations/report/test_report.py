@@ -367,7 +367,7 @@ def test_a_run_of_many_says_whom_its_tables_are_of(undrawn: None) -> None:
     assert words in dict(result_rows(some))[name] and "alerts by day" in dict(result_rows(some))[name]
     assert f"It looks at 5{s}000 of 20{s}000 users, drawn at random." in answer_in_words(some).limits
     text = Outline(render(some)).text
-    assert f"of 5{s}000 users, drawn at random, the devices called" in text and f"10 turns to find, 5{s}000 users" in text
+    assert "of 5 000 users, drawn at random, the devices called" in text and "10 turns to find, 5 000 users" in text
 
 
 def test_reasons_are_shown_of_an_alert_that_is_right_and_of_simulated_people_only() -> None:
