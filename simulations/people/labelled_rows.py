@@ -66,20 +66,25 @@ def rows_of(history: History, features: FeatureSpec, horizon_steps: int, steps: 
 def filled(
     history: History, features: FeatureSpec, lists: Sequence[Labelled], widths: Sequence[int] | None = None
 ) -> list[Rows]:
-    """Several lists of rows with their features x (n, F), as of the close of each row's step; what several ask for is extracted once,
-    for some users at a time. `widths`: of each list the first columns that are kept, where these are not all. InputError unless each
-    is in order of user."""
+    """Several lists of rows with their features x (n, F), as of the close of each row's step; lists of the same steps share one
+    extraction, of some users at a time (of other steps, an average may differ in its last bit). `widths`: of each list the first
+    columns that are kept, where these are not all. InputError unless each is in order of user."""
     if any((np.diff(rows.user) < 0).any() for rows in lists):
         raise InputError("expected rows in order of user, got others")
     wide = [features.n_features] * len(lists) if widths is None else widths
     out = [np.empty((len(rows.y), width), np.float32) for rows, width in zip(lists, wide, strict=True)]
-    steps = np.unique(np.concatenate([np.empty(0, np.int64), *(rows.step for rows in lists)]))
-    for first in range(0, len(history.active) if len(steps) else 0, SCORE_USERS):
-        x = extract(users_of(history, first), features, steps)
-        for rows, into, width in zip(lists, out, wide, strict=True):
-            mine = slice(*np.searchsorted(rows.user, (first, first + SCORE_USERS)))
-            at = np.searchsorted(steps, rows.step[mine])
-            into[mine] = x[rows.user[mine] - first, at, rows.category[mine], :width]
+    asked: dict[bytes, list[int]] = {}
+    for i, rows in enumerate(lists):
+        asked.setdefault(np.unique(rows.step).tobytes(), []).append(i)
+    for key, alike in asked.items():
+        steps = np.frombuffer(key, np.int64)
+        for first in range(0, len(history.active) if len(steps) else 0, SCORE_USERS):
+            x = extract(users_of(history, first), features, steps)
+            for i in alike:
+                rows = lists[i]
+                mine = slice(*np.searchsorted(rows.user, (first, first + SCORE_USERS)))
+                at = np.searchsorted(steps, rows.step[mine])
+                out[i][mine] = x[rows.user[mine] - first, at, rows.category[mine], : wide[i]]
     return [Rows(x, rows.y, rows.user, rows.step, rows.category) for x, rows in zip(out, lists, strict=True)]
 
 

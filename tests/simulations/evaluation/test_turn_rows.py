@@ -25,6 +25,7 @@ from simulations.evaluation.turn_rows import (
     top_precision,
     with_features,
 )
+from simulations.people.labelled_rows import cells_of, filled
 from simulations.scenarios.config import ProtocolSection
 from tests.world.basics import examples, random_history
 
@@ -265,3 +266,18 @@ def test_one_pass_over_silences_says_what_a_look_for_every_line_says(seed, n_val
     score = random.integers(0, n_values, len(rows)) / n_values + 0.3 * rows.y * (random.random(len(rows)) < 0.5)
     expected = lead_line_by_line(rows, score, 4, one_true_in) if len(rows) else None
     assert Silences(rows, 4).warned(score, one_true_in) == expected
+
+
+def test_lists_of_rows_are_filled_together_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulations.people.labelled_rows.SCORE_USERS", 7)
+    history, features = (
+        random_history(np.random.Generator(np.random.Philox(4)), (20, 3, 30), 0.5),
+        FeatureSpec(6, (1, 2, 3, 4)),
+    )
+    lapses, takeoffs = (judged(history, PROTOCOL, (12, 18)) for judged in (judged_lapses, judged_takeoffs))
+    lists = [lapses, cells_of(history, 2, (6, 12)), takeoffs, lapses.where(lapses.user > 99)]
+    for rows, some in zip(lists, filled(history, features, lists), strict=True):
+        assert np.array_equal(some.x, filled(history, features, [rows])[0].x) and np.array_equal(some.y, rows.y)
+    backwards = TurnRows(*(column[::-1] for column in vars(lapses).values()))
+    with pytest.raises(InputError, match="in order of user"):
+        filled(history, features, [backwards])
