@@ -127,8 +127,8 @@ def evaluate(
 
     `every_model`: fit trees and each device's own model too (a minute), not only pooled logistic regression and DNN;
     None: if the data are real. `held_out` (K,): users that never trained; pooled models learn without them, and they get
-    a table of their own. `seed` draws the users that are looked at, the models' rows and the bootstrap's users. `before`: what
-    `beforehand` says to the same arguments, where it was asked already.
+    a table of their own. `seed`, the scenario's, draws the users that are looked at, whom hosts noted p of, the models' rows and the
+    bootstrap's users. `before`: what `beforehand` says to the same arguments, where it was asked already.
     """
     protocol, plan, server = setup.protocol, setup.plan, run.server
     account, traffic = whole_account(setup, json.loads(text_of(server.account_file))), server.traffic()
