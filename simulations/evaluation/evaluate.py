@@ -1,7 +1,7 @@
 """What a run was worth: quality of p against honest baselines, of the alerts, what it cost.
 
 Everything here looks at many devices at once, as only a simulation can: at all of them, or at a sample of users that stands for
-them (`people/looked_at.py`). What is counted over all devices, is counted over all: alerts by step, what the policy table
+them (`simulations/people/looked_at.py`). What is counted over all devices, is counted over all: alerts by step, what the policy table
 answered, refusals, rates, bytes, processor time and privacy. p and alerts are the ones that the devices computed on their own
 and showed to their users.
 """
