@@ -149,7 +149,7 @@ class DeviceState:
         assert self.watch is not None
         chances = self.read(installed, step)
         p = chances.p
-        fired, levels = self.watch.see(installed.plan, self.history, step, *chances)
+        fired, levels = self.watch.see(installed.plan, self.history, step, chances)
         raised = raised_alerts(fired, levels, self.history, installed.plan, policy, installed.round_number)
         log = with_raised(self.alerts, raised, step)
         after = replace(self, p=p, alerts=log, untold=(*self.untold, step) if raised else self.untold)

@@ -27,6 +27,12 @@ class Chances(NamedTuple):
     lapse: Floats
     takeoff: Floats
 
+    @classmethod
+    def of_p(cls, p: Floats, lapse: Floats | None = None, takeoff: Floats | None = None) -> Chances:
+        """p (..., C) and what is learned of turns (None: nothing)."""
+        nothing = np.broadcast_to(np.float32(np.nan), p.shape)
+        return cls(p, nothing if lapse is None else lapse, nothing if takeoff is None else takeoff)
+
 
 class Weights(NamedTuple):
     """What all three are made with: theta (P,), phi's weights (R,; empty: none yet), the heads (None: none yet)."""
@@ -51,14 +57,14 @@ def recent_rows(history: History, plan: Plan, step: int) -> tuple[Floats, Bools]
 def chances_of(plan: Plan, weights: Weights, score: Score, x: Floats, known: Bools) -> Chances:
     """What `recent_rows` say, x (..., S, C, F) and known (..., S, C); `score` makes p of rows under a theta."""
     p = np.where(known, score(weights.theta, x[..., : plan.features.n_features]), np.float32(np.nan))
-    now, nothing = p[..., -1, :], np.full(p[..., -1, :].shape, np.nan, np.float32)
+    now = p[..., -1, :]
     if plan.heads is not None:
         if weights.heads is None:
-            return Chances(now, nothing, nothing)
+            return Chances.of_p(now)
         return Chances(now, *of_heads(plan.heads.features, weights.heads, score, x[..., -1, :, :], known[..., -1, :]))
     if not weights.risk.size or p.shape[-2] < 2:
-        return Chances(now, nothing, nothing)
-    return Chances(now, phi(weights.risk, readings(plan.features, x[..., -1, :, :], now, p[..., 0, :])), nothing)
+        return Chances.of_p(now)
+    return Chances.of_p(now, phi(weights.risk, readings(plan.features, x[..., -1, :, :], now, p[..., 0, :])))
 
 
 def of_heads(features: FeatureSpec, heads: Heads, score: Score, x: Floats, known: Bools) -> tuple[Floats, Floats]:

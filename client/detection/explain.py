@@ -272,8 +272,7 @@ def _fires(
     budget = budget_for(settings, (n_categories,))
     least = max(LOWEST * budget.start_threshold, LEAST) if budget else LEAST
     for i in range(begin, n_steps):
-        p, lapse, takeoff = (one[:, i] for one in streams)
-        alarms = detector.update(memory, p, may, first + i, risk=lapse, takeoff=takeoff)
+        alarms = detector.update(memory, Chances(*(one[:, i] for one in streams)), may, first + i)
         if detector.adapts:
             fired |= (alarms.strength >= least).any(axis=0)
         else:

@@ -22,6 +22,7 @@ from shared.plan import Detection, Plan
 
 from .alert_budget import Budget, Spending
 from .bursts import held_by_burst
+from .chances import Chances
 from .detector_table import detector_for
 from .detectors import Alarms
 from .risk_levels import Direction, risk_levels
@@ -103,24 +104,16 @@ class Watch:
         n, nobody = past.shape[-2], np.zeros(self.memory.shape[1:], bool)
         for i in range(n):
             at = step - n + 1 + i
-            self._alarms(plan.detection, at, past[..., i, :], nobody)
+            self._alarms(plan.detection, at, Chances.of_p(past[..., i, :]), nobody)
             self._mark(at)
         self.last_step[:] = step
         return self
 
-    def see(
-        self,
-        plan: Plan,
-        history: History,
-        step: int,
-        p: Floats,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
-    ) -> tuple[Bools, Ints]:
+    def see(self, plan: Plan, history: History, step: int, chances: Chances) -> tuple[Bools, Ints]:
         """Which streams raise an alert at the close of `step`, and their risk levels: both (..., 2, C), falls first.
 
-        `history` ends with `step`; p and the chances of a lapse and of a take-off (None: not learned) are (..., C). After an
-        alert a stream is quiet in that direction for `quiet_steps`, and a user's alerts keep the plan's budget.
+        `history` ends with `step`; the chances are (..., C) each. After an alert a stream is quiet in that direction for
+        `quiet_steps`, and a user's alerts keep the plan's budget.
         """
         settings = plan.detection
         watched = established(
@@ -130,27 +123,19 @@ class Watch:
             min_active=settings.min_active_steps,
             lapse_steps=settings.lapse_steps,
         )[..., 0, :]
-        calm = observed(plan, history, [step], p[..., None, :])[..., 0, :]
-        raised = self.judge(settings, step, calm, watched, risk, takeoff)
-        return raised, risk_levels(p, np.full_like(p, np.nan) if risk is None else risk, takeoff)
+        calm = observed(plan, history, [step], chances.p[..., None, :])[..., 0, :]
+        raised = self.judge(settings, step, chances._replace(p=calm), watched)
+        return raised, risk_levels(chances)
 
-    def judge(
-        self,
-        settings: Detection,
-        step: int,
-        p: Floats,
-        watched: Bools,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
-    ) -> Bools:
-        """Which streams raise an alert at p (..., C) of `step`: (..., 2, C). A fall counts on a `watched` stream only,
+    def judge(self, settings: Detection, step: int, chances: Chances, watched: Bools) -> Bools:
+        """Which streams raise an alert at the chances (..., C) of `step`: (..., 2, C). A fall counts on a `watched` stream only,
         but for the article's rule (`RateDetector`), which does not ask."""
         if step <= self.last_step[0]:
             return np.zeros(self.quiet_until.shape, bool)
         self.last_step[:] = step
-        alarms = self._alarms(settings, step, p, watched, risk, takeoff)
+        alarms = self._alarms(settings, step, chances, watched)
         raised = np.stack([alarms.fall, alarms.rise], axis=-2)
-        budget = budget_for(settings, p.shape)
+        budget = budget_for(settings, watched.shape)
         if budget and alarms.judged is not None:
             budget.own.adapt(self.spending.moved, np.moveaxis(raised.sum(axis=-1), -1, 0), alarms.judged.sum(axis=-1))
         raised[..., Direction.RISE, :] &= (
@@ -163,20 +148,12 @@ class Watch:
         self._mark(step)
         return raised
 
-    def _alarms(
-        self,
-        settings: Detection,
-        step: int,
-        p: Floats,
-        watched: Bools,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
-    ) -> Alarms:
-        """What the plan's detector says to p, before quiet time and budget."""
+    def _alarms(self, settings: Detection, step: int, chances: Chances, watched: Bools) -> Alarms:
+        """What the plan's detector says to the chances, before quiet time and budget."""
         detector = detector_for(settings)
-        budget = budget_for(settings, p.shape) if detector.adapts else None
+        budget = budget_for(settings, watched.shape) if detector.adapts else None
         threshold = budget.own.now(self.spending.moved)[..., None] if budget else np.inf
-        return detector.update(self.memory, p, watched, step, threshold, risk, takeoff)
+        return detector.update(self.memory, chances, watched, step, threshold)
 
     def _mark(self, step: int) -> None:
         if len(self.marks) and step % MARK_EVERY == 0:

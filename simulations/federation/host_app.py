@@ -289,7 +289,7 @@ class Host:
             return kept
         for at in range(state.closed + 1, step + 1):
             chances = self._read(plan, state.weights, at)
-            fired, levels = state.watch.see(plan, self.history.until(at), at, *chances)
+            fired, levels = state.watch.see(plan, self.history.until(at), at, chances)
             who, direction, category = np.nonzero(fired)
             level = levels[who, direction, category]
             segment = segments(self.history.until(at), plan.features.window_steps)[who]
