@@ -190,7 +190,7 @@ class DeviceState:
         if self.lately and step == self.n_closed_steps - 1:
             x, known = self.lately.rows(installed.plan), seen(self.interest, recent_steps(installed.plan, step))
         else:
-            x, known = recent_rows(self.interest, installed.plan, step)
+            x, known = recent_rows(self.history, installed.plan, step)
         return chances_of(installed.plan, weights_of(installed), installed.score, x, known)
 
     def silent_until(self, step: int) -> DeviceState:
