@@ -85,6 +85,11 @@ class DeviceState:
     def n_closed_steps(self) -> int:
         return self.history.n_steps
 
+    @property
+    def interest(self) -> History:
+        """The history that the installed plan's interest is in: that of all kinds of events where it does not say."""
+        return self.installed.plan.read_features.of(self.history) if self.installed else self.history
+
     def copy(self) -> DeviceState:
         """A state that shares nothing with this one that `count`, `amend` or `closed` changes."""
         return replace(self.with_open(self.open_counters()), history=self.history.copy()).with_own_watch()
@@ -149,8 +154,9 @@ class DeviceState:
         assert self.watch is not None
         chances = self.read(installed, step)
         p = chances.p
-        fired, levels = self.watch.see(installed.plan, self.history, step, chances)
-        raised = raised_alerts(fired, levels, self.history, installed.plan, policy, installed.round_number)
+        interest = self.interest
+        fired, levels = self.watch.see(installed.plan, interest, step, chances)
+        raised = raised_alerts(fired, levels, interest, installed.plan, policy, installed.round_number)
         log = with_raised(self.alerts, raised, step)
         after = replace(self, p=p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
         return after.with_untold_kept() if log is not self.alerts else after, Told(step, p, raised)
@@ -182,7 +188,7 @@ class DeviceState:
     def read(self, installed: Installed, step: int) -> Chances:
         """p and the chances of turns (C,) as of the close of a step."""
         if self.lately and step == self.n_closed_steps - 1:
-            x, known = self.lately.rows(installed.plan), seen(self.history, recent_steps(installed.plan, step))
+            x, known = self.lately.rows(installed.plan), seen(self.interest, recent_steps(installed.plan, step))
         else:
             x, known = recent_rows(self.history, installed.plan, step)
         return chances_of(installed.plan, weights_of(installed), installed.score, x, known)
@@ -204,18 +210,12 @@ class DeviceState:
         between two models is not a turn of interest; quiet time and budget go on."""
         plan, n_closed = installed.plan, self.n_closed_steps
         past = np.arange(max(0, n_closed - past_steps(plan)), n_closed)
-        scores = self._scores(installed, past)
+        history = plan.read_features.of(self.history)
+        scores = _scores(installed, history, past)
         begin = self.watch.restart if self.watch else Watch.start
-        watch = begin(plan, observed(plan, self.history, past, scores), n_closed - 1)
+        watch = begin(plan, observed(plan, history, past, scores), n_closed - 1)
         p = scores[-1] if past.size else _nothing(len(self.p))
         return replace(self, installed=installed, watch=watch, p=p, lately=None)
-
-    def _scores(self, installed: Installed, steps: Ints) -> Floats:
-        """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""
-        if not steps.size:
-            return np.empty((0, len(self.p)), np.float32)
-        p = installed.scorer.score(extract(self.history, installed.plan.features, steps))
-        return np.where(seen(self.history, steps), p, np.float32(np.nan))
 
     # ---- rows of the vault
 
@@ -262,6 +262,14 @@ class DeviceState:
         except ModelError:
             problems["model_dropped"] += 1
         return replace(state, p=_nothing(n_categories))
+
+
+def _scores(installed: Installed, history: History, steps: Ints) -> Floats:
+    """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""
+    if not steps.size:
+        return np.empty((0, history.n_categories), np.float32)
+    p = installed.scorer.score(extract(history, installed.plan.features, steps))
+    return np.where(seen(history, steps), p, np.float32(np.nan))
 
 
 def _nothing(n_categories: int) -> Floats:

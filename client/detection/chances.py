@@ -50,7 +50,7 @@ def recent_steps(plan: Plan, step: int) -> list[int]:
 def recent_rows(history: History, plan: Plan, step: int) -> tuple[Floats, Bools]:
     """What the chances of `step` are read from: features (..., S, C, F) as of `rate_steps` earlier and as of `step` (as of
     `step` alone if the plan learns no phi on top of p), and which categories the user has touched by then (..., S, C)."""
-    steps = recent_steps(plan, step)
+    steps, history = recent_steps(plan, step), plan.read_features.of(history)
     return extract(history, plan.read_features, steps), seen(history, steps)
 
 

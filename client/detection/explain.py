@@ -132,7 +132,8 @@ def at_earlier_rate(history: History, features: FeatureSpec, category: int, step
     if out.kinds is not None:
         earlier = out.kinds[:, category, before][:, usual]
         mean = earlier.mean(axis=-1) if more > 0 and usual.any() else np.zeros(len(out.kinds))
-        out.kinds[:, category, chosen] = np.rint(mean).astype(np.uint8)[:, None]
+        whole = np.ceil if features.interest else np.rint  # a step that is active has events of what is interest
+        out.kinds[:, category, chosen] = whole(mean).astype(np.uint8)[:, None]
     out.active[category, chosen] = more > 0
     return out
 

@@ -41,9 +41,11 @@ class Section(BaseModel):
 
 class FeaturesSection(Section):
     """Which features describe an interest, as shared.features has them: 1, activity and money; 2, each kind of event as well, long
-    averages, rates and what BG/NBD reads of them."""
+    averages, rates and what BG/NBD reads of them. `interest`: whether all kinds of events are interest, or purchases alone, where
+    there are others (docs/detectors.md says what that is worth against bots)."""
 
     version: Literal[1, 2] = 1
+    interest: Literal["all", "purchases"] = "all"
 
 
 class WarmStartSection(Section):
