@@ -1,4 +1,4 @@
-"""What early warning is worth on all users of the two real data sets: the tables of lapses and of take-offs.
+"""What early warning is worth on all users of the real data sets: the tables of lapses and of take-offs.
 
 Ours are the heads that the data set's scenario with heads learns, five times; of a set without one phi and the level of p, under its
 scenario for epsilon <= 1. Every other row is made in the same run on the same rows. Rules see the counters alone, pooled models see
@@ -26,6 +26,7 @@ from ..scenarios.config import Scenario
 from .heads_training import chances_at
 from .learning import SEEDS, Learning, learning
 from .measured import Measured, known
+from .strangers import POOLED_ON_TURNS
 
 Row = TypeVar("Row", bound=TurnScores)
 
@@ -107,6 +108,7 @@ def numbers_of_table(name: str, found: LapseTable, seeds: int) -> dict[str, Meas
         f"lapse.below_best_pooled.{name}": Measured.over(
             [known(best_pooled.auc) - auc for auc in aucs], "AUC", _baseline(best_pooled)
         ),
+        f"lapse.gap.{name}": _gap(table, "lapses", aucs),
         f"lapse.base_rate.{name}": Measured(round(known(found.base_rate), 4), None, "share"),
         **_people("lapse", name, found, mine),
     }
@@ -176,6 +178,7 @@ def numbers_of_rises(name: str, found: TakeoffTable, seeds: int) -> dict[str, Me
         f"rise.below_best_pooled.{name}": Measured.over(
             [known(best_pooled.auc) - auc for auc in aucs], "AUC", _baseline(best_pooled)
         ),
+        f"rise.gap.{name}": _gap(table, "take-offs", aucs),
         f"rise.base_rate.{name}": Measured(round(known(found.base_rate), 4), None, "share"),
         f"rise.top_precision.{name}": Measured.over([known(row.top_precision) for row in mine], "share"),
         **_people("rise", name, found, mine),
@@ -216,6 +219,12 @@ def _best(table: Mapping[str, Row], wanted: Callable[[Row], bool]) -> Row:
 def _is_rule(row: TurnScores) -> bool:
     """Whether a row is a simple rule that says something."""
     return row.kind == RULE and row.name not in (*FITTED, *CONSTANT)
+
+
+def _gap(table: Mapping[str, Row], turns: str, ours: Sequence[float]) -> Measured:
+    """How far the better of the models that are fitted again without users held out is ahead of ours (strangers.py)."""
+    best = _best(table, lambda row: row.name in [f"{model}, trained on {turns}" for model in POOLED_ON_TURNS.values()])
+    return Measured.over([known(best.auc) - auc for auc in ours], "AUC", _baseline(best))
 
 
 def _lowest_ahead(row: TurnScores, seeds: int) -> Measured:

@@ -9,7 +9,7 @@ import pytest
 
 from client.detection.risk_levels import Direction
 from shared.features import FeatureSpec
-from simulations.baselines.interest_models import OURS, POOLED, RULE
+from simulations.baselines.interest_models import OURS, POOLED, POOLED_LR, RULE
 from simulations.evaluation.result_tables import Difference, LapseScores, LapseTable, ScoreMetrics, Warned
 from simulations.evaluation.turn_table import P_SILENT
 from simulations.published import alerts_as_shipped as shipped
@@ -38,6 +38,7 @@ def table() -> LapseTable:
     rows = [row(_ours(i), OURS, 0.75 + 0.01 * i) for i in range(SEEDS)]
     rows += [row("EWMA of activity, 24 steps", RULE, 0.74, -0.003), row("EWMA of activity, 8 steps", RULE, 0.72, -0.02)]
     rows += [row("recency", RULE, 0.7), row("never", RULE, 0.9), row(P_SILENT, RULE, 0.77), row("dnn", POOLED, 0.78)]
+    rows += [row(f"{POOLED_LR}, trained on {turns}", POOLED, 0.775) for turns in ("lapses", "take-offs")]
     about = {"steps": (1, 9), "train_steps": (0, 0), "lapse_steps": 8, "rows": 90, "users": 9, "base_rate": 0.1}
     early = {"valued_base_rate": None, "early_rows": 90, "early_base_rate": 0.1}
     return LapseTable(**about, **early, table=rows, calibration=None)
@@ -57,6 +58,7 @@ def test_rises_say_where_a_rule_a_fitted_and_a_pooled_model_are_ahead() -> None:
     assert out["rise.above_best_rule_low.x"].value == pytest.approx(0.001)
     assert out["rise.above_bg_nbd.x"].value == pytest.approx(-0.01)
     assert out["rise.below_best_pooled.x"].value == pytest.approx(0.02)
+    assert out["rise.gap.x"].value == pytest.approx(0.015), "to what learned the turns, not to the best of all"
     assert out["rise.row.x.dnn"].value == 0.78 and not any("seed" in key for key in out)
 
 
@@ -66,7 +68,7 @@ def test_every_row_has_its_interval_and_the_table_its_number_of_users(turn, numb
     assert (out[f"{turn}.users.x"].value, out[f"{turn}.rows.x"].value) == (9, 90)
     assert (out[f"{turn}.low.x"].value, out[f"{turn}.high.x"].value) == pytest.approx((0.75, 0.78))
     rows = [key for key in out if key.startswith(f"{turn}.row.x.")]
-    assert len(rows) == 6
+    assert len(rows) == 8
     for key in rows:
         low, high = (out[key.replace(".row.", f".row_{end}.")].value for end in ("low", "high"))
         assert (low, high) == pytest.approx((out[key].value - 0.01, out[key].value + 0.02))
