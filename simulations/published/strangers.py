@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.arrays import Bools, Floats, as_declared
+from shared.arrays import Bools, as_declared
 from shared.features import History
 from shared.heads import Heads
 
