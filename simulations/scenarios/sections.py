@@ -110,9 +110,9 @@ class HeadsSection(Section):
 
     Steps of history 0: every one that is known when training runs, from two thirds of a window on. Of each sum, lapses count
     `lapse_share` of the contribution's square, take-offs the rest. A round moves a head by its rate times a Newton step, in directions
-    that count no less than `damping` mean eigenvalues; `tail` of the latest rounds are averaged. `calibrations`: by how many Newton
-    steps the last round moves a head's slope and intercept, alone; 0: it is as any other. `epochs`: of the networks that planted
-    people teach.
+    that count no less than `damping` mean eigenvalues; `tail` of the latest rounds are averaged. `calibrate_lapses`: the slope
+    and the intercept of that head are planted people's, whatever rounds made of them. `epochs`: of the networks that planted people
+    teach.
     """
 
     rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
@@ -132,7 +132,7 @@ class HeadsSection(Section):
     rates: tuple[Rate, Rate] = (0.15, 0.4)
     damping: Share = 0.1
     tail: Share = 0.5
-    calibrations: tuple[Share, Share] = (1.0, 0.0)
+    calibrate_lapses: bool = True
     epochs: Annotated[int, Field(ge=1, le=1000)] = 4
     crowd_longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
     curvature_longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
