@@ -75,7 +75,7 @@ def first_alerts(world: World, scorer: Scorer) -> Iterator[Raised]:
         n = START + 1 - int(steps[0])
         watch = Watch.start(plan, observed(plan, history, steps[:n], p[:n]), START)
         for step, now in zip(steps[n:].tolist(), p[n:], strict=True):
-            raised, _ = watch.see(plan, history.until(step), step, Chances.of_p(now))
+            raised = watch.see(plan, history.until(step), step, Chances.of_p(now)).fired
             if raised.any():
                 direction, category = np.argwhere(raised)[0].tolist()
                 yield Raised(history.until(step), watch, category, step, Direction(direction))
