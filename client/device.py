@@ -331,8 +331,8 @@ class Device(Served):
             said = said and Explanation.of_nothing(FAILED)
             model = installed.plan, weights_of(installed), installed.score
             direction = Direction(alert.direction)
-            at = step_number(alert.step)
-            return explain(*model, self._state.interest, watch, alert.category, at, direction, self.profile.step)
+            at, unit = step_number(alert.step), self.profile.step
+            return explain(*model, self._state.interest, watch, alert.category, at, direction, unit, alert.began)
         return said
 
     def _expect_readable(self) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from .detection.chances import Chances, Weights, chances_of, recent_rows, recent
 from .detection.lately import Lately
 from .detection.policy import Intervention, Policy, Segment
 from .detection.risk_levels import Direction, RiskLevel
-from .detection.watch import Watch, observed, past_steps
+from .detection.watch import NOT_KNOWN, Watch, observed, past_steps
 from .model.installed import Installed
 from .model.runtime import verified
 from .profile import Profile
@@ -155,8 +156,8 @@ class DeviceState:
         chances = self.read(installed, step)
         p = chances.p
         interest = self.interest
-        fired, levels = self.watch.see(installed.plan, interest, step, chances)
-        raised = raised_alerts(fired, levels, interest, installed.plan, policy, installed.round_number)
+        seen_now = self.watch.see(installed.plan, interest, step, chances)
+        raised = raised_alerts(seen_now, interest, installed.plan, policy, installed.round_number)
         log = with_raised(self.alerts, raised, step)
         after = replace(self, p=p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
         return after.with_untold_kept() if log is not self.alerts else after, Told(step, p, raised)
@@ -374,12 +375,13 @@ def model(fields: dict[str, Any]) -> Installed:
 
 def plain_alerts(log: AlertLog) -> dict[str, list[int]]:
     """Alerts as one list for each field: names cost little, however many there are."""
-    columns = {name: [int(getattr(alert, name)) for alert, _ in log] for name in _ALERT_FIELDS}
+    columns = {name: [int(getattr(alert, name)) for alert, _ in log] for name in _ALERT_FIELDS if name != "began"}
+    columns["began"] = [NOT_KNOWN if alert.began is None else alert.began for alert, _ in log]
     return {**columns, "taken": [taken for _, taken in log]}
 
 
 #: How each field of an alert is read from a row.
-_ALERT_FIELDS = {
+_ALERT_FIELDS: dict[str, Callable[[int], Any]] = {
     "direction": Direction,
     "category": int,
     "level": RiskLevel,
@@ -387,6 +389,7 @@ _ALERT_FIELDS = {
     "model_round": int,
     "segment": Segment,
     "intervention": Intervention,
+    "began": lambda step: None if step == NOT_KNOWN else step,
 }
 
 

@@ -58,6 +58,13 @@ def immune_steps(threshold: float) -> int:
     return math.ceil(threshold / GAIN) - 1
 
 
+def at_rest(memory: Floats) -> Bools:
+    """Which of both statistics are 0 in a memory (m, ..., C): (2, ..., C), falls first. A change that the next step moves them by
+    begins there."""
+    resting: Bools = memory[FALL : RISE + 1] == 0
+    return resting
+
+
 class CusumDetector:
     """A lasting shift of a stream's own mean, down or up; thresholds come with every step, from the budget.
 

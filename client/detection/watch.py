@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from shared.plan import Detection, Plan
 from .alert_budget import Budget, Spending
 from .bursts import held_by_burst
 from .chances import Chances
+from .cusum import at_rest
 from .detector_table import detector_for
 from .detectors import Alarms
 from .risk_levels import Direction, risk_levels
@@ -30,6 +31,17 @@ from .risk_levels import Direction, risk_levels
 #: A device remembers its detector as of every so many steps, so many times: one mark lies at least `MARK_EVERY` steps
 #: back, and from there on it can be told otherwise (explain.py).
 MARK_EVERY, MARKS = 7, 3
+#: In place of the step at which a change began.
+NOT_KNOWN = -1
+
+
+class Raised(NamedTuple):
+    """What a step's close raises, (..., 2, C) each, falls first: where there is an alert, each stream's risk levels, and the step
+    at which a change began, as far as the detector can tell (`NOT_KNOWN`: it cannot)."""
+
+    fired: Bools
+    levels: Ints
+    began: Ints
 
 
 def budget_for(settings: Detection, shape: tuple[int, ...]) -> Budget | None:
@@ -63,6 +75,9 @@ class Watch:
     """What has to be remembered of streams (..., C): the detector's memory (m, ..., C); the first step at which each
     direction may speak again, int32 (..., 2, C); what each user has spent of the budget; the last step seen (1,).
 
+    `began`, under the CUSUM int32 (..., 2, C), under the others (..., 0, C), is the step at which each statistic last left 0:
+    where it fires, the change began there (Page's estimate). What fired is set back to 0, and so begins anew.
+
     `marks` (MARKS, m, C) is the memory as of the steps `marked` (MARKS,), oldest first, -1: none; only a lone device has
     them, (0, m, ..., C) is what many have.
     """
@@ -71,6 +86,7 @@ class Watch:
     quiet_until: NDArray[np.int32]
     spending: Spending
     last_step: Ints
+    began: NDArray[np.int32]
     marks: Floats
     marked: Ints
 
@@ -95,9 +111,11 @@ class Watch:
     def _fresh(cls, plan: Plan, shape: tuple[int, ...], spending: Spending) -> Watch:
         memory = detector_for(plan.detection).start(shape)
         quiet_until = np.zeros((*shape[:-1], len(Direction), shape[-1]), np.int32)
+        n_sums = len(Direction) if plan.detection.detector == "cusum" else 0
+        began = np.full((*shape[:-1], n_sums, shape[-1]), NOT_KNOWN, np.int32)
         n_marks = MARKS if len(shape) == 1 else 0
         marks, marked = np.zeros((n_marks, *memory.shape), np.float32), np.full(n_marks, -1, np.int64)
-        return cls(memory, quiet_until, spending, np.zeros(1, np.int64), marks, marked)
+        return cls(memory, quiet_until, spending, np.zeros(1, np.int64), began, marks, marked)
 
     def _warm_up(self, plan: Plan, past: Floats, step: int) -> Watch:
         past = past[..., -past_steps(plan) :, :]
@@ -109,8 +127,8 @@ class Watch:
         self.last_step[:] = step
         return self
 
-    def see(self, plan: Plan, history: History, step: int, chances: Chances) -> tuple[Bools, Ints]:
-        """Which streams raise an alert at the close of `step`, and their risk levels: both (..., 2, C), falls first.
+    def see(self, plan: Plan, history: History, step: int, chances: Chances) -> Raised:
+        """Which streams raise an alert at the close of `step`, how urgent it is, and since when.
 
         `history` ends with `step`; the chances are (..., C) each. After an alert a stream is quiet in that direction for
         `quiet_steps`, and a user's alerts keep the plan's budget.
@@ -125,7 +143,8 @@ class Watch:
         )[..., 0, :]
         calm = observed(plan, history, [step], chances.p[..., None, :])[..., 0, :]
         raised = self.judge(settings, step, chances._replace(p=calm), watched)
-        return raised, risk_levels(chances)
+        known = self.began.astype(np.int64) if settings.detector == "cusum" else np.full(raised.shape, NOT_KNOWN)
+        return Raised(raised, risk_levels(chances), known)
 
     def judge(self, settings: Detection, step: int, chances: Chances, watched: Bools) -> Bools:
         """Which streams raise an alert at the chances (..., C) of `step`: (..., 2, C). A fall counts on a `watched` stream only,
@@ -151,6 +170,8 @@ class Watch:
     def _alarms(self, settings: Detection, step: int, chances: Chances, watched: Bools) -> Alarms:
         """What the plan's detector says to the chances, before quiet time and budget."""
         detector = detector_for(settings)
+        if settings.detector == "cusum":
+            self.began[np.moveaxis(at_rest(self.memory), 0, -2)] = step
         budget = budget_for(settings, watched.shape) if detector.adapts else None
         threshold = budget.own.now(self.spending.moved)[..., None] if budget else np.inf
         return detector.update(self.memory, chances, watched, step, threshold)
@@ -168,8 +189,8 @@ class Watch:
             more = np.zeros((*array.shape[:-1], n_streams - array.shape[-1]), array.dtype)
             return np.concatenate([array, more], axis=-1)
 
-        memory, quiet_until, marks = map(wider, (self.memory, self.quiet_until, self.marks))
-        return Watch(memory, quiet_until, self.spending, self.last_step, marks, np.full_like(self.marked, -1))
+        memory, quiet_until, began, marks = map(wider, (self.memory, self.quiet_until, self.began, self.marks))
+        return Watch(memory, quiet_until, self.spending, self.last_step, began, marks, np.full_like(self.marked, -1))
 
     # ---- kept between two calls
 
@@ -182,7 +203,7 @@ class Watch:
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Watch:
         """The watch of `arrays`, bit for bit."""
         spending = Spending(*(arrays[name] for name in ("moved", "spent", "risen")))
-        names = ("memory", "quiet_until", "last_step", "marks", "marked")
+        names = ("memory", "quiet_until", "last_step", "began", "marks", "marked")
         return cls(spending=spending, **{name: arrays[name] for name in names})
 
     def copy(self) -> Watch:

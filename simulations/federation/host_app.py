@@ -295,12 +295,15 @@ class Host:
             return kept
         for at in range(state.closed + 1, step + 1):
             chances = self._read(plan, state.weights, at)
-            fired, levels = state.watch.see(plan, self._interest(plan, at), at, chances)
-            who, direction, category = np.nonzero(fired)
-            level = levels[who, direction, category]
-            segment = segments(self._interest(plan, at), plan.features.window_steps)[who]
+            interest = self._interest(plan, at)
+            fired, levels, began = state.watch.see(plan, interest, at, chances)
+            where = who, direction, category = np.nonzero(fired)
+            level = levels[where]
+            segment = segments(interest, plan.features.window_steps)[who]
             chosen = POLICY.choose(segment, direction, level)
-            raised.append(ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen))
+            raised.append(
+                ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen, began[where])
+            )
             HostNotes(self.folder, self.first_user).write(at, chances.p, raised[-1])
         kept = kept.with_raised(raised, state.round_number, step)
         kept.save(self.folder.alerts_file)

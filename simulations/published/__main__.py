@@ -49,7 +49,7 @@ from .kinds import kinds_numbers
 from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
 from .measured import Measured
 from .private_auc import private_auc_numbers
-from .streams import stream_numbers
+from .streams import began_numbers, stream_numbers
 from .sum_utility import sum_utility_numbers
 
 UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
@@ -229,6 +229,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
     out: dict[str, Callable[[], Mapping[str, Published | Measured]]] = {
         "fidelity": fidelity_numbers,
         "streams": stream_numbers,
+        "began": began_numbers,
         "hostile": hostile_numbers,
         "poison.demo": partial(poison_numbers, "demo"),
         "poison.complete-journey-eps1": partial(poison_numbers, "complete-journey-eps1"),

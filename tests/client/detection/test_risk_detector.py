@@ -104,7 +104,7 @@ def falls_of(phis, quiet_steps: int = 0) -> tuple[list[int], list[int]]:
     steps, levels = [], []
     for step, phi in enumerate(phis, start=20):
         risk = None if phi is None else np.float32([phi])
-        raised, level = watch.see(plan, history.until(step), step, Chances.of_p(np.float32([0.6]), risk))
+        raised, level, _ = watch.see(plan, history.until(step), step, Chances.of_p(np.float32([0.6]), risk))
         assert not raised[Direction.RISE].any()
         if raised[Direction.FALL, 0]:
             steps.append(step - 20)

@@ -41,14 +41,15 @@ def test_many_devices_at_once_are_each_device_alone(detection):
     n_raised = 0
     for step in range(6, 120):
         chances = Chances.of_p(stream[step], 1 - stream[step])
-        raised, levels = together.see(plan, cut(history, step + 1), step, chances)
+        raised, levels, began = together.see(plan, cut(history, step + 1), step, chances)
         assert raised.shape == levels.shape == (3, 2, 4)
         n_raised += int(raised.sum())
         for k, watch in enumerate(each):
             own = Chances(*(each[k] for each in chances))
-            one, one_level = watch.see(plan, cut(alone(history, k), step + 1), step, own)
+            one, one_level, one_began = watch.see(plan, cut(alone(history, k), step + 1), step, own)
             np.testing.assert_array_equal(raised[k], one)
             np.testing.assert_array_equal(levels[k], one_level)
+            np.testing.assert_array_equal(began[k], one_began)
     assert n_raised > 10
 
 
@@ -60,7 +61,7 @@ def test_after_an_alert_a_stream_is_quiet_in_that_direction_for_that_many_steps(
     watch = Watch.start(plan, np.empty((0, 1), np.float32), -1)
     rises = []
     for step, p in enumerate(np.linspace(0, 0.99, 12, dtype=np.float32)):  # a rise at every step
-        raised, _ = watch.see(plan, cut(history, step + 1), step, Chances.of_p(np.array([p])))
+        raised = watch.see(plan, cut(history, step + 1), step, Chances.of_p(np.array([p]))).fired
         assert not raised[Direction.FALL].any()
         rises += [step] if raised[Direction.RISE, 0] else []
     assert rises == list(range(1, 12, quiet_steps + 1))
@@ -70,7 +71,7 @@ def test_falls_come_first_and_have_their_own_level():
     plan = make_plan(detection={"detector": "rate", "rate_threshold": 0.3})
     history = random_history(np.random.default_rng(0), (2, 1), 1.0)
     watch = Watch.start(plan, np.array([[0.9, 0.1]], np.float32), -1)
-    raised, levels = watch.see(plan, history, 0, Chances.of_p(np.array([0.05, 0.95], np.float32)))
+    raised, levels, _ = watch.see(plan, history, 0, Chances.of_p(np.array([0.05, 0.95], np.float32)))
     assert raised.tolist() == [[True, False], [False, True]]
     assert levels[Direction.FALL, 0] == levels[Direction.RISE, 1] == RiskLevel.HIGH
 
@@ -117,7 +118,9 @@ def test_a_watch_remembers_what_its_own_detector_does_and_no_more(detector):
     watch = begun(plan, p)
     np.testing.assert_equal(watch.memory.shape, detector_for(plan.detection).start((3, 4)).shape)
     kept = sum(array.nbytes for name, array in watch.arrays().items() if name not in ("spent", "risen", "moved"))
-    assert kept == watch.memory.nbytes + watch.quiet_until.nbytes + watch.last_step.nbytes, "many devices have no marks"
+    assert kept == watch.memory.nbytes + watch.quiet_until.nbytes + watch.last_step.nbytes + watch.began.nbytes, (
+        "many devices have no marks"
+    )
 
 
 def bytes_per_stream(watch: Watch, n_streams: int) -> float:
