@@ -28,7 +28,9 @@ OTHER = {
     ("heads",): None,  # below
     ("detection", "takeoff_line"): 0.3,
     ("heads", "inputs_version"): None,  # there is one
-    **dict.fromkeys([("heads", "features", name) for name in ("window_steps", "short_steps", "ewma_steps", "interest")]),  # p's
+    **dict.fromkeys(
+        [("heads", "features", name) for name in ("window_steps", "short_steps", "ewma_steps", "interest")]
+    ),  # p's
     ("heads", "features", "more", "groups"): (0, 1, 2),
     ("heads", "features", "more", "kinds"): (4,),
     **{("heads", part, "clip_norm"): None for part in ("crowd", "curvature", "updates")},  # 1
