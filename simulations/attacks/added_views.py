@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,13 @@ FORMS: Final = {
 }
 #: Draws of users behind an interval; users that are read at once.
 DRAWS, CHUNK = 300, 100
+
+
+class Read(NamedTuple):
+    """Chances (K, S, C) each, as devices read them; and rho (K, S, C) also of what is not quiet."""
+
+    chances: Chances
+    rho: Floats
 
 
 @dataclass(frozen=True)
@@ -85,20 +92,20 @@ class Shop:
         """The steps that a watch needs."""
         return np.arange(START + 1 - past_steps(self.plan), LAST + 1)
 
-    def read(self, history: History) -> tuple[Chances, Floats]:
-        """What devices read at the close of `steps`, (K, S, C) each; and rho also of what is not quiet."""
+    def read(self, history: History) -> Read:
+        """What devices read at the close of `steps`."""
         plan, lag = self.plan, self.plan.risk.rate_steps if self.plan.risk else 0
         steps, heads, parts = np.arange(self.steps[0] - lag, self.steps[-1] + 1), self.weights.heads, []
         back = [slice(0, len(steps) - lag), slice(lag, None)] if lag else [slice(None)]
         for first in range(0, len(history.active), CHUNK):
             part = plan.read_features.of(history[first : first + CHUNK])
             x, known = extract(part, plan.read_features, steps), seen(part, steps)
-            rows, touched = (np.stack([column[:, one] for one in back], axis=2) for column in (x, known))
+            rows, touched = np.stack([x[:, at] for at in back], axis=2), np.stack([known[:, at] for at in back], axis=2)
             found = chances_of(plan, self.weights, self._score, rows, touched)
             rho = found.takeoff if heads is None else heads.read(plan.read_features, self._score, x)[1]
             parts.append((*found, np.where(known[:, lag:], rho, np.float32(np.nan))))
-        *found, rho = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Chances(*found), rho
+        p, lapse, takeoff, rho = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Read(Chances(p, lapse, takeoff), rho)
 
     @as_declared
     def raised(self, history: History, read: Chances) -> Bools:
@@ -145,18 +152,20 @@ def quiet_one(history: History, window_steps: int) -> Ints:
     return np.where(fits.any(axis=-1), days.argmax(axis=-1), -1)
 
 
-def moved(shop: Shop, category: Ints, per_day: int, usual: tuple[Chances, Floats]) -> Moved:
+@as_declared
+def moved(shop: Shop, category: Ints, per_day: int, usual: Read) -> Moved:
     """What `per_day` views a day more in `category` (K,) do to the users of whom it is none of -1; `usual`: what is read without them."""
     history = with_views(shop.history, category, per_day)
-    read, rho = shop.read(history) if per_day else usual
+    now = shop.read(history) if per_day else usual
     after, users = shop.steps >= FIRST, np.flatnonzero(category >= 0)
     here = category[users]
-    pairs = {"p": (read.p, usual[0].p), "phi": (read.lapse, usual[0].lapse), "rho": (rho, usual[1])}
-    moves = {name: np.abs(now - before)[users, :, here][:, after] for name, (now, before) in pairs.items()}
-    falls, rises = shop.raised(history, read)[users, :, here].T
+    pairs = zip(("p", "phi", "rho"), _columns(now), _columns(usual), strict=True)
+    moves = {name: np.abs(one - other)[users, :, here][:, after] for name, one, other in pairs}
+    falls, rises = shop.raised(history, now.chances)[users, :, here].T
     return Moved(moves, falls, rises)
 
 
+@as_declared
 def with_views(history: History, category: Ints, per_day: int) -> History:
     """The users' histories with `per_day` views more of a category of each (K,), on DAYS days from FIRST on."""
     assert history.kinds is not None
@@ -187,6 +196,7 @@ def purchases_auc(shop: Shop, read: Chances) -> tuple[float, float, float]:
     return with_interval(np.unique(user), ranked)
 
 
+@as_declared
 def with_interval(users: Ints, of: Callable[[Ints], float]) -> tuple[float, float, float]:
     """What `of` says of users (n,), and the ends of its 95 % interval over draws of them."""
     random = np.random.Generator(np.random.Philox(0))
@@ -195,6 +205,9 @@ def with_interval(users: Ints, of: Callable[[Ints], float]) -> tuple[float, floa
     return of(users), float(low), float(high)
 
 
+def _columns(read: Read) -> tuple[Floats, Floats, Floats]:
+    return read.chances.p, read.chances.lapse, read.rho
+
+
 def _bought(history: History) -> Bools:
-    assert history.kinds is not None
-    return history.kinds[EventKind.PURCHASE] > 0
+    return history.of_kinds(BOUGHT).active

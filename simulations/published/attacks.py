@@ -50,7 +50,7 @@ def views_numbers(seed: int = 0) -> dict[str, Measured]:
     for form in added_views.FORMS:
         shop = added_views.Shop.of(form, added_views.USERS, seed)
         usual, window = shop.read(shop.history), shop.plan.features.window_steps
-        out |= _over_users(f"views.{form}.auc", added_views.purchases_auc(shop, usual[0]), "AUC", "of purchases")
+        out |= _over_users(f"views.{form}.auc", added_views.purchases_auc(shop, usual.chances), "AUC", "of purchases")
         for k in (0, *added_views.PER_DAY):
             of = f"views.{form}.{k}"
             out |= _views_of(of, k, added_views.moved(shop, added_views.most_bought(shop.history), k, usual), "falls")

@@ -11,12 +11,22 @@ from simulations.published.attacks import views_numbers
 N_USERS = 60
 
 
-@pytest.fixture(scope="module")
-def small():
+@pytest.fixture(scope="module", autouse=True)
+def few():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"TEACHERS": 150, "EPOCHS": 4, "USERS": N_USERS, "PER_DAY": (3,), "DRAWS": 50}.items():
             patch.setattr(added_views, name, value)
-        yield views_numbers()
+        yield
+
+
+@pytest.fixture(scope="module")
+def small(few):
+    return views_numbers()
+
+
+@pytest.fixture(scope="module")
+def shop(few):
+    return Shop.of("all", N_USERS, 0)
 
 
 def test_a_bot_moves_an_interest_in_purchases_less_where_purchases_are_interest(small):
@@ -26,9 +36,6 @@ def test_a_bot_moves_an_interest_in_purchases_less_where_purchases_are_interest(
     assert small["views.purchases.3.rho.most_high"].value == only == 0
     assert 0 < aware < small["views.aware.3.p.most_high"].value < today
     for turn in ("falls", "rises"):
-        assert small[f"views.purchases.3.{turn}"] == small[f"views.purchases.0.{turn}"] or turn, (
-            "what is told is the same"
-        )
         assert small[f"views.purchases.3.{turn}"].value == small[f"views.purchases.0.{turn}"].value
     assert "views.aware.3.rises" not in small, "who learns no head of take-offs has none"
 
@@ -39,8 +46,7 @@ def test_every_number_stands_inside_of_its_interval(small):
     assert all(small[f"{key}_low"].value <= small[key].value <= small[f"{key}_high"].value for key in found)
 
 
-def test_the_attack_adds_views_and_nothing_else():
-    shop = Shop.of("all", N_USERS, 0)
+def test_the_attack_adds_views_and_nothing_else(shop):
     category = added_views.most_bought(shop.history)
     assert (category >= 0).mean() > 0.5
     after = with_views(shop.history, category, 10)
@@ -51,8 +57,7 @@ def test_the_attack_adds_views_and_nothing_else():
     assert (after.amount == shop.history.amount).all() and (after.active == (after.count > 0)).all()
 
 
-def test_the_quiet_category_is_quiet_and_was_bought_from():
-    shop = Shop.of("all", N_USERS, 0)
+def test_the_quiet_category_is_quiet_and_was_bought_from(shop):
     category = added_views.quiet_one(shop.history, 28)
     users = np.flatnonzero(category >= 0)
     assert users.size > N_USERS // 3
@@ -61,8 +66,7 @@ def test_the_quiet_category_is_quiet_and_was_bought_from():
     assert (mine.kinds[EventKind.PURCHASE, :, :FIRST] > 0).any(axis=-1).all()
 
 
-def test_who_has_no_such_category_is_left_out():
-    shop = Shop.of("all", N_USERS, 0)
+def test_who_has_no_such_category_is_left_out(shop):
     usual, category = shop.read(shop.history), added_views.most_bought(shop.history)
     category[::2] = -1
     found = moved(shop, category, 3, usual)
