@@ -196,7 +196,6 @@ def purchases_auc(shop: Shop, read: Chances) -> tuple[float, float, float]:
     return with_interval(np.unique(user), ranked)
 
 
-@as_declared
 def with_interval(users: Ints, of: Callable[[Ints], float]) -> tuple[float, float, float]:
     """What `of` says of users (n,), and the ends of its 95 % interval over draws of them."""
     random = np.random.Generator(np.random.Philox(0))
