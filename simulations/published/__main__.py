@@ -37,7 +37,7 @@ from ..terminal.ending import end_with
 from ..terminal.stopping import leaving
 from .alerts_as_shipped import shipped_numbers
 from .attack_evidence import TOLD, membership_numbers, server_numbers, told_numbers, update_numbers
-from .attacks import bound_numbers, hostile_numbers, poison_numbers
+from .attacks import bound_numbers, hostile_numbers, poison_numbers, views_numbers
 from .audit import audit_numbers
 from .cold_start import cold_numbers
 from .decide import decide_numbers
@@ -231,6 +231,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "streams": stream_numbers,
         "began": began_numbers,
         "hostile": hostile_numbers,
+        "views": views_numbers,
         "poison.demo": partial(poison_numbers, "demo"),
         "poison.complete-journey-eps1": partial(poison_numbers, "complete-journey-eps1"),
         "cheat": bounds_of_all,
