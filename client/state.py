@@ -153,14 +153,12 @@ class DeviceState:
         if installed is None:
             return self, None
         assert self.watch is not None
-        chances = self.read(installed, step)
-        p = chances.p
-        interest = self.interest
+        chances, interest = self.read(installed, step), self.interest
         seen_now = self.watch.see(installed.plan, interest, step, chances)
         raised = raised_alerts(seen_now, interest, installed.plan, policy, installed.round_number)
         log = with_raised(self.alerts, raised, step)
-        after = replace(self, p=p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
-        return after.with_untold_kept() if log is not self.alerts else after, Told(step, p, raised)
+        after = replace(self, p=chances.p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
+        return after.with_untold_kept() if log is not self.alerts else after, Told(step, chances.p, raised)
 
     def _with_lately(self, before: Lately | None, counted: tuple[Floats, Floats, NDArray[np.uint8]]) -> DeviceState:
         """This state, of which the last closed step, with what was `counted` in it, goes on from what was known `before` it.

@@ -115,8 +115,8 @@ class Shop:
         watch = Watch.start(plan, observed(plan, held, steps[:past], read.p[:, :past]), START)
         alerts = []
         for i, step in enumerate(steps.tolist()[past:], start=past):
-            now = (column[:, i] for column in read)
-            alerts.append(watch.see(plan, held.until(step), step, *now)[0])
+            now = Chances(*(column[:, i] for column in read))
+            alerts.append(watch.see(plan, held.until(step), step, now)[0])
         return np.asarray(np.any(alerts[FIRST - START - 1 :], axis=0))
 
     def _score(self, theta: Floats, x: Floats) -> Floats:

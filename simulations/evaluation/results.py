@@ -15,7 +15,7 @@ from ..scenarios.config import ProtocolSection
 from ..scenarios.owners import CapsNumbers
 from .result_tables import AlertQuality, Answer, InterestQuality, InterestTables, LapseTable, Part, TakeoffTable, Way
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 
 
 class PlanNumbers(Part):
@@ -47,7 +47,7 @@ class PlanNumbers(Part):
 class RunFacts(Part):
     """Which run it was. `sum`: who added its rounds up, in words; that of `hosts` fidelity is ideal, and says so."""
 
-    format: Literal[4]
+    format: Literal[5]
     name: str
     about: str
     simulated: bool

@@ -113,12 +113,11 @@ class Host:
             self._history = None
         if self._plan_on_disk() != plan:
             self.folder.plan_file.unlink(missing_ok=True)
-            TrainingRows.write(self.folder.path, self._interest(plan, step), plan, self._held_out)
+            now = self._interest(plan, step)
+            TrainingRows.write(self.folder.path, now, plan, self._held_out)
             if plan.risk:
                 private_folder(self.folder.lapses)
-                TrainingRows.write_lapses(
-                    self.folder.lapses, self._interest(plan, step), plan, plan.risk, self._held_out
-                )
+                TrainingRows.write_lapses(self.folder.lapses, now, plan, plan.risk, self._held_out)
             replace_content(self.folder.plan_file, plan.canonical)
         past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
         scores = observed(plan, self._interest(plan, step), past, self._scores(plan, theta, past))
@@ -294,16 +293,14 @@ class Host:
         if step <= state.closed:
             return kept
         for at in range(state.closed + 1, step + 1):
-            chances = self._read(plan, state.weights, at)
-            interest = self._interest(plan, at)
+            chances, interest = self._read(plan, state.weights, at), self._interest(plan, at)
             fired, levels, began = state.watch.see(plan, interest, at, chances)
             where = who, direction, category = np.nonzero(fired)
             level = levels[where]
             segment = segments(interest, plan.features.window_steps)[who]
             chosen = POLICY.choose(segment, direction, level)
-            raised.append(
-                ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen, began[where])
-            )
+            when = np.full_like(who, at)
+            raised.append(ShownAlerts(who, when, direction, category, level, segment, chosen, began[where]))
             HostNotes(self.folder, self.first_user).write(at, chances.p, raised[-1])
         kept = kept.with_raised(raised, state.round_number, step)
         kept.save(self.folder.alerts_file)

@@ -338,8 +338,10 @@ def with_everything() -> Results:
         baseline(BY_ITSELF, 0.738, ahead=-0.044),
         baseline("recency", None),
     ]
-    group = {"members": 3, "unit": "active steps", "smallest": 1, "largest": 9, **QUALITY, "beside": {POOLED_LR: 0.71}}
-    nobody = {**group, "group": "heavy users", **dict.fromkeys(QUALITY), "rows": 0, "beside": {POOLED_LR: None}}
+    about = {"members": 3, "users": 3, "unit": "active steps", "smallest": 1, "largest": 9, "low": 0.61, "high": 0.83}
+    group = {**about, **QUALITY, "beside": {POOLED_LR: 0.71}}
+    nobody = {**group, "group": "heavy users", **dict.fromkeys((*QUALITY, "low", "high")), "rows": 0, "users": 0}
+    nobody |= {"beside": {POOLED_LR: None}}
     points = (
         (0.75, 0.781, 0.001, 0.787),
         (7.0, 0.784, None, 0.787),

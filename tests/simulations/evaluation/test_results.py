@@ -173,9 +173,9 @@ def test_values_of_another_type_and_infinities_fail_and_are_not_quoted() -> None
 
 def test_results_of_another_format_say_what_to_do() -> None:
     section = made_up()
-    with pytest.raises(InputError, match="expected results of format 4 in .*, got format 5 of a later ebbtide"):
-        parse(json.dumps({**section, "format": 5, "more": True}), RESULTS_FILE)
-    with pytest.raises(InputError, match="expected results of format 4 in .*, got format 1: run that scenario again"):
+    with pytest.raises(InputError, match="expected results of format 5 in .*, got format 6 of a later ebbtide"):
+        parse(json.dumps({**section, "format": 6, "more": True}), RESULTS_FILE)
+    with pytest.raises(InputError, match="expected results of format 5 in .*, got format 1: run that scenario again"):
         parse(json.dumps({**section, "format": 1}), RESULTS_FILE)
     del section["format"]
     with pytest.raises(InputError, match="of before there were formats: make them again with `ebbtide evaluate RUN`"):

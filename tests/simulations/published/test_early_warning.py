@@ -27,7 +27,7 @@ SEEDS = 3
 
 def row(name: str, kind: str, auc: float, high: float = 0.0) -> LapseScores:
     """A row that is behind seed 0 by at least -high, behind seed 1 by .001 less, and so on."""
-    ahead = {_ours(i): Difference(auc=0.0, low=-1.0, high=high + 0.001 * i) for i in range(SEEDS)}
+    ahead = {_ours(i): Difference(auc=0.0, low=-1.0 - i, high=high + 0.001 * i) for i in range(SEEDS)}
     metrics = dict.fromkeys(ScoreMetrics.model_fields, 0.1)
     warned = Warned(silences=9, lapses=4, alerts=8, median_lead_steps=5.0, precision=0.25, recall=0.4)
     whose = {"name": name, "kind": kind, "auc": auc, "low": auc - 0.01, "high": auc + 0.02, "ahead": ahead}
@@ -47,6 +47,7 @@ def table() -> LapseTable:
 def test_low_ends_are_the_lowest_of_all_seeds() -> None:
     out = numbers_of_table("x", table(), SEEDS)
     assert out["lapse.above_best_rule_low.x"].value == pytest.approx(0.001)
+    assert out["lapse.above_best_rule_high.x"].value == pytest.approx(1.0)
     assert out["lapse.above_benchmark_rule_low.x"].value == pytest.approx(0.018)
     assert out["lapse.above_best_rule.x"].value == pytest.approx(0.02)
     assert out["lapse.above_benchmark_rule.x"].value == pytest.approx(0.04)
