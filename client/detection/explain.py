@@ -2,7 +2,7 @@
 
 Reasons: exact Shapley values over eight groups of features (`shapley.py`), of the change of
 logit p between this stream's own earlier baseline and the alert; where a head called the turn, of the logit of its chance, of a lapse
-with the other sign. The baseline is the mean feature row of the
+with the other sign; where the rule of counters did, the two parts that its logit is the sum of. The baseline is the mean feature row of the
 `window_steps` steps that end the longest short window before the alert. All 2^8 mixtures of the two rows go through
 the model at once. In words, a visit is a step with any activity.
 
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared import slow_average
 from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import InputError
 from shared.events import Step
@@ -158,6 +159,7 @@ def explain(
     if not (0 <= step < history.n_steps and 0 <= category < history.n_categories):
         raise InputError("expected the step and category of an alert of this device")
     features, history = plan.read_features, history.until(step)
+    ruled = plan.detection.detector == "slow_average"
     kept, mark = _replayable(features, watch, step)
     long = kept[-1] if kept else 0
     rate = plan.risk.rate_steps if plan.risk else 0
@@ -176,8 +178,10 @@ def explain(
     several = np.concatenate([mixed, x, changed.reshape(-1, x.shape[-1])])
     read = _chances(plan, weights, score, several, category)
     parts = [np.split(one, [len(mixed), len(mixed) + len(x)]) for one in read]
-    worth = _interest(plan, weights, Chances(*(of_mixed for of_mixed, _, _ in parts)), direction)
-    values = shapley(worth)
+    if ruled:
+        values = _rule_values(plan, history, category, steps, calm, direction)
+    else:
+        values = shapley(_interest(plan, weights, Chances(*(of_mixed for of_mixed, _, _ in parts)), direction))
 
     counterfactual = None
     if kept:
@@ -189,7 +193,12 @@ def explain(
         for stream, lived in zip(streams.p, (history, *others), strict=True):
             every = np.broadcast_to(stream[:, None], (steps.size, history.n_categories))
             stream[:] = observed(plan, lived, steps, every)[:, category]
-        if plan.risk is not None and weights.risk.size:
+        if ruled:
+            for i, lived in enumerate((history, *others)):
+                said = slow_average.chances(plan.rule, features, lived, steps) if plan.rule else ()
+                for stream, chance in zip(streams[1:], said, strict=True):
+                    stream[i] = chance[:, category]
+        elif plan.risk is not None and weights.risk.size:
             streams = streams._replace(lapse=_phi(plan, weights.risk, rows, streams.p))
         begin = int(watch.marked[mark]) + 1 - first
         memory = np.repeat(watch.marks[mark, :, category, None], len(rows), axis=1)
@@ -235,6 +244,20 @@ def _interest(plan: Plan, weights: Weights, chances: Chances, direction: Directi
     if detector_for(plan.detection).reads_risk and plan.heads is not None and weights.heads is not None:
         out = -logit(chances.lapse) if direction is Direction.FALL else logit(chances.takeoff)
     return out.astype(np.float64)
+
+
+def _rule_values(plan: Plan, history: History, category: int, steps: Ints, calm: int, direction: Direction) -> Doubles:
+    """How far each part of the rule's logit has moved from its mean over the baseline's steps up to `calm`, as `shapley` would say it,
+    (8,): the average under "long run", the user's own rate under "elsewhere". It rises with interest."""
+    assert plan.rule is not None
+    rising, out = direction is Direction.RISE, np.zeros(len(GROUPS))
+    slope = plan.rule.rise_slope if rising else -plan.rule.fall_slope
+    baseline = (steps > calm - plan.features.window_steps) & (steps <= calm)
+    for name, part in zip(
+        ("long run", "elsewhere"), slow_average.parts(history, steps, plan.features, rising=rising), strict=True
+    ):
+        out[GROUPS.index(name)] = slope * (part[-1, category] - part[baseline, category].mean())
+    return out
 
 
 def _streams(happened: Floats, would: Floats, n_others: int) -> Floats:
