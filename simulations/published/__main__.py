@@ -51,6 +51,7 @@ from .learning import (
     epsilon_numbers,
     fidelity_numbers,
     held_out_numbers,
+    ratings_numbers,
     teacher_numbers,
     utility_numbers,
 )
@@ -253,6 +254,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "kill9": kill9_numbers,
         "decide": decide_numbers,
         "kinds": kinds_numbers,
+        "ratings": ratings_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }
     for name, overrides in data.items():

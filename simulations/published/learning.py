@@ -49,6 +49,7 @@ from ..report.plots import save_utility_panels
 from ..report.utility import UTILITY_EPSILONS, utility_points
 from ..scenarios.config import Scenario, load_scenario
 from ..search.other_teachers import TEACHERS, alerted, fared
+from ..search.rated import rated_aucs
 from ..search.trials import Trained, Trials, repeated, warmed, with_noise_for
 from .heads_training import trained_heads
 from .measured import Measured, known
@@ -281,8 +282,8 @@ def utility_numbers(
 
 
 def teacher_numbers(name: str, overrides: Sequence[str], seeds: int = 3) -> dict[str, Measured]:
-    """`teachers.<set>`, on folds of train weeks alone: the AUC after planted people as they ship, and what others gain on them, fold by fold
-    and seed by seed; the same in categories to which others add purchases; and falls that those come to."""
+    """`teachers.<set>`, on folds of train weeks alone: the AUC after planted people as they ship, and what others gain on them, fold by
+    fold and seed by seed; the same in categories to which others add purchases; and falls that those come to."""
     scenario, out = f"{name}-eps1", dict[str, Measured]()
     found = fared(scenario, overrides, seeds)
     plain = {"auc": np.array([one.auc for one in found["plain"]])}
@@ -299,6 +300,18 @@ def teacher_numbers(name: str, overrides: Sequence[str], seeds: int = 3) -> dict
         for k in falls:
             key = f"teachers.{name}.{who}.falls_{k}"
             out[key] = Measured.over([run[who][k] for run in runs], "share of users", f"{k} purchases added")
+    return out
+
+
+def ratings_numbers(seeds: int = 3) -> dict[str, Measured]:
+    """`ratings.<way>`: AUC of planted people's purchases where a rating tells of them, by how a model comes by what ratings mean; and what
+    it gains on the model beside it that has none."""
+    runs, out = [rated_aucs(seed) for seed in range(seeds)], dict[str, Measured]()
+    for way in runs[0]:
+        beside = "pooled_none" if way == "pooled" else "none"
+        out[f"ratings.{way}.auc"] = Measured.over([run[way] for run in runs], "AUC", "simulated people")
+        if way not in ("none", "pooled_none"):
+            out[f"ratings.{way}.gain"] = Measured.over([run[way] - run[beside] for run in runs], "AUC", beside)
     return out
 
 
