@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from shared.arrays import Bools, Floats, as_declared
+from shared.arrays import Bools, Doubles, as_declared
 from shared.features import History
 from shared.heads import Heads
 
@@ -23,7 +23,7 @@ from .measured import known
 
 #: Rows of a turn, by its name, the head that says how likely it is, and the rule that the head starts from.
 TURNS: Final[
-    dict[str, tuple[Callable[[History, ProtocolSection, tuple[int, int]], TurnRows], str, Callable[..., Floats]]]
+    dict[str, tuple[Callable[[History, ProtocolSection, tuple[int, int]], TurnRows], str, Callable[..., Doubles]]]
 ] = {
     "lapse": (judged_lapses, "lapse", counter_rules.ewma),
     "rise": (judged_takeoffs, "takeoff", counter_rules.level_and_rate),
