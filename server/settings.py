@@ -202,8 +202,9 @@ def _heads_in(config: Mapping[str, Any], plan: Plan) -> HeadsSettings | None:
     if plan.heads is None:
         return None
     numbers = float(config["server.heads-damping"]), float(config["server.heads-tail"])
+    rates, public = pair(str(config["server.heads-rates"])), str(config["server.heads-public"])
     return HeadsSettings.load(
-        Path(str(config["server.heads-start"])), plan, pair(str(config["server.heads-rates"])), *numbers
+        Path(str(config["server.heads-start"])), plan, rates, *numbers, Path(public) if public else None
     )
 
 

@@ -27,6 +27,12 @@ class Chances(NamedTuple):
     lapse: Floats
     takeoff: Floats
 
+    @classmethod
+    def of_p(cls, p: Floats, lapse: Floats | None = None, takeoff: Floats | None = None) -> Chances:
+        """p (..., C) and what is learned of turns (None: nothing)."""
+        nothing = np.broadcast_to(np.float32(np.nan), p.shape)
+        return cls(p, nothing if lapse is None else lapse, nothing if takeoff is None else takeoff)
+
 
 class Weights(NamedTuple):
     """What all three are made with: theta (P,), phi's weights (R,; empty: none yet), the heads (None: none yet)."""
@@ -44,21 +50,21 @@ def recent_steps(plan: Plan, step: int) -> list[int]:
 def recent_rows(history: History, plan: Plan, step: int) -> tuple[Floats, Bools]:
     """What the chances of `step` are read from: features (..., S, C, F) as of `rate_steps` earlier and as of `step` (as of
     `step` alone if the plan learns no phi on top of p), and which categories the user has touched by then (..., S, C)."""
-    steps = recent_steps(plan, step)
+    steps, history = recent_steps(plan, step), plan.read_features.of(history)
     return extract(history, plan.read_features, steps), seen(history, steps)
 
 
 def chances_of(plan: Plan, weights: Weights, score: Score, x: Floats, known: Bools) -> Chances:
     """What `recent_rows` say, x (..., S, C, F) and known (..., S, C); `score` makes p of rows under a theta."""
     p = np.where(known, score(weights.theta, x[..., : plan.features.n_features]), np.float32(np.nan))
-    now, nothing = p[..., -1, :], np.full(p[..., -1, :].shape, np.nan, np.float32)
+    now = p[..., -1, :]
     if plan.heads is not None:
         if weights.heads is None:
-            return Chances(now, nothing, nothing)
+            return Chances.of_p(now)
         return Chances(now, *of_heads(plan.heads.features, weights.heads, score, x[..., -1, :, :], known[..., -1, :]))
     if not weights.risk.size or p.shape[-2] < 2:
-        return Chances(now, nothing, nothing)
-    return Chances(now, phi(weights.risk, readings(plan.features, x[..., -1, :, :], now, p[..., 0, :])), nothing)
+        return Chances.of_p(now)
+    return Chances.of_p(now, phi(weights.risk, readings(plan.features, x[..., -1, :, :], now, p[..., 0, :])))
 
 
 def of_heads(features: FeatureSpec, heads: Heads, score: Score, x: Floats, known: Bools) -> tuple[Floats, Floats]:

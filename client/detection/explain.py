@@ -31,6 +31,7 @@ from shared.lapse_risk import logit, phi, readings
 from shared.plan import Plan
 
 from .alert_budget import LEAST, LOWEST
+from .beginnings import Since
 from .chances import Chances, Weights, is_quiet
 from .detector_table import detector_for
 from .risk_levels import Direction
@@ -73,13 +74,14 @@ class Counterfactual:
 @dataclass(frozen=True)
 class Explanation:
     """What moved p, by group: `values` sum to `change`, in logits. Reasons with the strongest first; where there are none,
-    `why_none` is a sentence that says why, and else empty."""
+    `why_none` is a sentence that says why, and else empty. `since`: when the change began, if the detector can tell."""
 
     change: float
     values: dict[str, float]
     reasons: tuple[Reason, ...]
     counterfactual: Counterfactual | None
     why_none: str = ""
+    since: Since | None = None
 
     @classmethod
     def of_nothing(cls, why: str) -> Explanation:
@@ -91,10 +93,11 @@ class Explanation:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The reasons, or why there are none, then the counterfactual, as sentences: at least one."""
+        """The reasons, or why there are none, since when, then the counterfactual, as sentences: at least one."""
         last = (self.counterfactual.text,) if self.counterfactual else ()
+        since = (self.since.text(),) if self.since else ()
         first = tuple(reason.text for reason in self.reasons) or (self.why_none,)
-        return (*first, *last)
+        return (*first, *since, *last)
 
 
 def stretches(features: FeatureSpec) -> tuple[int, int]:
@@ -132,7 +135,8 @@ def at_earlier_rate(history: History, features: FeatureSpec, category: int, step
     if out.kinds is not None:
         earlier = out.kinds[:, category, before][:, usual]
         mean = earlier.mean(axis=-1) if more > 0 and usual.any() else np.zeros(len(out.kinds))
-        out.kinds[:, category, chosen] = np.rint(mean).astype(np.uint8)[:, None]
+        whole = np.ceil if features.interest else np.rint  # a step that is active has events of what is interest
+        out.kinds[:, category, chosen] = whole(mean).astype(np.uint8)[:, None]
     out.active[category, chosen] = more > 0
     return out
 
@@ -147,9 +151,10 @@ def explain(
     step: int,
     direction: Direction,
     unit: Step,
+    began: int | None = None,
 ) -> Explanation:
     """Why the turn of `category` at the close of `step` was called. history (C, T), T > step; `score` makes p of
-    rows under a theta. InputError if there is no such step or category."""
+    rows under a theta; `began` is the alert's own. InputError if there is no such step or category."""
     if not (0 <= step < history.n_steps and 0 <= category < history.n_categories):
         raise InputError("expected the step and category of an alert of this device")
     features, history = plan.read_features, history.until(step)
@@ -194,7 +199,8 @@ def explain(
     reasons = _reasons(features, before, x[-1], values, direction, unit)
     why_none = "" if reasons else _why_none(values, direction, calm, step, unit)
     named = dict(zip(GROUPS, values.tolist(), strict=True))
-    return Explanation(float(values.sum()), named, reasons, counterfactual, why_none)
+    dated = None if began is None else Since(began, step - began, unit)
+    return Explanation(float(values.sum()), named, reasons, counterfactual, why_none, dated)
 
 
 def _replayable(features: FeatureSpec, watch: Watch, step: int) -> tuple[list[int], int]:
@@ -272,8 +278,7 @@ def _fires(
     budget = budget_for(settings, (n_categories,))
     least = max(LOWEST * budget.start_threshold, LEAST) if budget else LEAST
     for i in range(begin, n_steps):
-        p, lapse, takeoff = (one[:, i] for one in streams)
-        alarms = detector.update(memory, p, may, first + i, risk=lapse, takeoff=takeoff)
+        alarms = detector.update(memory, Chances(*(one[:, i] for one in streams)), may, first + i)
         if detector.adapts:
             fired |= (alarms.strength >= least).any(axis=0)
         else:

@@ -73,7 +73,8 @@ class CurvatureLearner:
 
 
 class HeadLearner:
-    """Both heads: a round moves their whitened coefficients u, (2, 28), by the mean gradient."""
+    """Both heads: a round moves their whitened coefficients u, (2, 28), by the mean gradient. What is published of lapses has its slope
+    and intercept from public people, if there are any (`calibration.py`)."""
 
     checkpoint, phase = HEADS, "head_rounds"
 
@@ -81,7 +82,7 @@ class HeadLearner:
     def __init__(self, plan: Plan, settings: HeadsSettings, curvature: Floats) -> None:
         heads = heads_of(plan)
         self._rates = np.array(settings.rates)[:, None]
-        self._start = settings.start.weights
+        self._start, self._public = settings.start.weights, settings.public_lapses
         self._scale = np.array([head.gradient_clip / np.sqrt(head.share) for head in heads.heads])[:, None]
         self.basis = bases(heads, curvature, settings.damping)
         self.optimizer = ServerOptimizer(np.zeros(heads.lengths[2], np.float32), settings.server)
@@ -99,7 +100,10 @@ class HeadLearner:
     def model(self) -> Floats:
         """Weights of standardised inputs, one head after the other: (56,)."""
         u = self.optimizer.published.reshape(N_HEADS, N_INPUTS, 1)
-        return (self._start + (self.basis @ u)[..., 0]).ravel().astype(np.float32)
+        weights = (self._start + (self.basis @ u)[..., 0]).astype(np.float64)
+        if self._public is not None and u.any():
+            weights[0] = self._public.calibrated(weights[0])
+        return weights.ravel().astype(np.float32)
 
 
 def heads_of(plan: Plan) -> HeadsPlan:

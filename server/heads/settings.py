@@ -10,17 +10,20 @@ from shared.heads import HeadsStart
 from shared.plan import Plan
 
 from ..optimizer import ServerSettings
+from .calibration import PublicTurns
 
 
 @dataclass(frozen=True, eq=False)
 class HeadsSettings:
     """Where heads start, and how far a round moves each: by its rate times a Newton step of the mean gradient. `damping`: the least
-    curvature that a direction counts with, in mean eigenvalues. `tail`: the share of the latest rounds that are averaged."""
+    curvature that a direction counts with, in mean eigenvalues. `tail`: the share of the latest rounds that are averaged.
+    `public_lapses`: planted people by whom the head of lapses is calibrated; None: it stays as rounds leave it."""
 
     start: HeadsStart
     rates: tuple[float, float] = (0.3, 0.5)
     damping: float = 0.1
     tail: float = 0.5
+    public_lapses: PublicTurns | None = None
 
     def __post_init__(self) -> None:
         if not (all(0 < rate <= 1000 for rate in self.rates) and 0 <= self.damping <= 1 and 0 <= self.tail <= 1):
@@ -35,9 +38,19 @@ class HeadsSettings:
         return ServerSettings(1.0, 0.0, self.tail)
 
     @classmethod
-    def load(cls, file: Path, plan: Plan, rates: tuple[float, float], damping: float, tail: float) -> HeadsSettings:
-        """With the start in a file of `HeadsStart.to_bytes`; ConfigError if it is not the one that the plan names."""
-        return cls(start_in(file, plan), rates, damping, tail).checked(plan)
+    def load(
+        cls,
+        file: Path,
+        plan: Plan,
+        rates: tuple[float, float],
+        damping: float,
+        tail: float,
+        public: Path | None = None,
+    ) -> HeadsSettings:
+        """With the start in a file of `HeadsStart.to_bytes`, and the people in one of `PublicTurns.save`; ConfigError if the start is not
+        the one that the plan names."""
+        rows = PublicTurns.load(public) if public else None
+        return cls(start_in(file, plan), rates, damping, tail, rows).checked(plan)
 
     def checked(self, plan: Plan) -> HeadsSettings:
         """These settings; ConfigError if they begin where the plan does not."""

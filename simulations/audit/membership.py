@@ -50,7 +50,8 @@ def membership_of(run: RunFolder, setup: Setup, population: Population) -> Membe
     if held_out is None:
         return None
     plan, steps = setup.plan, setup.protocol.train_steps
-    history, theta = history_of(population).until(steps[1] + plan.horizon_steps), run.server.models()[-1]
+    history, theta = history_of(population, plan.features), run.server.models()[-1]
+    history = history.until(steps[1] + plan.horizon_steps)
     losses = np.concatenate(
         [
             losses_of(plan.network, theta, rows_of(part, plan.features, plan.horizon_steps, steps), len(part.active))

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 from river.drift import ADWIN, PageHinkley
 
+from client.detection.chances import Chances
 from client.detection.detector_table import detector_for
 from client.detection.watch import Watch
 from shared.arrays import Floats
@@ -69,8 +70,8 @@ def _updating(plan: Plan, p: Floats) -> tuple[Callable[[int], object], Floats]:
     """What takes p (T, N) of a step into a plan's detector, and the memory that it changes."""
     detector, n = detector_for(plan.detection), p.shape[1]
     memory, everybody = detector.start((n,)), np.ones(n, bool)
-    threshold, risk = np.full(n, THRESHOLD, np.float32), 1 - p
-    return lambda step: detector.update(memory, p[step], everybody, step, threshold, risk[step]), memory
+    threshold, chances = np.full(n, THRESHOLD, np.float32), [Chances.of_p(now, 1 - now) for now in p]
+    return lambda step: detector.update(memory, chances[step], everybody, step, threshold), memory
 
 
 def _kept(plan: Plan, users: tuple[int, ...]) -> float:

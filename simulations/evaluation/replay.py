@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from client.detection.chances import of_heads
+from client.detection.chances import Chances, of_heads
 from client.detection.detectors import shift
 from client.detection.watch import Watch, observed, past_steps
 from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
@@ -112,8 +112,8 @@ def alerts_of(plan: Plan, settings: Detection, scores: Scores) -> Bools:
     watch = Watch.start(plan, observed(plan, scores.history.until(first - 1), before, scores.past), first - 1)
     p, out = observed(plan, scores.history, scores.steps, scores.p), []
     for i, step in enumerate(scores.steps.tolist()):
-        chances = (None if cube is None else cube[:, i] for cube in (scores.risk, scores.takeoff))
-        out.append(watch.judge(settings, step, p[:, i], scores.watched[:, i], *chances))
+        said = (None if cube is None else cube[:, i] for cube in (scores.risk, scores.takeoff))
+        out.append(watch.judge(settings, step, Chances.of_p(p[:, i], *said), scores.watched[:, i]))
     return np.stack(out, axis=1)
 
 

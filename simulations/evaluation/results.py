@@ -191,11 +191,12 @@ class CheatBound(Part):
 
 
 class ToldAlert(Part):
-    """An alert that a drawn user was shown, with the reasons that the device gave."""
+    """An alert that a drawn user was shown, with the reasons that the device gave, and when its change `began` (None: not known)."""
 
     step: int
     direction: Way
     level: int
+    began: int | None
     reasons: list[str]
 
 

@@ -98,24 +98,29 @@ class Host:
             self._history = History(**mapped)
         return self._history
 
+    def _interest(self, plan: Plan, step: int) -> History:
+        """What a plan's interest is in, as of the close of a step."""
+        return plan.read_features.of(self.history.until(step))
+
     @as_declared
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival. Refusal if
         the plan asks for more than the owners' caps, or than a device can do."""
         expect_affordable(plan, len(self.population.catalogue))
         expect_bounds(plan, self._owners.caps)
-        if plan.read_features.version == 2 and not self.folder.kinds_file.exists():
+        if plan.read_features.counts_kinds and not self.folder.kinds_file.exists():
             write_kinds(self.population, self._users, plan.read_features, self.folder.kinds_file)
             self._history = None
         if self._plan_on_disk() != plan:
             self.folder.plan_file.unlink(missing_ok=True)
-            TrainingRows.write(self.folder.path, self.history.until(step), plan, self._held_out)
+            now = self._interest(plan, step)
+            TrainingRows.write(self.folder.path, now, plan, self._held_out)
             if plan.risk:
                 private_folder(self.folder.lapses)
-                TrainingRows.write_lapses(self.folder.lapses, self.history.until(step), plan, plan.risk, self._held_out)
+                TrainingRows.write_lapses(self.folder.lapses, now, plan, plan.risk, self._held_out)
             replace_content(self.folder.plan_file, plan.canonical)
         past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
-        scores = observed(plan, self.history.until(step), past, self._scores(plan, theta, past))
+        scores = observed(plan, self._interest(plan, step), past, self._scores(plan, theta, past))
         begin, heads = Watch.start, None
         if (file := self.folder.state_file).exists():
             before = HostState.load(file, plan)
@@ -145,7 +150,7 @@ class Host:
         except Refusal as refusal:
             return {int(refusal.code): self.n_users}
         assert heads is not None
-        write_head_rows(self.folder.heads, self.history.until(request["step"]), plan, heads, self._held_out)
+        write_head_rows(self.folder.heads, self._interest(plan, request["step"]), plan, heads, self._held_out)
         replace(state, heads=heads).save(self.folder.state_file)
         return {}
 
@@ -226,7 +231,7 @@ class Host:
         kept = self._close_until(step)
         theta = HostState.load(self.folder.state_file, plan).theta
         entropy = fresh_entropy(self.folder.path, request["round"])
-        told = query_sum(plan, recipe.name, self.history.until(step), kept.told(), theta, request)
+        told = query_sum(plan, recipe.name, self._interest(plan, step), kept.told(), theta, request)
         return told(willing - self.first_user, willing, entropy), refused
 
     def _rows(self, name: str) -> TrainingRows:
@@ -238,7 +243,7 @@ class Host:
         heads = HostState.load(self.folder.state_file, plan).heads
         teaches = np.ones(self.n_users, bool) if self._held_out is None else ~self._held_out
         rows = load_head_rows(self.folder.heads) if heads else {}
-        return HostedRows(self.history.until(step).active, teaches, rows, heads.start.weights if heads else None)
+        return HostedRows(self._interest(plan, step).active, teaches, rows, heads.start.weights if heads else None)
 
     def answers(self, name: str, request: dict[str, Any]) -> HostAnswers:
         """What the hosted devices answer to a query of the register."""
@@ -288,13 +293,14 @@ class Host:
         if step <= state.closed:
             return kept
         for at in range(state.closed + 1, step + 1):
-            chances = self._read(plan, state.weights, at)
-            fired, levels = state.watch.see(plan, self.history.until(at), at, *chances)
-            who, direction, category = np.nonzero(fired)
-            level = levels[who, direction, category]
-            segment = segments(self.history.until(at), plan.features.window_steps)[who]
+            chances, interest = self._read(plan, state.weights, at), self._interest(plan, at)
+            fired, levels, began = state.watch.see(plan, interest, at, chances)
+            where = who, direction, category = np.nonzero(fired)
+            level = levels[where]
+            segment = segments(interest, plan.features.window_steps)[who]
             chosen = POLICY.choose(segment, direction, level)
-            raised.append(ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen))
+            when = np.full_like(who, at)
+            raised.append(ShownAlerts(who, when, direction, category, level, segment, chosen, began[where]))
             HostNotes(self.folder, self.first_user).write(at, chances.p, raised[-1])
         kept = kept.with_raised(raised, state.round_number, step)
         kept.save(self.folder.alerts_file)
@@ -303,7 +309,7 @@ class Host:
 
     def _scores(self, plan: Plan, theta: Floats, steps: Ints) -> Floats:
         """p (K, S, C) as of the close of each step; NaN where a user never touched a category."""
-        history = self.history.until(int(steps[-1]))
+        history = self._interest(plan, int(steps[-1]))
         parts = [
             forward(plan.network, theta, extract(users_of(history, first), plan.features, steps))
             for first in range(0, self.n_users, SCORE_USERS)
@@ -312,7 +318,7 @@ class Host:
 
     def _read(self, plan: Plan, weights: Weights, at: int) -> Chances:
         """What devices read of their interests (K, C) as of the close of a step, as `Device` reads it."""
-        history = self.history.until(at)
+        history = self._interest(plan, at)
         parts = []
         for first in range(0, self.n_users, SCORE_USERS):
             x, known = recent_rows(users_of(history, first), plan, at)

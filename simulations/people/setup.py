@@ -10,6 +10,7 @@ from client.privacy.caps import Caps
 from server.privacy.accounting import Charged
 from server.settings import Schedule
 from shared.charges import charges_of
+from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.heads import HeadsStart
 from shared.plan import Plan
@@ -82,6 +83,18 @@ class Setup:
         schedule = _schedule_of(scenario, protocol, plan)
         caps = scenario.caps.caps()
         return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, caps, begun)
+
+    @property
+    def lesson(self) -> Lesson:
+        """What planted people teach the heads. ConfigError of a plan that learns none."""
+        if self.plan.heads is None:
+            raise ConfigError("expected a plan that learns heads, got one without")
+        return Lesson.of(self.scenario, self.protocol, self.n_categories, self.plan, self.plan.heads.features)
+
+    @property
+    def calibrates_lapses(self) -> bool:
+        """Whether planted people say slope and intercept of the head of lapses."""
+        return self.heads_start is not None and self.scenario.heads.calibrate_lapses
 
     @property
     def charged(self) -> Charged:

@@ -21,7 +21,7 @@ from ..evaluation.cold.table import (
     OWN_KNOWN,
     POPULARITY,
     POPULARITY_RULE,
-    STEADIER,
+    WITH_ALL_EVER,
     WITH_EVERYTHING,
     WITH_NEIGHBOURS,
     WITH_POPULARITY,
@@ -42,7 +42,7 @@ ROWS: Final = {
     "with_popularity": WITH_POPULARITY,
     "with_neighbours": WITH_NEIGHBOURS,
     "everything": WITH_EVERYTHING,
-    "steadier": STEADIER,
+    "all_ever": WITH_ALL_EVER,
     "clear": CLEAR,
 }
 
@@ -68,14 +68,11 @@ def numbers_of_cold(name: str, tables: Sequence[ColdTable], epsilon: float, delt
     lowest = f"lowest lower end of {len(tables)} seeds, 95 % bootstrap over users"
     about = tables[0]
     out: dict[str, Measured] = {}
-    for prefix, key in (("cold", "with_neighbours"), ("cold.steadier", "steadier")):
-        ahead, found = ([_known(getattr(row, part)) for row in rows[key]] for part in ("ahead", "recall"))
-        out |= {
-            f"{prefix}.gain.{name}": Measured.over([each.value for each in ahead], "AUC", beside),
-            f"{prefix}.gain_low.{name}": Measured(round(min(each.low for each in ahead), 5), None, "AUC", lowest),
-            f"{prefix}.recall3.{name}": Measured.over([each.value for each in found], "share", recalled),
-        }
+    ahead, found = ([_known(getattr(row, part)) for row in rows["all_ever"]] for part in ("ahead", "recall"))
     out |= {
+        f"cold.gain.{name}": Measured.over([each.value for each in ahead], "AUC", beside),
+        f"cold.gain_low.{name}": Measured(round(min(each.low for each in ahead), 5), None, "AUC", lowest),
+        f"cold.recall3.{name}": Measured.over([each.value for each in found], "share", recalled),
         f"cold.users.{name}": Measured(about.users, None, "users", f"{about.rows} rows, {about.lists} lists"),
         f"cold.base_rate.{name}": Measured(round(about.base_rate or 0, 4), None, "share"),
         f"cold.epsilon.{name}": Measured(round(epsilon, 4), None, f"epsilon at delta {delta:g}", "the sum alone"),

@@ -4,11 +4,12 @@ has learned from."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from shared.arrays import Bools, Doubles, as_declared
+from shared.arrays import Bools, as_declared
 from shared.features import History
 from shared.heads import Heads
 
@@ -23,7 +24,14 @@ from .measured import known
 
 #: Rows of a turn, by its name, the head that says how likely it is, and the rule that the head starts from.
 TURNS: Final[
-    dict[str, tuple[Callable[[History, ProtocolSection, tuple[int, int]], TurnRows], str, Callable[..., Doubles]]]
+    dict[
+        str,
+        tuple[
+            Callable[[History, ProtocolSection, tuple[int, int]], TurnRows],
+            str,
+            Callable[..., NDArray[np.floating[Any]]],
+        ],
+    ]
 ] = {
     "lapse": (judged_lapses, "lapse", counter_rules.ewma),
     "rise": (judged_takeoffs, "takeoff", counter_rules.level_and_rate),

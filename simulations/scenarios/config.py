@@ -257,12 +257,13 @@ class Scenario(Section):
         )
 
     def _features(self, protocol: ProtocolSection, version: int) -> FeatureSpec:
-        more = None
+        more, only = None, self.features.interest == "purchases" and self.data.has_other_kinds
+        interest = (int(EventKind.PURCHASE),) if only else ()
         if version == 2:
-            rates = PLANTED_RATES[step_unit_of(self).value, not self.data.has_other_kinds]
+            rates = PLANTED_RATES[step_unit_of(self).value, only or not self.data.has_other_kinds]
             kinds = tuple(EventKind) if self.data.has_other_kinds else (EventKind.PURCHASE,)
             more = Richer(protocol.lapse_steps, *rates, kinds=tuple(map(int, kinds)))
-        return FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps, more)
+        return FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps, more, interest)
 
     def _privacy(self, n_devices: int) -> PrivacyPlan:
         fields, rate = self.privacy.model_dump(exclude={"dropout"}), self.privacy.sampling_rate

@@ -41,9 +41,11 @@ class Section(BaseModel):
 
 class FeaturesSection(Section):
     """Which features describe an interest, as shared.features has them: 1, activity and money; 2, each kind of event as well, long
-    averages, rates and what BG/NBD reads of them."""
+    averages, rates and what BG/NBD reads of them. `interest`: whether all kinds of events are interest, or purchases alone, where
+    there are others (docs/detectors.md says what that is worth against bots)."""
 
     version: Literal[1, 2] = 1
+    interest: Literal["all", "purchases"] = "all"
 
 
 class WarmStartSection(Section):
@@ -108,8 +110,9 @@ class HeadsSection(Section):
 
     Steps of history 0: every one that is known when training runs, from two thirds of a window on. Of each sum, lapses count
     `lapse_share` of the contribution's square, take-offs the rest. A round moves a head by its rate times a Newton step, in directions
-    that count no less than `damping` mean eigenvalues; `tail` of the latest rounds are averaged. `epochs`: of the networks that
-    planted people teach.
+    that count no less than `damping` mean eigenvalues; `tail` of the latest rounds are averaged. `calibrate_lapses`: the slope
+    and the intercept of that head are planted people's, whatever rounds made of them. `epochs`: of the networks that planted people
+    teach.
     """
 
     rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
@@ -129,6 +132,7 @@ class HeadsSection(Section):
     rates: tuple[Rate, Rate] = (0.15, 0.4)
     damping: Share = 0.1
     tail: Share = 0.5
+    calibrate_lapses: bool = True
     epochs: Annotated[int, Field(ge=1, le=1000)] = 4
     crowd_longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
     curvature_longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -19,6 +19,7 @@ from shared.heads import (
     unpacked,
     update_vectors,
 )
+from shared.heads.crowd import without_noise
 from shared.network import NetworkSpec, forward
 
 from .heads import make_heads, make_start
@@ -55,6 +56,7 @@ PARTS_OF_HEADS: dict[str, tuple[tuple[np.ndarray, ...], Callable[..., Any]]] = {
     "shared.heads.symmetric.unpacked": ((np.array([1, 2, 3]),), lambda v: unpacked(v, 2)),
     "shared.heads.crowd.pair_shares": ((), lambda: pair_shares(ACTIVE, 2)),
     "shared.heads.crowd.crowd_of": ((np.array([4, 2, 1]),), of_crowd),
+    "shared.heads.crowd.without_noise": ((SYMMETRIC,), lambda m: without_noise(m, 0.5)),
     "shared.heads.inputs.raw_inputs": (
         (X, np.array([[0, 1]] * 3), np.array([1, 0])),
         lambda x, p, popularity: inputs.raw_inputs(FEATURES, x, p, popularity),

@@ -245,9 +245,10 @@ def made_up(*, simulated: bool = True) -> Section:
                         "step": 20,
                         "direction": "fall",
                         "level": 1,
+                        "began": 16,
                         "reasons": ["visits fell: 0, usually 3", "no alert if 3"],
                     },
-                    {"step": 11, "direction": "rise", "level": 0, "reasons": []},
+                    {"step": 11, "direction": "rise", "level": 0, "began": None, "reasons": []},
                 ],
             }
         ]

@@ -27,7 +27,6 @@ from ..result_tables import Range
 from .pairs import sum_of_pairs
 from .result import ColdScores, ColdTable
 from .rows import ColdRows, cold_rows, found_in_lists
-from .steadier import steadier_crowd
 
 #: The noise of a twentieth of the epsilon of .999 at delta 1e-5, as shares of Gaussian noise add up (their squares).
 NOISE_MULTIPLIER: Final = 16.7
@@ -39,7 +38,7 @@ POPULARITY_RULE: Final = "popularity, how many the user knows, the rate: no mode
 WITH_POPULARITY: Final = "pooled LR, the user's own features and popularity"
 WITH_NEIGHBOURS: Final = "pooled LR, the user's own features, popularity and neighbours"
 WITH_EVERYTHING: Final = "pooled LR, all of these"
-STEADIER: Final = "pooled LR, the same sum with less of its noise"
+WITH_ALL_EVER: Final = "pooled LR, the user's own features, popularity, neighbours of all that they ever did"
 CLEAR: Final = "pooled LR, popularity and neighbours without noise"
 
 
@@ -66,15 +65,14 @@ def cold_scores(people: ColdPeople, noise_multiplier: float = NOISE_MULTIPLIER, 
     the rows that models learn from."""
     total, n = people.total(noise_multiplier), people.history.n_categories
     crowd, clear = crowd_of(total, n, noise_multiplier), crowd_of(people.total(0.0), n, 0.0)
-    steadier = steadier_crowd(total, n, noise_multiplier)
     models: dict[str, tuple[Inputs, ...]] = {
         OWN: (own,),
         OWN_KNOWN: (own, known),
         WITH_POPULARITY: (own, popularity(crowd)),
         WITH_NEIGHBOURS: (own, popularity(crowd), neighbours(crowd)),
-        WITH_EVERYTHING: (own, known, popularity(crowd), neighbours(crowd)),
-        STEADIER: (own, popularity(steadier), neighbours_of_all(steadier)),
-        CLEAR: (own, popularity(clear), neighbours(clear)),
+        WITH_EVERYTHING: (own, known, popularity(crowd), neighbours_of_all(crowd)),
+        WITH_ALL_EVER: (own, popularity(crowd), neighbours_of_all(crowd)),
+        CLEAR: (own, popularity(clear), neighbours_of_all(clear)),
     }
     return {
         **{name: _learned(people, inputs, seed) for name, inputs in models.items()},

@@ -148,7 +148,7 @@ def lived(plan: Plan, scorer: Scorer, history: History, start: int) -> tuple[np.
         step = int(steps[i])
         known = history.until(step)
         x, touched = recent_rows(known, plan, step)
-        raised.append(watch.see(plan, known, step, *chances_of(plan, weights, score, x, touched))[0])
+        raised.append(watch.see(plan, known, step, chances_of(plan, weights, score, x, touched))[0])
         after.append(Watch.of({name: array.copy() for name, array in watch.arrays().items()}))
     return np.array(raised), after
 

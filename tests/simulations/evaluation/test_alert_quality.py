@@ -70,7 +70,7 @@ def levels() -> Levels:
 def devices_alerts(plan: Plan) -> ShownAlerts:
     raised = alerts_of(plan, plan.detection, scores())
     user, step, direction, category = np.nonzero(raised)
-    return ShownAlerts(user, scores().steps[step], direction, category, *np.zeros((3, len(user)), int))
+    return ShownAlerts(user, scores().steps[step], direction, category, *np.zeros((4, len(user)), int))
 
 
 @cache
@@ -79,7 +79,7 @@ def judged() -> AlertQuality:
 
 
 def of(user: list[int], step: list[int]) -> Alerts:
-    return Alerts(np.array(user, int), np.array(step, int), *np.zeros((3, len(user)), int))
+    return Alerts(np.array(user, int), np.array(step, int), *np.zeros((4, len(user)), int))
 
 
 def test_a_user_is_over_budget_with_more_false_alerts_than_it_within_its_steps() -> None:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from shared.features import Crowd, FeatureSpec, History, Richer, extract
 from shared.heads import crowd_of, pair_shares
+from shared.heads.crowd import without_noise
 from simulations.evaluation.cold import rows as cold
 from simulations.evaluation.cold.pairs import sum_of_pairs
 from simulations.evaluation.cold.rows import ColdRows, cold_rows, found_in_lists
-from simulations.evaluation.cold.steadier import steadier_crowd, without_noise
 from simulations.evaluation.cold.table import (
     CLEAR,
     NOISE_MULTIPLIER,
@@ -22,6 +22,7 @@ from simulations.evaluation.cold.table import (
     OWN_KNOWN,
     POPULARITY,
     POPULARITY_RULE,
+    WITH_ALL_EVER,
     WITH_NEIGHBOURS,
     WITH_POPULARITY,
     ColdPeople,
@@ -176,17 +177,8 @@ def test_the_table_says_how_far_each_score_is_ahead_and_for_how_many_users(peopl
 def test_a_sum_of_nothing_but_noise_says_nothing(people: ColdPeople) -> None:
     total, n = people.total(100.0), people.history.n_categories
     assert np.ptp(crowd_of(total, n, 100.0).popularity) < 2
-    steadier = steadier_crowd(total, n, 100.0)
-    assert np.isfinite(steadier.popularity).all() and np.isfinite(steadier.neighbours).all()
-    nothing = steadier_crowd(total, n, 1e9)
+    nothing = crowd_of(total, n, 1e9)
     assert not nothing.popularity.any() and not nothing.neighbours.any()
-
-
-def test_without_noise_the_steadier_reading_is_that_of_devices(people: ColdPeople) -> None:
-    total, n = people.total(0.0), people.history.n_categories
-    ours, theirs = steadier_crowd(total, n, 0.0), crowd_of(total, n, 0.0)
-    np.testing.assert_allclose(ours.popularity, theirs.popularity, atol=1e-9)
-    np.testing.assert_allclose(ours.neighbours, theirs.neighbours * (n - 1), atol=1e-9)
 
 
 def test_most_of_the_noise_goes_from_a_matrix_of_few_directions() -> None:
@@ -212,7 +204,7 @@ def test_of_the_popularity_that_a_run_publishes_scores_are_those_of_its_sum(peop
 def test_published_numbers_have_their_spread_and_the_reference_beside_them(people: ColdPeople) -> None:
     tables = [cold_table(people, cold_scores(people, seed=seed), seed) for seed in range(2)]
     out = numbers_of_cold("x", tables, 0.195, 1e-5)
-    gains = [next(row for row in table.table if row.name == WITH_NEIGHBOURS).ahead for table in tables]
+    gains = [next(row for row in table.table if row.name == WITH_ALL_EVER).ahead for table in tables]
     assert out["cold.gain.x"].value == pytest.approx(np.mean([gain.value for gain in gains]), abs=1e-5)
     assert out["cold.gain_low.x"].value == pytest.approx(min(gain.low for gain in gains), abs=1e-5)
     assert out["cold.gain.x"].spread is not None and out["cold.gain.x"].baseline.startswith(OWN)

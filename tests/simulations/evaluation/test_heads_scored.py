@@ -18,7 +18,7 @@ from simulations.evaluation.turn_quality import LEVEL, PHI, RHO, lapse_quality, 
 from simulations.federation.equivalence import run_hosted, scenario_without_noise, some_people
 from simulations.federation.observations import read_notes
 from simulations.federation.run_folder import RunFolder
-from simulations.people.heads_start import heads_start
+from simulations.people.heads_start import begun
 from simulations.people.labelled_rows import history_of
 from simulations.people.setup import Setup
 from simulations.scenarios.config import PLANTED_PROTOCOL
@@ -86,21 +86,21 @@ def test_a_decision_s_line_is_one_of_the_chance_of_a_lapse(ended):
 
 def test_the_run_s_own_setup_starts_heads_where_the_run_did_whoever_would_teach_them_now(ended):
     run, setup, _, _ = ended
-    before = heads_start.cache_info()
+    before = begun.cache_info()
     other = run.scenario().model_copy(update={"heads": run.scenario().heads.model_copy(update={"epochs": 3})})
     again = run.setup(other, PEOPLE)
     assert again.heads_start.sha256 == setup.heads_start.sha256 == setup.plan.heads.start_sha256
-    assert heads_start.cache_info() == before, "nobody is taught"
+    assert begun.cache_info() == before, "nobody is taught"
 
 
 def test_a_trial_counts_heads_and_learns_none(tmp_path):
     trials = Trials(PEOPLE, tmp_path)
-    before = heads_start.cache_info()
+    before = begun.cache_info()
     setup = trials.setup(scenario_without_noise(*HEADS_TOO, "privacy.rounds=1", "warm_start.users=0"), PLANTED_PROTOCOL)
     trained = trials.train(setup)
     assert [kind.reply for kind in setup.plan.updates] == ["update", "crowd", "curvature", "head_update"]
     assert trained.rounds == 1 and trained.skipped == 0 and not trained.risk.size
-    assert heads_start.cache_info() == before
+    assert begun.cache_info() == before
     assert Setup.of(scenario_without_noise(), PEOPLE, PLANTED_PROTOCOL).heads_start is None
 
 

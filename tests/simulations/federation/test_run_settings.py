@@ -67,8 +67,10 @@ def test_settings_from_objects_are_those_that_flower_s_mapping_gives(tmp_path, n
                 np.testing.assert_array_equal(getattr(value, column), getattr(flower.public_rows, column))
         elif field == "heads" and value is not None:
             assert value.start.sha256 == flower.heads.start.sha256 == setup.plan.heads.start_sha256
-            assert {**vars(value), "start": 0} == {**vars(flower.heads), "start": 0}
+            rows = {"start": 0, "public_lapses": 0}
+            assert {**vars(value), **rows} == {**vars(flower.heads), **rows}
             assert (value.rates, value.damping, value.tail) == ((0.2, 0.7), 0.05, 0.25)
+            np.testing.assert_array_equal(value.public_lapses.z, flower.heads.public_lapses.z)
         else:
             assert value == getattr(flower, field), field
     assert ours.warm == (name != "plain") and (ours.public_rows is not None) == (name == "warm")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.detection.chances import Chances
 from client.detection.risk_levels import Direction
 from client.detection.watch import Watch
 from shared.errors import ConfigError
@@ -176,7 +177,7 @@ def test_falls_are_those_of_a_device(detector: str) -> None:
     falls = alerts_of(plan, settings, scores)[:, :, Direction.FALL]
     alone = Watch.start(replace(plan, detection=settings), p[1, :40], 48)
     for i, step in enumerate(steps.tolist()):
-        raised = alone.judge(settings, step, scores.p[1, i], scores.watched[1, i], 1 - p[1, 40 + i])
+        raised = alone.judge(settings, step, Chances.of_p(scores.p[1, i], 1 - p[1, 40 + i]), scores.watched[1, i])
         assert np.array_equal(raised[0], falls[1, i])
     assert falls.any() or detector == "cusum"
 
