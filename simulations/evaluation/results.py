@@ -13,6 +13,7 @@ from shared.plan import Detection
 from ..federation.metering import CpuTimes
 from ..scenarios.config import ProtocolSection
 from ..scenarios.owners import CapsNumbers
+from .cold.result import ColdTable
 from .result_tables import AlertQuality, Answer, InterestQuality, InterestTables, LapseTable, Part, TakeoffTable, Way
 
 FORMAT: Final = 5
@@ -236,14 +237,16 @@ class Seconds(Part):
 
 
 class Evaluation(InterestTables):
-    """What a run was worth, from its folder: quality, alerts and cost. `refused`: requests that devices declined, by
-    the name of the code."""
+    """What a run was worth, from its folder: quality, alerts and cost. `never_bought`: what the run's own sum of everybody says of
+    categories that a user never touched; None without such a sum, and where users were held out. `refused`: requests that devices
+    declined, by the name of the code."""
 
     answer: Answer
     interest: InterestQuality
     learning_curve: list[RoundAuc]
     lapse: LapseTable | None
     rises: TakeoffTable | None
+    never_bought: ColdTable | None
     alerts: AlertQuality
     privacy: Privacy
     refused: dict[str, int]

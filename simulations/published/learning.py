@@ -172,7 +172,7 @@ def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
     the same for every seed have no spread."""
     keys = ("eps1",) if name in ONE_SCENARIO else ("eps1", "eps7")
     baselines: list[dict[str, float]] = []
-    people: dict[str, Measured] = {}
+    people: list[dict[str, float]] = []
     runs: dict[str, list[tuple[float, ...]]] = {key: [] for key in (*keys, "planted_only")}
     with learning(name, overrides) as of:
         scenarios = {key: of.scenario(key) for key in keys}
@@ -184,10 +184,15 @@ def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
             models["planted_only"] = of.start(scenarios["eps1"], seed)
             for key, theta in models.items():
                 runs[key].append(of.judge(theta, pooled))
-            if not seed:
-                people = people_numbers(of, models, theirs)
+            people.append(people_ends(of, models, theirs))
+        users = np.unique(of.halves()[1].user).size, len(of.halves()[1].y)
     best = [_better(aucs) for aucs in baselines]
-    out = {**_by_measure(name, runs, f"{GAP_TO}, AUC {np.mean(best):.4f}"), **people}
+    out = _by_measure(name, runs, f"{GAP_TO}, AUC {np.mean(best):.4f}")
+    out[f"auc.users.{name}"] = Measured(users[0], None, "users", f"{users[1]} rows")
+    for key in people[0]:
+        ends = [one[key] for one in people]
+        what = f"an end of 95 %, bootstrap over {users[0]} users, mean of the trainings"
+        out[key] = Measured.over(ends if len(set(ends)) > 1 else ends[:1], "AUC", what)
     out[f"calibration_error.{name}"] = out[f"calibration_error.{name}.eps1"]
     out[f"auc.{name}.pooled"] = Measured.over(best, "AUC")
     for key, row in BASELINES.items():
@@ -197,9 +202,9 @@ def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
 
 
 @as_declared
-def people_numbers(of: Learning, models: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> dict[str, Measured]:
-    """How many users the test rows have, and 95 % intervals over them of the first training: of every model's AUC (`models`: theta by
-    key, `theirs`: p by name), and of how far the better pooled model is ahead of each of ours."""
+def people_ends(of: Learning, models: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> dict[str, float]:
+    """The ends of the 95 % intervals over users of one training: of every model's AUC (`models`: theta by key, `theirs`: p by name),
+    `auc_<end>.<name>.<key>`, and of how far the better pooled model is ahead of each of ours, `auc_gap_<end>`."""
     test, plan = of.halves()[1], of.setup.plan
     draws = UserBootstrap(test.y, test.user, 0)
     drawn = {key: draws.aucs(forward(plan.network, theta, test.x)) for key, theta in models.items()}
@@ -210,15 +215,11 @@ def people_numbers(of: Learning, models: Mapping[str, Floats], theirs: Mapping[s
         **{f"auc_{{}}.{of.name}.{key}": interval(values) for key, values in {**drawn, **beside}.items()},
         **{f"auc_gap_{{}}.{of.name}.{key}": interval(pooled - values) for key, values in drawn.items()},
     }
-    size = f"{len(test.y)} rows of {draws.users.size} users"
     return {
-        f"auc.users.{of.name}": Measured(draws.users.size, None, "users", f"{len(test.y)} rows"),
-        **{
-            key.format(end): Measured(round(value, 5), None, "AUC", f"an end of 95 %, bootstrap over users; {size}")
-            for key, ends in ranges.items()
-            if ends is not None
-            for end, value in zip(("low", "high"), ends, strict=True)
-        },
+        key.format(end): value
+        for key, ends in ranges.items()
+        if ends is not None
+        for end, value in zip(("low", "high"), ends, strict=True)
     }
 
 

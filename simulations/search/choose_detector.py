@@ -117,6 +117,14 @@ class Outcome:
 
 
 @as_declared
+def ratios(counts: Doubles) -> dict[str, Doubles]:
+    """Precision, recall and F-score of counts (..., 4); NaN where there is nothing to count them of."""
+    alerts, true, lapses, found = np.moveaxis(counts, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {"precision": true / alerts, "recall": found / lapses, "f_score": f_scores(counts)}
+
+
+@as_declared
 def f_scores(counts: Doubles) -> Doubles:
     """2 P R / (P + R) of counts (..., 4); 0 where it is not defined."""
     alerts, true, lapses, found = np.moveaxis(counts, -1, 0)
@@ -217,11 +225,29 @@ def budget_of(settings: Detection, n_steps: int) -> float:
 def ahead_low(best: Outcome, other: Outcome, seed: int) -> float | None:
     """Lower end of the 95 % interval of F(best) - F(other) over draws of users, the least of all starts: above 0, `best`
     is clearly ahead."""
-    random = np.random.Generator(np.random.Philox(seed))
-    n = best.counts.shape[1]
-    times = np.stack([np.bincount(random.integers(0, n, n), minlength=n) for _ in range(DRAWS)]).astype(np.float64)
+    times = _draws(best.counts.shape[1], seed)
     ends = [interval(ahead) for ahead in f_scores(times @ best.counts) - f_scores(times @ other.counts)]
     return min((low_high[0] for low_high in ends if low_high is not None), default=None)
+
+
+def ends_of(one: Outcome, seed: int) -> dict[str, float | None]:
+    """The ends of the 95 % intervals of precision, recall, F-score and false falls per user over the same draws of users, all starts
+    together, as `<number>_low` and `<number>_high`."""
+    counts = one.counts.sum(axis=0)
+    times = _draws(len(counts), seed)
+    false = times @ (counts[:, 0] - counts[:, 1]) / one.counts[..., 0].size
+    found = {name: interval(drawn) for name, drawn in {**ratios(times @ counts), "false_per_user": false}.items()}
+    return {
+        f"{name}_{end}": value
+        for name, ends in found.items()
+        for end, value in zip(("low", "high"), ends or (None, None), strict=True)
+    }
+
+
+def _draws(n: int, seed: int) -> Doubles:
+    """How often each draw takes each of n users: (DRAWS, n)."""
+    random = np.random.Generator(np.random.Philox(seed))
+    return np.stack([np.bincount(random.integers(0, n, n), minlength=n) for _ in range(DRAWS)]).astype(np.float64)
 
 
 OnSetting = Callable[[str, int, int], None]
@@ -282,14 +308,18 @@ def verdict(
     found: Sequence[Outcome], settings: Detection, most: float, seed: int, lapse_steps: int | None
 ) -> dict[str, Any]:
     """What outcomes say: `chosen`; `rows`, a row for each detector at its best setting within `most` false falls per user,
-    best first, `ahead_low` by how much the chosen one is surely ahead; `planned`, the plan's detector as it is set; and
-    whether the chosen one is clearly ahead of the plan's detector at its best (`clear`)."""
+    best first, with the ends of its intervals over users, `ahead_low` by how much the chosen one is surely ahead; `planned`, the
+    plan's detector as it is set; and whether the chosen one is clearly ahead of the plan's detector at its best (`clear`)."""
     best = sorted(
         (best_of([one for one in found if one.detector == name], most) for name in {one.detector for one in found}),
         key=lambda one: (one.false_per_user > most, -one.f_score, one.detector),
     )
     rows = [
-        {**one.to_map(most, lapse_steps), "ahead_low": None if one is best[0] else ahead_low(best[0], one, seed)}
+        {
+            **one.to_map(most, lapse_steps),
+            **ends_of(one, seed),
+            "ahead_low": None if one is best[0] else ahead_low(best[0], one, seed),
+        }
         for one in best
     ]
     value = float(getattr(settings, SETTINGS[settings.detector][0]))

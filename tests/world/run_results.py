@@ -19,7 +19,7 @@ from simulations.evaluation.results import FORMAT, Results
 from simulations.evaluation.results_file import parse
 from simulations.scenarios.config import PLANTED_PROTOCOL
 from tests.world.answers import NO_ANSWER, answer
-from tests.world.turn_tables import Section, lapse, rises
+from tests.world.turn_tables import Section, lapse, never_bought, rises
 
 LEARNS = "the noisy sum of each round over at least 2 devices, if one of 3 helpers is honest"
 
@@ -200,6 +200,7 @@ def made_up(*, simulated: bool = True) -> Section:
         },
         "lapse": None,
         "rises": None,
+        "never_bought": None,
         "privacy": {
             "rounds_charged": 2,
             "rounds_planned": 2,
@@ -360,6 +361,7 @@ def with_everything() -> Results:
         randomised_share=0.6,
         lapse=lapse(),
         rises=rises(),
+        never_bought=never_bought(),
         held_out_users={"users": 3, "rows": 99, "baselines": table, "gap": 0.005, "gap_to": POOLED_DNN},
         groups=[{**group, "group": "light users"}, nobody],
         utility={"points": [utility_point(*point) for point in points], "published": True},

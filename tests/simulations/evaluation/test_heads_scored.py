@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from client.detection.risk_levels import Direction
+from shared.features import History
 from simulations.decision.choice import Judged
 from simulations.evaluation.alert_quality import lived_steps
+from simulations.evaluation.cold.table import OWN, OWN_KNOWN, POPULARITY, POPULARITY_RULE, WITH_POPULARITY
+from simulations.evaluation.evaluate import never_bought
 from simulations.evaluation.replay import alerts_of, scores_at, with_setting
 from simulations.evaluation.turn_quality import LEVEL, PHI, RHO, lapse_quality, rise_quality
 from simulations.federation.equivalence import run_hosted, scenario_without_noise, some_people
@@ -99,3 +102,13 @@ def test_a_trial_counts_heads_and_learns_none(tmp_path):
     assert trained.rounds == 1 and trained.skipped == 0 and not trained.risk.size
     assert begun.cache_info() == before
     assert Setup.of(scenario_without_noise(), PEOPLE, PLANTED_PROTOCOL).heads_start is None
+
+
+def test_the_run_s_own_sum_says_what_may_be_bought_for_the_first_time(ended):
+    run, setup, history, _ = ended
+    found = never_bought(setup, history, run.heads(setup.plan), 0)
+    assert {row.name for row in found.table} == {OWN, OWN_KNOWN, POPULARITY, POPULARITY_RULE, WITH_POPULARITY}
+    assert found.rows > found.lists > 0 and 0 < found.users <= PEOPLE.n_users
+    always = np.ones_like(history.active)
+    everything = History(always, always.astype(np.float32), always.astype(np.float32))
+    assert never_bought(setup, everything, run.heads(setup.plan), 0) is None, "everybody knows every category"

@@ -145,6 +145,10 @@ def test_shipped_alerts_are_counted_by_hand(monkeypatch: pytest.MonkeyPatch) -> 
     told = as_shipped(history, setup_with(plan, protocol), np.empty(0, np.float32), np.empty(0, np.float32))
     ends = {f"{key}_{end}": told.pop(f"{key}_{end}") for key in RANGED for end in ("low", "high")}
     assert (ends["recall_low"], ends["recall_high"]) == (1.0, 1.0), "the only lapse was found"
+    assert (ends["median_lead_low"], ends["median_lead_high"]) == (2.0, 2.0), "and nothing else has a lead"
+    assert (ends["rise_recall_low"], ends["rise_recall_high"]) == (1.0, 1.0)
+    for key, high in {"falls": 2.0, "false_falls": 2.0, "rises": 3.0, "false_rises": 2.0}.items():
+        assert 0 <= ends[f"{key}_low"] < ends[f"{key}_high"] <= high, "nobody has more"
     assert (ends["precision_low"], ends["precision_high"]) == (0.0, 1.0), (
         "one of two users had right ones alone, one none"
     )

@@ -376,6 +376,13 @@ def test_a_report_has_a_table_of_rises_where_there_is_one() -> None:
     assert "What is about to take off?" not in Outline(made("planted")).text
 
 
+def test_a_report_says_what_the_run_s_sum_tells_of_categories_never_bought() -> None:
+    text = Outline(made("everything")).text
+    assert "What will somebody touch for the first time?" in text and "2 % of them are touched within 2 weeks" in text
+    assert "−" not in text[text.index("AUC minus own features") :][:200] and "+0.0101 to +0.0145" in text
+    assert "touch for the first time" not in Outline(made("planted")).text
+
+
 def test_how_numbers_are_written() -> None:
     assert [percent(v) for v in (0.0, 0.004, 0.1, 1.0)] == [f"{n}{THIN_SPACE}%" for n in ("0", "0.4", "10", "100")]
     assert [duration(v, "week") for v in (0.0, 1.0, 1.5)] == ["0 weeks", "1 week", "1.5 weeks"]

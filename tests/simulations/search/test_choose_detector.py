@@ -32,6 +32,7 @@ from simulations.search.choose_detector import (
     best_of,
     budget_of,
     choose,
+    ends_of,
     f_scores,
     judged_steps,
     outcome,
@@ -72,6 +73,18 @@ def test_steps_are_the_last_whose_outcome_is_known_when_training_ends() -> None:
         ConfigError, match="expected 4 steps after the first 6 whose outcome is known by step 10, got 1"
     ):
         judged_steps(PROTOCOL.model_copy(update={"train_steps": (6, 8)}))
+
+
+def test_intervals_are_over_users_of_all_starts_together() -> None:
+    alike = Outcome("risk", 0.25, np.tile(np.array([4.0, 3.0, 2.0, 1.0]), (2, 9, 1)), np.zeros(0))
+    for name, value in {"precision": 0.75, "recall": 0.5, "f_score": 0.6, "false_per_user": 1.0}.items():
+        assert [ends_of(alike, 0)[f"{name}_{end}"] for end in ("low", "high")] == pytest.approx([value] * 2)
+        assert getattr(alike, name) == pytest.approx(value)
+    one = made("risk", [[4.0, 4.0, 2.0, 1.0], [4.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    ends = ends_of(one, 0)
+    assert ends["precision_low"] == 0 and ends["precision_high"] == 1 and ends["false_per_user_high"] <= 4
+    never = made("cusum", [[0.0, 0.0, 1.0, 0.0]] * 3)
+    assert ends_of(never, 0)["precision_low"] is None and ends_of(never, 0)["recall_high"] == 0
 
 
 def test_whole_lapses_count_for_recall_and_every_true_step_for_precision() -> None:
