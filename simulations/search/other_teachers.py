@@ -232,5 +232,5 @@ def _falls(history: History, plan: Plan, weights: Weights, steps: tuple[int, int
     for step in range(steps[0], steps[1] + 1):
         known = history.until(step)
         chances = chances_of(plan, weights, score, *recent_rows(known, plan, step))
-        found.append(watch.see(plan, known, step, *chances)[0][:, 0])
+        found.append(watch.see(plan, known, step, chances)[0][:, 0])
     return np.asarray(np.any(found, axis=0))
