@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arrays import Bools, Doubles, Floats, Ints
+from .arrays import Bools, Doubles, Floats, Ints, as_declared
 from .features import FeatureSpec, History, quiet, seen
 from .features.columns import MORE_ACTIVE, MORE_STEPS
 from .features.windows import cumulative, first_active
@@ -26,16 +26,16 @@ Steps = Sequence[int] | Ints
 SPANS = 16
 
 
-def average(active: Bools, steps: Steps, span: int) -> Doubles:
+@as_declared
+def average(active: Bools, steps: Ints, span: int) -> Doubles:
     """The exponentially weighted share of active steps as of each of `steps` (S,): (..., T) -> (..., S)."""
-    at = np.asarray(steps, np.int64)
-    first, last = max(int(at.min()) - SPANS * span, 0) if at.size else 0, int(at.max(initial=-1))
+    first, last = max(int(steps.min()) - SPANS * span, 0) if steps.size else 0, int(steps.max(initial=-1))
     weight, level = 2 / (span + 1), np.zeros(active.shape[:-1])
     out = np.empty((*level.shape, last + 1 - first))
     for t in range(first, last + 1):
         level = level + weight * (active[..., t] - level)
         out[..., t - first] = level
-    found: Doubles = out[..., at - first]
+    found: Doubles = out[..., steps - first]
     return found
 
 
@@ -50,7 +50,7 @@ def log_user_rate(history: History, steps: Steps) -> Doubles:
 
 def log_level(history: History, steps: Steps, span: int) -> Doubles:
     """The log of the average of activity: (..., S, C)."""
-    level = np.maximum(average(history.active, steps, span), 0)
+    level = np.maximum(average(history.active, np.asarray(steps, np.int64), span), 0)
     return np.moveaxis(np.log(level + LEAST_LEVEL), -1, -2)
 
 

@@ -43,6 +43,7 @@ from .watch import Watch, budget_for, observed
 _PAUSES = ("silence", "rhythm")
 #: At most this many reasons, each of at least this share of the largest one.
 MOST_REASONS, LEAST_SHARE = 2, 0.25
+CALLED_BY_RULE = "called by a rule, the slow average of visits; no model had a say"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class Counterfactual:
 @dataclass(frozen=True)
 class Explanation:
     """What moved p, by group: `values` sum to `change`, in logits. Reasons with the strongest first; where there are none,
-    `why_none` is a sentence that says why, and else empty. `since`: when the change began, if the detector can tell."""
+    `why_none` is a sentence that says why, and else empty. `since`: when the change began, if the detector can tell;
+    `called_by`: which rule of counters called the turn, where no model did, and else empty."""
 
     change: float
     values: dict[str, float]
@@ -83,6 +85,7 @@ class Explanation:
     counterfactual: Counterfactual | None
     why_none: str = ""
     since: Since | None = None
+    called_by: str = ""
 
     @classmethod
     def of_nothing(cls, why: str) -> Explanation:
@@ -94,11 +97,12 @@ class Explanation:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The reasons, or why there are none, since when, then the counterfactual, as sentences: at least one."""
+        """The reasons, or why there are none, which rule spoke, since when, then the counterfactual, as sentences: at least one."""
         last = (self.counterfactual.text,) if self.counterfactual else ()
         since = (self.since.text(),) if self.since else ()
         first = tuple(reason.text for reason in self.reasons) or (self.why_none,)
-        return (*first, *since, *last)
+        rule = (self.called_by,) if self.called_by else ()
+        return (*first, *rule, *since, *last)
 
 
 def stretches(features: FeatureSpec) -> tuple[int, int]:
@@ -209,7 +213,7 @@ def explain(
     why_none = "" if reasons else _why_none(values, direction, calm, step, unit)
     named = dict(zip(GROUPS, values.tolist(), strict=True))
     dated = None if began is None else Since(began, step - began, unit)
-    return Explanation(float(values.sum()), named, reasons, counterfactual, why_none, dated)
+    return Explanation(float(values.sum()), named, reasons, counterfactual, why_none, dated, CALLED_BY_RULE * ruled)
 
 
 def _replayable(features: FeatureSpec, watch: Watch, step: int) -> tuple[list[int], int]:

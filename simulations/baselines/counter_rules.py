@@ -41,7 +41,7 @@ def silence_per_interval(history: History, steps: Steps) -> Doubles:
 
 def ewma(history: History, steps: Steps, span: int) -> Doubles:
     """Minus the exponentially weighted share of active steps, weight 2 / (span + 1), from 0."""
-    return _steps_before_streams(-average(history.active, steps, span))
+    return _steps_before_streams(-average(history.active, np.asarray(steps, np.int64), span))
 
 
 def ewma_rise(history: History, steps: Steps, spans: tuple[int, int]) -> Doubles:
