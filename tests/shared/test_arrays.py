@@ -63,6 +63,7 @@ ENTRIES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
         (WHOLE[..., 0], WHOLE[..., 1], KINDS[..., 1]),
         lambda c, a, kinds: vars_of(HISTORY.then(c, a, kinds)),
     ),
+    "shared.features.counters.engagement": ((), lambda: engagement(np.ones((5, 2, 3), np.uint8), (0, 4))),
     "shared.features.windows.steps_of": ((np.array([0, 2]),), lambda steps: windows.steps_of(HISTORY, steps, 5)),
     "shared.features.windows.cumulative": ((WHOLE,), windows.cumulative),
     "shared.features.windows.window": ((WHOLE, np.array([0, 4])), lambda sums, steps: windows.window(sums, steps, 2)),
