@@ -28,7 +28,7 @@ from shared.features import MOST_EVENTS, N_COUNTERS, History, extract, seen
 from shared.plan import Plan
 
 from .detection.alerts import SENT, Alert, AlertLog, raised_alerts, with_raised
-from .detection.chances import Chances, Weights, chances_of, recent_rows, recent_steps
+from .detection.chances import Chances, Weights, as_ruled, chances_of, recent_rows, recent_steps
 from .detection.lately import Lately
 from .detection.policy import Intervention, Policy, Segment
 from .detection.risk_levels import Direction, RiskLevel
@@ -190,7 +190,8 @@ class DeviceState:
             x, known = self.lately.rows(installed.plan), seen(self.interest, recent_steps(installed.plan, step))
         else:
             x, known = recent_rows(self.history, installed.plan, step)
-        return chances_of(installed.plan, weights_of(installed), installed.score, x, known)
+        found = chances_of(installed.plan, weights_of(installed), installed.score, x, known)
+        return as_ruled(installed.plan, found, self.history.until(step))
 
     def silent_until(self, step: int) -> DeviceState:
         """The state once the open step, which must be empty, and every one before `step` have closed unseen: nothing is

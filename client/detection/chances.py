@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shared import slow_average
 from shared.arrays import Bools, Floats
 from shared.features import FeatureSpec, History, extract, seen
 from shared.features.windows import QUIET_ACTIVE
@@ -65,6 +66,15 @@ def chances_of(plan: Plan, weights: Weights, score: Score, x: Floats, known: Boo
     if not weights.risk.size or p.shape[-2] < 2:
         return Chances.of_p(now)
     return Chances.of_p(now, phi(weights.risk, readings(plan.features, x[..., -1, :, :], now, p[..., 0, :])))
+
+
+def as_ruled(plan: Plan, chances: Chances, history: History) -> Chances:
+    """The chances as of the last step of a history (..., C, T), as the plan's detector reads them: those of the rule of counters where
+    it is the detector, else as they are."""
+    if plan.detection.detector != "slow_average" or plan.rule is None:
+        return chances
+    lapse, takeoff = slow_average.chances(plan.rule, plan.features, history, [history.n_steps - 1])
+    return Chances(chances.p, lapse[..., 0, :], takeoff[..., 0, :])
 
 
 def of_heads(features: FeatureSpec, heads: Heads, score: Score, x: Floats, known: Bools) -> tuple[Floats, Floats]:

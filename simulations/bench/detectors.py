@@ -20,6 +20,7 @@ from client.detection.detector_table import detector_for
 from client.detection.watch import Watch
 from shared.arrays import Floats
 from shared.plan import Plan
+from shared.register.rule_plan import RulePlan
 
 from ..streams.generate import Change, simulated
 from ..streams.measure import FALSE_ALERTS, shipped_plan
@@ -34,6 +35,7 @@ DETECTORS = {
     "level": "level",
     "own_level": "own level",
     "risk": "phi's line",
+    "slow_average": "a line of the slow average's chance",
     "cusum": "CUSUM",
 }
 
@@ -45,7 +47,7 @@ def detector_numbers(repeats: int) -> list[Measurement]:
     plan = shipped_plan(N_CATEGORIES, FALSE_ALERTS)
     figures = []
     for name, what in DETECTORS.items():
-        its = replace(plan, detection=replace(plan.detection, detector=name))
+        its = replace(plan, detection=replace(plan.detection, detector=name), rule=RulePlan())
         update, memory = _updating(its, p)
         key = "detector" if name == "cusum" else f"detector.{name}"
         what, at_least = f"{what}, {N_STREAMS:,} streams at once, one core", 20.0 if name == "cusum" else None

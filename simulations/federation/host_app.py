@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from client.app import carried, route
 from client.detection.alerts import alert_fields
-from client.detection.chances import Chances, Weights, chances_of, recent_rows
+from client.detection.chances import Chances, Weights, as_ruled, chances_of, recent_rows
 from client.detection.policy import POLICY, segments
 from client.detection.watch import Watch, observed, past_steps
 from client.gate import declared
@@ -321,8 +321,10 @@ class Host:
         history = self._interest(plan, at)
         parts = []
         for first in range(0, self.n_users, SCORE_USERS):
-            x, known = recent_rows(users_of(history, first), plan, at)
-            parts.append(chances_of(plan, weights, lambda theta, rows: forward(plan.network, theta, rows), x, known))
+            some = users_of(history, first)
+            x, known = recent_rows(some, plan, at)
+            found = chances_of(plan, weights, lambda theta, rows: forward(plan.network, theta, rows), x, known)
+            parts.append(as_ruled(plan, found, some))
         return Chances(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def _plan_on_disk(self) -> Plan | None:

@@ -21,6 +21,7 @@ from ..scenarios.owners import Owners
 from .heads_start import heads_start
 from .of_scenario import protocol_of
 from .private_choice import choices_of
+from .rule_start import rule_lesson, rule_start
 from .teaching import Lesson
 
 
@@ -80,6 +81,8 @@ class Setup:
             lesson = Lesson.of(scenario, protocol, len(people.catalogue), plan, plan.heads.features)
             begun = HeadsStart.from_bytes(start, plan.network) if start else heads_start(lesson)
             plan = replace(plan, heads=replace(plan.heads, start_sha256=begun.sha256))
+        if plan.rule is not None and not isinstance(people, Crowd):
+            plan = replace(plan, rule=rule_start(rule_lesson(scenario, protocol, len(people.catalogue), plan)))
         schedule = _schedule_of(scenario, protocol, plan)
         caps = scenario.caps.caps()
         return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, caps, begun)

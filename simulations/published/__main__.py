@@ -46,7 +46,15 @@ from .early_warning import lapse_numbers, rise_numbers
 from .epsilon import epsilon_figures, stated_epsilons
 from .evidence import evidence_numbers, mutation_numbers
 from .kinds import kinds_numbers
-from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
+from .learning import (
+    bit_numbers,
+    epsilon_numbers,
+    fidelity_numbers,
+    held_out_numbers,
+    ratings_numbers,
+    teacher_numbers,
+    utility_numbers,
+)
 from .measured import Measured
 from .private_auc import private_auc_numbers
 from .streams import began_numbers, stream_numbers
@@ -247,6 +255,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "kill9": kill9_numbers,
         "decide": decide_numbers,
         "kinds": kinds_numbers,
+        "ratings": ratings_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }
     for name, overrides in data.items():
@@ -255,6 +264,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         out[f"lapse.{name}"] = partial(lapse_numbers, name, overrides)
         out[f"rise.{name}"] = partial(rise_numbers, name, overrides)
         out[f"shipped.{name}"] = partial(shipped_numbers, name, overrides)
+        out[f"teachers.{name}"] = partial(teacher_numbers, name, overrides)
         out[f"choice.{name}"] = partial(choice_numbers, name, overrides)
         out[f"sum.{name}"] = partial(sum_utility_numbers, name, overrides)
         out[f"cold.{name}"] = partial(cold_numbers, name, overrides)

@@ -48,6 +48,8 @@ from ..people.of_scenario import population_of
 from ..report.plots import save_utility_panels
 from ..report.utility import UTILITY_EPSILONS, utility_points
 from ..scenarios.config import Scenario, load_scenario
+from ..search.other_teachers import TEACHERS, alerted, fared
+from ..search.rated import rated_aucs
 from ..search.trials import Trained, Trials, repeated, warmed, with_noise_for
 from .heads_training import trained_heads
 from .measured import Measured, known
@@ -278,6 +280,40 @@ def utility_numbers(
         out[f"utility.{name}.pooled"] = Measured.over(pooled, "AUC")
         out[f"auc.{name}.no_noise"] = out[f"utility.{name}.no_noise"]
     save_utility_panels({name: utility_points(out, name, epsilons) for name in data}, picture)
+    return out
+
+
+def teacher_numbers(name: str, overrides: Sequence[str], seeds: int = 3) -> dict[str, Measured]:
+    """`teachers.<set>`, on folds of train weeks alone: the AUC after planted people as they ship, and what others gain on them, fold by
+    fold and seed by seed; the same in categories to which others add purchases; and falls that those come to."""
+    scenario, out = f"{name}-eps1", dict[str, Measured]()
+    found = fared(scenario, overrides, seeds)
+    plain = {"auc": np.array([one.auc for one in found["plain"]])}
+    plain |= {f"under_{k}": np.array([one.under[k] for one in found["plain"]]) for k in found["plain"][0].under}
+    for key, values in plain.items():
+        out[f"teachers.{name}.plain.{key}"] = Measured.over(values.tolist(), "AUC", "folds of train weeks")
+    for who in TEACHERS[1:]:
+        for key, values in plain.items():
+            ours = [one.auc if key == "auc" else one.under[int(key.removeprefix("under_"))] for one in found[who]]
+            gains = (np.array(ours) - values).tolist()
+            out[f"teachers.{name}.{who}.{key}_gain"] = Measured.over(gains, "AUC", "planted people as they ship")
+    runs = [alerted(scenario, overrides, seed, ("plain", "attacked")) for seed in range(seeds)]
+    for who, falls in runs[0].items():
+        for k in falls:
+            key = f"teachers.{name}.{who}.falls_{k}"
+            out[key] = Measured.over([run[who][k] for run in runs], "share of users", f"{k} purchases added")
+    return out
+
+
+def ratings_numbers(seeds: int = 3) -> dict[str, Measured]:
+    """`ratings.<way>`: AUC of planted people's purchases where a rating tells of them, by how a model comes by what ratings mean; and what
+    it gains on the model beside it that has none."""
+    runs, out = [rated_aucs(seed) for seed in range(seeds)], dict[str, Measured]()
+    for way in runs[0]:
+        beside = "pooled_none" if way == "pooled" else "none"
+        out[f"ratings.{way}.auc"] = Measured.over([run[way] for run in runs], "AUC", "simulated people")
+        if way not in ("none", "pooled_none"):
+            out[f"ratings.{way}.gain"] = Measured.over([run[way] - run[beside] for run in runs], "AUC", beside)
     return out
 
 

@@ -24,6 +24,7 @@ from shared.network import NetworkSpec
 from shared.plan import MICRO, BitsPlan, LocalTraining, Plan, PrivacyPlan, RiskPlan
 from shared.randomised_response import due_steps
 from shared.register.bounds import MAX_STEP
+from shared.register.rule_plan import RulePlan
 from shared.secure_sum.sizes import max_colluders, min_survivors
 
 from .own_data import FileSection
@@ -254,6 +255,7 @@ class Scenario(Section):
             sum=self.sum.plan(privacy, network.n_parameters, kinds * rounds),
             queries=queries,
             heads=self.heads.plan(privacy, self._features(protocol, 2), len(catalogue), start_sha256, known),
+            rule=RulePlan() if self.detection.detector == "slow_average" else None,
         )
 
     def _features(self, protocol: ProtocolSection, version: int) -> FeatureSpec:

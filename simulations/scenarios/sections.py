@@ -61,7 +61,7 @@ class WarmStartSection(Section):
 class DetectionSection(Section):
     """When a device calls a turn, as shared.plan.Detection says and defaults to; of `takeoff_line`, 0 is none."""
 
-    detector: Literal["rate", "level", "own_level", "cusum", "risk"] = "level"
+    detector: Literal["rate", "level", "own_level", "cusum", "risk", "slow_average"] = "level"
     rate_window_steps: Whole = Detection.rate_window_steps
     rate_threshold: float = Detection.rate_threshold
     fall_level: float = Detection.fall_level

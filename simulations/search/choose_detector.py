@@ -6,6 +6,7 @@ The rule, fixed before it was run:
    outcome (a lapse of N steps, or not) is known by then; no earlier step than the features' window allows.
 2. p and phi come from public weights: planted people of another seed, in the data's own steps and windows. They cost no
    epsilon and have seen no row of these users. Three such starts are scored, and everything below is over all three.
+   They teach the rule of counters its chances, too.
 3. Every detector runs as on a device (`client.detection.watch`), on the same p and phi and with the plan's quiet time and past to
    warm up on. The one number that sets how often it fires takes every value of `SETTINGS`, besides the plan's own.
 4. A setting is within the budget if false falls per user are at most the plan's `false_alerts`, in proportion to the steps
@@ -45,6 +46,7 @@ from ..people.labelled_rows import history_of, rows_of
 from ..people.of_scenario import data_title
 from ..people.population import Population
 from ..people.public_start import public_history, public_lapse_rows
+from ..people.rule_start import rule_lesson, rule_start
 from ..people.setup import Setup
 from ..people.teaching import pretrain, public_steps
 from ..scenarios.config import ProtocolSection
@@ -266,13 +268,17 @@ def choose(
     settings, steps = plan.detection, judged_steps(protocol)
     lapses = FallTruth.of_lapses(history, protocol, settings.min_active_steps, steps)
     planted = FallTruth.of_planted(population, protocol) if population.truth is not None else None
-    detectors = [name for name in SETTINGS if can_run(settings, name, learned_phi=plan.risk is not None)]
+    detectors = [
+        name for name in SETTINGS if can_run(settings, name, learned_phi=plan.risk is not None, taught_rule=True)
+    ]
     jobs = [(name, value) for name in detectors for value in tried(settings, name)]
     found: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}
     on_planted: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}
     for start in range(starts):
-        weights = public_weights(replace(setup, scenario=warmed(scenario, start)))
-        scores = scores_at(history, setup, *weights, steps)
+        began = warmed(scenario, start)
+        rule = rule_start(rule_lesson(began, protocol, setup.n_categories, plan))
+        weights = public_weights(replace(setup, scenario=began))
+        scores = scores_at(history, setup, *weights, steps, rule=rule)
         for i, (name, value) in enumerate(jobs):
             on_setting(name, start * len(jobs) + i, starts * len(jobs))
             falls = alerts_of(plan, with_setting(settings, name, value, falls_only=True), scores)[:, :, Direction.FALL]

@@ -26,6 +26,7 @@ OTHER = {
     ("risk", "privacy", "max_epsilon"): 3.0,
     ("queries",): None,  # tests/shared/test_recipes.py
     ("heads",): None,  # below
+    ("rule",): None,  # tests/shared/test_slow_average.py
     ("detection", "takeoff_line"): 0.3,
     ("heads", "inputs_version"): None,  # there is one
     **dict.fromkeys(

@@ -170,7 +170,7 @@ def test_the_table_makes_every_detector_that_a_plan_may_name_and_no_other():
     assert set(TABLE) == set(NAMES)
     made = {name: detector_for(Detection(detector=name)) for name in TABLE}
     assert {name for name, one in made.items() if one.adapts} == {"cusum"}
-    assert {name for name, one in made.items() if one.reads_risk} == {"risk"}
+    assert {name for name, one in made.items() if one.reads_risk} == {"risk", "slow_average"}
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))

@@ -9,6 +9,7 @@ from client.detection.risk_levels import Direction, RiskLevel
 from client.detection.watch import Watch, past_steps
 from shared.features import History
 from shared.plan import DETECTORS, Plan
+from shared.register.rule_plan import RulePlan
 from tests.world.basics import make_plan, random_history
 
 DETECTIONS = [
@@ -142,7 +143,7 @@ def test_a_watch_keeps_few_bytes_of_a_stream(detector, alone, hosted):
 def test_only_the_cusum_asks_for_more_past_than_the_features_window():
     window = make_plan().features.window_steps
     for detector in DETECTORS:
-        plan = make_plan(detection={"detector": detector, "warm_steps": 50})
+        plan = make_plan(detection={"detector": detector, "warm_steps": 50}, rule=RulePlan())
         assert past_steps(plan) == (100 if detector == "cusum" else window)
         assert past_steps(plan, "cusum") == 100 and past_steps(plan, "risk") == window
 

@@ -57,6 +57,7 @@ EASILY = {
     "own_level": ["detection.fall_margin=0.02", "detection.rise_margin=0.02"],
     "rate": ["detection.rate_threshold=0.002"],
     "cusum": ["detection.season_steps=7", "detection.warm_steps=14"],
+    "slow_average": ["detection.risk_line=0.05", "detection.takeoff_line=0.05"],
 }
 
 

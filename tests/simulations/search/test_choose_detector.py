@@ -18,6 +18,7 @@ from client.detection.watch import Watch
 from shared.errors import ConfigError
 from shared.features import History
 from shared.plan import Detection
+from shared.register.rule_plan import RulePlan
 from simulations.cli import main as cli
 from simulations.evaluation.replay import SETTINGS, Scores, alerts_of, tried, with_setting
 from simulations.people.of_scenario import population_of, protocol_of
@@ -165,14 +166,16 @@ def test_every_setting_is_a_valid_plan(name: str) -> None:
 def test_falls_are_those_of_a_device(detector: str) -> None:
     """A batch of users calls what each of them would call alone, with the watch that a device keeps."""
     scenario, people = few()
-    plan = Setup.of(scenario, people).plan
+    plan = replace(Setup.of(scenario, people).plan, rule=RulePlan())
     random = np.random.default_rng(1)
     p = random.uniform(0.05, 0.95, (3, 60, len(people.catalogue))).astype(np.float32)
     p[0, :, 1] = np.nan
     steps = np.arange(49, 69)
     watched = random.random((3, 20, p.shape[2])) < 0.9
     nothing = np.zeros((3, p.shape[2], 69), np.float32)
-    scores = Scores(History(nothing > 0, nothing, nothing), steps, p[:, :40], p[:, 40:], 1 - p[:, 40:], watched)
+    scores = Scores(
+        History(nothing > 0, nothing, nothing), steps, p[:, :40], p[:, 40:], 1 - p[:, 40:], watched, None, 1 - p[:, 40:]
+    )
     settings = with_setting(plan.detection, detector, SETTINGS[detector][1][1])
     falls = alerts_of(plan, settings, scores)[:, :, Direction.FALL]
     alone = Watch.start(replace(plan, detection=settings), p[1, :40], 48)
