@@ -18,6 +18,7 @@ from shared.arrays import as_declared, as_ints
 from shared.errors import InputError
 from shared.events import Catalogue, Step
 from shared.features import Crowd, FeatureSpec, History, Richer, readings, windows
+from shared.features.counters import engagement
 from shared.features.running import Running
 from shared.features.spec import age_of, log_age_of
 from shared.network import NetworkSpec
