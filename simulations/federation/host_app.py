@@ -46,6 +46,7 @@ from shared.rdp import Curve, coin, update_cost
 from shared.register.recipes import QUERIES, Recipe
 
 from ..people.labelled_rows import SCORE_USERS, users_of
+from ..people.looked_at import users_looked_at
 from .device_app import server_key, world
 from .host_alerts import HostAlerts
 from .host_answers import HostAnswers, as_pairs
@@ -77,7 +78,7 @@ class Host:
         self.first_user, self.n_users = int(users[0]), len(users)
         self.folder = run.host(partition)
         private_folder(self.folder.path)
-        self._users = users
+        self._users, self._looked_at = users, users_looked_at(self.population.n_users, run.scenario().data.seed)
         held_out = run.held_out()
         self._held_out = None if held_out is None else held_out[users]
         self._history: History | None = None
@@ -293,7 +294,7 @@ class Host:
         steps = range(state.closed + 1, step + 1)
         for at, p, shown in close_steps(self.history, plan, state.weights, state.watch, steps):
             raised.append(shown)
-            HostNotes(self.folder, self.first_user).write(at, p, shown)
+            HostNotes(self.folder, self._users, self._looked_at).write(at, p, shown)
         kept = kept.with_raised(raised, state.round_number, step)
         kept.save(self.folder.alerts_file)
         replace(state, closed=step).save(self.folder.state_file)

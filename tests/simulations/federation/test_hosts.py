@@ -48,7 +48,7 @@ def people():
 
 
 def alerts_of(run, people):
-    p, alerts = read_notes(run, people.n_users, len(people.catalogue), people.n_steps)
+    p, alerts = read_notes(run, np.arange(people.n_users), len(people.catalogue), people.n_steps)
     return p, sorted(zip(*(column.tolist() for column in vars(alerts).values()), strict=True))
 
 
