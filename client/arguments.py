@@ -44,6 +44,8 @@ def expect_alert(alert: Alert, n_categories: int) -> None:
     for chosen, kind in ((alert.segment, Segment), (alert.intervention, Intervention)):
         if chosen is not None and not isinstance(chosen, kind):
             raise InputError("expected an alert with a segment and an intervention, or none")
+    if alert.began is not None and not 0 <= step_number(alert.began) <= alert.step:
+        raise InputError("expected an alert whose change began at its step at the latest, or that does not say when")
 
 
 def several(events: object) -> Iterable[Any]:

@@ -303,7 +303,7 @@ class Device(Served):
         out, state = np.zeros(self.profile.n_categories, bool), self._state
         with self._quietly():
             if state.installed and state.n_closed_steps:
-                out |= held_by_burst(state.history, state.installed.plan.features, [state.n_closed_steps - 1])[0]
+                out |= held_by_burst(state.interest, state.installed.plan.features, [state.n_closed_steps - 1])[0]
         return out
 
     def alerts(self) -> list[Alert]:
@@ -331,8 +331,8 @@ class Device(Served):
             said = said and Explanation.of_nothing(FAILED)
             model = installed.plan, weights_of(installed), installed.score
             direction = Direction(alert.direction)
-            at = step_number(alert.step)
-            return explain(*model, self._state.history, watch, alert.category, at, direction, self.profile.step)
+            at, unit = step_number(alert.step), self.profile.step
+            return explain(*model, self._state.interest, watch, alert.category, at, direction, unit, alert.began)
         return said
 
     def _expect_readable(self) -> None:

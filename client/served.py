@@ -116,7 +116,7 @@ class Served(AppTold):
             raise Refusal(RefusalCode.PLAN_MISMATCH)
         installed.expect_asked(plan_sha256, installed.theta if theta is None else theta, self.gate.ledger.caps)
         expect_affordable(installed.plan, self.profile.n_categories)
-        return Work(installed, self._state.history, self.profile.number, self._entropy, self.problems)
+        return Work(installed, self._state.interest, self.profile.number, self._entropy, self.problems)
 
     def take_alerts(self, step: int) -> list[Alert]:
         """Alerts of steps up to this one, and of models that the installed plan can have, that no earlier query took; asking

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -27,11 +28,11 @@ from shared.features import MOST_EVENTS, N_COUNTERS, History, extract, seen
 from shared.plan import Plan
 
 from .detection.alerts import SENT, Alert, AlertLog, raised_alerts, with_raised
-from .detection.chances import Chances, Weights, chances_of, recent_rows, recent_steps
+from .detection.chances import Chances, Weights, as_ruled, chances_of, recent_rows, recent_steps
 from .detection.lately import Lately
 from .detection.policy import Intervention, Policy, Segment
 from .detection.risk_levels import Direction, RiskLevel
-from .detection.watch import Watch, observed, past_steps
+from .detection.watch import NOT_KNOWN, Watch, observed, past_steps
 from .model.installed import Installed
 from .model.runtime import verified
 from .profile import Profile
@@ -84,6 +85,11 @@ class DeviceState:
     @property
     def n_closed_steps(self) -> int:
         return self.history.n_steps
+
+    @property
+    def interest(self) -> History:
+        """The history that the installed plan's interest is in: that of all kinds of events where it does not say."""
+        return self.installed.plan.read_features.of(self.history) if self.installed else self.history
 
     def copy(self) -> DeviceState:
         """A state that shares nothing with this one that `count`, `amend` or `closed` changes."""
@@ -147,13 +153,12 @@ class DeviceState:
         if installed is None:
             return self, None
         assert self.watch is not None
-        chances = self.read(installed, step)
-        p = chances.p
-        fired, levels = self.watch.see(installed.plan, self.history, step, *chances)
-        raised = raised_alerts(fired, levels, self.history, installed.plan, policy, installed.round_number)
+        chances, interest = self.read(installed, step), self.interest
+        seen_now = self.watch.see(installed.plan, interest, step, chances)
+        raised = raised_alerts(seen_now, interest, installed.plan, policy, installed.round_number)
         log = with_raised(self.alerts, raised, step)
-        after = replace(self, p=p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
-        return after.with_untold_kept() if log is not self.alerts else after, Told(step, p, raised)
+        after = replace(self, p=chances.p, alerts=log, untold=(*self.untold, step) if raised else self.untold)
+        return after.with_untold_kept() if log is not self.alerts else after, Told(step, chances.p, raised)
 
     def _with_lately(self, before: Lately | None, counted: tuple[Floats, Floats, NDArray[np.uint8]]) -> DeviceState:
         """This state, of which the last closed step, with what was `counted` in it, goes on from what was known `before` it.
@@ -182,10 +187,11 @@ class DeviceState:
     def read(self, installed: Installed, step: int) -> Chances:
         """p and the chances of turns (C,) as of the close of a step."""
         if self.lately and step == self.n_closed_steps - 1:
-            x, known = self.lately.rows(installed.plan), seen(self.history, recent_steps(installed.plan, step))
+            x, known = self.lately.rows(installed.plan), seen(self.interest, recent_steps(installed.plan, step))
         else:
             x, known = recent_rows(self.history, installed.plan, step)
-        return chances_of(installed.plan, weights_of(installed), installed.score, x, known)
+        found = chances_of(installed.plan, weights_of(installed), installed.score, x, known)
+        return as_ruled(installed.plan, found, self.history.until(step))
 
     def silent_until(self, step: int) -> DeviceState:
         """The state once the open step, which must be empty, and every one before `step` have closed unseen: nothing is
@@ -204,18 +210,12 @@ class DeviceState:
         between two models is not a turn of interest; quiet time and budget go on."""
         plan, n_closed = installed.plan, self.n_closed_steps
         past = np.arange(max(0, n_closed - past_steps(plan)), n_closed)
-        scores = self._scores(installed, past)
+        history = plan.read_features.of(self.history)
+        scores = _scores(installed, history, past)
         begin = self.watch.restart if self.watch else Watch.start
-        watch = begin(plan, observed(plan, self.history, past, scores), n_closed - 1)
+        watch = begin(plan, observed(plan, history, past, scores), n_closed - 1)
         p = scores[-1] if past.size else _nothing(len(self.p))
         return replace(self, installed=installed, watch=watch, p=p, lately=None)
-
-    def _scores(self, installed: Installed, steps: Ints) -> Floats:
-        """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""
-        if not steps.size:
-            return np.empty((0, len(self.p)), np.float32)
-        p = installed.scorer.score(extract(self.history, installed.plan.features, steps))
-        return np.where(seen(self.history, steps), p, np.float32(np.nan))
 
     # ---- rows of the vault
 
@@ -262,6 +262,14 @@ class DeviceState:
         except ModelError:
             problems["model_dropped"] += 1
         return replace(state, p=_nothing(n_categories))
+
+
+def _scores(installed: Installed, history: History, steps: Ints) -> Floats:
+    """p (S, C) as of each closed step; NaN for a category that the user never touched (cold start)."""
+    if not steps.size:
+        return np.empty((0, history.n_categories), np.float32)
+    p = installed.scorer.score(extract(history, installed.plan.features, steps))
+    return np.where(seen(history, steps), p, np.float32(np.nan))
 
 
 def _nothing(n_categories: int) -> Floats:
@@ -366,12 +374,13 @@ def model(fields: dict[str, Any]) -> Installed:
 
 def plain_alerts(log: AlertLog) -> dict[str, list[int]]:
     """Alerts as one list for each field: names cost little, however many there are."""
-    columns = {name: [int(getattr(alert, name)) for alert, _ in log] for name in _ALERT_FIELDS}
+    columns = {name: [int(getattr(alert, name)) for alert, _ in log] for name in _ALERT_FIELDS if name != "began"}
+    columns["began"] = [NOT_KNOWN if alert.began is None else alert.began for alert, _ in log]
     return {**columns, "taken": [taken for _, taken in log]}
 
 
 #: How each field of an alert is read from a row.
-_ALERT_FIELDS = {
+_ALERT_FIELDS: dict[str, Callable[[int], Any]] = {
     "direction": Direction,
     "category": int,
     "level": RiskLevel,
@@ -379,6 +388,7 @@ _ALERT_FIELDS = {
     "model_round": int,
     "segment": Segment,
     "intervention": Intervention,
+    "began": lambda step: None if step == NOT_KNOWN else step,
 }
 
 

@@ -51,11 +51,6 @@ class ServerOptimizer:
         self._iterates.append(self.theta)
 
     @property
-    def rounds(self) -> int:
-        """How many have moved it."""
-        return len(self._iterates)
-
-    @property
     def published(self) -> Floats:
         """The mean of the last `tail` of the iterates so far, float32 (P,); theta 0 before the first round."""
         n_tail = max(1, math.ceil(self._settings.tail * len(self._iterates)))

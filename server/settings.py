@@ -19,7 +19,7 @@ from shared.register.bounds import MAX_AUDIENCE_BYTES
 
 from .heads.settings import HeadsSettings, pair
 from .optimizer import ServerSettings
-from .risk_start import PublicRows
+from .public.risk_start import PublicRows
 
 #: phi's coefficients are averaged over this share of its rounds.
 RISK_TAIL = 0.75
@@ -202,8 +202,10 @@ def _heads_in(config: Mapping[str, Any], plan: Plan) -> HeadsSettings | None:
     if plan.heads is None:
         return None
     numbers = float(config["server.heads-damping"]), float(config["server.heads-tail"])
-    rates, calibrations = (pair(str(config[f"server.heads-{name}"])) for name in ("rates", "calibrations"))
-    return HeadsSettings.load(Path(str(config["server.heads-start"])), plan, rates, *numbers, calibrations)
+    rates, public = pair(str(config["server.heads-rates"])), str(config["server.heads-public"])
+    return HeadsSettings.load(
+        Path(str(config["server.heads-start"])), plan, rates, *numbers, Path(public) if public else None
+    )
 
 
 def _identities(listed: str) -> tuple[bytes, ...]:

@@ -25,16 +25,16 @@ from .register.heads_plan import HeadPlan, HeadsPlan
 from .register.parts import LATER, plain, revived
 from .register.queries import QueryPlan, in_order
 from .register.recipes import LEARNED
+from .register.rule_plan import RulePlan
 from .register.sum_plan import SumPlan as SumPlan
 from .register.sum_plan import expect as _expect
 
-MODULUS_BITS = 32
-MIN_SHARE_SIGMA = 2.0
+MODULUS_BITS, MIN_SHARE_SIGMA = 32, 2.0
 #: A coarser grid is no Gaussian any more: one round at 16 steps and noise multiplier 1 adds 6e-8 to delta, at 256 2e-10.
 MIN_STEPS_PER_CLIP = 256
 MICRO = 1_000_000
 MAX_COINS = 4096  #: a weekly one for a life; the exact account of more would take minutes
-DETECTORS = ("rate", "level", "own_level", "cusum", "risk")
+DETECTORS = ("rate", "level", "own_level", "cusum", "risk", "slow_average")
 MAX_SHARE_SIGMA = 2.0**14
 MAX_DEVICES = 1 << 40  #: no plan counts more
 
@@ -298,6 +298,7 @@ class Plan:
     sum: SumPlan | None = dataclasses.field(default=None, metadata={LATER: True})
     queries: tuple[QueryPlan, ...] = dataclasses.field(default=(), metadata={LATER: True})
     heads: HeadsPlan | None = dataclasses.field(default=None, metadata={LATER: True})
+    rule: RulePlan | None = dataclasses.field(default=None, metadata={LATER: True})
 
     def __post_init__(self) -> None:
         _expect_steps("horizon_steps", self.horizon_steps)
@@ -308,6 +309,7 @@ class Plan:
         )
         for name in ("catalogue_sha256", "model_sha256"):
             _expect(len(getattr(self, name)) == 32, f"{name} of 32 bytes", f"{len(getattr(self, name))} bytes")
+        _expect(self.rule is not None or self.detection.detector != "slow_average", "a rule for slow_average", None)
         _expect(in_order(self.queries), "each query once, in the order of the recipes", len(self.queries))
         if self.heads is not None:
             _expect(self.risk is None, "either risk or heads", "both")
@@ -331,8 +333,7 @@ class Plan:
 
     @property
     def read_features(self) -> FeatureSpec:
-        """What a device makes of its history at the close of a step: the heads' features, of which p's are the first columns, or
-        p's."""
+        """What a device makes of its history at the close of a step: the heads' features, which begin with p's, or p's."""
         return self.heads.features if self.heads is not None else self.features
 
     @property
@@ -351,10 +352,8 @@ class Plan:
     def sums(self) -> tuple[UpdateKind, ...]:
         """Every kind of sum that devices are asked into, in the order in which rounds are numbered: what is learned, then the
         queries."""
-        return (
-            *self.updates,
-            *(UpdateKind(query.row.request, query.privacy, query.n_values) for query in self.queries),
-        )
+        asked = (UpdateKind(query.row.request, query.privacy, query.n_values) for query in self.queries)
+        return (*self.updates, *asked)
 
     def kind_of(self, request: str) -> UpdateKind:
         """The kind of sum that a request asks devices into; KeyError if this plan has no such sum."""
@@ -385,6 +384,7 @@ _PARTS: Mapping[str, type] = {
         QueryPlan,
         HeadsPlan,
         HeadPlan,
+        RulePlan,
     )
 }
 

@@ -6,18 +6,18 @@ Both are for the app alone: no message has a field for either.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from shared.arrays import Bools, Ints
 from shared.features import History
 from shared.plan import Plan
 from shared.register.bounds import KEEP_ALERTS_STEPS, MAX_ALERTS
 
 from .policy import Intervention, Policy, Segment, segments
 from .risk_levels import Direction, RiskLevel
+from .watch import NOT_KNOWN, Raised
 
 #: In place of the step of the query that took an alert: none did; an earlier one did, and nobody is told again.
 NOT_TAKEN, SENT = -1, -2
@@ -25,7 +25,11 @@ NOT_TAKEN, SENT = -1, -2
 
 @dataclass(frozen=True)
 class Alert:
-    """One turn of interest, as the app on the device is told. Hosts keep no `segment` and `intervention`: None there."""
+    """One turn of interest, as the app on the device is told. Hosts keep no `segment` and `intervention`: None there.
+
+    `began`: the step at which the change began that the alert is about, as its detector estimates it; None where it does not, as any
+    but the CUSUM. It is for the app alone too, and which alert it is does not hang on it.
+    """
 
     direction: Direction
     category: int
@@ -34,6 +38,7 @@ class Alert:
     model_round: int
     segment: Segment | None = None
     intervention: Intervention | None = None
+    began: int | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return "Alert(<raw>)"
@@ -44,28 +49,31 @@ AlertLog = list[tuple[Alert, int]]
 
 
 def raised_alerts(
-    fired: Bools,
-    levels: Ints,
+    raised: Raised,
     history: History,
     plan: Plan,
     policy: Policy,
     model_round: int,
 ) -> list[Alert]:
-    """The alerts of one device where `fired` (2, C), with levels (2, C), at the close of the history's last step."""
-    if not fired.any():
+    """The alerts of one device that were `raised`, (2, C), at the close of the history's last step."""
+    if not raised.fired.any():
         return []
     segment = int(segments(history, plan.features.window_steps))
+    at = np.nonzero(raised.fired)
     return [
         Alert(
             Direction(d),
             c,
-            RiskLevel(int(levels[d, c])),
+            RiskLevel(level),
             history.n_steps - 1,
             model_round,
             Segment(segment),
-            Intervention(int(policy.choose(segment, d, int(levels[d, c])))),
+            Intervention(int(policy.choose(segment, d, level))),
+            began if began != NOT_KNOWN else None,
         )
-        for d, c in zip(*(at.tolist() for at in np.nonzero(fired)), strict=True)
+        for d, c, level, began in zip(
+            *(one.tolist() for one in (*at, raised.levels[at], raised.began[at])), strict=True
+        )
     ]
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shared import slow_average
 from shared.arrays import Bools, Floats
 from shared.features import FeatureSpec, History, extract, seen
 from shared.features.windows import QUIET_ACTIVE
@@ -26,6 +27,12 @@ class Chances(NamedTuple):
     p: Floats
     lapse: Floats
     takeoff: Floats
+
+    @classmethod
+    def of_p(cls, p: Floats, lapse: Floats | None = None, takeoff: Floats | None = None) -> Chances:
+        """p (..., C) and what is learned of turns (None: nothing)."""
+        nothing = np.broadcast_to(np.float32(np.nan), p.shape)
+        return cls(p, nothing if lapse is None else lapse, nothing if takeoff is None else takeoff)
 
 
 class Weights(NamedTuple):
@@ -44,21 +51,38 @@ def recent_steps(plan: Plan, step: int) -> list[int]:
 def recent_rows(history: History, plan: Plan, step: int) -> tuple[Floats, Bools]:
     """What the chances of `step` are read from: features (..., S, C, F) as of `rate_steps` earlier and as of `step` (as of
     `step` alone if the plan learns no phi on top of p), and which categories the user has touched by then (..., S, C)."""
-    steps = recent_steps(plan, step)
+    steps, history = recent_steps(plan, step), plan.read_features.of(history)
     return extract(history, plan.read_features, steps), seen(history, steps)
 
 
 def chances_of(plan: Plan, weights: Weights, score: Score, x: Floats, known: Bools) -> Chances:
     """What `recent_rows` say, x (..., S, C, F) and known (..., S, C); `score` makes p of rows under a theta."""
     p = np.where(known, score(weights.theta, x[..., : plan.features.n_features]), np.float32(np.nan))
-    now, nothing = p[..., -1, :], np.full(p[..., -1, :].shape, np.nan, np.float32)
+    before = p[..., 0, :] if p.shape[-2] > 1 else None
+    return chances_at(plan, weights, score, x[..., -1, :, :], known[..., -1, :], p[..., -1, :], before)
+
+
+def chances_at(
+    plan: Plan, weights: Weights, score: Score, x: Floats, known: Bools, p: Floats, before: Floats | None
+) -> Chances:
+    """What rows x (..., C, F) of one step say of categories of which some are known (..., C), where the network says p (..., C), and
+    said `before` as of `rate_steps` earlier (None: there was no such step)."""
     if plan.heads is not None:
         if weights.heads is None:
-            return Chances(now, nothing, nothing)
-        return Chances(now, *of_heads(plan.heads.features, weights.heads, score, x[..., -1, :, :], known[..., -1, :]))
-    if not weights.risk.size or p.shape[-2] < 2:
-        return Chances(now, nothing, nothing)
-    return Chances(now, phi(weights.risk, readings(plan.features, x[..., -1, :, :], now, p[..., 0, :])), nothing)
+            return Chances.of_p(p)
+        return Chances(p, *of_heads(plan.heads.features, weights.heads, score, x, known))
+    if not weights.risk.size or before is None:
+        return Chances.of_p(p)
+    return Chances.of_p(p, phi(weights.risk, readings(plan.features, x, p, before)))
+
+
+def as_ruled(plan: Plan, chances: Chances, history: History) -> Chances:
+    """The chances as of the last step of a history (..., C, T), as the plan's detector reads them: those of the rule of counters where
+    it is the detector, else as they are."""
+    if plan.detection.detector != "slow_average" or plan.rule is None:
+        return chances
+    lapse, takeoff = slow_average.chances(plan.rule, plan.features, history, [history.n_steps - 1])
+    return Chances(chances.p, lapse[..., 0, :], takeoff[..., 0, :])
 
 
 def of_heads(features: FeatureSpec, heads: Heads, score: Score, x: Floats, known: Bools) -> tuple[Floats, Floats]:

@@ -24,6 +24,7 @@ from shared.arrays import Bools, Floats
 from shared.errors import ConfigError
 from shared.lapse_risk import logit
 
+from .chances import Chances
 from .detectors import Alarms, shift
 
 #: d: half of this many scales of a lasting shift is held against chance at every step.
@@ -57,6 +58,13 @@ def immune_steps(threshold: float) -> int:
     return math.ceil(threshold / GAIN) - 1
 
 
+def at_rest(memory: Floats) -> Bools:
+    """Which of both statistics are 0 in a memory (m, ..., C): (2, ..., C), falls first. A change that the next step moves them by
+    begins there."""
+    resting: Bools = memory[FALL : RISE + 1] == 0
+    return resting
+
+
 class CusumDetector:
     """A lasting shift of a stream's own mean, down or up; thresholds come with every step, from the budget.
 
@@ -85,18 +93,17 @@ class CusumDetector:
     def update(
         self,
         memory: Floats,
-        p: Floats,
+        chances: Chances,
         established: Bools,
         step: int = 0,
         threshold: Floats | float = math.inf,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
     ) -> Alarms:
         """Their strength are the statistics before any alarm set them back, each in 0..MOST; judged are the streams that
         were observed, have warmed up and do not learn anew.
 
         An alarm sets both statistics back to 0, whether or not it is shown: a fall of an interest that is not
         established is none. The threshold broadcasts against (2, ..., C), falls first; at infinity nothing is ever set back."""
+        p = chances.p
         judged = self._learn(memory, p, step)
         statistics = memory[FALL : RISE + 1].copy()
         crossed = statistics >= threshold

@@ -18,6 +18,7 @@ DETECTORS: Final[Mapping[str, Callable[[Detection], Detector]]] = {
     "level": lambda s: LevelDetector(s.fall_level, s.rise_level, s.rate_window_steps),
     "own_level": lambda s: OwnLevelDetector(s.own_span_steps, s.fall_margin, s.rise_margin, s.rate_window_steps),
     "cusum": lambda s: CusumDetector(s.warm_steps, s.season_steps),
+    "slow_average": lambda s: RiskDetector(s.risk_line, s.rise_level, s.takeoff_line),
     "risk": lambda s: RiskDetector(s.risk_line, s.rise_level, s.takeoff_line),
 }
 

@@ -18,6 +18,8 @@ from shared.arrays import Bools, Floats
 from shared.errors import ConfigError
 from shared.lapse_risk import logit
 
+from .chances import Chances
+
 #: A rate of .2 in decimal is not .2 in floating point; thresholds are reached within this.
 TOLERANCE = 1e-6
 
@@ -54,18 +56,15 @@ class Detector(Protocol):
     def update(
         self,
         memory: Floats,
-        p: Floats,
+        chances: Chances,
         established: Bools,
         step: int = 0,
         threshold: Floats | float = math.inf,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
     ) -> Alarms:
-        """The alarms at p (..., C), which goes into the memory. A p that is NaN (no score) raises none.
+        """The alarms at `chances`, (..., C) each, of which p goes into the memory. A p that is NaN (no score) raises none.
 
-        `step` is p's step, for rules that know weekdays; `threshold` broadcasts against (..., C), for rules whose
-        threshold adapts; `risk` and `takeoff` are the chances of a lapse and of a take-off (..., C), for rules that read
-        them (None: not learned).
+        `step` is their step, for rules that know weekdays; `threshold` broadcasts against (..., C), for rules whose
+        threshold adapts. A rule reads p, or the chances of turns, which are NaN where they are not learned.
         """
         ...
 
@@ -80,7 +79,7 @@ class RateDetector:
     >>> rule = RateDetector(window_steps=1, threshold=0.2)
     >>> memory = rule.start((1,))
     >>> for p in (0.3, 0.4, 0.6, 0.5):
-    ...     alarms = rule.update(memory, np.array([p], np.float32), np.array([True]))
+    ...     alarms = rule.update(memory, Chances.of_p(np.array([p], np.float32)), np.array([True]))
     ...     print(f"{p} rate {alarms.rate[0]:+.1f} rise {alarms.rise[0]} fall {alarms.fall[0]}")
     0.3 rate +nan rise False fall False
     0.4 rate +0.1 rise False fall False
@@ -102,14 +101,12 @@ class RateDetector:
     def update(
         self,
         memory: Floats,
-        p: Floats,
+        chances: Chances,
         established: Bools,
         step: int = 0,
         threshold: Floats | float = math.inf,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
     ) -> Alarms:
-        rate = shift(memory, p)
+        rate = shift(memory, chances.p)
         with np.errstate(invalid="ignore"):
             fall, rise = rate <= TOLERANCE - self.threshold, rate >= self.threshold - TOLERANCE
         return Alarms(fall, rise, rate, np.stack([-rate, rate]))
@@ -123,8 +120,8 @@ class LevelDetector:
 
     >>> detector = LevelDetector(fall_level=0.2, rise_level=0.6)
     >>> memory = detector.start((1,))
-    >>> stream = [np.array([p], np.float32) for p in (0.5, 0.1, 0.1)]
-    >>> [bool(detector.update(memory, p, np.array([True])).fall[0]) for p in stream]
+    >>> stream = [Chances.of_p(np.array([p], np.float32)) for p in (0.5, 0.1, 0.1)]
+    >>> [bool(detector.update(memory, now, np.array([True])).fall[0]) for now in stream]
     [False, True, False]
     """
 
@@ -142,14 +139,12 @@ class LevelDetector:
     def update(
         self,
         memory: Floats,
-        p: Floats,
+        chances: Chances,
         established: Bools,
         step: int = 0,
         threshold: Floats | float = math.inf,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
     ) -> Alarms:
-        before = memory[-1]
+        p, before = chances.p, memory[-1]
         with np.errstate(invalid="ignore"):
             fall = (p <= self.fall_level) & (before > self.fall_level) & established
             rise = (p >= self.rise_level) & (before < self.rise_level) & ~established
@@ -181,27 +176,21 @@ class RiskDetector:
     def update(
         self,
         memory: Floats,
-        p: Floats,
+        chances: Chances,
         established: Bools,
         step: int = 0,
         threshold: Floats | float = math.inf,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
     ) -> Alarms:
         """As any detector's. Without phi no fall is called, and with a `takeoff_line` no rise without such a chance."""
-        risk = np.full_like(p, np.nan) if risk is None else risk
-        if self.takeoff_line is None:
-            rising, line = p, self.rise_level
-        else:
-            rising = np.full_like(p, np.nan) if takeoff is None else takeoff
-            line = self.takeoff_line
+        p, lapse, takeoff = chances
+        rising, line = (p, self.rise_level) if self.takeoff_line is None else (takeoff, self.takeoff_line)
         with np.errstate(invalid="ignore"):
-            fall, rise = (risk >= self.line) & established, rising >= line
+            fall, rise = (lapse >= self.line) & established, rising >= line
             if self.takeoff_line is None:
                 rise &= (memory[0] < self.rise_level) & ~established
         rate = p - memory[0]
         memory[0] = p
-        return Alarms(fall, rise, rate, np.stack([risk, rising]))
+        return Alarms(fall, rise, rate, np.stack([lapse, rising]))
 
 
 class OwnLevelDetector:
@@ -230,14 +219,12 @@ class OwnLevelDetector:
     def update(
         self,
         memory: Floats,
-        p: Floats,
+        chances: Chances,
         established: Bools,
         step: int = 0,
         threshold: Floats | float = math.inf,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
     ) -> Alarms:
-        own, was_low, was_high = memory[:3]
+        p, (own, was_low, was_high) = chances.p, memory[:3]
         level = logit(p)
         np.copyto(own, level, where=np.isnan(own))
         gap = level - own

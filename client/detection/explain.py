@@ -2,7 +2,7 @@
 
 Reasons: exact Shapley values over eight groups of features (`shapley.py`), of the change of
 logit p between this stream's own earlier baseline and the alert; where a head called the turn, of the logit of its chance, of a lapse
-with the other sign. The baseline is the mean feature row of the
+with the other sign; where the rule of counters did, the two parts that its logit is the sum of. The baseline is the mean feature row of the
 `window_steps` steps that end the longest short window before the alert. All 2^8 mixtures of the two rows go through
 the model at once. In words, a visit is a step with any activity.
 
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared import slow_average
 from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import InputError
 from shared.events import Step
@@ -31,6 +32,7 @@ from shared.lapse_risk import logit, phi, readings
 from shared.plan import Plan
 
 from .alert_budget import LEAST, LOWEST
+from .beginnings import Since
 from .chances import Chances, Weights, is_quiet
 from .detector_table import detector_for
 from .risk_levels import Direction
@@ -41,6 +43,7 @@ from .watch import Watch, budget_for, observed
 _PAUSES = ("silence", "rhythm")
 #: At most this many reasons, each of at least this share of the largest one.
 MOST_REASONS, LEAST_SHARE = 2, 0.25
+CALLED_BY_RULE = "called by a rule, the slow average of visits; no model had a say"
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,16 @@ class Counterfactual:
 @dataclass(frozen=True)
 class Explanation:
     """What moved p, by group: `values` sum to `change`, in logits. Reasons with the strongest first; where there are none,
-    `why_none` is a sentence that says why, and else empty."""
+    `why_none` is a sentence that says why, and else empty. `since`: when the change began, if the detector can tell;
+    `called_by`: which rule of counters called the turn, where no model did, and else empty."""
 
     change: float
     values: dict[str, float]
     reasons: tuple[Reason, ...]
     counterfactual: Counterfactual | None
     why_none: str = ""
+    since: Since | None = None
+    called_by: str = ""
 
     @classmethod
     def of_nothing(cls, why: str) -> Explanation:
@@ -91,10 +97,12 @@ class Explanation:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The reasons, or why there are none, then the counterfactual, as sentences: at least one."""
+        """The reasons, or why there are none, which rule spoke, since when, then the counterfactual, as sentences: at least one."""
         last = (self.counterfactual.text,) if self.counterfactual else ()
+        since = (self.since.text(),) if self.since else ()
         first = tuple(reason.text for reason in self.reasons) or (self.why_none,)
-        return (*first, *last)
+        rule = (self.called_by,) if self.called_by else ()
+        return (*first, *rule, *since, *last)
 
 
 def stretches(features: FeatureSpec) -> tuple[int, int]:
@@ -132,7 +140,8 @@ def at_earlier_rate(history: History, features: FeatureSpec, category: int, step
     if out.kinds is not None:
         earlier = out.kinds[:, category, before][:, usual]
         mean = earlier.mean(axis=-1) if more > 0 and usual.any() else np.zeros(len(out.kinds))
-        out.kinds[:, category, chosen] = np.rint(mean).astype(np.uint8)[:, None]
+        whole = np.ceil if features.interest else np.rint  # a step that is active has events of what is interest
+        out.kinds[:, category, chosen] = whole(mean).astype(np.uint8)[:, None]
     out.active[category, chosen] = more > 0
     return out
 
@@ -147,12 +156,14 @@ def explain(
     step: int,
     direction: Direction,
     unit: Step,
+    began: int | None = None,
 ) -> Explanation:
     """Why the turn of `category` at the close of `step` was called. history (C, T), T > step; `score` makes p of
-    rows under a theta. InputError if there is no such step or category."""
+    rows under a theta; `began` is the alert's own. InputError if there is no such step or category."""
     if not (0 <= step < history.n_steps and 0 <= category < history.n_categories):
         raise InputError("expected the step and category of an alert of this device")
     features, history = plan.read_features, history.until(step)
+    ruled = plan.detection.detector == "slow_average"
     kept, mark = _replayable(features, watch, step)
     long = kept[-1] if kept else 0
     rate = plan.risk.rate_steps if plan.risk else 0
@@ -171,8 +182,10 @@ def explain(
     several = np.concatenate([mixed, x, changed.reshape(-1, x.shape[-1])])
     read = _chances(plan, weights, score, several, category)
     parts = [np.split(one, [len(mixed), len(mixed) + len(x)]) for one in read]
-    worth = _interest(plan, weights, Chances(*(of_mixed for of_mixed, _, _ in parts)), direction)
-    values = shapley(worth)
+    if ruled:
+        values = _rule_values(plan, history, category, steps, calm, direction)
+    else:
+        values = shapley(_interest(plan, weights, Chances(*(of_mixed for of_mixed, _, _ in parts)), direction))
 
     counterfactual = None
     if kept:
@@ -184,7 +197,12 @@ def explain(
         for stream, lived in zip(streams.p, (history, *others), strict=True):
             every = np.broadcast_to(stream[:, None], (steps.size, history.n_categories))
             stream[:] = observed(plan, lived, steps, every)[:, category]
-        if plan.risk is not None and weights.risk.size:
+        if ruled:
+            for i, lived in enumerate((history, *others)):
+                said = slow_average.chances(plan.rule, features, lived, steps) if plan.rule else ()
+                for stream, chance in zip(streams[1:], said, strict=True):
+                    stream[i] = chance[:, category]
+        elif plan.risk is not None and weights.risk.size:
             streams = streams._replace(lapse=_phi(plan, weights.risk, rows, streams.p))
         begin = int(watch.marked[mark]) + 1 - first
         memory = np.repeat(watch.marks[mark, :, category, None], len(rows), axis=1)
@@ -194,7 +212,8 @@ def explain(
     reasons = _reasons(features, before, x[-1], values, direction, unit)
     why_none = "" if reasons else _why_none(values, direction, calm, step, unit)
     named = dict(zip(GROUPS, values.tolist(), strict=True))
-    return Explanation(float(values.sum()), named, reasons, counterfactual, why_none)
+    dated = None if began is None else Since(began, step - began, unit)
+    return Explanation(float(values.sum()), named, reasons, counterfactual, why_none, dated, CALLED_BY_RULE * ruled)
 
 
 def _replayable(features: FeatureSpec, watch: Watch, step: int) -> tuple[list[int], int]:
@@ -229,6 +248,20 @@ def _interest(plan: Plan, weights: Weights, chances: Chances, direction: Directi
     if detector_for(plan.detection).reads_risk and plan.heads is not None and weights.heads is not None:
         out = -logit(chances.lapse) if direction is Direction.FALL else logit(chances.takeoff)
     return out.astype(np.float64)
+
+
+def _rule_values(plan: Plan, history: History, category: int, steps: Ints, calm: int, direction: Direction) -> Doubles:
+    """How far each part of the rule's logit has moved from its mean over the baseline's steps up to `calm`, as `shapley` would say it,
+    (8,): the average under "long run", the user's own rate under "elsewhere". It rises with interest."""
+    assert plan.rule is not None
+    rising, out = direction is Direction.RISE, np.zeros(len(GROUPS))
+    slope = plan.rule.rise_slope if rising else -plan.rule.fall_slope
+    baseline = (steps > calm - plan.features.window_steps) & (steps <= calm)
+    for name, part in zip(
+        ("long run", "elsewhere"), slow_average.parts(history, steps, plan.features, rising=rising), strict=True
+    ):
+        out[GROUPS.index(name)] = slope * (part[-1, category] - part[baseline, category].mean())
+    return out
 
 
 def _streams(happened: Floats, would: Floats, n_others: int) -> Floats:
@@ -272,8 +305,7 @@ def _fires(
     budget = budget_for(settings, (n_categories,))
     least = max(LOWEST * budget.start_threshold, LEAST) if budget else LEAST
     for i in range(begin, n_steps):
-        p, lapse, takeoff = (one[:, i] for one in streams)
-        alarms = detector.update(memory, p, may, first + i, risk=lapse, takeoff=takeoff)
+        alarms = detector.update(memory, Chances(*(one[:, i] for one in streams)), may, first + i)
         if detector.adapts:
             fired |= (alarms.strength >= least).any(axis=0)
         else:

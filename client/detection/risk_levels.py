@@ -10,7 +10,9 @@ from enum import IntEnum
 
 import numpy as np
 
-from shared.arrays import Floats, Ints
+from shared.arrays import Ints
+
+from .chances import Chances
 
 
 class Direction(IntEnum):
@@ -32,12 +34,11 @@ MEDIUM_FROM, HIGH_FROM = 0.25, 0.5
 MEDIUM_BELOW, HIGH_BELOW = 0.2, 0.1
 
 
-def risk_levels(p: Floats, lapse: Floats, takeoff: Floats | None = None) -> Ints:
-    """RiskLevel of a fall and of a rise at p and the chances of a lapse and of a take-off (None: not learned), (..., C) each: int
-    (..., 2, C), falls first. Without a chance they are judged by p."""
-    takeoff = np.full_like(p, np.nan) if takeoff is None else takeoff
+def risk_levels(chances: Chances) -> Ints:
+    """RiskLevel of a fall and of a rise at the chances (..., C): int (..., 2, C), falls first. Without a chance they are judged by p."""
+    p, lapse, takeoff = chances
     with np.errstate(invalid="ignore"):
         by_p = [(left <= MEDIUM_BELOW).astype(np.int64) + (left <= HIGH_BELOW) for left in (p, 1 - p)]
         by_chance = [(c >= MEDIUM_FROM).astype(np.int64) + (c >= HIGH_FROM) for c in (lapse, takeoff)]
-    chances = zip((lapse, takeoff), by_p, by_chance, strict=True)
-    return np.stack([np.where(np.isnan(chance), rough, exact) for chance, rough, exact in chances], axis=-2)
+    each = zip((lapse, takeoff), by_p, by_chance, strict=True)
+    return np.stack([np.where(np.isnan(chance), rough, exact) for chance, rough, exact in each], axis=-2)

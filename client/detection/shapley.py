@@ -14,8 +14,9 @@ from shared.features import FeatureSpec
 GROUPS = ("silence", "rhythm", "lately", "long run", "trend", "amounts", "elsewhere", "share")
 
 
+@lru_cache(maxsize=16)
 def group_of(features: FeatureSpec) -> Ints:
-    """The group of every feature, as a position in GROUPS: int (F,)."""
+    """The group of every feature, as a position in GROUPS: int (F,), read-only."""
     lately = features.short_steps[:3]
     names = {
         "silence": ("recency", "log_recency"),
@@ -27,7 +28,9 @@ def group_of(features: FeatureSpec) -> Ints:
         "share": ("share_of_user",),
     }
     where = {name: group for group, members in names.items() for name in members}
-    return np.array([GROUPS.index(where.get(name) or _group_of_2(name, features)) for name in features.names])
+    out = np.array([GROUPS.index(where.get(name) or _group_of_2(name, features)) for name in features.names])
+    out.flags.writeable = False
+    return out
 
 
 def _group_of_2(name: str, features: FeatureSpec) -> str:

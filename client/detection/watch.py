@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from shared.plan import Detection, Plan
 
 from .alert_budget import Budget, Spending
 from .bursts import held_by_burst
+from .chances import Chances
+from .cusum import at_rest
 from .detector_table import detector_for
 from .detectors import Alarms
 from .risk_levels import Direction, risk_levels
@@ -29,6 +31,17 @@ from .risk_levels import Direction, risk_levels
 #: A device remembers its detector as of every so many steps, so many times: one mark lies at least `MARK_EVERY` steps
 #: back, and from there on it can be told otherwise (explain.py).
 MARK_EVERY, MARKS = 7, 3
+#: In place of the step at which a change began.
+NOT_KNOWN = -1
+
+
+class Raised(NamedTuple):
+    """What a step's close raises, (..., 2, C) each, falls first: where there is an alert, each stream's risk levels, and the step
+    at which a change began, as far as the detector can tell (`NOT_KNOWN`: it cannot)."""
+
+    fired: Bools
+    levels: Ints
+    began: Ints
 
 
 def budget_for(settings: Detection, shape: tuple[int, ...]) -> Budget | None:
@@ -62,6 +75,9 @@ class Watch:
     """What has to be remembered of streams (..., C): the detector's memory (m, ..., C); the first step at which each
     direction may speak again, int32 (..., 2, C); what each user has spent of the budget; the last step seen (1,).
 
+    `began`, under the CUSUM int32 (..., 2, C), under the others (..., 0, C), is the step at which each statistic last left 0:
+    where it fires, the change began there (Page's estimate). What fired is set back to 0, and so begins anew.
+
     `marks` (MARKS, m, C) is the memory as of the steps `marked` (MARKS,), oldest first, -1: none; only a lone device has
     them, (0, m, ..., C) is what many have.
     """
@@ -70,6 +86,7 @@ class Watch:
     quiet_until: NDArray[np.int32]
     spending: Spending
     last_step: Ints
+    began: NDArray[np.int32]
     marks: Floats
     marked: Ints
 
@@ -94,33 +111,27 @@ class Watch:
     def _fresh(cls, plan: Plan, shape: tuple[int, ...], spending: Spending) -> Watch:
         memory = detector_for(plan.detection).start(shape)
         quiet_until = np.zeros((*shape[:-1], len(Direction), shape[-1]), np.int32)
+        n_sums = len(Direction) if plan.detection.detector == "cusum" else 0
+        began = np.full((*shape[:-1], n_sums, shape[-1]), NOT_KNOWN, np.int32)
         n_marks = MARKS if len(shape) == 1 else 0
         marks, marked = np.zeros((n_marks, *memory.shape), np.float32), np.full(n_marks, -1, np.int64)
-        return cls(memory, quiet_until, spending, np.zeros(1, np.int64), marks, marked)
+        return cls(memory, quiet_until, spending, np.zeros(1, np.int64), began, marks, marked)
 
     def _warm_up(self, plan: Plan, past: Floats, step: int) -> Watch:
         past = past[..., -past_steps(plan) :, :]
         n, nobody = past.shape[-2], np.zeros(self.memory.shape[1:], bool)
         for i in range(n):
             at = step - n + 1 + i
-            self._alarms(plan.detection, at, past[..., i, :], nobody)
+            self._alarms(plan.detection, at, Chances.of_p(past[..., i, :]), nobody)
             self._mark(at)
         self.last_step[:] = step
         return self
 
-    def see(
-        self,
-        plan: Plan,
-        history: History,
-        step: int,
-        p: Floats,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
-    ) -> tuple[Bools, Ints]:
-        """Which streams raise an alert at the close of `step`, and their risk levels: both (..., 2, C), falls first.
+    def see(self, plan: Plan, history: History, step: int, chances: Chances) -> Raised:
+        """Which streams raise an alert at the close of `step`, how urgent it is, and since when.
 
-        `history` ends with `step`; p and the chances of a lapse and of a take-off (None: not learned) are (..., C). After an
-        alert a stream is quiet in that direction for `quiet_steps`, and a user's alerts keep the plan's budget.
+        `history` ends with `step`; the chances are (..., C) each. After an alert a stream is quiet in that direction for
+        `quiet_steps`, and a user's alerts keep the plan's budget.
         """
         settings = plan.detection
         watched = established(
@@ -130,27 +141,23 @@ class Watch:
             min_active=settings.min_active_steps,
             lapse_steps=settings.lapse_steps,
         )[..., 0, :]
-        calm = observed(plan, history, [step], p[..., None, :])[..., 0, :]
-        raised = self.judge(settings, step, calm, watched, risk, takeoff)
-        return raised, risk_levels(p, np.full_like(p, np.nan) if risk is None else risk, takeoff)
+        calm = observed(plan, history, [step], chances.p[..., None, :])[..., 0, :]
+        raised = self.judge(settings, step, chances._replace(p=calm), watched)
+        return Raised(raised, risk_levels(chances), self.since())
 
-    def judge(
-        self,
-        settings: Detection,
-        step: int,
-        p: Floats,
-        watched: Bools,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
-    ) -> Bools:
-        """Which streams raise an alert at p (..., C) of `step`: (..., 2, C). A fall counts on a `watched` stream only,
+    def since(self) -> Ints:
+        """The step at which a change began that is told of now, (..., 2, C); `NOT_KNOWN` under other detectors than the CUSUM."""
+        return self.began.astype(np.int64) if self.began.size else np.full(self.quiet_until.shape, NOT_KNOWN)
+
+    def judge(self, settings: Detection, step: int, chances: Chances, watched: Bools) -> Bools:
+        """Which streams raise an alert at the chances (..., C) of `step`: (..., 2, C). A fall counts on a `watched` stream only,
         but for the article's rule (`RateDetector`), which does not ask."""
         if step <= self.last_step[0]:
             return np.zeros(self.quiet_until.shape, bool)
         self.last_step[:] = step
-        alarms = self._alarms(settings, step, p, watched, risk, takeoff)
+        alarms = self._alarms(settings, step, chances, watched)
         raised = np.stack([alarms.fall, alarms.rise], axis=-2)
-        budget = budget_for(settings, p.shape)
+        budget = budget_for(settings, watched.shape)
         if budget and alarms.judged is not None:
             budget.own.adapt(self.spending.moved, np.moveaxis(raised.sum(axis=-1), -1, 0), alarms.judged.sum(axis=-1))
         raised[..., Direction.RISE, :] &= (
@@ -163,20 +170,14 @@ class Watch:
         self._mark(step)
         return raised
 
-    def _alarms(
-        self,
-        settings: Detection,
-        step: int,
-        p: Floats,
-        watched: Bools,
-        risk: Floats | None = None,
-        takeoff: Floats | None = None,
-    ) -> Alarms:
-        """What the plan's detector says to p, before quiet time and budget."""
+    def _alarms(self, settings: Detection, step: int, chances: Chances, watched: Bools) -> Alarms:
+        """What the plan's detector says to the chances, before quiet time and budget."""
         detector = detector_for(settings)
-        budget = budget_for(settings, p.shape) if detector.adapts else None
+        if settings.detector == "cusum":
+            self.began[np.moveaxis(at_rest(self.memory), 0, -2)] = step
+        budget = budget_for(settings, watched.shape) if detector.adapts else None
         threshold = budget.own.now(self.spending.moved)[..., None] if budget else np.inf
-        return detector.update(self.memory, p, watched, step, threshold, risk, takeoff)
+        return detector.update(self.memory, chances, watched, step, threshold)
 
     def _mark(self, step: int) -> None:
         if len(self.marks) and step % MARK_EVERY == 0:
@@ -191,8 +192,15 @@ class Watch:
             more = np.zeros((*array.shape[:-1], n_streams - array.shape[-1]), array.dtype)
             return np.concatenate([array, more], axis=-1)
 
-        memory, quiet_until, marks = map(wider, (self.memory, self.quiet_until, self.marks))
-        return Watch(memory, quiet_until, self.spending, self.last_step, marks, np.full_like(self.marked, -1))
+        memory, quiet_until, began, marks = map(wider, (self.memory, self.quiet_until, self.began, self.marks))
+        return Watch(memory, quiet_until, self.spending, self.last_step, began, marks, np.full_like(self.marked, -1))
+
+    def of_users(self, users: slice) -> Watch:
+        """The watch of some of many users (K, ...): views of their arrays, and a last step of their own."""
+        whole = self.spending
+        spending = Spending(whole.moved[:, users], whole.spent[:, users], whole.risen[:, users])
+        columns = self.memory[:, users], self.quiet_until[users]
+        return Watch(*columns, spending, self.last_step.copy(), self.began[users], self.marks, self.marked)
 
     # ---- kept between two calls
 
@@ -205,7 +213,7 @@ class Watch:
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Watch:
         """The watch of `arrays`, bit for bit."""
         spending = Spending(*(arrays[name] for name in ("moved", "spent", "risen")))
-        names = ("memory", "quiet_until", "last_step", "marks", "marked")
+        names = ("memory", "quiet_until", "last_step", "began", "marks", "marked")
         return cls(spending=spending, **{name: arrays[name] for name in names})
 
     def copy(self) -> Watch:

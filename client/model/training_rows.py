@@ -112,6 +112,17 @@ class TurnRows:
         return f"TurnRows(<raw> n={len(self.y)})"
 
 
+def turns_ahead(history: History, plan: Plan, steps: Ints, task: str) -> tuple[Bools, Bools]:
+    """Which interests a turn, "lapse" or "takeoff", can be told ahead of at each step, and where it followed: (..., S, C) each.
+    InputError unless that is known of every step."""
+    ahead, width = plan.detection.lapse_steps, plan.features.window_steps
+    if task == "takeoff":
+        return quiet(history, steps, width), taken_up(history, steps, ahead)
+    least = plan.detection.min_active_steps
+    watched = established(history, steps, window_steps=width, min_active=least, lapse_steps=ahead)
+    return watched, ~labels(history, steps, ahead)
+
+
 def head_rows(history: History, plan: Plan, head: HeadPlan, task: str) -> TurnRows:
     """The rows that a head, of "lapse" or "takeoff", is learned from, of a history (..., C, T) as of now: watched interests, or
     quiet ones, of the last `history_steps` steps of which it is known what followed."""
@@ -123,12 +134,7 @@ def head_rows(history: History, plan: Plan, head: HeadPlan, task: str) -> TurnRo
         return TurnRows(
             np.empty((0, spec.n_features), np.float32), np.empty(0, np.int64), np.empty(0, np.float32), mask
         )
-    if task == "lapse":
-        least = plan.detection.min_active_steps
-        window = {"window_steps": spec.window_steps, "min_active": least, "lapse_steps": ahead}
-        chosen, turn = established(history, steps, **window), ~labels(history, steps, ahead)
-    else:
-        chosen, turn = quiet(history, steps, spec.window_steps), taken_up(history, steps, ahead)
+    chosen, turn = turns_ahead(history, plan, steps, task)
     x = extract(history, spec, steps)[chosen]
     return TurnRows(x, np.nonzero(chosen)[-1], turn[chosen].astype(np.float32), chosen)
 

@@ -27,6 +27,7 @@ The rule of evolution
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,31 @@ def with_default(name: str, value: Any) -> RowStep:
 
 # ---- rows of tables that have one
 
+
+def _began_not_known(columns: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Alerts whose detector did not say when the change began."""
+    return columns and {**columns, "began": [-1] * len(columns["step"])}
+
+
+def _watch_without_beginnings(fields: dict[str, Any]) -> dict[str, Any]:
+    """A watch that has not seen its statistics leave 0: (2, C) steps, none of them known."""
+    arrays = fields["arrays"]
+    if not arrays:
+        return fields
+    _, shape, _ = arrays["quiet_until"]
+    nothing = ["<i4", shape, struct.pack("<i", -1) * math.prod(shape)]
+    return {**fields, "arrays": {**arrays, "began": nothing}}
+
+
+def _alerts_without_beginnings(fields: dict[str, Any]) -> dict[str, Any]:
+    return {**(_began_not_known(fields) or {}), "withdrawn": _began_not_known(fields["withdrawn"])}
+
+
+def _gap_without_beginnings(fields: dict[str, Any]) -> dict[str, Any]:
+    alerts = {name: _began_not_known(fields[name]) for name in ("alerts", "raised")}
+    return {**_watch_without_beginnings(fields), **alerts}
+
+
 #: By table, how its row came to its present version; the first version has no step.
 ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
     {
@@ -88,10 +114,10 @@ ROWS: Mapping[str, tuple[RowStep, ...]] = MappingProxyType(
         "members": (),
         "refusals": (),
         "model": (with_default("heads", None),),
-        "watch": (),
-        "alerts": (with_default("withdrawn", None), with_default("untold", [])),
+        "watch": (_watch_without_beginnings,),
+        "alerts": (with_default("withdrawn", None), with_default("untold", []), _alerts_without_beginnings),
         "problems": (),
-        "gap": (),
+        "gap": (_gap_without_beginnings,),
         "place": (),
     }
 )
@@ -217,6 +243,13 @@ def _no_heads_yet(rows: Rows) -> None:
     """Rows need no step: nothing was spent on those lines, and no heads came with any model."""
 
 
+# ---- format 8 -> 9: the watch remembers since when its statistics are not 0, and alerts when their change began
+
+
+def _no_beginnings_yet(rows: Rows) -> None:
+    """Rows need no step here: each is given beginnings that are not known when it is next read."""
+
+
 #: From each format that was ever shipped to the next one, the oldest first.
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(_FIRST, _name_fields),
@@ -226,4 +259,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(_FIFTH, _no_log_yet),
     Migration(_FIFTH, _kinds_of_before),
     Migration(_FIFTH, _no_heads_yet),
+    Migration(_FIFTH, _no_beginnings_yet),
 )

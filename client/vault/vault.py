@@ -124,14 +124,15 @@ TABLES: Mapping[str, Table] = MappingProxyType(
         ),
         "watch": Table(
             Durability.PROCESS,
-            "number of closed steps, the detector's memory, quiet times, the false-alarm budget, the last scores",
+            "number of closed steps, the detector's memory, since when it sees a change, quiet times, the false-alarm budget, "
+            "the last scores",
             "detection goes on where it stopped",
             "replaced at the close of every step",
         ),
         "alerts": Table(
             Durability.PROCESS,
             "alerts raised, and the query that took each; for the app alone, the user's segment and the intervention chosen, "
-            "and the steps whose alerts it was not told of yet",
+            "when the change began, and the steps whose alerts it was not told of yet",
             "shown to the user; told under identified consent, or within a randomised bit",
             "366 steps later, or when 4,096 newer ones are there",
         ),

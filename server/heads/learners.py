@@ -20,7 +20,6 @@ from shared.register.heads_plan import N_HEADS, N_INPUTS, HeadsPlan
 
 from ..optimizer import ServerOptimizer, ServerSettings
 from . import CROWD, CURVATURE, HEADS
-from .last_round import LastRound
 from .settings import HeadsSettings
 from .whitening import noise_of_mean, whitening
 
@@ -74,58 +73,37 @@ class CurvatureLearner:
 
 
 class HeadLearner:
-    """Both heads: a round moves their whitened coefficients u, (2, 28), by the mean gradient; the last one, those of a head that is
-    calibrated along its slope and intercept alone, from where the later mean stands."""
+    """Both heads: a round moves their whitened coefficients u, (2, 28), by the mean gradient. What is published of lapses has its slope
+    and intercept from public people, if there are any (`server/public/calibration.py`)."""
 
     checkpoint, phase = HEADS, "head_rounds"
 
     @as_declared
     def __init__(self, plan: Plan, settings: HeadsSettings, curvature: Floats) -> None:
         heads = heads_of(plan)
-        self._rounds, self._calibrations = heads.updates.rounds, settings.calibrations
         self._rates = np.array(settings.rates)[:, None]
-        self._start = settings.start.weights
+        self._start, self._public = settings.start.weights, settings.public_lapses
         self._scale = np.array([head.gradient_clip / np.sqrt(head.share) for head in heads.heads])[:, None]
         self.basis = bases(heads, curvature, settings.damping)
         self.optimizer = ServerOptimizer(np.zeros(heads.lengths[2], np.float32), settings.server)
 
     def fields(self) -> dict[str, Any]:
-        basis, coefficients = self.basis.copy(), self.optimizer.theta.reshape(N_HEADS, N_INPUTS).copy()
-        for head, last in self._last_rounds().items():
-            basis[head], coefficients[head] = last.asked_in
-        return {"basis": pack_floats(basis), "coefficients": pack_floats(coefficients)}
+        return {"basis": pack_floats(self.basis), "coefficients": pack_floats(self.optimizer.theta)}
 
     @as_declared
     def step(self, mean_delta: Doubles) -> None:
         """A mean over devices of minus the gradient, each head's in units of its clip, of which it has a share."""
         gradient = mean_delta.reshape(N_HEADS, N_INPUTS) * self._scale
-        move = self._rates * gradient
-        for head, last in self._last_rounds().items():
-            now = self.optimizer.theta.reshape(N_HEADS, N_INPUTS)[head]
-            move[head] = last.moved(gradient[head], self._calibrations[head]) - now
-        self.optimizer.step(move.ravel())
+        self.optimizer.step((self._rates * gradient).ravel())
 
     @property
     def model(self) -> Floats:
         """Weights of standardised inputs, one head after the other: (56,)."""
-        u = self.optimizer.published.reshape(N_HEADS, N_INPUTS).astype(np.float64)
-        if self.optimizer.rounds >= self._rounds:
-            for head in self._calibrated:
-                u[head] = self.optimizer.theta.reshape(N_HEADS, N_INPUTS)[head]
-        return (self._start + (self.basis @ u[..., None])[..., 0]).ravel().astype(np.float32)
-
-    @property
-    def _calibrated(self) -> list[int]:
-        """The heads whose last round is one of their own, if there is another before it."""
-        return [head for head, rate in enumerate(self._calibrations) if rate and self._rounds > 1]
-
-    def _last_rounds(self) -> dict[int, LastRound]:
-        """What the next round is to heads that are calibrated; nothing before the last one. A round that no sum came of counts as
-        none, so that a run of which one was lost ends without."""
-        if self.optimizer.rounds != self._rounds - 1:
-            return {}
-        u = self.optimizer.published.reshape(N_HEADS, N_INPUTS).astype(np.float64)
-        return {head: LastRound.of(self._start[head], self.basis[head], u[head]) for head in self._calibrated}
+        u = self.optimizer.published.reshape(N_HEADS, N_INPUTS, 1)
+        weights = (self._start + (self.basis @ u)[..., 0]).astype(np.float64)
+        if self._public is not None and u.any():
+            weights[0] = self._public.calibrated(weights[0])
+        return weights.ravel().astype(np.float32)
 
 
 def heads_of(plan: Plan) -> HeadsPlan:

@@ -10,26 +10,26 @@ from shared.heads import HeadsStart
 from shared.plan import Plan
 
 from ..optimizer import ServerSettings
+from ..public.calibration import PublicTurns
 
 
 @dataclass(frozen=True, eq=False)
 class HeadsSettings:
     """Where heads start, and how far a round moves each: by its rate times a Newton step of the mean gradient. `damping`: the least
     curvature that a direction counts with, in mean eigenvalues. `tail`: the share of the latest rounds that are averaged.
-    `calibrations`: how far the last round moves a head's slope and intercept, alone, in Newton steps; 0: it is as any other."""
+    `public_lapses`: planted people by whom the head of lapses is calibrated; None: it stays as rounds leave it."""
 
     start: HeadsStart
     rates: tuple[float, float] = (0.3, 0.5)
     damping: float = 0.1
     tail: float = 0.5
-    calibrations: tuple[float, float] = (1.0, 0.0)
+    public_lapses: PublicTurns | None = None
 
     def __post_init__(self) -> None:
-        moving = all(0 < rate <= 1000 for rate in self.rates) and all(0 <= rate <= 1000 for rate in self.calibrations)
-        if not (moving and 0 <= self.damping <= 1 and 0 <= self.tail <= 1):
+        if not (all(0 < rate <= 1000 for rate in self.rates) and 0 <= self.damping <= 1 and 0 <= self.tail <= 1):
             raise ConfigError(
-                "expected rates of heads in (0, 1000], damping and tail in 0..1, calibrations in 0..1000, "
-                f"got {self.rates}, {self.damping}, {self.tail}, {self.calibrations}"
+                "expected rates of heads in (0, 1000], damping and tail in 0..1, "
+                f"got {self.rates}, {self.damping}, {self.tail}"
             )
 
     @property
@@ -45,10 +45,12 @@ class HeadsSettings:
         rates: tuple[float, float],
         damping: float,
         tail: float,
-        calibrations: tuple[float, float],
+        public: Path | None = None,
     ) -> HeadsSettings:
-        """With the start in a file of `HeadsStart.to_bytes`; ConfigError if it is not the one that the plan names."""
-        return cls(start_in(file, plan), rates, damping, tail, calibrations).checked(plan)
+        """With the start in a file of `HeadsStart.to_bytes`, and the people in one of `PublicTurns.save`; ConfigError if the start is not
+        the one that the plan names."""
+        rows = PublicTurns.load(public) if public else None
+        return cls(start_in(file, plan), rates, damping, tail, rows).checked(plan)
 
     def checked(self, plan: Plan) -> HeadsSettings:
         """These settings; ConfigError if they begin where the plan does not."""

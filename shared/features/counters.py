@@ -5,6 +5,7 @@ A device has counters of shape (C, T), a simulated host (K, C, T): C categories,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,18 @@ class History:
             every,
         )
 
+    def of_kinds(self, kinds: Sequence[int]) -> History:
+        """This history as if events of these kinds alone were interest: active steps, engagement and money are theirs, and what was
+        counted by kind stays. InputError if nobody counted that.
+
+        Beyond `MOST_EVENTS` of a kind in a step there is no more engagement. What is of these kinds already stays as it is.
+        """
+        if self.kinds is None:
+            raise InputError("expected a history whose events are counted by kind, of which some are interest")
+        count = engagement(self.kinds, kinds)
+        amount = self.amount if EventKind.PURCHASE in kinds else np.zeros_like(self.amount)
+        return History(count > 0, count, amount, self.kinds)
+
     def then_silent(self, n_steps: int) -> History:
         """This history with `n_steps` more steps in which nothing was done."""
 
@@ -138,6 +151,15 @@ class History:
 
         kinds = None if self.kinds is None else longer(self.kinds)
         return History(longer(self.active), longer(self.count), longer(self.amount), kinds)
+
+
+@as_declared
+def engagement(events: NDArray[np.uint8], kinds: Sequence[int]) -> Floats:
+    """What events by kind (5, ...) of some kinds add up to, weighted by `ENGAGEMENT`: (...)."""
+    out = np.zeros(events.shape[1:], np.float32)
+    for kind in kinds:
+        out += ENGAGEMENT[kind] * events[kind]
+    return out
 
 
 def _by_kind(flat: NDArray[np.integer], kind: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.uint8]:

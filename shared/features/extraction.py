@@ -25,7 +25,7 @@ def extract(history: History, spec: FeatureSpec, steps: Sequence[int] | Ints, cr
     that version 2 adds in [-3, 3].
 
     `steps` are S indices of closed steps. Uses counters of steps <= t only. `crowd`: what private sums told of other people;
-    without it those columns are 0. InputError for a spec of version 2 and a history whose kinds nobody counted.
+    without it those columns are 0. InputError for a spec that asks for kinds and a history whose kinds nobody counted.
 
     Active at steps 1 and 4 of five. An activity share of .5 is 0, of 1 is 1.
 
@@ -36,7 +36,7 @@ def extract(history: History, spec: FeatureSpec, steps: Sequence[int] | Ints, cr
     >>> {name: float(row[spec.names.index(name)].round(2)) for name in ("active_1", "active_4", "interval")}
     {'active_1': 1.0, 'active_4': 0.0, 'interval': -0.5}
     """
-    at = steps_of(history, steps, history.n_steps - 1)
+    at, history = steps_of(history, steps, history.n_steps - 1), spec.of(history)
     read = activity_read(history, spec, at)
     out = of_activity(read, spec)
     if spec.more is not None:

@@ -76,7 +76,7 @@ class Running:
     @classmethod
     def of(cls, history: History, spec: FeatureSpec) -> Running:
         """As of the last step of a history (..., C, T)."""
-        nothing, n_steps = cls.start(spec, history.active.shape[:-1]), history.n_steps
+        nothing, n_steps, history = cls.start(spec, history.active.shape[:-1]), history.n_steps, spec.of(history)
         if not n_steps:
             return nothing
         at, spans = np.array([n_steps - 1]), spec.spans
@@ -112,7 +112,8 @@ class Running:
     def then(self, count: Floats, amount: Floats, kinds: NDArray[np.uint8] | None = None) -> Running:
         """With one more closed step; `count` and `amount` (..., C), `kinds` (5, ..., C). A step that was closed takes nothing any
         more: after a late event, start again from the history."""
-        recent = self.recent.then(count, amount, kinds)[..., -self.spec.window_steps :]
+        recent = self.spec.of(self.recent.then(count, amount, kinds)[..., -self.spec.window_steps :])
+        count, amount = recent.count[..., -1], recent.amount[..., -1]
         step, active = self.n_steps, count > 0
         user, spans = active.any(axis=-1), self.spec.spans
         values = [active] * 6 + [log_of(count)] * 2 + [log_of(amount)] * 2

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from ..events import EventKind
 from ..register.bounds import MAX_STEP
 from ..register.parts import LATER
+from .counters import History
 
 
 class Group(IntEnum):
@@ -52,9 +53,7 @@ class Richer:
             if not (0 < getattr(self, name) < math.inf):
                 raise ConfigError(f"expected a finite {name} > 0, got {getattr(self, name)}")
         for name, most in (("groups", len(Group)), ("kinds", len(EventKind))):
-            chosen = getattr(self, name)
-            if sorted(set(chosen)) != list(chosen) or not all(0 <= one < most for one in chosen):
-                raise ConfigError(f"expected rising {name} of 0..{most - 1}, got {chosen}")
+            _expect_rising(name, getattr(self, name), most)
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,16 @@ class FeatureSpec:
 
     `window_steps` is W, the longest look back; `short_steps` four windows below it, rising; `ewma_steps` the spans of
     the two slow averages (weight 2 / (span + 1) for the newest step). With `more`, the features are those of version 2.
+
+    `interest`: the kinds of events that are interest, rising; without any, all of them are. What others say stands in the groups KINDS
+    and FUNNEL of version 2 alone, and in no label: who bought nothing has no interest where purchases alone are interest.
     """
 
     window_steps: int
     short_steps: tuple[int, int, int, int] = (1, 2, 4, 8)
     ewma_steps: tuple[int, int] = (2, 8)
     more: Richer | None = field(default=None, metadata={LATER: True})
+    interest: tuple[int, ...] = field(default=(), metadata={LATER: True})
 
     def __post_init__(self) -> None:
         if len(self.short_steps) != 4 or len(self.ewma_steps) != 2:
@@ -80,6 +83,18 @@ class FeatureSpec:
             raise ConfigError(f"expected five rising windows of 1..{MAX_STEP} steps, got {windows}")
         if not all(1 <= span <= MAX_STEP for span in self.ewma_steps):
             raise ConfigError(f"expected ewma_steps in 1..{MAX_STEP}, got {self.ewma_steps}")
+        _expect_rising("kinds in interest", self.interest, len(EventKind))
+        if len(self.interest) == len(EventKind):
+            raise ConfigError(f"expected fewer than all kinds in interest, or none said, got {self.interest}")
+
+    def of(self, history: History) -> History:
+        """The history that this spec's interest is in: what features, labels, and which interests are watched, are made of."""
+        return history.of_kinds(self.interest) if self.interest else history
+
+    @property
+    def counts_kinds(self) -> bool:
+        """Whether what is made of a history asks for events by kind."""
+        return self.more is not None or bool(self.interest)
 
     @property
     def version(self) -> int:
@@ -106,7 +121,7 @@ class FeatureSpec:
         """What the long averages span, in steps: 4, W, 2 W, 4 W."""
         return 4, self.window_steps, 2 * self.window_steps, 4 * self.window_steps
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The features in the order of `extract`'s last axis: 27, and in version 2 those of every `Group` behind them."""
         windows, mid, long = (*self.short_steps, self.window_steps), self.mid_steps, self.window_steps
@@ -129,6 +144,11 @@ class FeatureSpec:
     @property
     def n_features(self) -> int:
         return len(self.names)
+
+
+def _expect_rising(name: str, chosen: tuple[int, ...], most: int) -> None:
+    if sorted(set(chosen)) != list(chosen) or not all(0 <= one < most for one in chosen):
+        raise ConfigError(f"expected rising {name} of 0..{most - 1}, got {chosen[:8]}")
 
 
 @lru_cache(maxsize=16)

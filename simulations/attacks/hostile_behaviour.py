@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from client.detection.chances import Chances
 from client.detection.watch import Watch, observed, past_steps
-from server.risk_start import RiskStart
+from server.public.risk_start import RiskStart
 from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
 from shared.events import ENGAGEMENT, MAX_AMOUNT, Catalogue, EventKind, Step
 from shared.features import MOST_EVENTS, History, extract, seen
@@ -145,7 +146,9 @@ class World:
         before = observed(self.plan, history, steps[:past], p[:, :past])
         watch, users = Watch.start(self.plan, before, START), np.arange(len(p))
         raised = [
-            watch.see(self.plan, history.until(step), step, p[:, i], risk[:, i])[0][users, :, self.category]
+            watch.see(self.plan, history.until(step), step, Chances.of_p(p[:, i], risk[:, i]))[0][
+                users, :, self.category
+            ]
             for i, step in enumerate(steps.tolist()[past:], start=past)
         ]
         return np.asarray(np.any(raised[FIRST - START - 1 :], axis=0))

@@ -52,7 +52,7 @@ def membership_of(run: RunFolder, setup: Setup, population: Population) -> Membe
     plan, steps, theta, parts = setup.plan, setup.protocol.train_steps, run.server.models()[-1], []
     for first in range(0, population.n_users, SCORE_USERS):
         some = population.take(np.arange(first, min(first + SCORE_USERS, population.n_users)))
-        history = history_of(some).until(steps[1] + plan.horizon_steps)
+        history = history_of(some, plan.features).until(steps[1] + plan.horizon_steps)
         rows = rows_of(history, plan.features, plan.horizon_steps, steps)
         parts.append(losses_of(plan.network, theta, rows, some.n_users))
     losses = np.concatenate(parts)

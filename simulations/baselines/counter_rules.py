@@ -16,9 +16,7 @@ from river import drift
 
 from shared.arrays import Bools, Doubles, Ints, as_declared
 from shared.features import History, last_active
-from shared.features.columns import MORE_ACTIVE, MORE_STEPS
-from shared.features.windows import cumulative, first_active
-from shared.heads.inputs import LEAST_LEVEL
+from shared.slow_average import average, log_level, log_user_rate
 
 from .bgnbd import BgNbd, Purchases
 
@@ -43,13 +41,7 @@ def silence_per_interval(history: History, steps: Steps) -> Doubles:
 
 def ewma(history: History, steps: Steps, span: int) -> Doubles:
     """Minus the exponentially weighted share of active steps, weight 2 / (span + 1), from 0."""
-    at = np.asarray(steps, np.int64)
-    weight, level = 2 / (span + 1), np.zeros(history.active.shape[:-1])
-    out = np.empty((*level.shape, history.n_steps))
-    for t in range(history.n_steps):
-        level = level + weight * (history.active[..., t] - level)
-        out[..., t] = -level
-    return _steps_before_streams(out[..., at])
+    return _steps_before_streams(-average(history.active, np.asarray(steps, np.int64), span))
 
 
 def ewma_rise(history: History, steps: Steps, spans: tuple[int, int]) -> Doubles:
@@ -76,19 +68,9 @@ def cusum(history: History, steps: Steps, *, rising: bool = False) -> Doubles:
     return _steps_before_streams(out[..., at])
 
 
-def log_user_rate(history: History, steps: Steps) -> Doubles:
-    """The log of a user's active steps, in any category, over the steps since the first, as features of version 2 have it: (..., S)."""
-    at, active = np.asarray(steps, np.int64), np.asarray(history.active.any(axis=-2))
-    began = first_active(active, at)
-    age = np.where(began >= 0, at - began, 0)
-    out: Doubles = np.log((cumulative(active)[..., at + 1] + MORE_ACTIVE) / (age + MORE_STEPS))
-    return out
-
-
 def level_and_rate(history: History, steps: Steps, span: int) -> Doubles:
     """The log of the average of activity as it is, plus half the log of the user's rate: the sign of a rise, not of a lapse."""
-    level = np.maximum(-ewma(history, steps, span), 0)
-    return np.log(level + LEAST_LEVEL) + log_user_rate(history, steps)[..., None] / 2
+    return log_level(history, steps, span) + log_user_rate(history, steps)[..., None] / 2
 
 
 @as_declared

@@ -15,10 +15,12 @@ from dataclasses import replace
 import numpy as np
 from river.drift import ADWIN, PageHinkley
 
+from client.detection.chances import Chances
 from client.detection.detector_table import detector_for
 from client.detection.watch import Watch
 from shared.arrays import Floats
 from shared.plan import Plan
+from shared.register.rule_plan import RulePlan
 
 from ..streams.generate import Change, simulated
 from ..streams.measure import FALSE_ALERTS, shipped_plan
@@ -33,6 +35,7 @@ DETECTORS = {
     "level": "level",
     "own_level": "own level",
     "risk": "phi's line",
+    "slow_average": "a line of the slow average's chance",
     "cusum": "CUSUM",
 }
 
@@ -44,7 +47,7 @@ def detector_numbers(repeats: int) -> list[Measurement]:
     plan = shipped_plan(N_CATEGORIES, FALSE_ALERTS)
     figures = []
     for name, what in DETECTORS.items():
-        its = replace(plan, detection=replace(plan.detection, detector=name))
+        its = replace(plan, detection=replace(plan.detection, detector=name), rule=RulePlan())
         update, memory = _updating(its, p)
         key = "detector" if name == "cusum" else f"detector.{name}"
         what, at_least = f"{what}, {N_STREAMS:,} streams at once, one core", 20.0 if name == "cusum" else None
@@ -69,8 +72,8 @@ def _updating(plan: Plan, p: Floats) -> tuple[Callable[[int], object], Floats]:
     """What takes p (T, N) of a step into a plan's detector, and the memory that it changes."""
     detector, n = detector_for(plan.detection), p.shape[1]
     memory, everybody = detector.start((n,)), np.ones(n, bool)
-    threshold, risk = np.full(n, THRESHOLD, np.float32), 1 - p
-    return lambda step: detector.update(memory, p[step], everybody, step, threshold, risk[step]), memory
+    threshold, chances = np.full(n, THRESHOLD, np.float32), [Chances.of_p(now, 1 - now) for now in p]
+    return lambda step: detector.update(memory, chances[step], everybody, step, threshold), memory
 
 
 def _kept(plan: Plan, users: tuple[int, ...]) -> float:

@@ -58,7 +58,7 @@ def warning_numbers(repeats: int) -> list[Measurement]:
 
 def _lived(heads: bool) -> tuple[float, int]:
     """Median seconds from a step's last event to its alerts, and bytes on disk, of a device that has lived."""
-    plan, start = _plan(heads)
+    plan, start = warned_plan(heads)
     week_s = Step.WEEK.seconds
     clock, random = ReplayClock(0.0), np.random.default_rng(0)
     with TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def _lived(heads: bool) -> tuple[float, int]:
     return float(np.median(seconds[LIVED_STEPS:])), size
 
 
-def _plan(heads: bool) -> tuple[Plan, HeadsStart | None]:
+def warned_plan(heads: bool) -> tuple[Plan, HeadsStart | None]:
     """A plan whose risk detector reads phi on top of p, or heads that start from networks that nobody taught."""
     base = Setup.of(bench_scenario(10_000, 1), Crowd(10_000, CATALOGUE)).plan
     detection = Detection("risk", lapse_steps=8, takeoff_line=0.25 if heads else None)

@@ -23,7 +23,7 @@ from ..people.population import Population
 from ..people.setup import Setup
 from ..scenarios.config import ProtocolSection
 from .ground_truth import Turns, in_time, judge, lapse_mask, planted_turns, takeoff_mask, watched
-from .replay import SETTINGS, Scores, alerts_of, can_run, tried, with_setting
+from .replay import SETTINGS, Scores, alerts_of, tried, with_setting
 from .result_tables import (
     AlertQuality,
     AlertsByStep,
@@ -41,6 +41,7 @@ DETECTOR_NAMES: Final[Mapping[str, str]] = {
     "own_level": "level of p against one's own",
     "cusum": "lasting shift of p (CUSUM)",
     "risk": "phi reaches a line",
+    "slow_average": "slow average of activity (a rule)",
 }
 #: Louder and quieter settings are run on at most so many users, drawn by a fixed seed.
 CURVE_USERS: Final = 1000
@@ -146,7 +147,7 @@ def rule_alerts(history: History, setup: Setup, scores: Scores) -> dict[str, dic
     protocol, plan, steps = setup.protocol, setup.plan, alert_steps(setup.protocol)
     fired: dict[str, dict[Direction, Bools]] = {}
     for kind, name in DETECTOR_NAMES.items():
-        if kind != plan.detection.detector and can_run(plan.detection, kind, learned_phi=scores.risk is not None):
+        if kind != plan.detection.detector and scores.allow(plan.detection, kind):
             raised = alerts_of(plan, replace(plan.detection, detector=kind), scores)[:, -len(steps) :]
             fired[name] = {d: raised[:, :, d] for d in Direction}
     watching = watched(history, steps, protocol, plan.detection.min_active_steps)
@@ -185,7 +186,7 @@ def curves(plan: Plan, scores: Scores, steps: Ints, turns: Turns, truths: Turns)
         turns, truths, n_users = turns.of_users(chosen), truths.of_users(chosen), len(chosen)
     drawn = []
     for kind, name in DETECTOR_NAMES.items():
-        if not can_run(plan.detection, kind, learned_phi=scores.risk is not None):
+        if not scores.allow(plan.detection, kind):
             continue
         planned, points = float(getattr(plan.detection, SETTINGS[kind][0])), []
         for value in tried(plan.detection, kind):

@@ -23,7 +23,9 @@ from server.state import RISK
 from shared.arrays import Bools, Floats, as_declared
 from shared.charges import charges_of
 from shared.errors import RefusalCode
+from shared.features import History
 from shared.files import text_of
+from shared.heads import Heads
 from shared.network import forward
 from shared.plan import Plan
 
@@ -42,6 +44,8 @@ from .aggregates.bounds_power import cheat_bounds
 from .alert_quality import alert_quality, lived_steps
 from .answer import answer_of, price_of
 from .beforehand import Beforehand, beforehand
+from .cold.result import ColdTable
+from .cold.table import ColdPeople, cold_table, published_scores
 from .examples import example_users
 from .interest_table import compare
 from .noiseless_rerun import theta_without_noise
@@ -112,6 +116,12 @@ def refusals_by_code(traffic: Mapping[str, Mapping[str, int]]) -> dict[str, int]
     return {code.name.lower(): n for code, n in found.items() if n}
 
 
+def disk_bytes(run: RunFolder) -> int:
+    """What the people of a run and their devices take on the disk."""
+    files = (file for folder in (run.population, run.devices, run.hosts) for file in folder.rglob("*"))
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 @as_declared
 def evaluate(
     run: RunFolder,
@@ -148,7 +158,8 @@ def evaluate(
     trained = np.ones(len(test.y), bool) if held_out is None else ~held_out[test.user]
     shown = test.where(known & trained)
     weights = server.models(RISK)[-1] if plan.risk else np.empty(0, np.float32)
-    scores = scores_at(history, setup, models[-1], weights, lived_steps(protocol), run.heads(plan))
+    heads = run.heads(plan)
+    scores = scores_at(history, setup, models[-1], weights, lived_steps(protocol), heads)
     tables = compare(
         before.train,
         test,
@@ -170,12 +181,13 @@ def evaluate(
     return Evaluation(
         **vars(tables),
         looked_at=len(users),
-        disk_bytes=run.disk_bytes(),
+        disk_bytes=disk_bytes(run),
         answer=answer_of(some, history, setup, falls, price, bgnbd, seed),
         interest=interest_quality(shown, scored[known & trained], int((~known & trained).sum())),
         learning_curve=learning_curve(models, plan, shown),
         lapse=lapse_quality(history, setup, scores, levels, seed, bgnbd, rivals, before.lapses),
         rises=rise_quality(history, setup, scores, levels, seed, bgnbd, rivals, before.takeoffs),
+        never_bought=never_bought(setup, history, heads, seed) if heads is not None and held_out is None else None,
         alerts=alert_quality(some, history, setup, scores, alerts, shown_to_all),
         privacy=privacy,
         refused=refusals_by_code(traffic),
@@ -187,6 +199,15 @@ def evaluate(
         example_users=example_users(run, setup, before.looked_at, history, p, alerts),
         commit="+".join(dict.fromkeys([*commits_of(run.flower).split("+"), commit()])),
     )
+
+
+def never_bought(setup: Setup, history: History, heads: Heads, seed: int) -> ColdTable | None:
+    """Categories that a user never touched, by the popularity that this run has published; None where everybody knows every category,
+    or train steps hold one kind of outcome."""
+    people = ColdPeople(history, setup.plan.features, setup.protocol)
+    if not len(people.test) or people.train.y.all() or not people.train.y.any():
+        return None
+    return cold_table(people, published_scores(people, heads.popularity, seed), seed)
 
 
 def whole_account(setup: Setup, account: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from typing import Final
 import numpy as np
 
 from client.detection.risk_levels import Direction
+from client.detection.watch import NOT_KNOWN
 from shared.arrays import Doubles, Floats, as_declared
 from shared.features import History
 
-from ..federation.alert_table import Alerts
+from ..federation.alert_table import ShownAlerts
 from ..federation.observations import read_reasons
 from ..federation.run_folder import RunFolder
 from ..people.looked_at import LookedAt
@@ -24,7 +25,7 @@ WAYS: Final[dict[Direction, Way]] = {Direction.FALL: "fall", Direction.RISE: "ri
 
 @as_declared
 def example_users(
-    run: RunFolder, setup: Setup, looked_at: LookedAt, history: History, p: Floats, alerts: Alerts
+    run: RunFolder, setup: Setup, looked_at: LookedAt, history: History, p: Floats, alerts: ShownAlerts
 ) -> list[ExampleUser]:
     """Of the users who are looked at, a fall and a rise that were called, those with the most typical delay, and a fall that was
     missed, the first one; fewer where a run has none of a kind. With the reasons that the device showed. Empty without planted
@@ -56,7 +57,7 @@ def _drawn(
     looked_at: LookedAt,
     history: History,
     p: Floats,
-    alerts: Alerts,
+    alerts: ShownAlerts,
     turns: Turns,
     index: int,
     direction: Direction,
@@ -78,8 +79,9 @@ def _drawn(
                 step=int(s),
                 direction=WAYS[Direction(int(d))],
                 level=int(w),
+                began=int(b) if b != NOT_KNOWN else None,
                 reasons=reasons.get((int(s), int(d), category), []),
             )
-            for s, d, w in zip(mine.step, mine.direction, mine.level, strict=True)
+            for s, d, w, b in zip(mine.step, mine.direction, mine.level, mine.began, strict=True)
         ],
     )

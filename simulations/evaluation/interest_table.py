@@ -104,7 +104,7 @@ def compare(
     in_groups: dict[str, Floats] = {
         name: scores[name] for name in (EBBTIDE, baselines.POOLED_LR, baselines.RECENCY_FREQUENCY) if name in scores
     }
-    by_group, held_out_users = groups(rows, in_groups, history, until), None
+    by_group, held_out_users = groups(rows, in_groups, history, until, seed), None
     if (known & apart).any():
         rows, scores = judged(known & apart)
         users = int(np.unique(rows.user).size)

@@ -150,8 +150,9 @@ def thirds(size: NDArray[Any]) -> Ints:
 
 
 @as_declared
-def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, step: int) -> list[Group]:
-    """Quality by kind of user and of category; `scores` names each p (n,) to judge, the devices' own first.
+def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, step: int, seed: int = 0) -> list[Group]:
+    """Quality by kind of user and of category; `scores` names each p (n,) to judge, the devices' own first, with an interval over
+    draws of users.
 
     Users fall into thirds by the steps up to `step` in which they did anything, categories by their number of rows.
     """
@@ -166,10 +167,15 @@ def groups(rows: Rows, scores: Mapping[str, NDArray[Any]], history: History, ste
         for i, name in enumerate(names):
             members, mine = third == i, third[whose] == i
             first, *others = scores.items()
+            draws = UserBootstrap(rows.y[mine], rows.user[mine], seed)
+            low, high = interval(draws.aucs(first[1][mine])) or (None, None)
             out.append(
                 Group(
                     group=name,
                     members=int(members.sum()),
+                    users=draws.users.size,
+                    low=low,
+                    high=high,
                     unit=unit,
                     smallest=int(size[members].min()) if members.any() else None,
                     largest=int(size[members].max()) if members.any() else None,

@@ -92,10 +92,14 @@ class HeldOut(BaselineTable):
 
 
 class Group(Quality):
-    """The same rows of one kind of user or of category: the devices' p, and the AUC of others."""
+    """The same rows of one kind of user or of category: the devices' p, whose AUC's 95 % interval is over draws of the `users` that
+    have rows, and the AUC of others."""
 
     group: str
     members: int
+    users: int
+    low: float | None
+    high: float | None
     unit: str
     smallest: int | None
     largest: int | None

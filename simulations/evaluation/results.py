@@ -13,6 +13,7 @@ from shared.plan import Detection
 from ..federation.metering import CpuTimes
 from ..scenarios.config import ProtocolSection
 from ..scenarios.owners import CapsNumbers
+from .cold.result import ColdTable
 from .result_tables import AlertQuality, Answer, InterestQuality, InterestTables, LapseTable, Part, TakeoffTable, Way
 
 FORMAT: Final = 5
@@ -190,11 +191,12 @@ class CheatBound(Part):
 
 
 class ToldAlert(Part):
-    """An alert that a drawn user was shown, with the reasons that the device gave."""
+    """An alert that a drawn user was shown, with the reasons that the device gave, and when its change `began` (None: not known)."""
 
     step: int
     direction: Way
     level: int
+    began: int | None
     reasons: list[str]
 
 
@@ -237,8 +239,9 @@ class Seconds(Part):
 class Evaluation(InterestTables):
     """What a run was worth, from its folder: quality, alerts and cost. `looked_at`: of so many users tables, curves and the answer
     are, all of them or a sample drawn at random; alerts by step and intervention, `refused`, `bits`, `sums`, bytes, processor time
-    and privacy are of all devices. `refused`: requests that devices declined, by the name of the code. `disk_bytes`: what the people and
-    their devices take on the disk, in the run's folder."""
+    and privacy are of all devices. `never_bought`: what the run's own sum of everybody says of categories that a user never touched;
+    None without such a sum, and where users were held out. `refused`: requests that devices declined, by the name of the code.
+    `disk_bytes`: what the people and their devices take on the disk, in the run's folder."""
 
     looked_at: int
     disk_bytes: int
@@ -247,6 +250,7 @@ class Evaluation(InterestTables):
     learning_curve: list[RoundAuc]
     lapse: LapseTable | None
     rises: TakeoffTable | None
+    never_bought: ColdTable | None
     alerts: AlertQuality
     privacy: Privacy
     refused: dict[str, int]

@@ -60,11 +60,12 @@ class Alerts:
 
 @dataclass(frozen=True)
 class ShownAlerts(Alerts):
-    """Alerts as the apps on the devices saw them: with the segment of the user at that moment, and what the policy table
-    chose to do."""
+    """Alerts as the apps on the devices saw them: with the segment of the user at that moment, what the policy table
+    chose to do, and the step at which the change began (-1: not known)."""
 
     segment: Ints
     intervention: Ints
+    began: Ints
 
     def __post_init__(self) -> None:
         hold_declared(self)

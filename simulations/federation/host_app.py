@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 
 from client.app import carried, route
 from client.detection.alerts import alert_fields
-from client.detection.chances import Chances, Weights, chances_of, recent_rows
-from client.detection.policy import POLICY, segments
 from client.detection.watch import Watch, observed, past_steps
 from client.gate import declared
 from client.model.costs import expect_affordable
@@ -49,7 +47,6 @@ from shared.register.recipes import QUERIES, Recipe
 
 from ..people.labelled_rows import SCORE_USERS, users_of
 from ..people.looked_at import users_looked_at
-from .alert_table import ShownAlerts
 from .device_app import server_key, world
 from .host_alerts import HostAlerts
 from .host_answers import HostAnswers, as_pairs
@@ -59,6 +56,7 @@ from .host_queries import query_sum
 from .host_training import SUMS, Look, TrainingRows, fresh_entropy
 from .hosted.counters import write_history, write_kinds
 from .hosted.head_sums import RAW, HostedRows, head_sum, load_head_rows, write_head_rows
+from .hosted.living import close_steps
 from .hosted.state import HostState
 from .metering import Metered
 from .observations import HostNotes
@@ -99,24 +97,29 @@ class Host:
             self._history = History(**mapped)
         return self._history
 
+    def _interest(self, plan: Plan, step: int) -> History:
+        """What a plan's interest is in, as of the close of a step."""
+        return plan.read_features.of(self.history.until(step))
+
     @as_declared
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
         """Keep a plan and weights; compute training rows for a new plan, start watching at a model's arrival. Refusal if
         the plan asks for more than the owners' caps, or than a device can do."""
         expect_affordable(plan, len(self.population.catalogue))
         expect_bounds(plan, self._owners.caps)
-        if plan.read_features.version == 2 and not self.folder.kinds_file.exists():
+        if plan.read_features.counts_kinds and not self.folder.kinds_file.exists():
             write_kinds(self.population, self._users, plan.read_features, self.folder.kinds_file)
             self._history = None
         if self._plan_on_disk() != plan:
             self.folder.plan_file.unlink(missing_ok=True)
-            TrainingRows.write(self.folder.path, self.history.until(step), plan, self._held_out)
+            now = self._interest(plan, step)
+            TrainingRows.write(self.folder.path, now, plan, self._held_out)
             if plan.risk:
                 private_folder(self.folder.lapses)
-                TrainingRows.write_lapses(self.folder.lapses, self.history.until(step), plan, plan.risk, self._held_out)
+                TrainingRows.write_lapses(self.folder.lapses, now, plan, plan.risk, self._held_out)
             replace_content(self.folder.plan_file, plan.canonical)
         past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
-        scores = observed(plan, self.history.until(step), past, self._scores(plan, theta, past))
+        scores = observed(plan, self._interest(plan, step), past, self._scores(plan, theta, past))
         begin, heads = Watch.start, None
         if (file := self.folder.state_file).exists():
             before = HostState.load(file, plan)
@@ -146,7 +149,7 @@ class Host:
         except Refusal as refusal:
             return {int(refusal.code): self.n_users}
         assert heads is not None
-        write_head_rows(self.folder.heads, self.history.until(request["step"]), plan, heads, self._held_out)
+        write_head_rows(self.folder.heads, self._interest(plan, request["step"]), plan, heads, self._held_out)
         replace(state, heads=heads).save(self.folder.state_file)
         return {}
 
@@ -227,7 +230,7 @@ class Host:
         kept = self._close_until(step)
         theta = HostState.load(self.folder.state_file, plan).theta
         entropy = fresh_entropy(self.folder.path, request["round"])
-        told = query_sum(plan, recipe.name, self.history.until(step), kept.told(), theta, request)
+        told = query_sum(plan, recipe.name, self._interest(plan, step), kept.told(), theta, request)
         return told(willing - self.first_user, willing, entropy), refused
 
     def _rows(self, name: str) -> TrainingRows:
@@ -239,7 +242,7 @@ class Host:
         heads = HostState.load(self.folder.state_file, plan).heads
         teaches = np.ones(self.n_users, bool) if self._held_out is None else ~self._held_out
         rows = load_head_rows(self.folder.heads) if heads else {}
-        return HostedRows(self.history.until(step).active, teaches, rows, heads.start.weights if heads else None)
+        return HostedRows(self._interest(plan, step).active, teaches, rows, heads.start.weights if heads else None)
 
     def answers(self, name: str, request: dict[str, Any]) -> HostAnswers:
         """What the hosted devices answer to a query of the register."""
@@ -288,15 +291,10 @@ class Host:
         kept, raised = HostAlerts.load(self.folder.alerts_file, state.closed), []
         if step <= state.closed:
             return kept
-        for at in range(state.closed + 1, step + 1):
-            chances = self._read(plan, state.weights, at)
-            fired, levels = state.watch.see(plan, self.history.until(at), at, *chances)
-            who, direction, category = np.nonzero(fired)
-            level = levels[who, direction, category]
-            segment = segments(self.history.until(at), plan.features.window_steps)[who]
-            chosen = POLICY.choose(segment, direction, level)
-            raised.append(ShownAlerts(who, np.full_like(who, at), direction, category, level, segment, chosen))
-            HostNotes(self.folder, self._users, self._looked_at).write(at, chances.p, raised[-1])
+        steps = range(state.closed + 1, step + 1)
+        for at, p, shown in close_steps(self.history, plan, state.weights, state.watch, steps):
+            raised.append(shown)
+            HostNotes(self.folder, self._users, self._looked_at).write(at, p, shown)
         kept = kept.with_raised(raised, state.round_number, step)
         kept.save(self.folder.alerts_file)
         replace(state, closed=step).save(self.folder.state_file)
@@ -304,21 +302,12 @@ class Host:
 
     def _scores(self, plan: Plan, theta: Floats, steps: Ints) -> Floats:
         """p (K, S, C) as of the close of each step; NaN where a user never touched a category."""
-        history = self.history.until(int(steps[-1]))
+        history = self._interest(plan, int(steps[-1]))
         parts = [
             forward(plan.network, theta, extract(users_of(history, first), plan.features, steps))
             for first in range(0, self.n_users, SCORE_USERS)
         ]
         return np.where(seen(history, steps), np.concatenate(parts), np.float32(np.nan))
-
-    def _read(self, plan: Plan, weights: Weights, at: int) -> Chances:
-        """What devices read of their interests (K, C) as of the close of a step, as `Device` reads it."""
-        history = self.history.until(at)
-        parts = []
-        for first in range(0, self.n_users, SCORE_USERS):
-            x, known = recent_rows(users_of(history, first), plan, at)
-            parts.append(chances_of(plan, weights, lambda theta, rows: forward(plan.network, theta, rows), x, known))
-        return Chances(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def _plan_on_disk(self) -> Plan | None:
         return self.folder.plan() if self.folder.plan_file.exists() else None

@@ -15,6 +15,7 @@ import numpy as np
 
 from client.detection.alerts import Alert
 from client.detection.explain import Explanation
+from client.detection.watch import NOT_KNOWN
 from shared.arrays import Floats, Ints, as_declared
 from shared.files import append_line, append_rows, replacing, whole_lines, whole_rows
 
@@ -25,8 +26,8 @@ from .run_folder import RunFolder
 INTERESTS_FILE = "interests.f32"
 ALERTS_FILE = "alerts.i32"
 REASONS_FILE = "reasons.jsonl"
-#: Six whole numbers of an alert.
-ALERT_BYTES = 24
+#: Seven whole numbers of an alert.
+ALERT_BYTES = 28
 #: So many alerts of a device are written down with their reasons.
 REASONS_KEPT = 10
 
@@ -44,7 +45,18 @@ class DeviceNotes:
         row = np.concatenate([[np.float32(step)], p]).astype("<f4").tobytes()
         append_rows(self._folder / INTERESTS_FILE, row, len(row))
         if alerts:
-            rows = [[a.step, a.direction, a.category, a.level, a.segment, a.intervention] for a in alerts]
+            rows = [
+                [
+                    a.step,
+                    a.direction,
+                    a.category,
+                    a.level,
+                    a.segment,
+                    a.intervention,
+                    NOT_KNOWN if a.began is None else a.began,
+                ]
+                for a in alerts
+            ]
             append_rows(self._folder / ALERTS_FILE, np.array(rows, dtype="<i4").tobytes(), ALERT_BYTES)
             if self.explain is not None:
                 self._write_reasons(alerts, self.explain)
@@ -93,9 +105,9 @@ def read_notes(run: RunFolder, users: Ints, n_categories: int, n_steps: int) -> 
         at = int(np.searchsorted(users, user))
         if at < len(users) and users[at] == user:
             p[at, rows[:, 0].astype(int)] = rows[:, 1:]
-        alerts = np.frombuffer(whole_rows(home / ALERTS_FILE, ALERT_BYTES), "<i4").reshape(-1, 6)
+        alerts = np.frombuffer(whole_rows(home / ALERTS_FILE, ALERT_BYTES), "<i4").reshape(-1, 7)
         found.append(np.column_stack([np.full(len(alerts), user), alerts]))
-    table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 7), np.int64)
+    table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 8), np.int64)
     return p, ShownAlerts(*table[np.lexsort((table[:, 1], table[:, 0]))].T)
 
 

@@ -46,6 +46,7 @@ from shared.heads import Heads
 from shared.plan import Plan
 
 from ..folder_lock import LOCK_FILE
+from ..people.heads_start import begun
 from ..people.population import Population
 from ..people.public_start import public_history, public_lapse_rows, warm_theta
 from ..people.setup import Setup
@@ -112,6 +113,11 @@ class RunFolder:
     def heads_file(self) -> Path:
         """Where heads start, if planted people teach any."""
         return self.path / "heads0.f32"
+
+    @property
+    def heads_public_file(self) -> Path:
+        """Public people who calibrate lapses."""
+        return self.path / "heads-public.npz"
 
     @property
     def app(self) -> Path:
@@ -234,22 +240,17 @@ class RunFolder:
         """Whether all is there that a run leaves."""
         return self.has_account and self.results_file.exists() and self.report_file.exists()
 
-    def disk_bytes(self) -> int:
-        """What its people and their devices take on the disk."""
-        files = (file for folder in (self.population, self.devices, self.hosts) for file in folder.rglob("*"))
-        return sum(file.stat().st_size for file in files if file.is_file())
-
     def vouch(self) -> None:
-        """Say in the run's log, by hash, what its files hold that a reviewer sees: what is said last counts. Nothing is said of a run
-        whose server kept no log."""
+        """Say in the run's log, if it has one, by hash, what its files hold that a reviewer sees: what is said last counts."""
         server = self.server
         if (server.folder / LOG_FILE).exists():
             shown = (
-                self.scenario_file, self.server_key_file, self.theta_file, self.public_file, self.heads_file, self.results_file,
-                self.report_file, self.audit_file, self.withdrawal_file, *sorted(self.path.glob("sum-*.json")),
+                self.scenario_file, self.server_key_file, self.theta_file, self.public_file, self.heads_file,
+                self.heads_public_file, self.results_file, self.report_file, self.audit_file, self.withdrawal_file,
+                *sorted(self.path.glob("sum-*.json")),
             )  # fmt: skip
-            files = {file.relative_to(self.path).as_posix(): file for file in shown if file.exists()}
-            RunLog(server.folder, signing_key(self.signing_key_file)).close({**server.published(), **files})
+            files = server.published() | {f.relative_to(self.path).as_posix(): f for f in shown if f.exists()}
+            RunLog(server.folder, signing_key(self.signing_key_file)).close(files)
 
     def scenario(self) -> Scenario:
         """What was asked for. OSError if nothing is there, ValueError if it is damaged."""
@@ -389,6 +390,8 @@ class RunFolder:
         start. What is there already stays."""
         if setup.heads_start is not None and not self.heads_file.exists():
             replace_content(self.heads_file, setup.heads_start.to_bytes())
+        if setup.calibrates_lapses and not self.heads_public_file.exists():
+            begun(setup.lesson).lapses.save(self.heads_public_file)
         if setup.scenario.warm_start.users and not self.theta_file.exists():
             with replacing(self.theta_file) as file:
                 np.save(file, warm_theta(setup))

@@ -68,7 +68,7 @@ def run_config(setup: Setup, run: RunFolder) -> dict[str, str | int | float | bo
         **{LONGEST_MEANS[line]: most for line, most in longest_means(scenario).items()},
         "server.heads-start": str(run.heads_file.absolute()) if setup.plan.heads else "",
         "server.heads-rates": as_text(scenario.heads.rates),
-        "server.heads-calibrations": as_text(scenario.heads.calibrations),
+        "server.heads-public": str(run.heads_public_file.absolute()) if setup.calibrates_lapses else "",
         "server.heads-damping": scenario.heads.damping,
         "server.heads-tail": scenario.heads.tail,
         "server.audience": AUDIENCE,
@@ -99,7 +99,8 @@ def heads_settings(setup: Setup, run: RunFolder) -> HeadsSettings | None:
     heads = setup.scenario.heads
     if setup.plan.heads is None or setup.heads_start is None:
         return None
-    return HeadsSettings.load(run.heads_file, setup.plan, heads.rates, heads.damping, heads.tail, heads.calibrations)
+    public = run.heads_public_file if setup.calibrates_lapses else None
+    return HeadsSettings.load(run.heads_file, setup.plan, heads.rates, heads.damping, heads.tail, public)
 
 
 def nodes_of(setup: Setup) -> int:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from client.detection.risk_levels import Direction
+from client.detection.watch import NOT_KNOWN
 from shared.errors import ConfigError
 
 from ..decision.choice import SAVE_SHARE, Wish
@@ -93,7 +94,8 @@ class Run:
     def warnings(self) -> Any:
         """A DataFrame of what devices showed their users, a row each: user (a number; identifiers are not kept), category, time (when
         the step was over; missing where the data have no calendar), step, direction ("fall" or "rise"), level (the higher, the
-        graver), and right: whether it was followed by a turn, missing where that is not known."""
+        graver), began (the step at which the change began, as the detector estimates it; missing where it does not), and right:
+        whether it was followed by a turn, missing where that is not known."""
         pandas, found, run = importlib.import_module("pandas"), self._lived, RunFolder(self.folder)
         setup, people = found
         _, alerts = read_notes(run, np.empty(0, np.int64), len(people.catalogue), people.n_steps)
@@ -120,6 +122,7 @@ class Run:
                 "step": alerts.step,
                 "direction": [WAYS[Direction(int(each))] for each in alerts.direction],
                 "level": alerts.level,
+                "began": pandas.array([None if step == NOT_KNOWN else step for step in alerts.began], dtype="Int64"),
                 "right": pandas.array(right, dtype="boolean"),
             }
         )

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from client.model.training_rows import TurnRows, head_rows
-from server.risk_start import logistic
+from server.public.calibration import PublicTurns
+from server.public.logistic import logistic
 from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import ConfigError
 from shared.features import FeatureSpec, History
@@ -27,6 +29,8 @@ from .teaching import USERS, Lesson, few_of_each, joined, public_steps, taught_t
 
 #: Rows of one person that a head's network is taught by, drawn from all.
 ROWS_OF_ONE = 60
+#: So many rows of a head calibrate it.
+PUBLIC_ROWS = 20_000
 #: No scale is smaller.
 LEAST_SCALE = 1e-3
 #: Added to how far a part of a blend is spread over the rows of a head, before it is counted by that.
@@ -41,9 +45,21 @@ BLENDS: Mapping[str, tuple[tuple[float, Mapping[str, float]], ...]] = {
 }
 
 
-@lru_cache(maxsize=4)
+class Begun(NamedTuple):
+    """What planted people leave: where heads start, and people by whom the head of lapses is calibrated."""
+
+    start: HeadsStart
+    lapses: PublicTurns
+
+
 def heads_start(lesson: Lesson) -> HeadsStart:
-    """Where heads of this lesson's plan start; taught once in a process. ConfigError without planted people."""
+    """Where heads of this lesson's plan start. ConfigError without planted people."""
+    return begun(lesson).start
+
+
+@lru_cache(maxsize=4)
+def begun(lesson: Lesson) -> Begun:
+    """What the people of this lesson teach, once in a process. ConfigError without planted people."""
     if not lesson.warm.users:
         raise ConfigError("expected warm_start.users > 0, planted people whom heads start from, got 0")
     history, random = lesson.history(), np.random.Generator(np.random.Philox(key=[lesson.warm.seed, 1]))
@@ -85,8 +101,8 @@ def _popularity(history: History) -> Floats:
     return crowd_of(total / len(history.active), history.n_categories, 0.0).popularity.astype(np.float32)
 
 
-def _begun(lesson: Lesson, networks: Floats, rows: dict[str, Rows], popularity: Floats) -> HeadsStart:
-    """The start of these networks, by rows of all three kinds."""
+def _begun(lesson: Lesson, networks: Floats, rows: dict[str, Rows], popularity: Floats) -> Begun:
+    """By these networks and rows of all three kinds."""
 
     def score(theta: Floats, x: Floats) -> Floats:
         return forward(lesson.network, theta, x)
@@ -107,12 +123,14 @@ def _begun(lesson: Lesson, networks: Floats, rows: dict[str, Rows], popularity: 
     centre = raw.mean(axis=0, dtype=np.float64).astype(np.float32)
     scale = (raw.std(axis=0, dtype=np.float64) + LEAST_SCALE).astype(np.float32)
     start = HeadsStart(networks, centre, scale, np.zeros((len(TASKS), N_INPUTS), np.float32))
-    weights = []
+    weights, public = [], {}
     for task in TASKS:
         part = rows[task]
         z = Heads(start, popularity, start.weights).inputs(lesson.features, score, part.x, popularity[part.category])
         weights.append(_fitted(z.astype(np.float64), part.y, _blend(task, lesson.features, scale, z)))
-    return HeadsStart(networks, centre, scale, np.stack(weights).astype(np.float32))
+        kept = np.random.Generator(np.random.Philox(lesson.warm.seed)).permutation(len(z))[:PUBLIC_ROWS]
+        public[task] = PublicTurns(z[kept], part.y[kept].astype(np.float32))
+    return Begun(HeadsStart(networks, centre, scale, np.stack(weights).astype(np.float32)), public["lapse"])
 
 
 def _blend(task: str, features: FeatureSpec, scale: Floats, z: Floats) -> Doubles:

@@ -16,12 +16,14 @@ from .population import Population
 
 
 def history_of(population: Population, features: FeatureSpec | None = None) -> History:
-    """Everybody's counters (K, C, T); by kind as well, if features of version 2 are to be made of them."""
+    """Everybody's counters (K, C, T), of what is interest to the features that are to be made of them; by kind as well, if they ask
+    for kinds."""
     user = np.repeat(np.arange(population.n_users), np.diff(population.offsets))
     step = np.floor(population.time_s / population.step.seconds).astype(np.int64)
     shape = (population.n_users, len(population.catalogue), population.n_steps)
-    index, kinds = (user, population.category, step), features is not None and features.version == 2
-    return History.from_events(shape, index, population.kind, population.amount, with_kinds=kinds)
+    index, kinds = (user, population.category, step), features is not None and features.counts_kinds
+    counted = History.from_events(shape, index, population.kind, population.amount, with_kinds=kinds)
+    return counted if features is None else features.of(counted)
 
 
 class Labelled(Protocol):

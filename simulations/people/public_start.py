@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from client.model.training_rows import lapse_rows
-from server.risk_start import PublicRows
+from server.public.risk_start import PublicRows
 from shared.arrays import Floats
 from shared.features import History
 
@@ -38,9 +38,11 @@ def public_history(setup: Setup) -> History:
     """Counters (K, C, T) of the planted people that phi starts from: the warm start's or, without one, of its seed."""
     scenario = setup.scenario
     users = scenario.warm_start.users or scenario.risk.public_users
-    only, kinds = not scenario.data.has_other_kinds, setup.plan.features.version == 2
+    only, features = not scenario.data.has_other_kinds, setup.plan.features
     size = setup.n_categories, users, scenario.warm_start.seed
-    return planted_history(setup.protocol, setup.step, *size, purchases_only=only, with_kinds=kinds)
+    return features.of(
+        planted_history(setup.protocol, setup.step, *size, purchases_only=only, with_kinds=features.counts_kinds)
+    )
 
 
 def public_lapse_rows(history: History, setup: Setup, seed: int) -> PublicRows:

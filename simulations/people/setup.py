@@ -10,6 +10,7 @@ from client.privacy.caps import Caps
 from server.privacy.accounting import Charged
 from server.settings import Schedule
 from shared.charges import charges_of
+from shared.errors import ConfigError
 from shared.events import Catalogue, Step
 from shared.heads import HeadsStart
 from shared.plan import Plan
@@ -20,6 +21,7 @@ from ..scenarios.owners import Owners
 from .heads_start import heads_start
 from .of_scenario import protocol_of
 from .private_choice import choices_of
+from .rule_start import rule_lesson, rule_start
 from .teaching import Lesson
 
 
@@ -79,9 +81,23 @@ class Setup:
             lesson = Lesson.of(scenario, protocol, len(people.catalogue), plan, plan.heads.features)
             begun = HeadsStart.from_bytes(start, plan.network) if start else heads_start(lesson)
             plan = replace(plan, heads=replace(plan.heads, start_sha256=begun.sha256))
+        if plan.rule is not None and not isinstance(people, Crowd):
+            plan = replace(plan, rule=rule_start(rule_lesson(scenario, protocol, len(people.catalogue), plan)))
         schedule = _schedule_of(scenario, protocol, plan)
         caps = scenario.caps.caps()
         return cls(scenario, protocol, people.catalogue, people.n_users, plan, schedule, caps, begun)
+
+    @property
+    def lesson(self) -> Lesson:
+        """What planted people teach the heads. ConfigError of a plan that learns none."""
+        if self.plan.heads is None:
+            raise ConfigError("expected a plan that learns heads, got one without")
+        return Lesson.of(self.scenario, self.protocol, self.n_categories, self.plan, self.plan.heads.features)
+
+    @property
+    def calibrates_lapses(self) -> bool:
+        """Whether planted people say slope and intercept of the head of lapses."""
+        return self.heads_start is not None and self.scenario.heads.calibrate_lapses
 
     @property
     def charged(self) -> Charged:

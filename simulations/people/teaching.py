@@ -62,8 +62,8 @@ class Lesson:
     def history(self) -> History:
         """Counters (K, C, T) of the people."""
         size = self.n_categories, self.warm.users, self.warm.seed
-        kinds = self.features.version == 2
-        return planted_history(self.protocol, self.step, *size, purchases_only=self.purchases_only, with_kinds=kinds)
+        only, kinds = self.purchases_only, self.features.counts_kinds
+        return self.features.of(planted_history(self.protocol, self.step, *size, purchases_only=only, with_kinds=kinds))
 
     def interest_rows(self, history: History) -> Rows:
         """Rows of p of a history (K, C, T) of theirs.

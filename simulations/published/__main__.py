@@ -37,7 +37,7 @@ from ..terminal.ending import end_with
 from ..terminal.stopping import leaving
 from .alerts_as_shipped import shipped_numbers
 from .attack_evidence import TOLD, membership_numbers, server_numbers, told_numbers, update_numbers
-from .attacks import bound_numbers, hostile_numbers, poison_numbers
+from .attacks import bound_numbers, hostile_numbers, poison_numbers, views_numbers
 from .audit import audit_numbers
 from .cold_start import cold_numbers
 from .decide import decide_numbers
@@ -46,10 +46,18 @@ from .early_warning import lapse_numbers, rise_numbers
 from .epsilon import epsilon_figures, stated_epsilons
 from .evidence import evidence_numbers, mutation_numbers
 from .kinds import kinds_numbers
-from .learning import bit_numbers, epsilon_numbers, fidelity_numbers, held_out_numbers, utility_numbers
+from .learning import (
+    bit_numbers,
+    epsilon_numbers,
+    fidelity_numbers,
+    held_out_numbers,
+    ratings_numbers,
+    teacher_numbers,
+    utility_numbers,
+)
 from .measured import Measured
 from .private_auc import private_auc_numbers
-from .streams import stream_numbers
+from .streams import began_numbers, stream_numbers
 from .sum_utility import sum_utility_numbers
 
 UTILITY_FILE = ROOT / "docs" / "utility-against-epsilon.svg"
@@ -229,7 +237,9 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
     out: dict[str, Callable[[], Mapping[str, Published | Measured]]] = {
         "fidelity": fidelity_numbers,
         "streams": stream_numbers,
+        "began": began_numbers,
         "hostile": hostile_numbers,
+        "views": views_numbers,
         "poison.demo": partial(poison_numbers, "demo"),
         "poison.complete-journey-eps1": partial(poison_numbers, "complete-journey-eps1"),
         "cheat": bounds_of_all,
@@ -245,6 +255,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         "kill9": kill9_numbers,
         "decide": decide_numbers,
         "kinds": kinds_numbers,
+        "ratings": ratings_numbers,
         "choice.planted": partial(choice_numbers, "planted"),
     }
     for name, overrides in data.items():
@@ -253,6 +264,7 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         out[f"lapse.{name}"] = partial(lapse_numbers, name, overrides)
         out[f"rise.{name}"] = partial(rise_numbers, name, overrides)
         out[f"shipped.{name}"] = partial(shipped_numbers, name, overrides)
+        out[f"teachers.{name}"] = partial(teacher_numbers, name, overrides)
         out[f"choice.{name}"] = partial(choice_numbers, name, overrides)
         out[f"sum.{name}"] = partial(sum_utility_numbers, name, overrides)
         out[f"cold.{name}"] = partial(cold_numbers, name, overrides)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from client.detection.risk_levels import Direction
-from shared.arrays import Floats, as_declared
+from shared.arrays import Doubles, Floats, Ints, as_declared
 from shared.features import History
 from shared.heads import Heads
 
 from ..evaluation.alert_quality import alert_steps, lived_steps, over_budget
-from ..evaluation.ground_truth import Turns, in_time, judge, takeoff_mask
+from ..evaluation.ground_truth import Turns, delays, in_time, judge, takeoff_mask
 from ..evaluation.quality import interval
 from ..evaluation.replay import SETTINGS, alerts_of, scores_at
 from ..federation.alert_table import Alerts
@@ -42,8 +42,8 @@ MEASURES: Final = {
     "false_rises": "rises per user",
     "users_over_budget": "share of users",
 }
-#: Of which shares the ends of a 95 % interval over users are published, too.
-RANGED: Final = ("precision", "recall", "rise_precision")
+#: Of which the ends of a 95 % interval over users are published, too: all but the share that the bucket holds at 0.
+RANGED: Final = tuple(key for key in MEASURES if key != "users_over_budget")
 DRAWS: Final = 200
 
 
@@ -99,10 +99,23 @@ def as_shipped(
     ]
     called, right, lapses, caught = np.moveaxis(falls.counts[0], -1, 0)
     risen, true = (np.bincount(some.user, minlength=n_users) for some in (rises, rises.where(in_time(rises, takeoffs))))
+    found = np.isfinite(delays(rises, takeoffs))
+    begun, met = (np.bincount(some, minlength=n_users) for some in (takeoffs.user, takeoffs.user[found]))
+    one = np.ones(n_users)
+    shares = {
+        "precision": (right, called),
+        "recall": (caught, lapses),
+        "falls": (called, one),
+        "false_falls": (called - right, one),
+        "rise_precision": (true, risen),
+        "rise_recall": (met, begun),
+        "rises": (risen, one),
+        "false_rises": (risen - true, one),
+    }
+    lead, whose = protocol.lapse_steps - falls.waits, np.repeat(np.arange(n_users), caught.astype(np.int64))
     return {
-        **_ends("precision", right, called),
-        **_ends("recall", caught, lapses),
-        **_ends("rise_precision", true, risen),
+        **{f"{key}_{end}": value for key, share in shares.items() for end, value in _ends(*share).items()},
+        **{f"median_lead_{end}": value for end, value in _median_ends(lead, whose, n_users).items()},
         "precision": falls.precision,
         "recall": falls.recall,
         "median_lead": protocol.lapse_steps - float(np.median(falls.waits)) if len(falls.waits) else None,
@@ -117,10 +130,27 @@ def as_shipped(
 
 
 @as_declared
-def _ends(name: str, hits: NDArray[Any], of: NDArray[Any]) -> dict[str, float | None]:
+def _ends(hits: NDArray[Any], of: NDArray[Any]) -> dict[str, float | None]:
     """The ends of the 95 % interval of a share, hits (K,) of so many (K,) by user, over draws of users; None where there is nothing."""
-    random, n = np.random.Generator(np.random.Philox(0)), len(hits)
-    times = np.stack([np.bincount(random.integers(0, n, n), minlength=n) for _ in range(DRAWS)])
+    times = _draws(len(hits))
     drawn = (times @ of).astype(np.float64)
-    low, high = interval((times @ hits) / np.where(drawn > 0, drawn, np.nan)) or (None, None)
-    return {f"{name}_low": low, f"{name}_high": high}
+    return _named(interval((times @ hits) / np.where(drawn > 0, drawn, np.nan)))
+
+
+@as_declared
+def _median_ends(value: Doubles, user: Ints, n_users: int) -> dict[str, float | None]:
+    """The ends of the 95 % interval of the median of values (n,) of users (n,), over the same draws."""
+    if not len(value):
+        return _named(None)
+    drawn = (np.repeat(value, times[user]) for times in _draws(n_users))
+    return _named(interval(np.array([np.median(some) if len(some) else np.nan for some in drawn])))
+
+
+def _draws(n_users: int) -> Ints:
+    """How often each draw takes each user: (DRAWS, K)."""
+    random = np.random.Generator(np.random.Philox(0))
+    return np.stack([np.bincount(random.integers(0, n_users, n_users), minlength=n_users) for _ in range(DRAWS)])
+
+
+def _named(ends: tuple[float, float] | None) -> dict[str, float | None]:
+    return dict(zip(("low", "high"), ends or (None, None), strict=True))

@@ -25,6 +25,16 @@ MEASURES: Final = (
     ("lead_steps", "{step}s"),
     ("false_per_user", "false falls per user"),
     ("ahead_low", "F-score"),
+    *(
+        (f"{name}_{end}", unit)
+        for name, unit in (
+            ("precision", "share"),
+            ("recall", "share"),
+            ("f_score", "F-score"),
+            ("false_per_user", "false falls per user"),
+        )
+        for end in ("low", "high")
+    ),
 )
 
 
@@ -40,7 +50,10 @@ def choice_numbers(data: str, overrides: Sequence[str] = ()) -> dict[str, Measur
 
 def _numbers(key: str, about: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Measured]:
     baseline = f"chosen: {told['chosen']}; {told['turns']} turns, {about['users']} users, steps {about['steps']}"
-    out = {f"{key}.budget": Measured(round(about["budget"], 4), None, "false falls per user", baseline)}
+    out = {
+        f"{key}.budget": Measured(round(about["budget"], 4), None, "false falls per user", baseline),
+        f"{key}.users": Measured(about["users"], None, "users", "of whom the intervals draw"),
+    }
     for row in told["rows"]:
         for measure, unit in MEASURES:
             if (value := row[measure]) is not None:

@@ -1,4 +1,4 @@
-"""What early warning is worth on all users of the two real data sets: the tables of lapses and of take-offs.
+"""What early warning is worth on all users of the real data sets: the tables of lapses and of take-offs.
 
 Ours are the heads that the data set's scenario with heads learns, five times; of a set without one phi and the level of p, under its
 scenario for epsilon <= 1. Every other row is made in the same run on the same rows. Rules see the counters alone, pooled models see
@@ -26,6 +26,7 @@ from ..scenarios.config import Scenario
 from .heads_training import chances_at
 from .learning import SEEDS, Learning, learning
 from .measured import Measured, known
+from .strangers import POOLED_ON_TURNS
 
 Row = TypeVar("Row", bound=TurnScores)
 
@@ -97,6 +98,7 @@ def numbers_of_table(name: str, found: LapseTable, seeds: int) -> dict[str, Meas
             [auc - known(best_rule.auc) for auc in aucs], "AUC", _baseline(best_rule)
         ),
         f"lapse.above_best_rule_low.{name}": _lowest_ahead(best_rule, seeds),
+        f"lapse.above_best_rule_high.{name}": _lowest_ahead(best_rule, seeds, upper=True),
         f"lapse.above_benchmark_rule.{name}": Measured.over(
             [auc - known(benchmark.auc) for auc in aucs], "AUC", _baseline(benchmark)
         ),
@@ -107,6 +109,7 @@ def numbers_of_table(name: str, found: LapseTable, seeds: int) -> dict[str, Meas
         f"lapse.below_best_pooled.{name}": Measured.over(
             [known(best_pooled.auc) - auc for auc in aucs], "AUC", _baseline(best_pooled)
         ),
+        f"lapse.gap.{name}": _gap(table, "lapses", aucs),
         f"lapse.base_rate.{name}": Measured(round(known(found.base_rate), 4), None, "share"),
         **_people("lapse", name, found, mine),
     }
@@ -170,12 +173,14 @@ def numbers_of_rises(name: str, found: TakeoffTable, seeds: int) -> dict[str, Me
             [auc - known(best_rule.auc) for auc in aucs], "AUC", _baseline(best_rule)
         ),
         f"rise.above_best_rule_low.{name}": _lowest_ahead(best_rule, seeds),
+        f"rise.above_best_rule_high.{name}": _lowest_ahead(best_rule, seeds, upper=True),
         f"rise.above_bg_nbd.{name}": Measured.over(
             [auc - known(best_fitted.auc) for auc in aucs], "AUC", _baseline(best_fitted)
         ),
         f"rise.below_best_pooled.{name}": Measured.over(
             [known(best_pooled.auc) - auc for auc in aucs], "AUC", _baseline(best_pooled)
         ),
+        f"rise.gap.{name}": _gap(table, "take-offs", aucs),
         f"rise.base_rate.{name}": Measured(round(known(found.base_rate), 4), None, "share"),
         f"rise.top_precision.{name}": Measured.over([known(row.top_precision) for row in mine], "share"),
         **_people("rise", name, found, mine),
@@ -218,10 +223,23 @@ def _is_rule(row: TurnScores) -> bool:
     return row.kind == RULE and row.name not in (*FITTED, *CONSTANT)
 
 
-def _lowest_ahead(row: TurnScores, seeds: int) -> Measured:
-    """The lowest of our seeds' lower ends of (ours - row): the row's own interval is of (row - ours), turned round."""
-    lows = [-known(row.ahead[_ours(i)].high) for i in range(seeds)]
-    return Measured(round(min(lows), 5), None, "AUC", f"lowest lower end of {seeds} seeds, 95 % bootstrap over users")
+def _gap(table: Mapping[str, Row], turns: str, ours: Sequence[float]) -> Measured:
+    """How far the better of the models that are fitted again without users held out is ahead of ours (strangers.py)."""
+    best = _best(table, lambda row: row.name in [f"{model}, trained on {turns}" for model in POOLED_ON_TURNS.values()])
+    return Measured.over([known(best.auc) - auc for auc in ours], "AUC", _baseline(best))
+
+
+def _lowest_ahead(row: TurnScores, seeds: int, *, upper: bool = False) -> Measured:
+    """The lowest of our seeds' lower ends of (ours - row), or of their `upper` ends: below 0, the row is clearly ahead of one of ours.
+    The row's own interval is of (row - ours), turned round."""
+    ends = [row.ahead[_ours(i)].low if upper else row.ahead[_ours(i)].high for i in range(seeds)]
+    which = "upper" if upper else "lower"
+    return Measured(
+        round(min(-known(end) for end in ends), 5),
+        None,
+        "AUC",
+        f"lowest {which} end of {seeds} seeds, 95 % bootstrap over users",
+    )
 
 
 def _baseline(row: TurnScores) -> str:

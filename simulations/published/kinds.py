@@ -154,7 +154,7 @@ def falls_of(plan: Plan, heads: Heads, history: History, since: int) -> Bools:
         chances = chances_of(
             plan, Weights(theta, np.empty(0, np.float32), heads), score, *recent_rows(known, plan, step)
         )
-        out.append(watch.see(plan, known, step, *chances)[0][:, 0])
+        out.append(watch.see(plan, known, step, chances)[0][:, 0])
     return np.stack(out, axis=1)
 
 

@@ -1,4 +1,4 @@
-"""What private learning is worth on all users of the two real data sets: the measurements behind published numbers.
+"""What private learning is worth on all users of the real data sets: the measurements behind published numbers.
 
 Every training is compared with pooled models that are fitted in the same run, on the same rows, under the same seed.
 A seed stands for one repetition: planted people, theta 0, devices' draws of rows, pooled models and, where users are
@@ -48,6 +48,8 @@ from ..people.of_scenario import population_of
 from ..report.plots import save_utility_panels
 from ..report.utility import UTILITY_EPSILONS, utility_points
 from ..scenarios.config import Scenario, load_scenario
+from ..search.other_teachers import TEACHERS, alerted, fared
+from ..search.rated import rated_aucs
 from ..search.trials import Trained, Trials, repeated, warmed, with_noise_for
 from .heads_training import trained_heads
 from .measured import Measured, known
@@ -62,7 +64,7 @@ GAP_TO = "best of pooled LR and pooled DNN"
 #: Data sets whose only scenario is that of epsilon <= 1.
 ONE_SCENARIO = ("ta-feng",)
 #: The data sets with a scenario that learns heads.
-WITH_HEADS = ("complete-journey", "online-retail-ii")
+WITH_HEADS = ("complete-journey", "online-retail-ii", "ta-feng")
 #: What ours is compared with in the same run, by the key that its number has.
 BASELINES = {
     "pooled_lr": POOLED_LR,
@@ -170,7 +172,7 @@ def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
     the same for every seed have no spread."""
     keys = ("eps1",) if name in ONE_SCENARIO else ("eps1", "eps7")
     baselines: list[dict[str, float]] = []
-    people: dict[str, Measured] = {}
+    people: list[dict[str, float]] = []
     runs: dict[str, list[tuple[float, ...]]] = {key: [] for key in (*keys, "planted_only")}
     with learning(name, overrides) as of:
         scenarios = {key: of.scenario(key) for key in keys}
@@ -182,10 +184,15 @@ def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
             models["planted_only"] = of.start(scenarios["eps1"], seed)
             for key, theta in models.items():
                 runs[key].append(of.judge(theta, pooled))
-            if not seed:
-                people = people_numbers(of, models, theirs)
+            people.append(people_ends(of, models, theirs))
+        users = np.unique(of.halves()[1].user).size, len(of.halves()[1].y)
     best = [_better(aucs) for aucs in baselines]
-    out = {**_by_measure(name, runs, f"{GAP_TO}, AUC {np.mean(best):.4f}"), **people}
+    out = _by_measure(name, runs, f"{GAP_TO}, AUC {np.mean(best):.4f}")
+    out[f"auc.users.{name}"] = Measured(users[0], None, "users", f"{users[1]} rows")
+    for key in people[0]:
+        ends = [one[key] for one in people]
+        what = f"an end of 95 %, bootstrap over {users[0]} users, mean of the trainings"
+        out[key] = Measured.over(ends if len(set(ends)) > 1 else ends[:1], "AUC", what)
     out[f"calibration_error.{name}"] = out[f"calibration_error.{name}.eps1"]
     out[f"auc.{name}.pooled"] = Measured.over(best, "AUC")
     for key, row in BASELINES.items():
@@ -195,9 +202,9 @@ def epsilon_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS
 
 
 @as_declared
-def people_numbers(of: Learning, models: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> dict[str, Measured]:
-    """How many users the test rows have, and 95 % intervals over them of the first training: of every model's AUC (`models`: theta by
-    key, `theirs`: p by name), and of how far the better pooled model is ahead of each of ours."""
+def people_ends(of: Learning, models: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> dict[str, float]:
+    """The ends of the 95 % intervals over users of one training: of every model's AUC (`models`: theta by key, `theirs`: p by name),
+    `auc_<end>.<name>.<key>`, and of how far the better pooled model is ahead of each of ours, `auc_gap_<end>`."""
     test, plan = of.halves()[1], of.setup.plan
     draws = UserBootstrap(test.y, test.user, 0)
     drawn = {key: draws.aucs(forward(plan.network, theta, test.x)) for key, theta in models.items()}
@@ -208,15 +215,11 @@ def people_numbers(of: Learning, models: Mapping[str, Floats], theirs: Mapping[s
         **{f"auc_{{}}.{of.name}.{key}": interval(values) for key, values in {**drawn, **beside}.items()},
         **{f"auc_gap_{{}}.{of.name}.{key}": interval(pooled - values) for key, values in drawn.items()},
     }
-    size = f"{len(test.y)} rows of {draws.users.size} users"
     return {
-        f"auc.users.{of.name}": Measured(draws.users.size, None, "users", f"{len(test.y)} rows"),
-        **{
-            key.format(end): Measured(round(value, 5), None, "AUC", f"an end of 95 %, bootstrap over users; {size}")
-            for key, ends in ranges.items()
-            if ends is not None
-            for end, value in zip(("low", "high"), ends, strict=True)
-        },
+        key.format(end): value
+        for key, ends in ranges.items()
+        if ends is not None
+        for end, value in zip(("low", "high"), ends, strict=True)
     }
 
 
@@ -226,20 +229,21 @@ def _better(aucs: Mapping[str, float]) -> float:
 
 
 def held_out_numbers(name: str, overrides: Sequence[str] = (), seeds: int = SEEDS) -> dict[str, Measured]:
-    """Scenario `eps1` with one in five users held out, other users for each seed: ours and the better pooled model,
-    neither of which has seen a row of theirs, on those users alone; of lapses and take-offs also the rules."""
+    """One in five users held out, other users for each seed: ours and the better pooled model, neither of which has seen a row of
+    theirs, on those users alone. Of interest under scenario `eps1`; of lapses and take-offs, with their rules, under that with heads."""
     pooled: list[float] = []
     turns: list[dict[str, float]] = []
     runs: list[tuple[float, ...]] = []
     with learning(name, overrides) as of:
         for seed in track(range(seeds), description=f"{name}, users held out"):
-            scenario = of.scenario("eps1", f"data.held_out_share={HELD_OUT_SHARE}", f"data.seed={seed + 1}")
+            apart = f"data.held_out_share={HELD_OUT_SHARE}", f"data.seed={seed + 1}"
+            scenario, warning = of.scenario("eps1", *apart), of.scenario("heads", *apart)
             mask = of.trials.held_out(scenario)
             assert mask is not None
             pooled.append(of.pooled_auc(seed, mask))
-            trained = of.train(scenario, seed)
-            runs.append(of.judge(trained.theta, pooled[-1], ~mask))
-            turns.append(turns_of_strangers(of.trials.history, of.setup, trained.theta, trained.risk, mask, seed))
+            runs.append(of.judge(of.train(scenario, seed).theta, pooled[-1], ~mask))
+            setup, (_, heads) = of.trials.setup(warning), of.heads(warning, seed)
+            turns.append(turns_of_strangers(of.trials.history, setup, heads, mask, seed))
     baseline = f"{GAP_TO}, without those users, AUC {np.mean(pooled):.4f}"
     out = _by_measure(name, {"eps1.held_out": runs}, baseline)
     strangers = f"a fifth of {of.setup.n_users} users, others for each seed"
@@ -276,6 +280,40 @@ def utility_numbers(
         out[f"utility.{name}.pooled"] = Measured.over(pooled, "AUC")
         out[f"auc.{name}.no_noise"] = out[f"utility.{name}.no_noise"]
     save_utility_panels({name: utility_points(out, name, epsilons) for name in data}, picture)
+    return out
+
+
+def teacher_numbers(name: str, overrides: Sequence[str], seeds: int = 3) -> dict[str, Measured]:
+    """`teachers.<set>`, on folds of train weeks alone: the AUC after planted people as they ship, and what others gain on them, fold by
+    fold and seed by seed; the same in categories to which others add purchases; and falls that those come to."""
+    scenario, out = f"{name}-eps1", dict[str, Measured]()
+    found = fared(scenario, overrides, seeds)
+    plain = {"auc": np.array([one.auc for one in found["plain"]])}
+    plain |= {f"under_{k}": np.array([one.under[k] for one in found["plain"]]) for k in found["plain"][0].under}
+    for key, values in plain.items():
+        out[f"teachers.{name}.plain.{key}"] = Measured.over(values.tolist(), "AUC", "folds of train weeks")
+    for who in TEACHERS[1:]:
+        for key, values in plain.items():
+            ours = [one.auc if key == "auc" else one.under[int(key.removeprefix("under_"))] for one in found[who]]
+            gains = (np.array(ours) - values).tolist()
+            out[f"teachers.{name}.{who}.{key}_gain"] = Measured.over(gains, "AUC", "planted people as they ship")
+    runs = [alerted(scenario, overrides, seed, ("plain", "attacked")) for seed in range(seeds)]
+    for who, falls in runs[0].items():
+        for k in falls:
+            key = f"teachers.{name}.{who}.falls_{k}"
+            out[key] = Measured.over([run[who][k] for run in runs], "share of users", f"{k} purchases added")
+    return out
+
+
+def ratings_numbers(seeds: int = 3) -> dict[str, Measured]:
+    """`ratings.<way>`: AUC of planted people's purchases where a rating tells of them, by how a model comes by what ratings mean; and what
+    it gains on the model beside it that has none."""
+    runs, out = [rated_aucs(seed) for seed in range(seeds)], dict[str, Measured]()
+    for way in runs[0]:
+        beside = "pooled_none" if way == "pooled" else "none"
+        out[f"ratings.{way}.auc"] = Measured.over([run[way] for run in runs], "AUC", "simulated people")
+        if way not in ("none", "pooled_none"):
+            out[f"ratings.{way}.gain"] = Measured.over([run[way] - run[beside] for run in runs], "AUC", beside)
     return out
 
 

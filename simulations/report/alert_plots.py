@@ -115,6 +115,8 @@ def drawn_user(results: Results, index: int, *, wide: bool) -> Markup:
         flagged = -len(p)
         for alert in sorted(user.alerts, key=lambda alert: alert.step):
             colour, marker = SIGNS[alert.direction]
+            if alert.began is not None:
+                level.axvspan(alert.began, alert.step, color=colour, alpha=0.1, linewidth=0)
             if np.isfinite(p[alert.step]):
                 level.plot(alert.step, p[alert.step], color=colour, marker=marker, markersize=9)
             if alert.step - flagged > (last - first) / 4:

@@ -53,6 +53,10 @@ DETECTOR_RULES = {
         "It calls a fall when phi, the probability that an established interest lapses, is {risk_line:.0%} or more, and a "
         "rise when p of one that is not established climbs to {rise_level:g}."
     ),
+    "slow_average": (
+        "It calls a turn by a rule of counters that needs no model: a fall when the chance of a lapse by the slow average of activity is "
+        "{risk_line:.0%} or more, and a rise by that average and the user's own rate."
+    ),
     "rate": "It calls a turn when p changed by at least {rate_threshold:g} per step over {rate_window_steps} steps.",
     "level": (
         "It calls a fall when p of an established interest sinks to {fall_level:g}, and a rise when p of one that is "

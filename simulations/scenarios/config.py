@@ -24,6 +24,7 @@ from shared.network import NetworkSpec
 from shared.plan import MICRO, BitsPlan, LocalTraining, Plan, PrivacyPlan, RiskPlan
 from shared.randomised_response import due_steps
 from shared.register.bounds import MAX_STEP
+from shared.register.rule_plan import RulePlan
 from shared.secure_sum.sizes import max_colluders, min_survivors
 
 from .own_data import FileSection
@@ -254,15 +255,17 @@ class Scenario(Section):
             sum=self.sum.plan(privacy, network.n_parameters, kinds * rounds),
             queries=queries,
             heads=self.heads.plan(privacy, self._features(protocol, 2), len(catalogue), start_sha256, known),
+            rule=RulePlan() if self.detection.detector == "slow_average" else None,
         )
 
     def _features(self, protocol: ProtocolSection, version: int) -> FeatureSpec:
-        more = None
+        more, only = None, self.features.interest == "purchases" and self.data.has_other_kinds
+        interest = (int(EventKind.PURCHASE),) if only else ()
         if version == 2:
-            rates = PLANTED_RATES[step_unit_of(self).value, not self.data.has_other_kinds]
+            rates = PLANTED_RATES[step_unit_of(self).value, only or not self.data.has_other_kinds]
             kinds = tuple(EventKind) if self.data.has_other_kinds else (EventKind.PURCHASE,)
             more = Richer(protocol.lapse_steps, *rates, kinds=tuple(map(int, kinds)))
-        return FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps, more)
+        return FeatureSpec(protocol.window_steps, protocol.short_steps, protocol.ewma_steps, more, interest)
 
     def _privacy(self, n_devices: int) -> PrivacyPlan:
         fields, rate = self.privacy.model_dump(exclude={"dropout"}), self.privacy.sampling_rate

@@ -41,9 +41,11 @@ class Section(BaseModel):
 
 class FeaturesSection(Section):
     """Which features describe an interest, as shared.features has them: 1, activity and money; 2, each kind of event as well, long
-    averages, rates and what BG/NBD reads of them."""
+    averages, rates and what BG/NBD reads of them. `interest`: whether all kinds of events are interest, or purchases alone, where
+    there are others (docs/detectors.md says what that is worth against bots)."""
 
     version: Literal[1, 2] = 1
+    interest: Literal["all", "purchases"] = "all"
 
 
 class WarmStartSection(Section):
@@ -59,7 +61,7 @@ class WarmStartSection(Section):
 class DetectionSection(Section):
     """When a device calls a turn, as shared.plan.Detection says and defaults to; of `takeoff_line`, 0 is none."""
 
-    detector: Literal["rate", "level", "own_level", "cusum", "risk"] = "level"
+    detector: Literal["rate", "level", "own_level", "cusum", "risk", "slow_average"] = "level"
     rate_window_steps: Whole = Detection.rate_window_steps
     rate_threshold: float = Detection.rate_threshold
     fall_level: float = Detection.fall_level
@@ -108,9 +110,9 @@ class HeadsSection(Section):
 
     Steps of history 0: every one that is known when training runs, from two thirds of a window on. Of each sum, lapses count
     `lapse_share` of the contribution's square, take-offs the rest. A round moves a head by its rate times a Newton step, in directions
-    that count no less than `damping` mean eigenvalues; `tail` of the latest rounds are averaged. `calibrations`: by how many Newton
-    steps the last round moves a head's slope and intercept, alone; 0: it is as any other. `epochs`: of the networks that planted
-    people teach.
+    that count no less than `damping` mean eigenvalues; `tail` of the latest rounds are averaged. `calibrate_lapses`: the slope
+    and the intercept of that head are planted people's, whatever rounds made of them. `epochs`: of the networks that planted people
+    teach.
     """
 
     rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
@@ -130,7 +132,7 @@ class HeadsSection(Section):
     rates: tuple[Rate, Rate] = (0.15, 0.4)
     damping: Share = 0.1
     tail: Share = 0.5
-    calibrations: tuple[Share, Share] = (1.0, 0.0)
+    calibrate_lapses: bool = True
     epochs: Annotated[int, Field(ge=1, le=1000)] = 4
     crowd_longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0
     curvature_longest_mean: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -6,6 +6,7 @@ The rule, fixed before it was run:
    outcome (a lapse of N steps, or not) is known by then; no earlier step than the features' window allows.
 2. p and phi come from public weights: planted people of another seed, in the data's own steps and windows. They cost no
    epsilon and have seen no row of these users. Three such starts are scored, and everything below is over all three.
+   They teach the rule of counters its chances, too.
 3. Every detector runs as on a device (`client.detection.watch`), on the same p and phi and with the plan's quiet time and past to
    warm up on. The one number that sets how often it fires takes every value of `SETTINGS`, besides the plan's own.
 4. A setting is within the budget if false falls per user are at most the plan's `false_alerts`, in proportion to the steps
@@ -31,7 +32,7 @@ from typing import Any, Final
 import numpy as np
 
 from client.detection.risk_levels import Direction
-from server.risk_start import RiskStart
+from server.public.risk_start import RiskStart
 from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
 from shared.errors import ConfigError
 from shared.features import History
@@ -45,6 +46,7 @@ from ..people.labelled_rows import history_of, rows_of
 from ..people.of_scenario import data_title
 from ..people.population import Population
 from ..people.public_start import public_history, public_lapse_rows
+from ..people.rule_start import rule_lesson, rule_start
 from ..people.setup import Setup
 from ..people.teaching import pretrain, public_steps
 from ..scenarios.config import ProtocolSection
@@ -112,6 +114,14 @@ class Outcome:
             "false_per_user": self.false_per_user,
             "within_budget": self.false_per_user <= most,
         }
+
+
+@as_declared
+def ratios(counts: Doubles) -> dict[str, Doubles]:
+    """Precision, recall and F-score of counts (..., 4); NaN where there is nothing to count them of."""
+    alerts, true, lapses, found = np.moveaxis(counts, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {"precision": true / alerts, "recall": found / lapses, "f_score": f_scores(counts)}
 
 
 @as_declared
@@ -215,11 +225,29 @@ def budget_of(settings: Detection, n_steps: int) -> float:
 def ahead_low(best: Outcome, other: Outcome, seed: int) -> float | None:
     """Lower end of the 95 % interval of F(best) - F(other) over draws of users, the least of all starts: above 0, `best`
     is clearly ahead."""
-    random = np.random.Generator(np.random.Philox(seed))
-    n = best.counts.shape[1]
-    times = np.stack([np.bincount(random.integers(0, n, n), minlength=n) for _ in range(DRAWS)]).astype(np.float64)
+    times = _draws(best.counts.shape[1], seed)
     ends = [interval(ahead) for ahead in f_scores(times @ best.counts) - f_scores(times @ other.counts)]
     return min((low_high[0] for low_high in ends if low_high is not None), default=None)
+
+
+def ends_of(one: Outcome, seed: int) -> dict[str, float | None]:
+    """The ends of the 95 % intervals of precision, recall, F-score and false falls per user over the same draws of users, all starts
+    together, as `<number>_low` and `<number>_high`."""
+    counts = one.counts.sum(axis=0)
+    times = _draws(len(counts), seed)
+    false = times @ (counts[:, 0] - counts[:, 1]) / one.counts[..., 0].size
+    found = {name: interval(drawn) for name, drawn in {**ratios(times @ counts), "false_per_user": false}.items()}
+    return {
+        f"{name}_{end}": value
+        for name, ends in found.items()
+        for end, value in zip(("low", "high"), ends or (None, None), strict=True)
+    }
+
+
+def _draws(n: int, seed: int) -> Doubles:
+    """How often each draw takes each of n users: (DRAWS, n)."""
+    random = np.random.Generator(np.random.Philox(seed))
+    return np.stack([np.bincount(random.integers(0, n, n), minlength=n) for _ in range(DRAWS)]).astype(np.float64)
 
 
 OnSetting = Callable[[str, int, int], None]
@@ -240,13 +268,17 @@ def choose(
     settings, steps = plan.detection, judged_steps(protocol)
     lapses = FallTruth.of_lapses(history, protocol, settings.min_active_steps, steps)
     planted = FallTruth.of_planted(population, protocol) if population.truth is not None else None
-    detectors = [name for name in SETTINGS if can_run(settings, name, learned_phi=plan.risk is not None)]
+    detectors = [
+        name for name in SETTINGS if can_run(settings, name, learned_phi=plan.risk is not None, taught_rule=True)
+    ]
     jobs = [(name, value) for name in detectors for value in tried(settings, name)]
     found: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}
     on_planted: dict[tuple[str, float], list[Outcome]] = {job: [] for job in jobs}
     for start in range(starts):
-        weights = public_weights(replace(setup, scenario=warmed(scenario, start)))
-        scores = scores_at(history, setup, *weights, steps)
+        began = warmed(scenario, start)
+        rule = rule_start(rule_lesson(began, protocol, setup.n_categories, plan))
+        weights = public_weights(replace(setup, scenario=began))
+        scores = scores_at(history, setup, *weights, steps, rule=rule)
         for i, (name, value) in enumerate(jobs):
             on_setting(name, start * len(jobs) + i, starts * len(jobs))
             falls = alerts_of(plan, with_setting(settings, name, value, falls_only=True), scores)[:, :, Direction.FALL]
@@ -276,14 +308,18 @@ def verdict(
     found: Sequence[Outcome], settings: Detection, most: float, seed: int, lapse_steps: int | None
 ) -> dict[str, Any]:
     """What outcomes say: `chosen`; `rows`, a row for each detector at its best setting within `most` false falls per user,
-    best first, `ahead_low` by how much the chosen one is surely ahead; `planned`, the plan's detector as it is set; and
-    whether the chosen one is clearly ahead of the plan's detector at its best (`clear`)."""
+    best first, with the ends of its intervals over users, `ahead_low` by how much the chosen one is surely ahead; `planned`, the
+    plan's detector as it is set; and whether the chosen one is clearly ahead of the plan's detector at its best (`clear`)."""
     best = sorted(
         (best_of([one for one in found if one.detector == name], most) for name in {one.detector for one in found}),
         key=lambda one: (one.false_per_user > most, -one.f_score, one.detector),
     )
     rows = [
-        {**one.to_map(most, lapse_steps), "ahead_low": None if one is best[0] else ahead_low(best[0], one, seed)}
+        {
+            **one.to_map(most, lapse_steps),
+            **ends_of(one, seed),
+            "ahead_low": None if one is best[0] else ahead_low(best[0], one, seed),
+        }
         for one in best
     ]
     value = float(getattr(settings, SETTINGS[settings.detector][0]))

@@ -71,6 +71,7 @@ class Trials:
     def __init__(self, population: Population, folder: Path) -> None:
         self.population, self._folder = population, private_folder(folder)
         self.history = history_of(population)
+        self._interest: tuple[int, ...] = ()
         self._training_rows: dict[tuple[object, ...], TrainingRows] = {}
         self._rows: dict[tuple[object, ...], Rows] = {}
         self._starts: dict[tuple[object, ...], RunFolder] = {}
@@ -82,8 +83,9 @@ class Trials:
         nothing = {"bits": BitsSection(), "evaluation": EvaluationSection(), "counts": CountsSection()}
         crowd = Crowd(self.population.n_users, self.population.catalogue)
         setup = Setup.of(scenario.model_copy(update=nothing), crowd, protocol)
-        if setup.plan.read_features.version == 2 and self.history.kinds is None:
-            self.history = history_of(self.population, setup.plan.read_features)
+        features = setup.plan.read_features
+        if (features.counts_kinds and self.history.kinds is None) or features.interest != self._interest:
+            self.history, self._interest = history_of(self.population, features), features.interest
         return setup
 
     def train(self, setup: Setup, *, host: MakeHost = TrainingHost) -> Trained:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from river.drift import ADWIN, PageHinkley
 
+from client.detection.chances import Chances
 from client.detection.detectors import RateDetector
 from shared.arrays import Bools, Floats, as_declared
 
@@ -55,7 +56,7 @@ def _rate(window_steps: int) -> Callable[[Floats, float], Bools]:
         for t, now in enumerate(p):
             observed = ~np.isnan(now)
             last = np.where(observed, now, last)
-            fired = detector.update(memory, last, everybody)
+            fired = detector.update(memory, Chances.of_p(last), everybody)
             out[t] = (fired.fall | fired.rise) & observed & (quiet_until <= t)
             quiet_until[out[t]] = t + 1 + QUIET_STEPS
         return out

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from client.detection.alert_budget import Budget
+from client.detection.chances import Chances
 from client.detection.watch import Watch
 from shared.arrays import Bools, Doubles, Floats, as_declared, hold_declared
 from shared.events import Catalogue
@@ -96,7 +97,8 @@ def shipped_alerts(plan: Plan, p: Floats) -> Bools:
     _, n_users, n_streams = p.shape
     watch = Watch.start(plan, np.empty((n_users, 0, n_streams), np.float32), -1)
     everybody = np.ones((n_users, n_streams), bool)
-    return np.stack([watch.judge(plan.detection, step, now, everybody) for step, now in enumerate(p)])
+    chances = map(Chances.of_p, p)
+    return np.stack([watch.judge(plan.detection, step, now, everybody) for step, now in enumerate(chances)])
 
 
 def measure(

@@ -20,6 +20,7 @@ from rich.progress import track
 
 from client.detection import threshold_table
 from client.detection.alert_budget import LEAST, SIDES, OwnThresholds, false_alarm_rate
+from client.detection.chances import Chances
 from client.detection.cusum import CusumDetector
 from shared.arrays import Doubles, Floats, Ints, as_declared
 from shared.files import replace_content
@@ -65,7 +66,7 @@ def false_alarms(p: Floats, own: OwnThresholds, *, adapting: bool = True) -> tup
     out = np.zeros(p.shape[:2], np.int64)
     n_judged = 0
     for step, now in enumerate(p):
-        alarms = detector.update(memory, now, everybody, step, own.now(moved)[..., None])
+        alarms = detector.update(memory, Chances.of_p(now), everybody, step, own.now(moved)[..., None])
         sides = np.stack([alarms.fall, alarms.rise]).sum(axis=-1)
         assert alarms.judged is not None, "the CUSUM says whom it judged"
         judged = alarms.judged.sum(axis=-1)

@@ -127,3 +127,24 @@ def test_alerts_under_version_2_are_explained(tmp_path):
     assert all(one is not None and one.texts for one in found) and any(one.reasons for one in found)
     assert not device.problems
     device.close()
+
+
+@pytest.mark.parametrize("plan", [make_plan(), *PLANS])
+def test_where_purchases_are_interest_views_make_none(tmp_path, plan):
+    """A category that is only looked at has no score, and views beside purchases move none of version 1."""
+    plan = replace(plan, features=replace(plan.features, interest=(int(EventKind.PURCHASE),)))
+    devices = [with_model(open_device(tmp_path / name, make_profile()), plan) for name in ("alone", "bot")]
+    for step in range(20):
+        for n_views, device in zip((0, 30), devices, strict=True):
+            for _ in range(n_views):
+                assert device.record(view(step, 1)) and device.record(view(step, 2))
+            if step % 3 == 0:
+                assert device.record(view(step, 1, EventKind.PURCHASE, 5.0))
+            device.close_until(step + 1)
+    alone, bot = (device.interests() for device in devices)
+    assert np.isfinite(bot[1]) and np.isnan(np.delete(bot, 1)).all() and not devices[1].problems
+    assert devices[1]._state.history.active[2].all(), "what was done is kept as it was"
+    np.testing.assert_allclose(bot, expected(devices[1], 19), atol=1e-5)
+    assert plan.features.version == 2 or alone[1] == bot[1]
+    for device in devices:
+        device.close()

@@ -32,6 +32,7 @@ REASONS = {
     r"client\.sums\.sent_into|simulations\.federation\.host_training\.protected_sum": "take work that makes arrays, and none themselves",
     r"simulations\.(federation\.host_training\.TrainingRows\.write_of|people\.teaching\.descend)": "take a function that makes arrays",
     r"simulations\.attacks\.hostile_server\.(Round|Sums)\.(read|sent)": "an attack's own steps, with what it made",
+    r"simulations\.attacks\.added_views\.with_interval": "numbers of users, which the caller counted",
     r"simulations\.attacks\.distinguishing\.Watched\.__init__": "takes a function of arrays, and no array",
     r"simulations\.streams\.baseline_rules\.Rule\.__init__": "takes a function of arrays, and no array",
     r"simulations\.federation\.host_answers\.HostAnswers\.from_arrays": "packed bytes as a host sent them, each with its own reading",

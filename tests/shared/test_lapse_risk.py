@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.detection.chances import Weights, chances_of, recent_rows
+from client.detection.chances import Chances, Weights, chances_of, recent_rows
 from client.detection.risk_levels import (
     HIGH_BELOW,
     HIGH_FROM,
@@ -157,7 +157,7 @@ def test_without_weights_or_without_a_part_for_phi_there_is_no_phi():
 
 def test_without_phi_a_fall_is_the_worse_the_lower_p_and_a_rise_the_better_the_higher():
     p = floats(0.05, HIGH_BELOW, 0.15, MEDIUM_BELOW, 0.5, 0.79, 0.81, 0.91, 1.0)
-    levels = risk_levels(p, np.full_like(p, np.nan))
+    levels = risk_levels(Chances.of_p(p))
     assert levels[Direction.FALL].tolist() == [HIGH, HIGH, MEDIUM, MEDIUM, LOW, LOW, LOW, LOW, LOW]
     assert levels[Direction.RISE].tolist() == [LOW, LOW, LOW, LOW, LOW, LOW, MEDIUM, HIGH, HIGH]
 
@@ -165,26 +165,26 @@ def test_without_phi_a_fall_is_the_worse_the_lower_p_and_a_rise_the_better_the_h
 def test_with_phi_a_fall_s_level_is_a_band_of_the_probability_of_a_lapse_whatever_p_is():
     risk = floats(0, 0.24, MEDIUM_FROM, 0.49, HIGH_FROM, 1)
     for p in (0.01, 0.5, 0.95):
-        levels = risk_levels(np.full_like(risk, p), risk)
+        levels = risk_levels(Chances.of_p(np.full_like(risk, p), risk))
         assert levels[Direction.FALL].tolist() == [LOW, LOW, MEDIUM, MEDIUM, HIGH, HIGH]
         assert set(levels[Direction.RISE].tolist()) == {HIGH if p == 0.95 else LOW}
 
 
 def test_with_a_head_a_rise_s_level_is_a_band_of_the_probability_of_a_take_off():
     chance = floats(0, 0.24, MEDIUM_FROM, 0.49, HIGH_FROM, 1)
-    levels = risk_levels(np.full_like(chance, 0.05), np.full_like(chance, np.nan), chance)
+    levels = risk_levels(Chances.of_p(np.full_like(chance, 0.05), takeoff=chance))
     assert levels[Direction.RISE].tolist() == [LOW, LOW, MEDIUM, MEDIUM, HIGH, HIGH]
 
 
 def test_levels_never_fall_as_the_evidence_grows_and_keep_leading_axes():
     p = np.linspace(0, 1, 60, dtype=np.float32).reshape(3, 20)
-    levels = risk_levels(p, np.full_like(p, np.nan))
+    levels = risk_levels(Chances.of_p(p))
     assert levels.shape == (3, 2, 20)
     assert (np.diff(levels[:, Direction.FALL].ravel()) <= 0).all()
     assert (np.diff(levels[:, Direction.RISE].ravel()) >= 0).all()
-    assert (np.diff(risk_levels(1 - p, p)[:, Direction.FALL].ravel()) >= 0).all()
+    assert (np.diff(risk_levels(Chances.of_p(1 - p, p))[:, Direction.FALL].ravel()) >= 0).all()
 
 
 def test_no_score_is_never_more_than_low():
     nothing = floats(np.nan)
-    assert (risk_levels(nothing, nothing) == RiskLevel.LOW).all()
+    assert (risk_levels(Chances.of_p(nothing)) == RiskLevel.LOW).all()

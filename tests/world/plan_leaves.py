@@ -18,6 +18,7 @@ OTHER = {
     ("features", "window_steps"): 13,
     ("features", "short_steps"): (1, 2, 4, 9),
     ("features", "ewma_steps"): (2, 9),
+    ("features", "interest"): (4,),
     ("features", "more", "groups"): (0, 3),
     ("features", "more", "kinds"): (4,),
     ("detection", "detector"): "rate",
@@ -25,9 +26,12 @@ OTHER = {
     ("risk", "privacy", "max_epsilon"): 3.0,
     ("queries",): None,  # tests/shared/test_recipes.py
     ("heads",): None,  # below
+    ("rule",): None,  # tests/shared/test_slow_average.py
     ("detection", "takeoff_line"): 0.3,
     ("heads", "inputs_version"): None,  # there is one
-    **dict.fromkeys([("heads", "features", f"{name}_steps") for name in ("window", "short", "ewma")]),  # p's own
+    **dict.fromkeys(
+        [("heads", "features", name) for name in ("window_steps", "short_steps", "ewma_steps", "interest")]
+    ),  # p's
     ("heads", "features", "more", "groups"): (0, 1, 2),
     ("heads", "features", "more", "kinds"): (4,),
     **{("heads", part, "clip_norm"): None for part in ("crowd", "curvature", "updates")},  # 1

@@ -19,7 +19,7 @@ from simulations.evaluation.results import FORMAT, Results
 from simulations.evaluation.results_file import parse
 from simulations.scenarios.config import PLANTED_PROTOCOL
 from tests.world.answers import NO_ANSWER, answer
-from tests.world.turn_tables import Section, lapse, rises
+from tests.world.turn_tables import Section, lapse, never_bought, rises
 
 LEARNS = "the noisy sum of each round over at least 2 devices, if one of 3 helpers is honest"
 
@@ -202,6 +202,7 @@ def made_up(*, simulated: bool = True) -> Section:
         },
         "lapse": None,
         "rises": None,
+        "never_bought": None,
         "privacy": {
             "rounds_charged": 2,
             "rounds_planned": 2,
@@ -246,9 +247,10 @@ def made_up(*, simulated: bool = True) -> Section:
                         "step": 20,
                         "direction": "fall",
                         "level": 1,
+                        "began": 16,
                         "reasons": ["visits fell: 0, usually 3", "no alert if 3"],
                     },
-                    {"step": 11, "direction": "rise", "level": 0, "reasons": []},
+                    {"step": 11, "direction": "rise", "level": 0, "began": None, "reasons": []},
                 ],
             }
         ]
@@ -339,8 +341,10 @@ def with_everything() -> Results:
         baseline(BY_ITSELF, 0.738, ahead=-0.044),
         baseline("recency", None),
     ]
-    group = {"members": 3, "unit": "active steps", "smallest": 1, "largest": 9, **QUALITY, "beside": {POOLED_LR: 0.71}}
-    nobody = {**group, "group": "heavy users", **dict.fromkeys(QUALITY), "rows": 0, "beside": {POOLED_LR: None}}
+    about = {"members": 3, "users": 3, "unit": "active steps", "smallest": 1, "largest": 9, "low": 0.61, "high": 0.83}
+    group = {**about, **QUALITY, "beside": {POOLED_LR: 0.71}}
+    nobody = {**group, "group": "heavy users", **dict.fromkeys((*QUALITY, "low", "high")), "rows": 0, "users": 0}
+    nobody |= {"beside": {POOLED_LR: None}}
     points = (
         (0.75, 0.781, 0.001, 0.787),
         (7.0, 0.784, None, 0.787),
@@ -359,6 +363,7 @@ def with_everything() -> Results:
         randomised_share=0.6,
         lapse=lapse(),
         rises=rises(),
+        never_bought=never_bought(),
         held_out_users={"users": 3, "rows": 99, "baselines": table, "gap": 0.005, "gap_to": POOLED_DNN},
         groups=[{**group, "group": "light users"}, nobody],
         utility={"points": [utility_point(*point) for point in points], "published": True},

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from simulations.baselines.interest_models import OURS, RULE
+from simulations.baselines.interest_models import OURS, POOLED, RULE
+from simulations.evaluation.cold.table import OWN, POPULARITY_RULE
 from simulations.evaluation.turn_quality import LEVEL, PHI
 
 Section = dict[str, Any]  #: of results.json
@@ -48,3 +49,13 @@ def rises() -> Section:
     """A table of take-offs: ours, and a rule that is as good."""
     table = [turn_row(LEVEL, OURS, auc=0.81), turn_row("recency", RULE, auc=0.82)]
     return {**TURN_ROWS, "rows": 700, "base_rate": 0.061, "table": table}
+
+
+def never_bought() -> Section:
+    """A table of categories never bought: the user's own features, and a rule that is ahead and has no recall."""
+    near = {"value": 0.64, "low": 0.62, "high": 0.66}
+    own = {"name": OWN, "kind": POOLED, "auc": near, "recall": near, "ahead": None, "recall_ahead": None}
+    more = {"value": 0.0123, "low": 0.0101, "high": 0.0145}
+    rule = {"name": POPULARITY_RULE, "kind": RULE, "auc": near, "recall": None, "ahead": more, "recall_ahead": None}
+    about = {"steps": [10, 18], "horizon_steps": 2, "rows": 4000, "users": 8, "lists": 30, "base_rate": 0.021}
+    return {**about, "table": [own, rule]}

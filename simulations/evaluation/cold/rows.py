@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
 from shared.features import FeatureSpec, History, extract, labels, seen
 from shared.features.windows import cumulative, ewma, first_active
-
-from ...baselines.counter_rules import log_user_rate
+from shared.slow_average import log_user_rate
 
 #: Users whose features are in memory together.
 USERS_AT_ONCE: Final = 500

@@ -81,6 +81,20 @@ def cold_scores(people: ColdPeople, noise_multiplier: float = NOISE_MULTIPLIER, 
     }
 
 
+@as_declared
+def published_scores(people: ColdPeople, log_popularity: Floats, seed: int = 0) -> dict[str, Doubles]:
+    """The scores (n,) that rest on the log popularity (C,) of the categories as a run has published it, and on no neighbours, which no
+    run publishes."""
+    n = len(log_popularity)
+    crowd = Crowd(log_popularity.astype(np.float64), np.zeros((n, n)))
+    models = {OWN: (own,), OWN_KNOWN: (own, known), WITH_POPULARITY: (own, popularity(crowd))}
+    return {
+        **{name: _learned(people, inputs, seed) for name, inputs in models.items()},
+        POPULARITY: popularity(crowd)(people.test)[:, 0],
+        POPULARITY_RULE: rule(crowd, people.test),
+    }
+
+
 def own(rows: ColdRows) -> Floats:
     """The user's features (n, F)."""
     return rows.x[rows.of_list]

@@ -150,7 +150,8 @@ def _decisions(case: Case) -> list[Field]:
         of_code("decision.logic", list(GROUPS), "client/detection/shapley.py", tests=(explained,)),
         of_code(
             "decision.explained",
-            "each alert has up to two reasons in words, and what would have had to be different, for its user alone",
+            "each alert has up to two reasons in words, since when where its detector can tell, and what would have had to be different, "
+            "for its user alone",
             "client/detection/explain.py",
             tests=(explained,),
         ),

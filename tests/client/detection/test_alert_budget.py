@@ -18,6 +18,7 @@ from client.detection.alert_budget import (
     from_table,
     most_rises,
 )
+from client.detection.chances import Chances
 from client.detection.cusum import CLIP, DRIFT, MOST, immune_steps
 from client.detection.risk_levels import Direction
 from client.detection.threshold_table import FALSE_ALERTS, RATE_THRESHOLDS, RATES, STEPS, STREAMS, THRESHOLDS
@@ -78,7 +79,7 @@ def test_the_budget_holds_for_every_detector_through_restores_and_new_models(see
             level = np.where(random.random((3, 2)) < 0.2, random.random((3, 2)), level)
             p = np.clip(level + random.normal(0, 0.03, (3, 2)), 0, 1).astype(np.float32)
             watched, phi = random.random((3, 2)) < 0.5, random.random((3, 2)).astype(np.float32)
-            shown.append(watch.judge(plan.detection, step, p, watched, phi).sum(axis=-1))
+            shown.append(watch.judge(plan.detection, step, Chances.of_p(p, phi), watched).sum(axis=-1))
             past.append(p)
             step += 1
         window = np.array(shown)[-steps:].sum(axis=0)
@@ -117,7 +118,9 @@ def test_rises_push_the_threshold_of_falls_up_by_little_and_falls_push_both():
 def test_a_plan_may_have_no_budget_except_with_the_cusum():
     plan = make_plan(detection={"detector": "rate", "rate_threshold": 0.05, "false_alerts": 0, "quiet_steps": 0})
     watch = Watch.start(plan, np.full((1, 5, 1), 0.5, np.float32), 4)
-    up_and_down = [watch.judge(plan.detection, 5 + t, np.full((1, 1), t % 2, np.float32), ALWAYS) for t in range(30)]
+    up_and_down = [
+        watch.judge(plan.detection, 5 + t, Chances.of_p(np.full((1, 1), t % 2, np.float32)), ALWAYS) for t in range(30)
+    ]
     assert np.sum(up_and_down) == 30
     budget = make_plan(detection={"detector": "rate", "false_alerts": 2})
     assert watch.restart(budget, np.full((1, 5, 1), 0.5, np.float32), 34).spending.spent.shape == (2, 1)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.detection.chances import Chances
 from client.detection.cusum import CLIP, DRIFT, GAIN, LEARNED, MOST, CusumDetector, immune_steps
 from shared.errors import ConfigError
 from tests.world.basics import examples
@@ -32,7 +33,7 @@ def run(p: np.ndarray, threshold=THRESHOLD, detector: CusumDetector | None = Non
     memory = rule.start(p.shape[1:]) if memory is None else memory
     everybody, out = np.ones(p.shape[1:], bool), []
     for t, now in enumerate(p):
-        a = rule.update(memory, now, everybody, first + t, threshold)
+        a = rule.update(memory, Chances.of_p(now), everybody, first + t, threshold)
         out.append((a.fall, a.rise, *a.strength, a.judged))
     return tuple(np.array(column) for column in zip(*out, strict=True)), memory
 
@@ -190,7 +191,7 @@ def test_a_step_without_a_score_teaches_nothing_and_a_jump_of_the_clock_is_such_
 def test_falls_of_interests_that_are_not_established_are_not_shown_but_relearned():
     rule, p = CusumDetector(), probability(np.concatenate([noisy(100, 1), noisy(20, 1) - 2]))
     memory = rule.start((1,))
-    fired = [rule.update(memory, now, np.zeros(1, bool), t, THRESHOLD) for t, now in enumerate(p)]
+    fired = [rule.update(memory, Chances.of_p(now), np.zeros(1, bool), t, THRESHOLD) for t, now in enumerate(p)]
     assert not any(a.fall.any() for a in fired) and memory[LEARNED, 0] < 20
 
 

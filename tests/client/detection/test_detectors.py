@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from client.detection.chances import Chances
 from client.detection.cusum import CusumDetector
 from client.detection.detector_table import DETECTORS as TABLE
 from client.detection.detector_table import detector_for
@@ -30,7 +31,7 @@ def run(detector, stream: np.ndarray, established: np.ndarray | None = None) -> 
     memory, out = detector.start(stream.shape[1:]), []
     watched = np.ones(stream.shape, bool) if established is None else established
     for p, at in zip(stream.astype(np.float32), watched, strict=True):
-        alarms = detector.update(memory, p, at)
+        alarms = detector.update(memory, Chances.of_p(p), at)
         assert memory.dtype == np.float32
         out.append(alarms)
     return out
@@ -169,7 +170,7 @@ def test_the_table_makes_every_detector_that_a_plan_may_name_and_no_other():
     assert set(TABLE) == set(NAMES)
     made = {name: detector_for(Detection(detector=name)) for name in TABLE}
     assert {name for name, one in made.items() if one.adapts} == {"cusum"}
-    assert {name for name, one in made.items() if one.reads_risk} == {"risk"}
+    assert {name for name, one in made.items() if one.reads_risk} == {"risk", "slow_average"}
 
 
 @pytest.mark.parametrize("name", sorted(TABLE))
@@ -182,7 +183,7 @@ def test_every_detector_takes_the_same_arguments_and_says_what_it_reads(name):
     def said(risk, threshold):
         memory, out = detector.start((5,)), []
         for step, p in enumerate(stream.astype(np.float32)):
-            alarms = detector.update(memory, p, np.ones(5, bool), step, threshold, risk)
+            alarms = detector.update(memory, Chances.of_p(p, risk), np.ones(5, bool), step, threshold)
             assert (alarms.judged is not None) == detector.adapts
             out.append(alarms.fall)
         return np.array(out)

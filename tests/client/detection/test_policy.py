@@ -157,13 +157,14 @@ def test_no_message_has_a_field_for_a_segment_or_an_intervention():
             yield from names(field.type.fields) if isinstance(field.type, ListOf) else ()
 
     found = {name for kind in REGISTER.values() for name in names(kind.fields)}
-    assert {"direction", "level"} <= found and not {"segment", "intervention", "policy"} & found
+    assert {"direction", "level"} <= found and not {"segment", "intervention", "policy", "began"} & found
 
 
 def test_alerts_are_kept_as_they_were_with_the_query_that_took_each():
     alerts = [
-        (Alert(Direction.FALL, 3, RiskLevel.HIGH, 11, 61, Segment.LOW, Intervention.NOTHING), -1),
+        (Alert(Direction.FALL, 3, RiskLevel.HIGH, 11, 61, Segment.LOW, Intervention.NOTHING, 7), -1),
         (Alert(Direction.RISE, 1, RiskLevel.LOW, 13, 61, Segment.HIGH, Intervention.REMIND), 13),
     ]
     stored = value_of(spelled(state.plain_alerts(alerts)))
+    assert [alert.began for alert, _ in state.alerts(stored)] == [7, None]
     assert state.alerts(stored) == alerts and state.alerts(state.plain_alerts([])) == []

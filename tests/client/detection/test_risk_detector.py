@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from client.detection.chances import Chances
 from client.detection.detector_table import detector_for
 from client.detection.detectors import RiskDetector
 from client.detection.risk_levels import Direction, RiskLevel
@@ -23,7 +24,7 @@ def run(risk, p=None, watched=True, detector: RiskDetector | None = None) -> tup
     falls, rises = [], []
     for step, values in enumerate(zip(risk, p, watched, strict=True)):
         phi, now, on = (np.array([v]) for v in values)
-        alarms = detector.update(memory, now.astype(np.float32), on, step, risk=phi.astype(np.float32))
+        alarms = detector.update(memory, Chances.of_p(now.astype(np.float32), phi.astype(np.float32)), on, step)
         falls += [step] * bool(alarms.fall[0])
         rises += [step] * bool(alarms.rise[0])
     return falls, rises
@@ -54,8 +55,10 @@ def test_without_phi_no_fall_is_called_and_rises_are():
     detector = RiskDetector(LINE, 0.85)
     memory = detector.start((2,))
     no = np.zeros(2, bool)
-    assert not detector.update(memory, np.float32([0.9, 0.2]), no).rise.any(), "the first p is no crossing"
-    alarms = detector.update(memory, np.float32([0.9, 0.9]), no)
+    assert not detector.update(memory, Chances.of_p(np.float32([0.9, 0.2])), no).rise.any(), (
+        "the first p is no crossing"
+    )
+    alarms = detector.update(memory, Chances.of_p(np.float32([0.9, 0.9])), no)
     assert alarms.rise.tolist() == [False, True] and not alarms.fall.any()
     np.testing.assert_allclose(alarms.rate, [0, 0.7], atol=1e-6)
 
@@ -67,8 +70,8 @@ def test_many_streams_at_once_are_each_stream_alone():
     detector = RiskDetector(LINE, 0.85)
     memory, found = detector.start((3, 4)), []
     for step in range(30):
-        values = (a[step].astype(np.float32) for a in (p, risk))
-        alarms = detector.update(memory, next(values), watched[step], step, risk=next(values))
+        now = Chances.of_p(*(a[step].astype(np.float32) for a in (p, risk)))
+        alarms = detector.update(memory, now, watched[step], step)
         found.append((alarms.fall, alarms.rise))
     for k in range(3):
         for c in range(4):
@@ -101,7 +104,7 @@ def falls_of(phis, quiet_steps: int = 0) -> tuple[list[int], list[int]]:
     steps, levels = [], []
     for step, phi in enumerate(phis, start=20):
         risk = None if phi is None else np.float32([phi])
-        raised, level = watch.see(plan, history.until(step), step, np.float32([0.6]), risk)
+        raised, level, _ = watch.see(plan, history.until(step), step, Chances.of_p(np.float32([0.6]), risk))
         assert not raised[Direction.RISE].any()
         if raised[Direction.FALL, 0]:
             steps.append(step - 20)
@@ -126,11 +129,13 @@ def test_a_rise_is_called_wherever_the_chance_of_a_take_off_is_at_or_above_its_l
     chances = [0.1, 0.4, 0.7, np.nan, 0.39, 0.9]
     for step, chance in enumerate(chances):
         takeoff = np.float32([chance])
-        alarms = detector.update(memory, np.float32([0.9]), np.array([False]), step, takeoff=takeoff)
+        now = Chances.of_p(np.float32([0.9]), takeoff=takeoff)
+        alarms = detector.update(memory, now, np.array([False]), step)
         rises += [step] * bool(alarms.rise[0])
         np.testing.assert_array_equal(alarms.strength[1], takeoff)
     assert rises == [1, 2, 5], "p, which is above its own line, has no say"
-    assert not detector.update(memory, np.float32([0.9]), np.array([False])).rise.any(), "no chance, no rise"
+    alone = Chances.of_p(np.float32([0.9]))
+    assert not detector.update(memory, alone, np.array([False])).rise.any(), "no chance, no rise"
 
 
 @pytest.mark.parametrize("line", [0.0, -1.0, 1.01, np.nan])
@@ -150,7 +155,8 @@ def test_where_no_rises_are_shown_falls_are_as_they_were(detector):
         plan = make_plan(detection={**settings, "quiet_steps": 0, "fall_level": 0.3, "rise_level": 0.7})
         watch = Watch.start(plan, p[:60], 59)
         watched = np.ones(6, bool)
-        raised.append(np.array([watch.judge(plan.detection, 60 + i, now, watched) for i, now in enumerate(p[60:])]))
+        judged = (watch.judge(plan.detection, 60 + i, Chances.of_p(now), watched) for i, now in enumerate(p[60:]))
+        raised.append(np.array(list(judged)))
     shown, without = raised
     assert not without[:, Direction.RISE].any() and without[:, Direction.FALL].any()
     assert (without[:, Direction.FALL] | ~shown[:, Direction.FALL]).all()

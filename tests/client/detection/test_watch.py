@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from client.detection.chances import Chances
 from client.detection.detector_table import detector_for
 from client.detection.risk_levels import Direction, RiskLevel
 from client.detection.watch import Watch, past_steps
 from shared.features import History
 from shared.plan import DETECTORS, Plan
+from shared.register.rule_plan import RulePlan
 from tests.world.basics import make_plan, random_history
 
 DETECTIONS = [
@@ -39,15 +41,16 @@ def test_many_devices_at_once_are_each_device_alone(detection):
     each = [Watch.start(plan, past[k], 5) for k in range(3)]
     n_raised = 0
     for step in range(6, 120):
-        raised, levels = together.see(plan, cut(history, step + 1), step, stream[step], 1 - stream[step])
+        chances = Chances.of_p(stream[step], 1 - stream[step])
+        raised, levels, began = together.see(plan, cut(history, step + 1), step, chances)
         assert raised.shape == levels.shape == (3, 2, 4)
         n_raised += int(raised.sum())
         for k, watch in enumerate(each):
-            one, one_level = watch.see(
-                plan, cut(alone(history, k), step + 1), step, stream[step, k], 1 - stream[step, k]
-            )
+            own = Chances(*(each[k] for each in chances))
+            one, one_level, one_began = watch.see(plan, cut(alone(history, k), step + 1), step, own)
             np.testing.assert_array_equal(raised[k], one)
             np.testing.assert_array_equal(levels[k], one_level)
+            np.testing.assert_array_equal(began[k], one_began)
     assert n_raised > 10
 
 
@@ -59,7 +62,7 @@ def test_after_an_alert_a_stream_is_quiet_in_that_direction_for_that_many_steps(
     watch = Watch.start(plan, np.empty((0, 1), np.float32), -1)
     rises = []
     for step, p in enumerate(np.linspace(0, 0.99, 12, dtype=np.float32)):  # a rise at every step
-        raised, _ = watch.see(plan, cut(history, step + 1), step, np.array([p]))
+        raised = watch.see(plan, cut(history, step + 1), step, Chances.of_p(np.array([p]))).fired
         assert not raised[Direction.FALL].any()
         rises += [step] if raised[Direction.RISE, 0] else []
     assert rises == list(range(1, 12, quiet_steps + 1))
@@ -69,7 +72,7 @@ def test_falls_come_first_and_have_their_own_level():
     plan = make_plan(detection={"detector": "rate", "rate_threshold": 0.3})
     history = random_history(np.random.default_rng(0), (2, 1), 1.0)
     watch = Watch.start(plan, np.array([[0.9, 0.1]], np.float32), -1)
-    raised, levels = watch.see(plan, history, 0, np.array([0.05, 0.95], np.float32))
+    raised, levels, _ = watch.see(plan, history, 0, Chances.of_p(np.array([0.05, 0.95], np.float32)))
     assert raised.tolist() == [[True, False], [False, True]]
     assert levels[Direction.FALL, 0] == levels[Direction.RISE, 1] == RiskLevel.HIGH
 
@@ -86,10 +89,15 @@ def daily(n_steps: int, shape: tuple[int, ...], drop_at: int, seed: int = 0) -> 
     return (1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
+def of(p: np.ndarray) -> Chances:
+    """p, and 1 - p as the chance of a lapse."""
+    return Chances.of_p(p, 1 - p)
+
+
 def played(watch: Watch, plan: Plan, p: np.ndarray, first: int) -> np.ndarray:
     """Alerts (T, ..., 2, C) of steps from `first` on; everything is established, and phi is 1 - p."""
     watched = np.ones(p.shape[1:], bool)
-    return np.array([watch.judge(plan.detection, first + t, now, watched, 1 - now) for t, now in enumerate(p)])
+    return np.array([watch.judge(plan.detection, first + t, of(now), watched) for t, now in enumerate(p)])
 
 
 def begun(plan: Plan, p: np.ndarray) -> Watch:
@@ -111,7 +119,9 @@ def test_a_watch_remembers_what_its_own_detector_does_and_no_more(detector):
     watch = begun(plan, p)
     np.testing.assert_equal(watch.memory.shape, detector_for(plan.detection).start((3, 4)).shape)
     kept = sum(array.nbytes for name, array in watch.arrays().items() if name not in ("spent", "risen", "moved"))
-    assert kept == watch.memory.nbytes + watch.quiet_until.nbytes + watch.last_step.nbytes, "many devices have no marks"
+    assert kept == watch.memory.nbytes + watch.quiet_until.nbytes + watch.last_step.nbytes + watch.began.nbytes, (
+        "many devices have no marks"
+    )
 
 
 def bytes_per_stream(watch: Watch, n_streams: int) -> float:
@@ -133,7 +143,7 @@ def test_a_watch_keeps_few_bytes_of_a_stream(detector, alone, hosted):
 def test_only_the_cusum_asks_for_more_past_than_the_features_window():
     window = make_plan().features.window_steps
     for detector in DETECTORS:
-        plan = make_plan(detection={"detector": detector, "warm_steps": 50})
+        plan = make_plan(detection={"detector": detector, "warm_steps": 50}, rule=RulePlan())
         assert past_steps(plan) == (100 if detector == "cusum" else window)
         assert past_steps(plan, "cusum") == 100 and past_steps(plan, "risk") == window
 
@@ -143,10 +153,10 @@ def test_a_step_that_is_not_later_changes_nothing_and_raises_nothing(detector):
     plan, p = make_plan(detection={**CUSUM, "detector": detector}), daily(120, (3, 4), 80)
     straight, disturbed = begun(plan, p[:60]), begun(plan, p[:60])
     for t in range(60, 120):
-        expected = straight.judge(plan.detection, t, p[t], EVERYBODY, 1 - p[t])
-        np.testing.assert_array_equal(disturbed.judge(plan.detection, t, p[t], EVERYBODY, 1 - p[t]), expected)
+        expected = straight.judge(plan.detection, t, of(p[t]), EVERYBODY)
+        np.testing.assert_array_equal(disturbed.judge(plan.detection, t, of(p[t]), EVERYBODY), expected)
         for again in (t, t - 1, t - 40, -5):
-            assert not disturbed.judge(plan.detection, again, 1 - p[t], EVERYBODY, p[t]).any()
+            assert not disturbed.judge(plan.detection, again, of(1 - p[t]), EVERYBODY).any()
     for name, array in straight.arrays().items():
         assert disturbed.arrays()[name].tobytes() == array.tobytes(), name
 
@@ -156,9 +166,9 @@ def test_missing_steps_and_a_jump_of_the_clock_raise_nothing_by_themselves():
     watch = begun(plan, p[:60])
     kept = np.random.default_rng(0).random(240) < 0.6
     steps = 60 + np.arange(240)[kept]
-    n_raised = sum(int(watch.judge(plan.detection, t, p[t], EVERYBODY).sum()) for t in steps.tolist())
+    n_raised = sum(int(watch.judge(plan.detection, t, of(p[t]), EVERYBODY).sum()) for t in steps.tolist())
     assert n_raised / (12 * len(steps)) < 1 / 200
-    jumped = [watch.judge(plan.detection, 5000 + t, p[t], EVERYBODY) for t in range(20)]
+    jumped = [watch.judge(plan.detection, 5000 + t, of(p[t]), EVERYBODY) for t in range(20)]
     assert not np.any(jumped)
 
 

@@ -22,7 +22,7 @@ FORMAT = 1 + len(MIGRATIONS)
 #: The lines that a ledger has in a vault of each format from the second on.
 LINES_OF = {number: {"update", "risk_update", "alert_bit"} for number in (2, 3, 4)}
 LINES_OF[5] = LINES_OF[6] = LINES_OF[7] = {*LINES_OF[4], "evaluation", "alert_counts"}
-LINES_OF[8] = {*LINES_OF[7], "crowd", "curvature", "head_update"}
+LINES_OF[8] = LINES_OF[9] = {*LINES_OF[7], "crowd", "curvature", "head_update"}
 
 
 def test_a_line_more_in_the_ledger_is_a_format_more():

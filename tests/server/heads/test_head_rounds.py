@@ -42,7 +42,7 @@ def plan_of(**privacy):
 
 
 def settings_for(folder, plan, **changes) -> RunSettings:
-    heads = HeadsSettings(START, (0.3, 0.5), 0.1, 0.5, (0.0, 0.0))
+    heads = HeadsSettings(START, (0.3, 0.5), 0.1, 0.5)
     fields = {"theta": plan.network.initial_theta(3), "model": pinned_model(2), "public_rows": None, "heads": heads}
     return of_plan(folder, plan, **{**fields, **changes})
 
@@ -216,13 +216,13 @@ def test_settings_of_another_start_or_of_none_are_refused_before_anybody_is_aske
     assert not federation.rounds and not federation.told
     file = tmp_path / "heads0.f32"
     with pytest.raises(ConfigError, match=r"heads0\.f32, got no such file"):
-        HeadsSettings.load(file, plan, (0.3, 0.5), 0.1, 0.5, (0.0, 0.0))
+        HeadsSettings.load(file, plan, (0.3, 0.5), 0.1, 0.5)
     file.write_bytes(START.to_bytes()[:-4])
     with pytest.raises(ConfigError, match="bytes of where heads start"):
-        HeadsSettings.load(file, plan, (0.3, 0.5), 0.1, 0.5, (0.0, 0.0))
+        HeadsSettings.load(file, plan, (0.3, 0.5), 0.1, 0.5)
     file.write_bytes(START.to_bytes())
-    assert HeadsSettings.load(file, plan, (0.3, 0.5), 0.1, 0.5, (0.0, 0.0)).start.sha256 == START.sha256
-    for wrong in ({"rates": (0.0, 1.0)}, {"damping": 2.0}, {"tail": -1.0}, {"calibrations": (-0.1, 0.0)}):
+    assert HeadsSettings.load(file, plan, (0.3, 0.5), 0.1, 0.5).start.sha256 == START.sha256
+    for wrong in ({"rates": (0.0, 1.0)}, {"damping": 2.0}, {"tail": -1.0}):
         with pytest.raises(ConfigError, match="expected rates of heads"):
             HeadsSettings(START, **wrong)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import client.detection.watch
 from client.detection.alert_budget import LEAST
+from client.detection.chances import Chances
 from client.detection.cusum import FALL, RISE, immune_steps
 from client.detection.risk_levels import Direction
 from client.detection.watch import Watch, budget_for
@@ -58,13 +59,14 @@ def test_a_burst_shorter_than_the_immunity_cannot_alert_whatever_p_does(burst, s
     watch = watch_of(plan, before.astype(np.float32))
     watch.spending.moved[...] = LEAST - budget_for(plan.detection, (1,)).start_threshold
     for i, p in enumerate(burst):
-        assert not watch.judge(plan.detection, n_before + i, np.array([p], np.float32), ALWAYS).any()
+        assert not watch.judge(plan.detection, n_before + i, Chances.of_p(np.array([p], np.float32)), ALWAYS).any()
 
 
 def test_a_lasting_change_does_alert():
     plan = cusum_plan()
     watch = watch_of(plan, np.full((60, 1), 0.6, np.float32))
-    raised = [watch.judge(plan.detection, 60 + i, np.full(1, 0.1, np.float32), ALWAYS) for i in range(20)]
+    low = Chances.of_p(np.full(1, 0.1, np.float32))
+    raised = [watch.judge(plan.detection, 60 + i, low, ALWAYS) for i in range(20)]
     assert np.any(raised, axis=0)[Direction.FALL, 0] and not np.any(raised[: immune_steps(LEAST)])
 
 
@@ -109,8 +111,9 @@ def alerted(p: np.ndarray) -> float:
     plan = make_plan(detection={"detector": "cusum", "season_steps": 7})
     watch = Watch.start(plan, np.moveaxis(p[:61, :, None], 0, 1), 60)
     everybody = np.ones((p.shape[1], 1), bool)
-    raised = [watch.judge(plan.detection, t, p[t][:, None], everybody)[:, Direction.FALL, 0] for t in range(61, len(p))]
-    return float(np.any(raised, axis=0).mean())
+    now = map(Chances.of_p, p[61:, :, None])
+    raised = [watch.judge(plan.detection, t, one, everybody) for t, one in enumerate(now, start=61)]
+    return float(np.any(raised, axis=0)[:, Direction.FALL, 0].mean())
 
 
 def test_a_baseline_can_be_moved_unnoticed_only_slowly():

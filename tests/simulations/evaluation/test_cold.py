@@ -21,13 +21,16 @@ from simulations.evaluation.cold.table import (
     OWN,
     OWN_KNOWN,
     POPULARITY,
+    POPULARITY_RULE,
     WITH_ALL_EVER,
     WITH_NEIGHBOURS,
+    WITH_POPULARITY,
     ColdPeople,
     cold_scores,
     cold_table,
     neighbours,
     popularity,
+    published_scores,
     rule,
 )
 from simulations.people.labelled_rows import history_of
@@ -187,6 +190,15 @@ def test_most_of_the_noise_goes_from_a_matrix_of_few_directions() -> None:
     assert np.linalg.norm(without_noise(seen, noise) - true) < 0.5 * np.linalg.norm(seen - true)
     np.testing.assert_allclose(without_noise(true, 0.0), true, atol=1e-9)
     assert not without_noise(seen - true, noise * 1.5).any()
+
+
+def test_of_the_popularity_that_a_run_publishes_scores_are_those_of_its_sum(people: ColdPeople) -> None:
+    n = people.history.n_categories
+    told = published_scores(people, crowd_of(people.total(0.0), n, 0.0).popularity.astype(np.float32), seed=1)
+    every = cold_scores(people, 0.0, seed=1)
+    assert set(told) == {OWN, OWN_KNOWN, POPULARITY, POPULARITY_RULE, WITH_POPULARITY}
+    for name, score in told.items():
+        np.testing.assert_allclose(score, every[name], atol=1e-5)
 
 
 def test_published_numbers_have_their_spread_and_the_reference_beside_them(people: ColdPeople) -> None:

@@ -153,7 +153,7 @@ def test_calibration_has_ten_groups_of_rows(data: tuple[History, Rows, Rows]) ->
 
 
 def test_interventions_are_counted_by_direction_and_segment_within_the_alert_steps():
-    columns = [(0, 5, 0, 1, 2, 2, 4), (1, 5, 0, 0, 0, 1, 0), (1, 6, 1, 0, 0, 1, 0), (2, 9, 0, 0, 2, 2, 4)]
+    columns = [(0, 5, 0, 1, 2, 2, 4, 1), (1, 5, 0, 0, 0, 1, 0, -1), (1, 6, 1, 0, 0, 1, 0, -1), (2, 9, 0, 0, 2, 2, 4, 5)]
     alerts = ShownAlerts(*(np.array(column) for column in zip(*columns, strict=True)))
     counts = (row.model_dump() for row in intervention_counts(alerts, (5, 8)))
     rows = {row.pop("intervention"): row for row in counts}

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 
 from client.detection.risk_levels import Direction
+from shared.features import History
 from simulations.decision.choice import Judged
 from simulations.evaluation.alert_quality import lived_steps
+from simulations.evaluation.cold.table import OWN, OWN_KNOWN, POPULARITY, POPULARITY_RULE, WITH_POPULARITY
+from simulations.evaluation.evaluate import never_bought
 from simulations.evaluation.replay import alerts_of, scores_at, with_setting
 from simulations.evaluation.turn_quality import LEVEL, PHI, RHO, lapse_quality, rise_quality
 from simulations.federation.equivalence import run_hosted, scenario_without_noise, some_people
 from simulations.federation.observations import read_notes
 from simulations.federation.run_folder import RunFolder
-from simulations.people.heads_start import heads_start
+from simulations.people.heads_start import begun
 from simulations.people.labelled_rows import history_of
 from simulations.people.setup import Setup
 from simulations.scenarios.config import PLANTED_PROTOCOL
@@ -83,19 +86,29 @@ def test_a_decision_s_line_is_one_of_the_chance_of_a_lapse(ended):
 
 def test_the_run_s_own_setup_starts_heads_where_the_run_did_whoever_would_teach_them_now(ended):
     run, setup, _, _ = ended
-    before = heads_start.cache_info()
+    before = begun.cache_info()
     other = run.scenario().model_copy(update={"heads": run.scenario().heads.model_copy(update={"epochs": 3})})
     again = run.setup(other, PEOPLE)
     assert again.heads_start.sha256 == setup.heads_start.sha256 == setup.plan.heads.start_sha256
-    assert heads_start.cache_info() == before, "nobody is taught"
+    assert begun.cache_info() == before, "nobody is taught"
 
 
 def test_a_trial_counts_heads_and_learns_none(tmp_path):
     trials = Trials(PEOPLE, tmp_path)
-    before = heads_start.cache_info()
+    before = begun.cache_info()
     setup = trials.setup(scenario_without_noise(*HEADS_TOO, "privacy.rounds=1", "warm_start.users=0"), PLANTED_PROTOCOL)
     trained = trials.train(setup)
     assert [kind.reply for kind in setup.plan.updates] == ["update", "crowd", "curvature", "head_update"]
     assert trained.rounds == 1 and trained.skipped == 0 and not trained.risk.size
-    assert heads_start.cache_info() == before
+    assert begun.cache_info() == before
     assert Setup.of(scenario_without_noise(), PEOPLE, PLANTED_PROTOCOL).heads_start is None
+
+
+def test_the_run_s_own_sum_says_what_may_be_bought_for_the_first_time(ended):
+    run, setup, history, _ = ended
+    found = never_bought(setup, history, run.heads(setup.plan), 0)
+    assert {row.name for row in found.table} == {OWN, OWN_KNOWN, POPULARITY, POPULARITY_RULE, WITH_POPULARITY}
+    assert found.rows > found.lists > 0 and 0 < found.users <= PEOPLE.n_users
+    always = np.ones_like(history.active)
+    everything = History(always, always.astype(np.float32), always.astype(np.float32))
+    assert never_bought(setup, everything, run.heads(setup.plan), 0) is None, "everybody knows every category"

@@ -154,7 +154,9 @@ def test_groups_are_by_what_came_before_the_training_step() -> None:
     assert [row.group for row in found[:3]] == ["light users", "middle users", "heavy users"]
     assert [(row.smallest, row.largest) for row in found[:3]] == [(1, 2), (3, 4), (5, 6)]
     assert all(row.rows == 8 and row.auc == 1 and row.beside == {"other": 0.0} for row in found[:3])
+    assert all((row.users, row.low, row.high) == (2, 1.0, 1.0) for row in found[:3]), "users of it with rows"
     assert [row.rows for row in found[3:]] == [0, 6, 18]
+    assert [row.users for row in found[3:]] == [0, 6, 6] and (found[3].low, found[3].high) == (None, None)
     assert found[3].auc is None and found[4].auc is None and found[5].base_rate == pytest.approx(2 / 3)
 
 

@@ -57,14 +57,18 @@ EASILY = {
     "own_level": ["detection.fall_margin=0.02", "detection.rise_margin=0.02"],
     "rate": ["detection.rate_threshold=0.002"],
     "cusum": ["detection.season_steps=7", "detection.warm_steps=14"],
+    "slow_average": ["detection.risk_line=0.05", "detection.takeoff_line=0.05"],
 }
 
 
 #: The same with features of version 2: a network with more inputs, from another pinned file.
 VERSION_2 = "own_level, features 2"
+#: The same where purchases alone are interest.
+PURCHASES = "own_level, purchases"
+FEATURES = {VERSION_2: ["features.version=2"], PURCHASES: ['features.interest="purchases"']}
 
 
-@pytest.fixture(params=[*EASILY, "risk", VERSION_2])
+@pytest.fixture(params=[*EASILY, "risk", *FEATURES])
 def two_ways(request, tmp_path, people, made_once):
     """A detector, and the folders of two runs with it and with phi learned in two rounds after p's three: devices of
     their own, and hosts."""
@@ -72,7 +76,7 @@ def two_ways(request, tmp_path, people, made_once):
         made = [made_once(f"fifty-{way}", partial(leave_dump, way)) for way in ("devices", "hosts")]
         return detector, [RunFolder(folder / "quiet") for folder in made]
     phi = ["risk.rounds=2", "risk.noise_multiplier=0.0", "risk.public_users=60"]
-    detector, more = ("own_level", ["features.version=2"]) if detector == VERSION_2 else (detector, [])
+    detector, more = ("own_level", FEATURES[detector]) if detector in FEATURES else (detector, [])
     scenario = scenario_without_noise(f"detection.detector={detector}", *phi, *EASILY[detector], *more)
     alone, hosted = RunFolder(tmp_path / "devices"), RunFolder(tmp_path / "hosts")
     run_devices(alone, people, scenario)

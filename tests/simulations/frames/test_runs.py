@@ -82,7 +82,7 @@ def run(folder: Path) -> ebbtide.Run:
 class TestRun:
     def test_warnings_are_those_that_the_report_counts(self, run: ebbtide.Run) -> None:
         warnings = run.warnings
-        assert list(warnings) == ["user", "category", "time", "step", "direction", "level", "right"]
+        assert list(warnings) == ["user", "category", "time", "step", "direction", "level", "began", "right"]
         found, first = run.results.alerts, run.results.alerts.first_step
         inside = warnings[(warnings["step"] >= first) & (warnings["step"] < first + found.steps)]
         for way, quality in (("fall", found.fall), ("rise", found.rise)):

@@ -13,7 +13,7 @@ from shared.heads import TASKS, Heads
 from shared.heads.inputs import NETWORKS, input_names
 from shared.network import forward
 from simulations.evaluation.quality import auc
-from simulations.people.heads_start import BLENDS, ROWS_OF_ONE, heads_start, turn_rows
+from simulations.people.heads_start import BLENDS, ROWS_OF_ONE, begun, heads_start, turn_rows
 from simulations.people.planted import plant
 from simulations.people.public_start import warm_theta
 from simulations.people.setup import Crowd, Setup
@@ -44,7 +44,7 @@ def lesson_of(setup: Setup, seed: int = 100) -> Lesson:
 
 def test_the_plan_names_where_its_heads_start_and_the_same_people_say_the_same(setup):
     assert setup.plan.heads.start_sha256 == setup.heads_start.sha256 != bytes(32)
-    heads_start.cache_clear()
+    begun.cache_clear()
     again = Setup.of(load_scenario("demo", SMALL), PEOPLE)
     assert again.plan == setup.plan and again.heads_start is not setup.heads_start
     other = heads_start(lesson_of(setup, seed=7))
@@ -52,17 +52,17 @@ def test_the_plan_names_where_its_heads_start_and_the_same_people_say_the_same(s
 
 
 def test_it_is_taught_once_whatever_else_of_the_scenario_changes(setup):
-    before = heads_start.cache_info().misses
+    before = begun.cache_info().misses
     found = Setup.of(load_scenario("demo", [*SMALL, "heads.noise_multiplier=3.0", "privacy.rounds=2"]), PEOPLE)
-    assert heads_start.cache_info().misses == before
+    assert begun.cache_info().misses == before
     assert found.plan.heads.start_sha256 == setup.plan.heads.start_sha256
 
 
 def test_of_people_of_whom_no_more_is_known_than_how_many_they_are_nobody_is_taught():
-    before = heads_start.cache_info()
+    before = begun.cache_info()
     setup = Setup.of(load_scenario("demo", SMALL), Crowd(12, PEOPLE.catalogue))
     assert setup.heads_start is None and setup.plan.heads.start_sha256 == bytes(32)
-    assert heads_start.cache_info() == before
+    assert begun.cache_info() == before
 
 
 def test_without_planted_people_heads_have_no_start():

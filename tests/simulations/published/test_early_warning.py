@@ -9,7 +9,7 @@ import pytest
 
 from client.detection.risk_levels import Direction
 from shared.features import FeatureSpec
-from simulations.baselines.interest_models import OURS, POOLED, RULE
+from simulations.baselines.interest_models import OURS, POOLED, POOLED_LR, RULE
 from simulations.evaluation.result_tables import Difference, LapseScores, LapseTable, ScoreMetrics, Warned
 from simulations.evaluation.turn_table import P_SILENT
 from simulations.published import alerts_as_shipped as shipped
@@ -27,7 +27,7 @@ SEEDS = 3
 
 def row(name: str, kind: str, auc: float, high: float = 0.0) -> LapseScores:
     """A row that is behind seed 0 by at least -high, behind seed 1 by .001 less, and so on."""
-    ahead = {_ours(i): Difference(auc=0.0, low=-1.0, high=high + 0.001 * i) for i in range(SEEDS)}
+    ahead = {_ours(i): Difference(auc=0.0, low=-1.0 - i, high=high + 0.001 * i) for i in range(SEEDS)}
     metrics = dict.fromkeys(ScoreMetrics.model_fields, 0.1)
     warned = Warned(silences=9, lapses=4, alerts=8, median_lead_steps=5.0, precision=0.25, recall=0.4)
     whose = {"name": name, "kind": kind, "auc": auc, "low": auc - 0.01, "high": auc + 0.02, "ahead": ahead}
@@ -38,6 +38,7 @@ def table() -> LapseTable:
     rows = [row(_ours(i), OURS, 0.75 + 0.01 * i) for i in range(SEEDS)]
     rows += [row("EWMA of activity, 24 steps", RULE, 0.74, -0.003), row("EWMA of activity, 8 steps", RULE, 0.72, -0.02)]
     rows += [row("recency", RULE, 0.7), row("never", RULE, 0.9), row(P_SILENT, RULE, 0.77), row("dnn", POOLED, 0.78)]
+    rows += [row(f"{POOLED_LR}, trained on {turns}", POOLED, 0.775) for turns in ("lapses", "take-offs")]
     about = {"steps": (1, 9), "train_steps": (0, 0), "lapse_steps": 8, "rows": 90, "users": 9, "base_rate": 0.1}
     early = {"valued_base_rate": None, "early_rows": 90, "early_base_rate": 0.1}
     return LapseTable(**about, **early, table=rows, calibration=None)
@@ -46,6 +47,7 @@ def table() -> LapseTable:
 def test_low_ends_are_the_lowest_of_all_seeds() -> None:
     out = numbers_of_table("x", table(), SEEDS)
     assert out["lapse.above_best_rule_low.x"].value == pytest.approx(0.001)
+    assert out["lapse.above_best_rule_high.x"].value == pytest.approx(1.0)
     assert out["lapse.above_benchmark_rule_low.x"].value == pytest.approx(0.018)
     assert out["lapse.above_best_rule.x"].value == pytest.approx(0.02)
     assert out["lapse.above_benchmark_rule.x"].value == pytest.approx(0.04)
@@ -57,6 +59,7 @@ def test_rises_say_where_a_rule_a_fitted_and_a_pooled_model_are_ahead() -> None:
     assert out["rise.above_best_rule_low.x"].value == pytest.approx(0.001)
     assert out["rise.above_bg_nbd.x"].value == pytest.approx(-0.01)
     assert out["rise.below_best_pooled.x"].value == pytest.approx(0.02)
+    assert out["rise.gap.x"].value == pytest.approx(0.015), "to what learned the turns, not to the best of all"
     assert out["rise.row.x.dnn"].value == 0.78 and not any("seed" in key for key in out)
 
 
@@ -66,7 +69,7 @@ def test_every_row_has_its_interval_and_the_table_its_number_of_users(turn, numb
     assert (out[f"{turn}.users.x"].value, out[f"{turn}.rows.x"].value) == (9, 90)
     assert (out[f"{turn}.low.x"].value, out[f"{turn}.high.x"].value) == pytest.approx((0.75, 0.78))
     rows = [key for key in out if key.startswith(f"{turn}.row.x.")]
-    assert len(rows) == 6
+    assert len(rows) == 8
     for key in rows:
         low, high = (out[key.replace(".row.", f".row_{end}.")].value for end in ("low", "high"))
         assert (low, high) == pytest.approx((out[key].value - 0.01, out[key].value + 0.02))
@@ -142,6 +145,10 @@ def test_shipped_alerts_are_counted_by_hand(monkeypatch: pytest.MonkeyPatch) -> 
     told = as_shipped(history, setup_with(plan, protocol), np.empty(0, np.float32), np.empty(0, np.float32))
     ends = {f"{key}_{end}": told.pop(f"{key}_{end}") for key in RANGED for end in ("low", "high")}
     assert (ends["recall_low"], ends["recall_high"]) == (1.0, 1.0), "the only lapse was found"
+    assert (ends["median_lead_low"], ends["median_lead_high"]) == (2.0, 2.0), "and nothing else has a lead"
+    assert (ends["rise_recall_low"], ends["rise_recall_high"]) == (1.0, 1.0)
+    for key, high in {"falls": 2.0, "false_falls": 2.0, "rises": 3.0, "false_rises": 2.0}.items():
+        assert 0 <= ends[f"{key}_low"] < ends[f"{key}_high"] <= high, "nobody has more"
     assert (ends["precision_low"], ends["precision_high"]) == (0.0, 1.0), (
         "one of two users had right ones alone, one none"
     )

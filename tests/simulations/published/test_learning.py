@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from shared.features import FeatureSpec
+from shared.heads import Heads
+from shared.network import NetworkSpec
 from simulations.baselines.interest_models import GAP_BASELINES, gap_baselines, pooled_baselines
 from simulations.evaluation.results import UtilityPoint
 from simulations.people.labelled_rows import history_of
@@ -24,9 +26,11 @@ from simulations.published.learning import (
     utility_numbers,
 )
 from simulations.published.measured import Measured
-from simulations.published.strangers import TURNS, WHO, turns_of_strangers
+from simulations.published.strangers import POOLED_ON_TURNS, TURNS, WHO, turns_of_strangers
 from simulations.scenarios.config import PLANTED_PROTOCOL
-from tests.world.basics import make_plan, make_risk
+from simulations.scenarios.held_out import held_out_users
+from tests.world.basics import version_2
+from tests.world.heads import heads_plan, make_heads, make_start
 from tests.world.setups import setup_with
 
 NAME = "complete-journey"
@@ -111,9 +115,17 @@ def test_held_out_figures_are_of_the_users_that_no_model_has_seen(monkeypatch):
         return judge(self, theta, pooled, left_out)
 
     monkeypatch.setattr(Learning, "judge", noted_judge)
+    left_out = []
+    learned = learning_numbers.trained_heads
+
+    def noted_heads(scenario, population, folder):
+        left_out.append(set(np.flatnonzero(held_out_users(scenario, population.n_users))))
+        return learned(scenario, population, folder)
+
+    monkeypatch.setattr(learning_numbers, "trained_heads", noted_heads)
     out = held_out_numbers(NAME, FEW, seeds=2)
     assert {f"auc.{NAME}.eps1.held_out", f"auc.{NAME}.pooled.held_out", f"auc_gap.{NAME}.eps1.held_out"} <= set(out)
-    assert judged[0] != judged[1]
+    assert judged[0] != judged[1] and left_out == judged
     for (train, test), held_out in zip(seen, judged, strict=True):
         assert len(held_out) == 24 and not train & held_out and test <= held_out
         assert len(train) > 80
@@ -122,16 +134,20 @@ def test_held_out_figures_are_of_the_users_that_no_model_has_seen(monkeypatch):
     )
     assert gap == pytest.approx(pooled - ours, abs=2e-5) and ours > 0.6
     for turn in TURNS:
-        assert all(0.4 < out[f"{turn}.{who}.{NAME}.held_out"].value < 1 for who in WHO)
+        assert all(0.3 < out[f"{turn}.{who}.{NAME}.held_out"].value < 1 for who in WHO if who != "gap")
 
 
 def test_turns_of_strangers_are_judged_on_them_alone(monkeypatch):
     """Whatever the others do in test steps, whatever the strangers do in train steps, nothing of it is in these numbers."""
     protocol = PLANTED_PROTOCOL.model_copy(update={"lapse_train_steps": (70, 80), "lapse_test_steps": (112, 130)})
-    plan = make_plan(features=FeatureSpec(28, (1, 3, 7, 14), (3, 14)), horizon_steps=7, risk=make_risk())
-    setup, history = setup_with(plan, protocol), history_of(plant(80, protocol.n_steps, seed=4))
-    held_out = np.arange(80) % 4 == 0
-    theta, weights = plan.network.initial_theta(3), np.linspace(-1, 1, 6).astype(np.float32)
+    features = FeatureSpec(28, (1, 3, 7, 14), (3, 14))
+    begun, more = make_start(NetworkSpec(features.n_features, (32, 16))), version_2(features)["features"]
+    plan = heads_plan(
+        begun, features=features, horizon_steps=7, heads=make_heads(begun, features=more, n_categories=12)
+    )
+    people = plant(80, protocol.n_steps, seed=4)
+    setup, history = setup_with(plan, protocol), history_of(people, more)
+    heads, held_out = Heads(begun, np.zeros(12, np.float32), begun.weights), np.arange(80) % 4 == 0
     taught = []
     fit = strangers.fitted_models
 
@@ -140,14 +156,16 @@ def test_turns_of_strangers_are_judged_on_them_alone(monkeypatch):
         return fit(train, *more, **settings)
 
     monkeypatch.setattr(strangers, "fitted_models", noted)
-    out = turns_of_strangers(history, setup, theta, weights, held_out, 0)
+    out = turns_of_strangers(history, setup, heads, held_out, 0)
     assert set(out) == {f"{turn}.{who}" for turn in TURNS for who in WHO}
     assert len(taught) == 2 and not any(held_out[train.user].any() for train in taught)
-    other = history[held_out]
-    alone = turns_of_strangers(other, setup, theta, weights, np.ones(20, bool), 0)
-    assert {key: alone[key] for key in out if "pooled" not in key} == {
-        key: out[key] for key in out if "pooled" not in key
-    }
+    for turn in TURNS:
+        pooled = max(out[f"{turn}.{key}"] for key in POOLED_ON_TURNS)
+        assert out[f"{turn}.gap"] == pytest.approx(pooled - out[f"{turn}.auc"])
+    alone = turns_of_strangers(history[held_out], setup, heads, np.ones(20, bool), 0)
+    for turn in TURNS:
+        for who in ("auc", "rule"):
+            assert alone[f"{turn}.{who}"] == out[f"{turn}.{who}"]
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from shared.messages import REGISTER, REQUESTS
 from simulations.baselines.interest_models import POOLED_DNN, POOLED_LR, RECENCY_FREQUENCY
 from simulations.evaluation.results import Results, UtilityPoint
 from simulations.report import alert_plots, plots, report
-from simulations.report.answer_words import answer_in_words
 from simulations.report.format import THIN_SPACE, compact, duration, grouped, percent
 from simulations.report.report import base_log_loss, odds_factor, render, write_report
 from simulations.report.summary import IDEAL_SUM, ONE_KIND, result_rows
@@ -360,16 +359,6 @@ def test_the_result_table() -> None:
     assert all(name in text and " ".join(value.split()) in text for name, value in result_rows(make_results()))
 
 
-def test_a_run_of_many_says_whom_its_tables_are_of(undrawn: None) -> None:
-    s, all_of_them, some = THIN_SPACE, make_results(), changed(make_results(), {"devices": 20_000, "looked_at": 5000})
-    name, words = "users looked at", f"5{s}000 of 20{s}000, drawn at random"
-    assert name not in dict(result_rows(all_of_them)) and name not in render(all_of_them)
-    assert words in dict(result_rows(some))[name] and "alerts by day" in dict(result_rows(some))[name]
-    assert f"It looks at 5{s}000 of 20{s}000 users, drawn at random." in answer_in_words(some).limits
-    text = Outline(render(some)).text
-    assert "of 5 000 users, drawn at random, the devices called" in text and "10 turns to find, 5 000 users" in text
-
-
 def test_reasons_are_shown_of_an_alert_that_is_right_and_of_simulated_people_only() -> None:
     row = "one simulated user was told"
     results = make_results()
@@ -381,11 +370,12 @@ def test_reasons_are_shown_of_an_alert_that_is_right_and_of_simulated_people_onl
         assert row not in dict(result_rows(other))
 
 
-def test_a_report_has_a_table_of_rises_where_there_is_one() -> None:
+def test_a_report_has_tables_of_rises_and_of_what_was_never_bought_where_there_are() -> None:
     text = Outline(made("everything")).text
-    assert "What is about to take off?" in text and "In 6 % of them a take-off followed" in text
-    assert "a category that the user knew and that had at most 2 active ones" in text
-    assert "What is about to take off?" not in Outline(made("planted")).text
+    assert "In 6 % of them a take-off followed" in text and "2 % of them are touched within 2 weeks" in text
+    assert "a category that the user knew and that had at most 2 active ones" in text and "+0.0101 to +0.0145" in text
+    for asked in ("What is about to take off?", "What will somebody touch for the first time?"):
+        assert asked in text and asked not in Outline(made("planted")).text
 
 
 def test_how_numbers_are_written() -> None:
@@ -393,13 +383,8 @@ def test_how_numbers_are_written() -> None:
     assert [duration(v, "week") for v in (0.0, 1.0, 1.5)] == ["0 weeks", "1 week", "1.5 weeks"]
     assert grouped(1_234_567.8) == f"1{THIN_SPACE}234{THIN_SPACE}568"
     assert [compact(v) for v in (0.7512, 24.3816, 1234.5)] == ["0.751", "24.4", f"1{THIN_SPACE}234"]
-    assert [odds_factor(v) for v in (None, 0.0, 0.75, 9.0814, 50.0)] == [
-        None,
-        "1",
-        "2.1",
-        f"8{THIN_SPACE}800",
-        "more than a million",
-    ]
+    odds = [None, "1", "2.1", f"8{THIN_SPACE}800", "more than a million"]
+    assert [odds_factor(v) for v in (None, 0.0, 0.75, 9.0814, 50.0)] == odds
     assert base_log_loss(0.5) == pytest.approx(np.log(2)) and base_log_loss(1.0) == 0
 
 

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.detection.chances import Chances
 from client.detection.risk_levels import Direction
 from client.detection.watch import Watch
 from shared.errors import ConfigError
 from shared.features import History
 from shared.plan import Detection
+from shared.register.rule_plan import RulePlan
 from simulations.cli import main as cli
 from simulations.evaluation.replay import SETTINGS, Scores, alerts_of, tried, with_setting
 from simulations.people.of_scenario import population_of, protocol_of
@@ -30,6 +32,7 @@ from simulations.search.choose_detector import (
     best_of,
     budget_of,
     choose,
+    ends_of,
     f_scores,
     judged_steps,
     outcome,
@@ -70,6 +73,18 @@ def test_steps_are_the_last_whose_outcome_is_known_when_training_ends() -> None:
         ConfigError, match="expected 4 steps after the first 6 whose outcome is known by step 10, got 1"
     ):
         judged_steps(PROTOCOL.model_copy(update={"train_steps": (6, 8)}))
+
+
+def test_intervals_are_over_users_of_all_starts_together() -> None:
+    alike = Outcome("risk", 0.25, np.tile(np.array([4.0, 3.0, 2.0, 1.0]), (2, 9, 1)), np.zeros(0))
+    for name, value in {"precision": 0.75, "recall": 0.5, "f_score": 0.6, "false_per_user": 1.0}.items():
+        assert [ends_of(alike, 0)[f"{name}_{end}"] for end in ("low", "high")] == pytest.approx([value] * 2)
+        assert getattr(alike, name) == pytest.approx(value)
+    one = made("risk", [[4.0, 4.0, 2.0, 1.0], [4.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    ends = ends_of(one, 0)
+    assert ends["precision_low"] == 0 and ends["precision_high"] == 1 and ends["false_per_user_high"] <= 4
+    never = made("cusum", [[0.0, 0.0, 1.0, 0.0]] * 3)
+    assert ends_of(never, 0)["precision_low"] is None and ends_of(never, 0)["recall_high"] == 0
 
 
 def test_whole_lapses_count_for_recall_and_every_true_step_for_precision() -> None:
@@ -151,19 +166,21 @@ def test_every_setting_is_a_valid_plan(name: str) -> None:
 def test_falls_are_those_of_a_device(detector: str) -> None:
     """A batch of users calls what each of them would call alone, with the watch that a device keeps."""
     scenario, people = few()
-    plan = Setup.of(scenario, people).plan
+    plan = replace(Setup.of(scenario, people).plan, rule=RulePlan())
     random = np.random.default_rng(1)
     p = random.uniform(0.05, 0.95, (3, 60, len(people.catalogue))).astype(np.float32)
     p[0, :, 1] = np.nan
     steps = np.arange(49, 69)
     watched = random.random((3, 20, p.shape[2])) < 0.9
     nothing = np.zeros((3, p.shape[2], 69), np.float32)
-    scores = Scores(History(nothing > 0, nothing, nothing), steps, p[:, :40], p[:, 40:], 1 - p[:, 40:], watched)
+    scores = Scores(
+        History(nothing > 0, nothing, nothing), steps, p[:, :40], p[:, 40:], 1 - p[:, 40:], watched, None, 1 - p[:, 40:]
+    )
     settings = with_setting(plan.detection, detector, SETTINGS[detector][1][1])
     falls = alerts_of(plan, settings, scores)[:, :, Direction.FALL]
     alone = Watch.start(replace(plan, detection=settings), p[1, :40], 48)
     for i, step in enumerate(steps.tolist()):
-        raised = alone.judge(settings, step, scores.p[1, i], scores.watched[1, i], 1 - p[1, 40 + i])
+        raised = alone.judge(settings, step, Chances.of_p(scores.p[1, i], 1 - p[1, 40 + i]), scores.watched[1, i])
         assert np.array_equal(raised[0], falls[1, i])
     assert falls.any() or detector == "cusum"
 
