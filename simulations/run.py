@@ -34,7 +34,8 @@ from .federation.sums.enroller import enrolling
 from .federation.sums.spot_check import IDEAL, held_by, read_check
 from .folder_lock import locked
 from .people.labelled_rows import history_of
-from .people.of_scenario import columns_of_scores, data_title, population_of, whole
+from .people.of_scenario import columns_of_scores, data_title, population_of, to_plant, whole
+from .people.planted import Saved
 from .people.population import Population
 from .people.setup import Setup
 from .provenance import versions
@@ -103,16 +104,16 @@ def simulate(
         else:
             run.expect_free(overwrite=overwrite)
         check_machine(scenario, folder)
-        population = _people(scenario, run, brought, resume)
-        setup = run.setup(scenario, population) if resume else Setup.of(scenario, population)
+        people = _people(scenario, run, brought, resume)
+        setup = run.setup(scenario, people) if resume else Setup.of(scenario, people)
         check_setup(setup)
         columns = columns_of_scores(scenario) if brought.people is None and not resume else brought.scores
-        said = said_by(brought.rivals, setup, population, columns)
+        said = said_by(brought.rivals, setup, people, columns) if isinstance(people, Population) else []
         on_progress("people", 0, 1)
         end_leftovers(run.flower)  # of a process that was killed: whoever has the folder now has the lock
         try:
             if not resume:
-                run.prepare(setup, population)
+                run.prepare(setup, people)
                 if scenario.data.name == "file":
                     replace_content(run.text_file, brought.text or scenario_text(scenario))
             if said:
@@ -135,9 +136,11 @@ def as_begun(scenario: Scenario, kept: Scenario) -> Scenario:
     return scenario.model_copy(update={"data": data, "protocol": scenario.protocol or kept.protocol})
 
 
-def _people(scenario: Scenario, run: RunFolder, brought: Brought, resume: bool) -> Population:
+def _people(scenario: Scenario, run: RunFolder, brought: Brought, resume: bool) -> Saved:
     """Whom a run is about. Of a log, which may have changed since, what a run began with is in its folder; ConfigError if others
     are brought to go on with it."""
+    if brought.people is None and scenario.data.name == "planted" and not brought.rivals:
+        return to_plant(scenario)
     if brought.people is None and not (resume and scenario.data.file):
         return population_of(scenario)
     if not resume:

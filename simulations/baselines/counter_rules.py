@@ -110,7 +110,7 @@ def adwin(history: History, steps: Steps, pairs: Bools) -> Doubles:
     out = np.full((history.active.shape[0], history.n_steps, history.n_categories), np.nan)
     first, asked, last = history.active.argmax(axis=-1), int(at.min(initial=history.n_steps)), int(at.max(initial=-1))
     for user, category in np.argwhere(pairs & history.active.any(axis=-1)):
-        detector = drift.ADWIN(clock=1)  # type: ignore[no-untyped-call]
+        detector: Any = drift.ADWIN(clock=1)  # type: ignore[no-untyped-call]
         began = int(first[user, category])
         for t, active in enumerate(history.active[user, category, began : last + 1].astype(float).tolist(), began):
             detector.update(active)

@@ -47,9 +47,9 @@ from shared.plan import Plan
 
 from ..folder_lock import LOCK_FILE
 from ..people.heads_start import begun
-from ..people.population import Population
+from ..people.planted import Saved
 from ..people.public_start import public_history, public_lapse_rows, warm_theta
-from ..people.setup import Setup
+from ..people.setup import People, Setup
 from ..rivals import scores as rivals
 from ..rivals.scores import TheirScores
 from ..scenarios.config import Scenario
@@ -288,7 +288,7 @@ class RunFolder:
         """Which users never train (K,); None if all do."""
         return read_mask(self.held_out_file)
 
-    def setup(self, scenario: Scenario, population: Population) -> Setup:
+    def setup(self, scenario: Scenario, population: People) -> Setup:
         """The setup of the run that began here: its heads start where they did, by whomever they were taught."""
         start = self.heads_file.read_bytes() if self.heads_file.exists() else None
         return Setup.of(scenario, population, start=start)
@@ -332,7 +332,7 @@ class RunFolder:
                     + ", another --out leaves it"
                 )
 
-    def prepare(self, setup: Setup, population: Population) -> None:
+    def prepare(self, setup: Setup, population: Saved) -> None:
         """An empty folder with the people, the mask of held-out users, the server's keys and, last, what the people
         decided in it. ConfigError, and nothing is emptied, if it is not a run's. Whether a run may be emptied at all is asked
         before: see `expect_free`."""

@@ -11,7 +11,7 @@ from shared.errors import ConfigError
 from ..scenarios.config import PLANTED_PROTOCOL, ProtocolSection, Scenario, load_scenario
 from .datasets import DATASETS, load
 from .own_data.of_file import draws_anew, is_resolved, people_of_file, resolved, scores_of_file
-from .planted import plant
+from .planted import ToPlant, plant
 from .population import Population
 
 #: How the title of a log of one's own begins.
@@ -73,12 +73,18 @@ def population_of(scenario: Scenario) -> Population:
     """The scenario's people."""
     data = scenario.data
     if data.name == "planted":
-        if data.users < 1:
-            raise ConfigError(f"expected data.users >= 1 for planted data, got {data.users}")
-        return plant(data.users, protocol_of(scenario).n_steps, seed=data.seed)
+        asked = to_plant(scenario)
+        return plant(asked.n_users, asked.n_steps, seed=asked.seed)
     if data.name == "file":
         return people_of_file(whole(scenario))
     return load(data.name, Path(data.path) if data.path else None, users=data.users or None, seed=data.seed)
+
+
+def to_plant(scenario: Scenario) -> ToPlant:
+    """The people of a scenario of planted ones, before they are made; ConfigError if there are none."""
+    if scenario.data.users < 1:
+        raise ConfigError(f"expected data.users >= 1 for planted data, got {scenario.data.users}")
+    return ToPlant(scenario.data.users, protocol_of(scenario).n_steps, scenario.data.seed)
 
 
 def columns_of_scores(scenario: Scenario) -> dict[str, Doubles]:

@@ -10,19 +10,28 @@ few days.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from shared.arrays import Bools, Doubles, Floats, Ints
-from shared.errors import InputError
+from shared.errors import DataError, InputError
 from shared.events import MAX_CATEGORIES, Catalogue, EventKind, Step
+from shared.files import private_folder
 
-from .population import TRUTH_FIELDS, ChangeKind, Population, Truth
+from .population import ChangeKind, Population, Truth
+from .population_files import COLUMNS, TRUTH_FIELDS, ColumnFile, write_index
 
 MIN_STEPS: Final = 28
+N_CATEGORIES: Final = 12
+SPARSE_SHARE: Final = 0.25
+CHANGE_SHARE: Final = 0.4
+BURSTS_PER_100_STEPS: Final = 0.5
 # fmt: off
 NAMES: Final = (
     "shoes", "dresses", "shirts", "coats", "bags", "jewellery", "beauty", "books", "toys", "garden",
@@ -73,10 +82,10 @@ def plant(
     n_steps: int,
     *,
     seed: int,
-    n_categories: int = 12,
-    sparse_share: float = 0.25,
-    change_share: float = 0.4,
-    bursts_per_100_steps: float = 0.5,
+    n_categories: int = N_CATEGORIES,
+    sparse_share: float = SPARSE_SHARE,
+    change_share: float = CHANGE_SHARE,
+    bursts_per_100_steps: float = BURSTS_PER_100_STEPS,
 ) -> Population:
     """A simulated population of `n_users` over `n_steps` days, with its truth. Same arguments, same bytes.
 
@@ -93,33 +102,94 @@ def plant(
     _expect_number("sparse_share", sparse_share, 0, 1)
     _expect_number("change_share", change_share, 0, 1)
     _expect_number("bursts_per_100_steps", bursts_per_100_steps, 0, 3)
+    parts = list(_parts(n_users, n_steps, seed, n_categories, sparse_share, change_share, bursts_per_100_steps))
+    if len(parts) == 1:
+        return parts[0]
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    columns: dict[str, Any] = {key: np.concatenate([getattr(part, key) for part in parts]) for key in COLUMNS}
+    columns["offsets"] = np.concatenate([[0], np.cumsum(counts)])
+    for column in columns.values():
+        column.flags.writeable = False
+    truths, firsts = (
+        [part.truth for part in parts if part.truth is not None],
+        np.cumsum([0, *(part.n_users for part in parts)]),
+    )
+    moved = [replace(truth, user=truth.user + first) for truth, first in zip(truths, firsts[:-1], strict=True)]
+    truth = Truth(*(np.concatenate([getattr(one, field) for one in moved]) for field in TRUTH_FIELDS))
+    return replace(parts[0], **columns, truth=truth)
+
+
+@dataclass(frozen=True)
+class ToPlant:
+    """The people of `plant`, before they are made: how many, and what they know. `save` makes them where they are to lie, some at a
+    time, so that a million need no more memory than some thousand."""
+
+    n_users: int
+    n_steps: int
+    seed: int
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return _catalogue(N_CATEGORIES)
+
+    def save(self, folder: Path) -> None:
+        """Leave in `folder` what `plant(...).save(folder)` leaves. A folder that cannot be written is a DataError."""
+        try:
+            private_folder(folder)
+            with ExitStack() as stack:
+                files = {key: stack.enter_context(ColumnFile(folder, key)) for key in (*COLUMNS, "truth")}
+                files["offsets"].add(np.zeros(1, np.int64))
+                first_user = first_event = 0
+                for part in _parts(self.n_users, self.n_steps, self.seed):
+                    assert part.truth is not None, "planted people have a truth"
+                    for key in COLUMNS:
+                        files[key].add(part.offsets[1:] + first_event if key == "offsets" else getattr(part, key))
+                    files["truth"].add(replace(part.truth, user=part.truth.user + first_user).rows())
+                    first_user, first_event = first_user + part.n_users, first_event + part.n_events
+                write_index(folder, part.about(), {key: file.finish() for key, file in files.items()})
+        except OSError as error:
+            raise DataError(f"cannot save the population in {folder}: {error.strerror}") from error
+
+
+#: People who can be left in a folder, whether they are made already or not.
+Saved = Population | ToPlant
+
+
+def _parts(
+    n_users: int,
+    n_steps: int,
+    seed: int,
+    n_categories: int = N_CATEGORIES,
+    sparse_share: float = SPARSE_SHARE,
+    change_share: float = CHANGE_SHARE,
+    bursts_per_100_steps: float = BURSTS_PER_100_STEPS,
+) -> Iterator[Population]:
+    """The people of `plant`, some at a time, each part counted from 0."""
     rng = np.random.Generator(np.random.Philox(seed))
     shop = _draw_shop(rng, n_categories)
     chunk = max(1, _CHUNK_CELLS // (n_steps * n_categories))
-    columns: list[tuple[npt.NDArray[np.generic], ...]] = []
-    truths: list[Truth] = []
     for first in range(0, n_users, chunk):
         users = _draw_users(rng, min(chunk, n_users - first), shop, sparse_share)
-        effect, truth = _draw_changes(
-            rng, users, n_steps, change_share=change_share, bursts=bursts_per_100_steps, first_user=first
+        effect, truth = _draw_changes(rng, users, n_steps, change_share=change_share, bursts=bursts_per_100_steps)
+        user, category, kind, time_s, amount = _draw_events(rng, users, shop, effect)
+        yield Population.from_events(
+            name="planted",
+            catalogue=_catalogue(n_categories),
+            step=Step.DAY,
+            n_steps=n_steps,
+            simulated=True,
+            n_users=min(chunk, n_users - first),
+            user=user,
+            category=category,
+            kind=kind,
+            time_s=time_s,
+            amount=amount,
+            truth=truth,
         )
-        columns.append(_draw_events(rng, users, shop, effect, first))
-        truths.append(truth)
-    user, category, kind, time_s, amount = (np.concatenate(parts) for parts in zip(*columns, strict=True))
-    return Population.from_events(
-        name="planted",
-        catalogue=Catalogue(tuple(NAMES[i] if i < len(NAMES) else f"category {i}" for i in range(n_categories))),
-        step=Step.DAY,
-        n_steps=n_steps,
-        simulated=True,
-        n_users=n_users,
-        user=user,
-        category=category,
-        kind=kind,
-        time_s=time_s,
-        amount=amount,
-        truth=Truth(*(np.concatenate([getattr(t, f) for t in truths]) for f in TRUTH_FIELDS)),
-    )
+
+
+def _catalogue(n_categories: int) -> Catalogue:
+    return Catalogue(tuple(NAMES[i] if i < len(NAMES) else f"category {i}" for i in range(n_categories)))
 
 
 def _draw_shop(rng: np.random.Generator, n_categories: int) -> _Shop:
@@ -164,7 +234,6 @@ def _draw_changes(
     *,
     change_share: float,
     bursts: float,
-    first_user: int,
 ) -> tuple[Floats, Truth]:
     """What to add to the log-rate, float32 (K, n_steps, C), and the truth about it."""
     shape = users.rate.shape
@@ -198,7 +267,7 @@ def _draw_changes(
         lasts = b_length > day
         effect[b_user[lasts], b_start[lasts] + day, b_category[lasts]] += b_size[lasts]
     truth = Truth(
-        user=np.concatenate([user, b_user]) + first_user,
+        user=np.concatenate([user, b_user]),
         category=np.concatenate([category, b_category]).astype(np.int16),
         kind=np.concatenate([kind[at], np.full(len(b_user), ChangeKind.BURST)]).astype(np.int8),
         step=np.concatenate([start[at], b_start]).astype(np.int32),
@@ -235,7 +304,7 @@ def _mood(rng: np.random.Generator, shape: tuple[int, ...], memory: float, sd: f
 
 
 def _draw_events(
-    rng: np.random.Generator, users: _Users, shop: _Shop, effect: Floats, first_user: int
+    rng: np.random.Generator, users: _Users, shop: _Shop, effect: Floats
 ) -> tuple[Ints, npt.NDArray[np.int16], npt.NDArray[np.int8], Doubles, Floats]:
     """Events sorted by user and time: user, category, kind, time_s, amount, (n_events,) each."""
     n_users, n_steps = effect.shape[:2]
@@ -268,7 +337,7 @@ def _draw_events(
     amount[kind == EventKind.PURCHASE] = np.clip(np.round(price, 2), 0.5, 10_000)
     order = np.argsort(user[cell] * (n_steps * 86_400.0) + time_s, kind="stable")
     cell = cell[order]
-    return user[cell] + first_user, category[cell].astype(np.int16), kind[order], time_s[order], amount[order]
+    return user[cell], category[cell].astype(np.int16), kind[order], time_s[order], amount[order]
 
 
 def _expect_whole(name: str, value: int, low: int, high: int | None) -> None:

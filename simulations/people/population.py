@@ -6,15 +6,11 @@ memory-map it and read one user's rows without touching the others.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import mmap
 import os
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,19 +18,9 @@ import numpy.typing as npt
 from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
 from shared.errors import DataError, InputError
 from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
-from shared.files import private_folder, replacing, text_of
+from shared.files import private_folder
 
-FORMAT: Final = 1
-INDEX_FILE: Final = "population.json"
-_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
-    "offsets": np.dtype("<i8"),
-    "category": np.dtype("<i2"),
-    "kind": np.dtype("i1"),
-    "time_s": np.dtype("<f8"),
-    "amount": np.dtype("<f4"),
-}
-TRUTH_FIELDS: Final = ("user", "category", "kind", "step", "size", "end_step")
-_TRUTH: Final = np.dtype(list(zip(TRUTH_FIELDS, ("<i8", "<i2", "i1", "<i4", "<f4", "<i4"), strict=True)))
+from .population_files import COLUMNS, TRUTH, TRUTH_FIELDS, read_column, read_index, write_column, write_index
 
 
 class ChangeKind(IntEnum):
@@ -64,7 +50,7 @@ class Truth:
 
     def __post_init__(self) -> None:
         for field in TRUTH_FIELDS:
-            _expect_array(f"truth {field}", getattr(self, field), _TRUTH[field], len(self.user))
+            _expect_array(f"truth {field}", getattr(self, field), TRUTH[field], len(self.user))
 
     def __len__(self) -> int:
         return len(self.user)
@@ -76,6 +62,13 @@ class Truth:
     def where(self, mask: Bools | Ints) -> Truth:
         """The changes where `mask`, bool (n_changes,), is true, or at these positions, in their order."""
         return Truth(**{field: getattr(self, field)[mask] for field in TRUTH_FIELDS})
+
+    def rows(self) -> npt.NDArray[np.void]:
+        """The same as records (n_changes,)."""
+        out = np.empty(len(self), TRUTH)
+        for field in TRUTH_FIELDS:
+            out[field] = getattr(self, field)
+        return out
 
     def of_kind(self, *kinds: ChangeKind) -> Truth:
         return self.where(np.isin(self.kind, kinds))
@@ -132,7 +125,7 @@ class Population:
         if len(self.offsets) < 2 or len(self.category) == 0:
             got = f"{max(len(self.offsets) - 1, 0)} and {len(self.category)}"
             raise InputError(f"expected a population of at least one user and one event, got {got}")
-        for column, dtype in _COLUMNS.items():
+        for column, dtype in COLUMNS.items():
             n_rows = len(self.offsets) if column == "offsets" else len(self.category)
             _expect_array(column, getattr(self, column), dtype, n_rows)
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.category):
@@ -195,7 +188,7 @@ class Population:
             "time_s": time_s,
             "amount": amount,
         }
-        typed = {key: _frozen(np.array(value, _COLUMNS[key])) for key, value in columns.items()}
+        typed = {key: _frozen(np.array(value, COLUMNS[key])) for key, value in columns.items()}
         made = cls(name, catalogue, step, n_steps, simulated, **typed, truth=truth)
         made.check()
         return made
@@ -263,6 +256,16 @@ class Population:
             truth=truth,
         )
 
+    def about(self) -> dict[str, Any]:
+        """What an index says of these people besides their files."""
+        return {
+            "name": self.name,
+            "catalogue": list(self.catalogue.names),
+            "step": self.step.value,
+            "n_steps": self.n_steps,
+            "simulated": self.simulated,
+        }
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the population into `folder`, made if need be, at once or not at all.
 
@@ -270,29 +273,13 @@ class Population:
         population or the new one. A folder that cannot be written is a DataError. One writer at a time.
         """
         place = Path(folder)
-        arrays: dict[str, npt.NDArray[Any]] = {key: getattr(self, key) for key in _COLUMNS}
+        arrays: dict[str, npt.NDArray[Any]] = {key: getattr(self, key) for key in COLUMNS}
         if self.truth is not None:
-            arrays["truth"] = rows = np.empty(len(self.truth), _TRUTH)
-            for field in TRUTH_FIELDS:
-                rows[field] = getattr(self.truth, field)
+            arrays["truth"] = self.truth.rows()
         try:
             private_folder(place)
-            files = {key: _write_array(place, key, array) for key, array in arrays.items()}
-            body = {
-                "format": FORMAT,
-                "name": self.name,
-                "catalogue": list(self.catalogue.names),
-                "step": self.step.value,
-                "n_steps": self.n_steps,
-                "simulated": self.simulated,
-                "files": files,
-            }
-            with replacing(place / INDEX_FILE, durable=True) as file:
-                file.write(json.dumps({"sha256": _digest(body), "population": body}, indent=1).encode())
-            for old in place.glob("*-*.npy*"):
-                key = old.name.split("-")[0]
-                if key in (*_COLUMNS, "truth") and old.name != files.get(key, {}).get("file"):
-                    old.unlink(missing_ok=True)
+            files = {key: write_column(place, key, array) for key, array in arrays.items()}
+            write_index(place, self.about(), files)
         except OSError as error:
             raise DataError(f"cannot save the population in {place}: {error.strerror}") from error
 
@@ -305,8 +292,8 @@ class Population:
         """
         place = Path(folder)
         try:
-            body = _read_body(place)
-            arrays = {key: _read_array(place, key, entry, mmap) for key, entry in body["files"].items()}
+            body = read_index(place)
+            arrays = {key: read_column(place, key, entry, mmap) for key, entry in body["files"].items()}
             truth = None
             if (rows := arrays.pop("truth", None)) is not None:
                 truth = Truth(**{field: np.ascontiguousarray(rows[field]) for field in TRUTH_FIELDS})
@@ -345,54 +332,3 @@ def _within(values: npt.NDArray[Any], low: float, high: float) -> bool:
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     array.flags.writeable = False
     return array
-
-
-def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _write_array(place: Path, key: str, array: npt.NDArray[Any]) -> dict[str, Any]:
-    part = place / f"{key}-new.npy.part"
-    try:
-        with part.open("wb+") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        name, size_bytes = f"{key}-{sha256[:12]}.npy", part.stat().st_size
-        part.replace(place / name)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
-    return {"file": name, "size_bytes": size_bytes, "sha256": sha256}
-
-
-def _read_body(place: Path) -> dict[str, Any]:
-    try:
-        whole = json.loads(text_of(place / INDEX_FILE))
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"expected a saved population in {place}: {INDEX_FILE} is missing") from None
-    body: dict[str, Any] = whole["population"]
-    if (got := body.get("format")) != FORMAT:
-        raise DataError(f"expected a saved population of format {FORMAT} in {place}, got format {got}")
-    if _digest(body) != whole["sha256"]:
-        raise DataError(f"expected a saved population in {place}: {INDEX_FILE} is damaged")
-    return body
-
-
-def _read_array(place: Path, key: str, entry: dict[str, Any], mapped: bool) -> npt.NDArray[Any]:
-    path = place / entry["file"]
-    try:
-        with path.open("rb") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            if size_bytes != (expected := entry["size_bytes"]):
-                raise DataError(f"expected {expected} bytes in {path}, got {size_bytes}: truncated or damaged")
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else file.read()
-    except FileNotFoundError:
-        raise DataError(f"expected a saved population in {place}: {path.name} is missing") from None
-    if not mapped and hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise DataError(f"expected the bytes that were saved in {path}: the file is damaged")
-    header_bytes = 10 + int.from_bytes(data[8:10], "little")  # .npy version 1.0; np.load is five times slower
-    return np.frombuffer(data, _COLUMNS.get(key, _TRUTH), offset=header_bytes)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from shared.errors import InputError
+from shared.errors import DataError, InputError
 from shared.events import EventKind, Step
-from simulations.people.planted import plant
+from simulations.people import planted
+from simulations.people.planted import ToPlant, plant
 from simulations.people.population import ChangeKind, Population, Truth
 
 ARRAYS = ("offsets", "category", "kind", "time_s", "amount")
@@ -68,6 +70,30 @@ def test_users_of_several_chunks_are_numbered_through() -> None:
     drops = truth_of(population).of_kind(ChangeKind.DROP)
     before, after = _means_around(population, drops)
     assert after.mean() < before.mean()
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_people_planted_where_they_are_to_lie_are_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(planted, "_CHUNK_CELLS", chunk * 60 * 12)
+    later, people = ToPlant(20, 60, seed=4), plant(20, 60, seed=4)
+    assert (later.n_users, later.catalogue) == (people.n_users, people.catalogue)
+    people.save(tmp_path / "made")
+    later.save(tmp_path / "saved")
+    made, saved = ({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("made", "saved"))
+    assert made == saved and len(saved) == 7
+    assert Population.load(tmp_path / "saved", mmap=False).truth is not None
+
+
+def test_planting_that_ends_early_leaves_no_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(planted.ColumnFile, "finish", full)
+    with pytest.raises(DataError, match="cannot save the population in .*No space left"):
+        ToPlant(3, 60, seed=4).save(tmp_path / "people")
+    assert list((tmp_path / "people").iterdir()) == []
 
 
 def test_the_funnel_narrows_and_only_purchases_have_an_amount(many: Population) -> None:
