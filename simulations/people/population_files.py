@@ -1,7 +1,7 @@
 """How a population lies on the disk: a .npy file for each column, named after its content, and an index that is replaced last.
 
 A column can be written some rows at a time, so that people who do not fit into memory can be made where they are to lie; the bytes are
-those of `numpy.save`.
+those that numpy would save.
 """
 
 from __future__ import annotations
