@@ -19,7 +19,7 @@ from shared.register.bounds import MAX_AUDIENCE_BYTES
 
 from .heads.settings import HeadsSettings, pair
 from .optimizer import ServerSettings
-from .risk_start import PublicRows
+from .public.risk_start import PublicRows
 
 #: phi's coefficients are averaged over this share of its rounds.
 RISK_TAIL = 0.75

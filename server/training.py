@@ -31,7 +31,7 @@ from .heads import CROWD, HEADS
 from .heads.learners import CrowdLearner, CurvatureLearner, HeadLearner, is_known
 from .optimizer import ServerOptimizer
 from .privacy.accounting import RoundAccountant, finite
-from .risk_start import RiskStart
+from .public.risk_start import RiskStart
 from .rounds import run_round
 from .run_log.log import RunLog, digest
 from .settings import RunSettings

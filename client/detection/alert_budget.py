@@ -161,19 +161,24 @@ def strongest(raised: Bools, strength: Floats, most: Ints) -> Bools:
     >>> strongest(raised, strength, np.array(2)).tolist()
     [False, True, False, True]
     """
-    if (raised.sum(axis=-1) <= most).all():
+    over = raised.sum(axis=-1) > most
+    if not over.any():
         return raised
-    order = np.argsort(-np.where(raised, strength, -np.inf), axis=-1, kind="stable")
+    ranked = np.where(raised, strength, -np.inf)[over]
+    order = np.argsort(-ranked, axis=-1, kind="stable")
     place = np.empty_like(order)
     np.put_along_axis(place, order, np.broadcast_to(np.arange(order.shape[-1]), order.shape), axis=-1)
-    return raised & (place < most[..., None])
+    out = raised.copy()
+    out[over] &= place < most[over][..., None]
+    return out
 
 
 def _spend(tokens: Ints, taken: Ints, step: int) -> None:
     """Spend `taken` (...) of the tokens (F, ...), the oldest first, at `step`."""
     for i in range(int(taken.max(initial=0))):
-        pushed = np.concatenate([tokens[1:], np.full_like(tokens[:1], step)])
-        np.copyto(tokens, pushed, where=np.broadcast_to(taken > i, tokens.shape))
+        who = taken > i
+        left = tokens[1:, who]
+        tokens[:-1, who], tokens[-1, who] = left, step
 
 
 def false_alarm_rate(

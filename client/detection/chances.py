@@ -58,14 +58,22 @@ def recent_rows(history: History, plan: Plan, step: int) -> tuple[Floats, Bools]
 def chances_of(plan: Plan, weights: Weights, score: Score, x: Floats, known: Bools) -> Chances:
     """What `recent_rows` say, x (..., S, C, F) and known (..., S, C); `score` makes p of rows under a theta."""
     p = np.where(known, score(weights.theta, x[..., : plan.features.n_features]), np.float32(np.nan))
-    now = p[..., -1, :]
+    before = p[..., 0, :] if p.shape[-2] > 1 else None
+    return chances_at(plan, weights, score, x[..., -1, :, :], known[..., -1, :], p[..., -1, :], before)
+
+
+def chances_at(
+    plan: Plan, weights: Weights, score: Score, x: Floats, known: Bools, p: Floats, before: Floats | None
+) -> Chances:
+    """What rows x (..., C, F) of one step say of categories of which some are known (..., C), where the network says p (..., C), and
+    said `before` as of `rate_steps` earlier (None: there was no such step)."""
     if plan.heads is not None:
         if weights.heads is None:
-            return Chances.of_p(now)
-        return Chances(now, *of_heads(plan.heads.features, weights.heads, score, x[..., -1, :, :], known[..., -1, :]))
-    if not weights.risk.size or p.shape[-2] < 2:
-        return Chances.of_p(now)
-    return Chances.of_p(now, phi(weights.risk, readings(plan.features, x[..., -1, :, :], now, p[..., 0, :])))
+            return Chances.of_p(p)
+        return Chances(p, *of_heads(plan.heads.features, weights.heads, score, x, known))
+    if not weights.risk.size or before is None:
+        return Chances.of_p(p)
+    return Chances.of_p(p, phi(weights.risk, readings(plan.features, x, p, before)))
 
 
 def as_ruled(plan: Plan, chances: Chances, history: History) -> Chances:

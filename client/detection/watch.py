@@ -143,8 +143,11 @@ class Watch:
         )[..., 0, :]
         calm = observed(plan, history, [step], chances.p[..., None, :])[..., 0, :]
         raised = self.judge(settings, step, chances._replace(p=calm), watched)
-        known = self.began.astype(np.int64) if settings.detector == "cusum" else np.full(raised.shape, NOT_KNOWN)
-        return Raised(raised, risk_levels(chances), known)
+        return Raised(raised, risk_levels(chances), self.since())
+
+    def since(self) -> Ints:
+        """The step at which a change began that is told of now, (..., 2, C); `NOT_KNOWN` under other detectors than the CUSUM."""
+        return self.began.astype(np.int64) if self.began.size else np.full(self.quiet_until.shape, NOT_KNOWN)
 
     def judge(self, settings: Detection, step: int, chances: Chances, watched: Bools) -> Bools:
         """Which streams raise an alert at the chances (..., C) of `step`: (..., 2, C). A fall counts on a `watched` stream only,
@@ -191,6 +194,13 @@ class Watch:
 
         memory, quiet_until, began, marks = map(wider, (self.memory, self.quiet_until, self.began, self.marks))
         return Watch(memory, quiet_until, self.spending, self.last_step, began, marks, np.full_like(self.marked, -1))
+
+    def of_users(self, users: slice) -> Watch:
+        """The watch of some of many users (K, ...): views of their arrays, and a last step of their own."""
+        whole = self.spending
+        spending = Spending(whole.moved[:, users], whole.spent[:, users], whole.risen[:, users])
+        columns = self.memory[:, users], self.quiet_until[users]
+        return Watch(*columns, spending, self.last_step.copy(), self.began[users], self.marks, self.marked)
 
     # ---- kept between two calls
 

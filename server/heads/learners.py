@@ -74,7 +74,7 @@ class CurvatureLearner:
 
 class HeadLearner:
     """Both heads: a round moves their whitened coefficients u, (2, 28), by the mean gradient. What is published of lapses has its slope
-    and intercept from public people, if there are any (`calibration.py`)."""
+    and intercept from public people, if there are any (`server/public/calibration.py`)."""
 
     checkpoint, phase = HEADS, "head_rounds"
 

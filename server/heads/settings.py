@@ -10,7 +10,7 @@ from shared.heads import HeadsStart
 from shared.plan import Plan
 
 from ..optimizer import ServerSettings
-from .calibration import PublicTurns
+from ..public.calibration import PublicTurns
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -121,7 +121,7 @@ class FeatureSpec:
         """What the long averages span, in steps: 4, W, 2 W, 4 W."""
         return 4, self.window_steps, 2 * self.window_steps, 4 * self.window_steps
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The features in the order of `extract`'s last axis: 27, and in version 2 those of every `Group` behind them."""
         windows, mid, long = (*self.short_steps, self.window_steps), self.mid_steps, self.window_steps

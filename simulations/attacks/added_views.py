@@ -17,7 +17,7 @@ import numpy as np
 
 from client.detection.chances import Chances, Weights, chances_of
 from client.detection.watch import Watch, observed, past_steps
-from server.risk_start import RiskStart
+from server.public.risk_start import RiskStart
 from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
 from shared.events import ENGAGEMENT, Catalogue, EventKind, Step
 from shared.features import MOST_EVENTS, History, extract, labels, quiet, seen

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from client.detection.chances import Chances
 from client.detection.watch import Watch, observed, past_steps
-from server.risk_start import RiskStart
+from server.public.risk_start import RiskStart
 from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
 from shared.events import ENGAGEMENT, MAX_AMOUNT, Catalogue, EventKind, Step
 from shared.features import MOST_EVENTS, History, extract, seen

@@ -18,7 +18,7 @@ from shared.arrays import Bools, Doubles, Floats, as_declared
 from shared.network import NetworkSpec, forward
 
 from ..federation.run_folder import RunFolder
-from ..people.labelled_rows import SCORE_USERS, Rows, history_of, rows_of, users_of
+from ..people.labelled_rows import SCORE_USERS, Rows, history_of, rows_of
 from ..people.population import Population
 from ..people.setup import Setup
 
@@ -49,15 +49,13 @@ def membership_of(run: RunFolder, setup: Setup, population: Population) -> Membe
     held_out = run.held_out()
     if held_out is None:
         return None
-    plan, steps = setup.plan, setup.protocol.train_steps
-    history, theta = history_of(population, plan.features), run.server.models()[-1]
-    history = history.until(steps[1] + plan.horizon_steps)
-    losses = np.concatenate(
-        [
-            losses_of(plan.network, theta, rows_of(part, plan.features, plan.horizon_steps, steps), len(part.active))
-            for part in (users_of(history, first) for first in range(0, population.n_users, SCORE_USERS))
-        ]
-    )
+    plan, steps, theta, parts = setup.plan, setup.protocol.train_steps, run.server.models()[-1], []
+    for first in range(0, population.n_users, SCORE_USERS):
+        some = population.take(np.arange(first, min(first + SCORE_USERS, population.n_users)))
+        history = history_of(some, plan.features).until(steps[1] + plan.horizon_steps)
+        rows = rows_of(history, plan.features, plan.horizon_steps, steps)
+        parts.append(losses_of(plan.network, theta, rows, some.n_users))
+    losses = np.concatenate(parts)
     known = np.isfinite(losses)
     n_inside, n_outside = int((known & ~held_out).sum()), int((known & held_out).sum())
     if not (n_inside and n_outside):

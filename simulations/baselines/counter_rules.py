@@ -75,22 +75,27 @@ def level_and_rate(history: History, steps: Steps, span: int) -> Doubles:
 
 @as_declared
 def page_hinkley(history: History, steps: Steps, pairs: Bools, *, rising: bool = False) -> Doubles:
-    """Page-Hinkley's statistic of a fall in activity, or if `rising` of a rise, by river with its default settings.
+    """Page-Hinkley's statistic of a fall in activity, or if `rising` of a rise, as river keeps it with its default settings: all
+    streams at once, each from its first active step.
 
-    Only `pairs` (K, C) of a history (K, C, T) are watched, the others get NaN. Its threshold is infinite: the statistic
-    itself is the score, and it never starts anew.
+    Only `pairs` (K, C) of a history (K, C, T) are watched, the others get NaN. No threshold: the statistic itself is the score, and it
+    never starts anew.
     """
-
-    def start() -> Any:
-        return drift.PageHinkley(threshold=np.inf, mode="up" if rising else "down")
-
-    def rise(detector: Any) -> float:
-        return float(detector._sum_increase - detector._min_increase)
-
-    def fall(detector: Any) -> float:
-        return float(detector._max_decrease - detector._sum_decrease)
-
-    return _watched_by(start, rise if rising else fall, history, steps, pairs)
+    at, river = np.asarray(steps, np.int64), drift.PageHinkley()
+    user, category = np.nonzero(pairs & history.active.any(axis=-1))
+    streams, sign = history.active[user, category], 1 if rising else -1
+    n, mean, total = np.zeros(len(streams)), np.zeros(len(streams)), np.zeros(len(streams))
+    lowest, score = np.full(len(streams), np.inf), np.full((len(streams), history.n_steps), np.nan)
+    for t in range(int(at.max(initial=-1)) + 1):
+        began = (n > 0) | streams[:, t]
+        n += began
+        mean += began * (1 / np.maximum(n, 1) * (streams[:, t] - mean))
+        total = np.where(began, river.alpha * total + sign * (streams[:, t] - mean) - river.delta, 0)
+        lowest = np.where(began, np.minimum(lowest, total), lowest)
+        score[began, t] = (total - lowest)[began]
+    out = np.full((history.active.shape[0], len(at), history.n_categories), np.nan)
+    out[user, :, category] = score[:, at]
+    return out
 
 
 @as_declared

@@ -32,6 +32,7 @@ from .device import device_numbers
 from .explain import explain_numbers
 from .federation import peak_gib, per_client, throughput, training_seconds
 from .first_result import first_result_s
+from .life import life_numbers
 from .measurements import Measurement, machine, number, table_of, write_results
 from .sums import sum_numbers
 from .vault import vault_numbers
@@ -47,6 +48,7 @@ class Part(StrEnum):
     VAULT = "vault"
     EXPLAIN = "explain"
     ALERT = "alert"
+    LIFE = "life"
     SUM = "sum"
     THROUGHPUT = "throughput"
     PER_CLIENT = "per-client"
@@ -82,7 +84,8 @@ def bench(
     [bold]device[/]: one device's work through TFLite beside numpy. [bold]detectors[/]: updates of 10,000 streams beside
     river's detectors. [bold]vault[/]: a sealed event and a release beside a bare SQLite insert and Mozilla's Glean.
     [bold]explain[/]: reasons and counterfactual of one alert. [bold]alert[/]: a step's last event to its alerts, under heads
-    beside version 1. [bold]sum[/]: bytes and work of a secure sum, of a device and
+    beside version 1. [bold]life[/]: steps of hosted devices, one after the other in compiled loops (numba) beside arrays of whole
+    histories. [bold]sum[/]: bytes and work of a secure sum, of a device and
     of a seat, beside Flower's SecAgg+ functions. [bold]throughput[/]: 10,000 planted devices, all
     in each round, 64 rows each, clip and integer noise included, through Flower; each round beside the same round in
     plain processes; pfl before and after. [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000
@@ -156,6 +159,11 @@ def _measure(
             on_progress("alerts", 0, 1)
             figures = warning_numbers(1 if quick else 7)
             on_progress("alerts", 1, 1)
+            return figures
+        case Part.LIFE:
+            on_progress("life", 0, 1)
+            figures = life_numbers(40, 1, 6) if quick else life_numbers(1_000, 5)
+            on_progress("life", 1, 1)
             return figures
         case Part.SUM:
             on_progress("sum", 0, 1)

@@ -268,7 +268,7 @@ register_decision(app)
 def _print_results(results: Results, run: Path) -> None:
     """The answer, then the rows that matter most; the report has the others."""
     from ..report.answer_words import answer_in_words
-    from ..report.summary import short_rows
+    from ..report.summary import disk_in_words, short_rows
 
     said = answer_in_words(results, shlex.quote(str(run)))
     say_paragraph(said.verdict, strong=True)
@@ -278,3 +278,4 @@ def _print_results(results: Results, run: Path) -> None:
     for label, value in short_rows(results):
         table.add_row(label, value)
     say_table(table)
+    say(f"people and devices, on this disk: {disk_in_words(results)}")

@@ -14,9 +14,10 @@ import numpy as np
 from client.detection.policy import Intervention, Segment
 from client.detection.risk_levels import Direction
 from shared.arrays import Bools, Ints, as_declared
-from shared.features import History, extract, seen
+from shared.features import History, seen
 from shared.plan import Detection, Plan
 
+from ..baselines.counter_rules import silence
 from ..federation.alert_table import Alerts, ShownAlerts
 from ..people.population import Population
 from ..people.setup import Setup
@@ -96,10 +97,11 @@ def alert_quality(
     setup: Setup,
     scores: Scores,
     alerts: ShownAlerts,
+    shown_to_all: ShownAlerts,
 ) -> AlertQuality:
     """The devices' alerts, and as baselines the other detectors on the same p and rules of counters, per direction; who
     went over the budget; and what every detector would have done at other settings. `scores` are what the devices
-    computed at the `lived_steps`."""
+    computed at the `lived_steps`. What is a count of alerts by step or intervention is one of those `shown_to_all` devices."""
     protocol, plan = setup.protocol, setup.plan
     steps, settings, n_users = alert_steps(protocol), plan.detection, population.n_users
     rules = rule_alerts(history, setup, scores)
@@ -117,7 +119,8 @@ def alert_quality(
                 baselines[rule] = judge(raised, turns, n_users, truths=truths)
                 false.setdefault(rule, []).append(raised.where(~in_time(raised, truths)))
         judged[direction] = DirectionQuality(**vars(judge(ours, turns, n_users, truths=truths)), beside=baselines)
-        by_step[direction] = np.bincount(ours.step - steps[0], minlength=len(steps)).tolist()
+        everybodys = shown_to_all.of(direction, protocol.alert_steps).step
+        by_step[direction] = np.bincount(everybodys - steps[0], minlength=len(steps)).tolist()
     return AlertQuality(
         detector=DETECTOR_NAMES[settings.detector],
         steps=len(steps),
@@ -125,7 +128,7 @@ def alert_quality(
         by_step=AlertsByStep(fall=by_step[Direction.FALL], rise=by_step[Direction.RISE]),
         fall=judged[Direction.FALL],
         rise=judged[Direction.RISE],
-        interventions=intervention_counts(alerts, protocol.alert_steps),
+        interventions=intervention_counts(shown_to_all, protocol.alert_steps),
         budget=BudgetQuality(
             false_alerts=settings.false_alerts,
             steps=settings.budget_steps,
@@ -148,9 +151,8 @@ def rule_alerts(history: History, setup: Setup, scores: Scores) -> dict[str, dic
             raised = alerts_of(plan, replace(plan.detection, detector=kind), scores)[:, -len(steps) :]
             fired[name] = {d: raised[:, :, d] for d in Direction}
     watching = watched(history, steps, protocol, plan.detection.min_active_steps)
-    recency = extract(history, plan.features, steps)[..., plan.features.names.index("recency")]
     silent_steps = max(1, protocol.lapse_steps // 2)
-    silent = (recency / 2 + 0.5) * protocol.window_steps >= silent_steps - 0.5
+    silent = silence(history, steps) >= silent_steps
     known = seen(history, steps)
     fired[f"silence of {silent_steps} steps"] = {Direction.FALL: silent & watching}
     fired["always"] = {Direction.FALL: watching, Direction.RISE: known & ~watching}

@@ -60,9 +60,9 @@ class ContactList:
         stride = int(category.max(initial=0)) + 1
         stream = user * stride + category
         chance = np.random.Generator(np.random.Philox(0)).permutation(int(stream.max(initial=0)) + 1)
-        self._place = np.empty(len(user), np.int64)  # of each row among all, from the lowest score up
-        self._place[np.lexsort((step, chance[stream], score))] = np.arange(len(user))
-        self._order = np.lexsort((-self._place, user, step))
+        in_turn = _places(chance[stream] * (int(step.max(initial=0)) + 1) + step)
+        self._place = _places(_ranks(score) * len(user) + in_turn)  # of each row among all, from the lowest score up
+        self._order = np.argsort((step * (int(user.max(initial=0)) + 1) + user + 1) * len(user) - self._place)
         self._user, self._step = user[self._order], step[self._order]
         _, self._stream = np.unique(stream[self._order], return_inverse=True)
         self._ranked = self._place[self._order]
@@ -131,6 +131,22 @@ class ContactList:
             spent[:-1, who], spent[-1, who] = spent[1:, who], step
         rank = np.arange(len(rows)) - np.repeat(first, wanted)
         return rows[rank < np.repeat(taken, wanted)]
+
+
+def _places(key: Ints) -> Ints:
+    """Where each of n things comes when they are sorted by a whole number that is different for any two: one number, which takes a
+    tenth of the time of one key after the other."""
+    out = np.empty(len(key), np.int64)
+    out[np.argsort(key)] = np.arange(len(key))
+    return out
+
+
+def _ranks(score: NDArray[Any]) -> Ints:
+    """Scores (n,) as whole numbers 0.. in their order: the same for the same score."""
+    order = np.argsort(score)
+    rising, out = score[order], np.empty(len(score), np.int64)
+    out[order] = np.cumsum(np.append(False, rising[1:] != rising[:-1])[: len(score)])
+    return out
 
 
 def contacts_per_week(contacts: float, steps: int, steps_a_week: int) -> float:

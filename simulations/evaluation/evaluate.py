@@ -1,7 +1,9 @@
 """What a run was worth: quality of p against honest baselines, of the alerts, what it cost.
 
-Everything here looks at all devices at once, as only a simulation can. p and alerts are the ones that the devices
-computed on their own and showed to their users.
+Everything here looks at many devices at once, as only a simulation can: at all of them, or at a sample of users that stands for
+them (`people/looked_at.py`). What is counted over all devices, is counted over all: alerts by step, what the policy table
+answered, refusals, rates, bytes, processor time and privacy. p and alerts are the ones that the devices computed on their own
+and showed to their users.
 """
 
 from __future__ import annotations
@@ -114,6 +116,12 @@ def refusals_by_code(traffic: Mapping[str, Mapping[str, int]]) -> dict[str, int]
     return {code.name.lower(): n for code, n in found.items() if n}
 
 
+def disk_bytes(run: RunFolder) -> int:
+    """What the people of a run and their devices take on the disk."""
+    files = (file for folder in (run.population, run.devices, run.hosts) for file in folder.rglob("*"))
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 @as_declared
 def evaluate(
     run: RunFolder,
@@ -129,8 +137,8 @@ def evaluate(
 
     `every_model`: fit trees and each device's own model too (a minute), not only pooled logistic regression and DNN;
     None: if the data are real. `held_out` (K,): users that never trained; pooled models learn without them, and they get
-    a table of their own. `seed` draws the models' rows and the bootstrap's users. `before`: what `beforehand` says to the same
-    arguments, where it was asked already.
+    a table of their own. `seed` draws the users that are looked at, the models' rows and the bootstrap's users. `before`: what
+    `beforehand` says to the same arguments, where it was asked already.
     """
     protocol, plan, server = setup.protocol, setup.plan, run.server
     account, traffic = whole_account(setup, json.loads(text_of(server.account_file))), server.traffic()
@@ -140,8 +148,11 @@ def evaluate(
     if before is None:
         before = beforehand(setup, population, every_model=every_model, held_out=held_out, seed=seed)
     history, test, levels, bgnbd = before.history, before.test, before.levels, before.bgnbd
-    rivals = run.rivals()
-    p, alerts = read_notes(run, population.n_users, len(population.catalogue), population.n_steps)
+    users, some, n_devices = before.looked_at.users, before.looked_at.population, population.n_users
+    held_out = None if held_out is None else held_out[users]
+    rivals = [each.of_users(users) for each in run.rivals()]
+    p, shown_to_all = read_notes(run, users, len(population.catalogue), population.n_steps)
+    alerts = shown_to_all.of_users(users)
     scored = p[test.user, test.step, test.category]
     known = ~np.isnan(scored)
     trained = np.ones(len(test.y), bool) if held_out is None else ~held_out[test.user]
@@ -163,27 +174,29 @@ def evaluate(
         seed=seed,
     )
     privacy = Privacy(**{k: v for k, v in account.items() if k not in ("bits", "sums", "stopped")})
-    sent = traffic_numbers(traffic, population.n_users, devices_hold_seats=bool(plan.sum and plan.sum.seats))
-    cpu = cpu_numbers(run, traffic["received"].get("update", 0), population.n_users)
+    sent = traffic_numbers(traffic, n_devices, devices_hold_seats=bool(plan.sum and plan.sum.seats))
+    cpu = cpu_numbers(run, traffic["received"].get("update", 0), n_devices)
     falls = [alerts.of(Direction.FALL, protocol.alert_steps)]
     price = price_of(tables, privacy, sent, cpu.s_per_device)
     return Evaluation(
         **vars(tables),
-        answer=answer_of(population, history, setup, falls, price, bgnbd, seed),
+        looked_at=len(users),
+        disk_bytes=disk_bytes(run),
+        answer=answer_of(some, history, setup, falls, price, bgnbd, seed),
         interest=interest_quality(shown, scored[known & trained], int((~known & trained).sum())),
         learning_curve=learning_curve(models, plan, shown),
         lapse=lapse_quality(history, setup, scores, levels, seed, bgnbd, rivals, before.lapses),
         rises=rise_quality(history, setup, scores, levels, seed, bgnbd, rivals, before.takeoffs),
         never_bought=never_bought(setup, history, heads, seed) if heads is not None and held_out is None else None,
-        alerts=alert_quality(population, history, setup, scores, alerts),
+        alerts=alert_quality(some, history, setup, scores, alerts, shown_to_all),
         privacy=privacy,
         refused=refusals_by_code(traffic),
-        bits=rates_with_truth(account["bits"], alerts, agreed) if account["bits"] else None,
+        bits=rates_with_truth(account["bits"], shown_to_all, agreed) if account["bits"] else None,
         sums=answered_sums(account["sums"]),
         traffic=sent,
         cheat_bounds=cheat_bounds(setup),
         cpu=cpu,
-        example_users=example_users(run, setup, population, history, p, alerts),
+        example_users=example_users(run, setup, before.looked_at, history, p, alerts),
         commit="+".join(dict.fromkeys([*commits_of(run.flower).split("+"), commit()])),
     )
 

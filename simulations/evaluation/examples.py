@@ -14,7 +14,7 @@ from shared.features import History
 from ..federation.alert_table import ShownAlerts
 from ..federation.observations import read_reasons
 from ..federation.run_folder import RunFolder
-from ..people.population import Population
+from ..people.looked_at import LookedAt
 from ..people.setup import Setup
 from .ground_truth import Turns, delays, planted_turns
 from .result_tables import Way
@@ -25,20 +25,20 @@ WAYS: Final[dict[Direction, Way]] = {Direction.FALL: "fall", Direction.RISE: "ri
 
 @as_declared
 def example_users(
-    run: RunFolder, setup: Setup, population: Population, history: History, p: Floats, alerts: ShownAlerts
+    run: RunFolder, setup: Setup, looked_at: LookedAt, history: History, p: Floats, alerts: ShownAlerts
 ) -> list[ExampleUser]:
-    """A fall and a rise that were called, those with the most typical delay, and a fall that was missed, the first one;
-    fewer where a run has none of a kind. With the reasons that the device showed. Empty without planted truth: real
-    people are never drawn."""
-    if population.truth is None:
+    """Of the users who are looked at, a fall and a rise that were called, those with the most typical delay, and a fall that was
+    missed, the first one; fewer where a run has none of a kind. With the reasons that the device showed. Empty without planted
+    truth: real people are never drawn."""
+    if (truth := looked_at.population.truth) is None:
         return []
     steps = setup.protocol.alert_steps
     out: list[ExampleUser] = []
     for direction, wanted in ((Direction.FALL, True), (Direction.RISE, True), (Direction.FALL, False)):
-        turns = planted_turns(population.truth, direction, steps)
+        turns = planted_turns(truth, direction, steps)
         chosen = typical(delays(alerts.of(direction, steps), turns), wanted)
         if chosen is not None:
-            out.append(_drawn(run, population, history, p, alerts, turns, chosen, direction, wanted))
+            out.append(_drawn(run, looked_at, history, p, alerts, turns, chosen, direction, wanted))
     return out
 
 
@@ -54,7 +54,7 @@ def typical(delay: Doubles, found: bool) -> int | None:
 
 def _drawn(
     run: RunFolder,
-    population: Population,
+    looked_at: LookedAt,
     history: History,
     p: Floats,
     alerts: ShownAlerts,
@@ -65,9 +65,9 @@ def _drawn(
 ) -> ExampleUser:
     user, category = int(turns.user[index]), int(turns.category[index])
     mine = alerts.where((alerts.user == user) & (alerts.category == category))
-    reasons = read_reasons(run, user)
+    reasons = read_reasons(run, int(looked_at.users[user]))
     return ExampleUser(
-        category=population.catalogue.names[category],
+        category=looked_at.population.catalogue.names[category],
         direction=WAYS[direction],
         found=found,
         count=[round(float(v), 2) for v in history.count[user, category]],

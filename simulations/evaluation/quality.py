@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from sklearn.metrics import log_loss as sklearn_log_loss
-from sklearn.metrics import roc_auc_score
+from scipy.sparse import csr_array
 
 from shared.arrays import Bools, Doubles, Ints, as_declared
 from shared.features import History
@@ -27,12 +25,31 @@ DRAWS = 200
 INTERVAL = 0.95
 #: Levels that scores are cut into for a bootstrap.
 BINS = 2000
+#: Whole numbers below this are exact in single precision.
+EXACT_COUNTS = 2**24
 
 
 @as_declared
 def auc(y: Bools, score: NDArray[Any]) -> float | None:
-    """Area under the ROC curve; None where only one class is there, or none."""
-    return float(roc_auc_score(y, score)) if y.any() and not y.all() else None
+    """Area under the ROC curve of finite scores: the share of pairs of a row that came true and one that did not in which the first
+    has the higher score, equals counted half. None where only one class is there, or none."""
+    if not y.any() or y.all():
+        return None
+    positive, negative = np.sort(score[y]), np.sort(score[~y])
+    low, high = (int(np.searchsorted(negative, positive, side).sum()) for side in ("left", "right"))
+    return (low + high) / (2 * len(positive) * len(negative))
+
+
+@as_declared
+def average_precision(y: Bools, score: NDArray[Any]) -> float | None:
+    """The mean, over rows that came true, of the precision of the line that just lets each in; None where none came true."""
+    if not y.any():
+        return None
+    positive, negative = np.sort(score[y]), np.sort(score[~y])
+    lines, times = np.unique(positive, return_counts=True)
+    found = len(positive) - np.searchsorted(positive, lines)
+    called = found + len(negative) - np.searchsorted(negative, lines)
+    return float((times * found / called).sum() / len(positive))
 
 
 @as_declared
@@ -40,7 +57,8 @@ def log_loss(y: Bools, p: NDArray[Any]) -> float | None:
     """Mean -log of the probability that p gave to what happened, p kept within 1e-6 of 0 and 1; None without rows."""
     if not len(y):
         return None
-    return float(sklearn_log_loss(y, np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6), labels=[False, True]))
+    given = np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6)
+    return float(-np.log(np.where(y, given, 1 - given)).mean())
 
 
 @as_declared
@@ -66,30 +84,39 @@ class UserBootstrap:
         random = np.random.Generator(np.random.Philox(seed))
         size = self.users.size
         drawn = (np.bincount(random.integers(0, max(size, 1), size), minlength=size) for _ in range(n))
-        self.times = np.array([*drawn], dtype=np.float32).reshape(n, size)
+        self.times = np.array([*drawn], dtype=np.float64).reshape(n, size)
+        most_rows = (self.times @ np.bincount(self._user, minlength=size)).max(initial=0)
+        counts = np.float32 if most_rows < EXACT_COUNTS else np.float64
+        self._by_user = np.ascontiguousarray(self.times.T, counts)
 
     @as_declared
     def aucs(self, score: NDArray[Any]) -> Doubles:
         """AUC of `score` (n,) in every draw, equals counted half; NaN in a draw that holds one class only."""
-        level = levels(score)
-        n_levels = int(level.max(initial=0)) + 1
-        quiet, returning = (np.zeros((len(self.times), n_levels)) for _ in range(2))
-        times = self.times.T.astype(np.float64)
-        for counts, of_class in ((quiet, ~self._y), (returning, self._y)):
-            rows = np.ones(int(of_class.sum())), (level[of_class], self._user[of_class])
-            counts += (coo_array(rows, (n_levels, self.users.size)).tocsr() @ times).T
-        pairs = quiet.sum(axis=1) * returning.sum(axis=1)
-        won = (returning * (np.cumsum(quiet, axis=1) - quiet / 2)).sum(axis=1)
+        order, ends = in_levels(score)
+        user, true = self._user[order].astype(np.int32), self._y[order]
+        quiet, returning = (self._counted(user, of_class, ends) for of_class in (~true, true))
+        pairs = quiet.sum(axis=0) * returning.sum(axis=0)
+        won = (returning * (np.cumsum(quiet, axis=0) - quiet / 2)).sum(axis=0)
         return np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan)
+
+    def _counted(self, user: NDArray[np.int32], chosen: Bools, ends: Ints) -> Doubles:
+        """How many chosen rows each level has in each draw: (levels, draws), of rows in their order."""
+        upto = np.concatenate([[0], np.cumsum(chosen)])[np.concatenate([[0], ends])]
+        mine = user[chosen]
+        rows = csr_array((np.ones(len(mine), self._by_user.dtype), mine, upto), (len(ends), self.users.size))
+        return np.asarray(rows @ self._by_user, np.float64)
 
 
 @as_declared
-def levels(score: NDArray[Any]) -> Ints:
-    """Scores (n,) as levels 0.. in their order: the same level for the same score, at most BINS of them."""
-    values = np.unique(score)
+def in_levels(score: NDArray[Any]) -> tuple[Ints, Ints]:
+    """Scores (n,) in levels, at most BINS of them, the same for the same score: an order of theirs (n,), and behind which place in it
+    each level ends (L,)."""
+    order = np.argsort(score)
+    rising = score[order]
+    values = rising[np.append(True, rising[1:] != rising[:-1])[: len(rising)]]
     if values.size > BINS:
-        values = np.unique(np.quantile(score, np.linspace(0, 1, BINS + 1)[1:-1]))
-    return np.searchsorted(values, score, side="right").astype(np.int64)
+        values = np.unique(np.quantile(rising, np.linspace(0, 1, BINS + 1)[1:-1]))
+    return order, np.append(np.searchsorted(rising, values), len(rising))
 
 
 @as_declared

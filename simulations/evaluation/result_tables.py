@@ -148,7 +148,7 @@ class TurnScores(ScoreMetrics):
 
 
 class Warned(Part):
-    """How early a score warns of a lapse at its lowest line that is good enough (see `turn_rows.lead_of`)."""
+    """How early a score warns of a lapse at its lowest line that is good enough (see `turn_rows.Silences`)."""
 
     silences: int
     lapses: int

@@ -237,10 +237,14 @@ class Seconds(Part):
 
 
 class Evaluation(InterestTables):
-    """What a run was worth, from its folder: quality, alerts and cost. `never_bought`: what the run's own sum of everybody says of
-    categories that a user never touched; None without such a sum, and where users were held out. `refused`: requests that devices
-    declined, by the name of the code."""
+    """What a run was worth, from its folder: quality, alerts and cost. `looked_at`: of so many users tables, curves and the answer
+    are, all of them or a sample drawn at random; alerts by step and intervention, `refused`, `bits`, `sums`, bytes, processor time
+    and privacy are of all devices. `never_bought`: what the run's own sum of everybody says of categories that a user never touched;
+    None without such a sum, and where users were held out. `refused`: requests that devices declined, by the name of the code.
+    `disk_bytes`: what the people and their devices take on the disk, in the run's folder."""
 
+    looked_at: int
+    disk_bytes: int
     answer: Answer
     interest: InterestQuality
     learning_curve: list[RoundAuc]

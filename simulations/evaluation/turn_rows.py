@@ -13,16 +13,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 from shared.arrays import Bools, Doubles, Ints, as_declared, hold_declared
 from shared.errors import InputError
-from shared.features import FeatureSpec, History, extract, last_active
+from shared.features import FeatureSpec, History, last_active
 
-from ..people.labelled_rows import Rows
+from ..people.labelled_rows import Rows, filled
 from ..scenarios.config import ProtocolSection
 from .ground_truth import lapse_mask, quiet_mask, takeoff_mask, watched
-from .quality import UserBootstrap, auc, calibration_error, interval
+from .quality import UserBootstrap, auc, average_precision, calibration_error, interval
 from .result_tables import Difference, ScoreMetrics, TurnScores, Warned
 
 Scores = NDArray[np.floating[Any]]
@@ -37,8 +36,6 @@ TOP_ROWS: Final = 0.1
 #: An alert line is set where one alert in so many is true, on this many candidate lines.
 ONE_TRUE_IN: Final = 4
 ALERT_LINES: Final = 200
-#: Users whose features are in memory together.
-USERS_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True)
@@ -122,14 +119,7 @@ def _rows(history: History, protocol: ProtocolSection, at: Ints, chosen: Bools, 
 
 def with_features(history: History, features: FeatureSpec, rows: TurnRows) -> Rows:
     """The rows with their features x (n, F), as of the close of each row's step."""
-    x = np.empty((len(rows), features.n_features), np.float32)
-    steps = np.unique(rows.step)
-    for first in range(0, history.active.shape[0], USERS_AT_ONCE):
-        these = slice(first, first + USERS_AT_ONCE)
-        mine = (rows.user >= first) & (rows.user < first + USERS_AT_ONCE)
-        some = extract(history[these], features, steps)
-        x[mine] = some[rows.user[mine] - first, np.searchsorted(steps, rows.step[mine]), rows.category[mine]]
-    return Rows(x, rows.y, rows.user, rows.step, rows.category)
+    return filled(history, features, [rows])[0]
 
 
 @dataclass(frozen=True)
@@ -189,7 +179,7 @@ def score_metrics(rows: TurnRows, score: TurnScore) -> ScoreMetrics:
     out: dict[str, float | None] = dict.fromkeys(ScoreMetrics.model_fields)
     y, value = rows.y, score.value
     if y.any():
-        out["average_precision"] = float(average_precision_score(y, value))
+        out["average_precision"] = average_precision(y, value)
         out["top_precision"] = top_precision(y, value)
         out["top_value_precision"] = top_precision(y[rows.valued], value[rows.valued])
     if y.any() and score.probability:
@@ -211,9 +201,8 @@ def top_precision(y: Bools, score: Scores, share: float = TOP_ROWS) -> float | N
     return float((y[above].sum() + (n - above.sum()) * y[equal].mean()) / n)
 
 
-def lead_of(rows: TurnRows, score: Scores, lapse_steps: int, one_true_in: int = ONE_TRUE_IN) -> Warned | None:
-    """How early a score warns of a lapse, at the lowest line at which one alert in `one_true_in` is true; None if there
-    is no such line, or no silence to be judged.
+class Silences:
+    """The silences of lapse rows that alerts are judged by, and what a score warns of (`warned`).
 
     A silence is the steps after one last active step; it gets one alert, at the first row that reaches the line. The
     alert is true if a lapse follows its row. Its lead is how long before the lapse is a fact: last active step +
@@ -221,30 +210,50 @@ def lead_of(rows: TurnRows, score: Scores, lapse_steps: int, one_true_in: int = 
     to their last: those that began with an active step in the rows' steps, `lapse_steps` or more before their end.
     Recall: share of these silences that became lapses and were warned of in time by a true alert.
     """
-    if not len(rows):
-        return None
-    began = rows.step - rows.silent
-    whole = (began >= rows.step.min()) & (began + lapse_steps - 1 <= rows.step.max())
-    if not whole.any():
-        return None
-    order = np.lexsort((rows.step[whole], began[whole], rows.category[whole], rows.user[whole]))
-    user, category, start = (column[whole][order] for column in (rows.user, rows.category, began))
-    y, silent, value = (column[whole][order] for column in (rows.y, rows.silent, score))
-    new = np.ones(len(y), bool)
-    new[1:] = (user[1:] != user[:-1]) | (category[1:] != category[:-1]) | (start[1:] != start[:-1])
-    starts, position = np.flatnonzero(new), np.arange(len(y))
-    lapses = int(y[starts].sum())
-    for line in np.unique(np.quantile(value, np.linspace(0, 1, ALERT_LINES, endpoint=False), method="higher")):
-        at = np.minimum.reduceat(np.where(value >= line, position, len(y)), starts)
-        at = at[at < len(y)]
-        true = y[at]
-        if true.mean() * one_true_in >= 1:
-            return Warned(
-                silences=len(starts),
-                lapses=lapses,
-                alerts=len(at),
-                precision=float(true.mean()),
-                recall=float(true.sum() / lapses) if lapses else None,
-                median_lead_steps=float(np.median(lapse_steps - silent[at[true]])) if true.any() else None,
-            )
-    return None
+
+    def __init__(self, rows: TurnRows, lapse_steps: int) -> None:
+        began = rows.step - rows.silent
+        ends = (rows.step.min(), rows.step.max()) if len(rows) else (0, 0)
+        whole = np.flatnonzero((began >= ends[0]) & (began + lapse_steps - 1 <= ends[1]))
+        self._rows = whole[np.lexsort([column[whole] for column in (rows.step, began, rows.category, rows.user)])]
+        same = [column[self._rows] for column in (rows.user, rows.category, began)]
+        new = np.ones(len(self._rows), bool)
+        new[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in same])
+        self._y, self._lead = rows.y[self._rows], lapse_steps - rows.silent[self._rows]
+        self._silence, self._starts = np.cumsum(new), np.flatnonzero(new)
+
+    @as_declared
+    def warned(self, score: Scores, one_true_in: int = ONE_TRUE_IN) -> Warned | None:
+        """How early a score (n,) of all rows warns of a lapse, at the lowest line at which one alert in `one_true_in` is true;
+        None if there is no such line, or no silence to be judged."""
+        if not len(self._rows):
+            return None
+        rising = np.sort(value := score[self._rows])
+        lines = np.unique(
+            rising[np.ceil(np.linspace(0, 1, ALERT_LINES, endpoint=False) * (len(rising) - 1)).astype(int)]
+        )
+        reached = np.searchsorted(lines, value, side="right")  # the row is at or above so many lines, the lowest ones
+        best = np.maximum.accumulate(self._silence * (len(lines) + 1) + reached) - self._silence * (len(lines) + 1)
+        before = np.concatenate([[0], best[:-1]])
+        before[self._starts] = 0
+        first = np.flatnonzero(best > before)  # the alert of its silence at lines before..best
+        alerts, true = (self._at_lines(before[rows], best[rows], len(lines)) for rows in (first, first[self._y[first]]))
+        good = np.flatnonzero(true / alerts * one_true_in >= 1)
+        if not good.size:
+            return None
+        line, lapses = int(good[0]), int(self._y[self._starts].sum())
+        at = first[(before[first] <= line) & (line < best[first]) & self._y[first]]
+        return Warned(
+            silences=len(self._starts),
+            lapses=lapses,
+            alerts=int(alerts[line]),
+            precision=float(true[line] / alerts[line]),
+            recall=float(true[line] / lapses) if lapses else None,
+            median_lead_steps=float(np.median(self._lead[at])) if at.size else None,
+        )
+
+    @staticmethod
+    def _at_lines(low: Ints, high: Ints, n_lines: int) -> Ints:
+        """How many of the ranges low..high - 1 (n,) hold each line: (n_lines,)."""
+        begun, ended = (np.bincount(ends, minlength=n_lines + 1) for ends in (low, high))
+        return np.cumsum(begun - ended)[:n_lines]

@@ -21,7 +21,7 @@ from ..baselines import counter_rules as rules
 from ..baselines import interest_models as baselines
 from ..baselines.bgnbd import BgNbd, fit_categories, fit_history
 from ..baselines.interest_models import ALONE, BOOSTED, BY_ITSELF, FOREST, POOLED, POOLED_DNN, POOLED_LR, RULE
-from ..people.labelled_rows import rows_of
+from ..people.labelled_rows import Rows, filled, rows_of
 from ..people.setup import Setup
 from ..scenarios.config import ProtocolSection
 from .quality import auc
@@ -29,13 +29,12 @@ from .replay import change_rate
 from .result_tables import LapseScores, LapseTable, TakeoffTable
 from .turn_rows import (
     MIN_ACTIVE,
+    Silences,
     TurnRows,
     TurnScore,
     judged_lapses,
     judged_takeoffs,
-    lead_of,
     score_table,
-    with_features,
 )
 
 #: Windows of the change rate, in steps.
@@ -68,22 +67,37 @@ def pooled_levels(
     *,
     every_model: bool = True,
     fitted: Mapping[str, baselines.Predict] | None = None,
+    cells: Rows | None = None,
 ) -> Levels:
     """P(return within the horizon) by every pooled model fitted on the train steps (unless `every_model`, GAP_BASELINES), from as
     many steps before the first alert step as the widest change rate needs to the last lapse test step.
-    `fitted`: these models, where they have been fitted already."""
+    `fitted`: these models, where they have been fitted already; `cells`: the rows of these steps (`level_steps`), likewise."""
     protocol, plan = setup.protocol, setup.plan
-    first, last = max(protocol.lapse_test_steps[0] - max(CHANGE_STEPS), 0), protocol.lapse_test_steps[1]
+    first, last = level_steps(protocol)
     if fitted is None:
         train = rows_of(history, plan.features, plan.horizon_steps, protocol.train_steps)
         fitted = baselines.fitted_models(train, plan, seed, every=every_model)
-    cells = rows_of(history, plan.features, plan.horizon_steps, (first, last))
+    if cells is None:
+        cells = rows_of(history, plan.features, plan.horizon_steps, (first, last))
     out = {}
     for name, predict in fitted.items():
         cube = np.full((history.active.shape[0], last - first + 1, history.n_categories), np.nan, np.float32)
         cube[cells.user, cells.step - first, cells.category] = predict(cells)
         out[name] = cube
     return Levels(out, first)
+
+
+def level_steps(protocol: ProtocolSection) -> tuple[int, int]:
+    """The first and the last step at which tables of turns ask for p."""
+    return max(protocol.lapse_test_steps[0] - max(CHANGE_STEPS), 0), protocol.lapse_test_steps[1]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Turns that pooled models learn themselves: rows to learn from, and the rows that are judged."""
+
+    train: Rows
+    judged: Rows
 
 
 def lapse_scores(
@@ -93,8 +107,10 @@ def lapse_scores(
     levels: Levels | None,
     seed: int = 0,
     models: Sequence[BgNbd | None] | None = None,
+    taught: Taught | None = None,
 ) -> dict[str, TurnScore]:
-    """What every rule and, with `levels`, every pooled model says on the lapse rows of the lapse test steps."""
+    """What every rule and, with `levels`, every pooled model says on the lapse rows of the lapse test steps. `models`, `taught`: what
+    is needed besides, where that is there already."""
     protocol = setup.protocol
     known = history.until(protocol.lapse_test_steps[1])
     rule = _Rules(known, protocol, rows)
@@ -119,7 +135,7 @@ def lapse_scores(
         "ADWIN on activity (river), mean of its window": rule.of(rules.adwin, pairs=rule.pairs),
     }
     if levels is not None:
-        out.update(_pooled(history, setup, rows, levels, judged_lapses, seed, rising=False))
+        out.update(_pooled(history, setup, rows, levels, taught, seed, rising=False))
     return out
 
 
@@ -130,6 +146,7 @@ def takeoff_scores(
     levels: Levels | None,
     seed: int = 0,
     models: Sequence[BgNbd | None] | None = None,
+    taught: Taught | None = None,
 ) -> dict[str, TurnScore]:
     """What every rule, read the other way round, and with `levels` every pooled model says on the take-off rows of the
     lapse test steps."""
@@ -149,7 +166,7 @@ def takeoff_scores(
         "ADWIN on activity (river), mean of its window": rule.against(rules.adwin, pairs=rule.pairs),
     }
     if levels is not None:
-        out.update(_pooled(history, setup, rows, levels, judged_takeoffs, seed, rising=True))
+        out.update(_pooled(history, setup, rows, levels, taught, seed, rising=True))
     return out
 
 
@@ -175,10 +192,11 @@ def lapse_table(
     rows = judged_lapses(history, protocol, protocol.lapse_test_steps)
     others = lapse_scores(history, setup, rows, levels, seed, models) if others is None else others
     scores = {**(extra or {}), **others}
+    silences = Silences(rows, protocol.lapse_steps)
     table = [
         LapseScores(
             **vars(row),
-            alerts=lead_of(rows, scores[row.name].value, protocol.lapse_steps),
+            alerts=silences.warned(scores[row.name].value),
             early_auc=auc(rows.y[rows.early], scores[row.name].value[rows.early]),
         )
         for row in score_table(rows, scores, tuple(references) or (P_SILENT,), seed)
@@ -260,7 +278,7 @@ def _pooled(
     setup: Setup,
     rows: TurnRows,
     levels: Levels,
-    rows_in: Callable[[History, ProtocolSection, tuple[int, int]], TurnRows],
+    taught: Taught | None,
     seed: int,
     *,
     rising: bool,
@@ -274,14 +292,17 @@ def _pooled(
         for name, cube in levels.p.items()
     }
     out.update(change_rates(levels.p[POOLED_DNN], levels.first_step, rows, POOLED_DNN, rising=rising))
-    train = with_features(history, features, rows_in(history, setup.protocol, setup.protocol.lapse_train_steps))
+    if taught is None:
+        turns = (judged_takeoffs if rising else judged_lapses)(
+            history, setup.protocol, setup.protocol.lapse_train_steps
+        )
+        taught = Taught(*filled(history, features, [turns, rows]))
     every = set(DIRECT) <= set(levels.p)
     unused = set(baselines.KINDS) - set(DIRECT)
-    learned = baselines.fitted_models(train, setup.plan, seed, every=every, without=unused)
-    judged = with_features(history, features, rows)
+    learned = baselines.fitted_models(taught.train, setup.plan, seed, every=every, without=unused)
     turn = "take-offs" if rising else "lapses"
     for name in (name for name in DIRECT if name in learned):
-        out[f"{name}, trained on {turn}"] = TurnScore(learned[name](judged).astype(np.float64), POOLED, True)
+        out[f"{name}, trained on {turn}"] = TurnScore(learned[name](taught.judged).astype(np.float64), POOLED, True)
     return out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -35,6 +35,13 @@ class Alerts:
     def where(self, keep: Bools) -> Self:
         """Those that `keep` (n,) names."""
         return type(self)(*(column[keep] for column in vars(self).values()))
+
+    @as_declared
+    def of_users(self, users: Ints) -> Self:
+        """Those of some users (n,), in ascending order, who are numbered from 0 then."""
+        at = np.minimum(np.searchsorted(users, self.user), len(users) - 1)
+        mine = self.where(users[at] == self.user)
+        return replace(mine, user=np.searchsorted(users, mine.user))
 
     @classmethod
     @as_declared

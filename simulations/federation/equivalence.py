@@ -16,7 +16,7 @@ from client.model.runtime import pinned_model
 from server.app import run, serve
 from server.federation import Federation
 from server.optimizer import ServerSettings
-from server.risk_start import PublicRows
+from server.public.risk_start import PublicRows
 from server.settings import RunSettings, Schedule
 from shared.clock import Clock
 

@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 
 from client.app import carried, route
 from client.detection.alerts import alert_fields
-from client.detection.chances import Chances, Weights, as_ruled, chances_of, recent_rows
-from client.detection.policy import POLICY, segments
 from client.detection.watch import Watch, observed, past_steps
 from client.gate import declared
 from client.model.costs import expect_affordable
@@ -48,7 +46,7 @@ from shared.rdp import Curve, coin, update_cost
 from shared.register.recipes import QUERIES, Recipe
 
 from ..people.labelled_rows import SCORE_USERS, users_of
-from .alert_table import ShownAlerts
+from ..people.looked_at import users_looked_at
 from .device_app import server_key, world
 from .host_alerts import HostAlerts
 from .host_answers import HostAnswers, as_pairs
@@ -58,6 +56,7 @@ from .host_queries import query_sum
 from .host_training import SUMS, Look, TrainingRows, fresh_entropy
 from .hosted.counters import write_history, write_kinds
 from .hosted.head_sums import RAW, HostedRows, head_sum, load_head_rows, write_head_rows
+from .hosted.living import close_steps
 from .hosted.state import HostState
 from .metering import Metered
 from .observations import HostNotes
@@ -79,7 +78,7 @@ class Host:
         self.first_user, self.n_users = int(users[0]), len(users)
         self.folder = run.host(partition)
         private_folder(self.folder.path)
-        self._users = users
+        self._users, self._looked_at = users, users_looked_at(self.population.n_users, run.scenario().data.seed)
         held_out = run.held_out()
         self._held_out = None if held_out is None else held_out[users]
         self._history: History | None = None
@@ -292,16 +291,10 @@ class Host:
         kept, raised = HostAlerts.load(self.folder.alerts_file, state.closed), []
         if step <= state.closed:
             return kept
-        for at in range(state.closed + 1, step + 1):
-            chances, interest = self._read(plan, state.weights, at), self._interest(plan, at)
-            fired, levels, began = state.watch.see(plan, interest, at, chances)
-            where = who, direction, category = np.nonzero(fired)
-            level = levels[where]
-            segment = segments(interest, plan.features.window_steps)[who]
-            chosen = POLICY.choose(segment, direction, level)
-            when = np.full_like(who, at)
-            raised.append(ShownAlerts(who, when, direction, category, level, segment, chosen, began[where]))
-            HostNotes(self.folder, self.first_user).write(at, chances.p, raised[-1])
+        steps = range(state.closed + 1, step + 1)
+        for at, p, shown in close_steps(self.history, plan, state.weights, state.watch, steps):
+            raised.append(shown)
+            HostNotes(self.folder, self._users, self._looked_at).write(at, p, shown)
         kept = kept.with_raised(raised, state.round_number, step)
         kept.save(self.folder.alerts_file)
         replace(state, closed=step).save(self.folder.state_file)
@@ -315,17 +308,6 @@ class Host:
             for first in range(0, self.n_users, SCORE_USERS)
         ]
         return np.where(seen(history, steps), np.concatenate(parts), np.float32(np.nan))
-
-    def _read(self, plan: Plan, weights: Weights, at: int) -> Chances:
-        """What devices read of their interests (K, C) as of the close of a step, as `Device` reads it."""
-        history = self._interest(plan, at)
-        parts = []
-        for first in range(0, self.n_users, SCORE_USERS):
-            some = users_of(history, first)
-            x, known = recent_rows(some, plan, at)
-            found = chances_of(plan, weights, lambda theta, rows: forward(plan.network, theta, rows), x, known)
-            parts.append(as_ruled(plan, found, some))
-        return Chances(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def _plan_on_disk(self) -> Plan | None:
         return self.folder.plan() if self.folder.plan_file.exists() else None

@@ -70,10 +70,12 @@ class DeviceNotes:
 
 
 class HostNotes:
-    """One host's notes of its users first..first + K - 1."""
+    """One host's notes of its `users` (K,), who have consecutive numbers: alerts of all, p of those among `looked_at` (n,), of whom
+    figures need it; both in ascending order."""
 
-    def __init__(self, folder: HostFolder, first_user: int) -> None:
-        self._folder, self._first_user = folder, first_user
+    def __init__(self, folder: HostFolder, users: Ints, looked_at: Ints) -> None:
+        self._folder, self._first_user = folder, int(users[0])
+        self._noted = looked_at[slice(*np.searchsorted(looked_at, (users[0], users[-1] + 1)))]
 
     @as_declared
     def write(self, step: int, p: Floats, alerts: ShownAlerts) -> None:
@@ -81,24 +83,28 @@ class HostNotes:
         columns = np.stack([column for column in vars(alerts).values()])
         columns[0] += self._first_user
         with replacing(self._folder.notes_file(step)) as file:
-            np.savez(file, first_user=self._first_user, p=p, alerts=columns)
+            np.savez(file, users=self._noted, p=p[self._noted - self._first_user], alerts=columns)
 
 
-def read_notes(run: RunFolder, n_users: int, n_categories: int, n_steps: int) -> tuple[Floats, ShownAlerts]:
-    """Everybody's notes of a run: p (K, T, C), NaN where none, and all alerts."""
-    p = np.full((n_users, n_steps, n_categories), np.nan, np.float32)
+@as_declared
+def read_notes(run: RunFolder, users: Ints, n_categories: int, n_steps: int) -> tuple[Floats, ShownAlerts]:
+    """The notes of a run: p (K, T, C) of some `users` (K,), in ascending order, NaN where none was written down; and everybody's
+    alerts."""
+    p = np.full((len(users), n_steps, n_categories), np.nan, np.float32)
     found: list[Ints] = []
     for step, file in (noted for host in run.every_host() for noted in host.notes()):
         with np.load(file) as notes:
-            first = int(notes["first_user"])
-            p[first : first + len(notes["p"]), step] = notes["p"]
+            _, here, there = np.intersect1d(users, notes["users"], assume_unique=True, return_indices=True)
+            p[here, step] = notes["p"][there]
             found.append(notes["alerts"].T)
     for home in run.devices.glob("*"):
         user = int(home.name)
         rows = np.frombuffer(whole_rows(home / INTERESTS_FILE, 4 * (n_categories + 1)), "<f4").reshape(
             -1, n_categories + 1
         )
-        p[user, rows[:, 0].astype(int)] = rows[:, 1:]
+        at = int(np.searchsorted(users, user))
+        if at < len(users) and users[at] == user:
+            p[at, rows[:, 0].astype(int)] = rows[:, 1:]
         alerts = np.frombuffer(whole_rows(home / ALERTS_FILE, ALERT_BYTES), "<i4").reshape(-1, 7)
         found.append(np.column_stack([np.full(len(alerts), user), alerts]))
     table = np.concatenate(found).astype(np.int64) if found else np.empty((0, 8), np.int64)

@@ -98,7 +98,7 @@ class Run:
         whether it was followed by a turn, missing where that is not known."""
         pandas, found, run = importlib.import_module("pandas"), self._lived, RunFolder(self.folder)
         setup, people = found
-        _, alerts = read_notes(run, people.n_users, len(people.catalogue), people.n_steps)
+        _, alerts = read_notes(run, np.empty(0, np.int64), len(people.catalogue), people.n_steps)
         protocol, history = setup.protocol, history_of(people, setup.plan.read_features)
         right: list[Any] = [None] * len(alerts)
         first, last = protocol.alert_steps if people.truth is not None else protocol.lapse_test_steps

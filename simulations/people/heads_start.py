@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from client.model.training_rows import TurnRows, head_rows
-from server.heads.calibration import PublicTurns
-from server.risk_start import logistic
+from server.public.calibration import PublicTurns
+from server.public.logistic import logistic
 from shared.arrays import Bools, Doubles, Floats, Ints
 from shared.errors import ConfigError
 from shared.features import FeatureSpec, History

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
+from shared.errors import InputError
 from shared.features import FeatureSpec, History, extract, labels, seen
 
 from .population import Population
@@ -23,13 +26,68 @@ def history_of(population: Population, features: FeatureSpec | None = None) -> H
     return counted if features is None else features.of(counted)
 
 
-def rows_of(history: History, features: FeatureSpec, horizon_steps: int, steps: tuple[int, int]) -> Rows:
+class Labelled(Protocol):
+    """Labelled rows (n,) without their features, in order of user: label, and whose, when, which."""
+
+    @property
+    def y(self) -> Bools: ...
+    @property
+    def user(self) -> Ints: ...
+    @property
+    def step(self) -> Ints: ...
+    @property
+    def category(self) -> Ints: ...
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Labelled rows (n,) without their features, in order of user, step, category."""
+
+    y: Bools
+    user: Ints
+    step: Ints
+    category: Ints
+
+    def __post_init__(self) -> None:
+        hold_declared(self)
+
+
+def cells_of(history: History, horizon_steps: int, steps: tuple[int, int]) -> Cells:
     """Every (user, step, category) of steps first..last that the user had engaged with by then."""
     at = np.arange(steps[0], steps[1] + 1)
     chosen = seen(history, at)
     user, step, category = np.nonzero(chosen)
-    x = extract(history, features, at)[chosen]
-    return Rows(x, labels(history, at, horizon_steps)[chosen], user, at[step], category)
+    return Cells(labels(history, at, horizon_steps)[chosen], user, at[step], category)
+
+
+def rows_of(history: History, features: FeatureSpec, horizon_steps: int, steps: tuple[int, int]) -> Rows:
+    """The rows of `cells_of` with their features."""
+    return filled(history, features, [cells_of(history, horizon_steps, steps)])[0]
+
+
+def filled(
+    history: History, features: FeatureSpec, lists: Sequence[Labelled], widths: Sequence[int] | None = None
+) -> list[Rows]:
+    """Several lists of rows with their features x (n, F), as of the close of each row's step; lists of the same steps share one
+    extraction, of some users at a time (of other steps, an average may differ in its last bit). `widths`: of each list the first
+    columns that are kept, where these are not all. InputError unless each is in order of user."""
+    if any((np.diff(rows.user) < 0).any() for rows in lists):
+        raise InputError("expected rows in order of user, got others")
+    wide = [features.n_features] * len(lists) if widths is None else widths
+    out = [np.empty((len(rows.y), width), np.float32) for rows, width in zip(lists, wide, strict=True)]
+    asked: dict[bytes, list[int]] = {}
+    for i, rows in enumerate(lists):
+        asked.setdefault(np.unique(rows.step).tobytes(), []).append(i)
+    for key, alike in asked.items():
+        steps = np.frombuffer(key, np.int64)
+        for first in range(0, len(history.active) if len(steps) else 0, SCORE_USERS):
+            x = extract(users_of(history, first), features, steps)
+            for i in alike:
+                rows = lists[i]
+                mine = slice(*np.searchsorted(rows.user, (first, first + SCORE_USERS)))
+                at = np.searchsorted(steps, rows.step[mine])
+                out[i][mine] = x[rows.user[mine] - first, at, rows.category[mine], : wide[i]]
+    return [Rows(x, rows.y, rows.user, rows.step, rows.category) for x, rows in zip(out, lists, strict=True)]
 
 
 SCORE_USERS = 512

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from client.model.training_rows import lapse_rows
-from server.risk_start import PublicRows
+from server.public.risk_start import PublicRows
 from shared.arrays import Floats
 from shared.features import History
 

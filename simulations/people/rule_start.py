@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from client.model.training_rows import turns_ahead
-from server.risk_start import logistic
+from server.public.logistic import logistic
 from shared.plan import Plan
 from shared.register.rule_plan import RulePlan
 from shared.slow_average import parts

@@ -2,7 +2,7 @@
 scenario with heads, which nobody drew through these weeks, with its quiet time and each user's bucket.
 
 Precision is that of every alert shown. Recall and lead are over whole silences, as in the table of lapses
-(`turn_rows.lead_of`): those that began with an active step of these weeks and could be watched to their last.
+(`turn_rows.Silences`): those that began with an active step of these weeks and could be watched to their last.
 """
 
 from __future__ import annotations

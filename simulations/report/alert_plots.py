@@ -44,7 +44,7 @@ def alerts_over_time(results: Results, *, wide: bool) -> Markup:
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
             axes.yaxis.get_major_ticks()[0].label1.set_visible(way == "fall")
             axes.spines["bottom"].set_visible(False)
-            label, height = f"{grouped(alerts.of(way).alerts)} {way}s", 0.9 if way == "fall" else 0.1
+            label, height = f"{grouped(int(counts[way].sum()))} {way}s", 0.9 if way == "fall" else 0.1
             axes.plot(0.02, height, marker=marker, markersize=6, color=colour, transform=axes.transAxes)
             axes.text(
                 0.035 if wide else 0.055,

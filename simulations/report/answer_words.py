@@ -9,7 +9,7 @@ from ..evaluation.answer import AVERAGE, BG_NBD, OWN_SILENCE, PEOPLE, SILENCE, T
 from ..evaluation.result_tables import Answer, ContactsWorth, Price, Range, RuleWorth
 from ..evaluation.results import Results
 from ..evaluation.verdict import LEAST_CONTACTS, LEAST_TURNS, LEAST_USERS
-from .format import compact, decimal, duration, grouped, percent
+from .format import compact, decimal, duration, grouped, in_bytes, percent
 
 #: Whom each rule contacts; it looks at one's own counters and at nothing else.
 RULES: Final[Mapping[str, str]] = {
@@ -46,7 +46,7 @@ def answer_in_words(results: Results, run: str = "RUN") -> AnswerWords:
     answer, step = results.answer, results.step
     sentences = [_ours(answer), *_found(answer.ours, step), *_rule(answer), *_price(answer.price)]
     return AnswerWords(
-        _verdict(answer, results), sentences, _limits(answer, results), _next(answer, run, results.devices)
+        _verdict(answer, results), sentences, _limits(answer, results), _next(answer, run, results.looked_at)
     )
 
 
@@ -126,7 +126,7 @@ def _price(price: Price) -> list[str]:
         if lost is None
         else f"; learning apart and in private {_lost(lost)} of {right} beside a model that sees all data"
     )
-    down, up = (_bytes(n) for n in (price.down_bytes_per_device, price.up_bytes_per_device))
+    down, up = (in_bytes(n) for n in (price.down_bytes_per_device, price.up_bytes_per_device))
     cpu = "" if price.cpu_s_per_device is None else f" and {compact(price.cpu_s_per_device)} s of processor time"
     return [f"{promise}{apart}.", f"A device pays {down} down and {up} up in all{cpu}."]
 
@@ -137,6 +137,10 @@ def _lost(lost: float) -> str:
 
 def _limits(answer: Answer, results: Results) -> str:
     made_up = " All of it is of made-up people." if results.simulated else ""
+    if results.looked_at < results.devices:
+        made_up = (
+            f" It looks at {_number(results.looked_at)} of {_number(results.devices)} users, drawn at random.{made_up}"
+        )
     if not answer.ours.turns and not answer.ours.contacts:
         return made_up.strip()
     if answer.trainings == 1:
@@ -194,10 +198,3 @@ def _signed(value: float) -> str:
 
 def _number(value: float) -> str:
     return grouped(value)
-
-
-def _bytes(n: float) -> str:
-    """Bytes in a unit that people read: 175 kB."""
-    if n >= 1e6:
-        return f"{compact(n / 1e6)} MB"
-    return f"{compact(n / 1e3)} kB" if n >= 1e3 else f"{grouped(n)} bytes"

@@ -48,6 +48,14 @@ def compact(value: float | None) -> str:
     return NONE if value is None else f"{value:.3g}" if abs(value) < 1000 else grouped(value)
 
 
+def in_bytes(n: float) -> str:
+    """Bytes in a unit that people read: 175 kB."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= size:
+            return f"{compact(n / size)} {unit}"
+    return f"{grouped(n)} bytes"
+
+
 def duration(steps: float | None, step: str) -> str:
     """A number of steps with its unit: 1 day, 11.5 days."""
     if steps is None:

@@ -12,7 +12,7 @@ from ..people.of_scenario import OWN
 from ..people.private_choice import LINE
 from ..scenarios.owners import CapsNumbers
 from .dropped import REFUSALS, dropped_in_words
-from .format import NONE, compact, decimal, duration, epsilon, grouped, percent, signed
+from .format import NONE, compact, decimal, duration, epsilon, grouped, in_bytes, percent, signed
 
 #: Said of whatever a run with hosted devices leaves.
 IDEAL_SUM = "ideal sum: no key was exchanged"
@@ -57,6 +57,7 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
             "devices and data",
             f"{grouped(results.devices)} device{'s' if results.devices != 1 else ''}, {results.data} ({kind})",
         ),
+        *_looked_at(results),
         ("interest AUC, on the devices", ONE_KIND if interest.auc is None else decimal(interest.auc)),
         *_baselines(results),
         *([] if interest.calibration_error is None else [("calibration error", decimal(interest.calibration_error))]),
@@ -83,7 +84,28 @@ def result_rows(results: Results) -> list[tuple[str, str]]:
             f"{grouped(traffic.down_bytes_per_device)} down, {grouped(traffic.up_bytes_per_device)} up",
         ),
         *_cpu(results.cpu),
+        ("people and devices, on this disk", disk_in_words(results)),
     ]
+
+
+def disk_in_words(results: Results) -> str:
+    """What a run's people and devices take on the disk."""
+    return f"{in_bytes(results.disk_bytes)}, {in_bytes(results.disk_bytes / results.devices)} for each"
+
+
+def looked_at_in_words(results: Results) -> str | None:
+    """Whom tables are of, where these are not all; None where they are."""
+    if results.looked_at >= results.devices:
+        return None
+    return (
+        f"{grouped(results.looked_at)} of {grouped(results.devices)}, drawn at random, for tables, curves and the answer; alerts by "
+        f"{results.step}, bytes, processor time and privacy are of all"
+    )
+
+
+def _looked_at(results: Results) -> list[tuple[str, str]]:
+    said = looked_at_in_words(results)
+    return [("users looked at", said)] if said else []
 
 
 def _reasons(results: Results) -> list[tuple[str, str]]:

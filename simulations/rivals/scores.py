@@ -10,7 +10,7 @@ from __future__ import annotations
 import traceback
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -82,6 +82,11 @@ class TheirScores:
     def label(self) -> str:
         """What its rows are called: never as one of ours."""
         return f"{YOURS}: {self.name}"
+
+    @as_declared
+    def of_users(self, users: Ints) -> TheirScores:
+        """What it says of some users (n,), who are numbered from 0 then."""
+        return replace(self, scores=self.scores[users])
 
     @as_declared
     def at(self, user: Ints, step: Ints, category: Ints) -> Floats:

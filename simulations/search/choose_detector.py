@@ -32,7 +32,7 @@ from typing import Any, Final
 import numpy as np
 
 from client.detection.risk_levels import Direction
-from server.risk_start import RiskStart
+from server.public.risk_start import RiskStart
 from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
 from shared.errors import ConfigError
 from shared.features import History

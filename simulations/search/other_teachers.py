@@ -22,7 +22,7 @@ import numpy as np
 
 from client.detection.chances import Weights, chances_of, recent_rows
 from client.detection.watch import Watch, observed, past_steps
-from server.risk_start import RiskStart
+from server.public.risk_start import RiskStart
 from shared.arrays import Bools, Floats, Ints, as_declared
 from shared.features import History, extract, labels, seen
 from shared.network import forward

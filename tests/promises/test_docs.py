@@ -83,7 +83,7 @@ def test_a_name_that_is_not_there_is_noticed(repository, case):
 
 
 def test_names_that_are_there_are_not_complained_about(repository):
-    text = "`Device.forget`, client.gate.Gate.release, `Gate`, simulations.people, `data.seed`, `turn_rows.lead_of`"
+    text = "`Device.forget`, client.gate.Gate.release, `Gate`, simulations.people, `data.seed`, `turn_rows.Silences`"
     assert repository.missing_names(text) == []
 
 

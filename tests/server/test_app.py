@@ -20,8 +20,8 @@ from server.device_nodes import DeviceNodes
 from server.inbox import Inbox
 from server.optimizer import ServerSettings
 from server.privacy.accounting import RoundAccountant, epsilon_bound, epsilon_to_public, finite
+from server.public.risk_start import PublicRows
 from server.queries import ask_for_alerts
-from server.risk_start import PublicRows
 from server.settings import LONGEST_MEANS, RunSettings, Schedule
 from server.state import ServerFolder
 from server.training import train

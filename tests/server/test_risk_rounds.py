@@ -10,7 +10,7 @@ from server.app import run
 from server.channel import Traffic
 from server.optimizer import ServerSettings
 from server.privacy.accounting import epsilon_to_public, epsilon_unamplified
-from server.risk_start import PublicRows, RiskStart
+from server.public.risk_start import PublicRows, RiskStart
 from server.settings import RunSettings, Schedule
 from server.state import RISK as RISK_FILE
 from server.state import ServerFolder

@@ -18,6 +18,7 @@ from shared.arrays import as_declared, as_ints
 from shared.errors import InputError
 from shared.events import Catalogue, Step
 from shared.features import Crowd, FeatureSpec, History, Richer, readings, windows
+from shared.features.counters import engagement
 from shared.features.running import Running
 from shared.features.spec import age_of, log_age_of
 from shared.network import NetworkSpec
@@ -63,6 +64,7 @@ ENTRIES: dict[str, tuple[tuple[Any, ...], Callable[..., Any]]] = {
         (WHOLE[..., 0], WHOLE[..., 1], KINDS[..., 1]),
         lambda c, a, kinds: vars_of(HISTORY.then(c, a, kinds)),
     ),
+    "shared.features.counters.engagement": ((), lambda: engagement(np.ones((5, 2, 3), np.uint8), (0, 4))),
     "shared.features.windows.steps_of": ((np.array([0, 2]),), lambda steps: windows.steps_of(HISTORY, steps, 5)),
     "shared.features.windows.cumulative": ((WHOLE,), windows.cumulative),
     "shared.features.windows.window": ((WHOLE, np.array([0, 4])), lambda sums, steps: windows.window(sums, steps, 2)),

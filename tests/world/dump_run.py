@@ -59,7 +59,7 @@ def computed(run: RunFolder, people: Population) -> dict[str, np.ndarray]:
     """What devices and server of a run's folder computed: `theta` (R + 1, P) and `phi` (R + 1, W) after every round,
     `p` (K, T, C), `alerts` (n, 7): user, step, direction, category, level, segment, intervention."""
     server = run.server
-    p, alerts = read_notes(run, people.n_users, len(people.catalogue), people.n_steps)
+    p, alerts = read_notes(run, np.arange(people.n_users), len(people.catalogue), people.n_steps)
     columns = np.column_stack([*vars(alerts).values()])
     return {"theta": server.models(INTEREST), "phi": server.models(RISK), "p": p, "alerts": columns}
 

@@ -99,6 +99,8 @@ def made_up(*, simulated: bool = True) -> Section:
         "simulated": simulated,
         "data": "planted" if simulated else "online-retail-ii",
         "devices": 8,
+        "looked_at": 8,
+        "disk_bytes": 1_260_000,
         "categories": 4,
         "step": "day" if simulated else "week",
         "fidelity": "devices",

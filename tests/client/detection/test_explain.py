@@ -35,6 +35,7 @@ from shared.register.rule_plan import RulePlan
 from tests.world.basics import (
     Diary,
     activity_theta,
+    counted_history,
     examples,
     make_plan,
     make_risk,
@@ -332,6 +333,16 @@ def test_only_the_last_steps_of_the_category_change_and_to_the_earlier_rate(seed
         np.testing.assert_array_equal(now[1, : step + 1 - stretch], was[1, : step + 1 - stretch])
     assert other.active[1, -stretch:].sum() == earlier_visits(history, DAILY, 1, step, stretch)
     np.testing.assert_array_equal(other.active, other.count > 0)
+
+
+@examples(40)
+@given(st.integers(0, 2**32), st.sampled_from([(4,), (3, 4), (1, 2, 3)]), st.integers(14, 59))
+def test_an_added_step_has_events_of_what_is_interest(seed, interest, step):
+    """However few of each kind there were: features read the step from them again."""
+    spec = replace(DAILY, interest=interest)
+    history = spec.of(counted_history(np.random.default_rng(seed), (2, 60), 0.4))
+    other = at_earlier_rate(history, spec, 1, step, spec.short_steps[3])
+    np.testing.assert_array_equal(spec.of(other).active, other.active)
 
 
 # ---- on a device

@@ -122,6 +122,22 @@ def test_page_hinkley_is_the_test_of_page_and_river_fires_by_it() -> None:
     assert fired - 1 == int(np.argmax(score > 9.0)) > 60
 
 
+@pytest.mark.parametrize("rising", [False, True])
+def test_page_hinkley_of_many_streams_is_river_s_of_each(rising: bool) -> None:
+    history = random_history(np.random.Generator(np.random.Philox(9)), (20, 3, 60), rate=0.15)
+    score = rules.page_hinkley(history, range(10, 60), all_pairs(history), rising=rising)
+    for user, category in np.ndindex(20, 3):
+        stream, detector = history.active[user, category], drift.PageHinkley(threshold=np.inf, mode="up")
+        for t in range(60):
+            if not stream[: t + 1].any():
+                assert t < 10 or np.isnan(score[user, t - 10, category])
+                continue
+            detector.update(float(stream[t]))
+            rise = detector._sum_increase - detector._min_increase
+            fall = detector._max_decrease - detector._sum_decrease
+            assert t < 10 or score[user, t - 10, category] == (rise if rising else fall)
+
+
 def test_adwin_forgets_what_was_before_a_change() -> None:
     steady = np.ones((1, 1, 400), bool)
     steady[..., 300:] = False

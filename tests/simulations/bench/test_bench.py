@@ -20,12 +20,14 @@ from simulations.bench.baselines import ratio
 from simulations.bench.detectors import detector_numbers
 from simulations.bench.explain import explained, first_alerts
 from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory, training_seconds
+from simulations.bench.life import CASES, compared, life_numbers
 from simulations.bench.measurements import Measurement, table_of, write_results
 from simulations.bench.sums import sum_numbers
 from simulations.bench.warning import warning_numbers
 from simulations.federation.host_folder import HostFolder
 from simulations.federation.host_training import TrainingRows, sum_of_updates
 from simulations.federation.run_folder import RESULTS_FILE
+from simulations.life.compiled import IS_COMPILED
 from simulations.people.labelled_rows import history_of
 from simulations.people.planted import plant
 from simulations.people.setup import Setup
@@ -161,6 +163,22 @@ def test_whole_watches_are_counted_and_hold_the_detector_s_memory():
     assert found["detector.watch_bytes"] <= 300 and found["detector.risk.watch_bytes"] <= 32
 
 
+def test_lives_are_compared_step_by_step_both_ways():
+    """Loops that are not compiled are slow, but right."""
+    world, keys = World.make(1, 0), set()
+    for case in CASES:
+        figures = compared(world, case, 20, 1, 6)
+        apart = [figure for figure in figures if "_apart" in figure.key]
+        assert len(apart) == 3 and all(figure.met for figure in apart)
+        assert not apart[0].what.endswith("of 0"), "there are alerts"
+        keys |= {figure.key for figure in figures}
+    assert {"life.device_steps_ratio", "life.device_steps_ratio_30", "life.p_apart_heads_30"} < keys and len(keys) == 24
+
+
+def test_lives_are_not_measured_without_numba():
+    assert IS_COMPILED or all("numba" in figure.skipped for figure in life_numbers(1, 1))
+
+
 def test_explanations_are_of_alerts_that_devices_raise():
     world = World.make(12, 0)
     scorer = Scorer(Model(pinned_model()), world.theta)
@@ -179,6 +197,7 @@ def test_help_teaches():
         "detectors",
         "vault",
         "explain",
+        "life",
         "throughput",
         "per-client",
         "memory",

@@ -27,6 +27,7 @@ from simulations.evaluation.turn_table import CHANGE_STEPS, DIRECT, Levels, pool
 from simulations.federation.alert_table import Alerts, ShownAlerts
 from simulations.federation.run_folder import RunFolder
 from simulations.people.labelled_rows import history_of
+from simulations.people.looked_at import LookedAt
 from simulations.people.of_scenario import population_of
 from simulations.people.population import Population
 from simulations.people.setup import Setup
@@ -75,7 +76,7 @@ def devices_alerts(plan: Plan) -> ShownAlerts:
 
 @cache
 def judged() -> AlertQuality:
-    return quality.alert_quality(people(), history_of(people()), setup_of(), scores(), devices_alerts(plan_of()))
+    return quality.alert_quality(people(), history_of(people()), setup_of(), scores(), *[devices_alerts(plan_of())] * 2)
 
 
 def of(user: list[int], step: list[int]) -> ShownAlerts:
@@ -143,7 +144,9 @@ def test_louder_settings_come_first_and_many_users_are_sampled(monkeypatch: pyte
 
 
 def test_without_phi_nobody_calls_by_it() -> None:
-    told = quality.alert_quality(people(), history_of(people()), setup_of(0), scores(0), devices_alerts(plan_of()))
+    told = quality.alert_quality(
+        people(), history_of(people()), setup_of(0), scores(0), *[devices_alerts(plan_of())] * 2
+    )
     assert DETECTOR_NAMES["risk"] not in told.fall.beside
     assert "risk" not in [curve.detector for curve in told.curves.detectors]
     assert DETECTOR_NAMES["risk"] in judged().fall.beside
@@ -217,13 +220,13 @@ def test_planted_users_are_drawn_and_real_ones_never(tmp_path: Path) -> None:
     found = of([int(turns.user[1])], [int(turns.first[1]) + 4])
     found.category[:] = turns.category[1]
     found.began[:] = turns.first[1] - 1
-    drawn = example_users(RunFolder(tmp_path), setup_of(), people(), history, p, found)
+    drawn = example_users(RunFolder(tmp_path), setup_of(), LookedAt.of(people(), 0), history, p, found)
     assert [(user.direction, user.found) for user in drawn] == [("fall", True), ("fall", False)]
     assert drawn[0].change_step == turns.first[1] and drawn[0].alerts[0].step == turns.first[1] + 4
     assert drawn[0].alerts[0].began == turns.first[1] - 1
     assert drawn[1].change_step == turns.first[0] and not drawn[1].alerts
     unknown = Population(**{**vars(people()), "truth": None})
-    assert example_users(RunFolder(tmp_path), setup_of(), unknown, history, p, found) == []
+    assert example_users(RunFolder(tmp_path), setup_of(), LookedAt.of(unknown, 0), history, p, found) == []
 
 
 def test_every_detector_has_a_name_words_values_to_try_and_a_place_in_the_bench():

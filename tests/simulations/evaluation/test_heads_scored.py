@@ -43,7 +43,7 @@ def ended(tmp_path_factory):
 
 def test_called_again_on_everybody_alerts_are_those_of_the_devices(ended):
     run, setup, _, scores = ended
-    p, noted = read_notes(run, PEOPLE.n_users, len(PEOPLE.catalogue), PEOPLE.n_steps)
+    p, noted = read_notes(run, np.arange(PEOPLE.n_users), len(PEOPLE.catalogue), PEOPLE.n_steps)
     last = int(np.flatnonzero(~np.isnan(p).all(axis=(0, 2)))[-1])
     steps = scores.steps[scores.steps <= last]
     np.testing.assert_allclose(p[:, steps], scores.p[:, : len(steps)], atol=1e-6)

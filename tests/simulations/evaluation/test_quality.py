@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import log_loss as sklearn_log_loss
 
 from shared.features import History
 from simulations.evaluation import quality
 from simulations.evaluation.quality import (
+    BINS,
     UserBootstrap,
+    auc,
+    average_precision,
     calibration_error,
     groups,
+    in_levels,
     interval,
-    levels,
+    log_loss,
     metrics_of,
     thirds,
 )
 from simulations.evaluation.result_tables import Quality
 from simulations.people.labelled_rows import Rows
+from tests.world.basics import examples
 
 
 def people(seed: int, users: int = 40, rows: int = 900, signal: float = 1.0) -> tuple[np.ndarray, ...]:
@@ -30,6 +38,14 @@ def people(seed: int, users: int = 40, rows: int = 900, signal: float = 1.0) -> 
     y[user == 0], y[user == 3] = True, False
     logit = signal * (taste + y) + random.normal(size=rows)
     return y, (1 / (1 + np.exp(-logit))).astype(np.float32), user
+
+
+def levels(score: np.ndarray) -> np.ndarray:
+    """The level of each score, 0 where all lie in the lowest."""
+    order, ends = in_levels(score)
+    out = np.empty(len(score), int)
+    out[order] = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    return out
 
 
 def auc_interval(y: np.ndarray, p: np.ndarray, user: np.ndarray, seed: int) -> tuple[float, float] | None:
@@ -142,3 +158,35 @@ def test_groups_are_by_what_came_before_the_training_step() -> None:
     assert [row.rows for row in found[3:]] == [0, 6, 18]
     assert [row.users for row in found[3:]] == [0, 6, 6] and (found[3].low, found[3].high) == (None, None)
     assert found[3].auc is None and found[4].auc is None and found[5].base_rate == pytest.approx(2 / 3)
+
+
+@examples(80)
+@given(
+    st.integers(0, 2**32), st.integers(1, 400), st.sampled_from([1, 3, 50, 10**6]), st.sampled_from([np.float32, float])
+)
+def test_figures_are_those_of_scikit_learn(seed, n, n_values, dtype) -> None:
+    random = np.random.Generator(np.random.Philox(seed))
+    y, p = random.random(n) < random.random(), (random.integers(0, n_values + 1, n) / n_values).astype(dtype)
+    both = bool(y.any() and not y.all())
+    assert auc(y, p) == (pytest.approx(roc_auc_score(y, p), abs=1e-12) if both else None)
+    assert average_precision(y, p) == (pytest.approx(average_precision_score(y, p), abs=1e-12) if y.any() else None)
+    given_p = np.clip(p.astype(float), 1e-6, 1 - 1e-6)
+    assert log_loss(y, p) == pytest.approx(sklearn_log_loss(y, given_p, labels=[False, True]), abs=1e-12)
+
+
+@pytest.mark.parametrize("n_values", [1, 7, BINS, 10**6])
+@pytest.mark.parametrize("dtype", [np.float32, float])
+def test_levels_are_where_the_sorted_cuts_put_each_score(n_values: int, dtype: type) -> None:
+    score = (np.random.Generator(np.random.Philox(5)).integers(0, n_values, 9000) / n_values).astype(dtype)
+    cuts = np.unique(score)
+    if cuts.size > BINS:
+        cuts = np.unique(np.quantile(score, np.linspace(0, 1, BINS + 1)[1:-1]))
+    assert levels(score).tolist() == np.searchsorted(cuts, score, side="right").tolist()
+    assert levels(score[:0]).tolist() == []
+
+
+def test_draws_are_the_same_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, p, user = people(3)
+    single = UserBootstrap(y, user, 0).aucs(p)
+    monkeypatch.setattr(quality, "EXACT_COUNTS", 0)
+    assert UserBootstrap(y, user, 0).aucs(p).tolist() == single.tolist()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from shared.errors import InputError
@@ -11,18 +13,21 @@ from shared.features import FeatureSpec, History, extract
 from simulations.baselines.interest_models import POOLED, RULE
 from simulations.evaluation.ground_truth import Turns, takeoff_mask
 from simulations.evaluation.quality import UserBootstrap, auc, interval
+from simulations.evaluation.result_tables import Warned
 from simulations.evaluation.turn_rows import (
+    ALERT_LINES,
+    Silences,
     TurnRows,
     TurnScore,
     judged_lapses,
     judged_takeoffs,
-    lead_of,
     score_table,
     top_precision,
     with_features,
 )
+from simulations.people.labelled_rows import cells_of, filled
 from simulations.scenarios.config import ProtocolSection
-from tests.world.basics import random_history
+from tests.world.basics import examples, random_history
 
 PROTOCOL = ProtocolSection(
     window_steps=6,
@@ -115,7 +120,7 @@ def test_which_rows_there_are_does_not_depend_on_the_future(make) -> None:
 
 
 def test_features_are_those_of_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulations.evaluation.turn_rows.USERS_AT_ONCE", 7)
+    monkeypatch.setattr("simulations.people.labelled_rows.SCORE_USERS", 7)
     history = random_history(np.random.Generator(np.random.Philox(2)), (20, 3, 30), 0.5)
     rows = judged_lapses(history, PROTOCOL, (12, 18))
     features = FeatureSpec(6, (1, 2, 3, 4))
@@ -143,18 +148,18 @@ def test_leads_of_whole_silences_by_hand() -> None:
         [0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 3, 2, 3],
     )
     score = np.array([0.1, 0.6, 0.9, 0.9, 0.2, 0.3, 0.7, 0.4, 0.5, 0.8, 0.9, 0.9, 0.9])
-    found = lead_of(rows, score, 4, one_true_in=1)
+    found = Silences(rows, 4).warned(score, 1)
     # only at .9 no alert of user 1 is left; there user 2's comes at step 14, when it is false, so at no line all are true
     assert found is None
-    half = lead_of(rows, score, 4, one_true_in=2)
+    half = Silences(rows, 4).warned(score, 2)
     assert half is not None and (half.silences, half.lapses, half.alerts) == (3, 2, 3)
     assert half.precision == pytest.approx(2 / 3) and half.recall == 1
     assert half.median_lead_steps == 4  # the lowest line: at the last active step itself
     late = np.where(rows.silent < 2, 0.0, 1.0)
-    found = lead_of(rows.where(rows.user == 0), late[rows.user == 0], 4, one_true_in=1)
+    found = Silences(rows.where(rows.user == 0), 4).warned(late[rows.user == 0], 1)
     assert found is not None and found.median_lead_steps == 4
-    assert lead_of(rows.where(rows.user == 3), score[rows.user == 3], 4) is None
-    assert lead_of(rows.where(rows.user == 9), score[:0], 4) is None
+    assert Silences(rows.where(rows.user == 3), 4).warned(score[rows.user == 3]) is None
+    assert Silences(rows.where(rows.user == 9), 4).warned(score[:0]) is None
 
 
 def test_a_score_that_only_knows_long_silences_has_a_short_lead() -> None:
@@ -162,8 +167,8 @@ def test_a_score_that_only_knows_long_silences_has_a_short_lead() -> None:
     history = random_history(random, (400, 2, 40), 0.45)
     protocol = PROTOCOL.model_copy(update={"n_steps": 40})
     rows = judged_lapses(history, protocol, (12, 30))
-    late = lead_of(rows, rows.silent.astype(float), 4, one_true_in=5)
-    knowing = lead_of(rows, rows.y.astype(float), 4, one_true_in=1)
+    late = Silences(rows, 4).warned(rows.silent.astype(float), 5)
+    knowing = Silences(rows, 4).warned(rows.y.astype(float), 1)
     assert knowing is not None and knowing.precision == 1 and knowing.recall == 1
     assert knowing.median_lead_steps == 4
     assert late is None or late.median_lead_steps < 4
@@ -221,3 +226,58 @@ def test_rows_of_one_class_give_no_figures() -> None:
         rows.where(~rows.y), {"good": TurnScore(scores["good"].value[~rows.y], POOLED, True)}, [], seed=0
     )
     assert table[0].auc is table[0].low is table[0].average_precision is table[0].brier is None
+
+
+def lead_line_by_line(rows: TurnRows, score: np.ndarray, lapse_steps: int, one_true_in: int) -> Warned | None:
+    """What `Silences.warned` says, with one look at all rows for every line."""
+    began = rows.step - rows.silent
+    whole = (began >= rows.step.min()) & (began + lapse_steps - 1 <= rows.step.max())
+    if not whole.any():
+        return None
+    order = np.lexsort((rows.step[whole], began[whole], rows.category[whole], rows.user[whole]))
+    user, category, start = (column[whole][order] for column in (rows.user, rows.category, began))
+    y, silent, value = (column[whole][order] for column in (rows.y, rows.silent, score))
+    new = np.ones(len(y), bool)
+    new[1:] = (user[1:] != user[:-1]) | (category[1:] != category[:-1]) | (start[1:] != start[:-1])
+    starts, position = np.flatnonzero(new), np.arange(len(y))
+    lapses = int(y[starts].sum())
+    for line in np.unique(np.quantile(value, np.linspace(0, 1, ALERT_LINES, endpoint=False), method="higher")):
+        at = np.minimum.reduceat(np.where(value >= line, position, len(y)), starts)
+        at = at[at < len(y)]
+        true = y[at]
+        if true.mean() * one_true_in >= 1:
+            return Warned(
+                silences=len(starts),
+                lapses=lapses,
+                alerts=len(at),
+                precision=float(true.mean()),
+                recall=float(true.sum() / lapses) if lapses else None,
+                median_lead_steps=float(np.median(lapse_steps - silent[at[true]])) if true.any() else None,
+            )
+    return None
+
+
+@examples(60)
+@given(st.integers(0, 2**32), st.sampled_from([1, 2, 7, 1000]), st.sampled_from([1, 2, 3, 4]), st.floats(0.1, 0.9))
+def test_one_pass_over_silences_says_what_a_look_for_every_line_says(seed, n_values, one_true_in, rate) -> None:
+    random = np.random.Generator(np.random.Philox(seed))
+    rows = judged_lapses(random_history(random, (25, 3, 30), rate), PROTOCOL, (12, 25))
+    rows = rows.where(random.random(len(rows)) < 0.9)
+    score = random.integers(0, n_values, len(rows)) / n_values + 0.3 * rows.y * (random.random(len(rows)) < 0.5)
+    expected = lead_line_by_line(rows, score, 4, one_true_in) if len(rows) else None
+    assert Silences(rows, 4).warned(score, one_true_in) == expected
+
+
+def test_lists_of_rows_are_filled_together_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulations.people.labelled_rows.SCORE_USERS", 7)
+    history, features = (
+        random_history(np.random.Generator(np.random.Philox(4)), (20, 3, 30), 0.5),
+        FeatureSpec(6, (1, 2, 3, 4)),
+    )
+    lapses, takeoffs = (judged(history, PROTOCOL, (12, 18)) for judged in (judged_lapses, judged_takeoffs))
+    lists = [lapses, cells_of(history, 2, (6, 12)), takeoffs, lapses.where(lapses.user > 99)]
+    for rows, some in zip(lists, filled(history, features, lists), strict=True):
+        assert np.array_equal(some.x, filled(history, features, [rows])[0].x) and np.array_equal(some.y, rows.y)
+    backwards = TurnRows(*(column[::-1] for column in vars(lapses).values()))
+    with pytest.raises(InputError, match="in order of user"):
+        filled(history, features, [backwards])

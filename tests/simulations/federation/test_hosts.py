@@ -48,7 +48,7 @@ def people():
 
 
 def alerts_of(run, people):
-    p, alerts = read_notes(run, people.n_users, len(people.catalogue), people.n_steps)
+    p, alerts = read_notes(run, np.arange(people.n_users), len(people.catalogue), people.n_steps)
     return p, sorted(zip(*(column.tolist() for column in vars(alerts).values()), strict=True))
 
 
@@ -63,9 +63,12 @@ EASILY = {
 
 #: The same with features of version 2: a network with more inputs, from another pinned file.
 VERSION_2 = "own_level, features 2"
+#: The same where purchases alone are interest.
+PURCHASES = "own_level, purchases"
+FEATURES = {VERSION_2: ["features.version=2"], PURCHASES: ['features.interest="purchases"']}
 
 
-@pytest.fixture(params=[*EASILY, "risk", VERSION_2])
+@pytest.fixture(params=[*EASILY, "risk", *FEATURES])
 def two_ways(request, tmp_path, people, made_once):
     """A detector, and the folders of two runs with it and with phi learned in two rounds after p's three: devices of
     their own, and hosts."""
@@ -73,7 +76,7 @@ def two_ways(request, tmp_path, people, made_once):
         made = [made_once(f"fifty-{way}", partial(leave_dump, way)) for way in ("devices", "hosts")]
         return detector, [RunFolder(folder / "quiet") for folder in made]
     phi = ["risk.rounds=2", "risk.noise_multiplier=0.0", "risk.public_users=60"]
-    detector, more = ("own_level", ["features.version=2"]) if detector == VERSION_2 else (detector, [])
+    detector, more = ("own_level", FEATURES[detector]) if detector in FEATURES else (detector, [])
     scenario = scenario_without_noise(f"detection.detector={detector}", *phi, *EASILY[detector], *more)
     alone, hosted = RunFolder(tmp_path / "devices"), RunFolder(tmp_path / "hosts")
     run_devices(alone, people, scenario)

@@ -21,7 +21,7 @@ def test_a_device_s_first_alerts_are_written_down_with_the_reasons_it_gives(tmp_
     for step in range(0, 140, 14):
         for visit in range(5):
             device.record(view(step + visit, 0))
-    _, alerts = read_notes(run, 4, N_CATEGORIES, device.n_closed_steps)
+    _, alerts = read_notes(run, np.arange(4), N_CATEGORIES, device.n_closed_steps)
     told = read_reasons(run, 3)
     assert len(alerts.step) > REASONS_KEPT == len(told)
     first = np.argsort(alerts.step, kind="stable")[:REASONS_KEPT]

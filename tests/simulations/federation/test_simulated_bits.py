@@ -67,7 +67,7 @@ def test_both_fidelities_tell_the_truth_of_the_steps_that_a_bit_covers(runs, peo
     assert sorted(bits["hosts"]) == DUE
     agreed = np.flatnonzero(runs["hosts"].owners().who(Consent.RANDOMISED))
     assert 15 < len(agreed) < 35
-    _, alerts = read_notes(runs["devices"], people.n_users, len(people.catalogue), people.n_steps)
+    _, alerts = read_notes(runs["devices"], np.arange(people.n_users), len(people.catalogue), people.n_steps)
     told = set()
     for step, answers in bits["hosts"].items():
         covered = range(step - 4, step + 1)
@@ -79,7 +79,7 @@ def test_both_fidelities_tell_the_truth_of_the_steps_that_a_bit_covers(runs, peo
 
 def test_results_put_the_true_share_beside_each_rate(runs, people):
     """With a coin that does not lie, they are the same."""
-    _, alerts = read_notes(runs["hosts"], people.n_users, len(people.catalogue), people.n_steps)
+    _, alerts = read_notes(runs["hosts"], np.arange(people.n_users), len(people.catalogue), people.n_steps)
     agreed = runs["hosts"].owners().who(Consent.RANDOMISED)
     found = rates_with_truth(account_of(runs["hosts"])["bits"], alerts, agreed)
     assert found.agreed == agreed.sum() and len(found.rates) == len(DUE)

@@ -71,6 +71,19 @@ def test_a_scenario_that_asks_for_them_has_features_of_version_2(name, kinds, ra
         load_scenario(name, ["features.version=3"])
 
 
+def test_purchases_are_interest_where_a_scenario_says_so_and_there_are_other_kinds():
+    said = 'features.interest="purchases"', "features.version=2", "warm_start.users=40", "risk.public_users=40"
+    setup = Setup.of(load_scenario("demo", said), CROWD)
+    features = setup.plan.features
+    assert features.interest == (EventKind.PURCHASE,) and features.more.kinds == tuple(EventKind)
+    assert features.more.alpha == PLANTED_RATES["day", True][1]
+    history = public_history(setup)
+    np.testing.assert_array_equal(history.active, history.kinds[EventKind.PURCHASE] > 0)
+    assert history.kinds[EventKind.VIEW].any() and planted_rows(setup).x.shape[1] == 87
+    only = Setup.of(load_scenario("complete-journey", said), CROWD).plan.features
+    assert only.interest == (), "there are purchases alone"
+
+
 @pytest.mark.parametrize("name", ["demo", "complete-journey"])
 def test_planted_people_teach_version_2_with_the_kinds_that_the_data_have(name):
     scenario = load_scenario(name, ["features.version=2", "warm_start.users=40", "risk.public_users=40"])

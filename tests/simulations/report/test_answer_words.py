@@ -15,6 +15,7 @@ from simulations.evaluation.answer import AVERAGE, BG_NBD, OWN_SILENCE, SILENCE,
 from simulations.evaluation.verdict import LEAST_TURNS, Lack
 from simulations.report.answer_plot import answer_picture
 from simulations.report.answer_words import LACKS, RULES, answer_in_words, paragraph
+from simulations.report.format import THIN_SPACE
 from simulations.report.report import render
 from simulations.report.summary import SHORT, result_rows, short_rows
 from tests.simulations.report.test_report import Outline
@@ -151,3 +152,13 @@ def test_small_cases_read_well(name: str) -> None:
     said, text = paragraph(results), Outline(render(results)).text
     assert said.split(". ")[0] in text and "None" not in text and "–" not in said
     assert " 1 times" not in said and " 1 devices" not in text
+
+
+def test_a_run_of_many_says_whom_its_tables_are_of() -> None:
+    s, all_of_them, some = THIN_SPACE, make_results(), changed(make_results(), {"devices": 20_000, "looked_at": 5000})
+    name, words = "users looked at", f"5{s}000 of 20{s}000, drawn at random"
+    assert name not in dict(result_rows(all_of_them)) and name not in render(all_of_them)
+    assert words in dict(result_rows(some))[name] and "alerts by day" in dict(result_rows(some))[name]
+    assert f"It looks at 5{s}000 of 20{s}000 users, drawn at random." in answer_in_words(some).limits
+    text = Outline(render(some)).text
+    assert "of 5 000 users, drawn at random, the devices called" in text and "10 turns to find, 5 000 users" in text

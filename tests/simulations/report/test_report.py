@@ -353,6 +353,7 @@ def test_the_result_table() -> None:
         ("declined, consent aside", "none"),
         ("bytes per device and round", f"5{s}850 down, 5{s}837 up"),
         ("bytes per device, whole run", f"94{s}622 down, 46{s}964 up"),
+        ("people and devices, on this disk", "1.26 MB, 158 kB for each"),
     ]
     text = Outline(made("planted")).text
     assert all(name in text and " ".join(value.split()) in text for name, value in result_rows(make_results()))

@@ -21,8 +21,8 @@ from shared.lapse_risk import N_COEFFICIENTS, READINGS, readings
 from shared.network import forward
 from shared.plan import Plan
 
-RIDGE = 1e-4
-NEWTON_STEPS = 25
+from .logistic import curvature_of, logistic
+
 #: Added to the curvature, so that noise in a direction of little curvature moves nothing far.
 DAMPING = 0.005
 
@@ -80,7 +80,7 @@ class RiskStart:
         basis[0, 0] = 1
         basis[:, 1] = weights / scale
         basis[0, 1] -= centre / scale
-        curvature = _curvature(read @ basis, np.array([centre, scale])) + DAMPING * np.eye(N_COEFFICIENTS)
+        curvature = curvature_of(read @ basis, np.array([centre, scale])) + DAMPING * np.eye(N_COEFFICIENTS)
         start = np.array([centre, scale], np.float32)
         return cls(basis.astype(np.float32), start, np.linalg.inv(curvature).astype(np.float64))
 
@@ -89,21 +89,3 @@ class RiskStart:
         """phi's weights (R,) under some coefficients (2,)."""
         out: Floats = (self.basis.astype(np.float64) @ coefficients).astype(np.float32)
         return out
-
-
-@as_declared
-def logistic(x: Doubles, y: Floats, weights: Doubles) -> Doubles:
-    """Weights of a ridge logistic regression, by Newton's method."""
-    ridge = RIDGE * np.eye(x.shape[1])
-    for _ in range(NEWTON_STEPS):
-        p = 1 / (1 + np.exp(-(x @ weights)))
-        slope = x.T @ (p - y) / len(y) + ridge @ weights
-        weights = weights - np.linalg.solve(_curvature(x, weights) + ridge, slope)
-    return weights
-
-
-def _curvature(x: Doubles, weights: Doubles) -> Doubles:
-    """Hessian of the mean log loss, (n, k) and (k,) -> (k, k)."""
-    p = 1 / (1 + np.exp(-(x @ weights)))
-    out: Doubles = (x * (p * (1 - p))[:, None]).T @ x / len(x)
-    return out

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from server.risk_start import PublicRows, RiskStart
+from server.public.risk_start import PublicRows, RiskStart
 from shared.errors import ConfigError
 from shared.lapse_risk import N_COEFFICIENTS, READINGS, gradient, phi, readings
 from shared.network import forward

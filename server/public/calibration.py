@@ -18,7 +18,7 @@ from shared.errors import ConfigError
 from shared.files import replacing
 from shared.register.heads_plan import N_INPUTS
 
-from ..risk_start import logistic
+from .logistic import logistic
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.heads.calibration import PublicTurns
+from server.public.calibration import PublicTurns
 from server.state import ServerFolder
 from server.training import train
 from shared.errors import ConfigError

@@ -1,0 +1,35 @@
+"""Loops over single cells as machine code where numba is installed (`pip install 'ebbtide[fast]'`), and as Python where not.
+
+Without numba nothing here is quick enough to be worth it: then hosts work on whole arrays (`simulations/federation/host_app.py`), and
+only tests run these loops. Machine code is kept on disk beside its file, or in the user's own cache where that is read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+_Loop = TypeVar("_Loop", bound=Callable[..., Any])
+
+try:
+    from numba import njit
+except ImportError:  # not installed, or for another numpy
+    njit = None
+
+#: Whether loops are machine code here.
+IS_COMPILED: Final = njit is not None
+
+
+def compiled(loop: _Loop) -> _Loop:
+    """The same function as machine code, if there can be any.
+
+    No arithmetic is reordered, so that both ways give the same bits: what is compiled uses float64 and whole numbers only, for
+    shorter floats are widened at other places than numpy does.
+    """
+    if njit is None:
+        return loop
+    try:
+        quick: _Loop = njit(cache=True, nogil=True)(loop)
+    except RuntimeError:  # nowhere to keep it
+        quick = njit(nogil=True)(loop)
+    return quick
