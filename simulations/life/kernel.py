@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from shared.arrays import Doubles, Ints, as_declared
 
 from .compiled import compiled
@@ -35,7 +37,7 @@ def sum_within(starts: Ints, steps: Ints, sums: Doubles, value: int, width: int,
 @as_declared
 @compiled
 def move(
-    step: int,
+    at: Ints,
     starts: Ints,
     steps: Ints,
     values: Doubles,
@@ -44,41 +46,58 @@ def move(
     sum_windows: Ints,
     sum_values: Ints,
     weights: Doubles,
+    fading: Doubles,
     average_values: Ints,
     last_values: Ints,
     rows: Ints,
-    due: Ints,
+    levels: Doubles,
+    newest: Ints,
     sums: Doubles,
     averages: Doubles,
     last: Ints,
 ) -> None:
-    """Streams (N,) move to the close of `step`, from any earlier one.
+    """Streams (N,) move to the close of one step `at` (S,) after the other, from any earlier one.
 
     Cells: rows `steps` (n,), `values` and their running sums (n, V), those of a stream from `starts` (N + 1,) on; its first row is none,
     and has no value. Windows: `widths` (W,), of which the first is 0, so that what falls out of it is what has come. What moves: `rows`
-    (W, N), the last one that fell out of each window, and when the next one is `due` (W, N); `sums` (M, N), each of a window and a
-    value; `averages` (A, N), which have faded already, by `weights` (A, T) of a value so many steps ago; and the `last` rows with a
-    value above 0 (L, N).
+    (N, W), the last one that fell out of each window; `levels` (N, A), which fade by `fading` (S, A) and take in `weights` (A, T) of a
+    value so many steps ago; the `newest` rows with a value above 0 (N, L). What is read then: `sums` (M, N, S), each of a window and a
+    value, `averages` (A, N, S), which are the levels, and `last` (L, N, S), which are the newest.
     """
-    n_sums, n_averages, n_last = sum_values.size, average_values.size, last_values.size
-    for window in range(widths.size):
-        for stream in range(starts.size - 1):
-            if due[window, stream] > step:
-                continue
-            row, end = rows[window, stream], starts[stream + 1]
-            while row + 1 < end and steps[row + 1] + widths[window] <= step:
-                row += 1
-                if window == 0:
-                    age = step - steps[row]
-                    for i in range(n_averages):
-                        averages[i, stream] += weights[i, age] * values[row, average_values[i]]
-                    for i in range(n_last):
-                        if values[row, last_values[i]] > 0:
-                            last[i, stream] = row
-            rows[window, stream] = row
-            due[window, stream] = steps[row + 1] + widths[window] if row + 1 < end else _NEVER
-            newest = rows[0, stream]
-            for i in range(n_sums):
-                if window == 0 or sum_windows[i] == window:
+    n_windows, n_sums, n_levels, n_last = widths.size, sum_values.size, average_values.size, last_values.size
+    due = np.empty(n_windows, np.int64)
+    for stream in range(starts.size - 1):
+        end = starts[stream + 1]
+        for window in range(n_windows):
+            next_row = rows[stream, window] + 1
+            due[window] = steps[next_row] + widths[window] if next_row < end else _NEVER
+        for now in range(at.size):
+            step, moved = at[now], now == 0
+            for i in range(n_levels):
+                levels[stream, i] *= fading[now, i]
+            for window in range(n_windows):
+                while due[window] <= step:
+                    row = rows[stream, window] + 1
+                    rows[stream, window] = row
+                    due[window] = steps[row + 1] + widths[window] if row + 1 < end else _NEVER
+                    moved = True
+                    if window == 0:
+                        age = step - steps[row]
+                        for i in range(n_levels):
+                            levels[stream, i] += weights[i, age] * values[row, average_values[i]]
+                        for i in range(n_last):
+                            if values[row, last_values[i]] > 0:
+                                newest[stream, i] = row
+            if moved:
+                row = rows[stream, 0]
+                for i in range(n_sums):
                     value = sum_values[i]
-                    sums[i, stream] = sums_until[newest, value] - sums_until[rows[sum_windows[i], stream], value]
+                    old = rows[stream, sum_windows[i]]
+                    sums[i, stream, now] = sums_until[row, value] - sums_until[old, value]
+            else:
+                for i in range(n_sums):
+                    sums[i, stream, now] = sums[i, stream, now - 1]
+            for i in range(n_levels):
+                averages[i, stream, now] = levels[stream, i]
+            for i in range(n_last):
+                last[i, stream, now] = newest[stream, i]

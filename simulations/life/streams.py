@@ -1,10 +1,10 @@
-"""Streams that move from the close of one step to the next: what of them is read, and what is remembered for the next step."""
+"""Streams that move from the close of some steps to that of later ones: what of them is read, and what is remembered."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from shared.arrays import Doubles, Ints
+from shared.arrays import Doubles, Ints, as_declared
 
 from .cells import Cells
 from .kernel import move
@@ -12,15 +12,12 @@ from .terms import Terms
 
 
 class Streams:
-    """The readings of `Terms` of streams (N,), as of the step that they moved to last.
-
-    `sums` (M, N), `averages` (A, N), of a level that begins at 0; `last` (L, N) rows of cells. All of it moves in place.
-    """
+    """The readings of `Terms` of streams (N,), as of the steps (S,) that they moved to last: `sums` (M, N, S), `averages` (A, N, S), of
+    a level that begins at 0, `last` (L, N, S) rows of cells."""
 
     def __init__(self, cells: Cells, terms: Terms, n_steps: int) -> None:
-        n_streams = cells.n_streams
+        windows, nothing = (0, *terms.windows), cells.starts[:-1]
         self._cells, self._at = cells, -1
-        windows = (0, *terms.windows)
         self._widths = np.array(windows)
         self._sum_windows = np.array([windows.index(width) for width, _ in terms.sums])
         self._sum_values = np.array([value for _, value in terms.sums])
@@ -29,19 +26,26 @@ class Streams:
         weights = np.array([2 / (span + 1) for span, _ in terms.averages])
         self._fading = 1 - weights
         self._weights: Doubles = weights[:, None] * self._fading[:, None] ** np.arange(n_steps)
-        nothing = cells.starts[:-1]
-        self._rows = np.repeat(nothing[None], self._widths.size, axis=0)
-        self._due = np.zeros_like(self._rows)
-        self.sums: Doubles = np.zeros((self._sum_values.size, n_streams))
-        self.averages: Doubles = np.zeros((self._average_values.size, n_streams))
-        self.last: Ints = np.repeat(nothing[None], self._last_values.size, axis=0)
+        self._rows = np.repeat(nothing[:, None], len(windows), axis=1)
+        self._levels = np.zeros((cells.n_streams, weights.size))
+        self._newest = np.repeat(nothing[:, None], len(terms.lasts), axis=1)
+        self._read(0)
 
-    def move(self, step: int) -> None:
-        """To the close of `step`, which lies behind the last one."""
-        self.averages *= (self._fading ** (step - self._at))[:, None]
-        self._at = step
+    def _read(self, n_steps: int) -> None:
+        """Room for the readings of so many steps."""
+        shape = self._cells.n_streams, n_steps
+        self.sums: Doubles = np.empty((self._sum_values.size, *shape))
+        self.averages: Doubles = np.empty((self._average_values.size, *shape))
+        self.last: Ints = np.empty((self._last_values.size, *shape), np.int64)
+
+    @as_declared
+    def move(self, steps: Ints) -> None:
+        """To the close of each of rising `steps` (S,), which lie behind the last one."""
+        self._read(steps.size)
+        gaps = np.diff(steps, prepend=self._at)
+        self._at = int(steps[-1])
         move(
-            step,
+            steps,
             self._cells.starts,
             self._cells.steps,
             self._cells.values,
@@ -50,16 +54,18 @@ class Streams:
             self._sum_windows,
             self._sum_values,
             self._weights,
+            self._fading ** gaps[:, None],
             self._average_values,
             self._last_values,
             self._rows,
-            self._due,
+            self._levels,
+            self._newest,
             self.sums,
             self.averages,
             self.last,
         )
 
-    def last_step(self, i: int) -> Ints:
-        """The step of the last cell of `Terms.lasts[i]`, -1: none (N,)."""
+    def last_steps(self, i: int) -> Ints:
+        """The step of the last cell of `Terms.lasts[i]`, -1: none (N, S)."""
         out: Ints = self._cells.steps[self.last[i]]
         return out
