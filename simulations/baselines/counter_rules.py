@@ -113,7 +113,7 @@ def adwin(history: History, steps: Steps, pairs: Bools) -> Doubles:
         detector: Any = drift.ADWIN(clock=1)  # type: ignore[no-untyped-call]
         began = int(first[user, category])
         for t, active in enumerate(history.active[user, category, began : last + 1].astype(float).tolist(), began):
-            detector.update(active)  # type: ignore[no-untyped-call]
+            detector.update(active)
             if t >= asked:
                 out[user, t, category] = -detector.total / detector.width
     return out[:, at]

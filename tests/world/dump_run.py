@@ -51,6 +51,8 @@ CAPPED = (
     "bits.every_steps=7",
 )
 
+#: What that commit wrote down of an alert.
+ALERT = ("user", "step", "direction", "category", "level", "segment", "intervention")
 #: The ledger lines of that commit, by name: lines that came later are left out, one that went is at nothing spent.
 LINES = ("update", "risk_update", "metrics", "alert_bit")
 
@@ -60,7 +62,7 @@ def computed(run: RunFolder, people: Population) -> dict[str, np.ndarray]:
     `p` (K, T, C), `alerts` (n, 7): user, step, direction, category, level, segment, intervention."""
     server = run.server
     p, alerts = read_notes(run, np.arange(people.n_users), len(people.catalogue), people.n_steps)
-    columns = np.column_stack([*vars(alerts).values()])
+    columns = np.column_stack([getattr(alerts, name) for name in ALERT])
     return {"theta": server.models(INTEREST), "phi": server.models(RISK), "p": p, "alerts": columns}
 
 

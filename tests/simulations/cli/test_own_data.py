@@ -23,7 +23,8 @@ from simulations.federation.run_folder import RunFolder
 from simulations.people.of_scenario import population_of, whole
 from simulations.people.own_data.made import made_for
 from simulations.people.own_data.of_file import is_resolved
-from simulations.people.population import INDEX_FILE, Population
+from simulations.people.population import Population
+from simulations.people.population_files import INDEX_FILE
 from simulations.people.setup import Setup
 from simulations.run import as_begun
 from simulations.scenarios.config import load_scenario

@@ -75,11 +75,11 @@ def test_a_sample_has_tables_of_its_own_and_counts_are_everybody_s(tmp_path, mon
 
 def test_a_run_says_what_it_takes_on_the_disk(tmp_path) -> None:
     run, people = RunFolder(tmp_path), some_people()
-    assert run.disk_bytes() == 0
+    assert evaluation.disk_bytes(run) == 0
     people.save(run.population)
-    kept = run.disk_bytes()
+    kept = evaluation.disk_bytes(run)
     assert kept == sum(file.stat().st_size for file in run.population.iterdir()) > people.time_s.nbytes
     run.device(3).mkdir(parents=True)
     (run.device(3) / "vault").write_bytes(bytes(77))
     run.results_file.write_bytes(bytes(5))
-    assert run.disk_bytes() == kept + 77
+    assert evaluation.disk_bytes(run) == kept + 77
