@@ -60,7 +60,7 @@ def computed(run: RunFolder, people: Population) -> dict[str, np.ndarray]:
     `p` (K, T, C), `alerts` (n, 7): user, step, direction, category, level, segment, intervention."""
     server = run.server
     p, alerts = read_notes(run, np.arange(people.n_users), len(people.catalogue), people.n_steps)
-    columns = np.column_stack([*vars(alerts).values()])
+    columns = np.column_stack([*vars(alerts).values()])[:, :7]
     return {"theta": server.models(INTEREST), "phi": server.models(RISK), "p": p, "alerts": columns}
 
 
