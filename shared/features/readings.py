@@ -1,8 +1,8 @@
 """What features are made of: sums over windows, averages and the last active steps, as of the close of S steps.
 
-Two ways lead here, and give the same: over arrays of whole histories, for any number of leading axes (`activity_read`,
-`richer_read`), and one step after the other, in room that does not grow (`shared.features.running`). From here on there is one
-way only (`shared.features.columns`).
+Three ways lead here, and give the same: over arrays of whole histories, for any number of leading axes (`activity_read`,
+`richer_read`), one step after the other, in room that does not grow (`shared.features.running`), and in loops over the cells of many
+users (`simulations.life.people`). From here on there is one way only (`shared.features.columns`).
 """
 
 from __future__ import annotations

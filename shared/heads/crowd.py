@@ -6,6 +6,8 @@ moves the sum by more than 1, and nobody is clipped. The diagonal is popularity;
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..arrays import Bools, Doubles, as_declared
@@ -15,6 +17,8 @@ from .symmetric import packed, unpacked
 
 #: A category counts for at least this share of the most popular one, so that its log says something.
 LEAST_POPULAR = 0.01
+#: Noise alone reaches so many times its edge in one or two of a thousand sums of ten categories, and more rarely of more.
+CLEARLY = 1.3
 
 
 @as_declared
@@ -59,7 +63,7 @@ def crowd_of(values: Doubles, n_categories: int, noise_sd: float) -> Crowd:
 
 @as_declared
 def without_noise(matrix: Doubles, noise_sd: float) -> Doubles:
-    """A symmetric matrix (n, n) of positive directions, with most of its noise taken out; 0 if none stands out of it.
+    """A symmetric matrix (n, n) of positive directions, with most of its noise taken out; 0 if none stands `CLEARLY` out of it.
 
     The diagonal carries noise of `noise_sd`, other entries 1 / sqrt 2 of that: of one size in every direction. Eigenvalues e beyond the
     edge that noise alone reaches, sqrt(2 n) `noise_sd`, stay as sqrt(e^2 - edge^2), by what noise adds to them; the rest go (Shabalin and
@@ -67,7 +71,10 @@ def without_noise(matrix: Doubles, noise_sd: float) -> Doubles:
     others instead of one number.
     """
     value, vector = np.linalg.eigh(matrix)
-    kept = np.sqrt(np.maximum(value**2 - 2 * len(matrix) * noise_sd**2, 0)) * (value > 0)
+    edge = noise_sd * math.sqrt(2 * len(matrix))
+    if value[-1] <= CLEARLY * edge:
+        return np.zeros_like(matrix)
+    kept = np.sqrt(np.maximum(value**2 - edge**2, 0)) * (value > 0)
     half = vector * np.sqrt(kept)
     out: Doubles = half @ half.T
     return out
