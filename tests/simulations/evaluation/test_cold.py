@@ -176,7 +176,7 @@ def test_the_table_says_how_far_each_score_is_ahead_and_for_how_many_users(peopl
 
 def test_a_sum_of_nothing_but_noise_says_nothing(people: ColdPeople) -> None:
     total, n = people.total(100.0), people.history.n_categories
-    said = [np.ptp(crowd_of(people.total(1000.0), n, 1000.0).popularity) for _ in range(20)]
+    said = [np.ptp(crowd_of(people.total(100.0), n, 100.0).popularity) for _ in range(20)]
     assert sum(ptp > 0 for ptp in said) <= 2, "by chance in one or two of a thousand"
     nothing = crowd_of(total, n, 1e9)
     assert not nothing.popularity.any() and not nothing.neighbours.any()
