@@ -203,7 +203,7 @@ def test_of_the_popularity_that_a_run_publishes_scores_are_those_of_its_sum(peop
 
 
 def test_published_numbers_have_their_spread_and_the_reference_beside_them(people: ColdPeople) -> None:
-    tables = [cold_table(people, cold_scores(people, seed=seed), seed) for seed in range(2)]
+    tables = [cold_table(people, cold_scores(people, 3.0, seed=seed), seed) for seed in range(2)]
     out = numbers_of_cold("x", tables, 0.195, 1e-5)
     gains = [next(row for row in table.table if row.name == WITH_ALL_EVER).ahead for table in tables]
     assert out["cold.gain.x"].value == pytest.approx(np.mean([gain.value for gain in gains]), abs=1e-5)
