@@ -1,7 +1,9 @@
 """Hosted devices close steps: what each reads of its interests then, and the alerts that it is shown.
 
-Two ways, the same alerts: what features are made of moves along where loops are machine code (`simulations/life/`), and is counted
-again at every step, over arrays of whole histories, where they are not. The arrays are the reference.
+Two ways, apart by rounding alone: what features are made of moves along where loops are machine code (`simulations/life/`), and is
+counted again at every step, over arrays of whole histories, where they are not. The arrays are the reference. Features are the same
+bits but for the two averages of version 1, which the arrays sum in float32; p besides depends, in its last bit, on where in a product
+of matrices a row stands. Of two alerts that are as strong, for which one token is left, either may be shown.
 """
 
 from __future__ import annotations
