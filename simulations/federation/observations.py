@@ -73,6 +73,7 @@ class HostNotes:
     """One host's notes of its `users` (K,), who have consecutive numbers: alerts of all, p of those among `looked_at` (n,), of whom
     figures need it; both in ascending order."""
 
+    @as_declared
     def __init__(self, folder: HostFolder, users: Ints, looked_at: Ints) -> None:
         self._folder, self._first_user = folder, int(users[0])
         self._noted = looked_at[slice(*np.searchsorted(looked_at, (users[0], users[-1] + 1)))]
