@@ -7,14 +7,16 @@ only tests run these loops. Machine code is kept on disk beside its file, or in 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 _Loop = TypeVar("_Loop", bound=Callable[..., Any])
 
 try:
-    from numba import njit
+    from numba import njit as _njit
 except ImportError:  # not installed, or for another numpy
-    njit = None
+    njit: Any = None
+else:
+    njit = _njit
 
 #: Whether loops are machine code here.
 IS_COMPILED: Final = njit is not None
@@ -29,7 +31,6 @@ def compiled(loop: _Loop) -> _Loop:
     if njit is None:
         return loop
     try:
-        quick: _Loop = njit(cache=True, nogil=True)(loop)
+        return cast(_Loop, njit(cache=True, nogil=True)(loop))
     except RuntimeError:  # nowhere to keep it
-        quick = njit(nogil=True)(loop)
-    return quick
+        return cast(_Loop, njit(nogil=True)(loop))
