@@ -117,6 +117,7 @@ def simulate(
                     replace_content(run.text_file, brought.text or scenario_text(scenario))
             if said:
                 run.write_rivals(said)
+            population = Population.load(run.population)  # from the disk, and no longer in memory
             on_progress("people", 1, 1)
             return _carry_out(setup, population, run, on_progress, federate or through_flower)
         finally:

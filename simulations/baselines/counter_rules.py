@@ -7,7 +7,7 @@ stream begins with its first active step. Streams that were never active by t ge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -106,27 +106,16 @@ def adwin(history: History, steps: Steps, pairs: Bools) -> Doubles:
     against the stream's whole mean, its detections) only this tells lapses apart: in 50 to 100 steps of 0 and 1 its
     window is hardly ever cut, so it is nearly the mean since the first active step.
     """
-
-    def start() -> Any:
-        return drift.ADWIN(clock=1)  # type: ignore[no-untyped-call]
-
-    return _watched_by(start, lambda detector: -float(detector.estimation), history, steps, pairs)
-
-
-def _watched_by(
-    start: Callable[[], Any], score: Callable[[Any], float], history: History, steps: Steps, pairs: Bools
-) -> Doubles:
-    """The score of one detector per pair, fed with the stream's activity from its first active step: (K, S, C)."""
     at = np.asarray(steps, np.int64)
     out = np.full((history.active.shape[0], history.n_steps, history.n_categories), np.nan)
     first, asked, last = history.active.argmax(axis=-1), int(at.min(initial=history.n_steps)), int(at.max(initial=-1))
     for user, category in np.argwhere(pairs & history.active.any(axis=-1)):
-        detector = start()
-        stream = history.active[user, category].astype(float).tolist()
-        for t in range(int(first[user, category]), last + 1):
-            detector.update(stream[t])
+        detector = drift.ADWIN(clock=1)  # type: ignore[no-untyped-call]
+        began = int(first[user, category])
+        for t, active in enumerate(history.active[user, category, began : last + 1].astype(float).tolist(), began):
+            detector.update(active)  # type: ignore[no-untyped-call]
             if t >= asked:
-                out[user, t, category] = score(detector)
+                out[user, t, category] = -detector.total / detector.width
     return out[:, at]
 
 

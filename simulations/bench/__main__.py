@@ -162,7 +162,7 @@ def _measure(
             return figures
         case Part.LIFE:
             on_progress("life", 0, 1)
-            figures = life_numbers(40, 1, 6) if quick else life_numbers(1_000, 5)
+            figures = life_numbers(40, 1, 6) if quick else life_numbers(1_024, 3)
             on_progress("life", 1, 1)
             return figures
         case Part.SUM:

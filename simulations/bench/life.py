@@ -15,20 +15,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from client.detection.chances import Weights
-from client.detection.watch import Watch, observed, past_steps
+from client.detection.watch import Watch, past_steps
 from shared.arrays import Floats
-from shared.features import History, Richer, extract, seen
+from shared.features import History, Richer
 from shared.heads import Heads, HeadsStart
 from shared.heads.inputs import NETWORKS
-from shared.network import forward
 from shared.plan import Plan
 from shared.register.heads_plan import N_INPUTS, HeadPlan, HeadsPlan
 
 from ..attacks.hostile_behaviour import World
-from ..federation.hosted.living import Closed, by_arrays, one_after_the_other, read_by_arrays
+from ..federation.hosted.living import Closed, back_by_arrays, by_arrays, one_after_the_other, read_by_arrays
 from ..life.compiled import IS_COMPILED
 from ..life.living import LIVE_USERS, live
-from ..people.labelled_rows import SCORE_USERS, history_of, users_of
+from ..people.labelled_rows import history_of
 from ..people.planted import plant
 from ..scenarios.config import PLANTED_PROTOCOL
 from ..scenarios.planted_rates import PLANTED_RATES
@@ -148,13 +147,9 @@ def _life(world: World, devices: int, case: Case) -> Life:
         plant(devices, PLANTED_PROTOCOL.n_steps, seed=SEED, n_categories=case.n_categories), plan.read_features
     )
     step = PLANTED_PROTOCOL.train_at
-    before, past = history.until(step), np.arange(step + 1 - past_steps(plan), step + 1)
-    parts = [
-        forward(plan.network, weights.theta, extract(users_of(before, first), plan.features, past))
-        for first in range(0, devices, SCORE_USERS)
-    ]
-    p = np.where(seen(before, past), np.concatenate(parts), np.float32(np.nan))
-    return Life(history, plan, weights, Watch.start(plan, observed(plan, before, past, p), step))
+    past = range(step + 1 - past_steps(plan), step + 1)
+    watch = Watch.start(plan, back_by_arrays(history, plan, weights.theta, past), step)
+    return Life(history, plan, weights, watch)
 
 
 def _with_heads(world: World, n_categories: int) -> tuple[Plan, Weights]:

@@ -60,11 +60,8 @@ def beforehand(
     )
     asked = (protocol.train_steps, protocol.test_steps, level_steps(protocol))
     cells = [cells_of(history, plan.horizon_steps, steps) for steps in asked]
-    turns, widths = (
-        [lapses, falls, takeoffs, rises],
-        [plan.features.n_features] * 3 + [plan.read_features.n_features] * 4,
-    )
-    train, test, levelled, *taught = filled(history, plan.read_features, [*cells, *turns], widths)
+    train, test, levelled = filled(history, plan.features, cells)
+    taught = filled(history, plan.read_features, [lapses, falls, takeoffs, rises])
     if held_out is not None:
         train = train.where(~held_out[looked_at.users][train.user])
     bgnbd = category_models(history, setup)

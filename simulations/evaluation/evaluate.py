@@ -1,7 +1,7 @@
 """What a run was worth: quality of p against honest baselines, of the alerts, what it cost.
 
 Everything here looks at many devices at once, as only a simulation can: at all of them, or at a sample of users that stands for
-them (`people/looked_at.py`). What is counted over all devices, is counted over all: alerts by step, what the policy table
+them (`simulations/people/looked_at.py`). What is counted over all devices, is counted over all: alerts by step, what the policy table
 answered, refusals, rates, bytes, processor time and privacy. p and alerts are the ones that the devices computed on their own
 and showed to their users.
 """
@@ -137,8 +137,8 @@ def evaluate(
 
     `every_model`: fit trees and each device's own model too (a minute), not only pooled logistic regression and DNN;
     None: if the data are real. `held_out` (K,): users that never trained; pooled models learn without them, and they get
-    a table of their own. `seed` draws the users that are looked at, the models' rows and the bootstrap's users. `before`: what
-    `beforehand` says to the same arguments, where it was asked already.
+    a table of their own. `seed`, the scenario's, draws the users that are looked at, whom hosts noted p of, the models' rows and the
+    bootstrap's users. `before`: what `beforehand` says to the same arguments, where it was asked already.
     """
     protocol, plan, server = setup.protocol, setup.plan, run.server
     account, traffic = whole_account(setup, json.loads(text_of(server.account_file))), server.traffic()

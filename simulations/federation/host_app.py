@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from client.app import carried, route
 from client.detection.alerts import alert_fields
-from client.detection.watch import Watch, observed, past_steps
+from client.detection.watch import Watch, past_steps
 from client.gate import declared
 from client.model.costs import expect_affordable
 from client.model.installed import Installed, expect_bounds
@@ -36,16 +36,14 @@ from server.federation import HEADS_OFFER, MODEL_OFFER
 from shared.arrays import Floats, Ints, Words, as_declared
 from shared.codec import decode, unpack_floats
 from shared.errors import Refusal, RefusalCode, RunError
-from shared.features import History, extract, seen
+from shared.features import History
 from shared.files import private_folder, replace_content, replacing
 from shared.messages import REQUESTS
-from shared.network import forward
 from shared.plan import Plan, UpdateKind
 from shared.randomised_response import BitSchedule, randomised_response
 from shared.rdp import Curve, coin, update_cost
 from shared.register.recipes import QUERIES, Recipe
 
-from ..people.labelled_rows import SCORE_USERS, users_of
 from ..people.looked_at import users_looked_at
 from .device_app import server_key, world
 from .host_alerts import HostAlerts
@@ -56,7 +54,7 @@ from .host_queries import query_sum
 from .host_training import SUMS, Look, TrainingRows, fresh_entropy
 from .hosted.counters import write_history, write_kinds
 from .hosted.head_sums import RAW, HostedRows, head_sum, load_head_rows, write_head_rows
-from .hosted.living import close_steps
+from .hosted.living import close_steps, look_back
 from .hosted.state import HostState
 from .metering import Metered
 from .observations import HostNotes
@@ -118,8 +116,8 @@ class Host:
                 private_folder(self.folder.lapses)
                 TrainingRows.write_lapses(self.folder.lapses, now, plan, plan.risk, self._held_out)
             replace_content(self.folder.plan_file, plan.canonical)
-        past = np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
-        scores = observed(plan, self._interest(plan, step), past, self._scores(plan, theta, past))
+        past = range(max(0, step + 1 - past_steps(plan)), step + 1)
+        scores = look_back(self.history, plan, theta, past)
         begin, heads = Watch.start, None
         if (file := self.folder.state_file).exists():
             before = HostState.load(file, plan)
@@ -299,15 +297,6 @@ class Host:
         kept.save(self.folder.alerts_file)
         replace(state, closed=step).save(self.folder.state_file)
         return kept
-
-    def _scores(self, plan: Plan, theta: Floats, steps: Ints) -> Floats:
-        """p (K, S, C) as of the close of each step; NaN where a user never touched a category."""
-        history = self._interest(plan, int(steps[-1]))
-        parts = [
-            forward(plan.network, theta, extract(users_of(history, first), plan.features, steps))
-            for first in range(0, self.n_users, SCORE_USERS)
-        ]
-        return np.where(seen(history, steps), np.concatenate(parts), np.float32(np.nan))
 
     def _plan_on_disk(self) -> Plan | None:
         return self.folder.plan() if self.folder.plan_file.exists() else None

@@ -14,7 +14,7 @@ import numpy as np
 from client.detection.chances import Chances, Weights, chances_at
 from client.detection.risk_levels import risk_levels
 from client.detection.watch import Watch
-from shared.arrays import Bools, Floats, Ints, hold_declared
+from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
 from shared.features import History
 from shared.network import forward
 from shared.plan import Plan
@@ -41,6 +41,19 @@ class Lived:
 
     def __post_init__(self) -> None:
         hold_declared(self)
+
+
+@as_declared
+def lived_through(history: History, plan: Plan, theta: Floats, steps: range) -> Floats:
+    """p (K, S, C) of past steps of users (K, C, T), as the plan's detector observes it: NaN of a category that its user had not touched
+    by then, and under the CUSUM where a burst holds the stream."""
+    people = People(plan.read_features.of(history), plan.features, bursts=plan.detection.detector == "cusum")
+    p = np.empty((len(history.active), len(steps), history.n_categories), np.float32)
+    for i, step in enumerate(steps):
+        people.close(step)
+        asked = people.known() & ~people.held()
+        p[:, i] = np.where(asked, forward(plan.network, theta, people.rows()), np.float32(np.nan))
+    return p
 
 
 def can_live(plan: Plan) -> bool:

@@ -65,16 +65,13 @@ def rows_of(history: History, features: FeatureSpec, horizon_steps: int, steps: 
     return filled(history, features, [cells_of(history, horizon_steps, steps)])[0]
 
 
-def filled(
-    history: History, features: FeatureSpec, lists: Sequence[Labelled], widths: Sequence[int] | None = None
-) -> list[Rows]:
+def filled(history: History, features: FeatureSpec, lists: Sequence[Labelled]) -> list[Rows]:
     """Several lists of rows with their features x (n, F), as of the close of each row's step; lists of the same steps share one
-    extraction, of some users at a time (of other steps, an average may differ in its last bit). `widths`: of each list the first
-    columns that are kept, where these are not all. InputError unless each is in order of user."""
+    extraction, of some users at a time (of other steps, an average may differ in its last bit). InputError unless each is in order
+    of user."""
     if any((np.diff(rows.user) < 0).any() for rows in lists):
         raise InputError("expected rows in order of user, got others")
-    wide = [features.n_features] * len(lists) if widths is None else widths
-    out = [np.empty((len(rows.y), width), np.float32) for rows, width in zip(lists, wide, strict=True)]
+    out = [np.empty((len(rows.y), features.n_features), np.float32) for rows in lists]
     asked: dict[bytes, list[int]] = {}
     for i, rows in enumerate(lists):
         asked.setdefault(np.unique(rows.step).tobytes(), []).append(i)
@@ -86,7 +83,7 @@ def filled(
                 rows = lists[i]
                 mine = slice(*np.searchsorted(rows.user, (first, first + SCORE_USERS)))
                 at = np.searchsorted(steps, rows.step[mine])
-                out[i][mine] = x[rows.user[mine] - first, at, rows.category[mine], : wide[i]]
+                out[i][mine] = x[rows.user[mine] - first, at, rows.category[mine]]
     return [Rows(x, rows.y, rows.user, rows.step, rows.category) for x, rows in zip(out, lists, strict=True)]
 
 

@@ -12,19 +12,44 @@ import numpy as np
 
 from client.detection.chances import Chances, Weights, as_ruled, chances_of, recent_rows
 from client.detection.policy import POLICY, segments
-from client.detection.watch import Watch
-from shared.arrays import Floats, Ints
-from shared.features import History
+from client.detection.watch import Watch, observed
+from shared.arrays import Floats, Ints, as_declared
+from shared.features import History, extract, seen
 from shared.network import forward
 from shared.plan import Plan
 
 from ...life.compiled import IS_COMPILED
-from ...life.living import LIVE_USERS, can_live, live
+from ...life.living import LIVE_USERS, can_live, live, lived_through
 from ...people.labelled_rows import SCORE_USERS, users_of
 from ..alert_table import ShownAlerts
 
 #: A closed step, p (K, C) at its close, and the alerts that were shown then.
 Closed = tuple[int, Floats, ShownAlerts]
+
+
+@as_declared
+def look_back(history: History, plan: Plan, theta: Floats, steps: range) -> Floats:
+    """p (K, S, C) of past steps of users (K, C, T), as the plan's detector observes it when a model arrives: NaN where a user had not
+    touched a category by then, or where a burst holds it."""
+    return (back_one_after_the_other if IS_COMPILED else back_by_arrays)(history, plan, theta, steps)
+
+
+@as_declared
+def back_by_arrays(history: History, plan: Plan, theta: Floats, steps: range) -> Floats:
+    """`look_back`, over arrays of whole histories."""
+    now, at = plan.read_features.of(history.until(steps[-1])), np.array(steps)
+    parts = [
+        forward(plan.network, theta, extract(users_of(now, first), plan.features, at))
+        for first in range(0, len(now.active), SCORE_USERS)
+    ]
+    return observed(plan, now, at, np.where(seen(now, at), np.concatenate(parts), np.float32(np.nan)))
+
+
+@as_declared
+def back_one_after_the_other(history: History, plan: Plan, theta: Floats, steps: range) -> Floats:
+    """`look_back`, a few users through all steps before the next ones."""
+    firsts = range(0, len(history.active), LIVE_USERS)
+    return np.concatenate([lived_through(history[at : at + LIVE_USERS], plan, theta, steps) for at in firsts])
 
 
 def close_steps(history: History, plan: Plan, weights: Weights, watch: Watch, steps: range) -> Iterator[Closed]:

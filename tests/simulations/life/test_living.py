@@ -13,14 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.detection.chances import Weights, chances_of, recent_rows
-from client.detection.watch import Watch, observed, past_steps
+from client.detection.watch import Watch, past_steps
 from shared.events import EventKind
-from shared.features import History, extract, seen
+from shared.features import History
 from shared.heads import Heads
 from shared.network import forward
 from shared.plan import DETECTORS, Plan, RiskPlan
 from shared.register.rule_plan import RulePlan
-from simulations.federation.hosted.living import by_arrays, close_steps, one_after_the_other
+from simulations.federation.hosted.living import (
+    back_by_arrays,
+    back_one_after_the_other,
+    by_arrays,
+    close_steps,
+    look_back,
+    one_after_the_other,
+)
 from simulations.life.living import can_live, live
 from tests.world.basics import FEATURES, N_CATEGORIES, NETWORK, examples, make_plan, version_2
 from tests.world.heads import heads_plan, make_start
@@ -59,10 +66,9 @@ def weights_of(plan: Plan, seed: int) -> Weights:
 
 def watch_of(history: History, plan: Plan, weights: Weights, step: int) -> Watch:
     """As a host starts it when a model arrives at the close of a step."""
-    before, past = plan.read_features.of(history.until(step)), np.arange(max(0, step + 1 - past_steps(plan)), step + 1)
-    p = forward(plan.network, weights.theta, extract(before, plan.features, past))
-    p = np.where(seen(before, past), p, np.float32(np.nan))
-    return Watch.start(plan, observed(plan, before, past, p), step)
+    past = range(max(0, step + 1 - past_steps(plan)), step + 1)
+    p = back_by_arrays(history, plan, weights.theta, past)
+    return Watch.start(plan, p, step)
 
 
 def compare(history: History, plan: Plan, weights: Weights, arrived: int) -> list[np.ndarray]:
@@ -132,6 +138,22 @@ def test_phi_is_what_arrays_say_of_it():
         said = chances_of(plan, weights, lambda theta, rows: forward(plan.network, theta, rows), x, known)
         np.testing.assert_allclose(lived.lapse[at], said.lapse, rtol=0, atol=1e-6)
         np.testing.assert_allclose(lived.p[at], said.p, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("learns", LEARNS)
+def test_a_model_that_arrives_looks_back_at_the_same(learns):
+    history, n_seen = make_lively(7, (20, N_CATEGORIES, 50), 0.2), []
+    for detector in ("cusum", "level"):
+        plan = plan_of(detector, learns)
+        theta, steps = weights_of(plan, 2).theta, range(15, 48)
+        by_all = back_by_arrays(history, plan, theta, steps)
+        np.testing.assert_allclose(back_one_after_the_other(history, plan, theta, steps), by_all, rtol=0, atol=1e-6)
+        assert look_back(history, plan, theta, steps).shape == by_all.shape == (20, 33, N_CATEGORIES)
+        n_seen.append(int((~np.isnan(by_all)).sum()))
+    assert n_seen[0] > 0
+    assert n_seen[0] < n_seen[1] or learns == "purchases", (
+        "bursts hold some, though none of views where these are no interest"
+    )
 
 
 def test_no_step_is_nobodys_matter():
