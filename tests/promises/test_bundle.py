@@ -18,6 +18,7 @@ OF_THE_SERVER = (
     "server/helper",
     "server/insights",
     "server/privacy",
+    "server/public",
     "server/run_log",
     "server/sums",
 )
