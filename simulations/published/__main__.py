@@ -65,7 +65,18 @@ ONLINE_RETAIL = "online-retail-ii"
 TA_FENG = "ta-feng"
 COMMAND = "python -m simulations.published"
 #: What of a bench's numbers is published.
-BENCHED = ("hosts.", "training.", "detector.", "explain.", "alert.", "vault.", "sum.", "flower.", "demo.first_result_s")
+BENCHED = (
+    "hosts.",
+    "training.",
+    "detector.",
+    "explain.",
+    "alert.",
+    "life.",
+    "vault.",
+    "sum.",
+    "flower.",
+    "demo.first_result_s",
+)
 POOLED_KEYS = {"pooled_lr": POOLED_LR, "pooled_dnn": POOLED_DNN, "pooled_numpy": POOLED_NUMPY}
 #: What is published of a run's randomised bits, and of the last rate from them.
 COINS = {"coins": "coins", "epsilon": "epsilon", "epsilon_together": "epsilon"}
