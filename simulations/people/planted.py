@@ -25,7 +25,7 @@ from shared.events import MAX_CATEGORIES, Catalogue, EventKind, Step
 from shared.files import private_folder
 
 from .population import ChangeKind, Population, Truth
-from .population_files import COLUMNS, TRUTH_FIELDS, ColumnFile, write_index
+from .population_files import COLUMNS, OFFSETS, TRUTH_FIELDS, ColumnFile, write_index
 
 MIN_STEPS: Final = 28
 N_CATEGORIES: Final = 12
@@ -105,9 +105,10 @@ def plant(
     parts = list(_parts(n_users, n_steps, seed, n_categories, sparse_share, change_share, bursts_per_100_steps))
     if len(parts) == 1:
         return parts[0]
-    counts = np.concatenate([np.diff(part.offsets) for part in parts])
     columns: dict[str, Any] = {key: np.concatenate([getattr(part, key) for part in parts]) for key in COLUMNS}
-    columns["offsets"] = np.concatenate([[0], np.cumsum(counts)])
+    for key in OFFSETS:
+        counts = np.concatenate([np.diff(getattr(part, key)) for part in parts])
+        columns[key] = np.concatenate([[0], np.cumsum(counts)])
     for column in columns.values():
         column.flags.writeable = False
     truths, firsts = (
@@ -138,14 +139,20 @@ class ToPlant:
             private_folder(folder)
             with ExitStack() as stack:
                 files = {key: stack.enter_context(ColumnFile(folder, key)) for key in (*COLUMNS, "truth")}
-                files["offsets"].add(np.zeros(1, np.int64))
-                first_user = first_event = 0
+                before = dict.fromkeys(OFFSETS, 0)
+                for key in OFFSETS:
+                    files[key].add(np.zeros(1, np.int64))
+                first_user = 0
                 for part in _parts(self.n_users, self.n_steps, self.seed):
                     assert part.truth is not None, "planted people have a truth"
                     for key in COLUMNS:
-                        files[key].add(part.offsets[1:] + first_event if key == "offsets" else getattr(part, key))
+                        rows = getattr(part, key)
+                        if key in before:
+                            rows = rows[1:] + before[key]
+                            before[key] = int(rows[-1])
+                        files[key].add(rows)
                     files["truth"].add(replace(part.truth, user=part.truth.user + first_user).rows())
-                    first_user, first_event = first_user + part.n_users, first_event + part.n_events
+                    first_user += part.n_users
                 write_index(folder, part.about(), {key: file.finish() for key, file in files.items()})
         except OSError as error:
             raise DataError(f"cannot save the population in {folder}: {error.strerror}") from error

@@ -20,7 +20,7 @@ from shared.errors import DataError, InputError
 from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
 from shared.files import private_folder
 
-from .population_files import COLUMNS, TRUTH, TRUTH_FIELDS, read_column, read_index, write_column, write_index
+from .population_files import COLUMNS, LATEST_S, TRUTH, TRUTH_FIELDS, read_column, read_index, write_column, write_index
 
 
 class ChangeKind(IntEnum):
@@ -76,7 +76,7 @@ class Truth:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class UserEvents:
-    """One user's events, sorted by time: views into the population's columns, shape (n_events,) each."""
+    """One user's events, sorted by time: shape (n_events,) each."""
 
     category: npt.NDArray[np.int16]
     kind: npt.NDArray[np.int8]
@@ -98,10 +98,10 @@ class Population:
     """Everybody's events, for simulation only: one device per user.
 
     Events of user u are rows offsets[u]:offsets[u + 1], sorted by time; `offsets` has shape (n_users + 1,),
-    the columns (n_events,). `time_s` is in seconds since the public origin, a Monday or the data set's own
-    first day, and the step of an event is `time_s // step.seconds`, in 0..n_steps - 1. `amount` is money, 0
-    unless the event is a purchase. `simulated` is true where no real person did any of it; `truth` is what
-    was planted, or None.
+    the columns (n_events,). `time_s` is in whole seconds since the public origin, a Monday or the data set's own
+    first day, and the step of an event is `time_s // step.seconds`, in 0..n_steps - 1. Money is kept of purchases alone: `paid`,
+    shape (n_purchases,), in the order of the events; those of user u are purchases[u]:purchases[u + 1], `purchases` of shape
+    (n_users + 1,). `simulated` is true where no real person did any of it; `truth` is what was planted, or None.
 
     The constructor looks at shapes and types only, so that opening a memory-mapped population reads nothing;
     `check` looks at every value. An empty population, or one that breaks the above, is an InputError.
@@ -115,8 +115,9 @@ class Population:
     offsets: Ints
     category: npt.NDArray[np.int16]
     kind: npt.NDArray[np.int8]
-    time_s: Doubles
-    amount: Floats
+    time_s: npt.NDArray[np.int32]
+    purchases: Ints
+    paid: Floats
     truth: Truth | None = None
 
     def __post_init__(self) -> None:
@@ -125,11 +126,18 @@ class Population:
         if len(self.offsets) < 2 or len(self.category) == 0:
             got = f"{max(len(self.offsets) - 1, 0)} and {len(self.category)}"
             raise InputError(f"expected a population of at least one user and one event, got {got}")
+        if self.n_steps * self.step.seconds > LATEST_S:
+            most = LATEST_S // self.step.seconds
+            raise InputError(f"expected at most {most} steps of a {self.step.value}, got {self.n_steps}")
+        rows = {"offsets": len(self.offsets), "purchases": len(self.offsets), "paid": len(self.paid)}
         for column, dtype in COLUMNS.items():
-            n_rows = len(self.offsets) if column == "offsets" else len(self.category)
-            _expect_array(column, getattr(self, column), dtype, n_rows)
-        if self.offsets[0] != 0 or self.offsets[-1] != len(self.category):
-            raise InputError(f"expected offsets from 0 to the number of events, {len(self.category)}")
+            _expect_array(column, getattr(self, column), dtype, rows.get(column, len(self.category)))
+        for name, offsets, n_rows in (
+            ("offsets", self.offsets, len(self.category)),
+            ("purchases", self.purchases, len(self.paid)),
+        ):
+            if offsets[0] != 0 or offsets[-1] != n_rows:
+                raise InputError(f"expected {name} from 0 to the number of rows, {n_rows}")
 
     def __repr__(self) -> str:
         return (
@@ -144,6 +152,11 @@ class Population:
     @property
     def n_events(self) -> int:
         return len(self.category)
+
+    @property
+    def amount(self) -> Floats:
+        """Money by event (n_events,), 0 unless it is a purchase; made anew each time."""
+        return _amounts(self.kind, self.paid)
 
     @classmethod
     @as_declared
@@ -181,12 +194,21 @@ class Population:
             order = np.lexsort((amount, kind, category, time_s, user))
             user, category, kind = user[order], category[order], kind[order]
             time_s, amount = time_s[order], amount[order]
+        is_purchase = np.asarray(kind) == EventKind.PURCHASE
+        for column, good, expected in (
+            ("time_s", _within(time_s, 0, LATEST_S), f"in the {n_steps} steps"),
+            ("amount", _within(amount, 0, MAX_AMOUNT), f"in 0..{MAX_AMOUNT:.0f}"),
+            ("amount", not np.asarray(amount)[~is_purchase].any(), "of 0 unless it is a purchase"),
+        ):
+            if not good:
+                raise InputError(f"expected {column} {expected}")
         columns = {
             "offsets": np.concatenate([[0], np.cumsum(np.bincount(user, minlength=n_users))]),
             "category": category,
             "kind": kind,
-            "time_s": time_s,
-            "amount": amount,
+            "time_s": time_s,  # the cast to whole seconds drops the rest
+            "purchases": np.concatenate([[0], np.cumsum(np.bincount(user[is_purchase], minlength=n_users))]),
+            "paid": amount[is_purchase],
         }
         typed = {key: _frozen(np.array(value, COLUMNS[key])) for key, value in columns.items()}
         made = cls(name, catalogue, step, n_steps, simulated, **typed, truth=truth)
@@ -196,15 +218,16 @@ class Population:
     def check(self) -> None:
         """Look at every value; one out of range is an InputError that names the column, never the value."""
         end_s, last_category = self.n_steps * self.step.seconds, len(self.catalogue) - 1
+        bought = np.concatenate([[0], np.cumsum(self.kind == EventKind.PURCHASE)])
         rows_falling = np.flatnonzero(np.diff(self.time_s) < 0) + 1
         for column, good, expected in (
             ("offsets", bool((np.diff(self.offsets) >= 0).all()), "never falling"),
             ("category", _within(self.category, 0, last_category), f"in 0..{last_category}"),
             ("kind", _within(self.kind, 0, max(EventKind)), f"in 0..{max(EventKind).value}"),
-            ("time_s", _within(self.time_s, 0, np.nextafter(end_s, 0)), f"in the {self.n_steps} steps"),
+            ("time_s", _within(self.time_s, 0, end_s - 1), f"in the {self.n_steps} steps"),
             ("time_s", bool(np.isin(rows_falling, self.offsets).all()), "sorted within every user"),
-            ("amount", _within(self.amount, 0, MAX_AMOUNT), f"in 0..{MAX_AMOUNT:.0f}"),
-            ("amount", not self.amount[self.kind != EventKind.PURCHASE].any(), "of 0 unless it is a purchase"),
+            ("purchases", bool((self.purchases == bought[self.offsets]).all()), "as many as there are of that kind"),
+            ("amount", _within(self.paid, 0, MAX_AMOUNT), f"in 0..{MAX_AMOUNT:.0f}"),
         ):
             if not good:
                 raise InputError(f"expected {column} {expected}")
@@ -217,11 +240,12 @@ class Population:
                 raise InputError(f"expected planted changes in the {self.n_steps} steps")
 
     def user_events(self, user: int) -> UserEvents:
-        """The events of one user, as views (nothing is copied); a user that is not here is an InputError."""
+        """The events of one user; a user that is not here is an InputError."""
         if not 0 <= user < self.n_users:
             raise InputError(f"expected a user in 0..{self.n_users - 1}, got {user}")
-        rows = slice(int(self.offsets[user]), int(self.offsets[user + 1]))
-        return UserEvents(self.category[rows], self.kind[rows], self.time_s[rows], self.amount[rows])
+        rows, bought = (slice(int(of[user]), int(of[user + 1])) for of in (self.offsets, self.purchases))
+        amount = _amounts(self.kind[rows], self.paid[bought])
+        return UserEvents(self.category[rows], self.kind[rows], self.time_s[rows].astype(np.float64), amount)
 
     def take(self, users: npt.ArrayLike) -> Population:
         """The population of these users alone: user i of it is users[i] of this one, in the truth too.
@@ -236,9 +260,8 @@ class Population:
         if len(np.unique(chosen)) != len(chosen):
             raise InputError("expected users to take to be different, got one twice")
         chosen = chosen.astype(np.int64)
-        counts = self.offsets[chosen + 1] - self.offsets[chosen]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], counts)
+        offsets, rows = _taken(self.offsets, chosen)
+        purchases, bought = _taken(self.purchases, chosen)
         truth = None
         if self.truth is not None:
             place = np.full(self.n_users, -1, np.int64)
@@ -252,8 +275,26 @@ class Population:
             category=_frozen(self.category[rows]),
             kind=_frozen(self.kind[rows]),
             time_s=_frozen(self.time_s[rows]),
-            amount=_frozen(self.amount[rows]),
+            purchases=_frozen(purchases),
+            paid=_frozen(self.paid[bought]),
             truth=truth,
+        )
+
+    def until(self, n_steps: int) -> Population:
+        """The population as it was after its first `n_steps` steps; no truth."""
+        kept = self.time_s < n_steps * self.step.seconds
+        paid = kept[self.kind == EventKind.PURCHASE]
+        before, bought = (np.concatenate([[0], np.cumsum(of)]) for of in (kept, paid))
+        return replace(
+            self,
+            n_steps=n_steps,
+            offsets=_frozen(before[self.offsets]),
+            category=_frozen(self.category[kept]),
+            kind=_frozen(self.kind[kept]),
+            time_s=_frozen(self.time_s[kept]),
+            purchases=_frozen(bought[self.purchases]),
+            paid=_frozen(self.paid[paid]),
+            truth=None,
         )
 
     def about(self) -> dict[str, Any]:
@@ -327,6 +368,20 @@ def _expect_array(name: str, array: npt.NDArray[Any], dtype: np.dtype[Any], n_ro
 
 def _within(values: npt.NDArray[Any], low: float, high: float) -> bool:
     return len(values) == 0 or bool(values.min() >= low and values.max() <= high)
+
+
+def _taken(offsets: Ints, users: Ints) -> tuple[Ints, Ints]:
+    """Of some users (n,), whose rows `offsets` (K + 1,) tell: offsets (n + 1,) of theirs alone, and which rows these are."""
+    counts = offsets[users + 1] - offsets[users]
+    own = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return own, np.arange(own[-1]) + np.repeat(offsets[users] - own[:-1], counts)
+
+
+def _amounts(kind: npt.NDArray[np.int8], paid: Floats) -> Floats:
+    """What events (n,) of these kinds cost, of which `paid` holds the purchases' amounts in order."""
+    amount = np.zeros(len(kind), np.float32)
+    amount[kind == EventKind.PURCHASE] = paid
+    return amount
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -23,15 +23,20 @@ from numpy.typing import NDArray
 from shared.errors import DataError, InputError
 from shared.files import UNFINISHED, replacing, text_of
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 INDEX_FILE: Final = "population.json"
 COLUMNS: Final[dict[str, np.dtype[Any]]] = {
     "offsets": np.dtype("<i8"),
     "category": np.dtype("<i2"),
     "kind": np.dtype("i1"),
-    "time_s": np.dtype("<f8"),
-    "amount": np.dtype("<f4"),
+    "time_s": np.dtype("<i4"),
+    "purchases": np.dtype("<i8"),
+    "paid": np.dtype("<f4"),
 }
+#: Those that say where the rows of each user begin.
+OFFSETS: Final = ("offsets", "purchases")
+#: No event is later than what `time_s` can hold: 68 years.
+LATEST_S: Final = 2**31 - 1
 TRUTH_FIELDS: Final = ("user", "category", "kind", "step", "size", "end_step")
 TRUTH: Final = np.dtype(list(zip(TRUTH_FIELDS, ("<i8", "<i2", "i1", "<i4", "<f4", "<i4"), strict=True)))
 #: What the index says of a file.

@@ -10,11 +10,9 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import tomli_w
 
 from server.privacy.accounting import epsilon_to_public
@@ -95,11 +93,7 @@ def folds_of(protocol: ProtocolSection, n_folds: int) -> list[Fold]:
 
 def until_last_label(population: Population, protocol: ProtocolSection) -> Population:
     """The population as it was at the close of the step in which the last train label became known; no truth."""
-    n_steps = protocol.train_at + 1
-    kept = population.time_s < n_steps * population.step.seconds
-    before = np.concatenate([[0], np.cumsum(kept)])
-    columns: dict[str, Any] = {c: getattr(population, c)[kept] for c in ("category", "kind", "time_s", "amount")}
-    return replace(population, n_steps=n_steps, offsets=before[population.offsets], truth=None, **columns)
+    return population.until(protocol.train_at + 1)
 
 
 def default_grid(scenario: Scenario) -> dict[str, tuple[str, ...]]:

@@ -82,7 +82,7 @@ def test_people_planted_where_they_are_to_lie_are_the_same_bytes(
     people.save(tmp_path / "made")
     later.save(tmp_path / "saved")
     made, saved = ({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("made", "saved"))
-    assert made == saved and len(saved) == 7
+    assert made == saved and len(saved) == 8
     assert Population.load(tmp_path / "saved", mmap=False).truth is not None
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +146,20 @@ def test_events_are_sorted_and_read_only_and_the_givers_arrays_stay_writable() -
     assert population.offsets.tolist() == [0, 2, 2, 3]
     assert population.user_events(0).time_s.tolist() == [5.0, 90_000.0]
     assert len(population.user_events(1)) == 0
-    assert np.shares_memory(population.user_events(2).time_s, population.time_s)
+    assert np.shares_memory(population.user_events(2).category, population.category)
     with pytest.raises(ValueError, match="read-only"):
         population.time_s[0] = 1.0
+
+
+def test_times_are_whole_seconds_and_money_is_kept_of_purchases_alone() -> None:
+    population = build(time_s=np.array([3.7, 90_000.2, 5.999]))
+    assert population.time_s.tolist() == [5, 90_000, 3] and population.paid.tolist() == [7.25]
+    assert population.amount.sum() == population.user_events(0).amount.sum() == np.float32(7.25)
+    elsewhere = replace(population, purchases=np.array([0, 0, 0, 1]))
+    with pytest.raises(InputError, match="purchases as many as there are"):
+        elsewhere.check()
+    with pytest.raises(InputError, match="at most 24855 steps of a day, got 30000"):
+        build(n_steps=30_000)
 
 
 def test_nothing_of_the_events_is_in_a_repr() -> None:
@@ -282,7 +294,7 @@ def test_saving_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert_same(Population.load(tmp_path, mmap=False), old)
     new.save(tmp_path)
     assert_same(Population.load(tmp_path, mmap=False), new)
-    assert len(list(tmp_path.iterdir())) == 1 + len(COLUMNS)  # nothing stale is left
+    assert len(list(tmp_path.iterdir())) == 2 + len(COLUMNS)  # nothing stale is left
     (tmp_path / "a file").write_text("")
     with pytest.raises(DataError, match="cannot save"):
         new.save(tmp_path / "a file")

@@ -197,9 +197,9 @@ def test_rounds_with_too_few_survivors_are_skipped_and_told(tmp_path):
 def test_a_change_of_any_event_changes_the_key():
     people = plant(20, 60, seed=1)
     assert population_sha256(people) == population_sha256(plant(20, 60, seed=1))
-    amount = people.amount.copy()
-    amount[7] += 1
-    changed = type(people)(**{**vars(people), "amount": amount})
+    paid = people.paid.copy()
+    paid[7] += 1
+    changed = type(people)(**{**vars(people), "paid": paid})
     assert population_sha256(changed) != population_sha256(people)
 
 

@@ -14,6 +14,7 @@ from server.channel import Traffic
 from shared.charges import charges_of
 from shared.codec import pack_floats
 from shared.errors import ConfigError
+from shared.events import EventKind
 from simulations.cli.search import register
 from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RunFolder
@@ -100,8 +101,8 @@ def test_nothing_after_the_last_train_label_is_looked_at(monkeypatch):
         later = people.time_s >= train_end_s
         random = np.random.default_rng(0)
         category = np.where(later, random.integers(0, len(people.catalogue), later.size), people.category)
-        amount = np.where(later, 99, people.amount).astype(np.float32)
-        return replace(people, category=category.astype(np.int16), amount=amount)
+        paid = np.where(later[people.kind == EventKind.PURCHASE], 99, people.paid).astype(np.float32)
+        return replace(people, category=category.astype(np.int16), paid=paid)
 
     def quality():
         found = tune("demo", grid, overrides=SMALL, folds=2, seeds=1)
