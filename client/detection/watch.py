@@ -202,6 +202,16 @@ class Watch:
         columns = self.memory[:, users], self.quiet_until[users]
         return Watch(*columns, spending, self.last_step.copy(), self.began[users], self.marks, self.marked)
 
+    @classmethod
+    def of_all(cls, parts: Sequence[Watch]) -> Watch:
+        """The watch of all users (K, ...) whose parts `of_users` gives, all as of one step."""
+        by_user = {"memory": 1, "quiet_until": 0, "began": 0, "moved": 1, "spent": 1, "risen": 1}
+        each, whole = [part.arrays() for part in parts], parts[0].arrays()
+        return cls.of(
+            whole
+            | {name: np.concatenate([arrays[name] for arrays in each], axis=axis) for name, axis in by_user.items()}
+        )
+
     # ---- kept between two calls
 
     def arrays(self) -> dict[str, NDArray[Any]]:

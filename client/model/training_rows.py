@@ -6,6 +6,7 @@ no secrecy: it buys no privacy amplification, and the noise comes from elsewhere
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,11 @@ class LapseRows:
         return f"LapseRows(<raw> n={len(self.y)})"
 
 
-def lapse_rows(history: History, plan: Plan, risk: RiskPlan) -> LapseRows:
+#: What makes features (..., S, C, F) of a history at steps (S,): `extract`, or what is as good.
+Features = Callable[[History, FeatureSpec, Ints], Floats]
+
+
+def lapse_rows(history: History, plan: Plan, risk: RiskPlan, features_of: Features = extract) -> LapseRows:
     """The rows that phi is learned from, of a history (..., C, T) as of now: watched interests that were known for a whole
     window, so that all features say what they mean."""
     last = history.n_steps - 1 - plan.detection.lapse_steps
@@ -90,7 +95,7 @@ def lapse_rows(history: History, plan: Plan, risk: RiskPlan) -> LapseRows:
     )
     begun = steps - plan.features.window_steps
     chosen &= seen(history, np.maximum(begun, 0)) & (begun >= 0)[:, None]
-    x, x_before = (extract(history, plan.features, at)[chosen] for at in (steps, steps - risk.rate_steps))
+    x, x_before = (features_of(history, plan.features, at)[chosen] for at in (steps, steps - risk.rate_steps))
     came_back = labels(history, steps, plan.detection.lapse_steps)[chosen]
     return LapseRows(x, x_before, (~came_back).astype(np.float32), chosen)
 
@@ -123,7 +128,7 @@ def turns_ahead(history: History, plan: Plan, steps: Ints, task: str) -> tuple[B
     return watched, ~labels(history, steps, ahead)
 
 
-def head_rows(history: History, plan: Plan, head: HeadPlan, task: str) -> TurnRows:
+def head_rows(history: History, plan: Plan, head: HeadPlan, task: str, features_of: Features = extract) -> TurnRows:
     """The rows that a head, of "lapse" or "takeoff", is learned from, of a history (..., C, T) as of now: watched interests, or
     quiet ones, of the last `history_steps` steps of which it is known what followed."""
     ahead, spec = plan.detection.lapse_steps, plan.read_features
@@ -135,7 +140,7 @@ def head_rows(history: History, plan: Plan, head: HeadPlan, task: str) -> TurnRo
             np.empty((0, spec.n_features), np.float32), np.empty(0, np.int64), np.empty(0, np.float32), mask
         )
     chosen, turn = turns_ahead(history, plan, steps, task)
-    x = extract(history, spec, steps)[chosen]
+    x = features_of(history, spec, steps)[chosen]
     return TurnRows(x, np.nonzero(chosen)[-1], turn[chosen].astype(np.float32), chosen)
 
 

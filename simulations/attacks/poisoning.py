@@ -21,7 +21,8 @@ from shared.arrays import Ints, Words
 from shared.mechanisms import clip_to_grid
 from shared.plan import Plan, UpdateKind
 
-from ..federation.host_training import SUMS, TrainingRows, fresh_entropy
+from ..federation.host_training import SUMS, fresh_entropy
+from ..federation.hosted.training_rows import TrainingRows
 from ..people.of_scenario import population_of
 from ..people.setup import Setup
 from ..scenarios.config import load_scenario

@@ -21,7 +21,8 @@ from shared.mechanisms import DiscreteGaussian, from_grid
 from shared.network import NetworkSpec
 from shared.plan import PrivacyPlan
 
-from ..federation.host_training import TrainingRows, fresh_entropy, sum_of_updates
+from ..federation.host_training import fresh_entropy, sum_of_updates
+from ..federation.hosted.training_rows import TrainingRows
 from ..people.of_scenario import population_of
 from ..people.setup import Setup
 from ..scenarios.config import load_scenario

@@ -18,7 +18,8 @@ from typing import Self
 import numpy as np
 
 from ..federation.host_folder import HostFolder
-from ..federation.host_training import TrainingRows, fresh_entropy, sum_of_updates
+from ..federation.host_training import fresh_entropy, sum_of_updates
+from ..federation.hosted.training_rows import TrainingRows
 
 
 class BareLoop:

@@ -20,7 +20,7 @@ import psutil
 from shared.files import text_of
 
 from ..federation.flower_runtime import processes_of, run_app, write_app_folder
-from ..federation.host_training import TrainingRows
+from ..federation.hosted.training_rows import TrainingRows
 from ..federation.run_folder import RunFolder
 from ..federation.run_settings import COMPONENTS, run_config
 from ..people.of_scenario import population_of

@@ -17,7 +17,9 @@ from shared.arrays import Floats, as_declared
 from shared.mechanisms import from_grid
 from shared.plan import Plan
 
-from ..federation.host_training import TrainingRows, sum_of_updates
+from ..federation.host_training import sum_of_updates
+from ..federation.hosted.counters import Counters
+from ..federation.hosted.training_rows import rows_of_host
 from ..federation.run_folder import RunFolder
 from ..federation.silence import answering, dropout_of
 
@@ -38,7 +40,7 @@ def theta_without_noise(run: RunFolder, plan: Plan, theta: Floats) -> Floats | N
         return None
     quiet = replace(plan, privacy=replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
     optimizer, dropout = ServerOptimizer(theta, run.scenario().server.settings()), dropout_of(run)[0]
-    rows = [TrainingRows.load(host.path) for host in hosts]
+    rows = [rows_of_host(host, Counters(host.counters), plan, "train_request") for host in hosts]
     for number in range(1, privacy.rounds + 1):
         first, total = 0, np.zeros(theta.size, np.uint32)
         for mine in rows:

@@ -4,13 +4,13 @@ Each device still draws its own rows, is clipped on its own, makes its own noise
 of `shared` and `client` with a leading axis; training is the numpy network instead of TFLite (a test holds the two
 equal). Each is charged on disk before its update goes into a sum (`host_ledger.py`); one that declines is not in it.
 What a host replies to a training round is the sum modulo 2^32 of its devices' updates: what a secure sum over them would
-show, without its keys (`sums/spot_check.py` puts some of them through the real one). Work goes in chunks, so memory does not
-grow with K; training rows lie in a memory-mapped file.
+show, without its keys (`sums/spot_check.py` puts some of them through the real one). Work goes in chunks, so that
+memory grows with K by what a device's watch and ledger hold alone, some hundred numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -44,6 +44,7 @@ from shared.randomised_response import BitSchedule, randomised_response
 from shared.rdp import Curve, coin, update_cost
 from shared.register.recipes import QUERIES, Recipe
 
+from ..people.labelled_rows import SCORE_USERS
 from ..people.looked_at import users_looked_at
 from .device_app import server_key, world
 from .host_alerts import HostAlerts
@@ -51,11 +52,12 @@ from .host_answers import HostAnswers, as_pairs
 from .host_folder import HostFolder
 from .host_ledger import HostLedger, refused_of
 from .host_queries import query_sum
-from .host_training import SUMS, Look, TrainingRows, fresh_entropy
-from .hosted.counters import write_history, write_kinds
+from .host_training import SUMS, Look, fresh_entropy
+from .hosted.counters import Counters
 from .hosted.head_sums import RAW, HostedRows, head_sum, load_head_rows, write_head_rows
 from .hosted.living import close_steps, look_back
 from .hosted.state import HostState
+from .hosted.training_rows import MOST_BYTES, Rows, remove_rows, rows_of_host, rows_of_p, rows_of_phi, write_rows
 from .metering import Metered
 from .observations import HostNotes
 from .run_folder import AUDIENCE, RunFolder
@@ -79,25 +81,24 @@ class Host:
         self._users, self._looked_at = users, users_looked_at(self.population.n_users, run.scenario().data.seed)
         held_out = run.held_out()
         self._held_out = None if held_out is None else held_out[users]
-        self._history: History | None = None
+        self._counters: Counters | None = None
 
     @property
-    def history(self) -> History:
-        """Counters of the hosted users over all steps (K, C, T); callers cut it where their devices stand. They lie in
-        memory-mapped files, which every worker that serves this host shares."""
-        if self._history is None:
-            files = self.folder.history_files
-            if not files[-1].exists():
-                write_history(self.population, self._users, files)
-            if self.folder.kinds_file.exists():
-                files = [*files, self.folder.kinds_file]
-            mapped = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in files}
-            self._history = History(**mapped)
-        return self._history
+    def counters(self) -> Counters:
+        """The counters of the hosted users over all steps; callers cut them where their devices stand."""
+        if self._counters is None:
+            if not Counters.are_in(self.folder.counters):
+                Counters.write(self._run.population, self._users, self.folder.counters)
+            self._counters = Counters(self.folder.counters)
+        return self._counters
 
-    def _interest(self, plan: Plan, step: int) -> History:
-        """What a plan's interest is in, as of the close of a step."""
-        return plan.read_features.of(self.history.until(step))
+    def _as_of(self, plan: Plan, step: int) -> Callable[[History], History]:
+        """What gives, of counters over all steps, what a plan's interest is in, as of the close of a step."""
+        return lambda history: plan.read_features.of(history.until(step))
+
+    def _parts(self, as_of: Callable[[History], History]) -> Callable[[], Iterator[History]]:
+        """What gives everybody's history so, some users at a time."""
+        return lambda: (as_of(part) for _, part in self.counters.some(SCORE_USERS))
 
     @as_declared
     def install(self, plan: Plan, theta: Floats, risk: Floats, round_number: int, step: int) -> None:
@@ -105,25 +106,25 @@ class Host:
         the plan asks for more than the owners' caps, or than a device can do."""
         expect_affordable(plan, len(self.population.catalogue))
         expect_bounds(plan, self._owners.caps)
-        if plan.read_features.counts_kinds and not self.folder.kinds_file.exists():
-            write_kinds(self.population, self._users, plan.read_features, self.folder.kinds_file)
-            self._history = None
+        if plan.read_features.counts_kinds and not self.counters.with_kinds:
+            self._counters = Counters.write(self._run.population, self._users, self.folder.counters, with_kinds=True)
         if self._plan_on_disk() != plan:
             self.folder.plan_file.unlink(missing_ok=True)
-            now = self._interest(plan, step)
-            TrainingRows.write(self.folder.path, now, plan, self._held_out)
+            parts, n_features = self._parts(self._as_of(plan, step)), plan.features.n_features
+            write_rows(self.folder.path, parts(), n_features, rows_of_p(plan), self._held_out, MOST_BYTES)
             if plan.risk:
-                private_folder(self.folder.lapses)
-                TrainingRows.write_lapses(self.folder.lapses, now, plan, plan.risk, self._held_out)
+                lapses, make = private_folder(self.folder.lapses), rows_of_phi(plan, plan.risk)
+                write_rows(lapses, parts(), 2 * n_features, make, self._held_out, MOST_BYTES)
+            replace_content(self.folder.trained_at_file, f"{step}".encode())
             replace_content(self.folder.plan_file, plan.canonical)
+        before = HostState.load(file, plan) if (file := self.folder.state_file).exists() else None
         past = range(max(0, step + 1 - past_steps(plan)), step + 1)
-        scores = look_back(self.history, plan, theta, past)
-        begin, heads = Watch.start, None
-        if (file := self.folder.state_file).exists():
-            before = HostState.load(file, plan)
-            begin, heads = before.watch.restart, before.heads
-        watch = begin(plan, scores, step)
-        HostState(theta, risk, heads, round_number, step, watch).save(file)
+        watches = []
+        for users, part in self.counters.some():
+            begin = before.watch.of_users(users).restart if before else Watch.start
+            watches.append(begin(plan, look_back(part, plan, theta, past), step))
+        heads = before.heads if before else None
+        HostState(theta, risk, heads, round_number, step, Watch.of_all(watches)).save(file)
 
     def take_offer(self, request: dict[str, Any]) -> dict[int, int]:
         """Install what a model_offer brings; how many of the devices decline, by code: all of them or none, for their
@@ -147,7 +148,8 @@ class Host:
         except Refusal as refusal:
             return {int(refusal.code): self.n_users}
         assert heads is not None
-        write_head_rows(self.folder.heads, self._interest(plan, request["step"]), plan, heads, self._held_out)
+        parts = self._parts(self._as_of(plan, request["step"]))
+        write_head_rows(self.folder.heads, parts, plan, heads, self._held_out, MOST_BYTES)
         replace(state, heads=heads).save(self.folder.state_file)
         return {}
 
@@ -205,7 +207,7 @@ class Host:
         places, look = devices - self.first_user, self._check_of(plan, kind)
         if hosted is not None:
             return head_sum(name, hosted, places, devices, plan, request, entropy, look), refused
-        return SUMS[name](self._rows(name), places, devices, plan, request, entropy, look), refused
+        return SUMS[name](self._rows(name, plan), places, devices, plan, request, entropy, look), refused
 
     def _check_of(self, plan: Plan, kind: UpdateKind) -> Look | None:
         """The check of a run's first sum of a kind, for whichever host is asked for it first; None once one was made. A host whose
@@ -228,19 +230,20 @@ class Host:
         kept = self._close_until(step)
         theta = HostState.load(self.folder.state_file, plan).theta
         entropy = fresh_entropy(self.folder.path, request["round"])
-        told = query_sum(plan, recipe.name, self._interest(plan, step), kept.told(), theta, request)
+        as_of = self._as_of(plan, step)
+        told = query_sum(plan, recipe.name, lambda mine: as_of(self.counters.of(mine)), kept.told(), theta, request)
         return told(willing - self.first_user, willing, entropy), refused
 
-    def _rows(self, name: str) -> TrainingRows:
+    def _rows(self, name: str, plan: Plan) -> Rows:
         """The installed plan's rows for a request."""
-        return _rows_in(self.folder.rows(name), self.folder.plan_file.stat().st_mtime_ns)
+        return rows_of_host(self.folder, self.counters, plan, name)
 
     def _hosted_rows(self, plan: Plan, step: int) -> HostedRows:
         """What heads are learned from, as of the close of the step of training."""
-        heads = HostState.load(self.folder.state_file, plan).heads
+        heads, as_of = HostState.load(self.folder.state_file, plan).heads, self._as_of(plan, step)
         teaches = np.ones(self.n_users, bool) if self._held_out is None else ~self._held_out
-        rows = load_head_rows(self.folder.heads) if heads else {}
-        return HostedRows(self._interest(plan, step).active, teaches, rows, heads.start.weights if heads else None)
+        rows = load_head_rows(self.folder.heads, plan, heads, self.counters, as_of) if heads else {}
+        return HostedRows(self.counters, as_of, teaches, rows, heads.start.weights if heads else None)
 
     def answers(self, name: str, request: dict[str, Any]) -> HostAnswers:
         """What the hosted devices answer to a query of the register."""
@@ -286,14 +289,18 @@ class Host:
         """Close every step up to `step`, and detect; the alerts that the devices keep then."""
         plan = _plan_in(self.folder)
         state = HostState.load(self.folder.state_file, plan)
-        kept, raised = HostAlerts.load(self.folder.alerts_file, state.closed), []
+        kept = HostAlerts.load(self.folder.alerts_file, state.closed)
         if step <= state.closed:
             return kept
+        for place in self.folder.every_rows():
+            remove_rows(place)  # who is asked for alerts has learned, and whatever is drawn later can be made again
         steps = range(state.closed + 1, step + 1)
-        for at, p, shown in close_steps(self.history, plan, state.weights, state.watch, steps):
-            raised.append(shown)
-            HostNotes(self.folder, self._users, self._looked_at).write(at, p, shown)
-        kept = kept.with_raised(raised, state.round_number, step)
+        notes = HostNotes(self.folder, self._users, self._looked_at)
+        for users, part in self.counters.some():
+            closed = close_steps(part, plan, state.weights, state.watch.of_users(users), steps)
+            notes.add(users, closed)
+        state.watch.last_step[:] = step
+        kept = kept.with_raised(notes.write(), state.round_number, step)
         kept.save(self.folder.alerts_file)
         replace(state, closed=step).save(self.folder.state_file)
         return kept
@@ -315,11 +322,6 @@ def _plan_in(folder: HostFolder) -> Plan:
 @lru_cache(maxsize=8)
 def _plan_at(folder: HostFolder, written_ns: int) -> Plan:
     return folder.plan()
-
-
-@lru_cache(maxsize=16)
-def _rows_in(folder: Path, written_ns: int) -> TrainingRows:
-    return TrainingRows.load(folder)
 
 
 #: Who answers each query.

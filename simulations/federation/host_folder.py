@@ -10,7 +10,8 @@ from shared.plan import Plan
 
 @dataclass(frozen=True)
 class HostFolder:
-    """`path` holds what a host keeps between two messages; its training rows of p lie right in it."""
+    """`path` holds what a host keeps between two messages; its training rows of p lie right in it, or how many there are of each
+    device."""
 
     path: Path
 
@@ -28,6 +29,15 @@ class HostFolder:
     def heads(self) -> Path:
         """The folder of the rows that heads are learned from, one in it for each."""
         return self.path / "heads"
+
+    @property
+    def trained_at_file(self) -> Path:
+        """The step as of whose close the rows are."""
+        return self.path / "trained_at"
+
+    def every_rows(self) -> list[Path]:
+        """The folders of all training rows."""
+        return [self.path, self.lapses, *self.heads.glob("*/")]
 
     def rows(self, request: str) -> Path:
         """The folder of the training rows that a request for updates works on."""
@@ -47,14 +57,9 @@ class HostFolder:
         return self.path / "alerts.npy"
 
     @property
-    def history_files(self) -> list[Path]:
-        """The columns of the users' counters, as features of version 1 need them."""
-        return [self.path / f"{name}.npy" for name in ("active", "amount", "count")]
-
-    @property
-    def kinds_file(self) -> Path:
-        """Events by kind; it is there once a plan with features of version 2 was installed."""
-        return self.path / "kinds.npy"
+    def counters(self) -> Path:
+        """The folder of the users' counters."""
+        return self.path / "counters"
 
     def bits_file(self, step: int, epsilon_micro: int, every_steps: int) -> Path:
         """What was answered when the server asked for bits."""

@@ -1,7 +1,7 @@
 """What hosted devices do in a training round, all at once: rows, draws, local training, clip and noise of each device.
 
-By the code of `shared` and `client` with a leading axis. Training rows lie in memory-mapped files, work goes in chunks
-of devices, so that memory does not grow with their number.
+By the code of `shared` and `client` with a leading axis. Work goes in chunks of devices, so that memory does not grow with their
+number.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 
-from client.model.training_rows import draw_masks, draw_words, generator, lapse_rows, smallest
-from shared.arrays import Bools, Floats, Ints, Words, as_declared
+from client.model.training_rows import draw_masks, draw_words, generator, smallest
+from shared.arrays import Floats, Ints, Words, as_declared
 from shared.codec import unpack_floats
-from shared.features import History, extract, labels, seen
 from shared.files import append_line, whole_lines
 from shared.lapse_risk import N_COEFFICIENTS, gradient, readings
 from shared.mechanisms import Entropy, protect
 from shared.network import fit, forward
 from shared.plan import Plan, PrivacyPlan, RiskPlan
 
-from ..people.labelled_rows import SCORE_USERS, users_of
+from .hosted.training_rows import Rows
 
 CHUNK_DEVICES = 64
 COMMITMENTS_FILE = "commitments.txt"
@@ -52,98 +51,9 @@ def commitments(folder: Path) -> list[tuple[int, str]]:
     return [(int(line[1]), line[2]) for line in found if line]
 
 
-class TrainingRows:
-    """The labelled rows of K devices, device by device: x (n + 1, F), y (n + 1,) memory-mapped, offsets (K + 1,).
-
-    The last row is spare, so that a device without rows has one to point at (with weight 0).
-    """
-
-    @as_declared
-    def __init__(self, x: Floats, y: Floats, offsets: Ints) -> None:
-        self.x, self.y, self.offsets = x, y, offsets
-
-    @classmethod
-    @as_declared
-    def write(cls, folder: Path, history: History, plan: Plan, held_out: Bools | None = None) -> None:
-        """Rows to learn p from, of the hosted users' history (K, C, T) as of now.
-
-        Users in `held_out` (K,) get none: as any device without rows, they contribute zero plus noise (with L2, the
-        decay of the weights they were sent).
-        """
-        last = history.n_steps - 1 - plan.horizon_steps
-        steps = np.arange(max(0, last - plan.training.history_steps + 1), last + 1)
-
-        def of(part: History) -> tuple[Floats, NDArray[np.generic], Bools]:
-            chosen = seen(part, steps)
-            x = extract(part, plan.features, steps)[chosen]
-            return x, labels(part, steps, plan.horizon_steps)[chosen], chosen
-
-        cls.write_of(folder, history, plan.features.n_features, of, held_out)
-
-    @classmethod
-    @as_declared
-    def write_lapses(
-        cls, folder: Path, history: History, plan: Plan, risk: RiskPlan, held_out: Bools | None = None
-    ) -> None:
-        """Rows to learn phi from: x (n, 2 F) holds the features at a row's step, and `rate_steps` earlier."""
-
-        def of(part: History) -> tuple[Floats, NDArray[np.generic], Bools]:
-            rows = lapse_rows(part, plan, risk)
-            return np.concatenate([rows.x, rows.x_before], axis=1), rows.y, rows.chosen
-
-        cls.write_of(folder, history, 2 * plan.features.n_features, of, held_out)
-
-    @staticmethod
-    def write_of(
-        folder: Path,
-        history: History,
-        width: int,
-        of: Callable[[History], tuple[Floats, NDArray[np.generic], Bools]],
-        held_out: Bools | None,
-    ) -> None:
-        """Rows as `of` makes them for a chunk of users, x (n, width), y (n,), and where they come from (K, S, C).
-
-        Chunks go to files one after the other, which become .npy files when it is known how many rows there are.
-        """
-        counts = []
-        raw = [folder / name for name in ("x.raw", "y.raw")]
-        with raw[0].open("wb") as x_file, raw[1].open("wb") as y_file:
-            for first in range(0, len(history.active), SCORE_USERS):
-                x, y, chosen = of(users_of(history, first))
-                count = chosen.sum(axis=(1, 2))
-                if held_out is not None:
-                    stays = np.repeat(~held_out[first : first + SCORE_USERS], count)
-                    x, y, count = x[stays], y[stays], np.where(held_out[first : first + SCORE_USERS], 0, count)
-                x_file.write(np.ascontiguousarray(x, np.float32).data)
-                y_file.write(np.ascontiguousarray(y, np.float32).data)
-                counts.append(count)
-            x_file.write(np.zeros(width, np.float32).data)
-            y_file.write(np.zeros(1, np.float32).data)
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-        np.save(folder / "offsets.npy", offsets)
-        for file, shape in zip(raw, ((int(offsets[-1]) + 1, width), (int(offsets[-1]) + 1,)), strict=True):
-            _as_npy(file, shape)
-
-    @classmethod
-    def load(cls, folder: Path) -> TrainingRows:
-        x, y = (np.asarray(np.load(folder / name, mmap_mode="r")) for name in ("x.npy", "y.npy"))
-        return cls(x, y, np.load(folder / "offsets.npy"))
-
-
-def _as_npy(raw: Path, shape: tuple[int, ...]) -> None:
-    """A file of float32 values becomes `.npy` of this shape, a piece at a time."""
-    out = np.lib.format.open_memmap(raw.with_suffix(".npy"), "w+", np.float32, shape)
-    flat, piece = out.reshape(-1), 1 << 22
-    with raw.open("rb") as file:
-        for at in range(0, flat.size, piece):
-            flat[at : at + piece] = np.fromfile(file, np.float32, min(piece, flat.size - at))
-    out.flush()
-    raw.unlink()
-
-
 @as_declared
 def sum_of_updates(
-    rows: TrainingRows,
+    rows: Rows,
     devices: Ints,
     numbers: Ints,
     plan: Plan,
@@ -168,7 +78,7 @@ def sum_of_updates(
 
 @as_declared
 def sum_of_risk_updates(
-    rows: TrainingRows,
+    rows: Rows,
     devices: Ints,
     numbers: Ints,
     plan: Plan,
@@ -184,15 +94,14 @@ def sum_of_risk_updates(
     n_features = plan.features.n_features
 
     def raw(chunk: slice) -> Floats:
-        first, end = rows.offsets[devices[chunk]], rows.offsets[devices[chunk] + 1]
-        picks = row_draws(end - first, numbers[chunk], (1, risk.rows), plan.training.seed, round_number)[:, 0]
-        real = picks >= 0
-        at = np.where(real, picks + first[:, None], 0)
-        x = rows.x.take(at, axis=0)
+        mine = devices[chunk]
+        n_rows = rows.offsets[mine + 1] - rows.offsets[mine]
+        picks = row_draws(n_rows, numbers[chunk], (1, risk.rows), plan.training.seed, round_number)[:, 0]
+        x, y = rows.drawn(mine, picks)
         now, before = x[..., :n_features], x[..., n_features:]
         read = readings(plan.features, now, *(forward(plan.network, theta, part) for part in (now, before)))
-        weight = real.astype(np.float32) / np.float32(risk.rows)
-        return -gradient(basis, coefficients, read, rows.y.take(at), weight)
+        weight = (picks >= 0).astype(np.float32) / np.float32(risk.rows)
+        return -gradient(basis, coefficients, read, y, weight)
 
     return protected_sum(len(devices), raw, N_COEFFICIENTS, risk.privacy, entropy, look)
 
@@ -202,7 +111,7 @@ class SumOf(Protocol):
 
     def __call__(
         self,
-        rows: TrainingRows,
+        rows: Rows,
         devices: Ints,
         numbers: Ints,
         plan: Plan,
@@ -213,7 +122,7 @@ class SumOf(Protocol):
 
 
 def _p_asked(
-    rows: TrainingRows,
+    rows: Rows,
     devices: Ints,
     numbers: Ints,
     plan: Plan,
@@ -226,7 +135,7 @@ def _p_asked(
 
 
 def _phi_asked(
-    rows: TrainingRows,
+    rows: Rows,
     devices: Ints,
     numbers: Ints,
     plan: Plan,
@@ -272,25 +181,22 @@ def protected_sum(
     return total
 
 
-def _raw_deltas(
-    rows: TrainingRows, devices: Ints, numbers: Ints, plan: Plan, theta: Floats, round_number: int
-) -> Floats:
+def _raw_deltas(rows: Rows, devices: Ints, numbers: Ints, plan: Plan, theta: Floats, round_number: int) -> Floats:
     """What each device's local training adds to theta: float32 (D, P)."""
     training = plan.training
-    first, end = rows.offsets[devices], rows.offsets[devices + 1]
-    picks = row_draws(end - first, numbers, (training.local_steps, training.rows), training.seed, round_number)
-    real = picks >= 0
+    n_rows = rows.offsets[devices + 1] - rows.offsets[devices]
+    picks = row_draws(n_rows, numbers, (training.local_steps, training.rows), training.seed, round_number)
     # A padded row has weight 0: whatever row stands in for it adds nothing.
-    at = np.where(real, picks + first[:, None, None], 0)
+    x, y = rows.drawn(devices, picks)
     fitted: Floats = fit(
         plan.network,
         theta,
-        rows.x.take(at, axis=0),
-        rows.y.take(at),
-        real.astype(np.float32) / np.float32(training.rows),
+        x,
+        y,
+        (picks >= 0).astype(np.float32) / np.float32(training.rows),
         learning_rate=training.learning_rate,
         l2=training.l2,
-        masks=_masks(end - first, numbers, plan, round_number),
+        masks=_masks(n_rows, numbers, plan, round_number),
     )
     fitted -= theta
     return fitted

@@ -7,7 +7,7 @@ none of it leaves through a gate.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,14 +77,30 @@ class HostNotes:
     def __init__(self, folder: HostFolder, users: Ints, looked_at: Ints) -> None:
         self._folder, self._first_user = folder, int(users[0])
         self._noted = looked_at[slice(*np.searchsorted(looked_at, (users[0], users[-1] + 1)))]
+        self._found: dict[int, list[tuple[Floats, Ints]]] = {}
 
-    @as_declared
-    def write(self, step: int, p: Floats, alerts: ShownAlerts) -> None:
-        """p (K, C) of one closed step, and the alerts raised at it (users counted from the host's first)."""
-        columns = np.stack([column for column in vars(alerts).values()])
-        columns[0] += self._first_user
-        with replacing(self._folder.notes_file(step)) as file:
-            np.savez(file, users=self._noted, p=p[self._noted - self._first_user], alerts=columns)
+    def add(self, users: slice, closed: Iterable[tuple[int, Floats, ShownAlerts]]) -> None:
+        """What the next `users` of the host were shown: closed steps, p (n, C) and the alerts raised then, these users counted from 0."""
+        first = self._first_user + users.start
+        here = self._noted[slice(*np.searchsorted(self._noted, (first, self._first_user + users.stop)))] - first
+        for step, p, alerts in closed:
+            columns = np.stack([column for column in vars(alerts).values()])
+            columns[0] += users.start
+            self._found.setdefault(step, []).append((p[here], columns))
+
+    def write(self) -> list[ShownAlerts]:
+        """A file for each closed step, once everybody was added; all alerts of each, users counted from the host's first."""
+        out = []
+        for step, found in self._found.items():
+            p, columns = (
+                np.concatenate([part for part, _ in found]),
+                np.concatenate([told for _, told in found], axis=1),
+            )
+            out.append(ShownAlerts(*columns.copy()))
+            columns[0] += self._first_user
+            with replacing(self._folder.notes_file(step)) as file:
+                np.savez(file, users=self._noted, p=p, alerts=columns)
+        return out
 
 
 @as_declared

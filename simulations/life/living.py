@@ -51,7 +51,7 @@ def lived_through(history: History, plan: Plan, theta: Floats, steps: range) -> 
     """p (K, S, C) of past steps of users (K, C, T), as the plan's detector observes it: NaN of a category that its user had not touched
     by then, and under the CUSUM where a burst holds the stream."""
     p = np.empty((len(history.active), len(steps), history.n_categories), np.float32)
-    for users in _few(history, len(steps)):
+    for users in few(history, len(steps)):
         people = People(plan.read_features.of(history[users]), plan.features, bursts=_asks_of_bursts(plan))
         people.close(steps)
         asked = people.known() & ~people.held()
@@ -59,7 +59,7 @@ def lived_through(history: History, plan: Plan, theta: Floats, steps: range) -> 
     return p
 
 
-def _few(history: History, n_steps: int) -> Iterator[slice]:
+def few(history: History, n_steps: int) -> Iterator[slice]:
     """The users (K,) of a history, as few at a time as have `READ_ROWS` in so many steps."""
     n_users, at_once = len(history.active), max(1, READ_ROWS // (n_steps * history.n_categories))
     return (slice(first, first + at_once) for first in range(0, n_users, at_once))
@@ -80,7 +80,7 @@ def live(history: History, plan: Plan, weights: Weights, watch: Watch, steps: ra
     shape = (len(steps), *history.active.shape[:-1])
     read = Chances(*np.empty((3, *shape), np.float32))
     watched, held = np.empty((2, *shape), bool)
-    for users in _few(history, len(steps)):
+    for users in few(history, len(steps)):
         some = _read(history[users], plan, weights, steps)
         for whole, part in zip((*read, watched, held), some, strict=True):
             whole[:, users] = np.moveaxis(part, 1, 0)

@@ -18,12 +18,17 @@ from .population import Population
 def history_of(population: Population, features: FeatureSpec | None = None) -> History:
     """Everybody's counters (K, C, T), of what is interest to the features that are to be made of them; by kind as well, if they ask
     for kinds."""
+    kinds = features is not None and features.counts_kinds
+    found = counted(population, with_kinds=kinds)
+    return found if features is None else features.of(found)
+
+
+def counted(population: Population, *, with_kinds: bool = False) -> History:
+    """Everybody's counters (K, C, T) of all events, `with_kinds` by kind as well."""
     user = np.repeat(np.arange(population.n_users), np.diff(population.offsets))
-    step = np.floor(population.time_s / population.step.seconds).astype(np.int64)
-    shape = (population.n_users, len(population.catalogue), population.n_steps)
-    index, kinds = (user, population.category, step), features is not None and features.counts_kinds
-    counted = History.from_events(shape, index, population.kind, population.amount, with_kinds=kinds)
-    return counted if features is None else features.of(counted)
+    index = user, population.category, population.time_s // population.step.seconds
+    shape = population.n_users, len(population.catalogue), population.n_steps
+    return History.from_events(shape, index, population.kind, population.amount, with_kinds=with_kinds)
 
 
 class Labelled(Protocol):

@@ -21,7 +21,8 @@ from server.state import Charges, ServerFolder
 from shared.arrays import Floats, Words, as_declared
 from shared.plan import Plan, UpdateKind
 
-from ..federation.host_training import SUMS, TrainingRows, fresh_entropy
+from ..federation.host_training import SUMS, fresh_entropy
+from ..federation.hosted.training_rows import TrainingRows
 from ..federation.silence import answering
 
 

@@ -23,7 +23,7 @@ from shared.network import forward
 from shared.plan import Plan, RiskPlan
 
 from ..evaluation.quality import metrics_of
-from ..federation.host_training import TrainingRows
+from ..federation.hosted.training_rows import TrainingRows
 from ..federation.run_folder import RunFolder
 from ..federation.run_settings import run_settings
 from ..people.labelled_rows import SCORE_USERS, Rows, history_of, rows_of, users_of

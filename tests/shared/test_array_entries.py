@@ -30,7 +30,9 @@ INSIDE = "inside a device, whose own public methods hold what they are given"
 REASONS = {
     r"simulations\.report\.svg\.(label_curves|legend)": "a curve there is one to be drawn, with its name",
     r"client\.sums\.sent_into|simulations\.federation\.host_training\.protected_sum": "take work that makes arrays, and none themselves",
-    r"simulations\.(federation\.host_training\.TrainingRows\.write_of|people\.teaching\.descend)": "take a function that makes arrays",
+    r"simulations\.(federation\.hosted\.training_rows\.write_rows|people\.teaching\.descend)": "take a function that makes arrays",
+    r"simulations\.federation\.hosted\.training_rows\.Rows\.drawn": "what others declare, who hold it",
+    r"simulations\.federation\.observations\.HostNotes\.add": "takes what a host's own watch made, step by step",
     r"simulations\.attacks\.hostile_server\.(Round|Sums)\.(read|sent)": "an attack's own steps, with what it made",
     r"simulations\.attacks\.added_views\.with_interval": "numbers of users, which the caller counted",
     r"simulations\.attacks\.distinguishing\.Watched\.__init__": "takes a function of arrays, and no array",

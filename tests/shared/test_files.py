@@ -13,7 +13,7 @@ import pytest
 
 from shared.files import replace_content, replacing, text_of
 from simulations.federation.host_app import Host
-from simulations.federation.host_training import TrainingRows
+from simulations.federation.hosted.training_rows import TrainingRows
 from simulations.federation.run_folder import RunFolder
 from simulations.people.of_scenario import population_of
 from simulations.people.setup import Setup

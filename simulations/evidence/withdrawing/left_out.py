@@ -26,7 +26,7 @@ from shared.arrays import Bools, Doubles, Floats, Ints, Words, as_declared
 from shared.network import forward
 from shared.plan import Plan, UpdateKind
 
-from ...federation.host_training import TrainingRows
+from ...federation.hosted.training_rows import TrainingRows
 from ...people.labelled_rows import Rows
 from ...people.population import Population
 from ...scenarios.config import Scenario

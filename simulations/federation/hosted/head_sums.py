@@ -1,18 +1,17 @@
 """What hosted devices add to the sums that heads are learned by, all at once: by the code of `shared.heads` with a leading axis.
 
-Rows of heads lie in memory-mapped files as those of p do, standardised, a folder for each head.
+Rows of heads lie where those of p do, standardised, in a folder for each head.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.model.training_rows import head_rows
 from shared.arrays import Bools, Doubles, Floats, Ints, Words, as_declared, hold_declared
@@ -24,9 +23,12 @@ from shared.heads import TASKS, HeadRows, Heads, curvature_vectors, pair_shares,
 from shared.mechanisms import Entropy
 from shared.network import forward
 from shared.plan import Plan
-from shared.register.heads_plan import N_HEADS, N_INPUTS, HeadsPlan
+from shared.register.heads_plan import N_HEADS, N_INPUTS, HeadPlan, HeadsPlan
 
-from ..host_training import Look, TrainingRows, protected_sum, row_draws
+from ...life.rows import features_of
+from ..host_training import Look, protected_sum, row_draws
+from .counters import Counters
+from .training_rows import Made, Maker, Rows, rows_in, write_rows
 
 #: Names what the rows in a folder were made of.
 MADE_OF = "made_of"
@@ -34,12 +36,13 @@ MADE_OF = "made_of"
 
 @dataclass(frozen=True)
 class HostedRows:
-    """Of hosted users, as of the step of training: which steps were active (K, C, T), who teaches (K,); the rows of each head and the
-    weights (2, 28) that they start with, which are there once heads were offered."""
+    """Of hosted users, as of the step of training: their `counters`, whose interest `as_of` gives, who teaches (K,); the rows of each
+    head and the weights (2, 28) that they start with, which are there once heads were offered."""
 
-    active: Bools
+    counters: Counters
+    as_of: Callable[[History], History]
     teaches: Bools
-    heads: Mapping[str, TrainingRows]
+    heads: Mapping[str, Rows]
     start: Floats | None
 
     def __post_init__(self) -> None:
@@ -56,11 +59,9 @@ class HostedRows:
         out = []
         for task, head in zip(TASKS, asked_in(plan).heads, strict=True):
             rows = self.heads[task]
-            first, end = rows.offsets[devices], rows.offsets[devices + 1]
-            picks = row_draws(end - first, numbers, (1, head.rows), plan.training.seed, round_number)[:, 0]
-            real = picks >= 0
-            at = np.where(real, picks + first[:, None], 0)
-            out.append(HeadRows(rows.x.take(at, axis=0), rows.y.take(at), real.astype(np.float32)))
+            n_rows = rows.offsets[devices + 1] - rows.offsets[devices]
+            picks = row_draws(n_rows, numbers, (1, head.rows), plan.training.seed, round_number)[:, 0]
+            out.append(HeadRows(*rows.drawn(devices, picks), (picks >= 0).astype(np.float32)))
         return out
 
 
@@ -71,32 +72,48 @@ def asked_in(plan: Plan) -> HeadsPlan:
     return plan.heads
 
 
-@as_declared
-def write_head_rows(folder: Path, history: History, plan: Plan, heads: Heads, held_out: Bools | None = None) -> None:
-    """Rows of each head, of the hosted users' history (K, C, T) as of now; those that lie there already, of the same plan, start and
-    popularity, stay. Users in `held_out` (K,) get none."""
-    made_of = hashlib.sha256(plan.sha256 + heads.start.sha256 + heads.popularity.tobytes()).hexdigest()
-    marker = private_folder(folder) / MADE_OF
-    if marker.exists() and text_of(marker) == made_of:
-        return
+def makers_of(plan: Plan, heads: Heads) -> dict[str, Maker]:
+    """What makes the rows of each head, as the crowd's popularity has them."""
 
     def score(theta: Floats, x: Floats) -> Floats:
         return forward(plan.network, theta, x)
 
-    for task, head in zip(TASKS, asked_in(plan).heads, strict=True):
-
-        def of(part: History, task: str = task, head: Any = head) -> tuple[Floats, NDArray[np.generic], Bools]:
-            rows = head_rows(part, plan, head, task)
+    def of(task: str, head: HeadPlan) -> Maker:
+        def make(part: History) -> Made:
+            rows = head_rows(part, plan, head, task, features_of)
             z = heads.inputs(plan.read_features, score, rows.x, heads.popularity[rows.category])
             return z, rows.y, rows.chosen
 
-        TrainingRows.write_of(private_folder(folder / task), history, N_INPUTS, of, held_out)
+        return make
+
+    return {task: of(task, head) for task, head in zip(TASKS, asked_in(plan).heads, strict=True)}
+
+
+@as_declared
+def write_head_rows(
+    folder: Path,
+    parts: Callable[[], Iterable[History]],
+    plan: Plan,
+    heads: Heads,
+    held_out: Bools | None = None,
+    most_bytes: int | None = None,
+) -> None:
+    """Rows of each head, of hosted users who come in `parts` (K, C, T) as of now, as `write_rows`; those that lie there already, of the
+    same plan, start and popularity, stay. Users in `held_out` (of all parts together) get none."""
+    made_of = hashlib.sha256(plan.sha256 + heads.start.sha256 + heads.popularity.tobytes()).hexdigest()
+    marker = private_folder(folder) / MADE_OF
+    if marker.exists() and text_of(marker) == made_of:
+        return
+    for task, make in makers_of(plan, heads).items():
+        write_rows(private_folder(folder / task), parts(), N_INPUTS, make, held_out, most_bytes)
     replace_content(marker, made_of)
 
 
-def load_head_rows(folder: Path) -> dict[str, TrainingRows]:
+def load_head_rows(
+    folder: Path, plan: Plan, heads: Heads, counters: Counters, as_of: Callable[[History], History]
+) -> dict[str, Rows]:
     """The rows of `write_head_rows`, by head."""
-    return {task: TrainingRows.load(folder / task) for task in TASKS}
+    return {task: rows_in(folder / task, counters, as_of, make) for task, make in makers_of(plan, heads).items()}
 
 
 #: What each of some devices adds, before the noise: of rows, positions, own numbers, a plan and the request.
@@ -105,7 +122,8 @@ Raw = Callable[[HostedRows, Ints, Ints, Plan, Mapping[str, Any]], Doubles]
 
 @as_declared
 def _crowd(rows: HostedRows, devices: Ints, numbers: Ints, plan: Plan, request: Mapping[str, Any]) -> Doubles:
-    shares = pair_shares(rows.active[devices], asked_in(plan).n_categories)
+    active = rows.as_of(rows.counters.of(devices)).active
+    shares = pair_shares(active, asked_in(plan).n_categories)
     out: Doubles = shares * rows.teaches[devices, None]
     return out
 

@@ -25,7 +25,8 @@ from simulations.bench.measurements import Measurement, table_of, write_results
 from simulations.bench.sums import sum_numbers
 from simulations.bench.warning import warning_numbers
 from simulations.federation.host_folder import HostFolder
-from simulations.federation.host_training import TrainingRows, sum_of_updates
+from simulations.federation.host_training import sum_of_updates
+from simulations.federation.hosted.training_rows import TrainingRows
 from simulations.federation.run_folder import RESULTS_FILE
 from simulations.life.compiled import IS_COMPILED
 from simulations.people.labelled_rows import history_of

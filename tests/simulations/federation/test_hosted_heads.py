@@ -15,7 +15,7 @@ from shared.heads import TASKS, pair_shares
 from shared.register.heads_plan import N_INPUTS
 from simulations.federation.equivalence import N_USERS, scenario_without_noise, settings_for, some_people
 from simulations.federation.host_training import fresh_entropy
-from simulations.federation.hosted.head_sums import RAW, head_sum, load_head_rows
+from simulations.federation.hosted.head_sums import RAW, head_sum
 from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RunFolder
 from tests.simulations.federation.test_hosts import HEADS_TOO
@@ -85,7 +85,7 @@ def test_who_is_held_out_adds_nothing_but_noise(world, name):
 def test_the_crowd_s_share_has_the_norm_of_the_clip_whoever_did_anything(world):
     federation, settings = world
     step, plan = settings.schedule.train_step, quiet(settings.plan)
-    active = federation.host.history.until(step).active
+    active = federation.host.counters.of(EVERYBODY).until(step).active
     shares = pair_shares(active, settings.n_categories)
     user = int(np.flatnonzero(~federation.host._held_out & active.any(axis=(1, 2)))[0])
     words = total(world, plan, "crowd_request", EVERYBODY[user : user + 1])
@@ -101,7 +101,7 @@ def test_rows_are_made_once_for_one_popularity(world):
     learned = settings.heads.start.weights.ravel() + 1
     assert offer_heads(federation, settings, popularity, learned, 2) == N_USERS
     assert made == {task: (folder / task / "x.npy").stat().st_mtime_ns for task in TASKS}
-    rows = load_head_rows(folder)
+    rows = federation.host._hosted_rows(settings.plan, settings.schedule.train_step).heads
     assert all(part.x.shape == (part.offsets[-1] + 1, N_INPUTS) and part.offsets[-1] > 50 for part in rows.values())
     assert all((np.abs(part.x) <= 4).all() and (part.x[:-1, -1] == 1).all() for part in rows.values())
     federation.host._hosted_rows(settings.plan, settings.schedule.train_step)

@@ -30,12 +30,13 @@ from simulations.federation.host_app import ANSWERS
 from simulations.federation.host_training import (
     COMMITMENTS_FILE,
     SUMS,
-    TrainingRows,
     fresh_entropy,
     sum_of_risk_updates,
     sum_of_updates,
 )
+from simulations.federation.hosted.counters import Counters
 from simulations.federation.hosted.head_sums import RAW
+from simulations.federation.hosted.training_rows import rows_of_host
 from simulations.federation.in_process import LocalHost
 from simulations.federation.observations import read_notes
 from simulations.federation.run_folder import RunFolder
@@ -147,7 +148,7 @@ def test_each_hosted_device_is_clipped_and_noised_on_its_own(tmp_path, people):
     scenario = scenario_without_noise("privacy.noise_multiplier=2.0", "privacy.steps_per_clip=4096")
     settings = run_hosted(RunFolder(tmp_path), people, scenario)
     host = RunFolder(tmp_path).host(0)
-    plan, rows = host.plan(), TrainingRows.load(host.path)
+    plan, rows = host.plan(), rows_of_host(host, Counters(host.counters), host.plan(), "train_request")
     privacy = plan.privacy
     everybody = np.arange(people.n_users)
     quiet = dataclasses.replace(plan, privacy=dataclasses.replace(privacy, noise_multiplier=0.0, max_epsilon=math.inf))
@@ -171,7 +172,7 @@ def test_each_hosted_device_s_phi_is_clipped_and_noised_on_its_own(tmp_path, peo
     loud = ["risk.rounds=1", "risk.noise_multiplier=2.0", "risk.clip_norm=0.01", "risk.public_users=60"]
     settings = run_hosted(RunFolder(tmp_path), people, scenario_without_noise("privacy.steps_per_clip=4096", *loud))
     host = RunFolder(tmp_path).host(0)
-    plan, rows = host.plan(), TrainingRows.load(host.lapses)
+    plan, rows = host.plan(), rows_of_host(host, Counters(host.counters), host.plan(), "risk_request")
     risk, entropy = plan.risk, fresh_entropy(tmp_path)
     quiet = dataclasses.replace(risk, privacy=dataclasses.replace(risk.privacy, noise_multiplier=0.0))
     basis = np.random.default_rng(0).normal(size=(len(READINGS), 2)).astype(np.float32)

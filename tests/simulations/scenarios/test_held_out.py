@@ -12,7 +12,9 @@ from shared.errors import ConfigError
 from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import EBBTIDE
 from simulations.evaluation import results_file
-from simulations.federation.host_training import TrainingRows, fresh_entropy, sum_of_updates
+from simulations.federation.host_training import fresh_entropy, sum_of_updates
+from simulations.federation.hosted.counters import Counters
+from simulations.federation.hosted.training_rows import TrainingRows, rows_of_host
 from simulations.federation.in_process import LocalHost
 from simulations.federation.run_folder import RunFolder
 from simulations.federation.run_settings import run_settings
@@ -80,7 +82,7 @@ def test_a_held_out_device_gives_zero_plus_noise_as_any_without_rows(tmp_path, p
     mask = held_out_users(chosen, N_USERS)
     run_in(tmp_path, people, chosen)
     host = RunFolder(tmp_path).host(0)
-    plan, rows = host.plan(), TrainingRows.load(host.path)
+    plan, rows = host.plan(), rows_of_host(host, Counters(host.counters), host.plan(), "train_request")
     assert (np.diff(rows.offsets)[mask] == 0).all() and (np.diff(rows.offsets)[~mask] > 0).any()
     who = np.flatnonzero(mask)
     arguments = (rows, who, who)

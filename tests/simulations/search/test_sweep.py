@@ -17,7 +17,7 @@ from simulations.baselines import interest_models as baselines
 from simulations.baselines.interest_models import GAP_BASELINES, POOLED_DNN
 from simulations.cli.search import register
 from simulations.federation.checks import check_scenario, check_training_budget
-from simulations.federation.host_training import TrainingRows
+from simulations.federation.hosted.training_rows import TrainingRows
 from simulations.federation.run_folder import RESULTS_FILE, RunFolder
 from simulations.people.labelled_rows import history_of
 from simulations.people.planted import plant
