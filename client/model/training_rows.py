@@ -73,11 +73,16 @@ class LapseRows:
         return f"LapseRows(<raw> n={len(self.y)})"
 
 
-#: What makes features (..., S, C, F) of a history at steps (S,): `extract`, or what is as good.
-Features = Callable[[History, FeatureSpec, Ints], Floats]
+#: What makes features (..., S, C, F) of a history at several lists of steps (S,), each as `extract` does.
+Features = Callable[..., tuple[Floats, ...]]
 
 
-def lapse_rows(history: History, plan: Plan, risk: RiskPlan, features_of: Features = extract) -> LapseRows:
+def each_extracted(history: History, features: FeatureSpec, *lists: Ints) -> tuple[Floats, ...]:
+    """`Features`, one list after the other."""
+    return tuple(extract(history, features, steps) for steps in lists)
+
+
+def lapse_rows(history: History, plan: Plan, risk: RiskPlan, features_of: Features = each_extracted) -> LapseRows:
     """The rows that phi is learned from, of a history (..., C, T) as of now: watched interests that were known for a whole
     window, so that all features say what they mean."""
     last = history.n_steps - 1 - plan.detection.lapse_steps
@@ -95,7 +100,7 @@ def lapse_rows(history: History, plan: Plan, risk: RiskPlan, features_of: Featur
     )
     begun = steps - plan.features.window_steps
     chosen &= seen(history, np.maximum(begun, 0)) & (begun >= 0)[:, None]
-    x, x_before = (features_of(history, plan.features, at)[chosen] for at in (steps, steps - risk.rate_steps))
+    x, x_before = (at[chosen] for at in features_of(history, plan.features, steps, steps - risk.rate_steps))
     came_back = labels(history, steps, plan.detection.lapse_steps)[chosen]
     return LapseRows(x, x_before, (~came_back).astype(np.float32), chosen)
 
@@ -128,7 +133,9 @@ def turns_ahead(history: History, plan: Plan, steps: Ints, task: str) -> tuple[B
     return watched, ~labels(history, steps, ahead)
 
 
-def head_rows(history: History, plan: Plan, head: HeadPlan, task: str, features_of: Features = extract) -> TurnRows:
+def head_rows(
+    history: History, plan: Plan, head: HeadPlan, task: str, features_of: Features = each_extracted
+) -> TurnRows:
     """The rows that a head, of "lapse" or "takeoff", is learned from, of a history (..., C, T) as of now: watched interests, or
     quiet ones, of the last `history_steps` steps of which it is known what followed."""
     ahead, spec = plan.detection.lapse_steps, plan.read_features
@@ -140,7 +147,7 @@ def head_rows(history: History, plan: Plan, head: HeadPlan, task: str, features_
             np.empty((0, spec.n_features), np.float32), np.empty(0, np.int64), np.empty(0, np.float32), mask
         )
     chosen, turn = turns_ahead(history, plan, steps, task)
-    x = features_of(history, spec, steps)[chosen]
+    x = features_of(history, spec, steps)[0][chosen]
     return TurnRows(x, np.nonzero(chosen)[-1], turn[chosen].astype(np.float32), chosen)
 
 

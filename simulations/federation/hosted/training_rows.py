@@ -7,9 +7,10 @@ very many only how many there are of each, and every round makes again those tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def rows_of_p(plan: Plan) -> Maker:
         last = part.n_steps - 1 - plan.horizon_steps
         steps = np.arange(max(0, last - plan.training.history_steps + 1), last + 1)
         chosen = seen(part, steps)
-        x = features_of(part, plan.features, steps)[chosen]
+        x = features_of(part, plan.features, steps)[0][chosen]
         return x, labels(part, steps, plan.horizon_steps)[chosen], chosen
 
     return make
@@ -173,12 +174,15 @@ def write_rows(
     """Leave the rows in a folder, of width F, that `make` makes of users, who come in `parts` (K, C, T); if they were more than
     `most_bytes`, only how many each has. Users in `held_out` (of all parts together) get none.
 
-    Chunks go to files one after the other, which become .npy files when it is known how many rows there are.
+    A .npy file is written as its rows come, and its header again when it is known how many they are.
     """
     remove_rows(folder)
     counts, first, kept = [], 0, True
-    raw = [folder / name for name in ("x.raw", "y.raw")]
-    with raw[0].open("wb") as x_file, raw[1].open("wb") as y_file:
+    shapes = {"x.npy": (width,), "y.npy": ()}
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in shapes}
+        for name, file in files.items():
+            _write_header(file, (0, *shapes[name]))
         for part in parts:
             x, y, chosen = make(part)
             count = chosen.sum(axis=(1, 2))
@@ -188,32 +192,27 @@ def write_rows(
                 x, y, count = x[there], y[there], np.where(stays, count, 0)
             counts.append(count)
             first += len(count)
-            kept = kept and (most_bytes is None or x_file.tell() + x.nbytes <= most_bytes)
+            kept = kept and (most_bytes is None or files["x.npy"].tell() + x.nbytes <= most_bytes)
             if kept:
-                x_file.write(np.ascontiguousarray(x, np.float32).data)
-                y_file.write(np.ascontiguousarray(y, np.float32).data)
-        x_file.write(np.zeros(width, np.float32).data)
-        y_file.write(np.zeros(1, np.float32).data)
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-    for file, shape in zip(raw, ((int(offsets[-1]) + 1, width), (int(offsets[-1]) + 1,)), strict=True):
-        if kept:
-            _as_npy(file, shape)
-        file.unlink(missing_ok=True)
+                for name, rows in (("x.npy", x), ("y.npy", y)):
+                    files[name].write(np.ascontiguousarray(rows, np.float32).data)
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+        for name, file in files.items():
+            file.write(np.zeros(shapes[name], np.float32).data)
+            file.seek(0)
+            _write_header(file, (int(offsets[-1]) + 1, *shapes[name]))
+    if not kept:
+        remove_rows(folder)
     with replacing(folder / "offsets.npy") as out:
         np.save(out, offsets)
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """numpy leaves room in it for every number of rows."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
 
 def remove_rows(folder: Path) -> None:
     """Leave of the rows in a folder only how many there are: the others are made again when they are drawn."""
     for name in ("x.npy", "y.npy"):
         (folder / name).unlink(missing_ok=True)
-
-
-def _as_npy(raw: Path, shape: tuple[int, ...]) -> None:
-    """A file of float32 values becomes `.npy` of this shape, a piece at a time."""
-    out = np.lib.format.open_memmap(raw.with_suffix(".npy"), "w+", np.float32, shape)
-    flat, piece = out.reshape(-1), 1 << 22
-    with raw.open("rb") as file:
-        for at in range(0, flat.size, piece):
-            flat[at : at + piece] = np.fromfile(file, np.float32, min(piece, flat.size - at))
-    out.flush()
