@@ -154,8 +154,13 @@ class Budget:
         return allowed
 
 
+#: Digits behind the point of an alarm's strength that can be told apart.
+STRENGTH_DIGITS = 4
+
+
 def strongest(raised: Bools, strength: Floats, most: Ints) -> Bools:
-    """The at most `most` (...) strongest of each row's alarms `raised` (..., C); equals in their order.
+    """The at most `most` (...) strongest of each row's alarms `raised` (..., C); in their order those that are as strong to
+    `STRENGTH_DIGITS`: what lies beyond is rounding, which differs from one runtime to the next.
 
     >>> raised, strength = np.array([True, True, False, True]), np.array([0.2, 0.9, 5.0, 0.4])
     >>> strongest(raised, strength, np.array(2)).tolist()
@@ -164,7 +169,7 @@ def strongest(raised: Bools, strength: Floats, most: Ints) -> Bools:
     over = raised.sum(axis=-1) > most
     if not over.any():
         return raised
-    ranked = np.where(raised, strength, -np.inf)[over]
+    ranked = np.where(raised, np.round(strength, STRENGTH_DIGITS), -np.inf)[over]
     order = np.argsort(-ranked, axis=-1, kind="stable")
     place = np.empty_like(order)
     np.put_along_axis(place, order, np.broadcast_to(np.arange(order.shape[-1]), order.shape), axis=-1)

@@ -32,6 +32,7 @@ REASONS = {
     r"client\.sums\.sent_into|simulations\.federation\.host_training\.protected_sum": "take work that makes arrays, and none themselves",
     r"simulations\.(federation\.hosted\.training_rows\.write_rows|people\.teaching\.descend)": "take a function that makes arrays",
     r"simulations\.federation\.hosted\.training_rows\.Rows\.drawn": "what others declare, who hold it",
+    r"simulations\.life\.rows\.(features_of|by_loops)": "take several lists of steps, which whoever makes rows made",
     r"simulations\.federation\.observations\.HostNotes\.add": "takes what a host's own watch made, step by step",
     r"simulations\.attacks\.hostile_server\.(Round|Sums)\.(read|sent)": "an attack's own steps, with what it made",
     r"simulations\.attacks\.added_views\.with_interval": "numbers of users, which the caller counted",

@@ -17,6 +17,7 @@ from client.detection.alert_budget import (
     false_alarm_rate,
     from_table,
     most_rises,
+    strongest,
 )
 from client.detection.chances import Chances
 from client.detection.cusum import CLIP, DRIFT, MOST, immune_steps
@@ -150,6 +151,14 @@ def test_falls_go_first_and_of_one_direction_the_strongest():
     assert Budget(3, 10, 3).allow(spending, raised, strength, 0).tolist() == [
         [[True, True, False], [True, False, False]]
     ]
+
+
+def test_strengths_that_differ_by_rounding_are_told_apart_by_order():
+    raised, one = np.ones(3, bool), np.array(1)
+    for apart in (-3e-6, 0, 3e-6):
+        strength = np.array([0.2, 1.25004, 1.25004 + apart], np.float32)
+        assert strongest(raised, strength, one).tolist() == [False, True, False]
+    assert strongest(raised, np.array([0.2, 1.25, 1.2502]), one).tolist() == [False, False, True]
 
 
 def test_users_together_are_each_user_alone():
