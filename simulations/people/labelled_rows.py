@@ -23,12 +23,14 @@ def history_of(population: Population, features: FeatureSpec | None = None) -> H
     return found if features is None else features.of(found)
 
 
-def counted(population: Population, *, with_kinds: bool = False) -> History:
-    """Everybody's counters (K, C, T) of all events, `with_kinds` by kind as well."""
-    user = np.repeat(np.arange(population.n_users), np.diff(population.offsets))
-    index = user, population.category, population.time_s // population.step.seconds
-    shape = population.n_users, len(population.catalogue), population.n_steps
-    return History.from_events(shape, index, population.kind, population.amount, with_kinds=with_kinds)
+@as_declared
+def counted(population: Population, users: Ints | None = None, *, with_kinds: bool = False) -> History:
+    """The counters of all events of some `users` (K,), or of everybody: (K, C, T), `with_kinds` by kind as well."""
+    mine = np.arange(population.n_users) if users is None else users
+    user, events = population.events_of(mine)
+    index = user, events.category, np.floor(events.time_s / population.step.seconds).astype(np.int64)
+    shape = mine.size, len(population.catalogue), population.n_steps
+    return History.from_events(shape, index, events.kind, events.amount, with_kinds=with_kinds)
 
 
 class Labelled(Protocol):

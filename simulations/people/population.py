@@ -76,7 +76,7 @@ class Truth:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class UserEvents:
-    """One user's events, sorted by time: shape (n_events,) each."""
+    """One user's events, sorted by time, or those of several, one user after the other: shape (n_events,) each."""
 
     category: npt.NDArray[np.int16]
     kind: npt.NDArray[np.int8]
@@ -246,6 +246,16 @@ class Population:
         rows, bought = (slice(int(of[user]), int(of[user + 1])) for of in (self.offsets, self.purchases))
         amount = _amounts(self.kind[rows], self.paid[bought])
         return UserEvents(self.category[rows], self.kind[rows], self.time_s[rows].astype(np.float64), amount)
+
+    @as_declared
+    def events_of(self, users: Ints) -> tuple[Ints, UserEvents]:
+        """The events (n,) of some different `users` (D,), one user after the other: at which place among them each one's is, and all
+        of them."""
+        offsets, rows = _taken(self.offsets, users)
+        bought = self.paid[_taken(self.purchases, users)[1]]
+        kind = self.kind[rows]
+        found = UserEvents(self.category[rows], kind, self.time_s[rows].astype(np.float64), _amounts(kind, bought))
+        return np.repeat(np.arange(users.size), np.diff(offsets)), found
 
     def take(self, users: npt.ArrayLike) -> Population:
         """The population of these users alone: user i of it is users[i] of this one, in the truth too.

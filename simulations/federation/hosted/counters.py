@@ -118,7 +118,7 @@ class Counters:
                 shape = len(population.catalogue), population.n_steps
                 for first in range(begin, min(begin + _MAP_USERS, users.size), COUNT_USERS):
                     here = users[first : min(first + COUNT_USERS, begin + _MAP_USERS)]
-                    part = counted(population.take(here), with_kinds=with_kinds)
+                    part = counted(population, here, with_kinds=with_kinds)
                     for name, values in ((_CELLS, part.count), (_PAID, part.amount)):
                         flat = values.reshape(len(here), -1)
                         user, place = np.nonzero(flat)
