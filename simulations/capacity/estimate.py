@@ -80,7 +80,7 @@ class Estimate:
 
 #: Seconds, bytes of memory, bytes of disk.
 COSTS: Final[dict[Fidelity, tuple[Cost, Cost, Cost]]] = {
-    "hosts": (Cost(40.0, 1e-6, 1e-5), Cost(1.3e9, 5.0), Cost(20e6, 70.0)),
+    "hosts": (Cost(20.0, 2.4e-5, 5e-5), Cost(1.4e9, 330.0), Cost(12e6, 72.0)),
     "devices": (Cost(40.0, 3e-5, 1e-3), Cost(1.3e9, 0.0), Cost(20e6, 110.0)),
 }
 #: Bytes of a model offer beside its weights, and how many offers there are: before training, and after it.

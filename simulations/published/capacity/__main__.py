@@ -19,7 +19,7 @@ from ...terminal.lines import say_beside
 from ...terminal.printing import say, say_text
 from ...terminal.stopping import leaving
 from .measure import Case, taken_by
-from .numbers import KEPT_FILE, beside_estimates, keep, read, table_of
+from .numbers import KEPT_FILE, beside_estimates, keep, lines_through, read, table_of
 
 EVERY: Final = ("demo_300", "demo_1k", "1k", "10k", "20k", "100k")
 MILLION: Final = "million"
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             keep(known, file)
     known = read(file)
     say_text(table_of(known))
-    for line in beside_estimates(known):
+    for line in (*beside_estimates(known), *lines_through(known)):
         say(line)
 
 

@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from shared.files import replace_content, text_of
+import numpy as np
+
+from shared.files import private_folder, replace_content, text_of
 
 from ...capacity.estimate import Estimate
 from ...provenance import ROOT
@@ -29,6 +31,7 @@ def read(file: Path) -> dict[str, Taken]:
 
 def keep(taken: Mapping[str, Taken], file: Path) -> None:
     """Leave it there, fewest devices first."""
+    private_folder(file.parent)
     ordered = dict(sorted(taken.items(), key=lambda one: one[1].devices))
     replace_content(file, json.dumps({label: asdict(one) for label, one in ordered.items()}, indent=1) + "\n")
 
@@ -71,6 +74,24 @@ def beside_estimates(taken: Mapping[str, Taken]) -> list[str]:
             "traffic": traffic / said.traffic_bytes,
         }
         lines.append(f"{label}: measured over estimated, {', '.join(f'{k} {v:.2f}' for k, v in parts.items())}")
+    return lines
+
+
+def lines_through(taken: Mapping[str, Taken]) -> list[str]:
+    """For each scenario that was measured with two numbers of devices or more, the straight lines that are nearest to what was measured,
+    each run weighing the same: what the constants of `COSTS` follow from."""
+    lines = []
+    for name in dict.fromkeys(Case.named(label).scenario for label in taken):
+        of = [one for label, one in taken.items() if Case.named(label).scenario == name]
+        if len(of) < 2:
+            continue
+        said = []
+        for what in ("seconds", "peak_bytes", "highest_bytes"):
+            values = np.array([getattr(one, what) for one in of])
+            rows = np.array([[1.0, one.devices] for one in of]) / values[:, None]
+            (fixed, each), *_ = np.linalg.lstsq(rows, np.ones(len(of)), rcond=None)
+            said.append(f"{what} {fixed:.3g} + {each:.3g} a device")
+        lines.append(f"{name}: {', '.join(said)}")
     return lines
 
 
