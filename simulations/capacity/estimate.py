@@ -78,10 +78,11 @@ class Estimate:
         return cls(time.of(work), memory.of(work), disk.of(work), traffic)
 
 
-#: Seconds, bytes of memory, bytes of disk.
+#: Seconds, bytes of memory, bytes of disk: of what docs/capacity.md has, by `python -m simulations.published.capacity`, and rounds of
+#: hosts of hosts.devices_per_s in docs/figures.json.
 COSTS: Final[dict[Fidelity, tuple[Cost, Cost, Cost]]] = {
     "hosts": (Cost(20.0, 2.4e-5, 5e-5), Cost(1.4e9, 330.0), Cost(12e6, 72.0)),
-    "devices": (Cost(40.0, 3e-5, 1e-3), Cost(1.3e9, 0.0), Cost(20e6, 110.0)),
+    "devices": (Cost(35.0, 7e-5, 3e-3), Cost(1.75e9, 0.0), Cost(20e6, 113.0)),
 }
 #: Bytes of a model offer beside its weights, and how many offers there are: before training, and after it.
 OFFER_BYTES, OFFERS = 19_100, 2

@@ -88,9 +88,10 @@ def simulate(
 ) -> None:
     """Run a whole federation on this machine: people, devices, server, alerts, and a report.
 
-    Without arguments it runs [bold]demo[/]: 300 simulated shoppers, one device each.
+    Without arguments it runs [bold]demo[/]: 300 simulated shoppers, one device each. A run of minutes says first what it will take.
 
-    Examples: [bold]ebbtide simulate --data complete-journey[/], [bold]ebbtide simulate demo --set privacy.rounds=10[/]
+    Examples: [bold]ebbtide simulate --data complete-journey[/], [bold]ebbtide simulate demo --set privacy.rounds=10[/],
+    [bold]ebbtide simulate million --users 1000[/]
     """
     from ..federation.run_folder import RunFolder
     from ..people.datasets import DATASETS

@@ -37,7 +37,7 @@ def keep(taken: Mapping[str, Taken], file: Path) -> None:
 
 
 def numbers_of(taken: Mapping[str, Taken]) -> dict[str, Published]:
-    """Every number that is published of it: `capacity.minutes_20k` and the like, those of a million `million.minutes`."""
+    """Every number that is published of it, by its key: `capacity.`, name and label, or of a million devices `million.` and name."""
     out = {}
     for label, one in taken.items():
         made = f"{COMMAND} --only {label}"
