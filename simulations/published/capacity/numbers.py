@@ -13,13 +13,14 @@ import numpy as np
 from shared.files import private_folder, replace_content, text_of
 
 from ...capacity.estimate import Estimate
+from ...federation.run_folder import RESULTS_FILE
 from ...provenance import ROOT
 from ...report.figures_json import Published
 from ...report.format import grouped
 from .measure import Case, Taken
 
 COMMAND: Final = "python -m simulations.published.capacity"
-KEPT_FILE: Final = ROOT / "runs" / "capacity" / "results.json"
+KEPT_FILE: Final = ROOT / "runs" / "capacity" / RESULTS_FILE
 #: The run whose devices `life.` speaks of: so many that what any run takes hardly shows.
 LIFE: Final = "20k"
 
