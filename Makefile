@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 15
 # How every test went, and of which commit: what `ebbtide evidence` tells of controls.
 REPORT = --junitxml runs/tests.xml -o junit_suite_name="ebbtide@$$(git describe --always --dirty --exclude '*' 2>/dev/null || echo unknown)"
 
-.PHONY: demo review help lint quick test check soak bench figures both-data-sets clean setup
+.PHONY: demo review help lint quick test check soak bench capacity figures both-data-sets clean setup
 
 demo: .venv/.ready  ## 300 simulated devices, end to end, and a report
 	@$(BIN)/ebbtide simulate demo --overwrite
@@ -44,7 +44,10 @@ check: lint test  ## lint, then every test
 soak: setup  ## the full counts that acceptance lines quote
 	EBBTIDE_REQUIRE_RUNTIMES=1 EBBTIDE_SOAK=1 $(PYTEST) $(REPORT) --timeout 3600
 
-figures: both-data-sets demo bench  ## make every figure that the docs quote: some hours; ONLINE_RETAIL=folder, the second data set
+capacity: .venv/.ready  ## what runs of a thousand to 100,000 devices take; CAPACITY=--million for a million, too
+	@$(BIN)/python -m simulations.published.capacity $(CAPACITY)
+
+figures: both-data-sets demo bench capacity  ## make every figure that the docs quote: some hours; ONLINE_RETAIL=folder, the second data set
 	$(BIN)/python -m simulations.published --overwrite --online-retail-path $(ONLINE_RETAIL)
 
 both-data-sets:

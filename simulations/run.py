@@ -26,7 +26,7 @@ from shared.plan import Plan
 
 from .evaluation import results_file
 from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
-from .federation.checks import check_machine, check_scenario, check_setup
+from .federation.checks import check_machine, check_room, check_scenario, check_setup
 from .federation.flower_runtime import LOG_FILE, RunFailed, end_leftovers, plain_path, run_app, write_app_folder
 from .federation.run_folder import RunFolder
 from .federation.run_settings import COMPONENTS, nodes_of, run_config
@@ -83,6 +83,7 @@ def simulate(
     resume: bool = False,
     overwrite: bool = False,
     federate: Federate | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> Results:
     """Run a scenario in `folder` and return its results; RunError if the federation fails, or if its server stopped it.
 
@@ -91,7 +92,8 @@ def simulate(
     may be emptied. While it works, the folder is this process's alone; whatever is raised, no process and no half-written file
     is left in it.
 
-    `federate` has the federation run by who has one already: without it, Flower is started for this run, and ended.
+    `federate` has the federation run by who has one already: without it, Flower is started for this run, and ended. `announce` gets
+    one line of what a new run will take, before it begins, if that is long or more than this machine has free.
     """
     run = RunFolder(folder)
     kept = run.begun_scenario() if resume else None
@@ -103,12 +105,15 @@ def simulate(
             run.expect_same_run(scenario)
         else:
             run.expect_free(overwrite=overwrite)
-        check_machine(scenario, folder)
+        check_machine(folder)
         people = _people(scenario, run, brought, resume)
         setup = run.setup(scenario, people) if resume else Setup.of(scenario, people)
         check_setup(setup)
+        line = "" if resume else check_room(setup, folder)
         columns = columns_of_scores(scenario) if brought.people is None and not resume else brought.scores
         said = said_by(brought.rivals, setup, people, columns) if isinstance(people, Population) else []
+        if line and announce is not None:
+            announce(line)
         on_progress("people", 0, 1)
         end_leftovers(run.flower)  # of a process that was killed: whoever has the folder now has the lock
         try:

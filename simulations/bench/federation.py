@@ -7,11 +7,7 @@ import math
 import multiprocessing
 import os
 import shutil
-import sys
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +15,7 @@ import psutil
 
 from shared.files import text_of
 
+from ..capacity.usage import LOOK_EVERY_S, watched
 from ..federation.flower_runtime import processes_of, run_app, write_app_folder
 from ..federation.hosted.training_rows import TrainingRows
 from ..federation.run_folder import RunFolder
@@ -114,36 +111,11 @@ def throughput(
 
 def peak_gib(devices: int, folder: Path, on_progress: OnProgress) -> float:
     """Highest sum of memory over all processes of a run with one round of all devices, from the first process started
-    to the last ended, this one included. Linux: a page that n processes share counts 1/n for each (PSS), mapped files
-    included. Elsewhere resident memory, which counts it n times."""
-    with peak_memory(RunFolder(folder).flower) as peak:
+    to the last ended, this one included; see `Usage`."""
+    home = RunFolder(folder).flower
+    with watched(lambda: [*processes_of(home), psutil.Process()], count_every_s=LOOK_EVERY_S) as usage:
         run_hosts(bench_scenario(devices, 1), folder, on_progress)
-    return peak[0] / 2**30
-
-
-@contextmanager
-def peak_memory(home: Path) -> Iterator[list[float]]:
-    """A list whose only entry is the highest sum of bytes seen so far, while the body runs."""
-    peak, done = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.25):
-            total = 0
-            for process in [*processes_of(home), psutil.Process()]:
-                try:
-                    memory = process.memory_full_info() if sys.platform == "linux" else process.memory_info()
-                    total += getattr(memory, "pss", memory.rss)
-                except psutil.Error:
-                    continue
-            peak[0] = max(peak[0], total)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        thread.join()
+    return usage.peak_bytes / 2**30
 
 
 def training_seconds(name: str, path: str, rounds: int, folder: Path, on_progress: OnProgress) -> float:

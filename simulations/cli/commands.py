@@ -15,6 +15,7 @@ from rich.table import Table
 from shared.errors import ConfigError, InputError
 from shared.files import replace_content
 
+from ..terminal.lines import say_beside
 from ..terminal.printing import say, say_paragraph, say_path, say_table, shown
 from ..terminal.stopping import leaving
 from .choose import register as register_choice
@@ -87,9 +88,10 @@ def simulate(
 ) -> None:
     """Run a whole federation on this machine: people, devices, server, alerts, and a report.
 
-    Without arguments it runs [bold]demo[/]: 300 simulated shoppers, one device each.
+    Without arguments it runs [bold]demo[/]: 300 simulated shoppers, one device each. A run of minutes says first what it will take.
 
-    Examples: [bold]ebbtide simulate --data complete-journey[/], [bold]ebbtide simulate demo --set privacy.rounds=10[/]
+    Examples: [bold]ebbtide simulate --data complete-journey[/], [bold]ebbtide simulate demo --set privacy.rounds=10[/],
+    [bold]ebbtide simulate million --users 1000[/]
     """
     from ..federation.run_folder import RunFolder
     from ..people.datasets import DATASETS
@@ -130,7 +132,7 @@ def simulate(
 
     with terms_of(chosen.data.name, target.parent), leaving(left), phase_bars() as on_progress:
         brought = Brought(rivals=theirs, text=text)
-        results = run(chosen, target, on_progress, brought, resume=resume, overwrite=overwrite)
+        results = run(chosen, target, on_progress, brought, resume=resume, overwrite=overwrite, announce=say_beside)
     _print_results(results, target)
     say_path("report", own.report_file)
     log_run(own.server.progress_file, results, places)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,8 @@ from shared.errors import BudgetError, ConfigError, InputError
 from shared.events import Catalogue
 from shared.plan import Plan
 
+from ..capacity.estimate import TOLERANCE, Estimate, Work
+from ..capacity.words import Room, announced
 from ..people.of_scenario import protocol_of
 from ..people.setup import Crowd, Setup
 from ..scenarios.calendar import check_calendar
@@ -25,28 +26,31 @@ from .flower_runtime import reserved_port
 
 #: What a search leaves out of a scenario: all that is asked for besides training.
 NOTHING_ASKED = {"bits": BitsSection(), "evaluation": EvaluationSection(), "counts": CountsSection()}
-#: Bytes on the disk, roughly and at most, of one user in a run: as a device of its own, and on a host.
-DEVICE_BYTES, HOSTED_BYTES = 400_000, 60_000
-#: And of a run without users.
-RUN_BYTES = 20_000_000
 
 
-def check_machine(scenario: Scenario, folder: Path) -> None:
-    """ConfigError if this machine cannot carry the run out: no write into its folder, too little room on its disk, no free
-    loopback port. The folder must be there."""
+def check_machine(folder: Path) -> None:
+    """ConfigError if this machine cannot carry any run out: no write into its folder, no free loopback port. The folder must be
+    there."""
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"expected a folder that can be written, got {folder}")
-    per_user = DEVICE_BYTES if scenario.simulation.fidelity == "devices" else HOSTED_BYTES
-    needed = RUN_BYTES + scenario.data.users * per_user
-    if (free := shutil.disk_usage(folder).free) < needed:
-        raise ConfigError(
-            f"expected about {needed / 1e6:,.0f} MB of free disk for {scenario.data.users} users, got {free / 1e6:,.0f} MB in {folder}"
-        )
     try:
         with reserved_port():
             pass
     except OSError as error:
         raise ConfigError(f"expected a free loopback port, got none: {error.strerror}") from None
+
+
+def check_room(setup: Setup, folder: Path) -> str:
+    """What a run with these people will take, in a line for people, empty where it is soon over; ConfigError if it surely cannot work:
+    its folder's disk has less free than the least that it may come to. Too little memory is said, and no refusal: other programs may
+    end, and a disk may stand in for it."""
+    estimate, room = Estimate.of(Work.of(setup)), Room.at(folder)
+    if room.disk_bytes < (1 - TOLERANCE) * estimate.disk_bytes:
+        raise ConfigError(
+            f"expected about {estimate.disk_bytes / 1e6:,.0f} MB of free disk for {setup.n_users} users, got "
+            f"{room.disk_bytes / 1e6:,.0f} MB in {folder}"
+        )
+    return announced(estimate, room)
 
 
 def expected_setup(scenario: Scenario) -> Setup | None:

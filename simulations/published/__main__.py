@@ -2,7 +2,7 @@
 
     python -m simulations.published [--only PREFIX ...] [--online-retail-path PATH]
 
-`make figures` runs the demo and the bench first, whose numbers are read from runs/.
+`make figures` runs the demo, the bench and `simulations.published.capacity` first, whose numbers are read from runs/.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from .alerts_as_shipped import shipped_numbers
 from .attack_evidence import TOLD, membership_numbers, server_numbers, told_numbers, update_numbers
 from .attacks import bound_numbers, hostile_numbers, poison_numbers, views_numbers
 from .audit import audit_numbers
+from .capacity.numbers import KEPT_FILE, numbers_of, read
 from .cold_start import cold_numbers
 from .decide import decide_numbers
 from .detector_choice import choice_numbers
@@ -290,6 +291,8 @@ def groups(online_retail_path: str = "") -> dict[str, Callable[[], Mapping[str, 
         out["demo"] = partial(run_numbers, "demo", ROOT / "runs" / "demo")
         out["evidence"] = partial(evidence_numbers, ROOT / "runs" / "demo")
         out["log"] = partial(mutation_numbers, ROOT / "runs" / "demo")
+    if KEPT_FILE.exists():
+        out["capacity"] = lambda: numbers_of(read(KEPT_FILE))
     if (bench := ROOT / "runs" / "bench" / RESULTS_FILE).exists():
         out["bench"] = partial(bench_numbers, bench)
     return out

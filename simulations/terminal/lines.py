@@ -23,6 +23,11 @@ def can_draw(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
+def say_beside(text: str) -> None:
+    """One line on standard error, never cut and never wrapped; above bars, where there are any."""
+    screen().print(shown(text), soft_wrap=True)
+
+
 class Lines:
     """A line when something begins, then at most one a minute until the next thing begins."""
 

@@ -16,7 +16,7 @@ from shared.errors import ConfigError
 from shared.events import Catalogue
 from shared.mechanisms import DiscreteGaussian, protect
 from shared.plan import Plan, PrivacyPlan
-from simulations.evaluation.aggregates.bounds_power import POWER, found_length
+from simulations.evaluation.aggregates.bounds_power import FAR, POWER, found_length
 from simulations.people.setup import Crowd, Setup
 from simulations.scenarios.config import SCENARIOS, load_scenario
 from tests.world.basics import examples, full, make_plan
@@ -91,6 +91,15 @@ def test_the_lone_attacker_that_the_docs_print_is_found_in_the_sum(name):
             for _ in range(trials)
         ]
         assert np.mean(found) >= POWER - 4 * math.sqrt(POWER * (1 - POWER) / trials)
+
+
+@pytest.mark.parametrize("n", [2000, 9000, 30_000])
+def test_the_length_that_is_found_is_that_of_the_chi_square_on_both_sides_of_where_it_is_called_normal(n):
+    privacy = make_plan(privacy={"population": n, "min_survivors": n, "steps_per_clip": 2048}).privacy
+    sigma = privacy.share_sigma * math.sqrt(n)
+    bound, clips = longest(privacy, 1441, n), found_length(privacy, 1441, n)
+    found = stats.ncx2.sf((bound / sigma) ** 2, 1441, (clips * privacy.steps_per_clip / sigma) ** 2)
+    assert found == pytest.approx(POWER, abs=1e-6) and (bound / sigma > FAR) == (n > 10_000)
 
 
 def test_where_the_honest_mean_is_short_about_24_times_the_noise_is_found():

@@ -13,6 +13,9 @@ from ...people.setup import Setup
 from ..results import CheatBound
 
 POWER = 0.99
+#: From so many standard deviations of the noise on a length is normal, to 1e-9 of itself; the series of the chi-square no longer converges
+#: at some 2e5, which a million devices come to.
+FAR = 1e4
 
 
 def found_length(
@@ -26,9 +29,12 @@ def found_length(
     bound, sigma = longest(privacy, n_values, n_vectors, longest_mean), privacy.share_sigma * math.sqrt(n_vectors)
     if not sigma:
         return bound / privacy.steps_per_clip
+    far = bound / sigma
+    if far > FAR:
+        return sigma * math.sqrt((far + stats.norm.ppf(power)) ** 2 - (n_values - 1)) / privacy.steps_per_clip
 
     def missing(steps: float) -> float:
-        return float(stats.ncx2.sf((bound / sigma) ** 2, n_values, (steps / sigma) ** 2)) - power
+        return float(stats.ncx2.sf(far**2, n_values, (steps / sigma) ** 2)) - power
 
     found = optimize.brentq(missing, bound * 1e-6, 2 * bound + 10 * sigma)
     return float(found) / privacy.steps_per_clip

@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from simulations.bench.bare_loop import BareLoop
 from simulations.bench.baselines import ratio
 from simulations.bench.detectors import detector_numbers
 from simulations.bench.explain import explained, first_alerts
-from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, peak_memory, training_seconds
+from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, training_seconds
 from simulations.bench.life import CASES, compared, life_numbers
 from simulations.bench.measurements import Measurement, table_of, write_results
 from simulations.bench.sums import sum_numbers
@@ -127,14 +126,6 @@ def test_the_table_shows_what_was_skipped_and_results_hold_no_path(tmp_path):
     text = (tmp_path / "sub" / RESULTS_FILE).read_text()
     assert str(tmp_path) not in text and json.loads(text)["figures"]["b"]["skipped"] == "not here"
     assert json.loads(text)["commit"]
-
-
-def test_memory_is_seen_while_it_is_used(tmp_path):
-    with peak_memory(tmp_path) as peak:
-        held = np.ones(20_000_000)
-        while peak[0] < held.nbytes:
-            pass
-    assert math.isfinite(peak[0])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What a run takes: said before it begins, and measured while it goes on."""
