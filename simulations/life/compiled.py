@@ -28,9 +28,19 @@ def compiled(loop: _Loop) -> _Loop:
     No arithmetic is reordered, so that both ways give the same bits: what is compiled uses float64 and whole numbers only, for
     shorter floats are widened at other places than numpy does.
     """
+    return _as_machine_code(loop)
+
+
+def contracted(loop: _Loop) -> _Loop:
+    """As `compiled`, for float32 whose last bits may be others: a product and the sum that it goes into may be one operation, rounded
+    once, and it is the processor's matter whether they are. Nothing else is reordered; division by zero is infinite, as numpy's."""
+    return _as_machine_code(loop, fastmath={"contract"}, error_model="numpy")
+
+
+def _as_machine_code(loop: _Loop, **options: Any) -> _Loop:
     if njit is None:
         return loop
     try:
-        return cast(_Loop, njit(cache=True, nogil=True)(loop))
+        return cast(_Loop, njit(cache=True, nogil=True, **options)(loop))
     except RuntimeError:  # nowhere to keep it
-        return cast(_Loop, njit(nogil=True)(loop))
+        return cast(_Loop, njit(nogil=True, **options)(loop))

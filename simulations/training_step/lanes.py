@@ -1,0 +1,117 @@
+"""Sixteen float32 at once, for loops that are compiled: vectors of LLVM, of which a processor takes as many numbers at once as it can.
+
+Whether a loop over single numbers becomes one over vectors is up to the compiler, which must first see that no two arrays overlap; in
+these it has no choice. In Python, where nothing is compiled, lanes are cut from arrays. Loops keep a copy of what is here beside them
+on the disk: who changes this file deletes `__pycache__`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from shared.arrays import Floats
+
+from ..life.compiled import IS_COMPILED
+
+N_LANES = 16
+
+
+def _load(values: Floats, at: int) -> Any:
+    """The numbers from there on."""
+    return values[at : at + N_LANES].copy()
+
+
+def _store(values: Floats, at: int, lanes: Any) -> None:
+    """Puts them there."""
+    values[at : at + N_LANES] = lanes
+
+
+def _plus(total: Any, values: Floats, at: int, lanes: Any) -> Any:
+    """total + values[at] * lanes; the product need not be rounded before the sum is."""
+    return total + values[at] * lanes
+
+
+def _minus(lanes: Any, others: Any) -> Any:
+    """lanes - others."""
+    return lanes - others
+
+
+def _gated(lanes: Any, gate: Any) -> Any:
+    """The lanes, but 0 where the gate is 0 or below: NaN opens it."""
+    return np.where(gate <= 0, np.float32(0), lanes)
+
+
+load: Any = _load
+store: Any = _store
+plus: Any = _plus
+minus: Any = _minus
+gated: Any = _gated
+
+if IS_COMPILED:
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic, models, register_model
+
+    _VECTOR: Any = ir.VectorType(ir.FloatType(), N_LANES)
+    _NOTHING: Any = ir.Constant(_VECTOR, ir.Undefined)
+    _FIRST: Any = ir.Constant(ir.VectorType(ir.IntType(32), N_LANES), None)
+    _CONTRACT: Any = ("contract",)
+
+    class _Lanes(types.Type):  # type: ignore[misc]
+        """The type of sixteen numbers, in compiled loops."""
+
+    class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+        def __init__(self, manager: Any, kind: Any) -> None:
+            super().__init__(manager, kind, _VECTOR)
+
+    register_model(_Lanes)(_LanesModel)
+    _LANES: Any = _Lanes(name=f"Lanes{N_LANES}")
+    _ARRAY: Any = types.Array(types.float32, 1, "C")
+
+    def _place(context: Any, builder: Any, values: Any, at: Any) -> Any:
+        """Where the number `at` lies: not below 0, and not beyond the end, for nothing looks after it."""
+        return builder.gep(context.make_array(_ARRAY)(context, builder, values).data, [at])
+
+    def _place_of_lanes(context: Any, builder: Any, values: Any, at: Any) -> Any:
+        return builder.bitcast(_place(context, builder, values, at), _VECTOR.as_pointer())
+
+    def _llvm_load(typing: Any, values: Any, at: Any) -> Any:
+        def made(context: Any, builder: Any, _: Any, args: Any) -> Any:
+            return builder.load(_place_of_lanes(context, builder, *args), align=4)
+
+        return _LANES(_ARRAY, types.intp), made
+
+    def _llvm_store(typing: Any, values: Any, at: Any, lanes: Any) -> Any:
+        def made(context: Any, builder: Any, _: Any, args: Any) -> Any:
+            builder.store(args[2], _place_of_lanes(context, builder, *args[:2]), align=4)
+            return context.get_dummy_value()
+
+        return types.void(_ARRAY, types.intp, _LANES), made
+
+    def _llvm_plus(typing: Any, total: Any, values: Any, at: Any, lanes: Any) -> Any:
+        def made(context: Any, builder: Any, _: Any, args: Any) -> Any:
+            one = builder.load(_place(context, builder, *args[1:3]), align=4)
+            one = builder.insert_element(_NOTHING, one, ir.Constant(ir.IntType(32), 0))
+            product = builder.fmul(builder.shuffle_vector(one, _NOTHING, _FIRST), args[3], flags=_CONTRACT)
+            return builder.fadd(args[0], product, flags=_CONTRACT)
+
+        return _LANES(_LANES, _ARRAY, types.intp, _LANES), made
+
+    def _llvm_minus(typing: Any, lanes: Any, others: Any) -> Any:
+        def made(context: Any, builder: Any, _: Any, args: Any) -> Any:
+            return builder.fsub(*args)
+
+        return _LANES(_LANES, _LANES), made
+
+    def _llvm_gated(typing: Any, lanes: Any, gate: Any) -> Any:
+        def made(context: Any, builder: Any, _: Any, args: Any) -> Any:
+            zeros = ir.Constant(_VECTOR, None)
+            return builder.select(builder.fcmp_ordered("<=", args[1], zeros), zeros, args[0])
+
+        return _LANES(_LANES, _LANES), made
+
+    load, store, plus, minus, gated = (
+        intrinsic(made) for made in (_llvm_load, _llvm_store, _llvm_plus, _llvm_minus, _llvm_gated)
+    )
