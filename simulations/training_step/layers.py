@@ -80,11 +80,10 @@ def _gate(values: Floats, at: int, gates: Floats, gates_at: int, size: int) -> N
 
 
 @contracted
-def _add_up(rows: Floats, rows_at: int, n_rows: int, width: int, ones: Floats, out: Floats) -> None:
+def _add_up(rows: Floats, rows_at: int, n_rows: int, width: int, zeros: Floats, ones: Floats, out: Floats) -> None:
     """out (width,): the sum of rows (n_rows, width)."""
     for column in range(0, width, N_LANES):
-        total, at = load(out, 0), rows_at + column
-        total = minus(total, total)
+        total, at = load(zeros, 0), rows_at + column
         for _ in range(n_rows):
             total = plus(total, ones, 0, load(rows, at))
             at += width
@@ -92,9 +91,7 @@ def _add_up(rows: Floats, rows_at: int, n_rows: int, width: int, ones: Floats, o
 
 
 @contracted
-def _descend(
-    values: Floats, slope: Floats, at: int, size: int, factors: Floats, decay: int, out: Floats
-) -> None:
+def _descend(values: Floats, slope: Floats, at: int, size: int, factors: Floats, decay: int, out: Floats) -> None:
     """out = values - rate * (slope + decay * values), `size` of them from `at` on; the slope's begin at 0."""
     for i in range(0, size, N_LANES):
         own = load(values, at + i)
@@ -126,7 +123,9 @@ def _in_lanes(theta: Floats, sizes: Ints, widths: Ints, places: Ints, out: Float
 
 
 @contracted
-def _errors(logits: Floats, at: int, width: int, y: Floats, weight: Floats, first: int, n_rows: int, out: Floats) -> None:
+def _errors(
+    logits: Floats, at: int, width: int, y: Floats, weight: Floats, first: int, n_rows: int, out: Floats
+) -> None:
     """What the loss of each row rises by with its logit, in the first of its lanes."""
     for row in range(n_rows):
         logit = logits[at + row * width]
@@ -205,7 +204,7 @@ def train(
                     left, left_at, stride = x, first * sizes[0], sizes[0]
                 _product(left, left_at, 1, stride, sizes[layer], n, errors, made, zeros, 0, width, slope, 0)
                 _descend(now, slope, places[_KERNEL, layer], sizes[layer] * width, factors, 2, own)
-                _add_up(errors, made, n, width, ones, slope)
+                _add_up(errors, made, n, width, zeros, ones, slope)
                 _descend(now, slope, places[_BIAS, layer], width, factors, 0, own)
             now, turned = own, own_turned
             if step < n_steps - 1:
