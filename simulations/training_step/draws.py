@@ -6,6 +6,8 @@ numpy has it: a counter goes up before its four words are made.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +45,7 @@ def _philox_words(seed: np.uint64, device: np.uint64, round_number: np.uint64, o
 
 
 @compiled
-def _at_rank(words: NDArray[np.uint64], rank: int, counts: Ints, room: NDArray[np.uint64]) -> np.uint64:
+def _at_rank(words: NDArray[np.uint64], rank: int, counts: Ints, room: NDArray[np.uint64]) -> Any:
     """The word that `rank` of them come before in order: by how many have which first bits, and in order where these are the same."""
     counts[:] = 0
     for word in words:

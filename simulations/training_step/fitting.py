@@ -34,6 +34,6 @@ def deltas_in_loops(
     n_devices, n_values = len(x), spec.n_parameters
     out = np.empty(n_devices * n_values + N_LANES, np.float32)
     sizes = np.array((spec.n_features, *spec.hidden, 1))
-    rows = (np.ascontiguousarray(part).reshape(-1) for part in (x, y, weight))
-    train(sizes, np.ascontiguousarray(theta), *rows, weight.shape, learning_rate, l2, out)
+    flat = [np.ascontiguousarray(part).reshape(-1) for part in (theta, x, y, weight)]
+    train(sizes, flat[0], flat[1], flat[2], flat[3], np.array(weight.shape), learning_rate, l2, out)
     return out[: n_devices * n_values].reshape(n_devices, n_values)

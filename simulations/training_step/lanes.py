@@ -7,7 +7,7 @@ on the disk: who changes this file deletes `__pycache__`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -59,15 +59,15 @@ if IS_COMPILED:
     _FIRST: Any = ir.Constant(ir.VectorType(ir.IntType(32), N_LANES), None)
     _CONTRACT: Any = ("contract",)
 
-    class _Lanes(types.Type):  # type: ignore[misc]
+    class _Lanes(types.Type):
         """The type of sixteen numbers, in compiled loops."""
 
-    class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+    class _LanesModel(models.PrimitiveModel):
         def __init__(self, manager: Any, kind: Any) -> None:
             super().__init__(manager, kind, _VECTOR)
 
     register_model(_Lanes)(_LanesModel)
-    _LANES: Any = _Lanes(name=f"Lanes{N_LANES}")
+    _LANES = cast(Any, _Lanes)(f"Lanes{N_LANES}")
     _ARRAY: Any = types.Array(types.float32, 1, "C")
 
     def _place(context: Any, builder: Any, values: Any, at: Any) -> Any:

@@ -142,7 +142,7 @@ def train(
     x: Floats,
     y: Floats,
     weight: Floats,
-    shape: tuple[int, int, int],
+    shape: Ints,
     learning_rate: float,
     l2: float,
     out: Floats,
@@ -152,7 +152,7 @@ def train(
     `sizes` (L + 1,): of the network's layers, its inputs and its logit among them. Devices, steps and rows: `shape` (D, S, B), of
     x (D * S * B * F,), y and weight (D * S * B,). Rows behind the last one with a weight are not looked at.
     """
-    n_devices, n_steps, n_rows = shape
+    n_devices, n_steps, n_rows = shape[0], shape[1], shape[2]
     n_layers = sizes.size - 1
     widths = (sizes + N_LANES - 1) // N_LANES * N_LANES
     places = np.zeros((4, n_layers + 1), np.int64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +28,11 @@ _ALIAS = np.uint64(0xFFFFFFFF)
 
 @compiled
 def _onto_grid(
-    deltas: NDArray[np.floating],
-    bits: NDArray[np.unsignedinteger],
-    magnitude: np.unsignedinteger,
-    infinite: np.unsignedinteger,
-    largest: tuple[NDArray[np.floating], NDArray[np.unsignedinteger]],
+    deltas: NDArray[Any],
+    bits: NDArray[Any],
+    magnitude: Any,
+    infinite: Any,
+    largest: tuple[NDArray[Any], NDArray[Any]],
     clip_norm: float,
     steps: float,
     out: NDArray[np.int32],
@@ -78,20 +79,15 @@ def onto_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_clip:
     zero vector.
     """
     check_grid(clip_norm, steps_per_clip)
-    deltas = np.ascontiguousarray(raw_delta)
-    if deltas.dtype != np.float32:
-        deltas = deltas.astype(np.float64, copy=False)
+    kind = np.float32 if raw_delta.dtype == np.float32 else np.float64
+    deltas: NDArray[Any] = np.ascontiguousarray(raw_delta, kind)
     out = np.empty(deltas.shape, np.int32)
     if out.size:
-        unsigned = np.uint32 if deltas.dtype == np.float32 else np.uint64
-        infinite = np.array(np.inf, deltas.dtype).view(unsigned)[()]
-        magnitude = unsigned(np.iinfo(unsigned).max >> 1)
-        flat, room = deltas.reshape(-1, deltas.shape[-1]), np.empty(1, deltas.dtype)
-        largest = room, room.view(unsigned)
-        bits = flat.view(unsigned)
-        _onto_grid(
-            flat, bits, magnitude, infinite, largest, clip_norm, steps_per_clip * SHRINK, out.reshape(flat.shape)
-        )
+        unsigned: Any = np.uint32 if kind is np.float32 else np.uint64
+        flat, room = deltas.reshape(-1, deltas.shape[-1]), np.array([np.inf], kind)
+        magnitude, infinite = unsigned(np.iinfo(unsigned).max >> 1), room.view(unsigned)[0]
+        largest, scaled = (room, room.view(unsigned)), steps_per_clip * SHRINK
+        _onto_grid(flat, flat.view(unsigned), magnitude, infinite, largest, clip_norm, scaled, out.reshape(flat.shape))
     return out
 
 
@@ -99,7 +95,7 @@ def onto_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_clip:
 def _add_draws(
     words: Words, columns: NDArray[np.uint64], rest_bits: np.uint32, half: int, out: NDArray[np.int32]
 ) -> int:
-    """Adds to `out` (n,) the integer of each word (n,), and counts the words that tie with their column's threshold, whose alias it took."""
+    """Adds to `out` (n,) the integer of each word (n,), and counts words that tie with their column's threshold: as if they were above."""
     rest_of, n_tied = (np.uint32(1) << rest_bits) - np.uint32(1), 0
     for i in range(words.size):
         at, rest = np.int64(words[i] >> rest_bits), words[i] & rest_of
