@@ -1,7 +1,8 @@
 """Loops over single cells as machine code where numba is installed (`pip install 'ebbtide[fast]'`), and as Python where not.
 
-Without numba nothing here is quick enough to be worth it: then hosts work on whole arrays (`simulations/federation/host_app.py`), and
-only tests run these loops. Machine code is kept on disk beside its file, or in the user's own cache where that is read-only.
+Without numba no such loop is quick enough to be worth it: then hosts work on whole arrays (`simulations/federation/host_app.py`), and
+only tests run them. Those of the training step (`simulations/training_step/`) are compiled here too. Machine code is kept on disk
+beside its file, or in the user's own cache where that is read-only; it is of the processor that it was made on.
 """
 
 from __future__ import annotations

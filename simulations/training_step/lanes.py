@@ -59,15 +59,13 @@ if IS_COMPILED:
     _FIRST: Any = ir.Constant(ir.VectorType(ir.IntType(32), N_LANES), None)
     _CONTRACT: Any = ("contract",)
 
-    class _Lanes(types.Type):
-        """The type of sixteen numbers, in compiled loops."""
+    def _begin(model: Any, manager: Any, kind: Any) -> None:
+        cast(Any, models.PrimitiveModel).__init__(model, manager, kind, _VECTOR)
 
-    class _LanesModel(models.PrimitiveModel):
-        def __init__(self, manager: Any, kind: Any) -> None:
-            super().__init__(manager, kind, _VECTOR)
-
-    register_model(_Lanes)(_LanesModel)
-    _LANES = cast(Any, _Lanes)(f"Lanes{N_LANES}")
+    # The type of lanes in loops, and that they are a vector there. A type checker that has no numba has no base for a class.
+    _KIND: Any = type("Lanes", (types.Type,), {})
+    _LANES: Any = _KIND(f"Lanes{N_LANES}")
+    register_model(_KIND)(type("LanesModel", (models.PrimitiveModel,), {"__init__": _begin}))
     _ARRAY: Any = types.Array(types.float32, 1, "C")
 
     def _place(context: Any, builder: Any, values: Any, at: Any) -> Any:
