@@ -133,7 +133,7 @@ class DiscreteGaussian:
 
 
 @dataclass(frozen=True, eq=False)
-class DrawTable:
+class _DrawTable:
     """The alias table of one sigma, split into 32 + 64 bits, and a shortcut through it.
 
     `half`: column i stands for the integer i - half. `high` and `low` (columns,): the threshold's first and other bits,
@@ -178,12 +178,12 @@ class DrawTable:
 
 
 @lru_cache(maxsize=4)  # p's and phi's, of two plans: one of the widest takes 10 MB
-def _draw_table(sigma: float) -> DrawTable:
+def _draw_table(sigma: float) -> _DrawTable:
     half, threshold, alias = _alias_table(sigma)
     low_bits = _DRAW_BITS - 32
     high = np.array([own >> low_bits for own in threshold], np.uint32)
     low = np.array([own & ((1 << low_bits) - 1) for own in threshold], np.uint64)
-    table = DrawTable(half, high, low, (np.array(alias) - half).astype(np.int32), np.empty(0, np.int32))
+    table = _DrawTable(half, high, low, (np.array(alias) - half).astype(np.int32), np.empty(0, np.int32))
     cell_bits = min(max(_LEAST_CELL_BITS, len(threshold).bit_length() + 4), _MOST_CELL_BITS)
     return replace(table, cells=table.decided(cell_bits))
 

@@ -72,6 +72,7 @@ def _onto_grid(
             to[i] = np.int32(flat[i] * scale)
 
 
+@as_declared
 def onto_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_clip: int) -> NDArray[np.int32]:
     """`clip_to_grid`: each vector scaled to L2 norm <= clip_norm, in whole grid steps: int32 (..., P).
 
@@ -116,6 +117,7 @@ def _columns(sigma: float) -> tuple[NDArray[np.uint64], np.uint32, int]:
     return columns, np.uint32(33 - table.high.size.bit_length()), table.half
 
 
+@as_declared
 def add_noise(out: NDArray[np.int32], sigma: float, entropy: Entropy) -> None:
     """Adds to whole numbers (..., P) the draws of `DiscreteGaussian(sigma).sample_words` from the same entropy, in place."""
     noise = DiscreteGaussian(sigma)
