@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shared.arrays import Floats, as_declared
+from shared.errors import InputError
 from shared.network import NetworkSpec
 
 from .by_arrays import deltas_by_arrays
@@ -32,6 +33,9 @@ def deltas_in_loops(
     if masks is not None:
         return deltas_by_arrays(spec, theta, x, y, weight, learning_rate=learning_rate, l2=l2, masks=masks)
     n_devices, n_values = len(x), spec.n_parameters
+    given = (theta.shape, x.shape, y.shape)
+    if given != (wanted := ((n_values,), (*weight.shape, spec.n_features), weight.shape)):  # loops look after no bounds
+        raise InputError(f"expected theta, x and y as {wanted}, got {given}")
     out = np.empty(n_devices * n_values + N_LANES, np.float32)
     sizes = np.array((spec.n_features, *spec.hidden, 1))
     flat = [np.ascontiguousarray(part).reshape(-1) for part in (theta, x, y, weight)]

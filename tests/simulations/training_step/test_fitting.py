@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.model.training_rows import draw_masks
+from shared.errors import InputError
 from shared.network import NetworkSpec
 from shared.plan import LocalTraining
 from simulations.training_step.by_arrays import deltas_by_arrays
@@ -108,3 +109,19 @@ def test_dropout_is_the_arrays_matter():
     ours, theirs = (way(*arguments, learning_rate=0.3, masks=masks) for way in (deltas_in_loops, deltas_by_arrays))
     np.testing.assert_array_equal(ours, theirs)
     assert (ours != deltas_in_loops(*arguments, learning_rate=0.3)).any()
+
+
+def test_rows_of_another_network_are_refused():
+    """Nothing in the loops would notice that they read what is not theirs."""
+    spec = NetworkSpec(5, (7,))
+    x, y, weight = make_rows(spec, (3, 2, 11), 3)
+    theta = spec.initial_theta(2)
+    for bad in (
+        (theta[:-1], x, y, weight),
+        (theta, x[..., :-1], y, weight),
+        (theta, x[:, :1], y, weight),
+        (theta, x, y[:2], weight),
+        (theta, x, y, weight[..., :3]),
+    ):
+        with pytest.raises(InputError, match="expected theta, x and y as"):
+            deltas_in_loops(spec, *bad, learning_rate=0.3)
