@@ -92,7 +92,8 @@ def _add_up(rows: Floats, rows_at: int, n_rows: int, width: int, zeros: Floats, 
 
 @contracted
 def _descend(values: Floats, slope: Floats, at: int, size: int, factors: Floats, decay: int, out: Floats) -> None:
-    """out = values - rate * (slope + decay * values), `size` of them from `at` on; the slope's begin at 0."""
+    """out = values - rate * (slope + decay * values), `size` of them from `at` on; the slope's begin at 0. Of the factors the second is the
+    rate, negative, and `decay` says which is the decay."""
     for i in range(0, size, N_LANES):
         own = load(values, at + i)
         store(out, at + i, plus(own, factors, 1, plus(load(slope, i), factors, decay, own)))
