@@ -9,7 +9,7 @@ from shared.errors import InputError
 from shared.network import NetworkSpec
 
 from .by_arrays import deltas_by_arrays
-from .lanes import N_LANES
+from .lanes import MOST_LANES
 from .layers import train
 
 
@@ -36,7 +36,7 @@ def deltas_in_loops(
     given = (theta.shape, x.shape, y.shape)
     if given != (wanted := ((n_values,), (*weight.shape, spec.n_features), weight.shape)):  # loops look after no bounds
         raise InputError(f"expected theta, x and y as {wanted}, got {given}")
-    out = np.empty(n_devices * n_values + N_LANES, np.float32)
+    out = np.empty(n_devices * n_values + MOST_LANES, np.float32)
     sizes = np.array((spec.n_features, *spec.hidden, 1))
     flat = [np.ascontiguousarray(part).reshape(-1) for part in (theta, x, y, weight)]
     train(sizes, flat[0], flat[1], flat[2], flat[3], np.array(weight.shape), learning_rate, l2, out)

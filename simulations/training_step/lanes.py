@@ -1,4 +1,4 @@
-"""Sixteen float32 at once, for loops that are compiled: vectors of LLVM, of which a processor takes as many numbers at once as it can.
+"""Lanes: 16 or 8 float32 at once, for loops that are compiled. They are vectors of LLVM, which every processor has a way of taking.
 
 Whether a loop over single numbers becomes one over vectors is up to the compiler, which must first see that no two arrays overlap; in
 these it has no choice. In Python, where nothing is compiled, lanes are cut from arrays. Loops keep a copy of what is here beside them
@@ -15,7 +15,20 @@ from shared.arrays import Floats
 
 from ..life.compiled import IS_COMPILED
 
-N_LANES = 16
+
+def _has_wide_registers() -> bool:
+    """Whether the processor has AVX-512, as the compiler sees it."""
+    if not IS_COMPILED:
+        return False
+    from llvmlite.binding import get_host_cpu_features
+
+    return bool(get_host_cpu_features().get("avx512f", False))
+
+
+#: As many as there can be, on whatever processor.
+MOST_LANES = 16
+#: So many that eight sums of them stay in registers: AVX-512 has twice as many of these as what came before it, each twice as wide.
+N_LANES = MOST_LANES if _has_wide_registers() else 8
 
 
 def _load(values: Floats, at: int) -> Any:

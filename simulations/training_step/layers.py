@@ -148,7 +148,7 @@ def train(
     l2: float,
     out: Floats,
 ) -> None:
-    """What local training of each device adds to theta (P,): `out` (D * P,) and room for `N_LANES` more, which is written over.
+    """What local training of each device adds to theta (P,): `out` (D * P,) and room for `MOST_LANES` more, which is written over.
 
     `sizes` (L + 1,): of the network's layers, its inputs and its logit among them. Devices, steps and rows: `shape` (D, S, B), of
     x (D * S * B * F,), y and weight (D * S * B,). Rows behind the last one with a weight are not looked at.
