@@ -27,7 +27,8 @@ Entropy = Callable[[int], bytes]  #: n -> n random bytes that nobody can predict
 _DRAW_BITS = 96
 _TAIL_SIGMAS, _CUT_OFF = 12, 4e-33  # 4e-33: more than a Gaussian has beyond 12 sigma
 _WEIGHT_BITS, _WEIGHT_DIGITS = 224, 80
-_SHRINK = 1 - 2.0**-40
+#: What the scale of a clipped vector is shrunk by, above any rounding of norm and product.
+SHRINK = 1 - 2.0**-40
 _LEAST_CELL_BITS, _MOST_CELL_BITS = 16, 20
 _OPEN = -(2**31)  # no draw: beyond every tail
 
@@ -48,10 +49,7 @@ def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_cl
     >>> clip_to_grid(np.array([[3.0, -4.0], [0.3, -0.4]]), clip_norm=1.0, steps_per_clip=100).tolist()
     [[59, -79], [29, -39]]
     """
-    if not (clip_norm > 0 and math.isfinite(clip_norm)):
-        raise ConfigError(f"expected clip_norm > 0, got {clip_norm}")
-    if not 1 <= steps_per_clip < 2**31:
-        raise ConfigError(f"expected steps_per_clip in 1..2^31 - 1, got {steps_per_clip}")
+    check_grid(clip_norm, steps_per_clip)
     delta = np.asarray(raw_delta)
     if not delta.size:
         return np.zeros(delta.shape, np.int32)
@@ -67,8 +65,16 @@ def clip_to_grid(raw_delta: NDArray[np.floating], clip_norm: float, steps_per_cl
     unit_norm = np.maximum(np.sqrt((unit * unit).sum(axis=-1, keepdims=True)), 1.0)
     with np.errstate(over="ignore"):
         length = np.minimum(divisor * unit_norm / clip_norm, 1.0)
-    unit *= length * (steps_per_clip * _SHRINK) / unit_norm
+    unit *= length * (steps_per_clip * SHRINK) / unit_norm
     return unit.astype(np.int32)  # the cast rounds towards zero
+
+
+def check_grid(clip_norm: float, steps_per_clip: int) -> None:
+    """ConfigError unless vectors can be clipped so, onto such a grid."""
+    if not (clip_norm > 0 and math.isfinite(clip_norm)):
+        raise ConfigError(f"expected clip_norm > 0, got {clip_norm}")
+    if not 1 <= steps_per_clip < 2**31:
+        raise ConfigError(f"expected steps_per_clip in 1..2^31 - 1, got {steps_per_clip}")
 
 
 @as_declared
@@ -104,7 +110,7 @@ class DiscreteGaussian:
             raise ConfigError(f"expected sigma in 0..{MAX_SHARE_SIGMA:.0f} grid steps, got {sigma}")
         self.sigma = sigma
         if sigma:
-            self._table = _draw_table(sigma)
+            self.table = _draw_table(sigma)
 
     def sample(self, shape: tuple[int, ...], entropy: Entropy = os.urandom) -> Ints:
         """Independent draws, int64 of `shape`. A draw costs 4 bytes of entropy, and eight more where these tie."""
@@ -118,11 +124,11 @@ class DiscreteGaussian:
         """
         if not self.sigma:
             return np.zeros(shape, np.uint32)
-        word = _words(entropy, math.prod(shape))
-        value = self._table.of_cells(word)
+        word = entropy_words(entropy, math.prod(shape))
+        value = self.table.of_cells(word)
         open_at = np.flatnonzero(value == _OPEN)
         if open_at.size:
-            value[open_at] = self._table.of_words(word[open_at], entropy)
+            value[open_at] = self.table.of_words(word[open_at], entropy)
         return value.view(np.uint32).reshape(shape)
 
 
@@ -153,7 +159,7 @@ class _DrawTable:
         keeps = rest < high
         tied = np.flatnonzero(rest == high)
         if tied.size:
-            keeps[tied] = _words(entropy, 2 * tied.size).view("<u8") < self.low[column[tied]]
+            keeps[tied] = entropy_words(entropy, 2 * tied.size).view("<u8") < self.low[column[tied]]
         return np.where(keeps, column - np.int32(self.half), self.alias[column])
 
     def _split(self, word: Words) -> tuple[NDArray[np.int32], Words]:
@@ -182,7 +188,7 @@ def _draw_table(sigma: float) -> _DrawTable:
     return replace(table, cells=table.decided(cell_bits))
 
 
-def _words(entropy: Entropy, size: int) -> Words:
+def entropy_words(entropy: Entropy, size: int) -> Words:
     """`size` random 32-bit words; InputError if the source gives another number of bytes."""
     raw = entropy(4 * size)
     if len(raw) != 4 * size:

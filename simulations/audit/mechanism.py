@@ -1,9 +1,10 @@
 """The mechanism itself, in two worlds: what opened sums show of one device whose clip is all in, or all out.
 
-Every trial goes through the functions that devices and sums go through: clip, grid, noise under a fresh key, the sum modulo 2^32
-(`simulations.federation.host_training.protected_sum`, which calls `shared.mechanisms.protect`). In one world the device has ten
-clips in one value, in the other nothing; the others, as many as a plan counts on, add their shares of noise to nothing. Two views of
-a kind of sum: one round; and two rounds, of which the device is in the first, where noise that was used twice cancels.
+Every trial goes through the functions that hosted devices and sums go through: clip, grid, noise under a fresh key, the sum modulo
+2^32 (`simulations.federation.host_training.protected_sum`, which calls `shared.mechanisms.protect`, or the loops of
+`simulations/training_step/protection.py` that tests hold to it). In one world the device has ten clips in one value, in the other
+nothing; the others, as many as a plan counts on, add their shares of noise to nothing. Two views of a kind of sum: one round; and two
+rounds, of which the device is in the first, where noise that was used twice cancels.
 
 What it sees: noise of another size, a clip that is missing, a device that is counted twice, noise that repeats. What it cannot see:
 a run whose devices were other code than this.

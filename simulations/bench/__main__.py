@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -35,6 +36,7 @@ from .first_result import first_result_s
 from .life import life_numbers
 from .measurements import Measurement, machine, number, table_of, write_results
 from .sums import sum_numbers
+from .training_step import training_step_numbers
 from .vault import vault_numbers
 from .warning import warning_numbers
 from .windows import cpu_per_message
@@ -50,6 +52,7 @@ class Part(StrEnum):
     ALERT = "alert"
     LIFE = "life"
     SUM = "sum"
+    TRAINING_STEP = "training-step"
     THROUGHPUT = "throughput"
     PER_CLIENT = "per-client"
     MEMORY = "memory"
@@ -85,13 +88,14 @@ def bench(
     river's detectors. [bold]vault[/]: a sealed event and a release beside a bare SQLite insert and Mozilla's Glean.
     [bold]explain[/]: reasons and counterfactual of one alert. [bold]alert[/]: a step's last event to its alerts, under heads
     beside version 1. [bold]life[/]: steps of hosted devices, one after the other in compiled loops (numba) beside arrays of whole
-    histories. [bold]sum[/]: bytes and work of a secure sum, of a device and
-    of a seat, beside Flower's SecAgg+ functions. [bold]throughput[/]: 10,000 planted devices, all
-    in each round, 64 rows each, clip and integer noise included, through Flower; each round beside the same round in
-    plain processes; pfl before and after. [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000
-    devices in one round. [bold]training[/]: the scenarios of epsilon <= 7 on all users of the real data sets, at
-    least 60 rounds. [bold]flower[/]: processor time of Flower's simulation per message, a few requests outstanding beside
-    all. [bold]demo[/]: what `make demo` runs, whole, five times.
+    histories. [bold]sum[/]: bytes and work of a secure sum, of a device and of a seat, beside Flower's SecAgg+
+    functions. [bold]training-step[/]: rows, local training, clip and noise of hosted devices, in compiled loops beside
+    arrays of them. [bold]throughput[/]: 10,000 planted devices, all in each round, 64 rows each, clip and integer noise
+    included, through Flower; each round beside the same round in plain processes; pfl before and after.
+    [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000 devices in one round. [bold]training[/]:
+    the scenarios of epsilon <= 7 on all users of the real data sets, at least 60 rounds. [bold]flower[/]: processor
+    time of Flower's simulation per message, a few requests outstanding beside all. [bold]demo[/]: what `make demo`
+    runs, whole, five times.
 
     Everything takes about half an hour on two cores. A slow machine fails nothing: the table says which targets are met.
     Close other programs first, and trust ratios before absolute figures. Start-up is never counted.
@@ -169,6 +173,12 @@ def _measure(
             on_progress("sum", 0, 1)
             figures = sum_numbers(1, 20) if quick else sum_numbers(7)
             on_progress("sum", 1, 1)
+            return figures
+        case Part.TRAINING_STEP:
+            on_progress("training step", 0, 1)
+            with TemporaryDirectory() as rows:
+                figures = training_step_numbers(*((200, 2) if quick else (4_000, 15)), Path(rows))
+            on_progress("training step", 1, 1)
             return figures
         case Part.THROUGHPUT:
             return _throughput(quick, pfl_python, folder / "throughput", phases)

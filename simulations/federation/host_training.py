@@ -17,20 +17,20 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 
-from client.model.training_rows import draw_masks, draw_words, generator, smallest
 from shared.arrays import Floats, Ints, Words, as_declared
 from shared.codec import unpack_floats
 from shared.files import append_line, whole_lines
 from shared.lapse_risk import N_COEFFICIENTS, gradient, readings
-from shared.mechanisms import Entropy, protect
-from shared.network import fit, forward
+from shared.mechanisms import Entropy
+from shared.network import forward
 from shared.plan import Plan, PrivacyPlan, RiskPlan
 
+from ..training_step.by_arrays import masks_by_arrays
+from ..training_step.ways import WAY, Way
 from .hosted.training_rows import Rows
 
 CHUNK_DEVICES = 64
 COMMITMENTS_FILE = "commitments.txt"
-_MOST = np.iinfo(np.uint64).max
 #: Is shown the vectors, uint32 (n, n_values), that the first devices of a sum hand out.
 Look = Callable[[Words], None]
 
@@ -61,19 +61,20 @@ def sum_of_updates(
     round_number: int,
     entropy: Entropy,
     look: Look | None = None,
+    way: Way = WAY,
 ) -> Words:
     """Sum modulo 2^32 of the protected updates of some hosted devices: uint32 (P,).
 
     `devices` are positions in `rows`, `numbers` the devices' own numbers (the key of their draws). `look` is shown the vectors
-    of the first `CHUNK_DEVICES`.
+    of the first `CHUNK_DEVICES`. Which `way` is gone moves a device's values by rounding alone: a grid step here and there.
 
     Guarantees. Every device's update is clipped and noised on its own, as `Work.update` does, before it is added.
     """
 
     def raw(chunk: slice) -> Floats:
-        return _raw_deltas(rows, devices[chunk], numbers[chunk], plan, theta, round_number)
+        return _raw_deltas(rows, devices[chunk], numbers[chunk], plan, theta, round_number, way)
 
-    return protected_sum(len(devices), raw, plan.network.n_parameters, plan.privacy, entropy, look)
+    return protected_sum(len(devices), raw, plan.network.n_parameters, plan.privacy, entropy, look, way)
 
 
 @as_declared
@@ -163,12 +164,13 @@ def protected_sum(
     privacy: PrivacyPlan,
     entropy: Entropy,
     look: Look | None = None,
+    way: Way = WAY,
 ) -> Words:
     """Sum of what devices hand out, a chunk of them at a time: each one's raw vector, of `shape`, clipped and noised on its own (along
     the last axis). `look` is shown the first chunk."""
     total = np.zeros(shape, np.uint32)
     for at in range(0, n_devices, CHUNK_DEVICES):
-        vectors = protect(
+        vectors = way.protect(
             raw(slice(at, at + CHUNK_DEVICES)),
             clip_norm=privacy.clip_norm,
             steps_per_clip=privacy.steps_per_clip,
@@ -181,14 +183,16 @@ def protected_sum(
     return total
 
 
-def _raw_deltas(rows: Rows, devices: Ints, numbers: Ints, plan: Plan, theta: Floats, round_number: int) -> Floats:
+def _raw_deltas(
+    rows: Rows, devices: Ints, numbers: Ints, plan: Plan, theta: Floats, round_number: int, way: Way
+) -> Floats:
     """What each device's local training adds to theta: float32 (D, P)."""
     training = plan.training
     n_rows = rows.offsets[devices + 1] - rows.offsets[devices]
-    picks = row_draws(n_rows, numbers, (training.local_steps, training.rows), training.seed, round_number)
+    picks = way.draws(n_rows, numbers, (training.local_steps, training.rows), training.seed, round_number)
     # A padded row has weight 0: whatever row stands in for it adds nothing.
     x, y = rows.drawn(devices, picks)
-    fitted: Floats = fit(
+    return way.deltas(
         plan.network,
         theta,
         x,
@@ -196,55 +200,11 @@ def _raw_deltas(rows: Rows, devices: Ints, numbers: Ints, plan: Plan, theta: Flo
         (picks >= 0).astype(np.float32) / np.float32(training.rows),
         learning_rate=training.learning_rate,
         l2=training.l2,
-        masks=_masks(n_rows, numbers, plan, round_number),
+        masks=masks_by_arrays(n_rows, numbers, plan, round_number),
     )
-    fitted -= theta
-    return fitted
 
 
 @as_declared
 def row_draws(n_rows: Ints, numbers: Ints, shape: tuple[int, int], seed: int, round_number: int) -> Ints:
     """`client.model.training_rows.draw` for each device, of `shape` (S, B): (D, S, B)."""
-    n_steps, n_picks = shape
-    places = np.arange(n_picks)
-    picks = np.repeat(np.where(places < n_rows[:, None, None], places, -1), n_steps, axis=1)
-    chooses = np.flatnonzero(n_rows > n_picks)
-    if chooses.size:
-        words = np.full((chooses.size, n_steps, int(n_rows.max())), _MOST, np.uint64)
-        streams = _Streams(seed, round_number)
-        for at, (number, n) in enumerate(zip(numbers[chooses].tolist(), n_rows[chooses].tolist(), strict=True)):
-            words[at, :, :n] = draw_words(n, n_steps, streams.of(number))
-        picks[chooses] = smallest(words, n_picks)
-    return picks
-
-
-def _masks(n_rows: Ints, numbers: Ints, plan: Plan, round_number: int) -> Floats | None:
-    """Dropout masks (D, S, B, H), from where a device's draw of rows left its generator; None without dropout."""
-    training, masks = plan.training, []
-    if not training.dropout:
-        return None
-    streams = _Streams(training.seed, round_number)
-    for number, n in zip(numbers.tolist(), n_rows.tolist(), strict=True):
-        random = streams.of(number)
-        if n > training.rows:
-            draw_words(n, training.local_steps, random)
-        masks.append(draw_masks(training, plan.network.n_hidden, random))
-    return np.stack(masks)
-
-
-class _Streams:
-    """The generators of `client.model.training_rows.generator` for one round, one after the other: building one costs 50 times as much
-    as moving a Philox to another key."""
-
-    def __init__(self, seed: int, round_number: int) -> None:
-        self._random = generator(seed, round_number, 0)
-        start = self._random.bit_generator.state
-        self._key = [seed, 0]
-        counter = [int(word) for word in start["state"]["counter"]]
-        self._start = {**start, "state": {"counter": counter, "key": self._key}, "buffer": [0] * 4}
-
-    def of(self, device: int) -> np.random.Generator:
-        """The generator of one device, until the next is asked for."""
-        self._key[1] = device
-        self._random.bit_generator.state = self._start
-        return self._random
+    return WAY.draws(n_rows, numbers, shape, seed, round_number)

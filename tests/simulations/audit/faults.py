@@ -10,6 +10,7 @@ import pytest
 
 from shared import mechanisms
 from simulations.federation import host_app, host_training
+from simulations.training_step import protection
 
 
 def a_quarter_of_the_noise(patch: pytest.MonkeyPatch) -> None:
@@ -22,6 +23,7 @@ def no_clip(patch: pytest.MonkeyPatch) -> None:
         return np.trunc(raw_delta * (steps_per_clip / clip_norm)).astype(np.int32)
 
     patch.setattr(mechanisms, "clip_to_grid", to_grid)
+    patch.setattr(protection, "onto_grid", to_grid)
 
 
 def one_counted_twice(patch: pytest.MonkeyPatch) -> None:

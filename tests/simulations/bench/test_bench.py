@@ -22,6 +22,8 @@ from simulations.bench.federation import BENCH_PROTOCOL, bench_scenario, trainin
 from simulations.bench.life import CASES, compared, life_numbers
 from simulations.bench.measurements import Measurement, table_of, write_results
 from simulations.bench.sums import sum_numbers
+from simulations.bench.training_step import CASES as STEP_CASES
+from simulations.bench.training_step import training_step_numbers
 from simulations.bench.warning import warning_numbers
 from simulations.federation.host_folder import HostFolder
 from simulations.federation.host_training import sum_of_updates
@@ -135,6 +137,7 @@ def test_the_table_shows_what_was_skipped_and_results_hold_no_path(tmp_path):
         ["detectors"],
         ["vault"],
         ["explain"],
+        ["training-step"],
         *([["throughput", "memory", "per-client"], ["flower", "demo"]] if SOAK else []),
     ],
 )
@@ -171,6 +174,17 @@ def test_lives_are_not_measured_without_numba():
     assert IS_COMPILED or all("numba" in figure.skipped for figure in life_numbers(1, 1))
 
 
+def test_the_training_step_is_compared_both_ways_in_the_same_run(tmp_path):
+    figures = {figure.key: figure for figure in training_step_numbers(70, 1, tmp_path)}
+    if not IS_COMPILED:
+        assert "numba" in figures["hosts.ratio_to_arrays"].skipped
+        return
+    names = ("loops_per_s", "arrays_per_s", "ratio_to_arrays", "loops_apart")
+    assert set(figures) == {f"hosts.{name}{end}" for name in names for end in STEP_CASES}
+    assert all(figures[f"hosts.loops_apart{end}"].met for end in STEP_CASES)
+    assert "devices/s of one core" in figures["hosts.ratio_to_arrays"].beside
+
+
 def test_explanations_are_of_alerts_that_devices_raise():
     world = World.make(12, 0)
     scorer = Scorer(Model(pinned_model()), world.theta)
@@ -190,6 +204,7 @@ def test_help_teaches():
         "vault",
         "explain",
         "life",
+        "training-step",
         "throughput",
         "per-client",
         "memory",
