@@ -37,17 +37,15 @@ def query_sum(
         return forward(plan.network, theta, x)
 
     def total(devices: Ints, numbers: Ints, entropy: Entropy) -> Words:
-        place = np.full(len(history.active), -1)
+        told = alerts[np.argsort(alerts[:, USER], kind="stable")].astype(np.int64)
+        first, end = (np.searchsorted(told[:, USER], devices, side) for side in ("left", "right"))
 
         def raw(chunk: slice) -> Doubles:
             mine = devices[chunk]
-            place[:] = -1
-            place[mine] = np.arange(len(mine))
-            told = alerts.astype(np.int64)
-            told[:, USER] = place[told[:, USER]]
-            told = told[told[:, USER] >= 0]
-            own = numbers[chunk]
-            about = Seen(plan, query, history[mine], score, told, own, request["round"], request["step"])
+            count = end[chunk] - first[chunk]
+            theirs = told[np.arange(count.sum()) + np.repeat(first[chunk] - np.cumsum(count) + count, count)]
+            theirs[:, USER] = np.repeat(np.arange(len(mine)), count)
+            about = Seen(plan, query, history[mine], score, theirs, numbers[chunk], request["round"], request["step"])
             return VECTORS[recipe](about)
 
         return protected_sum(len(devices), raw, query.n_values, query.privacy, entropy)

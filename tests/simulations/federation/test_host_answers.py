@@ -10,6 +10,7 @@ from client.detection.risk_levels import Direction, RiskLevel
 from client.device import Alert
 from client.gate import declared
 from client.vault.consent import Consent
+from server.channel import Traffic
 from shared.errors import RefusalCode
 from simulations.federation.host_answers import HostAnswers
 from simulations.federation.host_server_app import HostNodes
@@ -68,3 +69,14 @@ def test_answers_go_to_the_server_and_come_back(n):
     again = HostAnswers.from_arrays(answers.to_arrays())
     assert again.devices.tolist() == list(told) and again.n_alike == 9 - n and again.alike == reply_of()
     assert [again.messages[place] for place in again.which.tolist()] == list(told.values())
+
+
+def test_a_message_is_read_once_however_many_send_it_and_only_when_its_turn_comes():
+    """Of a million devices that tell something, one message is in memory at a time, read."""
+    told = {0: reply_of(ALERT), 1: reply_of(ALERT, ALERT), 2: reply_of(ALERT), 3: reply_of(ALERT, ALERT)}
+    traffic, seen = Traffic(), []
+    for device, fields in HostAnswers.of(told, reply_of(), 6).read(traffic):
+        seen.append((device, len(fields["alerts"]), traffic.received["alerts"]))
+    assert seen == [(0, 1, 4), (2, 1, 4), (1, 2, 6), (3, 2, 6)], "two saw nothing"
+    lengths = [len(reply_of(*[ALERT] * n)) for n in (0, 0, 1, 1, 2, 2)]
+    assert traffic.received_bytes == {"alerts": sum(lengths)}
