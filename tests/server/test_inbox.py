@@ -77,7 +77,7 @@ some_alerts = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.intege
 as_told = st.lists(st.tuples(st.integers(0, 2), some_alerts), max_size=8)
 
 
-@examples(60)
+@examples(25)
 @given(as_told, st.integers(1, 9), st.integers(1, 6))
 def test_in_transactions_of_many_devices_the_same_is_kept_as_one_device_after_the_other(
     tmp_path_factory, told, batch, most
