@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from shared.randomised_response import BitSchedule, truth_probability
 from .database import Base, engine_of, signed
 
 Z_95 = 1.959963984540054
+#: Bits that go into the table at once.
+BATCH = 10_000
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,11 @@ class BitInbox:
         self.add_all(step, epsilon_micro, [(node, bit)])
 
     def add_all(self, step: int, epsilon_micro: int, bits: Iterable[tuple[int, int]]) -> None:
-        """Keep what devices sent for a step: (node, bit)."""
-        same = {"step": step, "epsilon_micro": epsilon_micro}
-        rows = [{"node": signed(node), "bit": bit, **same} for node, bit in bits]
-        if not rows:
-            return
+        """Keep what devices sent for a step: (node, bit). All of them or none, in one transaction."""
+        same, left = {"step": step, "epsilon_micro": epsilon_micro}, iter(bits)
         with Session(self._engine) as session:
-            session.execute(insert(ReceivedBit).on_conflict_do_nothing(), rows)
+            while rows := [{"node": signed(node), "bit": bit, **same} for node, bit in islice(left, BATCH)]:
+                session.execute(insert(ReceivedBit).on_conflict_do_nothing(), rows)
             session.commit()
 
     def rates(self, epsilon_micro: int) -> dict[int, Rate]:

@@ -3,7 +3,8 @@ alerts it believes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from shared.clock import Clock
 from shared.register.bounds import KEEP_ALERTS_STEPS
@@ -33,11 +34,7 @@ def ask_for_alerts(
     for i, step in enumerate(steps, start=1):
         schedule.wait_for(step, clock)
         if step in schedule.query_steps:
-            for device, reply in federation.ask("alerts_query", {"audience": settings.audience, "step": step}):
-                if are_possible(reply["alerts"], step, settings):
-                    inbox.add(device, reply["alerts"])
-                else:
-                    federation.traffic.dropped["alert_fields"] += 1
+            inbox.add_all(_believed(federation, settings, step))
         if schedule.bits and step in schedule.bit_steps:
             asked = {"audience": settings.audience, "step": step, **vars(schedule.bits)}
             answers = federation.ask("bits_query", asked)
@@ -45,6 +42,15 @@ def ask_for_alerts(
         sums.ask(step)
         folder.keep_traffic(federation.traffic.to_map())
         folder.report("queries", i, len(steps))
+
+
+def _believed(federation: Federation, settings: RunSettings, step: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """(device, alerts) of every device that is asked for alerts at a step and tells what it can have seen."""
+    for device, reply in federation.ask("alerts_query", {"audience": settings.audience, "step": step}):
+        if are_possible(reply["alerts"], step, settings):
+            yield device, reply["alerts"]
+        else:
+            federation.traffic.dropped["alert_fields"] += 1
 
 
 def are_possible(alerts: Sequence[Mapping[str, int]], step: int, settings: RunSettings) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.arrays import Doubles, Words, as_declared
+from shared.arrays import Doubles, Ints, Words, as_declared
 from shared.mechanisms import Entropy, from_grid
 from shared.plan import Plan, PrivacyPlan, UpdateKind
 
@@ -22,8 +22,13 @@ def poisson_cohort(nodes: Sequence[int], sampling_rate: float, entropy: Entropy 
 
     The size is random; an empty cohort is a valid one. Membership is secret: amplification rests on it.
     """
-    draws = np.frombuffer(entropy(8 * len(nodes)), dtype="<u8") >> np.uint64(11)
-    return [nodes[i] for i in np.flatnonzero(draws < sampling_rate * 2**53).tolist()]
+    return [nodes[i] for i in drawn_places(len(nodes), sampling_rate, entropy).tolist()]
+
+
+def drawn_places(n: int, sampling_rate: float, entropy: Entropy = os.urandom) -> Ints:
+    """Which of 0..n - 1 such a draw takes, rising: (D,)."""
+    draws = np.frombuffer(entropy(8 * n), dtype="<u8") >> np.uint64(11)
+    return np.flatnonzero(draws < sampling_rate * 2**53)
 
 
 def run_round(

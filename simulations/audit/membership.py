@@ -8,7 +8,7 @@ Learning", section 3.1). What counts is how many are found while next to nobody 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -50,6 +50,7 @@ def membership_of(run: RunFolder, setup: Setup, population: Population) -> Membe
     if held_out is None:
         return None
     plan, steps, theta, parts = setup.plan, setup.protocol.train_steps, run.server.models()[-1], []
+    population = replace(population, truth=None)  # which taking some of the users would look through each time
     for first in range(0, population.n_users, SCORE_USERS):
         some = population.take(np.arange(first, min(first + SCORE_USERS, population.n_users)))
         history = history_of(some, plan.features).until(steps[1] + plan.horizon_steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,13 @@ from numpy.typing import NDArray
 
 from client.refusals import bare_refusal
 from server.channel import Traffic
-from shared import cbor
 from shared.arrays import Ints, hold_declared
-from shared.cbor import Limits
 from shared.codec import decode
 from shared.errors import RefusalCode
 from shared.messages import REGISTER
 
 #: How many devices declined, by RefusalCode.
 Refused = Mapping[int, int]
-
-#: More than a host's devices come to: each of a million tells something else.
-_LIMITS = Limits(1 << 30, most_items=1 << 20, most_depth=2)
 
 
 @dataclass(frozen=True)
@@ -55,37 +51,45 @@ class HostAnswers:
         return cls(np.empty(0, np.int64), np.empty(0, np.int64), (), b"", 0, refused)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """As a host sends them to the server of a simulation."""
-        messages = np.frombuffer(cbor.encode([list(self.messages), self.alike, self.n_alike], _LIMITS), np.uint8)
+        """As a host sends them to the server of a simulation: `messages` one behind the other, `alike` last, and where each ends."""
+        every = (*self.messages, self.alike)
         return {
             "devices": self.devices,
             "which": self.which,
-            "messages": messages,
+            "messages": np.frombuffer(b"".join(every), np.uint8),
+            "ends": np.cumsum([len(message) for message in every]),
+            "n_alike": np.array([self.n_alike]),
             "refused": as_pairs(self.refused),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> HostAnswers:
-        messages, alike, n_alike = cbor.decode(arrays["messages"].tobytes(), _LIMITS)
+        data, ends = arrays["messages"].tobytes(), arrays["ends"].tolist()
+        *messages, alike = (data[begin:end] for begin, end in pairwise([0, *ends]))
         refused = dict(arrays["refused"].tolist())
-        return cls(arrays["devices"], arrays["which"], tuple(messages), alike, n_alike, refused)
+        return cls(arrays["devices"], arrays["which"], tuple(messages), alike, int(arrays["n_alike"][0]), refused)
 
     def read(self, traffic: Traffic) -> Iterator[tuple[int, dict[str, Any]]]:
-        """(device, fields of its reply) of those that told something; everybody's replies are counted."""
-        for message, n in zip(self.messages, np.bincount(self.which, minlength=len(self.messages)), strict=True):
-            _count(traffic, message, int(n))
+        """(device, fields of its reply) of those that told something, devices that told the same one after the other; a message is
+        read and counted when its first device's turn comes, and all others at the start: everybody's replies are counted at the
+        end."""
         if self.n_alike:
-            _count(traffic, self.alike, self.n_alike)
+            _read(traffic, self.alike, self.n_alike)
         count_refusals(traffic, self.refused)
-        fields = [decode(REGISTER, message)[1] for message in self.messages]
-        for device, place in zip(self.devices.tolist(), self.which.tolist(), strict=True):
-            yield device, fields[place]
+        alike = self.devices[np.argsort(self.which, kind="stable")]
+        ends = np.cumsum(np.bincount(self.which, minlength=len(self.messages))).tolist()
+        for message, (begin, end) in zip(self.messages, pairwise([0, *ends]), strict=True):
+            fields = _read(traffic, message, end - begin)
+            for device in alike[begin:end].tolist():
+                yield device, fields
 
 
-def _count(traffic: Traffic, message: bytes, n: int) -> None:
-    name, _ = decode(REGISTER, message)
+def _read(traffic: Traffic, message: bytes, n: int) -> dict[str, Any]:
+    """The fields of a message that `n` devices sent, which are counted."""
+    name, fields = decode(REGISTER, message)
     traffic.received[name] += n
     traffic.received_bytes[name] += n * len(message)
+    return fields
 
 
 def as_pairs(refused: Refused) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,10 @@ from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from server.app import log_of, run
-from server.channel import REPLY_TIMEOUT_S, Traffic, hasten, wait_for_nodes
+from server.channel import Traffic, hasten, wait_for_nodes
 from server.federation import MODEL_OFFER
 from server.replies import first_replies
-from server.rounds import poisson_cohort
+from server.rounds import drawn_places
 from server.settings import RunSettings
 from server.signing import Signer, signing_key
 from server.state import ServerFolder
@@ -29,6 +30,9 @@ from .host_answers import HostAnswers, count_refusals, count_silent
 
 #: Of a request whose sum is ideal: no seat is drawn, and no key exchanged. Its epoch would be that of its run.
 UNSEATED = {"seats": b"", "seats_proof": b"", "absent": b""}
+
+#: A host works for all of its devices before it says anything, which may take as long as a run: its `simulation.timeout_s` ends it.
+HOST_TIMEOUT_S = 86_400.0
 
 app = ServerApp()
 
@@ -57,7 +61,7 @@ class HostNodes:
         return taken
 
     def sample(self, sampling_rate: float) -> Sequence[int]:
-        return poisson_cohort(range(self._n_devices), sampling_rate)
+        return array("q", drawn_places(self._n_devices, sampling_rate).tobytes())  # eight bytes a device
 
     def collect(
         self, cohort: Sequence[int], plan: Plan, request: Mapping[str, Any], kind: UpdateKind
@@ -118,7 +122,7 @@ class HostNodes:
             for node, extra in arrays.items()
         ]
         out = {}
-        for node, reply in first_replies(self._grid, messages, REPLY_TIMEOUT_S, self.traffic.dropped):
+        for node, reply in first_replies(self._grid, messages, HOST_TIMEOUT_S, self.traffic.dropped):
             if reply.has_error():
                 self.traffic.dropped["host"] += 1
                 continue

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from server import bits as module
 from server.bits import BitInbox, rate_of_answering
 from server.inbox import Inbox
 from shared.errors import InputError
@@ -72,3 +73,19 @@ def test_bits_are_kept_once_beside_the_alerts_and_become_rates_by_step(tmp_path)
     assert rates == {12: rate_of_answering(8, 20, 2_000_000), 25: rate_of_answering(12, 20, 2_000_000)}
     assert BitInbox(file).rates(1_000_000) == {38: rate_of_answering(1, 1, 1_000_000)}
     assert Inbox(file).count() == 1
+
+
+def test_a_step_s_bits_are_kept_all_together_or_not_at_all(tmp_path, monkeypatch):
+    """However many inserts they take."""
+    monkeypatch.setattr(module, "BATCH", 3)
+    inbox = BitInbox(tmp_path / "inbox.db")
+
+    def cut_off():
+        yield from ((node, 1) for node in range(10))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        inbox.add_all(12, 1_000_000, cut_off())
+    assert inbox.rates(1_000_000) == {}
+    inbox.add_all(12, 1_000_000, ((node, 1) for node in range(10)))
+    assert inbox.rates(1_000_000) == {12: rate_of_answering(10, 10, 1_000_000)}

@@ -16,7 +16,8 @@ from shared.errors import ConfigError
 from shared.events import Catalogue
 from shared.mechanisms import DiscreteGaussian, protect
 from shared.plan import Plan, PrivacyPlan
-from simulations.evaluation.aggregates.bounds_power import FAR, POWER, found_length
+from simulations.evaluation.aggregates import bounds_power
+from simulations.evaluation.aggregates.bounds_power import POWER, found_length
 from simulations.people.setup import Crowd, Setup
 from simulations.scenarios.config import SCENARIOS, load_scenario
 from tests.world.basics import examples, full, make_plan
@@ -93,20 +94,27 @@ def test_the_lone_attacker_that_the_docs_print_is_found_in_the_sum(name):
         assert np.mean(found) >= POWER - 4 * math.sqrt(POWER * (1 - POWER) / trials)
 
 
-@pytest.mark.parametrize("n", [2000, 9000, 30_000])
-def test_the_length_that_is_found_is_that_of_the_chi_square_on_both_sides_of_where_it_is_called_normal(n):
-    privacy = make_plan(privacy={"population": n, "min_survivors": n, "steps_per_clip": 2048}).privacy
-    sigma = privacy.share_sigma * math.sqrt(n)
-    bound, clips = longest(privacy, 1441, n), found_length(privacy, 1441, n)
-    found = stats.ncx2.sf((bound / sigma) ** 2, 1441, (clips * privacy.steps_per_clip / sigma) ** 2)
-    assert found == pytest.approx(POWER, abs=1e-6) and (bound / sigma > FAR) == (n > 10_000)
-
-
 def test_where_the_honest_mean_is_short_about_24_times_the_noise_is_found():
     """Behind so much noise that the mean is next to nothing beside it."""
     cohort = {"population": 1000, "min_survivors": 1000, "steps_per_clip": 512}
     privacy = make_plan(privacy={"noise_multiplier": 1000.0, **cohort}).privacy
     assert 22 < found_length(privacy, 1441, 1000, longest_mean=1e-3) / privacy.noise_multiplier < 27
+
+
+def test_far_above_the_noise_the_lone_attacker_is_found_as_just_below(monkeypatch):
+    """The series and what stands for it, where both hold; and a million devices get a number."""
+    cohort = {"population": 300_000, "min_survivors": 270_000, "steps_per_clip": 1024, "delta": 1e-7}
+    privacy = make_plan(privacy={"noise_multiplier": 3.65, **cohort}).privacy
+    lengths = []
+    for far in (0.0, math.inf):
+        monkeypatch.setattr(bounds_power, "FAR", far)
+        lengths.append(found_length(privacy, 1441, 270_000))
+    assert lengths[0] == pytest.approx(lengths[1], rel=1e-9)
+    monkeypatch.undo()
+    cohort |= {"population": 1_000_000, "min_survivors": 900_000}
+    many = make_plan(privacy={"noise_multiplier": 3.65, **cohort}).privacy
+    beyond = found_length(many, 1441, 900_000) - 900_000
+    assert beyond == pytest.approx(lengths[0] - 270_000, rel=0.01), "what it adds to honest clips is of the noise alone"
 
 
 def test_the_mean_of_devices_drawn_from_people_is_as_short_as_is_said():

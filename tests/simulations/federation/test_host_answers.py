@@ -10,9 +10,11 @@ from client.detection.risk_levels import Direction, RiskLevel
 from client.device import Alert
 from client.gate import declared
 from client.vault.consent import Consent
+from server.channel import REPLY_TIMEOUT_S, Traffic
 from shared.errors import RefusalCode
 from simulations.federation.host_answers import HostAnswers
 from simulations.federation.host_server_app import HostNodes
+from simulations.scenarios.config import SimulationSection
 from tests.world.fake_grid import SIGNER, FakeGrid, fails
 
 STEP = 20
@@ -68,3 +70,30 @@ def test_answers_go_to_the_server_and_come_back(n):
     again = HostAnswers.from_arrays(answers.to_arrays())
     assert again.devices.tolist() == list(told) and again.n_alike == 9 - n and again.alike == reply_of()
     assert [again.messages[place] for place in again.which.tolist()] == list(told.values())
+
+
+def test_a_message_is_read_once_however_many_send_it_and_only_when_its_turn_comes():
+    """Of a million devices that tell something, one message is in memory at a time, read."""
+    told = {0: reply_of(ALERT), 1: reply_of(ALERT, ALERT), 2: reply_of(ALERT), 3: reply_of(ALERT, ALERT)}
+    traffic, seen = Traffic(), []
+    for device, fields in HostAnswers.of(told, reply_of(), 6).read(traffic):
+        seen.append((device, len(fields["alerts"]), traffic.received["alerts"]))
+    assert seen == [(0, 1, 4), (2, 1, 4), (1, 2, 6), (3, 2, 6)], "two saw nothing"
+    lengths = [len(reply_of(*[ALERT] * n)) for n in (0, 0, 1, 1, 2, 2)]
+    assert traffic.received_bytes == {"alerts": sum(lengths)}
+
+
+def test_a_host_is_waited_for_as_long_as_a_run_may_take():
+    """It answers for half a million devices at once; a device of its own has ten minutes."""
+
+    class Waiting(FakeGrid):
+        waited_s = 0.0
+
+        def send_and_receive(self, messages, *, timeout=None):
+            self.waited_s = timeout
+            return super().send_and_receive(messages, timeout=timeout)
+
+    grid = Waiting({0: host(0, HostAnswers.of({}, reply_of(), 5))})
+    federation = HostNodes(grid, range(1), 5, SIGNER)
+    assert dict(federation.ask("alerts_query", {"audience": "", "step": STEP})) == {}
+    assert grid.waited_s > 2 * SimulationSection().timeout_s > REPLY_TIMEOUT_S
