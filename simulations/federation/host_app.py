@@ -33,6 +33,7 @@ from client.privacy.ledger import ALLOWED
 from client.privacy.request_signature import verify
 from client.vault.consent import Consent
 from server.federation import HEADS_OFFER, MODEL_OFFER
+from server.rounds import drawn_places
 from shared.arrays import Floats, Ints, Words, as_declared
 from shared.codec import decode, unpack_floats
 from shared.errors import Refusal, RefusalCode, RunError
@@ -61,7 +62,7 @@ from .hosted.training_rows import MOST_BYTES, Rows, remove_rows, rows_of_host, r
 from .metering import Metered
 from .observations import HostNotes
 from .run_folder import AUDIENCE, RunFolder
-from .silence import answering, dropout_of
+from .silence import dropout_of
 from .sums.spot_check import check
 
 #: What is asked for besides training, by its request.
@@ -185,7 +186,7 @@ class Host:
     @as_declared
     def answering(self, devices: Ints) -> Ints:
         """Those of the devices that answer a round: the others stay silent, and know nothing of it."""
-        return np.array(answering(devices.tolist(), dropout_of(self._run)[0]), np.int64)
+        return devices[drawn_places(len(devices), 1 - dropout_of(self._run)[0])]
 
     @as_declared
     def collect(self, name: str, request: dict[str, Any], devices: Ints) -> tuple[Words, dict[int, int]]:
@@ -228,7 +229,7 @@ class Host:
         if unwilling := int((~agreed).sum()):
             refused = {**refused, int(RefusalCode.CONSENT): unwilling}
         kept = self._close_until(step)
-        theta = HostState.load(self.folder.state_file, plan).theta
+        theta = HostState.theta_in(self.folder.state_file)
         entropy = fresh_entropy(self.folder.path, request["round"])
         as_of = self._as_of(plan, step)
         told = query_sum(plan, recipe.name, lambda mine: as_of(self.counters.of(mine)), kept.told(), theta, request)

@@ -48,6 +48,13 @@ class HostState:
         with replacing(file) as out:
             np.savez(out, **arrays)
 
+    @staticmethod
+    def theta_in(file: Path) -> Floats:
+        """The weights of p (P,) of the state of `save`, and nothing else of it."""
+        with np.load(file) as state:
+            theta: Floats = state["theta"]
+        return theta
+
     @classmethod
     def load(cls, file: Path, plan: Plan) -> HostState:
         """The state of `save`, under this plan."""
