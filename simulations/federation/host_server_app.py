@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
@@ -107,7 +108,8 @@ class HostNodes:
     def _send(
         self, name: str, data: bytes, arrays: Mapping[int, Mapping[str, NDArray[Any]]]
     ) -> dict[int, dict[str, NDArray[Any]]]:
-        """Replies' arrays by host. A host that fails is dropped with all its devices, and counted."""
+        """Replies' arrays by host. A host that fails is dropped with all its devices, and counted. RunError if a worker is lost: Flower
+        would go on giving it messages, and drop the hosts that they are for, to the end of the run."""
         wire = ArrayRecord({"bytes": Array(np.frombuffer(data, dtype=np.uint8))})
         messages = [
             Message(
@@ -120,6 +122,8 @@ class HostNodes:
         out = {}
         for node, reply in first_replies(self._grid, messages, REPLY_TIMEOUT_S, self.traffic.dropped):
             if reply.has_error():
+                if reply.error.code == ErrorCode.UNKNOWN:
+                    raise RunError(f"a worker is lost, with what it did for host {node}: --resume goes on. {reply.error.reason}")
                 self.traffic.dropped["host"] += 1
                 continue
             content = reply.content["host"]
