@@ -54,7 +54,6 @@ class Node:
 class Cluster:
     """The nodes that a run began with, the head's own port among them."""
 
-    address: str
     nodes: list[Node]
     _silent: Counter[Node] = field(default_factory=Counter)
     _next_s: float = 0.0
@@ -130,7 +129,7 @@ def expect_shared(home: Path, environment: Mapping[str, str]) -> Cluster | None:
             f"expected a Ray cluster that works on nothing else, got {told['cpus'] - told['free']:g} of its {told['cpus']:g} CPUs "
             "taken: workers of this run would wait for them, so wait until that has ended"
         )
-    return Cluster(address, [head, *(Node(node["address"], node["port"], node["name"]) for node in told["nodes"])])
+    return Cluster([head, *(Node(node["address"], node["port"], node["name"]) for node in told["nodes"])])
 
 
 def end_workers(home: Path, environment: Mapping[str, str]) -> None:
@@ -175,11 +174,12 @@ def _visit(home: Path, environment: Mapping[str, str], *, begins: bool) -> dict[
 
 def _expect_able(nodes: list[dict[str, Any]], code: Mapping[str, str]) -> None:
     """ConfigError unless every node answered, and has this machine's code and versions."""
-    if troubled := [node for node in nodes if "trouble" in node]:
-        said = "; ".join(f"{node['name']}: {node['trouble']}" for node in troubled)
-        raise ConfigError(
-            f"expected every node of the Ray cluster to run this machine's Ebbtide, got {said}: install it there as here, or stop Ray there"
-        )
+    for what, expected, remedy in (
+        ("gone", "answer", "see that it runs, or stop Ray there; one that was lost a moment ago is soon forgotten"),
+        ("trouble", "run this machine's Ebbtide", "install it there under the path that it has here, or stop Ray there"),
+    ):
+        if said := "; ".join(f"{node['name']}: {node[what]}" for node in nodes if what in node):
+            raise ConfigError(f"expected every node of the Ray cluster to {expected}, got {said}: {remedy}")
     for name, here in code.items():
         if others := [node for node in nodes if node["code"].get(name) != here]:
             got = "; ".join(f"{node['code'].get(name)} on {node['name']}" for node in others)

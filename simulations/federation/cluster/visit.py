@@ -77,6 +77,11 @@ def _look_there(folder: str, prefix: str, node: str) -> dict[str, Any]:
         return {"trouble": f"{type(error).__name__}: {error}"}
 
 
+def _in_a_line(error: Exception) -> str:
+    """The first sentence of what Ray says, which goes on for a page."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0].partition('. ')[0]}"
+
+
 def _alive(*, wait: bool) -> list[dict[str, Any]]:
     """The nodes that answer. One that Ray lists and that does not is waited for, until it does or Ray lists it no more, or left out."""
     end_s = time.monotonic() + _LISTED_S
@@ -99,8 +104,8 @@ def _cpus() -> tuple[float, float]:
 
 
 def visit(address: str, folder: str, prefix: str, *, begins: bool) -> dict[str, Any]:
-    """What all nodes of the cluster say: `nodes`, each with its address, port, name and what `look` found or the `trouble`; `code`,
-    of this machine; `free` and `cpus`. With `begins`, nodes and CPUs that a lost node or an ended run leaves behind are waited for."""
+    """What all nodes of the cluster say: `nodes`, each with its address, port, name and what `look` found, the `trouble` it had, or why it
+    is `gone`; `code`, of this machine; `free` and `cpus`. With `begins`, nodes and CPUs that a lost node or an ended run leaves behind are waited for."""
     pythonpath = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     patience = Timer(_HEAD_S, _tell, [{"failed": f"no word that Ray understands within {_HEAD_S:.0f} s"}])
     patience.start()  # Ray's own is minutes long
@@ -123,9 +128,9 @@ def visit(address: str, folder: str, prefix: str, *, begins: bool) -> dict[str, 
             "id": node["NodeID"],
         }
         try:
-            said = ray.get(answer) if answer in done else {"trouble": f"no answer within {_ANSWER_S:.0f} s"}
+            said = ray.get(answer) if answer in done else {"gone": f"no answer within {_ANSWER_S:.0f} s"}
         except Exception as error:
-            said = {"trouble": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"}
+            said = {"gone": _in_a_line(error)}
         answers.append({**host, **said})
     free, cpus = _cpus() if begins else (0.0, 0.0)
     return {"nodes": answers, "code": own_code(), "free": free, "cpus": cpus}
@@ -142,5 +147,5 @@ if __name__ == "__main__":
     try:
         told = visit(address, folder, prefix, begins=begins == "begins")
     except Exception as error:
-        told = {"failed": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"}
+        told = {"failed": _in_a_line(error)}
     _tell(told)
