@@ -123,7 +123,9 @@ class HostNodes:
         for node, reply in first_replies(self._grid, messages, REPLY_TIMEOUT_S, self.traffic.dropped):
             if reply.has_error():
                 if reply.error.code == ErrorCode.UNKNOWN:
-                    raise RunError(f"a worker is lost, with what it did for host {node}: --resume goes on. {reply.error.reason}")
+                    raise RunError(
+                        f"a worker is lost, with what it did for host {node}: --resume goes on. {reply.error.reason}"
+                    )
                 self.traffic.dropped["host"] += 1
                 continue
             content = reply.content["host"]

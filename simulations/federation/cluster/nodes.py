@@ -7,7 +7,6 @@ Nodes are looked at by `visit.py`, in a process of its own.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import socket
 import subprocess
@@ -82,8 +81,8 @@ def listens(address: str, port: int) -> bool:
 def loss(nodes: Iterable[Node]) -> str:
     """What became of a run whose nodes these were, and what helps."""
     return (
-        f"the Ray cluster lost {_names(node.name for node in nodes)}, and with it workers of this run, which ended: --resume goes on "
-        f"with the nodes that are left, and without {RAY_ADDRESS} on this machine alone"
+        f"the Ray cluster lost {_names(node.name for node in nodes)}, and this run workers there: it ended, with all that it had until "
+        f"then, and --resume goes on with it on the nodes that are left, or without {RAY_ADDRESS} on this machine alone"
     )
 
 
@@ -133,9 +132,10 @@ def expect_shared(home: Path, environment: Mapping[str, str]) -> Cluster | None:
 
 
 def end_workers(home: Path, environment: Mapping[str, str]) -> None:
-    """Afterwards no worker of a run in `home` is alive on any node that answers."""
-    if environment.get(RAY_ADDRESS):
-        _visit(home, environment, begins=False)
+    """Afterwards no worker of a run in `home` is alive on any node that answers, if the head does. Ray ends the others' itself."""
+    with suppress(ConfigError):
+        if head_of(environment):
+            _visit(home, environment, begins=False)
 
 
 def worker_environment(environment: Mapping[str, str], marker: str) -> dict[str, str]:
@@ -176,7 +176,11 @@ def _expect_able(nodes: list[dict[str, Any]], code: Mapping[str, str]) -> None:
     """ConfigError unless every node answered, and has this machine's code and versions."""
     for what, expected, remedy in (
         ("gone", "answer", "see that it runs, or stop Ray there; one that was lost a moment ago is soon forgotten"),
-        ("trouble", "run this machine's Ebbtide", "install it there under the path that it has here, or stop Ray there"),
+        (
+            "trouble",
+            "run this machine's Ebbtide",
+            "install it there under the path that it has here, or stop Ray there",
+        ),
     ):
         if said := "; ".join(f"{node['name']}: {node[what]}" for node in nodes if what in node):
             raise ConfigError(f"expected every node of the Ray cluster to {expected}, got {said}: {remedy}")
@@ -190,7 +194,11 @@ def _expect_able(nodes: list[dict[str, Any]], code: Mapping[str, str]) -> None:
 
 def _expect_shared(nodes: list[dict[str, Any]], home: Path, mark: str) -> None:
     """ConfigError unless every node read the mark, and wrote it."""
-    path = str(home) if home.resolve() == home else f"{home} (a link to {home.resolve()}, whose name Flower cannot be told)"
+    path = (
+        str(home)
+        if home.resolve() == home
+        else f"{home} (a link to {home.resolve()}, whose name Flower cannot be told)"
+    )
     for what, away in (
         ("see", [node["name"] for node in nodes if node["mark"] != mark]),
         ("write", [node["name"] for node in nodes if not node["writes"]]),

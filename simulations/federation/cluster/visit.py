@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 import time
@@ -86,7 +87,7 @@ def _alive(*, wait: bool) -> list[dict[str, Any]]:
     """The nodes that answer. One that Ray lists and that does not is waited for, until it does or Ray lists it no more, or left out."""
     end_s = time.monotonic() + _LISTED_S
     while True:
-        listed = [node for node in ray.nodes() if node["Alive"]]
+        listed = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         answering = [node for node in listed if listens(node["NodeManagerAddress"], node["NodeManagerPort"])]
         if not wait or len(answering) == len(listed) or time.monotonic() > end_s:
             return listed if wait else answering
@@ -97,19 +98,21 @@ def _cpus() -> tuple[float, float]:
     """How many CPUs are free, and how many there are. Those of a run that has just ended are waited for."""
     end_s = time.monotonic() + _END_S
     while True:
-        free, there = ray.available_resources().get("CPU", 0.0), ray.cluster_resources().get("CPU", 0.0)
+        free = ray.available_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
+        there = ray.cluster_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
         if free >= there or time.monotonic() > end_s:
             return free, there
         time.sleep(0.5)
 
 
 def visit(address: str, folder: str, prefix: str, *, begins: bool) -> dict[str, Any]:
-    """What all nodes of the cluster say: `nodes`, each with its address, port, name and what `look` found, the `trouble` it had, or why it
-    is `gone`; `code`, of this machine; `free` and `cpus`. With `begins`, nodes and CPUs that a lost node or an ended run leaves behind are waited for."""
+    """What all nodes of the cluster say: `nodes`, each with its address, port, name and what `look` found, the `trouble` it had, or
+    why it is `gone`; `code`, of this machine; `free` and `cpus`. With `begins`, nodes and CPUs that a lost node or an ended run
+    leaves behind are waited for."""
     pythonpath = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     patience = Timer(_HEAD_S, _tell, [{"failed": f"no word that Ray understands within {_HEAD_S:.0f} s"}])
     patience.start()  # Ray's own is minutes long
-    ray.init(address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": pythonpath})
+    ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": pythonpath})
     patience.cancel()
     nodes, asked = _alive(wait=begins), []
     remote = ray.remote(_look_there)

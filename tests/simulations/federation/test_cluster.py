@@ -224,22 +224,20 @@ def test_a_node_without_the_run_s_folder_is_named_at_the_start(
 ):
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     folder = tmp_path / "run"
-    with nodes.second(*namespaced(f"mount -t tmpfs none '{tmp_path}'")):
-        with pytest.raises(ConfigError, match=rf"{folder}, which {SECOND} \(.*\) cannot see") as refused:
-            simulate(scenario(), folder, nothing)
+    said = rf"{folder}, which {SECOND} \(.*\) cannot see"
+    without = namespaced(f"mount -t tmpfs none '{tmp_path}'")
+    with nodes.second(*without), pytest.raises(ConfigError, match=said) as refused:
+        simulate(scenario(), folder, nothing)
     assert HEAD not in str(refused.value)
     assert not folder.exists(), "nothing was begun"
 
 
 @on_two_nodes
-def test_a_node_that_only_reads_the_folder_is_named(
-    tmp_path: Path, nodes: RayNodes, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_node_that_only_reads_the_folder_is_named(tmp_path: Path, nodes: RayNodes, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     read_only = f"mount --bind '{tmp_path}' '{tmp_path}' && mount -o remount,ro,bind '{tmp_path}'"
-    with nodes.second(*namespaced(read_only)):
-        with pytest.raises(ConfigError, match=rf"which {SECOND} \(.*\) cannot write"):
-            expect_cluster(tmp_path)
+    with nodes.second(*namespaced(read_only)), pytest.raises(ConfigError, match=rf"which {SECOND} \(.*\) cannot write"):
+        expect_cluster(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -248,9 +246,10 @@ def test_a_node_with_other_code_is_named(tmp_path: Path, nodes: RayNodes, monkey
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     file, older = ROOT / "simulations" / "federation" / "silence.py", tmp_path / "older.py"
     older.write_text(file.read_text() + "# as it was\n")
-    with nodes.second(*namespaced(f"mount --bind '{older}' '{file}'")):
-        with pytest.raises(ConfigError, match=rf"expected ebbtide .* got [0-9a-f]{{12}} on {SECOND}"):
-            expect_cluster(tmp_path)
+    said = rf"expected ebbtide .* got [0-9a-f]{{12}} on {SECOND}"
+    other = namespaced(f"mount --bind '{older}' '{file}'")
+    with nodes.second(*other), pytest.raises(ConfigError, match=said):
+        expect_cluster(tmp_path)
 
 
 BUSY = """
