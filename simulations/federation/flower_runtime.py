@@ -183,6 +183,7 @@ def end_leftovers(home: Path) -> None:
                 folders.add(Path(process.environ().get("RAY_TMPDIR", "")))
         for folder in folders | {Path()}:
             end_run(f"{home.resolve()}:", folder if folder.name.startswith(_RAY_FOLDER) else None)
+    end_workers(home, {})
 
 
 def _tidy(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -123,14 +124,23 @@ class HostNodes:
         for node, reply in first_replies(self._grid, messages, REPLY_TIMEOUT_S, self.traffic.dropped):
             if reply.has_error():
                 if reply.error.code == ErrorCode.UNKNOWN:
-                    raise RunError(
-                        f"a worker is lost, with what it did for host {node}: --resume goes on. {reply.error.reason}"
-                    )
+                    raise RunError(lost_worker(reply.error.reason))
                 self.traffic.dropped["host"] += 1
                 continue
             content = reply.content["host"]
             out[node] = {name: array.numpy() for name, array in content.items()}  # type: ignore[union-attr]
         return out
+
+
+def lost_worker(said: str | None) -> str:
+    """What became of a run when Ray said this instead of a worker's reply, in a line that names the worker's node where Ray does."""
+    where, what = (
+        re.search(part, said or "") for part in (r"\bip(?:v4)?: ?(\d+(?:\.\d+){3})", r"\bray\.exceptions\.(\w+)")
+    )
+    return (
+        f"a worker{f' on {where[1]}' if where else ''} is lost ({what[1] if what else 'of no known reason'}), and nobody takes its place "
+        "in this run: --resume goes on with it; see that its node runs, and has enough memory"
+    )
 
 
 @app.main()

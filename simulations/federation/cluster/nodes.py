@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from shared.errors import ConfigError
 
 #: Environment variable that attaches a run to a cluster: host:port of its head.
@@ -31,7 +33,7 @@ MARK_FILE: Final = ".cluster"
 JOB_CONFIG: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 _VISIT_S = 240.0
-_CONNECT_S = 1.0
+_CONNECT_S, _END_S = 1.0, 10.0
 #: How often nodes are looked after, and how many looks in a row find nobody before one is lost.
 _LOOK_EVERY_S, _SILENT_LOOKS = 2.0, 3
 
@@ -132,10 +134,23 @@ def expect_shared(home: Path, environment: Mapping[str, str]) -> Cluster | None:
 
 
 def end_workers(home: Path, environment: Mapping[str, str]) -> None:
-    """Afterwards no worker of a run in `home` is alive on any node that answers, if the head does. Ray ends the others' itself."""
+    """Afterwards no worker of a run in `home` is alive on this machine; nor on any node that answers, if the head does. Ray ends
+    those of a driver that is gone itself, but in its own time, and a run that is gone on with must not meet them."""
     with suppress(ConfigError):
         if head_of(environment):
             _visit(home, environment, begins=False)
+    end_workers_here(_prefix(home))
+
+
+def end_workers_here(prefix: str) -> None:
+    """Afterwards no process of this machine is alive whose worker's marker begins with `prefix`."""
+    alive = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(WORKER_MARKER, "").startswith(prefix):
+                process.kill()
+                alive.append(process)
+    psutil.wait_procs(alive, timeout=_END_S)
 
 
 def worker_environment(environment: Mapping[str, str], marker: str) -> dict[str, str]:
@@ -150,9 +165,8 @@ def worker_environment(environment: Mapping[str, str], marker: str) -> dict[str,
 
 def _visit(home: Path, environment: Mapping[str, str], *, begins: bool) -> dict[str, Any]:
     """What a visit told: see `visit.py`. "failed", with a reason, if it came to nothing."""
-    address, prefix = environment[RAY_ADDRESS], f"{home.resolve()}:"
-    module = f"{__package__}.visit"
-    command = [sys.executable, "-m", module, address, str(home), prefix, "begins" if begins else "ends"]
+    told_to = [environment[RAY_ADDRESS], str(home), _prefix(home), "begins" if begins else "ends"]
+    command = [sys.executable, "-m", f"{__package__}.visit", *told_to]
     try:
         said = subprocess.run(
             command,
@@ -215,6 +229,11 @@ def _no_head(address: str, got: str) -> str:
         f"expected the head of a Ray cluster at {RAY_ADDRESS} {address}, got {got}: start one (ray start --head --port=6379), with Ray on "
         "this machine, too, or unset it to run on this machine alone"
     )
+
+
+def _prefix(home: Path) -> str:
+    """How the markers begin of all workers of runs in `home`."""
+    return f"{home.resolve()}:"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 become a driver of Ray. Prints one line of JSON.
 
 A visit says which nodes there are, whether a node reads and writes a run's folder under this machine's path, and whether it runs
-this machine's code. It also ends what an earlier run left on a node: see `end_workers`.
+this machine's code. It also ends what an earlier run left on a node.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from pathlib import Path
 from threading import Timer
 from typing import Any, NoReturn
 
-import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from simulations.provenance import ROOT, versions
 
-from .nodes import MARK_FILE, WORKER_MARKER, listens
+from .nodes import MARK_FILE, end_workers_here, listens
 
 #: What runs on a node has to be what runs here.
 PACKAGES = ("flwr", "numpy", "cryptography")
@@ -45,22 +44,10 @@ def own_code() -> dict[str, str]:
     return {"ebbtide": code.hexdigest()[:12], **versions(*PACKAGES)}
 
 
-def end_workers(prefix: str) -> None:
-    """Afterwards no process of this machine is alive whose worker's marker begins with `prefix`. Ray ends the workers of a driver
-    that was killed, but in its own time, and a run that is gone on with must not meet them."""
-    alive = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.environ().get(WORKER_MARKER, "").startswith(prefix):
-                process.kill()
-                alive.append(process)
-    psutil.wait_procs(alive, timeout=_END_S)
-
-
 def look(folder: str, prefix: str, node: str) -> dict[str, Any]:
     """What a node says, on that node: the mark that it reads in the folder (None if it sees none), and what runs there. It leaves
     the mark beside it under its own name. Workers of earlier runs are ended."""
-    end_workers(prefix)
+    end_workers_here(prefix)
     mark = None
     with suppress(OSError):
         mark = (Path(folder) / MARK_FILE).read_text("ascii")

@@ -24,6 +24,7 @@ from simulations.federation.cluster import nodes as cluster_nodes
 from simulations.federation.cluster.nodes import WORKER_MARKER, Cluster, Node, loss
 from simulations.federation.equivalence import WITHOUT_NOISE
 from simulations.federation.flower_runtime import RunFailed, expect_cluster, processes_of
+from simulations.federation.host_server_app import lost_worker
 from simulations.federation.observations import read_notes
 from simulations.federation.run_folder import RunFolder
 from simulations.provenance import ROOT
@@ -208,6 +209,42 @@ def test_a_lost_node_ends_the_run_which_can_be_gone_on_with(
     lost_rounds = 1 if during == "rounds" else 0
     assert len(run.server.models()) == 41 - lost_rounds >= before
     assert not results.traffic.dropped
+
+
+@on_two_nodes
+def test_a_worker_that_is_lost_on_this_machine_ends_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    run = RunFolder(tmp_path / "run")
+
+    def lose(phase: str, done: int, of: int) -> None:
+        if phase == "rounds" and done >= 5:
+            for process in processes_of(run.flower):
+                with suppress(psutil.Error):
+                    if process.cmdline()[0].startswith("ray::ClientAppActor"):
+                        process.kill()
+
+    with pytest.raises(RunFailed, match=r"a worker on 127\.0\.0\.1 is lost \(Actor.*--resume"):
+        simulate(scenario("privacy.rounds=40"), run.path, lose)
+    assert not processes_of(run.flower) and run.begun and not run.has_account
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "<class 'ray.exceptions.ActorDiedError'>:<'The actor died.\n\tip: 10.0.0.3\nIts node has died.'>",
+            " on 10.0.0.3 is lost (ActorDied",
+        ),
+        (
+            "<class 'ray.exceptions.ActorUnavailableError'>:<'ipv4:10.0.0.3:10005: Failed'>",
+            " on 10.0.0.3 is lost (ActorUnavail",
+        ),
+        ("<class 'KeyError'>:<'a'>", "a worker is lost (of no known reason)"),
+        (None, "a worker is lost (of no known reason)"),
+    ],
+)
+def test_what_ray_says_of_a_lost_worker_becomes_a_line(said: str | None, told: str):
+    assert told in lost_worker(said) and "\n" not in lost_worker(said)
 
 
 def namespaced(mount: str) -> list[str]:
