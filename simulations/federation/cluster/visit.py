@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from threading import Timer
 from typing import Any, NoReturn
@@ -21,8 +22,7 @@ from typing import Any, NoReturn
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from simulations.provenance import ROOT, versions
-
+from ...provenance import ROOT, versions
 from .nodes import MARK_FILE, end_workers_here, listens
 
 #: What runs on a node has to be what runs here.
@@ -55,12 +55,11 @@ def look(folder: str, prefix: str, node: str) -> dict[str, Any]:
     return {"mark": mark, "code": own_code()}
 
 
-def _look_there(folder: str, prefix: str, node: str) -> dict[str, Any]:
+def _look_there(module: str, *asked: str) -> dict[str, Any]:
     """`look`, of the node's own code: whatever keeps it from running there is what the node says."""
     try:
-        from simulations.federation.cluster.visit import look as there
-
-        return there(folder, prefix, node)
+        told: dict[str, Any] = import_module(module).look(*asked)
+        return told
     except Exception as error:
         return {"trouble": f"{type(error).__name__}: {error}"}
 
@@ -102,11 +101,13 @@ def visit(address: str, folder: str, prefix: str, *, begins: bool) -> dict[str, 
     ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": pythonpath})
     patience.cancel()
     nodes, asked = _alive(wait=begins), []
-    remote = ray.remote(_look_there)
+    remote, module = ray.remote(_look_there), f"{__package__}.visit"
     for node in nodes:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         asked.append(
-            remote.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(folder, prefix, node["NodeID"])
+            remote.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(
+                module, folder, prefix, node["NodeID"]
+            )
         )
     done, _ = ray.wait(asked, num_returns=len(asked), timeout=_ANSWER_S) if asked else ([], [])
     answers = []
