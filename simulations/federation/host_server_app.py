@@ -109,8 +109,8 @@ class HostNodes:
     def _send(
         self, name: str, data: bytes, arrays: Mapping[int, Mapping[str, NDArray[Any]]]
     ) -> dict[int, dict[str, NDArray[Any]]]:
-        """Replies' arrays by host. A host that fails is dropped with all its devices, and counted. RunError if a worker is lost: Flower
-        would go on giving it messages, and drop the hosts that they are for, to the end of the run."""
+        """Replies' arrays by host. A host that fails, or says nothing in time, is dropped with all its devices, and counted. RunError if
+        a worker is lost: Flower would go on giving it messages, and drop the hosts that they are for, to the end of the run."""
         wire = ArrayRecord({"bytes": Array(np.frombuffer(data, dtype=np.uint8))})
         messages = [
             Message(
@@ -125,10 +125,11 @@ class HostNodes:
             if reply.has_error():
                 if reply.error.code == ErrorCode.UNKNOWN:
                     raise RunError(lost_worker(reply.error.reason))
-                self.traffic.dropped["host"] += 1
                 continue
             content = reply.content["host"]
             out[node] = {name: array.numpy() for name, array in content.items()}  # type: ignore[union-attr]
+        if failed := len(messages) - len(out):
+            self.traffic.dropped["host"] += failed
         return out
 
 
