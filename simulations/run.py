@@ -27,7 +27,15 @@ from shared.plan import Plan
 from .evaluation import results_file
 from .evaluation.results import FORMAT, PlanNumbers, Results, Seconds
 from .federation.checks import check_machine, check_room, check_scenario, check_setup
-from .federation.flower_runtime import LOG_FILE, RunFailed, end_leftovers, plain_path, run_app, write_app_folder
+from .federation.flower_runtime import (
+    LOG_FILE,
+    RunFailed,
+    end_leftovers,
+    expect_cluster,
+    plain_path,
+    run_app,
+    write_app_folder,
+)
 from .federation.run_folder import RunFolder
 from .federation.run_settings import COMPONENTS, nodes_of, run_config
 from .federation.sums.enroller import enrolling
@@ -106,6 +114,9 @@ def simulate(
         else:
             run.expect_free(overwrite=overwrite)
         check_machine(folder)
+        if federate is None:
+            with plain_path(folder) as plain:
+                expect_cluster(plain)
         people = _people(scenario, run, brought, resume)
         setup = run.setup(scenario, people) if resume else Setup.of(scenario, people)
         check_setup(setup)

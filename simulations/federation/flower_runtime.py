@@ -34,6 +34,7 @@ from shared.errors import ConfigError, RunError
 from shared.files import private_folder
 
 from ..provenance import COMMIT_FILE, stamp
+from .cluster.nodes import RAY_ADDRESS, Cluster, end_workers, expect_shared, loss, worker_environment
 
 #: Environment variable of every process of a run: its home, a colon, and a number of its own.
 MARKER = "EBBTIDE_RUN"
@@ -101,10 +102,12 @@ def run_app(
     `home` becomes FLWR_HOME, for one run at a time. Ray gets one worker per `worker_cpus` cores of the machine. What
     this process can import, the app can. `on_line` gets each line of the run's log, without colours, in this thread;
     `flower.log` in `home` gets it too, and `commit.txt` which code ran. `timeout_s` covers everything. A RAY_ADDRESS in
-    the environment attaches the run to that Ray cluster; otherwise its Ray is its own.
+    the environment attaches the run to that Ray cluster, whose nodes share `home` (`expect_cluster`); otherwise its Ray is
+    its own.
 
-    RunFailed, with the reason, if the app did not complete; PortInUse if no port could be had; ConfigError if `nodes`
-    or `worker_cpus` is below 1. Whatever is raised, KeyboardInterrupt included, nothing is left running.
+    RunFailed, with the reason, if the app did not complete, or if the cluster lost a node; PortInUse if no port could be had;
+    ConfigError if `nodes` or `worker_cpus` is below 1, or the cluster not fit. Whatever is raised, KeyboardInterrupt included,
+    nothing is left running, on no node that answers.
     """
     for name, count in (("nodes", nodes), ("worker_cpus", worker_cpus)):
         if count < 1:
@@ -118,7 +121,7 @@ def run_app(
     parent = parent if len(os.fsencode(parent)) <= _LONGEST_TEMP_FOLDER else "/tmp"
     ray_folder = Path(parent) / f"{_RAY_FOLDER}{uuid4().hex[:8]}"
     environment = _environment(home, marker, ray_folder)
-    run = _Run(home, environment, timeout_s)
+    run = _Run(home, environment, timeout_s, expect_shared(home, environment))
     try:
         ray_folder.mkdir(mode=0o700)
         with _start_keeper(environment, marker, ray_folder) as keeper:
@@ -134,11 +137,21 @@ def run_app(
                 end_run(marker, ray_folder)
                 for process in run.started:
                     process.wait(timeout=_END_S)
-    except BaseException:
+    except BaseException as error:
+        lost = run.cluster.silent() if run.cluster else []
+        end_workers(home, environment)
         _tidy(home)
+        if isinstance(error, RunFailed) and lost:
+            raise RunFailed(loss(lost), error.log) from error
         raise
     finally:
         shutil.rmtree(ray_folder, ignore_errors=True)
+
+
+def expect_cluster(home: Path) -> None:
+    """ConfigError unless a run in `home` can be spread over the Ray cluster that RAY_ADDRESS names, if it names one: what `run_app`
+    asks, for who has much to do before."""
+    expect_shared(home, _environment(home, "", Path()))
 
 
 @contextmanager
@@ -170,6 +183,7 @@ def end_leftovers(home: Path) -> None:
                 folders.add(Path(process.environ().get("RAY_TMPDIR", "")))
         for folder in folders | {Path()}:
             end_run(f"{home.resolve()}:", folder if folder.name.startswith(_RAY_FOLDER) else None)
+    end_workers(home, {})
 
 
 def _tidy(home: Path) -> None:
@@ -212,9 +226,10 @@ def _marked(prefix: str, sessions: set[int]) -> list[psutil.Process]:
 
 
 class _Run:
-    """The processes of one run and its logs. Every method raises RunFailed when the run's time is over."""
+    """The processes of one run and its logs. Every method raises RunFailed when the run's time is over, or its cluster not whole."""
 
-    def __init__(self, home: Path, environment: dict[str, str], timeout_s: float) -> None:
+    def __init__(self, home: Path, environment: dict[str, str], timeout_s: float, cluster: Cluster | None) -> None:
+        self.cluster = cluster
         self._home, self._environment, self._timeout_s = home, environment, timeout_s
         self._end_s = time.monotonic() + timeout_s
         self._log, self._superlink_log = home / LOG_FILE, home / SUPERLINK_LOG_FILE
@@ -288,6 +303,8 @@ class _Run:
             raise RunFailed(f"the SuperLink ended with code {superlink.returncode}", self._superlink_log)
         if time.monotonic() > self._end_s:
             raise RunFailed(f"expected the run to end within {self._timeout_s:g} s", self._log)
+        if self.cluster and (lost := self.cluster.lost()):
+            raise RunFailed(loss(lost), self._log)
 
 
 @contextmanager
@@ -317,7 +334,9 @@ def _read_lines(stream: IO[str], lines: SimpleQueue[str | None]) -> None:
 
 def _environment(home: Path, marker: str, ray_folder: Path) -> dict[str, str]:
     """This process's environment, and what keeps a run private, quiet and on one thread per process."""
+    attached = bool(os.environ.get(RAY_ADDRESS))
     return os.environ | {
+        **(worker_environment(os.environ, marker) if attached else {}),
         MARKER: marker,
         # Flower finds its own programs by name, and the modules of the app where this process does.
         "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]),
@@ -336,7 +355,7 @@ def _environment(home: Path, marker: str, ray_folder: Path) -> dict[str, str]:
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
         "RAY_TMPDIR": str(ray_folder),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1" if os.environ.get("RAY_ADDRESS") else "0",  # 0: loopback only
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1" if attached else "0",  # 0: loopback only
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a warning
         "RAY_prestart_worker_first_driver": "0",  # such workers lack the run's PYTHONPATH, and would never be used
     }

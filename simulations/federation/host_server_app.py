@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
@@ -111,7 +113,8 @@ class HostNodes:
     def _send(
         self, name: str, data: bytes, arrays: Mapping[int, Mapping[str, NDArray[Any]]]
     ) -> dict[int, dict[str, NDArray[Any]]]:
-        """Replies' arrays by host. A host that fails is dropped with all its devices, and counted."""
+        """Replies' arrays by host. A host that fails, or says nothing in time, is dropped with all its devices, and counted. RunError if
+        a worker is lost: Flower would go on giving it messages, and drop the hosts that they are for, to the end of the run."""
         wire = ArrayRecord({"bytes": Array(np.frombuffer(data, dtype=np.uint8))})
         messages = [
             Message(
@@ -124,11 +127,25 @@ class HostNodes:
         out = {}
         for node, reply in first_replies(self._grid, messages, HOST_TIMEOUT_S, self.traffic.dropped):
             if reply.has_error():
-                self.traffic.dropped["host"] += 1
+                if reply.error.code == ErrorCode.UNKNOWN:
+                    raise RunError(lost_worker(reply.error.reason))
                 continue
             content = reply.content["host"]
             out[node] = {name: array.numpy() for name, array in content.items()}  # type: ignore[union-attr]
+        if failed := len(messages) - len(out):
+            self.traffic.dropped["host"] += failed
         return out
+
+
+def lost_worker(said: str | None) -> str:
+    """What became of a run when Ray said this instead of a worker's reply, in a line that names the worker's node where Ray does."""
+    where, what = (
+        re.search(part, said or "") for part in (r"\bip(?:v4)?: ?(\d+(?:\.\d+){3})", r"\bray\.exceptions\.(\w+)")
+    )
+    return (
+        f"a worker{f' on {where[1]}' if where else ''} is lost ({what[1] if what else 'of no known reason'}), and nobody takes its place "
+        "in this run: --resume goes on with it; see that its node runs, and has enough memory"
+    )
 
 
 @app.main()

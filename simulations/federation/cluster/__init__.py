@@ -1,0 +1,1 @@
+"""A run that is spread over the nodes of a Ray cluster."""
