@@ -97,8 +97,10 @@ class Served(AppTold):
         self._take_up(here.with_heads(start, popularity, weights), said)
 
     def _take_up(self, installed: Installed, said: Asked | None) -> None:
-        """What was checked becomes what is installed, and that the server `said` it is heard."""
-        after = self._state.with_model(installed)
+        """What was checked becomes what is installed, and that the server `said` it is heard. What is installed already changes
+        nothing: who offers it again, as a run that goes on does, sets no detector back."""
+        here = self._state.installed
+        after = self._state if here and installed.is_as(here) else self._state.with_model(installed)
         with self._vault.writing("model", "watch", "heard", "ledger"):
             after.put_model(self._vault)
             after.put_watch(self._vault)

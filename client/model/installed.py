@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from shared.arrays import Floats
 from shared.errors import ConfigError, ModelError, Refusal, RefusalCode
 from shared.heads import Heads, HeadsStart
@@ -37,6 +39,18 @@ class Installed:
     def score(self, theta: Floats, x: Floats) -> Floats:
         """p (...,) of rows x (..., F) by this model under any weights theta (P,)."""
         return Scorer(open_model(self.model), theta).score(x)
+
+    def is_as(self, other: Installed) -> bool:
+        """Whether the other says the very same: to be offered it again is no news."""
+        return (self.plan, self.model, self.round_number) == (other.plan, other.model, other.round_number) and all(
+            np.array_equal(mine, others) for mine, others in zip(self._weights(), other._weights(), strict=True)
+        )
+
+    def _weights(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """All weights; nothing where there are no heads yet."""
+        nothing = np.empty(0, np.float32)
+        heads = (self.heads.popularity, self.heads.weights) if self.heads else (nothing, nothing)
+        return self.theta, self.risk, *heads
 
     def with_heads(self, start: bytes, popularity: Floats, weights: Floats) -> Installed:
         """This model with heads, of which the plan names the start; Refusal (PLAN_MISMATCH) where it learns none or others, or

@@ -109,7 +109,7 @@ class Host:
         expect_bounds(plan, self._owners.caps)
         if plan.read_features.counts_kinds and not self.counters.with_kinds:
             self._counters = Counters.write(self._run.population, self._users, self.folder.counters, with_kinds=True)
-        if self._plan_on_disk() != plan:
+        if not (was_here := self._plan_on_disk() == plan):
             self.folder.plan_file.unlink(missing_ok=True)
             parts, n_features = self._parts(self._as_of(plan, step)), plan.features.n_features
             write_rows(self.folder.path, parts(), n_features, rows_of_p(plan), self._held_out, MOST_BYTES)
@@ -119,6 +119,8 @@ class Host:
             replace_content(self.folder.trained_at_file, f"{step}".encode())
             replace_content(self.folder.plan_file, plan.canonical)
         before = HostState.load(file, plan) if (file := self.folder.state_file).exists() else None
+        if before and was_here and before.is_of(theta, risk, round_number):
+            return  # a run that goes on offers what is there, and closed steps stay closed
         past = range(max(0, step + 1 - past_steps(plan)), step + 1)
         watches = []
         for users, part in self.counters.some():

@@ -10,7 +10,7 @@ import numpy as np
 
 from client.detection.chances import Weights
 from client.detection.watch import Watch
-from shared.arrays import Floats, hold_declared
+from shared.arrays import Floats, as_declared, hold_declared
 from shared.files import replacing
 from shared.heads import Heads, HeadsStart
 from shared.plan import Plan
@@ -35,6 +35,12 @@ class HostState:
     @property
     def weights(self) -> Weights:
         return Weights(self.theta, self.risk, self.heads)
+
+    @as_declared
+    def is_of(self, theta: Floats, risk: Floats, round_number: int) -> bool:
+        """Whether this is the state under a model that is offered."""
+        same = np.array_equal(self.theta, theta) and np.array_equal(self.risk, risk)
+        return same and self.round_number == round_number
 
     def save(self, file: Path) -> None:
         """Whole or not at all."""

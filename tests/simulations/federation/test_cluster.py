@@ -209,15 +209,19 @@ def test_a_lost_node_ends_the_run_which_can_be_gone_on_with(
     lost_rounds = 1 if during == "rounds" else 0
     assert len(run.server.models()) == 41 - lost_rounds >= before
     assert not results.traffic.dropped
-    if during == "queries":  # no round was lost, so that theta and everybody's p are those of a run that nothing befell
+    if during == "queries":  # no round was lost, so that all is as in a run that nothing befell
         monkeypatch.delenv("RAY_ADDRESS")
         alone = RunFolder(tmp_path / "alone")
         simulate(asked, alone.path, nothing)
         np.testing.assert_array_equal(run.server.models(), alone.server.models())
         shape = USERS, results.categories, results.protocol.n_steps
-        one, other = (read_notes(each, np.arange(shape[0]), *shape[1:])[0] for each in (run, alone))
+        (one, alerts), (other, alerts_alone) = (
+            read_notes(each, np.arange(shape[0]), *shape[1:]) for each in (run, alone)
+        )
         assert np.isfinite(one).any()
         np.testing.assert_array_equal(one, other)
+        for column, values in vars(alerts).items():
+            np.testing.assert_array_equal(values, getattr(alerts_alone, column))
 
 
 @on_two_nodes
