@@ -1,4 +1,4 @@
-"""What a run takes before it is begun: time, memory, disk and traffic, each linear in its devices.
+"""What a run takes before it is begun: time, memory, disk and traffic, each linear in its devices and in those that figures look at.
 
 docs/capacity.md has the measured table that the constants are drawn from, by one machine of two cores; a test holds the two to
 within a quarter of each other.
@@ -12,6 +12,7 @@ from typing import Final, Literal
 from shared.plan import Plan
 from shared.secure_sum.field import Field as PrimeField
 
+from ..people.looked_at import LOOKED_AT
 from ..people.setup import Setup
 
 Fidelity = Literal["devices", "hosts"]
@@ -23,20 +24,23 @@ LONG_S: Final = 120.0
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one thing: what any run takes, what a device takes for each of its categories and steps, and for each round."""
+    """Of one thing: what any run takes; what a device takes for each of its cells, which are a step of a category each, for each
+    round, and for each cell once more if figures look at it."""
 
     fixed: float
     per_cell: float
     per_round: float = 0.0
+    per_cell_looked_at: float = 0.0
 
     def of(self, work: Work) -> float:
-        return self.fixed + work.devices * (work.categories * work.steps * self.per_cell + work.rounds * self.per_round)
+        each = work.cells * self.per_cell + work.rounds * self.per_round
+        return self.fixed + work.devices * each + min(work.devices, LOOKED_AT) * work.cells * self.per_cell_looked_at
 
 
 @dataclass(frozen=True)
 class Work:
     """What a run's cost depends on. `rounds`: of everything that is learned in rounds. `down_bytes` and `up_bytes`: what one device is
-    sent, and sends, in the whole run."""
+    sent, and sends, in the whole run. `hosts`: how many processes hold devices, in `hosts` fidelity."""
 
     fidelity: Fidelity
     devices: int
@@ -45,6 +49,12 @@ class Work:
     rounds: int
     down_bytes: float = 0.0
     up_bytes: float = 0.0
+    hosts: int = 1
+
+    @property
+    def cells(self) -> int:
+        """Of one device."""
+        return self.categories * self.steps
 
     @classmethod
     def of(cls, setup: Setup) -> Work:
@@ -58,6 +68,7 @@ class Work:
             setup.protocol.n_steps,
             rounds,
             *traffic,
+            setup.scenario.simulation.hosts,
         )
 
 
@@ -75,13 +86,18 @@ class Estimate:
     def of(cls, work: Work) -> Estimate:
         time, memory, disk = COSTS[work.fidelity]
         traffic = work.devices * (work.down_bytes + work.up_bytes)
-        return cls(time.of(work), memory.of(work), disk.of(work), traffic)
+        rows = work.devices * work.cells * ROWS_BYTES if work.fidelity == "hosts" else 0.0
+        written = min(rows, work.hosts * HOST_ROWS_BYTES)
+        return cls(time.of(work), memory.of(work), disk.of(work) + written, traffic)
 
 
+#: What the rows that teach take of each cell while they are written out, and what a host writes of a kind of them at most: of more
+#: devices they are made again at every draw.
+ROWS_BYTES, HOST_ROWS_BYTES = 53.0, 1 << 30
 #: Seconds, bytes of memory, bytes of disk: of what docs/capacity.md has, by `python -m simulations.published.capacity`, and rounds of
 #: hosts of hosts.devices_per_s in docs/figures.json.
 COSTS: Final[dict[Fidelity, tuple[Cost, Cost, Cost]]] = {
-    "hosts": (Cost(20.0, 2.4e-5, 5e-5), Cost(1.4e9, 330.0), Cost(12e6, 72.0)),
+    "hosts": (Cost(22.0, 5.2e-7, 7e-5, 2.1e-6), Cost(1.7e9, 2.3, 0.0, 240.0), Cost(4e6, 4.6, 0.0, 1.4)),
     "devices": (Cost(35.0, 7e-5, 3e-3), Cost(1.75e9, 0.0), Cost(20e6, 113.0)),
 }
 #: Bytes of a model offer beside its weights, and how many offers there are: before training, and after it.

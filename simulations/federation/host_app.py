@@ -45,6 +45,7 @@ from shared.randomised_response import BitSchedule, randomised_response
 from shared.rdp import Curve, coin, update_cost
 from shared.register.recipes import QUERIES, Recipe
 
+from ..capacity.estimate import HOST_ROWS_BYTES
 from ..people.labelled_rows import SCORE_USERS
 from ..people.looked_at import users_looked_at
 from .device_app import server_key, world
@@ -58,7 +59,7 @@ from .hosted.counters import Counters
 from .hosted.head_sums import RAW, HostedRows, head_sum, load_head_rows, write_head_rows
 from .hosted.living import close_steps, look_back
 from .hosted.state import HostState
-from .hosted.training_rows import MOST_BYTES, Rows, remove_rows, rows_of_host, rows_of_p, rows_of_phi, write_rows
+from .hosted.training_rows import Rows, remove_rows, rows_of_host, rows_of_p, rows_of_phi, write_rows
 from .metering import Metered
 from .observations import HostNotes
 from .run_folder import AUDIENCE, RunFolder
@@ -112,10 +113,10 @@ class Host:
         if not (was_here := self._plan_on_disk() == plan):
             self.folder.plan_file.unlink(missing_ok=True)
             parts, n_features = self._parts(self._as_of(plan, step)), plan.features.n_features
-            write_rows(self.folder.path, parts(), n_features, rows_of_p(plan), self._held_out, MOST_BYTES)
+            write_rows(self.folder.path, parts(), n_features, rows_of_p(plan), self._held_out, HOST_ROWS_BYTES)
             if plan.risk:
                 lapses, make = private_folder(self.folder.lapses), rows_of_phi(plan, plan.risk)
-                write_rows(lapses, parts(), 2 * n_features, make, self._held_out, MOST_BYTES)
+                write_rows(lapses, parts(), 2 * n_features, make, self._held_out, HOST_ROWS_BYTES)
             replace_content(self.folder.trained_at_file, f"{step}".encode())
             replace_content(self.folder.plan_file, plan.canonical)
         before = HostState.load(file, plan) if (file := self.folder.state_file).exists() else None
@@ -152,7 +153,7 @@ class Host:
             return {int(refusal.code): self.n_users}
         assert heads is not None
         parts = self._parts(self._as_of(plan, request["step"]))
-        write_head_rows(self.folder.heads, parts, plan, heads, self._held_out, MOST_BYTES)
+        write_head_rows(self.folder.heads, parts, plan, heads, self._held_out, HOST_ROWS_BYTES)
         replace(state, heads=heads).save(self.folder.state_file)
         return {}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,6 @@ from .counters import Counters
 #: Rows x (n, F) and labels y (n,) of users (K, C, T), in the order of where they come from, (K, S, C).
 Made = tuple[Floats, NDArray[np.generic], Bools]
 Maker = Callable[[History], Made]
-#: A host writes no more bytes of rows of a kind out: those of some 15,000 devices of the demo.
-MOST_BYTES: Final = 1 << 30
 
 
 class Rows(Protocol):

@@ -168,7 +168,7 @@ def test_a_run_whose_rows_are_too_many_to_write_learns_the_same(
         scenario_without_noise("risk.rounds=1", "risk.noise_multiplier=0.0", "risk.public_users=60"),
     )
     run_hosted(RunFolder(tmp_path / "few"), people, scenario)
-    monkeypatch.setattr(host_app, "MOST_BYTES", 1000)
+    monkeypatch.setattr(host_app, "HOST_ROWS_BYTES", 1000)
     run_hosted(RunFolder(tmp_path / "many"), people, scenario)
     few, many = (RunFolder(tmp_path / name) for name in ("few", "many"))
     np.testing.assert_array_equal(few.server.models()[-1], many.server.models()[-1])
