@@ -22,6 +22,7 @@ from ..federation.hosted.counters import Counters
 from ..federation.hosted.training_rows import rows_of_host
 from ..federation.run_folder import RunFolder
 from ..federation.silence import answering, dropout_of
+from ..training_step.ways import WAY
 
 #: Updates of one device that are made again at most: half a minute's work. A larger run has no such row.
 MOST_UPDATES: Final = 400_000
@@ -47,7 +48,7 @@ def theta_without_noise(run: RunFolder, plan: Plan, theta: Floats) -> Floats | N
             hosted = len(mine.offsets) - 1
             here = np.array(answering(range(hosted), dropout), np.int64)
             theta_now = optimizer.theta.astype(np.float32)
-            total += sum_of_updates(mine, here, here + first, quiet, theta_now, number, os.urandom)
+            total += sum_of_updates(mine, here, here + first, quiet, theta_now, number, os.urandom, way=WAY)
             first += hosted
         optimizer.step(from_grid(total, privacy.grid_step) / privacy.expected_cohort)
     return optimizer.published

@@ -90,7 +90,7 @@ class Host:
         """The counters of the hosted users over all steps; callers cut them where their devices stand."""
         if self._counters is None:
             if not Counters.are_in(self.folder.counters):
-                Counters.write(self._run.population, self._users, self.folder.counters)
+                Counters.write(self.population, self._users, self.folder.counters)
             self._counters = Counters(self.folder.counters)
         return self._counters
 
@@ -109,7 +109,7 @@ class Host:
         expect_affordable(plan, len(self.population.catalogue))
         expect_bounds(plan, self._owners.caps)
         if plan.read_features.counts_kinds and not self.counters.with_kinds:
-            self._counters = Counters.write(self._run.population, self._users, self.folder.counters, with_kinds=True)
+            self._counters = Counters.write(self.population, self._users, self.folder.counters, with_kinds=True)
         if not (was_here := self._plan_on_disk() == plan):
             self.folder.plan_file.unlink(missing_ok=True)
             parts, n_features = self._parts(self._as_of(plan, step)), plan.features.n_features

@@ -26,7 +26,7 @@ from shared.network import forward
 from shared.plan import Plan, PrivacyPlan, RiskPlan
 
 from ..training_step.by_arrays import masks_by_arrays
-from ..training_step.ways import WAY, Way
+from ..training_step.ways import WAY, Way, way_for
 from .hosted.training_rows import Rows
 
 CHUNK_DEVICES = 64
@@ -61,15 +61,18 @@ def sum_of_updates(
     round_number: int,
     entropy: Entropy,
     look: Look | None = None,
-    way: Way = WAY,
+    way: Way | None = None,
 ) -> Words:
     """Sum modulo 2^32 of the protected updates of some hosted devices: uint32 (P,).
 
     `devices` are positions in `rows`, `numbers` the devices' own numbers (the key of their draws). `look` is shown the vectors
-    of the first `CHUNK_DEVICES`. Which `way` is gone moves a device's values by rounding alone: a grid step here and there.
+    of the first `CHUNK_DEVICES`. Which `way` is gone (None: that of `way_for`) moves a device's values by rounding alone: a grid step here
+    and there.
 
     Guarantees. Every device's update is clipped and noised on its own, as `Work.update` does, before it is added.
     """
+
+    way = way or way_for(plan.privacy.share_sigma)
 
     def raw(chunk: slice) -> Floats:
         return _raw_deltas(rows, devices[chunk], numbers[chunk], plan, theta, round_number, way)

@@ -20,7 +20,17 @@ from shared.errors import DataError, InputError
 from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
 from shared.files import private_folder
 
-from .population_files import COLUMNS, LATEST_S, TRUTH, TRUTH_FIELDS, read_column, read_index, write_column, write_index
+from .population_files import (
+    COLUMNS,
+    LATEST_S,
+    TRUTH,
+    TRUTH_FIELDS,
+    let_go,
+    read_column,
+    read_index,
+    write_column,
+    write_index,
+)
 
 
 class ChangeKind(IntEnum):
@@ -255,6 +265,7 @@ class Population:
         bought = self.paid[_taken(self.purchases, users)[1]]
         kind = self.kind[rows]
         found = UserEvents(self.category[rows], kind, self.time_s[rows].astype(np.float64), _amounts(kind, bought))
+        self._let_go()
         return np.repeat(np.arange(users.size), np.diff(offsets)), found
 
     def take(self, users: npt.ArrayLike) -> Population:
@@ -272,7 +283,9 @@ class Population:
         chosen = chosen.astype(np.int64)
         offsets, rows = _taken(self.offsets, chosen)
         purchases, bought = _taken(self.purchases, chosen)
-        truth = None
+        category, kind, time_s = self.category[rows], self.kind[rows], self.time_s[rows]
+        paid, truth = self.paid[bought], None
+        self._let_go()
         if self.truth is not None:
             place = np.full(self.n_users, -1, np.int64)
             place[chosen] = np.arange(len(chosen))
@@ -282,13 +295,18 @@ class Population:
         return replace(
             self,
             offsets=_frozen(offsets),
-            category=_frozen(self.category[rows]),
-            kind=_frozen(self.kind[rows]),
-            time_s=_frozen(self.time_s[rows]),
+            category=_frozen(category),
+            kind=_frozen(kind),
+            time_s=_frozen(time_s),
             purchases=_frozen(purchases),
-            paid=_frozen(self.paid[bought]),
+            paid=_frozen(paid),
             truth=truth,
         )
+
+    def _let_go(self) -> None:
+        """Hold in memory no more of what lies on the disk."""
+        for column in (self.category, self.kind, self.time_s, self.paid):
+            let_go(column)
 
     def until(self, n_steps: int) -> Population:
         """The population as it was after its first `n_steps` steps; no truth."""

@@ -134,5 +134,15 @@ def read_column(place: Path, key: str, entry: Entry, mapped: bool) -> NDArray[An
     return np.frombuffer(data, COLUMNS.get(key, TRUTH), offset=header_bytes)
 
 
+def let_go(column: NDArray[Any]) -> None:
+    """Give back the memory that reading a mapped column took; it is read again from the disk when it is needed. The system maps 2 MB
+    around whatever is read, so that a few users here and there would hold all of a large file."""
+    base: Any = column
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
 def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -69,5 +69,11 @@ class Way:
 BY_ARRAYS: Final = Way(draws_by_arrays, deltas_by_arrays, protect)
 #: The same rows, noise and sums; what is fitted differs in its last bits, as `deltas_in_loops` says.
 IN_LOOPS: Final = Way(draws_in_loops, deltas_in_loops, protect_in_loops)
-#: The one that hosts go.
+#: The quicker one here.
 WAY: Final = IN_LOOPS if IS_COMPILED else BY_ARRAYS
+
+
+def way_for(share_sigma: float) -> Way:
+    """The one that hosts go under so much noise. Without any it is the reference, so that what is learned is the same to the last bit
+    wherever it is learned: rounds of training make thousandths of last bits."""
+    return WAY if share_sigma else BY_ARRAYS

@@ -8,6 +8,7 @@ does not stay there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from ...people.population import Population
 
 #: Users that are counted, or that work on something, at once.
 COUNT_USERS = 4096
-_MAP_USERS = 1 << 15
 _INDEX = "index.npz"
 _CELLS, _PAID, _KINDS = "cells", "paid", "kinds"
 
@@ -103,34 +103,28 @@ class Counters:
 
     @classmethod
     @as_declared
-    def write(cls, population_folder: Path, users: Ints, folder: Path, *, with_kinds: bool = False) -> Counters:
-        """Count the events of `users` (K,) of a saved population into `folder`, `with_kinds` by kind as well. What lies there is complete
-        once its index does."""
+    def write(cls, population: Population, users: Ints, folder: Path, *, with_kinds: bool = False) -> Counters:
+        """Count the events of `users` (K,) of a population into `folder`, `with_kinds` by kind as well. What lies there is complete once
+        its index does."""
         private_folder(folder)
         (folder / _INDEX).unlink(missing_ok=True)
+        shape = len(population.catalogue), population.n_steps
         n_cells: dict[str, list[Ints]] = {_CELLS: [np.zeros(1, np.int64)], _PAID: [np.zeros(1, np.int64)]}
-        names = (_CELLS, _PAID, _KINDS) if with_kinds else (_CELLS, _PAID)
-        files = {name: (folder / f"{name}.raw").open("wb") for name in names}
-        try:
-            shape = (0, 0)
-            for begin in range(0, users.size, _MAP_USERS):
-                population = Population.load(population_folder)  # anew, and so not all of it in memory
-                shape = len(population.catalogue), population.n_steps
-                for first in range(begin, min(begin + _MAP_USERS, users.size), COUNT_USERS):
-                    here = users[first : min(first + COUNT_USERS, begin + _MAP_USERS)]
-                    part = counted(population, here, with_kinds=with_kinds)
-                    for name, values in ((_CELLS, part.count), (_PAID, part.amount)):
-                        flat = values.reshape(len(here), -1)
-                        user, place = np.nonzero(flat)
-                        rows = np.empty(user.size, _cell_type(shape))
-                        rows["place"], rows["value"] = place, flat[user, place]
-                        rows.tofile(files[name])
-                        n_cells[name].append(np.bincount(user, minlength=len(here)))
-                        if name == _CELLS and part.kinds is not None:
-                            part.kinds.reshape(N_KINDS, len(here), -1)[:, user, place].T.tofile(files[_KINDS])
-        finally:
-            for file in files.values():
-                file.close()
+        with ExitStack() as stack:
+            names = (_CELLS, _PAID, _KINDS) if with_kinds else (_CELLS, _PAID)
+            files = {name: stack.enter_context((folder / f"{name}.raw").open("wb")) for name in names}
+            for first in range(0, users.size, COUNT_USERS):
+                here = users[first : first + COUNT_USERS]
+                part = counted(population, here, with_kinds=with_kinds)
+                for name, values in ((_CELLS, part.count), (_PAID, part.amount)):
+                    flat = values.reshape(len(here), -1)
+                    user, place = np.nonzero(flat)
+                    rows = np.empty(user.size, _cell_type(shape))
+                    rows["place"], rows["value"] = place, flat[user, place]
+                    rows.tofile(files[name])
+                    n_cells[name].append(np.bincount(user, minlength=len(here)))
+                    if name == _CELLS and part.kinds is not None:
+                        part.kinds.reshape(N_KINDS, len(here), -1)[:, user, place].T.tofile(files[_KINDS])
         index: dict[str, Any] = {name: np.cumsum(np.concatenate(counts)) for name, counts in n_cells.items()}
         index |= {"shape": np.array(shape), "with_kinds": np.array(with_kinds)}
         with replacing(folder / _INDEX) as out:

@@ -25,10 +25,9 @@ from shared.network import forward
 from shared.plan import Plan
 from shared.register.heads_plan import N_HEADS, N_INPUTS, HeadPlan, HeadsPlan
 
-from ...life.rows import features_of
 from ..host_training import Look, protected_sum, row_draws
 from .counters import Counters
-from .training_rows import Made, Maker, Rows, rows_in, write_rows
+from .training_rows import Made, Maker, Rows, features_for, rows_in, write_rows
 
 #: Names what the rows in a folder were made of.
 MADE_OF = "made_of"
@@ -78,9 +77,11 @@ def makers_of(plan: Plan, heads: Heads) -> dict[str, Maker]:
     def score(theta: Floats, x: Floats) -> Floats:
         return forward(plan.network, theta, x)
 
+    features = features_for(asked_in(plan).updates.noise_multiplier)
+
     def of(task: str, head: HeadPlan) -> Maker:
         def make(part: History) -> Made:
-            rows = head_rows(part, plan, head, task, features_of)
+            rows = head_rows(part, plan, head, task, features)
             z = heads.inputs(plan.read_features, score, rows.x, heads.popularity[rows.category])
             return z, rows.y, rows.chosen
 

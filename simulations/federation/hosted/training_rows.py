@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from client.model.training_rows import lapse_rows
+from client.model.training_rows import Features, each_extracted, lapse_rows
 from shared.arrays import Bools, Floats, Ints, as_declared, hold_declared
 from shared.features import History, labels, seen
 from shared.files import replacing, text_of
@@ -42,14 +42,21 @@ class Rows(Protocol):
         stands for a pick of -1."""
 
 
+def features_for(noise_multiplier: float) -> Features:
+    """What makes features of rows to learn from under so much noise: without any the reference, as `way_for` says."""
+    return features_of if noise_multiplier else each_extracted
+
+
 def rows_of_p(plan: Plan) -> Maker:
     """What p is learned from: each category that a user knew, at the last steps whose labels are known."""
+
+    features = features_for(plan.privacy.noise_multiplier)
 
     def make(part: History) -> Made:
         last = part.n_steps - 1 - plan.horizon_steps
         steps = np.arange(max(0, last - plan.training.history_steps + 1), last + 1)
         chosen = seen(part, steps)
-        x = features_of(part, plan.features, steps)[0][chosen]
+        x = features(part, plan.features, steps)[0][chosen]
         return x, labels(part, steps, plan.horizon_steps)[chosen], chosen
 
     return make
@@ -58,8 +65,10 @@ def rows_of_p(plan: Plan) -> Maker:
 def rows_of_phi(plan: Plan, risk: RiskPlan) -> Maker:
     """What phi is learned from: x (n, 2 F) holds the features at a row's step, and `rate_steps` earlier."""
 
+    features = features_for(risk.privacy.noise_multiplier)
+
     def make(part: History) -> Made:
-        rows = lapse_rows(part, plan, risk, features_of)
+        rows = lapse_rows(part, plan, risk, features)
         return np.concatenate([rows.x, rows.x_before], axis=1), rows.y, rows.chosen
 
     return make

@@ -74,9 +74,8 @@ def test_counters_read_from_disk_are_those_that_were_counted(
     at_once = data.draw(st.integers(1, n_users))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counters_file, "COUNT_USERS", at_once)
-        patch.setattr(counters_file, "_MAP_USERS", at_once * 2)
         hosted = np.arange(n_users)[data.draw(st.integers(0, n_users - 1)) :]
-        found = Counters.write(folder / "people", hosted, folder / "counters", with_kinds=with_kinds)
+        found = Counters.write(Population.load(folder / "people"), hosted, folder / "counters", with_kinds=with_kinds)
     whole = counted(people, with_kinds=with_kinds)[hosted]
     asked = data.draw(st.lists(st.integers(0, len(hosted) - 1), unique=True))
     assert (found.n_users, found.n_categories, found.with_kinds) == (len(hosted), n_categories, with_kinds)
@@ -89,14 +88,14 @@ def test_counters_read_from_disk_are_those_that_were_counted(
 def test_a_user_may_have_more_counters_than_sixteen_bits_number(tmp_path: Path) -> None:
     people = people_of([(0, 39, 4, 1999, 7.25), (1, 0, 0, 0, 0.0)], 2, 40, 2000)
     people.save(tmp_path / "people")
-    found = Counters.write(tmp_path / "people", np.arange(2), tmp_path / "counters")
+    found = Counters.write(Population.load(tmp_path / "people"), np.arange(2), tmp_path / "counters")
     assert same(found.of(np.arange(2)), counted(people))
 
 
 def test_counters_take_what_there_is_and_not_what_there_could_be(tmp_path: Path) -> None:
     people = plant(60, 120, seed=3)
     people.save(tmp_path / "people")
-    found = Counters.write(tmp_path / "people", np.arange(60), tmp_path / "counters")
+    found = Counters.write(Population.load(tmp_path / "people"), np.arange(60), tmp_path / "counters")
     cells = int((counted(people).count > 0).sum())
     kept = sum(file.stat().st_size for file in (tmp_path / "counters").iterdir())
     assert 6 * cells < kept < 8 * cells + 60 * 16 + 2000 < 60 * 12 * 120 * 9
@@ -113,13 +112,13 @@ def test_counters_that_were_cut_off_are_counted_anew(tmp_path: Path, monkeypatch
             raise KeyboardInterrupt
         return counted(*arguments, **more)
 
-    Counters.write(tmp_path / "people", np.arange(30), tmp_path / "counters")
+    Counters.write(Population.load(tmp_path / "people"), np.arange(30), tmp_path / "counters")
     monkeypatch.setattr(counters_file, "COUNT_USERS", 10)
     monkeypatch.setattr(counters_file, "counted", killed)
     with pytest.raises(KeyboardInterrupt):
-        Counters.write(tmp_path / "people", np.arange(30), tmp_path / "counters", with_kinds=True)
+        Counters.write(Population.load(tmp_path / "people"), np.arange(30), tmp_path / "counters", with_kinds=True)
     assert not Counters.are_in(tmp_path / "counters"), "half of them are none"
-    found = Counters.write(tmp_path / "people", np.arange(30), tmp_path / "counters")
+    found = Counters.write(Population.load(tmp_path / "people"), np.arange(30), tmp_path / "counters")
     assert same(found.of(np.arange(30)), counted(people)) and not found.with_kinds
 
 
@@ -128,10 +127,10 @@ def test_counters_that_were_cut_off_are_counted_anew(tmp_path: Path, monkeypatch
 def test_rows_made_again_are_those_that_were_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, way: str
 ) -> None:
-    monkeypatch.setattr(training_rows, "features_of", getattr(feature_rows, way))
+    monkeypatch.setattr(training_rows, "features_for", lambda noise_multiplier: getattr(feature_rows, way))
     people = some_people()
     people.save(tmp_path / "people")
-    counters = Counters.write(tmp_path / "people", np.arange(people.n_users), tmp_path / "counters")
+    counters = Counters.write(Population.load(tmp_path / "people"), np.arange(people.n_users), tmp_path / "counters")
     run = RunFolder(tmp_path / "run")
     plan = run_hosted(
         run, people, scenario_without_noise("risk.rounds=1", "risk.noise_multiplier=0.0", "risk.public_users=60")
