@@ -18,7 +18,7 @@ from shared.arrays import Bools, Doubles, Ints, as_declared, hold_declared
 from shared.features import History, established, quiet, taken_up
 
 from ..federation.alert_table import Alerts
-from ..people.population import ChangeKind, Truth
+from ..people.truth import ChangeKind, Truth
 from ..scenarios.config import ProtocolSection
 from .result_tables import Judged
 

@@ -24,8 +24,9 @@ from shared.errors import DataError, InputError
 from shared.events import MAX_CATEGORIES, Catalogue, EventKind, Step
 from shared.files import private_folder
 
-from .population import ChangeKind, Population, Truth
+from .population import Population
 from .population_files import COLUMNS, OFFSETS, TRUTH_FIELDS, ColumnFile, write_index
+from .truth import ChangeKind, Truth
 
 MIN_STEPS: Final = 28
 N_CATEGORIES: Final = 12

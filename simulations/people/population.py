@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.arrays import Bools, Doubles, Floats, Ints, as_declared, hold_declared
+from shared.arrays import Doubles, Floats, Ints, as_declared, hold_declared
 from shared.errors import DataError, InputError
 from shared.events import MAX_AMOUNT, Catalogue, EventKind, Step
 from shared.files import private_folder
@@ -23,7 +22,6 @@ from shared.files import private_folder
 from .population_files import (
     COLUMNS,
     LATEST_S,
-    TRUTH,
     TRUTH_FIELDS,
     let_go,
     read_column,
@@ -31,57 +29,7 @@ from .population_files import (
     write_column,
     write_index,
 )
-
-
-class ChangeKind(IntEnum):
-    """What was planted. Only the first three change the level for good; a burst passes and is never churn."""
-
-    DROP = 0
-    RISE = 1
-    GRADUAL = 2
-    BURST = 3
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Truth:
-    """What was planted, where and when. Every field is an array of shape (n_changes,).
-
-    `step` is the first step that is affected. From `end_step` on the level is settled: at its new value for
-    DROP, RISE and GRADUAL, back at the old one for BURST. `size` is the change of the log-rate of events:
-    negative for a fall.
-    """
-
-    user: Ints
-    category: npt.NDArray[np.int16]
-    kind: npt.NDArray[np.int8]
-    step: npt.NDArray[np.int32]
-    size: Floats
-    end_step: npt.NDArray[np.int32]
-
-    def __post_init__(self) -> None:
-        for field in TRUTH_FIELDS:
-            _expect_array(f"truth {field}", getattr(self, field), TRUTH[field], len(self.user))
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-    def __repr__(self) -> str:
-        return f"Truth({len(self)} planted changes)"
-
-    @as_declared
-    def where(self, mask: Bools | Ints) -> Truth:
-        """The changes where `mask`, bool (n_changes,), is true, or at these positions, in their order."""
-        return Truth(**{field: getattr(self, field)[mask] for field in TRUTH_FIELDS})
-
-    def rows(self) -> npt.NDArray[np.void]:
-        """The same as records (n_changes,)."""
-        out = np.empty(len(self), TRUTH)
-        for field in TRUTH_FIELDS:
-            out[field] = getattr(self, field)
-        return out
-
-    def of_kind(self, *kinds: ChangeKind) -> Truth:
-        return self.where(np.isin(self.kind, kinds))
+from .truth import ChangeKind, Truth, expect_array
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -141,7 +89,7 @@ class Population:
             raise InputError(f"expected at most {most} steps of a {self.step.value}, got {self.n_steps}")
         rows = {"offsets": len(self.offsets), "purchases": len(self.offsets), "paid": len(self.paid)}
         for column, dtype in COLUMNS.items():
-            _expect_array(column, getattr(self, column), dtype, rows.get(column, len(self.category)))
+            expect_array(column, getattr(self, column), dtype, rows.get(column, len(self.category)))
         for name, offsets, n_rows in (
             ("offsets", self.offsets, len(self.category)),
             ("purchases", self.purchases, len(self.paid)),
@@ -386,12 +334,6 @@ class Population:
             raise DataError(f"expected a saved population in {place}: damaged or foreign files") from error
         except OSError as error:
             raise DataError(f"cannot read the population in {place}: {error.strerror}") from error
-
-
-def _expect_array(name: str, array: npt.NDArray[Any], dtype: np.dtype[Any], n_rows: int) -> None:
-    if array.dtype != dtype or array.shape != (n_rows,):
-        got = f"{array.dtype} {array.shape}"
-        raise InputError(f"expected {name} of {dtype.name} and shape ({n_rows},), got {got}")
 
 
 def _within(values: npt.NDArray[Any], low: float, high: float) -> bool:

@@ -274,27 +274,6 @@ def test_new_weights_are_not_a_turn_of_interest(new_device, plan):
     assert [(a.direction, a.model_round) for a in diary.alerts] == [(Direction.FALL, 9)]
 
 
-def test_the_same_model_offered_again_sets_no_detector_back(tmp_path):
-    """A server that goes on after it was cut off offers what is installed; one that offered it every day would keep the CUSUM at rest."""
-    plan = make_plan(detection={"detector": "cusum", "warm_steps": 8, "season_steps": 2})
-
-    def told(offered_again: bool) -> list[tuple[Direction, int, int]]:
-        diary = Diary()
-        with open_device(tmp_path / f"{offered_again}", make_profile(), on_step=diary.write) as device:
-            ready(device, plan)
-            for step in range(60):
-                if step < 40:
-                    device.record(view(step))
-                device.close_until(step + 1)
-                if offered_again:
-                    before = device._state.watch
-                    device.install(plan, b"", activity_theta(), NO_RISK, device._state.installed.round_number)
-                    assert device._state.watch is before
-        return [(alert.direction, alert.category, alert.step) for alert in diary.alerts]
-
-    assert told(False) == told(True) != []
-
-
 def raise_alerts(device: Device, plan) -> list[Alert]:
     """Two rises and, later, two falls."""
     ready(device, plan)

@@ -155,6 +155,27 @@ def test_a_new_model_does_not_end_the_quiet_time(new_device):
     assert [a.step for a in diary.alerts if a.direction is Direction.FALL] == [4, 22]
 
 
+def test_the_same_model_offered_again_sets_no_detector_back(tmp_path):
+    """A server that goes on after it was cut off offers what is installed; one that offered it every day would keep the CUSUM at rest."""
+    plan = make_plan(detection={"detector": "cusum", "warm_steps": 8, "season_steps": 2})
+
+    def told(offered_again: bool) -> list[tuple[Direction, int, int]]:
+        diary = Diary()
+        with open_device(tmp_path / f"{offered_again}", make_profile(), on_step=diary.write) as device:
+            ready(device, plan)
+            for step in range(60):
+                if step < 40:
+                    device.record(view(step))
+                device.close_until(step + 1)
+                if offered_again:
+                    before = device._state.watch
+                    device.install(plan, b"", activity_theta(), NO_RISK, device._state.installed.round_number)
+                    assert device._state.watch is before
+        return [(alert.direction, alert.category, alert.step) for alert in diary.alerts]
+
+    assert told(False) == told(True) != []
+
+
 def test_interests_given_to_the_app_are_a_copy(new_device, plan):
     device = ready(new_device(), plan)
     device.record(view(0))

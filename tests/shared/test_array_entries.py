@@ -40,7 +40,7 @@ REASONS = {
     r"simulations\.streams\.baseline_rules\.Rule\.__init__": "takes a function of arrays, and no array",
     r"simulations\.federation\.host_answers\.HostAnswers\.from_arrays": "packed bytes as a host sent them, each with its own reading",
     r"simulations\.people\.population_files\.(ColumnFile\.add|write_column|let_go)": "refuses any other type than the column's",
-    r"simulations\.people\.population\.(Population|Truth)\.__init__": "refuses any other type, by the name of the column",
+    r"simulations\.people\.(population\.Population\.__init__|truth\.(Truth\.__init__|expect_array))": "refuse any other type, by name",
     r"client\.(gaps|gate|state|privacy\.ledger|vault\.vault)\..+": INSIDE,
     r"client\.(detection\.\w+|model\.(?!runtime)\w+)\..+": INSIDE,
     r"client\.model\.runtime\.Model\.run": "takes what the pinned network declares, and TFLite refuses all else",

@@ -14,7 +14,8 @@ from shared.errors import DataError, InputError
 from shared.events import EventKind, Step
 from simulations.people import planted
 from simulations.people.planted import ToPlant, plant
-from simulations.people.population import ChangeKind, Population, Truth
+from simulations.people.population import Population
+from simulations.people.truth import ChangeKind, Truth
 
 ARRAYS = ("offsets", "category", "kind", "time_s", "amount")
 N_STEPS = 200

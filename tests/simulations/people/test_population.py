@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from shared.errors import DataError, InputError
 from shared.events import Catalogue, EventKind, Step
 from simulations.people.planted import plant
-from simulations.people.population import ChangeKind, Population, Truth
+from simulations.people.population import Population
+from simulations.people.truth import ChangeKind, Truth
 
 COLUMNS = ("offsets", "category", "kind", "time_s", "amount")
 TRUTH = ("user", "category", "kind", "step", "size", "end_step")
