@@ -59,7 +59,16 @@ from .hosted.counters import Counters
 from .hosted.head_sums import RAW, HostedRows, head_sum, load_head_rows, write_head_rows
 from .hosted.living import close_steps, look_back
 from .hosted.state import HostState
-from .hosted.training_rows import Rows, remove_rows, rows_of_host, rows_of_p, rows_of_phi, write_rows
+from .hosted.training_rows import (
+    OFFSETS_FILE,
+    Rows,
+    is_written_out,
+    remove_rows,
+    rows_of_host,
+    rows_of_p,
+    rows_of_phi,
+    write_rows,
+)
 from .metering import Metered
 from .observations import HostNotes
 from .run_folder import AUDIENCE, RunFolder
@@ -84,6 +93,7 @@ class Host:
         held_out = run.held_out()
         self._held_out = None if held_out is None else held_out[users]
         self._counters: Counters | None = None
+        self._opened: dict[tuple[str, int, bool], Rows] = {}
 
     @property
     def counters(self) -> Counters:
@@ -239,8 +249,13 @@ class Host:
         return told(willing - self.first_user, willing, entropy), refused
 
     def _rows(self, name: str, plan: Plan) -> Rows:
-        """The installed plan's rows for a request."""
-        return rows_of_host(self.folder, self.counters, plan, name)
+        """The installed plan's rows for a request; opened again when another worker has written them, or taken them away."""
+        file = self.folder.rows(name) / OFFSETS_FILE
+        written = name, file.stat().st_mtime_ns, is_written_out(file.parent)
+        if written not in self._opened:
+            self._opened = {kept: rows for kept, rows in self._opened.items() if kept[0] != name}
+            self._opened[written] = rows_of_host(self.folder, self.counters, plan, name)
+        return self._opened[written]
 
     def _hosted_rows(self, plan: Plan, step: int) -> HostedRows:
         """What heads are learned from, as of the close of the step of training."""
@@ -296,6 +311,7 @@ class Host:
         kept = HostAlerts.load(self.folder.alerts_file, state.closed)
         if step <= state.closed:
             return kept
+        self._opened.clear()
         for place in self.folder.every_rows():
             remove_rows(place)  # who is asked for alerts has learned, and whatever is drawn later can be made again
         steps = range(state.closed + 1, step + 1)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from .counters import Counters
 #: Rows x (n, F) and labels y (n,) of users (K, C, T), in the order of where they come from, (K, S, C).
 Made = tuple[Floats, NDArray[np.generic], Bools]
 Maker = Callable[[History], Made]
+#: How many rows each device has; what is written last.
+OFFSETS_FILE: Final = "offsets.npy"
 
 
 class Rows(Protocol):
@@ -116,7 +118,7 @@ class TrainingRows:
     def load(cls, folder: Path) -> TrainingRows:
         """What `write_rows` left; OSError if that is only how many there are."""
         x, y = (np.asarray(np.load(folder / name, mmap_mode="r")) for name in ("x.npy", "y.npy"))
-        return cls(x, y, np.load(folder / "offsets.npy"))
+        return cls(x, y, np.load(folder / OFFSETS_FILE))
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,16 @@ def _rows_at(first: Ints, picks: Ints, spare: int) -> Ints:
     return out
 
 
+def is_written_out(folder: Path) -> bool:
+    """Whether the rows themselves are in a folder, and not only how many there are."""
+    return (folder / "x.npy").exists()
+
+
 def rows_in(folder: Path, counters: Counters, as_of: Callable[[History], History], make: Maker) -> Rows:
     """The rows that `write_rows` left in a folder: written out, or to be made again."""
-    if (folder / "x.npy").exists():
+    if is_written_out(folder):
         return TrainingRows.load(folder)
-    return MadeAgain(np.load(folder / "offsets.npy"), counters, as_of, make)
+    return MadeAgain(np.load(folder / OFFSETS_FILE), counters, as_of, make)
 
 
 def rows_of_host(host: HostFolder, counters: Counters, plan: Plan, request: str) -> Rows:
@@ -210,7 +217,7 @@ def write_rows(
             _write_header(file, (int(offsets[-1]) + 1, *shapes[name]))
     if not kept:
         remove_rows(folder)
-    with replacing(folder / "offsets.npy") as out:
+    with replacing(folder / OFFSETS_FILE) as out:
         np.save(out, offsets)
 
 
