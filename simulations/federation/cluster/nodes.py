@@ -22,6 +22,7 @@ from typing import Any, Final
 import psutil
 
 from shared.errors import ConfigError
+from shared.files import text_of
 
 #: Environment variable that attaches a run to a cluster: host:port of its head.
 RAY_ADDRESS: Final = "RAY_ADDRESS"
@@ -241,6 +242,6 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _reads(file: Path) -> str | None:
-    with suppress(OSError):
-        return file.read_text("ascii")
+    with suppress(OSError, ValueError):
+        return text_of(file)
     return None

@@ -22,6 +22,8 @@ from typing import Any, NoReturn
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from shared.files import text_of
+
 from ...provenance import ROOT, versions
 from .nodes import MARK_FILE, end_workers_here, listens
 
@@ -49,8 +51,8 @@ def look(folder: str, prefix: str, node: str) -> dict[str, Any]:
     the mark beside it under its own name. Workers of earlier runs are ended."""
     end_workers_here(prefix)
     mark = None
-    with suppress(OSError):
-        mark = (Path(folder) / MARK_FILE).read_text("ascii")
+    with suppress(OSError, ValueError):
+        mark = text_of(Path(folder) / MARK_FILE)
         (Path(folder) / f"{MARK_FILE}-{node}").write_text(mark, "ascii")
     return {"mark": mark, "code": own_code()}
 
