@@ -90,7 +90,7 @@ def bench(
     beside version 1. [bold]life[/]: steps of hosted devices, one after the other in compiled loops (numba) beside arrays of whole
     histories. [bold]sum[/]: bytes and work of a secure sum, of a device and of a seat, beside Flower's SecAgg+
     functions. [bold]training-step[/]: rows, local training, clip and noise of hosted devices, in compiled loops beside
-    arrays of them. [bold]throughput[/]: 10,000 planted devices, all in each round, 64 rows each, clip and integer noise
+    arrays of them. [bold]throughput[/]: 40,000 planted devices, all in each round, 64 rows each, clip and integer noise
     included, through Flower; each round beside the same round in plain processes; pfl before and after.
     [bold]per-client[/]: one Flower node per device. [bold]memory[/]: 100,000 devices in one round. [bold]training[/]:
     the scenarios of epsilon <= 7 on all users of the real data sets, at least 60 rounds. [bold]flower[/]: processor
@@ -229,7 +229,7 @@ def _flower(n_devices: int, n_rounds: int, folder: Path) -> list[Measurement]:
 
 
 def _throughput(quick: bool, pfl_python: Path, folder: Path, phases: Callable[[str], OnProgress]) -> list[Measurement]:
-    n_devices, n_rounds = (500, 2) if quick else (10_000, 15)
+    n_devices, n_rounds = (500, 2) if quick else (40_000, 15)
     users, pfl_rounds = (20, 1) if quick else (1_000, 4)
     processes = os.cpu_count() or 1
     with_pfl = pfl_python.exists()
