@@ -94,8 +94,8 @@ class Estimate:
 #: What the rows that teach take of each cell while they are written out, and what a host writes of a kind of them at most: of more
 #: devices they are made again at every draw.
 ROWS_BYTES, HOST_ROWS_BYTES = 53.0, 1 << 30
-#: Seconds, bytes of memory, bytes of disk: of what docs/capacity.md has, by `python -m simulations.published.capacity`, and rounds of
-#: hosts of hosts.devices_per_s in docs/figures.json.
+#: Seconds, bytes of memory, bytes of disk. Of hosts: from what docs/capacity.md has, by `python -m simulations.published.capacity`. Of
+#: devices: from a few runs of the demo beside other work, which are not published; nothing holds these yet.
 COSTS: Final[dict[Fidelity, tuple[Cost, Cost, Cost]]] = {
     "hosts": (Cost(22.0, 5.2e-7, 7e-5, 2.1e-6), Cost(1.7e9, 1.0, 0.0, 240.0), Cost(4e6, 4.6, 0.0, 1.4)),
     "devices": (Cost(35.0, 7e-5, 3e-3), Cost(1.75e9, 0.0), Cost(20e6, 113.0)),

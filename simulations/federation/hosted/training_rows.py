@@ -123,8 +123,8 @@ class TrainingRows:
 
 @dataclass(frozen=True)
 class MadeAgain:
-    """Rows of K devices that `make` makes of their counters, as of the close of `step`, whenever some are drawn; only how many there are
-    of each is kept."""
+    """Rows of K devices that `make` makes, whenever some are drawn, of what `as_of` gives of their counters; only how many there are of
+    each is kept."""
 
     offsets: Ints
     counters: Counters
